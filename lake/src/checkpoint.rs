@@ -1,0 +1,234 @@
+//! Checkpoints: the whole state of a version in one Parquet file, so that opening stays short.
+//!
+//! # Guarantees
+//! - Written beside the commit path from a snapshot of the state; durable before
+//!   `_last_checkpoint` names it.
+//! - A seal file beside it holds the hash of its bytes and the seal of its version: a damaged
+//!   checkpoint, or one of another program, is never used, nor even parsed.
+//! - Other Delta readers can use it (classic single-file form).
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, Cursor};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+
+use crate::actions::{Line, Protocol, Remove, Txn};
+use crate::data_file::HashedFile;
+use crate::durable;
+use crate::error::LakeError;
+use crate::log::{Log, State};
+use crate::seal;
+
+const ROWS_PER_BATCH: usize = 4_096;
+
+/// A checkpoint that matches its seal file.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) seal: String,
+}
+
+/// What is in the seal file.
+#[derive(Debug, Serialize, Deserialize)]
+struct CheckpointSeal {
+    /// Of the bytes of the checkpoint.
+    hash: String,
+    /// Of the log entry of its version.
+    seal: String,
+}
+
+/// A snapshot of a table's state that waits to be written; see [`crate::Table::checkpoint`].
+#[derive(Debug)]
+pub struct CheckpointJob {
+    pub(crate) log: Log,
+    pub(crate) state: State,
+}
+
+impl CheckpointJob {
+    /// Writes the checkpoint, then `_last_checkpoint`. Returns the version. Blocking.
+    pub fn run(self) -> Result<i64, LakeError> {
+        let version = self.state.version;
+        let path = self.log.checkpoint_path(version);
+        let seal = self.state.seal.clone();
+        let lines = state_lines(self.state);
+        let rows = lines.len();
+        let (file, staged) =
+            durable::create_staged(&path).map_err(LakeError::io("create", &path))?;
+        let unfinished = Unfinished(staged.clone());
+        let hash = write(file, &staged, &lines).map_err(LakeError::io("write", &staged))?;
+        let sealed = serde_json::to_vec(&CheckpointSeal { hash, seal })
+            .map_err(LakeError::engine("seal", path.display()))?;
+        let seal_path = self.log.checkpoint_seal_path(version);
+        durable::put_replace(&seal_path, [sealed.as_slice()].into_iter())
+            .map_err(LakeError::io("write", &seal_path))?;
+        durable::rename_staged(&staged, &path).map_err(LakeError::io("write", &path))?;
+        drop(unfinished);
+        let pointer = format!("{{\"version\":{version},\"size\":{rows}}}");
+        let path = self.log.pointer_path();
+        durable::put_replace(&path, [pointer.as_bytes()].into_iter())
+            .map_err(LakeError::io("write", &path))?;
+        Ok(version)
+    }
+}
+
+/// Removes the staging file if writing fails.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.0.exists() {
+            durable::remove_quietly(&self.0);
+        }
+    }
+}
+
+fn state_lines(state: State) -> Vec<Line> {
+    let mut lines = vec![
+        Line { protocol: Some(Protocol::OURS), ..Line::default() },
+        Line { meta_data: state.metadata, ..Line::default() },
+    ];
+    lines.extend(state.progress.into_iter().map(|(app_id, version)| Line {
+        txn: Some(Txn { app_id, version, last_updated: Some(state.timestamp) }),
+        ..Line::default()
+    }));
+    lines.extend(
+        state
+            .files
+            .into_values()
+            .map(|file| Line { add: Some(file.to_add(false)), ..Line::default() }),
+    );
+    lines.extend(state.tombstones.into_iter().map(|(path, stone)| Line {
+        remove: Some(Remove {
+            path,
+            deletion_timestamp: Some(stone.deleted_ms),
+            data_change: false,
+            extended_file_metadata: None,
+            partition_values: None,
+            size: Some(stone.size),
+        }),
+        ..Line::default()
+    }));
+    lines
+}
+
+/// Writes the lines and returns the hash of the file's bytes.
+fn write(file: File, path: &Path, lines: &[Line]) -> io::Result<String> {
+    let schema = Arc::new(schema());
+    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let out = HashedFile::new(file);
+    let mut writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties))?;
+    for chunk in lines.chunks(ROWS_PER_BATCH) {
+        let builder = ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(chunk.len());
+        let decoder = builder.with_strict_mode(true).build_decoder();
+        let mut decoder = decoder.map_err(io::Error::other)?;
+        decoder.serialize(chunk).map_err(io::Error::other)?;
+        if let Some(batch) = decoder.flush().map_err(io::Error::other)? {
+            writer.write(&batch)?;
+        }
+    }
+    writer.finish()?;
+    writer.inner().sync(path)?;
+    Ok(writer.inner().hash_text())
+}
+
+/// Reads the checkpoint of `version`, or says what is wrong with it.
+pub(crate) fn read(log: &Log, version: i64) -> Result<Checkpoint, String> {
+    let unreadable = |error: io::Error| format!("cannot be read ({error})");
+    let sealed = match fs::read(log.checkpoint_seal_path(version)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err("has no seal file: another program wrote it".to_owned());
+        }
+        other => other.map_err(unreadable)?,
+    };
+    let sealed: CheckpointSeal = serde_json::from_slice(&sealed)
+        .map_err(|error| format!("has a damaged seal file ({error})"))?;
+    let bytes = fs::read(log.checkpoint_path(version)).map_err(unreadable)?;
+    if seal::hash_text(&[&bytes]) != sealed.hash {
+        return Err("does not match its seal file: it is cut or was overwritten".to_owned());
+    }
+    let lines = decode(bytes).map_err(|error| format!("cannot be read ({error})"))?;
+    Ok(Checkpoint { lines, seal: sealed.seal })
+}
+
+fn decode(bytes: Vec<u8>) -> io::Result<Vec<Line>> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(bytes))?.build()?;
+    let mut lines = Vec::new();
+    for batch in reader {
+        let mut text = LineDelimitedWriter::new(Vec::new());
+        let batch = batch.map_err(io::Error::other)?;
+        text.write(&batch).and_then(|()| text.finish()).map_err(io::Error::other)?;
+        for json in Cursor::new(text.into_inner()).lines() {
+            lines.push(serde_json::from_str(&json?)?);
+        }
+    }
+    Ok(lines)
+}
+
+/// The columns of a checkpoint: one struct per action, all nullable.
+fn schema() -> Schema {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let long = |name: &str| Field::new(name, DataType::Int64, true);
+    let int = |name: &str| Field::new(name, DataType::Int32, true);
+    let flag = |name: &str| Field::new(name, DataType::Boolean, true);
+    let action = |name: &str, fields: Vec<Field>| {
+        Field::new(name, DataType::Struct(Fields::from(fields)), true)
+    };
+    let format = vec![text("provider"), text_map("options")];
+    Schema::new(vec![
+        action("txn", vec![text("appId"), long("version"), long("lastUpdated")]),
+        action(
+            "add",
+            vec![
+                text("path"),
+                text_map("partitionValues"),
+                long("size"),
+                long("modificationTime"),
+                flag("dataChange"),
+                text_map("tags"),
+                text("stats"),
+            ],
+        ),
+        action(
+            "remove",
+            vec![
+                text("path"),
+                long("deletionTimestamp"),
+                flag("dataChange"),
+                flag("extendedFileMetadata"),
+                text_map("partitionValues"),
+                long("size"),
+            ],
+        ),
+        action(
+            "metaData",
+            vec![
+                text("id"),
+                text("name"),
+                text("description"),
+                action("format", format),
+                text("schemaString"),
+                Field::new("partitionColumns", DataType::new_list(DataType::Utf8, true), true),
+                text_map("configuration"),
+                long("createdTime"),
+            ],
+        ),
+        action("protocol", vec![int("minReaderVersion"), int("minWriterVersion")]),
+    ])
+}
+
+fn text_map(name: &str) -> Field {
+    let entry = Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, true),
+    ]);
+    let entries = Field::new("key_value", DataType::Struct(entry), false);
+    Field::new(name, DataType::Map(Arc::new(entries), false), true)
+}

@@ -1,0 +1,339 @@
+//! The lake's folder: its identity, its lock and where its tables are.
+//!
+//! # Guarantees
+//! - At most one writer per lake: the lock is the operating system's, so it ends with the process.
+//! - A lake in another format is refused before anything in it is touched.
+//!
+//! # Non-guarantees
+//! - Readers take no lock; they rely on entries and data files never changing once written.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use schemas::Clock;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::LakeError;
+
+/// The format of the lakes that this program reads and writes.
+pub const FORMAT_VERSION: u64 = 1;
+
+const STATE_DIR: &str = "_weir";
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// A lake: a folder with tables, and the right to write them if it was opened as their writer.
+///
+/// Cloning is cheap. The lock is held until the last clone and the last table are dropped.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    root: PathBuf,
+    identity: Identity,
+    writer: Option<Writer>,
+}
+
+/// What only a writer has.
+pub(crate) struct Writer {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// When the lock was taken, on the clock of the file system.
+    pub(crate) since: SystemTime,
+    _lock: File,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    lake_id: String,
+    format_version: u64,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Inner");
+        out.field("root", &self.root).field("identity", &self.identity);
+        out.field("writer", &self.writer.is_some()).finish()
+    }
+}
+
+impl Lake {
+    /// Opens the lake in `root` for writing and creates it if it is not there.
+    ///
+    /// Waits up to `wait` for another writer to end, and removes what crashed writers left staged.
+    pub fn open_writer(
+        root: &Path,
+        wait: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Lake, LakeError> {
+        let state = root.join(STATE_DIR);
+        durable::create_dirs(&state).map_err(LakeError::io("create", &state))?;
+        let root = fs::canonicalize(root).map_err(LakeError::io("open", root))?;
+        let lock = take_lock(&root, wait)?;
+        let identity = match read_identity(&root)? {
+            Some(identity) => identity,
+            None => create_identity(&root)?,
+        };
+        let path = root.join(STATE_DIR).join("lock");
+        let since = lock
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .map_err(LakeError::io("read the time of", &path))?;
+        let writer = Some(Writer { clock, since, _lock: lock });
+        let lake = Lake { inner: Arc::new(Inner { root, identity, writer }) };
+        lake.remove_staged()?;
+        Ok(lake)
+    }
+
+    /// Opens an existing lake for reading: takes no lock and writes nothing.
+    pub fn open_reader(root: &Path) -> Result<Lake, LakeError> {
+        let missing = || LakeError::NoLake { folder: root.to_path_buf() };
+        let folder = fs::canonicalize(root).map_err(|_| missing())?;
+        let identity = read_identity(&folder)?.ok_or_else(missing)?;
+        Ok(Lake { inner: Arc::new(Inner { root: folder, identity, writer: None }) })
+    }
+
+    /// The id given to the lake when it was created; copies keep it.
+    pub fn id(&self) -> &str {
+        &self.inner.identity.lake_id
+    }
+
+    /// The lake's folder, absolute.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// The folder for everything that is no table: lock, ledger, quarantine.
+    pub fn state_dir(&self) -> PathBuf {
+        self.inner.root.join(STATE_DIR)
+    }
+
+    /// True if this process holds the lake's lock.
+    pub fn is_writer(&self) -> bool {
+        self.inner.writer.is_some()
+    }
+
+    /// The names of the lake's tables, sorted.
+    pub fn table_names(&self) -> Result<Vec<String>, LakeError> {
+        let mut names = Vec::new();
+        for layer in sub_folders(self.root())? {
+            if layer == STATE_DIR {
+                continue;
+            }
+            let folder = self.root().join(&layer);
+            for table in sub_folders(&folder)? {
+                if folder.join(&table).join("_delta_log").is_dir() {
+                    names.push(format!("{layer}/{table}"));
+                }
+            }
+            if folder.join("_delta_log").is_dir() {
+                names.push(layer);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    pub(crate) fn writer(&self, table: &str) -> Result<&Writer, LakeError> {
+        let missing = || LakeError::ReadOnly { table: table.to_owned() };
+        self.inner.writer.as_ref().ok_or_else(missing)
+    }
+
+    /// The folder of a table. Names are folders, so nothing but plain words may be in them.
+    pub(crate) fn table_dir(&self, name: &str) -> Result<PathBuf, LakeError> {
+        let word = |word: &str| {
+            let plain =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+            !word.is_empty() && !word.starts_with('_') && word.bytes().all(plain)
+        };
+        if name.split('/').count() > 2 || !name.split('/').all(word) {
+            return Err(LakeError::BadName { what: "table name", text: name.to_owned() });
+        }
+        Ok(name.split('/').fold(self.inner.root.clone(), |path, part| path.join(part)))
+    }
+
+    /// Moves a damaged file out of a table's way and says where it is now.
+    pub(crate) fn quarantine(&self, table: &str, file: &Path) -> Result<PathBuf, LakeError> {
+        let folder = self.state_dir().join("quarantine").join(table.replace('/', "."));
+        durable::create_dirs(&folder).map_err(LakeError::io("create", &folder))?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let mut number = 0_u32;
+        let target = loop {
+            let target = folder.join(format!("{name}.damaged-{number}"));
+            if !target.exists() {
+                break target;
+            }
+            number += 1;
+        };
+        durable::move_file(file, &target).map_err(LakeError::io("move aside", file))?;
+        Ok(target)
+    }
+
+    fn remove_staged(&self) -> Result<(), LakeError> {
+        let mut folders = vec![self.state_dir()];
+        for table in self.table_names()? {
+            folders.push(self.table_dir(&table)?.join("_delta_log"));
+        }
+        for folder in folders {
+            for entry in fs::read_dir(&folder).map_err(LakeError::io("list", &folder))? {
+                let entry = entry.map_err(LakeError::io("list", &folder))?;
+                if durable::is_staging_name(&entry.file_name().to_string_lossy()) {
+                    tracing::info!(path = %entry.path().display(), "removed an unfinished file");
+                    durable::remove_quietly(&entry.path());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sub_folders(folder: &Path) -> Result<Vec<String>, LakeError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(LakeError::io("list", folder))? {
+        let entry = entry.map_err(LakeError::io("list", folder))?;
+        if entry.path().is_dir() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
+}
+
+fn identity_path(root: &Path) -> PathBuf {
+    root.join(STATE_DIR).join("lake.json")
+}
+
+fn read_identity(root: &Path) -> Result<Option<Identity>, LakeError> {
+    let path = identity_path(root);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(LakeError::io("read", &path))?,
+    };
+    let identity: Identity =
+        serde_json::from_str(&text).map_err(LakeError::engine("read", path.display()))?;
+    if identity.format_version != FORMAT_VERSION {
+        return Err(LakeError::FormatVersion {
+            folder: root.to_path_buf(),
+            found: identity.format_version,
+            supported: FORMAT_VERSION,
+        });
+    }
+    Ok(Some(identity))
+}
+
+fn create_identity(root: &Path) -> Result<Identity, LakeError> {
+    let path = identity_path(root);
+    let lake_id = uuid::Uuid::new_v4().to_string();
+    let identity = Identity { lake_id, format_version: FORMAT_VERSION };
+    let text =
+        serde_json::to_string(&identity).map_err(LakeError::engine("write", path.display()))?;
+    let parts = [text.as_bytes(), b"\n"];
+    durable::put_new(&path, parts.into_iter()).map_err(LakeError::io("write", &path))?;
+    Ok(identity)
+}
+
+/// Takes the exclusive lock and writes this process's id into its file.
+fn take_lock(root: &Path, wait: Duration) -> Result<File, LakeError> {
+    let path = root.join(STATE_DIR).join("lock");
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(&path).map_err(LakeError::io("open", &path))?;
+    let deadline = Instant::now() + wait;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_RETRY.min(wait));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                if file.read_to_string(&mut pid).is_err() || pid.trim().is_empty() {
+                    "unknown".clone_into(&mut pid);
+                }
+                let pid = pid.trim().to_owned();
+                return Err(LakeError::LakeInUse { folder: root.to_path_buf(), pid });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(LakeError::Io { action: "lock", path, source });
+            }
+        }
+    }
+    let write = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write(&mut file).map_err(LakeError::io("write", &path))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::tests_support::TestClock;
+
+    fn open(root: &Path) -> Result<Lake, LakeError> {
+        Lake::open_writer(root, Duration::ZERO, TestClock::shared())
+    }
+
+    #[test]
+    fn one_writer_at_a_time_and_any_number_of_readers() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("new/lake");
+        let missing = Lake::open_reader(&root).unwrap_err();
+        assert!(matches!(missing, LakeError::NoLake { .. }), "{missing}");
+        let lake = open(&root).unwrap();
+        let refused = open(&root).unwrap_err();
+        let text = refused.to_string();
+        assert!(matches!(refused, LakeError::LakeInUse { .. }), "{text}");
+        assert!(text.contains(&std::process::id().to_string()), "{text}");
+        assert!(text.contains("new/lake"), "{text}");
+        assert_eq!(Lake::open_reader(&root).unwrap().id(), lake.id());
+        let id = lake.id().to_owned();
+        drop(lake);
+        assert_eq!(open(&root).unwrap().id(), id, "the identity stays");
+    }
+
+    #[test]
+    fn a_waiting_writer_gets_the_lock_when_the_other_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = open(folder.path()).unwrap();
+        let root = folder.path().to_path_buf();
+        let second = std::thread::spawn(move || {
+            Lake::open_writer(&root, Duration::from_secs(20), TestClock::shared())
+        });
+        std::thread::sleep(Duration::from_millis(120));
+        drop(first);
+        assert!(second.join().unwrap().is_ok());
+    }
+
+    #[test]
+    fn another_format_is_refused_with_both_versions() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(open(folder.path()).unwrap());
+        let path = folder.path().join("_weir/lake.json");
+        fs::write(&path, r#"{"lake_id":"x","format_version":7}"#).unwrap();
+        for error in
+            [open(folder.path()).unwrap_err(), Lake::open_reader(folder.path()).unwrap_err()]
+        {
+            let text = error.to_string();
+            assert!(text.contains('7') && text.contains("version 1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn table_names_are_plain_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = open(folder.path()).unwrap();
+        for bad in
+            ["", "..", "a/../b", "/a", "a/", "a/b/c", "A", "a b", "_weir", "a/_delta_log", "%2e"]
+        {
+            assert!(lake.table_dir(bad).is_err(), "{bad:?}");
+        }
+        assert!(lake.table_dir("silver/order_items2").is_ok());
+    }
+}

@@ -1,0 +1,43 @@
+//! Delta tables on local disk in which rows and progress are one durable, sealed commit.
+//!
+//! # Guarantees
+//! - A commit is atomic: its rows, its removals and its progress appear together or not at all, and
+//!   when [`Table::commit`] returns they are on stable storage.
+//! - A commit whose outcome is unknown is resolved by reading the log entry back, never by guessing.
+//! - Every log entry carries a seal over all of its bytes and the seal of the entry before it, so a
+//!   torn, zeroed, exchanged or missing entry is seen when a table is opened. What is seen is either
+//!   repaired without loss of consistency or refused with the name of the file.
+//! - A commit costs O(its own changes), however long the log and however many files are live.
+//! - Tables are plain Delta (reader version 1, writer version 2): other engines read them.
+//!
+//! # Non-guarantees
+//! - One writer process per lake. Other writers are noticed and refused, not merged with.
+//! - Object stores are not served yet, nor deletion vectors, nor schema evolution.
+
+mod actions;
+mod checkpoint;
+pub mod cow;
+mod data_file;
+mod durable;
+mod error;
+mod folder;
+mod log;
+pub mod query;
+mod schema;
+mod seal;
+mod stats;
+mod store;
+mod table;
+
+pub use checkpoint::CheckpointJob;
+pub use data_file::{FileFactory, FileWriter, StagedFile};
+pub use error::{CommitError, LakeError};
+pub use folder::{FORMAT_VERSION, Lake};
+pub use log::DataFile;
+pub use table::{
+    At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, Severity, Table, TableSpec,
+    Vacuumed,
+};
+
+/// The text that `commitInfo.engineInfo` carries.
+pub(crate) const ENGINE: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,431 @@
+//! Reading a table's log: which versions there are, and what a version holds.
+//!
+//! # Guarantees
+//! - A state is only ever built from entries whose seals are whole and form a chain, and from
+//!   checkpoints whose hash is right. Anything else is repaired as below or refused by name.
+//! - Repair (writer only) moves files aside and loses nothing that was consistent: the *newest*
+//!   entry, whose rows and progress go together, and checkpoints, which the entries can replace.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use crate::actions::{Add, Line, Metadata, Protocol};
+use crate::checkpoint;
+use crate::error::LakeError;
+use crate::folder::Lake;
+use crate::seal::{self, Entry, Fault};
+
+/// Tag of an `add`: the hash of the file's bytes.
+pub(crate) const HASH_TAG: &str = "weir.xxh3";
+
+const RESTORE: &str = "restore the file from a copy of the lake, or move the table's folder away \
+                       and rebuild the table";
+const OTHER_WRITER: &str = "only weir may write to its lakes: restore the table from a copy";
+
+/// A live data file of a table.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    /// The path below the table's folder.
+    pub path: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// The values of the partition columns.
+    pub partition: BTreeMap<String, Option<String>>,
+    /// The Delta statistics, JSON.
+    pub stats: String,
+    pub(crate) modified_ms: i64,
+    pub(crate) hash: Option<String>,
+}
+
+impl DataFile {
+    /// The least and the greatest value of an integer or timestamp (microseconds) column.
+    pub fn range_i64(&self, column: &str) -> Option<(i64, i64)> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Bounds {
+            min_values: serde_json::Map<String, serde_json::Value>,
+            max_values: serde_json::Map<String, serde_json::Value>,
+        }
+        let number = |value: &serde_json::Value| {
+            value.as_i64().or_else(|| Some(schemas::Micros::parse(value.as_str()?)?.0))
+        };
+        let bounds: Bounds = serde_json::from_str(&self.stats).ok()?;
+        Some((number(bounds.min_values.get(column)?)?, number(bounds.max_values.get(column)?)?))
+    }
+
+    pub(crate) fn from_add(add: Add) -> Result<DataFile, String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Count {
+            num_records: u64,
+        }
+        let stats = add.stats.unwrap_or_default();
+        let count: Count = serde_json::from_str(&stats)
+            .map_err(|error| format!("has no numRecords for {}: {error}", add.path))?;
+        let hash = add.tags.and_then(|mut tags| tags.remove(HASH_TAG)).flatten();
+        Ok(DataFile {
+            path: add.path,
+            size: add.size,
+            rows: count.num_records,
+            partition: add.partition_values,
+            stats,
+            modified_ms: add.modification_time,
+            hash,
+        })
+    }
+
+    pub(crate) fn to_add(&self, data_change: bool) -> Add {
+        let tag = |hash: &String| BTreeMap::from([(HASH_TAG.to_owned(), Some(hash.clone()))]);
+        Add {
+            path: self.path.clone(),
+            partition_values: self.partition.clone(),
+            size: self.size,
+            modification_time: self.modified_ms,
+            data_change,
+            stats: Some(self.stats.clone()),
+            tags: self.hash.as_ref().map(tag),
+        }
+    }
+}
+
+/// A file that is no longer live but may still be on disk for readers of older versions.
+#[derive(Debug, Clone)]
+pub(crate) struct Tombstone {
+    pub(crate) deleted_ms: i64,
+    /// The version that removed it, or a later one.
+    pub(crate) version: i64,
+    pub(crate) size: u64,
+}
+
+/// What one version of a table holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) version: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) seal: String,
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) files: BTreeMap<String, Arc<DataFile>>,
+    pub(crate) progress: BTreeMap<String, i64>,
+    pub(crate) tombstones: BTreeMap<String, Tombstone>,
+}
+
+impl State {
+    /// Applies one action of `version`.
+    pub(crate) fn apply(&mut self, version: i64, line: Line) -> Result<(), String> {
+        if let Some(protocol) = line.protocol
+            && protocol != Protocol::OURS
+        {
+            return Err(format!(
+                "asks for a protocol that this program does not know: {protocol:?}"
+            ));
+        }
+        if let Some(metadata) = line.meta_data {
+            self.metadata = Some(metadata);
+        }
+        if let Some(txn) = line.txn {
+            self.progress.insert(txn.app_id, txn.version);
+        }
+        if let Some(add) = line.add {
+            let file = DataFile::from_add(add)?;
+            self.tombstones.remove(&file.path);
+            self.files.insert(file.path.clone(), Arc::new(file));
+        }
+        if let Some(remove) = line.remove {
+            self.files.remove(&remove.path);
+            let stone = Tombstone {
+                deleted_ms: remove.deletion_timestamp.unwrap_or_default(),
+                version,
+                size: remove.size.unwrap_or_default(),
+            };
+            self.tombstones.insert(remove.path, stone);
+        }
+        Ok(())
+    }
+
+    fn apply_entry(&mut self, entry: Entry) -> Result<(), String> {
+        let version = entry.info.version;
+        for line in entry.lines {
+            self.apply(version, line)?;
+        }
+        self.version = version;
+        self.timestamp = entry.info.timestamp;
+        self.seal = entry.info.seal_hash;
+        Ok(())
+    }
+}
+
+/// A table's log folder, and how to speak of it in errors.
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    pub(crate) table: String,
+    pub(crate) folder: PathBuf,
+}
+
+/// The files of a log, by version, ascending.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) entries: Vec<i64>,
+    pub(crate) checkpoints: Vec<i64>,
+}
+
+/// A log that was looked through for damage at its end.
+#[derive(Debug, Default)]
+pub(crate) struct Surveyed {
+    pub(crate) listing: Listing,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Surveyed {
+    /// The newest whole version.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.listing.entries.last().copied()
+    }
+}
+
+impl Log {
+    pub(crate) fn new(table: &str, table_folder: &Path) -> Log {
+        Log { table: table.to_owned(), folder: table_folder.join("_delta_log") }
+    }
+
+    pub(crate) fn entry_path(&self, version: i64) -> PathBuf {
+        self.folder.join(format!("{version:020}.json"))
+    }
+
+    pub(crate) fn checkpoint_path(&self, version: i64) -> PathBuf {
+        self.folder.join(format!("{version:020}.checkpoint.parquet"))
+    }
+
+    /// Readers of Delta pass over names that start with an underscore.
+    pub(crate) fn checkpoint_seal_path(&self, version: i64) -> PathBuf {
+        self.folder.join(format!("_{version:020}.checkpoint.seal"))
+    }
+
+    pub(crate) fn pointer_path(&self) -> PathBuf {
+        self.folder.join("_last_checkpoint")
+    }
+
+    /// The files there are; empty if there is no log.
+    pub(crate) fn list(&self) -> Result<Listing, LakeError> {
+        let mut listing = Listing::default();
+        let found = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
+            other => other.map_err(LakeError::io("list", &self.folder))?,
+        };
+        for file in found {
+            let file = file.map_err(LakeError::io("list", &self.folder))?;
+            let name = file.file_name().to_string_lossy().into_owned();
+            if let Some(version) = versioned(&name, ".json") {
+                listing.entries.push(version);
+            } else if let Some(version) = versioned(&name, ".checkpoint.parquet") {
+                listing.checkpoints.push(version);
+            }
+        }
+        listing.entries.sort_unstable();
+        listing.checkpoints.sort_unstable();
+        Ok(listing)
+    }
+
+    /// The entry of `version`, or what is wrong with it.
+    pub(crate) fn entry(&self, version: i64) -> Result<Result<Entry, Fault>, LakeError> {
+        let path = self.entry_path(version);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(seal::open(version, &bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Err(Fault::Damaged("is missing".to_owned())))
+            }
+            Err(error) => Err(LakeError::io("read", &path)(error)),
+        }
+    }
+
+    pub(crate) fn whole_entry(&self, version: i64) -> Result<Entry, LakeError> {
+        self.entry(version)?.map_err(|fault| self.refuse(version, fault))
+    }
+
+    fn refuse(&self, version: i64, fault: Fault) -> LakeError {
+        let (detail, advice) = match fault {
+            Fault::Damaged(detail) => (detail, RESTORE),
+            Fault::Foreign(detail) => (detail, OTHER_WRITER),
+        };
+        self.damaged(self.entry_path(version), detail, advice)
+    }
+
+    fn damaged(&self, file: PathBuf, detail: String, advice: &'static str) -> LakeError {
+        LakeError::Damaged { table: self.table.clone(), file, detail, advice }
+    }
+
+    /// Looks at the end of the log. With `repair` (the lake's writer), damaged files at the end are
+    /// moved aside; without, they are left alone and passed over. Both are told as warnings.
+    pub(crate) fn survey(&self, repair: Option<&Lake>) -> Result<Surveyed, LakeError> {
+        let mut surveyed = Surveyed { listing: self.list()?, warnings: Vec::new() };
+        let Some(newest) = surveyed.newest() else {
+            let Some(checkpoint) = surveyed.listing.checkpoints.last() else {
+                return Ok(surveyed);
+            };
+            return Err(self.refuse(*checkpoint, Fault::Damaged("is missing".to_owned())));
+        };
+        match self.entry(newest)? {
+            Ok(_) => {}
+            Err(fault @ Fault::Foreign(_)) => return Err(self.refuse(newest, fault)),
+            Err(Fault::Damaged(detail)) => {
+                surveyed.listing.entries.pop();
+                self.set_aside(&mut surveyed, repair, &self.entry_path(newest), &detail)?;
+            }
+        }
+        let newest = surveyed.newest().unwrap_or(-1);
+        for version in surveyed.listing.checkpoints.clone() {
+            let path = self.checkpoint_path(version);
+            let checked = if version > newest {
+                Err("has no log entry of its version".to_owned())
+            } else if Some(&version) == surveyed.listing.checkpoints.last() {
+                self.checkpoint(version)?.map(|_| ())
+            } else {
+                Ok(())
+            };
+            if let Err(detail) = checked {
+                surveyed.listing.checkpoints.retain(|other| *other != version);
+                self.set_aside(&mut surveyed, repair, &path, &detail)?;
+            }
+        }
+        self.survey_pointer(&mut surveyed, repair)?;
+        Ok(surveyed)
+    }
+
+    /// `_last_checkpoint` is a hint for other readers, some of which fail if it misleads them.
+    fn survey_pointer(
+        &self,
+        surveyed: &mut Surveyed,
+        repair: Option<&Lake>,
+    ) -> Result<(), LakeError> {
+        #[derive(Deserialize)]
+        struct Pointer {
+            version: i64,
+        }
+        let path = self.pointer_path();
+        let Ok(bytes) = fs::read(&path) else { return Ok(()) };
+        let detail = match serde_json::from_slice::<Pointer>(&bytes) {
+            Ok(pointer) if surveyed.listing.checkpoints.contains(&pointer.version) => return Ok(()),
+            Ok(pointer) => format!("names version {}, which has no checkpoint", pointer.version),
+            Err(error) => format!("cannot be read ({error})"),
+        };
+        self.set_aside(surveyed, repair, &path, &detail)
+    }
+
+    fn set_aside(
+        &self,
+        surveyed: &mut Surveyed,
+        repair: Option<&Lake>,
+        file: &Path,
+        detail: &str,
+    ) -> Result<(), LakeError> {
+        let outcome = match repair {
+            Some(lake) => {
+                let target = lake.quarantine(&self.table, file)?;
+                format!("moved to {}", target.display())
+            }
+            None => "ignored".to_owned(),
+        };
+        let warning = format!("table {}: {} {detail}; {outcome}", self.table, file.display());
+        tracing::warn!("{warning}");
+        surveyed.warnings.push(warning);
+        Ok(())
+    }
+
+    /// What `version` holds, from the newest checkpoint at or before it and the entries since.
+    pub(crate) fn replay(&self, listing: &Listing, version: i64) -> Result<State, LakeError> {
+        let mut state = State { version: -1, ..State::default() };
+        for base in listing.checkpoints.iter().rev().filter(|base| **base <= version) {
+            match self.checkpoint(*base)? {
+                Ok(found) => {
+                    state = found;
+                    break;
+                }
+                Err(detail) => tracing::warn!(table = self.table, base, detail, "checkpoint"),
+            }
+        }
+        for next in state.version + 1..=version {
+            let entry = self.whole_entry(next)?;
+            if entry.info.previous_seal != state.seal {
+                let detail = format!("does not continue version {}", next - 1);
+                return Err(self.damaged(self.entry_path(next), detail, RESTORE));
+            }
+            let applied = state.apply_entry(entry);
+            applied.map_err(|detail| self.damaged(self.entry_path(next), detail, OTHER_WRITER))?;
+        }
+        if state.metadata.is_none() {
+            let detail = "and the entries after it hold no table metadata".to_owned();
+            return Err(self.damaged(self.entry_path(0), detail, RESTORE));
+        }
+        Ok(state)
+    }
+
+    /// The newest version whose own commit brought progress of `app` not beyond `at_most`.
+    pub(crate) fn find(
+        &self,
+        listing: &Listing,
+        app: &str,
+        at_most: i64,
+    ) -> Result<Option<i64>, LakeError> {
+        for version in listing.entries.iter().rev() {
+            let entry = self.whole_entry(*version)?;
+            if entry.info.progress.get(app).is_some_and(|value| *value <= at_most) {
+                return Ok(Some(*version));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The state in the checkpoint of `version`, or what is wrong with it. It must carry the seal
+    /// of the log entry of its version, which the next entry continues.
+    fn checkpoint(&self, version: i64) -> Result<Result<State, String>, LakeError> {
+        let entry = self.whole_entry(version)?;
+        let read = match checkpoint::read(self, version) {
+            Ok(read) => read,
+            Err(detail) => return Ok(Err(detail)),
+        };
+        if entry.info.seal_hash != read.seal {
+            return Ok(Err("belongs to another history than its log entry".to_owned()));
+        }
+        let timestamp = entry.info.timestamp;
+        let mut state = State { version, timestamp, seal: read.seal, ..State::default() };
+        let mut lines = read.lines.into_iter();
+        let applied = lines.try_for_each(|line| state.apply(version, line));
+        Ok(applied.map(|()| state))
+    }
+
+    /// Live data files must be there with the size that the log says.
+    pub(crate) fn check_files(&self, table_folder: &Path, state: &State) -> Result<(), LakeError> {
+        for file in state.files.values() {
+            if let Some(detail) = file_fault(table_folder, file)? {
+                return Err(self.damaged(table_folder.join(&file.path), detail, RESTORE));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a live data file, as far as its folder entry tells.
+pub(crate) fn file_fault(folder: &Path, file: &DataFile) -> Result<Option<String>, LakeError> {
+    let path = folder.join(&file.path);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() == file.size => Ok(None),
+        Ok(metadata) => {
+            Ok(Some(format!("has {} bytes, the log says {}", metadata.len(), file.size)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some("is missing".to_owned())),
+        Err(error) => Err(LakeError::io("look at", &path)(error)),
+    }
+}
+
+/// The version in names like `00000000000000000012.json`.
+fn versioned(name: &str, suffix: &str) -> Option<i64> {
+    let digits = name.strip_suffix(suffix)?;
+    let whole = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| whole)
+}

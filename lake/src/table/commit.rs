@@ -1,0 +1,218 @@
+//! Commits: checked against the state, put if absent, and never in doubt afterwards.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltalake::logstore::CommitOrBytes;
+use uuid::Uuid;
+
+use super::{Lost, Table};
+use crate::actions::{Line, Remove, Txn};
+use crate::data_file::StagedFile;
+use crate::durable;
+use crate::error::CommitError;
+use crate::log::DataFile;
+use crate::seal::{self, Draft, Fault};
+
+/// What a commit changes. Rows, removals and progress take effect together.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// Files that become live.
+    pub adds: Vec<StagedFile>,
+    /// Paths of files that stop being live.
+    pub removes: Vec<String>,
+    /// Progress: id and new value. Values never go back, and at least one must move forward.
+    /// Empty for maintenance, which changes no rows.
+    pub progress: Vec<(String, i64)>,
+    /// What the caller believes the table to hold; anything else is [`CommitError::Gap`].
+    pub expects: Vec<(String, Option<i64>)>,
+    /// The operation's name in the history, as `WRITE`.
+    pub operation: &'static str,
+    /// More for the history.
+    pub info: BTreeMap<String, serde_json::Value>,
+}
+
+impl Table {
+    /// Makes the commit and returns its version. When this returns `Ok`, the commit is durable.
+    pub async fn commit(&mut self, commit: &Commit) -> Result<i64, CommitError> {
+        self.check_progress(commit)?;
+        let lines = self.lines(commit)?;
+        self.put(commit, lines).await
+    }
+
+    fn check_progress(&self, commit: &Commit) -> Result<(), CommitError> {
+        for (app, expected) in &commit.expects {
+            let held = self.progress(app);
+            if held != *expected {
+                let (table, app) = (self.name.clone(), app.clone());
+                return Err(CommitError::Gap { table, app, held, expected: *expected });
+            }
+        }
+        let back = commit
+            .progress
+            .iter()
+            .find(|(app, given)| self.progress(app).is_some_and(|held| *given < held));
+        let moves = |(app, given): &(String, i64)| self.progress(app) != Some(*given);
+        let still = commit.progress.first().filter(|_| !commit.progress.iter().any(moves));
+        match back.or(still) {
+            Some((app, given)) => Err(CommitError::AlreadyApplied {
+                table: self.name.clone(),
+                app: app.clone(),
+                held: self.progress(app).unwrap_or(*given),
+                given: *given,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The actions of a commit, checked against the live files.
+    fn lines(&self, commit: &Commit) -> Result<Vec<Line>, CommitError> {
+        let timestamp = self.next_timestamp();
+        let data_change = !commit.progress.is_empty();
+        let mut lines = Vec::new();
+        for (app, version) in &commit.progress {
+            let (app_id, version) = (app.clone(), *version);
+            let txn = Some(Txn { app_id, version, last_updated: Some(timestamp) });
+            lines.push(Line { txn, ..Line::default() });
+        }
+        let mut removed = std::collections::BTreeSet::new();
+        for path in &commit.removes {
+            let file = self.file(path).filter(|_| removed.insert(path));
+            let file = file.ok_or_else(|| self.conflict(format!("{path} is not live")))?;
+            let remove = Some(Remove {
+                path: path.clone(),
+                deletion_timestamp: Some(timestamp),
+                data_change,
+                extended_file_metadata: Some(true),
+                partition_values: Some(file.partition.clone()),
+                size: Some(file.size),
+            });
+            lines.push(Line { remove, ..Line::default() });
+        }
+        let mut added = std::collections::BTreeSet::new();
+        for file in &commit.adds {
+            let path = file.path();
+            if self.file(path).is_some() || !added.insert(path) {
+                return Err(self.conflict(format!("{path} is already live")));
+            }
+            lines.push(Line { add: Some(add(file, data_change)), ..Line::default() });
+        }
+        Ok(lines)
+    }
+
+    /// Seals the lines and puts them as the next version.
+    pub(super) async fn put(
+        &mut self,
+        commit: &Commit,
+        lines: Vec<Line>,
+    ) -> Result<i64, CommitError> {
+        let version = self.state.version + 1;
+        let store = match &self.writing {
+            None => return Err(self.conflict("the table was opened for reading".to_owned())),
+            Some(writing) => match &writing.lost {
+                Some(lost) => return Err(self.lost_error(lost.clone())),
+                None => Arc::clone(&writing.store),
+            },
+        };
+        let timestamp = self.next_timestamp();
+        let commit_id = Uuid::new_v4();
+        let draft = Draft {
+            version,
+            timestamp,
+            operation: commit.operation,
+            commit_id: &commit_id.to_string(),
+            previous_seal: &self.state.seal,
+            row_count: commit.adds.iter().map(StagedFile::rows).sum(),
+            progress: &commit.progress,
+            info: &commit.info,
+            lines: &lines,
+        };
+        let (bytes, hash) = draft.seal().map_err(|error| self.conflict(error.to_string()))?;
+        let bytes = CommitOrBytes::LogBytes(Bytes::from(bytes));
+        let number = u64::try_from(version).unwrap_or_default();
+        if let Err(error) = store.write_commit_entry(number, bytes, commit_id).await {
+            self.settle(version, &commit_id.to_string(), &error.to_string())?;
+        }
+        for line in lines {
+            self.state.apply(version, line).map_err(|error| self.conflict(error))?;
+        }
+        self.state.version = version;
+        self.state.timestamp = timestamp;
+        self.state.seal = hash;
+        Ok(version)
+    }
+
+    /// A put failed. Whether it took effect is in the log: `Ok` if the entry is ours.
+    fn settle(&mut self, version: i64, commit_id: &str, cause: &str) -> Result<(), CommitError> {
+        let path = self.log.entry_path(version);
+        let store = |table: &Table, detail: String| CommitError::Store {
+            table: table.name.clone(),
+            version,
+            detail,
+        };
+        let lost = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(store(self, cause.to_owned()));
+            }
+            Err(error) => Lost::Conflict {
+                version,
+                detail: format!("{cause}, and the entry cannot be read back: {error}"),
+            },
+            Ok(bytes) => match seal::open(version, &bytes) {
+                Ok(entry) if entry.info.commit_id == commit_id => {
+                    // The name is there, but perhaps not yet on the disk.
+                    match durable::sync_dir(&self.log.folder) {
+                        Ok(()) => return Ok(()),
+                        Err(error) => Lost::Conflict {
+                            version,
+                            detail: format!("{cause}, and the log cannot be synced: {error}"),
+                        },
+                    }
+                }
+                Ok(entry) => Lost::Fenced { version, by: entry.info.commit_id },
+                Err(Fault::Damaged(detail) | Fault::Foreign(detail)) => {
+                    Lost::Conflict { version, detail: format!("{} {detail}", path.display()) }
+                }
+            },
+        };
+        if let Some(writing) = &mut self.writing {
+            writing.lost = Some(lost.clone());
+        }
+        Err(self.lost_error(lost))
+    }
+
+    fn lost_error(&self, lost: Lost) -> CommitError {
+        let table = self.name.clone();
+        match lost {
+            Lost::Fenced { version, by } => CommitError::Fenced { table, version, by },
+            Lost::Conflict { version, detail } => CommitError::Conflict { table, version, detail },
+        }
+    }
+
+    fn conflict(&self, detail: String) -> CommitError {
+        let version = self.state.version + 1;
+        CommitError::Conflict { table: self.name.clone(), version, detail }
+    }
+
+    /// Milliseconds, and never before the version before.
+    fn next_timestamp(&self) -> i64 {
+        let clock = self.lake.writer(&self.name).map(|writer| writer.clock.now().0);
+        clock.unwrap_or_default().div_euclid(1_000).max(self.state.timestamp)
+    }
+}
+
+fn add(file: &StagedFile, data_change: bool) -> crate::actions::Add {
+    let staged = file.inner();
+    let file = DataFile {
+        path: staged.name.clone(),
+        size: staged.size,
+        rows: staged.rows,
+        partition: staged.partition.clone(),
+        stats: staged.stats.clone(),
+        modified_ms: staged.modified_ms,
+        hash: Some(staged.hash.clone()),
+    };
+    file.to_add(data_change)
+}

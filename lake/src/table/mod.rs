@@ -1,0 +1,328 @@
+//! A table: its state in memory, and commits of rows together with progress.
+//!
+//! # Guarantees
+//! - The state in memory is that of [`Table::version`]; a commit changes it by its own actions only.
+//! - After an error of [`Table::commit`] the state is unchanged. [`CommitError::Store`] may be tried
+//!   again with the same commit; after the other errors that concern the log the table refuses
+//!   further commits until it is opened again.
+//!
+//! # Non-guarantees
+//! - Tables opened with [`Table::open`] do not follow the log: open again to see later versions.
+
+mod commit;
+mod maintain;
+mod read;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use deltalake::logstore::LogStoreRef;
+
+use crate::actions::{Line, Metadata, Protocol};
+use crate::checkpoint::CheckpointJob;
+use crate::data_file::{FileFactory, FileWriter};
+use crate::error::LakeError;
+use crate::folder::Lake;
+use crate::log::{DataFile, Log, State};
+use crate::schema::{self, Columns};
+use crate::store;
+
+pub use commit::Commit;
+pub use maintain::Vacuumed;
+pub use read::Batches;
+pub use verify::{Finding, HistoryEntry, Severity};
+
+/// Commits between two checkpoints.
+pub const CHECKPOINT_EVERY: i64 = 200;
+/// How often a reader looks again when the log changed under it.
+const READ_ATTEMPTS: usize = 3;
+
+/// A table to be opened, or created if it is not there.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    /// Folder and name: `silver/orders`.
+    pub name: String,
+    /// All columns, the partition columns included.
+    pub schema: SchemaRef,
+    /// The columns that are kept in the log instead of the files.
+    pub partition_columns: Vec<String>,
+    /// A sentence for people who look at the table with other tools.
+    pub description: String,
+}
+
+/// Which version of a table to open.
+#[derive(Debug, Clone)]
+pub enum At {
+    /// The newest.
+    Newest,
+    /// This one.
+    Version(i64),
+    /// The newest one whose own commit brought progress of `app` not beyond `at_most`.
+    Progress {
+        /// The progress id.
+        app: String,
+        /// The greatest value wanted.
+        at_most: i64,
+    },
+}
+
+/// One version of a table and, in the lake's writer, the right to commit the next one.
+pub struct Table {
+    lake: Lake,
+    name: String,
+    folder: PathBuf,
+    log: Log,
+    columns: Arc<Columns>,
+    state: State,
+    checkpointed: i64,
+    warnings: Vec<String>,
+    writing: Option<Writing>,
+}
+
+/// What only a table opened for writing has.
+struct Writing {
+    store: LogStoreRef,
+    files: FileFactory,
+    /// Set when the log is not what the state says.
+    lost: Option<Lost>,
+}
+
+/// Why a table refuses commits.
+#[derive(Debug, Clone)]
+enum Lost {
+    Fenced { version: i64, by: String },
+    Conflict { version: i64, detail: String },
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Table");
+        out.field("name", &self.name).field("version", &self.state.version);
+        out.field("files", &self.state.files.len()).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// Opens a table of the lake that this process writes, at its newest version.
+    ///
+    /// Checks the seals since the newest checkpoint and that every live file is there; moves a
+    /// damaged newest entry or checkpoint aside (see [`Table::warnings`]).
+    pub async fn open_or_create(lake: &Lake, spec: &TableSpec) -> Result<Table, LakeError> {
+        let clock = Arc::clone(&lake.writer(&spec.name)?.clock);
+        let folder = lake.table_dir(&spec.name)?;
+        let log = Log::new(&spec.name, &folder);
+        let schema_string = schema::to_delta(&spec.name, &spec.schema)?;
+        let wanted = schema::from_delta(&spec.name, &schema_string, &spec.partition_columns)?;
+        let surveyed = log.survey(Some(lake))?;
+        let found = surveyed.newest();
+        let (state, columns) = match found {
+            Some(newest) => {
+                let state = log.replay(&surveyed.listing, newest)?;
+                log.check_files(&folder, &state)?;
+                let held = columns(&spec.name, &state)?;
+                if let Some(difference) = schema::difference(&held, &wanted) {
+                    let detail = format!(
+                        "{difference}; move the folder {} away to rebuild the table",
+                        folder.display()
+                    );
+                    return Err(LakeError::Schema { table: spec.name.clone(), detail });
+                }
+                (state, held)
+            }
+            None => (State { version: -1, ..State::default() }, wanted),
+        };
+        let columns = Arc::new(columns);
+        let files = FileFactory::new(&spec.name, &folder, Arc::clone(&columns), clock);
+        crate::durable::create_dirs(&log.folder).map_err(LakeError::io("create", &log.folder))?;
+        let mut table = Table {
+            lake: lake.clone(),
+            name: spec.name.clone(),
+            checkpointed: surveyed.listing.checkpoints.last().copied().unwrap_or(0),
+            writing: Some(Writing { store: store::log_store(&folder)?, files, lost: None }),
+            folder,
+            log,
+            columns,
+            state,
+            warnings: surveyed.warnings,
+        };
+        if found.is_none() {
+            table.create(spec, schema_string).await?;
+        }
+        Ok(table)
+    }
+
+    /// Opens a version of an existing table for reading. Changes nothing, also where it is damaged.
+    pub fn open(lake: &Lake, name: &str, at: At) -> Result<Table, LakeError> {
+        let mut attempt = 1;
+        loop {
+            match Table::open_once(lake, name, &at) {
+                // A writer may have cleaned the log between the listing and the reading.
+                Err(LakeError::Damaged { .. }) if attempt < READ_ATTEMPTS => attempt += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn open_once(lake: &Lake, name: &str, at: &At) -> Result<Table, LakeError> {
+        let folder = lake.table_dir(name)?;
+        let log = Log::new(name, &folder);
+        let surveyed = log.survey(None)?;
+        let Some(newest) = surveyed.newest() else {
+            let folder = lake.root().to_path_buf();
+            return Err(LakeError::NoTable { table: name.to_owned(), folder });
+        };
+        let oldest = surveyed.listing.entries.first().copied().unwrap_or(newest);
+        let missing = |wanted: String| {
+            let table = name.to_owned();
+            LakeError::NoVersion { table, wanted, oldest, newest }
+        };
+        let version = match at {
+            At::Newest => newest,
+            At::Version(version) if (oldest..=newest).contains(version) => *version,
+            At::Version(version) => return Err(missing(format!("version {version}"))),
+            At::Progress { app, at_most } => log
+                .find(&surveyed.listing, app, *at_most)?
+                .ok_or_else(|| missing(format!("{app} <= {at_most}")))?,
+        };
+        let state = log.replay(&surveyed.listing, version)?;
+        log.check_files(&folder, &state)?;
+        Ok(Table {
+            lake: lake.clone(),
+            name: name.to_owned(),
+            checkpointed: surveyed.listing.checkpoints.last().copied().unwrap_or(0),
+            writing: None,
+            columns: Arc::new(columns(name, &state)?),
+            folder,
+            log,
+            state,
+            warnings: surveyed.warnings,
+        })
+    }
+
+    async fn create(&mut self, spec: &TableSpec, schema_string: String) -> Result<(), LakeError> {
+        let metadata = Metadata::new(
+            &spec.name,
+            &spec.description,
+            schema_string,
+            spec.partition_columns.clone(),
+            self.lake.writer(&self.name)?.clock.now().0.div_euclid(1_000),
+        );
+        let lines = vec![
+            Line { protocol: Some(Protocol::OURS), ..Line::default() },
+            Line { meta_data: Some(metadata), ..Line::default() },
+        ];
+        self.put(&Commit { operation: "CREATE TABLE", ..Commit::default() }, lines)
+            .await
+            .map_err(Box::new)?;
+        Ok(())
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The table's folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The version of the state in memory.
+    pub fn version(&self) -> i64 {
+        self.state.version
+    }
+
+    /// The progress recorded for `app`.
+    pub fn progress(&self, app: &str) -> Option<i64> {
+        self.state.progress.get(app).copied()
+    }
+
+    /// All recorded progress.
+    pub fn progress_all(&self) -> &BTreeMap<String, i64> {
+        &self.state.progress
+    }
+
+    /// The live files, by path.
+    pub fn files(&self) -> impl Iterator<Item = &Arc<DataFile>> {
+        self.state.files.values()
+    }
+
+    /// The live file with this path.
+    pub fn file(&self, path: &str) -> Option<&Arc<DataFile>> {
+        self.state.files.get(path)
+    }
+
+    /// Rows in the live files.
+    pub fn row_count(&self) -> u64 {
+        self.files().map(|file| file.rows).sum()
+    }
+
+    /// Bytes of the live files.
+    pub fn byte_count(&self) -> u64 {
+        self.files().map(|file| file.size).sum()
+    }
+
+    /// All columns, in order.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.columns.all)
+    }
+
+    /// The columns of the data files: all but the partition columns.
+    pub fn file_schema(&self) -> SchemaRef {
+        Arc::clone(&self.columns.in_files)
+    }
+
+    /// The partition columns.
+    pub fn partition_columns(&self) -> &[String] {
+        &self.columns.partition
+    }
+
+    /// What opening the table repaired or passed over.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Starts a data file; see [`FileFactory::file_writer`].
+    pub fn file_writer(&self, partition: &[(String, String)]) -> Result<FileWriter, LakeError> {
+        self.files_factory()?.file_writer(partition)
+    }
+
+    /// Makes data files for this table without holding it, for background threads.
+    pub fn files_factory(&self) -> Result<FileFactory, LakeError> {
+        let writing = self.writing.as_ref();
+        let read_only = || LakeError::ReadOnly { table: self.name.clone() };
+        writing.map(|writing| writing.files.clone()).ok_or_else(read_only)
+    }
+
+    /// True when the last checkpoint is [`CHECKPOINT_EVERY`] commits old.
+    pub fn checkpoint_due(&self) -> bool {
+        self.state.version - self.checkpointed >= CHECKPOINT_EVERY
+    }
+
+    /// Takes a snapshot of the state, to be written as a checkpoint off the commit path.
+    pub fn checkpoint(&mut self) -> CheckpointJob {
+        self.checkpointed = self.state.version;
+        CheckpointJob { log: self.log.clone(), state: self.state.clone() }
+    }
+}
+
+fn columns(table: &str, state: &State) -> Result<Columns, LakeError> {
+    let (text, partition) = match &state.metadata {
+        Some(metadata) => (metadata.schema_string.as_str(), metadata.partition_columns.as_slice()),
+        None => ("", Default::default()),
+    };
+    schema::from_delta(table, text, partition)
+}
+
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod speed_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+pub(crate) mod tests_support;

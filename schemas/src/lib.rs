@@ -1,0 +1,25 @@
+//! The contracts of Weir: ids, time, money, rows, positions, epochs, KPI cells.
+//!
+//! # Guarantees
+//! - No IO, no async, no clock and no sibling crate: everything here is a pure value or function.
+//! - Every textual and binary form that outlives the process (positions, rows, periods, decimals)
+//!   has exactly one canonical form, so equal values are equal bytes.
+//!
+//! # Non-guarantees
+//! - Nothing here validates business meaning; contracts say which columns and types a table has.
+
+pub mod contract;
+pub mod decimal;
+pub mod epoch;
+pub mod kpi;
+pub mod observe;
+pub mod position;
+pub mod row;
+pub mod time;
+
+pub use contract::{Column, ColumnType, Contract, ContractError};
+pub use epoch::{EpochId, EpochStamp, Span};
+pub use kpi::{CellKey, CellValue, KpiUpdate, Status};
+pub use position::Position;
+pub use row::{RowBuilder, RowLayout, RowRef};
+pub use time::{Clock, Grain, Micros};
