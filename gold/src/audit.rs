@@ -1,0 +1,131 @@
+//! The audit: every KPI recomputed with SQL over silver and compared with what the engine wrote.
+//!
+//! The SQL text is made from the definitions alone and run by DataFusion: filters are parsed,
+//! planned and evaluated there, periods are cut by `date_trunc`, sums are DataFusion's. A quotient is
+//! checked by multiplying back in 256 bits. Nothing here calls the engine.
+//!
+//! # Guarantees
+//! - A cell that is missing, too many, doubled or wrong in value, parts or status is a mismatch.
+//! - Comparisons are exact.
+//!
+//! # Non-guarantees
+//! - Which epoch changed a cell last is not checked, and sums beyond `decimal(38,10)` are not recomputed.
+
+mod compare;
+mod sql;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+use schemas::Grain;
+
+use crate::catalog::Catalog;
+use crate::definition::{Definition, Formula};
+use compare::{Cell, Held, Problem};
+pub use sql::recompute_sql;
+
+/// How many mismatches of a KPI and grain are spelled out.
+pub const EXAMPLES_MAX: usize = 5;
+
+/// What the audit of one KPI at one grain found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditFinding {
+    /// The KPI.
+    pub kpi: String,
+    /// The grain.
+    pub grain: Grain,
+    /// How many cells the recompute has.
+    pub cells: usize,
+    /// How many cells differ, one way or the other.
+    pub mismatches: usize,
+    /// The first of them in words.
+    pub examples: Vec<String>,
+}
+
+/// Why an audit could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// DataFusion could not run the SQL.
+    #[error("audit of {what} failed: {source}")]
+    Query {
+        /// The KPI, or the table.
+        what: String,
+        /// What DataFusion said.
+        source: Box<DataFusionError>,
+    },
+    /// A result does not have the shape that the SQL asks for.
+    #[error("audit of {what} failed: column `{column}` has an unexpected type")]
+    Shape {
+        /// The KPI, or the table.
+        what: String,
+        /// The column.
+        column: String,
+    },
+}
+
+/// Recomputes every KPI from the tables `silver_<contract>` and compares with the table
+/// `kpi_current`, all of which `context` must have registered. One finding per KPI and grain; KPIs
+/// that only the table knows are mismatches too.
+///
+/// # Errors
+/// When a query cannot be run.
+pub async fn audit(
+    context: &SessionContext,
+    catalog: &Catalog,
+) -> Result<Vec<AuditFinding>, AuditError> {
+    // Literals such as 0.1 must stay exact.
+    let exact = "SET datafusion.sql_parser.parse_float_as_decimal = true";
+    compare::rows(context, "settings", exact).await?;
+    let mut held = compare::held(context).await?;
+    let mut findings = Vec::new();
+    for definition in catalog.definitions() {
+        for grain in Grain::ALL {
+            let expected = compare::expected(context, catalog, definition, grain).await?;
+            let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
+            findings.push(finding(definition, grain, &expected, &held));
+        }
+    }
+    for ((kpi, grain), cells) in held {
+        let examples = vec!["the KPI has no definition".to_owned()];
+        let mismatches = cells.values().map(Vec::len).sum();
+        findings.push(AuditFinding { kpi, grain, cells: 0, mismatches, examples });
+    }
+    Ok(findings)
+}
+
+fn finding(
+    definition: &Definition,
+    grain: Grain,
+    expected: &BTreeMap<Cell, compare::Expected>,
+    held: &BTreeMap<Cell, Vec<Held>>,
+) -> AuditFinding {
+    let ratio = matches!(definition.formula, Formula::Ratio { .. });
+    let cells: BTreeSet<&Cell> = expected.keys().chain(held.keys()).collect();
+    let (mut mismatches, mut examples) = (0, Vec::new());
+    for cell in cells {
+        let rows = held.get(cell).map_or(&[][..], Vec::as_slice);
+        let problem = match (expected.get(cell), rows) {
+            (Some(expected), [row]) => compare::check(ratio, definition.unit, expected, row),
+            (Some(_), []) => Some(Problem::new("no row, but rows feed it")),
+            (None, _) => Some(Problem::new("a row, but no row feeds it")),
+            (Some(_), _) => Some(Problem::new("more than one row")),
+        };
+        if let Some(problem) = problem {
+            mismatches += 1;
+            if examples.len() < EXAMPLES_MAX {
+                examples.push(format!("{cell}: {problem}"));
+            }
+        }
+    }
+    AuditFinding {
+        kpi: definition.key.to_string(),
+        grain,
+        cells: expected.len(),
+        mismatches,
+        examples,
+    }
+}
+
+#[cfg(test)]
+mod tests;

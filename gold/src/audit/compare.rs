@@ -1,0 +1,287 @@
+//! What the tables say against what the SQL says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType, i256,
+};
+use datafusion::prelude::SessionContext;
+use schemas::{Grain, Micros, decimal};
+
+use super::{AuditError, recompute_sql};
+use crate::catalog::Catalog;
+use crate::definition::{Definition, Unit};
+
+/// A cell without its KPI and grain.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cell {
+    tenant: String,
+    dims: String,
+    period_start: Micros,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.tenant, self.dims, self.period_start)
+    }
+}
+
+/// What the recompute says of a cell.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    above: i128,
+    /// A ratio's denominator, when a row feeds it.
+    below: Option<i128>,
+}
+
+/// What the table says of a cell.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    value: Option<i128>,
+    numerator: Option<i128>,
+    denominator: Option<i128>,
+    unit: String,
+    status: String,
+}
+
+/// What is wrong with a cell, in words.
+#[derive(Debug)]
+pub(super) struct Problem(String);
+
+impl Problem {
+    pub(super) fn new(text: &str) -> Problem {
+        Problem(text.into())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Compares one cell.
+pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -> Option<Problem> {
+    let text = |number: Option<i128>| {
+        number.map_or("null".into(), |number| decimal::format(number, decimal::VALUE_SCALE))
+    };
+    let differs = |what: &str, is: Option<i128>, should: Option<i128>| {
+        (is != should)
+            .then(|| Problem(format!("{what} is {}, should be {}", text(is), text(should))))
+    };
+    if held.unit != unit.name() {
+        return Some(Problem(format!("unit is {}, should be {}", held.unit, unit.name())));
+    }
+    let wrong_status = |should: &str| {
+        (held.status != should)
+            .then(|| Problem(format!("status is {}, should be {should}", held.status)))
+    };
+    if !ratio {
+        return wrong_status("ok")
+            .or_else(|| differs("value", held.value, Some(expected.above)))
+            .or_else(|| differs("numerator", held.numerator, None))
+            .or_else(|| differs("denominator", held.denominator, None));
+    }
+    let parts = differs("numerator", held.numerator, Some(expected.above))
+        .or_else(|| differs("denominator", held.denominator, expected.below));
+    parts.or_else(|| match (expected.below, held.value) {
+        (None | Some(0), _) => {
+            wrong_status("no_data").or_else(|| differs("value", held.value, None))
+        }
+        (Some(below), None) => wrong_status("error").or_else(|| {
+            let fits = !beyond_range(expected.above, below);
+            fits.then(|| Problem::new("status is error, but the quotient fits"))
+        }),
+        (Some(below), Some(value)) => wrong_status("ok").or_else(|| {
+            let wrong = !is_quotient(value, expected.above, below);
+            wrong.then(|| {
+                Problem(format!("value {} is not the quotient of its parts", text(Some(value))))
+            })
+        }),
+    })
+}
+
+/// Whether `value` is `above / below` rounded half to even, by multiplying back: the error is at most
+/// half a unit of the last digit, and exactly half only where the value is even.
+fn is_quotient(value: i128, above: i128, below: i128) -> bool {
+    let wide = |number| i256::from_i128(number);
+    let unit = wide(10_i128.pow(decimal::VALUE_SCALE));
+    let error = wide(value)
+        .checked_mul(wide(below))
+        .zip(wide(above).checked_mul(unit))
+        .and_then(|(back, exact)| back.checked_sub(exact))
+        .and_then(|error| error.checked_mul(wide(2)));
+    let Some(error) = error else { return false };
+    let (error, below) = (error.wrapping_abs(), wide(below).wrapping_abs());
+    error < below || (error == below && value % 2 == 0)
+}
+
+/// Whether the rounded quotient needs more than 38 digits.
+fn beyond_range(above: i128, below: i128) -> bool {
+    let wide = |number| i256::from_i128(number).wrapping_abs();
+    let twice = |number| wide(number).checked_add(wide(number));
+    // 2 * |above| * 10^10 >= (2 * MAX + 1) * |below|
+    let least = twice(decimal::MANTISSA_MAX).and_then(|l| l.checked_add(i256::ONE));
+    let least = least.and_then(|least| least.checked_mul(wide(below)));
+    let scaled = twice(above).and_then(|t| t.checked_mul(wide(10_i128.pow(decimal::VALUE_SCALE))));
+    scaled.zip(least).is_none_or(|(scaled, least)| scaled >= least)
+}
+
+/// The rows of a query.
+pub(super) async fn rows(
+    context: &SessionContext,
+    what: &str,
+    sql: &str,
+) -> Result<Vec<RecordBatch>, AuditError> {
+    let failed = |source| AuditError::Query { what: what.into(), source: Box::new(source) };
+    context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)
+}
+
+/// Recomputes a KPI at a grain.
+pub(super) async fn expected(
+    context: &SessionContext,
+    catalog: &Catalog,
+    definition: &Definition,
+    grain: Grain,
+) -> Result<BTreeMap<Cell, Expected>, AuditError> {
+    let what = format!("{} by {grain}", definition.key);
+    let dims = catalog.dims(definition);
+    let mut cells = BTreeMap::new();
+    for batch in rows(context, &what, &recompute_sql(catalog, definition, grain)).await? {
+        let columns = Columns { batch: &batch, what: &what };
+        let (tenants, starts) = (columns.text("tenant_id")?, columns.instant("period_start")?);
+        let (above, below) = (columns.number("above")?, columns.number("below")?);
+        let below_count = columns.count("below_cnt")?;
+        let mut values = Vec::with_capacity(dims.len());
+        for name in &dims {
+            values.push((name, columns.text(&format!("dim_{name}"))?));
+        }
+        for row in 0..batch.num_rows() {
+            let cell = Cell {
+                tenant: tenants.value(row).into(),
+                dims: canonical_json(&values, row),
+                period_start: Micros(starts.value(row)),
+            };
+            let below = (below_count.value(row) > 0).then(|| below.value(row));
+            cells.insert(cell, Expected { above: above.value(row), below });
+        }
+    }
+    Ok(cells)
+}
+
+fn canonical_json(values: &[(&String, StringArray)], row: usize) -> String {
+    let pairs = values.iter().map(|(name, column)| {
+        let value = column.is_valid(row).then(|| column.value(row));
+        format!("{}:{}", serde_json::json!(name), serde_json::json!(value))
+    });
+    format!("{{{}}}", pairs.collect::<Vec<_>>().join(","))
+}
+
+/// Per KPI and grain, the rows of each cell; more than one is a defect.
+pub(super) type HeldCells = BTreeMap<(String, Grain), BTreeMap<Cell, Vec<Held>>>;
+
+/// Reads the table of current values.
+pub(super) async fn held(context: &SessionContext) -> Result<HeldCells, AuditError> {
+    let what = "kpi_current";
+    let sql = "SELECT kpi, tenant_id, dims, grain, period_start, value, numerator, denominator, unit, \
+               status FROM kpi_current";
+    let mut cells = HeldCells::new();
+    for batch in rows(context, what, sql).await? {
+        let columns = Columns { batch: &batch, what };
+        let (kpis, grains) = (columns.text("kpi")?, columns.text("grain")?);
+        let (tenants, dims) = (columns.text("tenant_id")?, columns.text("dims")?);
+        let starts = columns.instant("period_start")?;
+        let values = columns.number("value")?;
+        let (above, below) = (columns.number("numerator")?, columns.number("denominator")?);
+        let (units, statuses) = (columns.text("unit")?, columns.text("status")?);
+        let number = |of: &Decimal128Array, row| of.is_valid(row).then(|| of.value(row));
+        for row in 0..batch.num_rows() {
+            let grain = Grain::parse(grains.value(row)).ok_or_else(|| columns.shape("grain"))?;
+            let cell = Cell {
+                tenant: tenants.value(row).into(),
+                dims: dims.value(row).into(),
+                period_start: Micros(starts.value(row)),
+            };
+            let held = Held {
+                value: number(&values, row),
+                numerator: number(&above, row),
+                denominator: number(&below, row),
+                unit: units.value(row).into(),
+                status: statuses.value(row).into(),
+            };
+            let kpi = cells.entry((kpis.value(row).to_owned(), grain)).or_default();
+            kpi.entry(cell).or_default().push(held);
+        }
+    }
+    Ok(cells)
+}
+
+/// The columns of a result, by name and in the type they should have.
+struct Columns<'a> {
+    batch: &'a RecordBatch,
+    what: &'a str,
+}
+
+impl Columns<'_> {
+    fn column(&self, name: &str, kind: &DataType) -> Result<ArrayRef, AuditError> {
+        let column = self.batch.column_by_name(name).ok_or_else(|| self.shape(name))?;
+        cast(column, kind).map_err(|_| self.shape(name))
+    }
+
+    fn text(&self, name: &str) -> Result<StringArray, AuditError> {
+        let column = self.column(name, &DataType::Utf8)?;
+        column.as_string_opt::<i32>().cloned().ok_or_else(|| self.shape(name))
+    }
+
+    fn number(&self, name: &str) -> Result<Decimal128Array, AuditError> {
+        let column = self.column(name, &DataType::Decimal128(38, 10))?;
+        column.as_primitive_opt::<Decimal128Type>().cloned().ok_or_else(|| self.shape(name))
+    }
+
+    fn instant(&self, name: &str) -> Result<TimestampMicrosecondArray, AuditError> {
+        let kind = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let column = self.column(name, &kind)?;
+        column
+            .as_primitive_opt::<TimestampMicrosecondType>()
+            .cloned()
+            .ok_or_else(|| self.shape(name))
+    }
+
+    fn count(&self, name: &str) -> Result<Int64Array, AuditError> {
+        let column = self.column(name, &DataType::Int64)?;
+        column.as_primitive_opt::<Int64Type>().cloned().ok_or_else(|| self.shape(name))
+    }
+
+    fn shape(&self, column: &str) -> AuditError {
+        AuditError::Shape { what: self.what.into(), column: column.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotients_are_checked_by_multiplying_back() {
+        for (above, below) in [(1, 3), (2, 3), (-1, 3), (1, 20_000_000_000), (3, 20_000_000_000)] {
+            let value = decimal::quotient(above, below).unwrap();
+            assert!(is_quotient(value, above, below), "{above} / {below}");
+            assert!(!is_quotient(value + 1, above, below), "{above} / {below}");
+            assert!(!is_quotient(value - 1, above, below), "{above} / {below}");
+        }
+        assert!(is_quotient(decimal::MANTISSA_MAX, decimal::MANTISSA_MAX, 10_i128.pow(10)));
+    }
+
+    #[test]
+    fn range_errors_are_checked_too() {
+        assert!(beyond_range(decimal::MANTISSA_MAX, 1));
+        assert!(!beyond_range(1, decimal::MANTISSA_MAX));
+        assert!(!beyond_range(decimal::MANTISSA_MAX, 10_i128.pow(10)));
+    }
+}

@@ -1,0 +1,82 @@
+//! The SQL that recomputes a KPI.
+
+use schemas::Grain;
+use schemas::contract::DEFAULT_TENANT;
+
+use crate::catalog::Catalog;
+use crate::definition::{Aggregate, Definition, Formula};
+
+const NUMBER: &str = "DECIMAL(38,10)";
+
+/// The SQL that recomputes a KPI at a grain over the tables `silver_<contract>`, with the columns
+/// `tenant_id`, one per dimension (`dim_<name>`), `period_start`, then `cnt` (rows that feed the cell),
+/// `above` (a flow's value, a ratio's numerator), `below` and `below_cnt` (a ratio's denominator and
+/// the rows that feed it).
+pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
+    let Formula::Ratio { numerator, denominator } = &definition.formula else {
+        let none = format!("CAST(NULL AS {NUMBER}) AS below, CAST(0 AS BIGINT) AS below_cnt");
+        return format!(
+            "SELECT flow.*, {none} FROM ({}) AS flow",
+            flow_sql(catalog, definition, grain)
+        );
+    };
+    // Tagged parts, added up: the same cells as a full outer join of all parts.
+    let mut parts = Vec::new();
+    let keys = keys(catalog, definition);
+    for term in numerator {
+        let sign = if term.minus { "-" } else { "" };
+        if let Some(part) = catalog.get(&term.kpi) {
+            parts.push(format!(
+                "SELECT {keys}, cnt, {sign}above AS above, CAST(0 AS {NUMBER}) AS below, \
+                 CAST(0 AS BIGINT) AS below_cnt FROM ({}) AS part",
+                flow_sql(catalog, part, grain),
+            ));
+        }
+    }
+    if let Some(part) = catalog.get(denominator) {
+        parts.push(format!(
+            "SELECT {keys}, cnt, CAST(0 AS {NUMBER}) AS above, above AS below, cnt AS below_cnt \
+             FROM ({}) AS part",
+            flow_sql(catalog, part, grain),
+        ));
+    }
+    format!(
+        "SELECT {keys}, SUM(cnt) AS cnt, SUM(above) AS above, SUM(below) AS below, \
+         SUM(below_cnt) AS below_cnt FROM ({}) AS parts GROUP BY {keys}",
+        parts.join(" UNION ALL "),
+    )
+}
+
+fn keys(catalog: &Catalog, definition: &Definition) -> String {
+    let mut keys = String::from("tenant_id");
+    for name in catalog.dims(definition) {
+        keys.push_str(&format!(", \"dim_{name}\""));
+    }
+    keys + ", period_start"
+}
+
+fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
+    let Formula::Flow { contract, filter, time, aggregate, dims } = &definition.formula else {
+        return String::new();
+    };
+    let tenant = catalog.tenant_column(contract);
+    let mut columns = format!("COALESCE(\"{tenant}\", '{DEFAULT_TENANT}') AS tenant_id");
+    for (name, column) in dims {
+        columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
+    }
+    columns.push_str(&format!(", date_trunc('{}', \"{time}\") AS period_start", grain.name()));
+    let above = match aggregate {
+        Aggregate::Count => format!("CAST(1 AS {NUMBER})"),
+        Aggregate::Sum(column) => format!("CAST(\"{column}\" AS {NUMBER})"),
+    };
+    let mut condition = format!("\"{time}\" IS NOT NULL");
+    if let Some(filter) = filter {
+        condition.push_str(&format!(" AND ({filter})"));
+    }
+    let keys = keys(catalog, definition);
+    format!(
+        "SELECT {keys}, COUNT(*) AS cnt, COALESCE(SUM(above), CAST(0 AS {NUMBER})) AS above \
+         FROM (SELECT {columns}, {above} AS above FROM \"silver_{contract}\" WHERE {condition}) AS taken \
+         GROUP BY {keys}"
+    )
+}

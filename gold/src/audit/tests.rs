@@ -1,0 +1,176 @@
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Field, Schema};
+use schemas::{Contract, EpochStamp, Micros, RowBuilder, RowLayout};
+
+use super::*;
+use crate::definition::Definition;
+use crate::engine::CellRow;
+use crate::{Engine, table};
+
+/// (tenant, status or category, amount in its column's scale, currency, channel or service, time)
+type Row = (
+    Option<&'static str>,
+    &'static str,
+    Option<i128>,
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+);
+
+const ORDERS: [Row; 6] = [
+    (Some("a"), "paid", Some(100_000), "USD", Some("web"), Some("2026-01-31T23:59:59.999999Z")),
+    (Some("a"), "recognized", Some(70_001), "USD", None, Some("2026-01-31T23:10:00Z")),
+    (None, "recognized", Some(-5), "EUR", Some("a \"b\"\\\n"), Some("2026-02-01T00:00:00Z")),
+    (Some("a"), "cancelled", Some(1), "USD", Some("web"), Some("2026-01-31T23:10:00Z")),
+    (Some("b"), "paid", None, "USD", Some("web"), Some("1969-12-31T23:59:59Z")),
+    (Some("b"), "paid", Some(9), "USD", Some("web"), None),
+];
+const COSTS: [Row; 3] = [
+    (Some("a"), "Usage", Some(30_000_000_000), "USD", Some("db"), Some("2026-01-31T23:00:00Z")),
+    (Some("a"), "Tax", Some(-29_999_999_999), "USD", Some("vm"), Some("2026-01-31T23:00:00Z")),
+    (None, "Usage", Some(7), "EUR", Some("vm"), Some("2026-02-01T05:00:00Z")),
+];
+const ORDER_COLUMNS: [&str; 7] =
+    ["tenant_id", "status", "amount", "currency", "channel", "placed_at", "recognized_at"];
+const COST_COLUMNS: [&str; 7] = [
+    "tenant_id",
+    "charge_category",
+    "effective_cost",
+    "billing_currency",
+    "service_name",
+    "charge_period_start",
+    "charge_period_end",
+];
+
+fn contracts() -> Vec<Contract> {
+    schemas::contract::built_in().iter().map(|(_, text)| Contract::parse(text).unwrap()).collect()
+}
+
+fn silver(rows: &[Row], names: [&str; 7], scale: i8) -> RecordBatch {
+    let text = |of: fn(&Row) -> Option<&'static str>| -> ArrayRef {
+        Arc::new(StringArray::from_iter(rows.iter().map(of)))
+    };
+    let numbers = Decimal128Array::from_iter(rows.iter().map(|row| row.2));
+    let times = rows.iter().map(|row| row.5.map(|at| Micros::parse(at).unwrap().0));
+    let times: ArrayRef =
+        Arc::new(TimestampMicrosecondArray::from_iter(times).with_timezone("UTC"));
+    let columns = vec![
+        text(|row| row.0),
+        text(|row| Some(row.1)),
+        Arc::new(numbers.with_precision_and_scale(20, scale).unwrap()),
+        text(|row| Some(row.3)),
+        text(|row| row.4),
+        Arc::clone(&times),
+        times,
+    ];
+    let field =
+        |(name, column): (&&str, &ArrayRef)| Field::new(*name, column.data_type().clone(), true);
+    let fields: Vec<_> = names.iter().zip(&columns).map(field).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn add(engine: &mut Engine, contract: usize, layout: &RowLayout, names: [&str; 7], rows: &[Row]) {
+    let contracts = contracts();
+    let column = |name: &str| contracts[contract].column(name).unwrap();
+    for row in rows {
+        let mut builder = RowBuilder::default();
+        builder.reset(layout.len());
+        for (name, text) in [(0, row.0), (1, Some(row.1)), (3, Some(row.3)), (4, row.4)] {
+            if let Some(text) = text {
+                builder.set_text(column(names[name]), text);
+            }
+        }
+        if let Some(amount) = row.2 {
+            builder.set_decimal(column(names[2]), amount);
+        }
+        if let Some(at) = row.5 {
+            builder.set_timestamp(column(names[5]), Micros::parse(at).unwrap());
+            builder.set_timestamp(column(names[6]), Micros::parse(at).unwrap());
+        }
+        let mut bytes = Vec::new();
+        builder.finish(layout, &mut bytes);
+        engine.apply(contract, None, Some(layout.row(&bytes))).unwrap();
+    }
+}
+
+/// The catalog, and the rows that the engine makes of the rows above.
+fn cells() -> (Arc<Catalog>, Vec<CellRow>) {
+    let own = "key='big_orders'\ntitle='T'\nunit='count'\ngood='up'\ncontract='orders'\n\
+               filter=\"(amount > 0.0001 OR channel IS NULL) AND placed_at >= '1970-01-01' AND \
+               NOT status IN ('cancelled') AND amount BETWEEN -1 AND 10.0\"\n\
+               time='placed_at'\naggregate='count(*)'\n";
+    let own = vec![Definition::parse("big_orders.toml", own).unwrap()];
+    let contracts = contracts();
+    let catalog = crate::catalog::with_built_in(own, &contracts).unwrap();
+    let mut engine = Engine::new(Arc::clone(&catalog), &contracts).unwrap();
+    let stamp = EpochStamp { id: 1, clock: Micros::parse("2026-03-01").unwrap(), quiet: false };
+    engine.begin_epoch(&stamp);
+    for (names, rows) in [(ORDER_COLUMNS, &ORDERS[..]), (COST_COLUMNS, &COSTS[..])] {
+        let name = if rows.len() == ORDERS.len() { "orders" } else { "costs" };
+        let index = contracts.iter().position(|contract| contract.name == name).unwrap();
+        add(&mut engine, index, &RowLayout::new(&contracts[index]), names, rows);
+    }
+    engine.finish_epoch(&stamp);
+    (catalog, engine.snapshot())
+}
+
+async fn findings(catalog: &Catalog, cells: &[CellRow]) -> Vec<AuditFinding> {
+    let context = SessionContext::new();
+    let orders = silver(&ORDERS, ORDER_COLUMNS, 4);
+    context.register_batch("silver_orders", orders).unwrap();
+    context.register_batch("silver_costs", silver(&COSTS, COST_COLUMNS, 10)).unwrap();
+    context.register_batch("kpi_current", table::current_batch(cells).unwrap()).unwrap();
+    audit(&context, catalog).await.unwrap()
+}
+
+#[tokio::test]
+async fn sql_agrees_with_the_engine() {
+    let (catalog, cells) = cells();
+    let findings = findings(&catalog, &cells).await;
+    for finding in &findings {
+        assert_eq!(finding.mismatches, 0, "{finding:?}");
+        assert!(finding.cells > 0, "{finding:?}");
+    }
+    assert_eq!(findings.iter().map(|f| f.cells).sum::<usize>(), cells.len());
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_in_a_cell_is_found() {
+    let (catalog, cells) = cells();
+    let roi =
+        cells.iter().position(|row| &*row.key.kpi == "roi" && row.value.value.is_some()).unwrap();
+    let wrong: [(&str, fn(&mut Vec<CellRow>, usize)); 9] = [
+        ("not the quotient", |cells, at| {
+            cells[at].value.value = cells[at].value.value.map(|v| v + 1)
+        }),
+        ("numerator is", |cells, at| cells[at].value.numerator = None),
+        ("denominator is", |cells, at| cells[at].value.denominator = Some(2)),
+        ("status is", |cells, at| cells[at].value.status = schemas::Status::Error),
+        ("unit is", |cells, at| cells[at].unit = crate::Unit::Count),
+        ("no row, but", |cells, at| drop(cells.remove(at))),
+        ("more than one", |cells, at| cells.push(cells[at].clone())),
+        ("no row feeds it", |cells, at| cells[at].key.period_start = Micros(0)),
+        ("no row feeds it", |cells, at| cells[at].key.dims = r#"{"currency": "USD"}"#.into()),
+    ];
+    for (says, change) in wrong {
+        let mut cells = cells.clone();
+        change(&mut cells, roi);
+        let findings = findings(&catalog, &cells).await;
+        let bad: Vec<_> = findings.iter().filter(|f| f.mismatches > 0).collect();
+        assert_eq!(bad.len(), 1, "{says}: {bad:?}");
+        assert!(bad[0].kpi == "roi" && bad[0].examples.iter().any(|e| e.contains(says)), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn cells_of_a_kpi_without_definition_are_found() {
+    let (catalog, mut cells) = cells();
+    cells[0].key.kpi = "forgotten".into();
+    let findings = findings(&catalog, &cells).await;
+    assert!(findings.iter().any(|f| f.kpi == "forgotten" && f.mismatches == 1));
+    assert!(findings.iter().any(|f| f.kpi == "average_order_value" && f.mismatches == 1));
+}

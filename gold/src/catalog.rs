@@ -1,0 +1,296 @@
+//! The KPIs of a lake: definitions checked against the contracts and against each other.
+//!
+//! # Guarantees
+//! - Every column and KPI that a definition of a catalog names exists and has the right type.
+//! - Sums of money have a `currency` dimension: currencies are never added together.
+//! - The parts of a ratio are flows with the same dimensions, so a ratio never adds cells up wrongly.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemas::{ColumnType, Contract, decimal};
+
+use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term, Unit};
+use crate::expr::{Filter, unknown_column};
+use crate::nearest::nearest;
+
+/// The dimension that keeps sums of money apart.
+pub const CURRENCY: &str = "currency";
+
+/// Checked definitions, ordered by key.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    definitions: Vec<Definition>,
+    /// Contract to the name of its tenant column.
+    tenants: BTreeMap<String, String>,
+}
+
+impl Catalog {
+    /// Checks definitions against contracts and each other.
+    ///
+    /// # Errors
+    /// When a key is defined twice, a name does not exist, or a KPI would not mean what it says.
+    pub fn new(
+        mut definitions: Vec<Definition>,
+        contracts: &[Contract],
+    ) -> Result<Catalog, DefinitionError> {
+        definitions.sort_by(|a, b| a.key.cmp(&b.key));
+        for (one, two) in definitions.iter().zip(definitions.iter().skip(1)) {
+            if one.key == two.key {
+                let problem = format!("`{}` is already defined in {}", two.key, one.file);
+                return Err(two.refuse("key", problem));
+            }
+        }
+        let tenant = |c: &Contract| Some((c.name.clone(), c.columns.get(c.tenant)?.name.clone()));
+        let tenants = contracts.iter().filter_map(tenant).collect();
+        let catalog = Catalog { definitions, tenants };
+        for definition in &catalog.definitions {
+            match &definition.formula {
+                Formula::Flow { .. } => check_flow(definition, contracts)?,
+                Formula::Ratio { numerator, denominator } => {
+                    catalog.check_ratio(definition, numerator, denominator)?;
+                }
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// The definitions, ordered by key.
+    pub fn definitions(&self) -> &[Definition] {
+        &self.definitions
+    }
+
+    /// The definition with this key.
+    pub fn get(&self, key: &str) -> Option<&Definition> {
+        let at = self.definitions.binary_search_by(|d| (*d.key).cmp(key)).ok()?;
+        self.definitions.get(at)
+    }
+
+    /// The tenant column of a contract.
+    pub(crate) fn tenant_column(&self, contract: &str) -> &str {
+        self.tenants.get(contract).map_or("tenant_id", String::as_str)
+    }
+
+    /// The names of a KPI's dimensions, sorted; a ratio has those of its parts.
+    pub fn dims(&self, definition: &Definition) -> Vec<String> {
+        match &definition.formula {
+            Formula::Flow { dims, .. } => dims.keys().cloned().collect(),
+            Formula::Ratio { denominator, .. } => match self.get(denominator).map(|d| &d.formula) {
+                Some(Formula::Flow { dims, .. }) => dims.keys().cloned().collect(),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// A hash of what the definitions compute and of the engine's own semantics: state of one
+    /// fingerprint must not be continued under another.
+    pub fn fingerprint(&self) -> String {
+        let mut text = format!("engine {}\n", crate::ENGINE_SEMANTICS);
+        for definition in &self.definitions {
+            text.push_str(&format!(
+                "{} {:?} {:?}\n",
+                definition.key, definition.unit, definition.formula
+            ));
+        }
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
+    }
+
+    /// A hash of what one KPI computes, the flows it is made of included.
+    pub(crate) fn meaning(&self, key: &str) -> u64 {
+        let mut text = String::new();
+        let mut add = |key: &str| {
+            if let Some(definition) = self.get(key) {
+                text.push_str(&format!("{key} {:?} {:?}\n", definition.unit, definition.formula));
+            }
+        };
+        add(key);
+        if let Some(Formula::Ratio { numerator, denominator }) = self.get(key).map(|d| &d.formula) {
+            numerator.iter().for_each(|term| add(&term.kpi));
+            add(denominator);
+        }
+        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
+    }
+
+    fn check_ratio(
+        &self,
+        ratio: &Definition,
+        numerator: &[Term],
+        denominator: &str,
+    ) -> Result<(), DefinitionError> {
+        let below = self.part(ratio, "denominator", denominator)?;
+        let mut unit = None;
+        for term in numerator {
+            let part = self.part(ratio, "numerator", &term.kpi)?;
+            if self.dims(part) != self.dims(below) {
+                let problem = format!(
+                    "`{}` has dimensions [{}] but `{denominator}` has [{}]; parts must have the same",
+                    term.kpi,
+                    self.dims(part).join(", "),
+                    self.dims(below).join(", "),
+                );
+                return Err(ratio.refuse("numerator", problem));
+            }
+            if unit.is_some_and(|unit| unit != part.unit) {
+                let problem = format!("`{}` has another unit than the KPIs before it", term.kpi);
+                return Err(ratio.refuse("numerator", problem));
+            }
+            unit = Some(part.unit);
+        }
+        Ok(())
+    }
+
+    fn part(
+        &self,
+        ratio: &Definition,
+        field: &'static str,
+        key: &str,
+    ) -> Result<&Definition, DefinitionError> {
+        let Some(part) = self.get(key) else {
+            let hint = nearest(key, self.definitions.iter().map(|d| &*d.key));
+            return Err(ratio.refuse(field, format!("there is no KPI `{key}`{hint}")));
+        };
+        if matches!(part.formula, Formula::Ratio { .. }) {
+            let problem = format!(
+                "`{key}` is itself a ratio, and a quotient of rounded quotients is not exact; \
+                 name the flows it is made of"
+            );
+            return Err(ratio.refuse(field, problem));
+        }
+        Ok(part)
+    }
+}
+
+fn check_flow(definition: &Definition, contracts: &[Contract]) -> Result<(), DefinitionError> {
+    let Formula::Flow { contract: name, filter, time, aggregate, dims } = &definition.formula
+    else {
+        return Ok(());
+    };
+    let Some(contract) = contracts.iter().find(|contract| contract.name == *name) else {
+        let hint = nearest(name, contracts.iter().map(|contract| contract.name.as_str()));
+        return Err(definition.refuse("contract", format!("there is no contract `{name}`{hint}")));
+    };
+    let kind = |field: &'static str, column: &str| {
+        let found = contract.columns.iter().find(|c| c.name == column).map(|c| c.kind);
+        found.ok_or_else(|| definition.refuse(field, unknown_column(column, contract)))
+    };
+    if kind("time", time)? != ColumnType::Timestamp {
+        return Err(definition.refuse("time", format!("column `{time}` is no timestamp")));
+    }
+    for column in dims.values() {
+        if kind("dims", column)? != ColumnType::Text {
+            return Err(definition.refuse("dims", format!("column `{column}` is no text")));
+        }
+    }
+    if let Some(text) = filter {
+        Filter::compile(text, contract).map_err(|problem| definition.refuse("filter", problem))?;
+    }
+    let Aggregate::Sum(column) = aggregate else {
+        if definition.unit != Unit::Count {
+            return Err(definition.refuse("unit", "must be count for count(*)"));
+        }
+        return Ok(());
+    };
+    match kind("aggregate", column)? {
+        ColumnType::Decimal { scale, .. } if u32::from(scale) <= decimal::VALUE_SCALE => {}
+        ColumnType::Decimal { .. } => {
+            let problem = format!("column `{column}` has more than 10 digits after the point");
+            return Err(definition.refuse("aggregate", problem));
+        }
+        _ => return Err(definition.refuse("aggregate", format!("column `{column}` is no decimal"))),
+    }
+    if definition.unit == Unit::Currency && !dims.contains_key(CURRENCY) {
+        let problem = "a sum of money needs the dimension `currency`: \
+                       currencies are never added together";
+        return Err(definition.refuse("dims", problem));
+    }
+    Ok(())
+}
+
+/// The built-in definitions and those of `more`, checked; a key of `more` replaces a built-in one.
+///
+/// # Errors
+/// As [`Catalog::new`].
+pub fn with_built_in(
+    more: Vec<Definition>,
+    contracts: &[Contract],
+) -> Result<Arc<Catalog>, DefinitionError> {
+    let mut all = crate::definition::built_in()?;
+    all.retain(|built_in| more.iter().all(|own| own.key != built_in.key));
+    all.extend(more);
+    Catalog::new(all, contracts).map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contracts() -> Vec<Contract> {
+        schemas::contract::built_in()
+            .iter()
+            .map(|(_, text)| Contract::parse(text).unwrap())
+            .collect()
+    }
+
+    fn refusal(key: &str, rest: &str) -> String {
+        let text = format!("key='{key}'\ntitle='T'\ngood='up'\n{rest}");
+        let own = Definition::parse(&format!("{key}.toml"), &text).unwrap();
+        with_built_in(vec![own], &contracts()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn built_in_definitions_fit_the_built_in_contracts() {
+        let catalog = with_built_in(Vec::new(), &contracts()).unwrap();
+        assert_eq!(catalog.dims(catalog.get("roi").unwrap()), ["currency"]);
+        assert_eq!(catalog.get("cost_by_service").unwrap().unit, Unit::Currency);
+        assert!(catalog.get("nope").is_none());
+    }
+
+    #[test]
+    fn refuses_what_would_not_mean_what_it_says() {
+        let flow = "unit='currency'\ncontract='orders'\ntime='placed_at'\n\
+                    aggregate='sum(amount)'\ndims=['currency']\n";
+        let ratio = "unit='ratio'\nnumerator='revenue_booked'\ndenominator='orders'\n";
+        for (base, from, to, says) in [
+            (flow, "['currency']", "[]", "x.toml: dims: a sum of money needs the dimension"),
+            (flow, "'orders'", "'order'", "no contract `order` (did you mean `orders`?)"),
+            (flow, "sum(amount)", "sum(amuont)", "column `amuont` (did you mean `amount`?)"),
+            (flow, "sum(amount)", "sum(status)", "column `status` is no decimal"),
+            (flow, "placed_at", "status", "x.toml: time: column `status` is no timestamp"),
+            (flow, "['currency']", "['placed_at','currency']", "column `placed_at` is no text"),
+            (
+                flow,
+                "dims",
+                "filter=\"stat = 1\"\ndims",
+                "x.toml: filter: contract `orders` has no column",
+            ),
+            (flow, "sum(amount)", "count(*)", "x.toml: unit: must be count"),
+            (ratio, "'orders'", "'order'", "no KPI `order` (did you mean `orders`?)"),
+            (ratio, "'orders'", "'roi'", "x.toml: denominator: `roi` is itself a ratio"),
+            (ratio, "'orders'", "'cost_by_service'", "parts must have the same"),
+            (ratio, "revenue_booked", "revenue_booked + orders", "has another unit"),
+        ] {
+            let error = refusal("x", &base.replace(from, to));
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_of_itself_is_refused() {
+        let error = refusal("x", "unit='ratio'\nnumerator='x'\ndenominator='orders'\n");
+        assert!(error.contains("itself a ratio"), "{error}");
+    }
+
+    #[test]
+    fn the_fingerprint_follows_what_is_computed() {
+        let base = with_built_in(Vec::new(), &contracts()).unwrap();
+        let text =
+            crate::definition::built_in_files().iter().find(|f| f.0 == "orders.toml").unwrap().1;
+        let titled =
+            Definition::parse("orders.toml", &text.replace("\"Orders\"", "\"Sales\"")).unwrap();
+        let filtered =
+            Definition::parse("orders.toml", &text.replace("'cancelled'", "'paid'")).unwrap();
+        let print = |own| with_built_in(vec![own], &contracts()).unwrap().fingerprint();
+        assert_eq!(base.fingerprint(), print(titled));
+        assert_ne!(base.fingerprint(), print(filtered));
+    }
+}

@@ -1,0 +1,433 @@
+//! KPI definitions: one TOML file each, with what to count, when, and by which dimensions.
+//!
+//! # Guarantees
+//! - A definition that parses has either contract, time and aggregate (a flow) or numerator and
+//!   denominator (a ratio), never a mixture.
+//! - An error names the file, the field and what to write instead.
+//!
+//! # Non-guarantees
+//! - Whether its columns and KPIs exist is not known here: [`crate::Catalog`] checks that.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// What a KPI's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Money in the currency of the `currency` dimension.
+    Currency,
+    /// A number of things.
+    Count,
+    /// A number without a unit.
+    Ratio,
+}
+
+impl Unit {
+    /// The word used in tables, files and HTTP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Currency => "currency",
+            Unit::Count => "count",
+            Unit::Ratio => "ratio",
+        }
+    }
+}
+
+/// Which direction is good news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Good {
+    /// More is better.
+    Up,
+    /// Less is better.
+    Down,
+}
+
+impl Good {
+    /// The word used in files and HTTP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Good::Up => "up",
+            Good::Down => "down",
+        }
+    }
+}
+
+/// How the rows of a cell become one number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Aggregate {
+    /// How many rows there are.
+    Count,
+    /// The exact sum of a decimal column; nulls add nothing.
+    Sum(String),
+}
+
+/// One KPI named in a numerator.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Term {
+    /// Whether it is taken away instead of added.
+    pub minus: bool,
+    /// The KPI's key.
+    pub kpi: String,
+}
+
+/// How a KPI is computed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Formula {
+    /// An aggregate over the rows of one table.
+    Flow {
+        /// The table's contract.
+        contract: String,
+        /// A SQL condition on its columns; none takes every row.
+        filter: Option<String>,
+        /// The column that says in which period a row is.
+        time: String,
+        /// What is computed.
+        aggregate: Aggregate,
+        /// Dimension name to column.
+        dims: BTreeMap<String, String>,
+    },
+    /// A quotient of flows with the same dimensions.
+    Ratio {
+        /// What is added up above the line.
+        numerator: Vec<Term>,
+        /// The KPI below the line.
+        denominator: String,
+    },
+}
+
+/// One KPI.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Definition {
+    /// Its key in tables, files and HTTP.
+    pub key: Arc<str>,
+    /// Its name for people.
+    pub title: String,
+    /// One sentence on what it says.
+    pub description: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// What its numbers are.
+    pub unit: Unit,
+    /// Which direction is good news.
+    pub good: Good,
+    /// How it is computed.
+    pub formula: Formula,
+    /// The file it was read from.
+    pub file: String,
+}
+
+/// Why a definition was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// The folder or a file in it cannot be read.
+    #[error("cannot read KPI definitions in {path}: {source}")]
+    Read {
+        /// The folder or file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML of the expected shape.
+    #[error("{file}: {source}")]
+    Toml {
+        /// The file.
+        file: String,
+        /// What the parser said.
+        source: Box<toml::de::Error>,
+    },
+    /// A field cannot mean what it says.
+    #[error("{file}: {field}: {problem}")]
+    Field {
+        /// The file.
+        file: String,
+        /// The field.
+        field: &'static str,
+        /// What is wrong and what to write instead.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    key: String,
+    title: String,
+    description: Option<String>,
+    owner: Option<String>,
+    unit: String,
+    good: String,
+    contract: Option<String>,
+    filter: Option<String>,
+    time: Option<String>,
+    aggregate: Option<String>,
+    dims: Option<toml::Value>,
+    numerator: Option<String>,
+    denominator: Option<String>,
+}
+
+/// The definitions that come with Weir, as (file name, text), ordered by file name.
+pub fn built_in_files() -> &'static [(&'static str, &'static str)] {
+    include!(concat!(env!("OUT_DIR"), "/built_in.rs"))
+}
+
+/// The definitions that come with Weir.
+///
+/// # Errors
+/// When one of them does not parse.
+pub fn built_in() -> Result<Vec<Definition>, DefinitionError> {
+    built_in_files().iter().map(|(file, text)| Definition::parse(file, text)).collect()
+}
+
+/// Reads every `*.toml` file of a folder, in the order of their names.
+///
+/// # Errors
+/// When the folder or a file cannot be read, or a definition is refused.
+pub fn load_dir(folder: &Path) -> Result<Vec<Definition>, DefinitionError> {
+    let read =
+        |path: &Path, source| DefinitionError::Read { path: path.display().to_string(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| read(folder, error))? {
+        let path = entry.map_err(|error| read(folder, error))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut definitions = Vec::with_capacity(files.len());
+    for path in files {
+        let text = std::fs::read_to_string(&path).map_err(|error| read(&path, error))?;
+        definitions.push(Definition::parse(&path.display().to_string(), &text)?);
+    }
+    Ok(definitions)
+}
+
+impl Definition {
+    /// Reads one definition; `file` only serves error messages and must end in `<key>.toml`.
+    ///
+    /// # Errors
+    /// When the text is no TOML of the expected shape or its fields do not fit together.
+    pub fn parse(file: &str, text: &str) -> Result<Definition, DefinitionError> {
+        let raw: File = toml::from_str(text).map_err(|source| DefinitionError::Toml {
+            file: file.into(),
+            source: Box::new(source),
+        })?;
+        let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str());
+        if stem != Some(raw.key.as_str()) {
+            let problem = format!("is `{}`; the file must be named `{}.toml`", raw.key, raw.key);
+            return Err(field(file, "key", problem));
+        }
+        if !is_name(&raw.key) {
+            let problem = "use lower-case letters, digits and `_`, starting with a letter";
+            return Err(field(file, "key", problem));
+        }
+        let unit = choice(file, "unit", &raw.unit, &UNITS)?;
+        let good = choice(file, "good", &raw.good, &[("up", Good::Up), ("down", Good::Down)])?;
+        let key = Arc::from(raw.key.as_str());
+        let (title, description, owner) =
+            (raw.title.clone(), raw.description.clone(), raw.owner.clone());
+        let formula = formula(file, raw)?;
+        Ok(Definition { key, title, description, owner, unit, good, formula, file: file.into() })
+    }
+
+    /// `flow` or `ratio`: how it may roll up.
+    pub fn kind(&self) -> &'static str {
+        match self.formula {
+            Formula::Flow { .. } => "flow",
+            Formula::Ratio { .. } => "ratio",
+        }
+    }
+
+    /// A refusal of one of its fields.
+    pub(crate) fn refuse(
+        &self,
+        field_name: &'static str,
+        problem: impl Into<String>,
+    ) -> DefinitionError {
+        field(&self.file, field_name, problem)
+    }
+}
+
+const UNITS: [(&str, Unit); 3] =
+    [("currency", Unit::Currency), ("count", Unit::Count), ("ratio", Unit::Ratio)];
+
+fn field(file: &str, field: &'static str, problem: impl Into<String>) -> DefinitionError {
+    DefinitionError::Field { file: file.into(), field, problem: problem.into() }
+}
+
+fn choice<T: Copy>(
+    file: &str,
+    name: &'static str,
+    text: &str,
+    choices: &[(&str, T)],
+) -> Result<T, DefinitionError> {
+    let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let words = choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        field(file, name, format!("`{text}` is unknown; use one of: {words}"))
+    })
+}
+
+fn formula(file: &str, raw: File) -> Result<Formula, DefinitionError> {
+    match (raw.numerator, raw.denominator) {
+        (None, None) => {
+            let missing = |name| move || field(file, name, "is missing; a flow needs it");
+            Ok(Formula::Flow {
+                contract: raw.contract.ok_or_else(missing("contract"))?,
+                filter: raw.filter,
+                time: raw.time.ok_or_else(missing("time"))?,
+                aggregate: aggregate(file, &raw.aggregate.ok_or_else(missing("aggregate"))?)?,
+                dims: dims(file, raw.dims)?,
+            })
+        }
+        (Some(numerator), Some(denominator)) => {
+            let flow_fields = [
+                ("contract", raw.contract.is_some()),
+                ("filter", raw.filter.is_some()),
+                ("time", raw.time.is_some()),
+                ("aggregate", raw.aggregate.is_some()),
+                ("dims", raw.dims.is_some()),
+            ];
+            if let Some((name, _)) = flow_fields.into_iter().find(|(_, present)| *present) {
+                return Err(field(file, name, "belongs to a flow; a ratio takes it from its KPIs"));
+            }
+            let numerator = terms(file, &numerator)?;
+            if !is_name(denominator.trim()) {
+                return Err(field(file, "denominator", "must be the key of one KPI"));
+            }
+            Ok(Formula::Ratio { numerator, denominator: denominator.trim().into() })
+        }
+        (None, Some(_)) => Err(field(file, "numerator", "is missing; a ratio needs it")),
+        (Some(_), None) => Err(field(file, "denominator", "is missing; a ratio needs it")),
+    }
+}
+
+fn aggregate(file: &str, text: &str) -> Result<Aggregate, DefinitionError> {
+    let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let inside = |name: &str| compact.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    if inside("count") == Some("*") {
+        return Ok(Aggregate::Count);
+    }
+    match inside("sum") {
+        Some(column) if is_name(column) => Ok(Aggregate::Sum(column.into())),
+        _ => {
+            let problem =
+                format!("`{text}` cannot be kept up to date; use sum(column) or count(*)");
+            Err(field(file, "aggregate", problem))
+        }
+    }
+}
+
+fn dims(
+    file: &str,
+    value: Option<toml::Value>,
+) -> Result<BTreeMap<String, String>, DefinitionError> {
+    let wrong = || field(file, "dims", "must be a list of columns or a table of name = \"column\"");
+    let pairs: Vec<(String, toml::Value)> = match value {
+        None => Vec::new(),
+        Some(toml::Value::Table(table)) => table.into_iter().collect(),
+        Some(toml::Value::Array(list)) => list
+            .into_iter()
+            .map(|column| Ok((column.as_str().ok_or_else(wrong)?.to_owned(), column)))
+            .collect::<Result<_, DefinitionError>>()?,
+        Some(_) => return Err(wrong()),
+    };
+    let mut dims = BTreeMap::new();
+    for (name, column) in pairs {
+        let column = column.as_str().ok_or_else(wrong)?.to_owned();
+        if !is_name(&name) {
+            return Err(field(file, "dims", format!("`{name}` is no name of a dimension")));
+        }
+        if dims.insert(name.clone(), column).is_some() {
+            return Err(field(file, "dims", format!("`{name}` is named twice")));
+        }
+    }
+    Ok(dims)
+}
+
+/// Reads `a + b - c`.
+fn terms(file: &str, text: &str) -> Result<Vec<Term>, DefinitionError> {
+    let spaced = text.replace('+', " + ").replace('-', " - ");
+    let (mut terms, mut sign) = (Vec::new(), Some(false));
+    for word in spaced.split_whitespace() {
+        match (word, sign) {
+            ("+" | "-", None) => sign = Some(word == "-"),
+            ("-", Some(false)) if terms.is_empty() => sign = Some(true),
+            (kpi, Some(minus)) if is_name(kpi) => {
+                terms.push(Term { minus, kpi: kpi.into() });
+                sign = None;
+            }
+            _ => {
+                let problem = format!("`{text}` must be keys of KPIs joined with + and -");
+                return Err(field(file, "numerator", problem));
+            }
+        }
+    }
+    if sign.is_some() {
+        return Err(field(file, "numerator", format!("`{text}` must end with the key of a KPI")));
+    }
+    Ok(terms)
+}
+
+fn is_name(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOW: &str = "key='k'\ntitle='K'\nunit='count'\ngood='up'\ncontract='orders'\n\
+                        time='placed_at'\naggregate='count(*)'\ndims={currency='currency'}\n";
+    const RATIO: &str = "key='k'\ntitle='K'\nunit='ratio'\ngood='up'\n\
+                         numerator='a - b+c'\ndenominator='a'\n";
+
+    #[test]
+    fn built_in_definitions_parse() {
+        assert!(built_in().unwrap().len() >= 9);
+    }
+
+    #[test]
+    fn reads_flows_and_ratios() {
+        assert_eq!(Definition::parse("x/k.toml", FLOW).unwrap().kind(), "flow");
+        let ratio = Definition::parse("k.toml", RATIO).unwrap();
+        let Formula::Ratio { numerator, .. } = ratio.formula else { panic!("a ratio") };
+        let signs: Vec<_> = numerator.iter().map(|t| (t.minus, t.kpi.as_str())).collect();
+        assert_eq!(signs, [(false, "a"), (true, "b"), (false, "c")]);
+    }
+
+    #[test]
+    fn refuses_with_file_field_and_advice() {
+        for (base, from, to, says) in [
+            (FLOW, "unit='count'", "unit='money'", "k.toml: unit: `money` is unknown; use one of"),
+            (FLOW, "aggregate=", "agregate=", "unknown field `agregate`"),
+            (FLOW, "count(*)", "max(amount)", "k.toml: aggregate: `max(amount)`"),
+            (FLOW, "time='placed_at'\n", "", "k.toml: time: is missing"),
+            (FLOW, "key='k'", "key='z'", "must be named `z.toml`"),
+            (FLOW, "{currency='currency'}", "7", "k.toml: dims: must be a list"),
+            (FLOW, "{currency='currency'}", "['a','a']", "`a` is named twice"),
+            (RATIO, "'a - b+c'", "'a * b'", "k.toml: numerator: `a * b`"),
+            (RATIO, "'a - b+c'", "'a -'", "must end with the key"),
+            (RATIO, "numerator=", "time='x'\nnumerator=", "k.toml: time: belongs to a flow"),
+            (RATIO, "denominator='a'", "", "k.toml: denominator: is missing"),
+        ] {
+            let error =
+                Definition::parse("k.toml", &base.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn folders_are_read_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("k.toml"), FLOW).unwrap();
+        std::fs::write(folder.path().join("a.toml"), FLOW.replace("key='k'", "key='a'")).unwrap();
+        std::fs::write(folder.path().join("notes.md"), "not a definition").unwrap();
+        let keys: Vec<_> = load_dir(folder.path()).unwrap().into_iter().map(|d| d.key).collect();
+        assert_eq!(keys, [Arc::from("a"), Arc::from("k")]);
+        assert!(load_dir(&folder.path().join("none")).is_err());
+    }
+}

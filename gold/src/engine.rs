@@ -1,0 +1,420 @@
+//! The incremental engine: row changes in, changed KPI cells and history rows out, epoch by epoch.
+//!
+//! ```text
+//! begin_epoch  timers that are due, oldest first
+//! apply*       old row out, new row in, for every change of the epoch
+//! finish_epoch changed cells in key order -> updates, history rows
+//! tick         timers only, when nothing arrives
+//! ```
+//!
+//! # Guarantees
+//! - The output is a function of the epochs (rows, clocks, quiet bits): neither hash order nor the
+//!   number of ticks nor flushes show in it. Updates are in cell key order.
+//! - A change that leaves a group and its numbers as they were costs nothing downstream.
+//! - `new`, [`Engine::rebuild`] of every live row and [`Engine::load_state`] give the engine that
+//!   [`Engine::save_state`] was called on: the same values, slots, timers and later output.
+//!
+//! # Non-guarantees
+//! - Nothing is durable here, and epochs must come in order with growing clocks.
+
+mod fold;
+mod slots;
+mod state;
+mod timers;
+
+use std::sync::Arc;
+
+use schemas::{CellKey, CellValue, Contract, EpochId, EpochStamp, KpiUpdate, Micros, RowRef};
+
+use crate::catalog::Catalog;
+use crate::cube::{Cube, Memory};
+use crate::definition::{DefinitionError, Unit};
+use crate::history::{Mark, SETTLE_US, Seen, slot_end};
+use crate::plan::{Kpi, Plan};
+use crate::value::{NOTHING, Parts};
+use fold::Scratch;
+pub use slots::SlotEvent;
+use slots::Slots;
+pub use state::StateError;
+use timers::{CellRef, Due, Timers};
+
+/// What one epoch or tick brought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EpochOutput {
+    /// The cells that changed, in key order.
+    pub updates: Vec<KpiUpdate>,
+    /// History rows: those of timers first, then those of the epoch in key order.
+    pub history: Vec<HistoryRow>,
+}
+
+/// One row of `gold/kpi_history`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryRow {
+    /// The cell.
+    pub key: CellKey,
+    /// What it said; a cell that no row fed any more has status `no_data`.
+    pub value: CellValue,
+    /// The KPI's unit.
+    pub unit: Unit,
+    /// The epoch, or the last one with records before a timer.
+    pub epoch: EpochId,
+    /// The epoch's clock, or when the timer was due.
+    pub as_of: Micros,
+    /// Whether the period was over.
+    pub closed: bool,
+    /// Whether it replaces what was said when the period closed.
+    pub restatement: bool,
+}
+
+/// One row of `gold/kpi_current`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellRow {
+    /// The cell.
+    pub key: CellKey,
+    /// What it says.
+    pub value: CellValue,
+    /// The KPI's unit.
+    pub unit: Unit,
+    /// The epoch that last changed it.
+    pub epoch: EpochId,
+    /// That epoch's clock.
+    pub as_of: Micros,
+}
+
+/// What must not happen. Log and count it, then go on: the cells it names can no longer be trusted.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// A row was taken out of a cell that it never entered.
+    #[error(
+        "internal error: a row of contract {contract} left tenant {tenant}, dims {dims}, period \
+         {period} without having been there; run `weir verify` and rebuild"
+    )]
+    NeverEntered {
+        /// The contract's index.
+        contract: usize,
+        /// The tenant.
+        tenant: String,
+        /// The dimensions.
+        dims: String,
+        /// The hour, day or month.
+        period: String,
+    },
+    /// There is no such contract, or there are more than 2^32 series.
+    #[error("internal error: {0}")]
+    Limit(&'static str),
+}
+
+/// Keeps the cells of every KPI of a catalog.
+#[derive(Debug)]
+pub struct Engine {
+    catalog: Arc<Catalog>,
+    plan: Plan,
+    cubes: Vec<Cube>,
+    timers: Timers,
+    slots: Slots,
+    /// The clock of the last epoch or tick, the one in progress included.
+    clock: Micros,
+    /// The last epoch with records, and its clock.
+    last_data: Option<(EpochId, Micros)>,
+    /// Rows written since the epoch began.
+    history: Vec<HistoryRow>,
+    scratch: Scratch,
+}
+
+impl Engine {
+    /// An engine without rows. The order of `contracts` gives the numbers that [`Engine::apply`] takes.
+    ///
+    /// # Errors
+    /// When the catalog was checked against other contracts.
+    pub fn new(catalog: Arc<Catalog>, contracts: &[Contract]) -> Result<Engine, DefinitionError> {
+        let plan = Plan::compile(&catalog, contracts)?;
+        let cubes = plan.cubes.iter().map(Cube::new).collect();
+        Ok(Engine {
+            catalog,
+            plan,
+            cubes,
+            timers: Timers::default(),
+            slots: Slots::default(),
+            clock: Micros(i64::MIN),
+            last_data: None,
+            history: Vec::new(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// The catalog it serves.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// A hash of the definitions and of the engine's semantics.
+    pub fn fingerprint(&self) -> String {
+        self.catalog.fingerprint()
+    }
+
+    /// Starts an epoch with records: fires the timers that are due at its clock.
+    pub fn begin_epoch(&mut self, stamp: &EpochStamp) {
+        self.advance(stamp.clock);
+    }
+
+    /// Takes one row change into the epoch: the row before it and after it, either absent.
+    ///
+    /// # Errors
+    /// When the old row was never added. The other cells of the change are up to date all the same.
+    pub fn apply(
+        &mut self,
+        contract: usize,
+        old: Option<RowRef<'_>>,
+        new: Option<RowRef<'_>>,
+    ) -> Result<(), EngineError> {
+        self.fold(contract, old, new)
+    }
+
+    /// Ends an epoch with records, whether or not they changed a row.
+    pub fn finish_epoch(&mut self, stamp: &EpochStamp) -> EpochOutput {
+        let from = self.history.len();
+        let mut updates = Vec::new();
+        self.cubes.iter_mut().for_each(Cube::sort_touched);
+        for kpi in 0..self.plan.kpis.len() {
+            let cube = self.plan.kpis[kpi].cube;
+            for at in 0..self.cubes[cube].touched.len() {
+                self.finish_cell(kpi, at, stamp, &mut updates);
+            }
+        }
+        if stamp.quiet {
+            self.timers.settle_after(stamp.clock.plus(SETTLE_US));
+        } else if self.timers.has_dirty() {
+            self.write_dirty(stamp);
+            self.history[from..].sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        }
+        self.last_data = Some((stamp.id, stamp.clock));
+        for (number, cube) in self.cubes.iter_mut().enumerate() {
+            cube.clear_touched(stamp.clock, |end, cell| self.timers.close(end, number, cell));
+        }
+        EpochOutput { updates, history: std::mem::take(&mut self.history) }
+    }
+
+    /// Lets time pass without records.
+    pub fn tick(&mut self, clock: Micros) -> EpochOutput {
+        self.advance(clock);
+        EpochOutput { updates: Vec::new(), history: std::mem::take(&mut self.history) }
+    }
+
+    /// When the next timer is due: a tick is needed then if no epoch comes before.
+    pub fn next_due(&self) -> Option<Micros> {
+        self.timers.next().map(|(due, _)| due)
+    }
+
+    /// Every cell that exists, in key order.
+    pub fn snapshot(&self) -> Vec<CellRow> {
+        let mut rows = Vec::new();
+        for kpi in 0..self.plan.kpis.len() {
+            let cells = self.cubes[self.plan.kpis[kpi].cube].sorted_cells();
+            rows.extend(cells.into_iter().filter_map(|cell| self.row(kpi, cell)));
+        }
+        rows
+    }
+
+    /// The slots whose row changed, appeared or went since the last call, in slot order.
+    pub fn drain_changed_slots(&mut self) -> Vec<SlotEvent> {
+        self.slots.drain_changed()
+    }
+
+    /// The row in a slot, when there is one.
+    pub fn cell_row(&self, slot: u32) -> Option<CellRow> {
+        let CellRef { kpi, cell } = self.slots.get(slot)?;
+        self.row(kpi as usize, cell)
+    }
+
+    /// The slots that hold a row, in order.
+    pub fn live_slots(&self) -> Vec<u32> {
+        self.slots.live()
+    }
+
+    fn key(&self, kpi: usize, cell: u32) -> CellKey {
+        let kpi = &self.plan.kpis[kpi];
+        let cube = &self.cubes[kpi.cube];
+        let id = cube.cell(cell).id;
+        let series = cube.series.get(id.series);
+        CellKey {
+            kpi: Arc::clone(&kpi.key),
+            tenant: Arc::clone(&series.tenant),
+            dims: Arc::clone(&series.dims),
+            grain: id.grain,
+            period_start: id.start,
+        }
+    }
+
+    fn parts(&self, kpi: usize, cell: u32) -> Option<Parts> {
+        let kpi = &self.plan.kpis[kpi];
+        Parts::of(&kpi.rule, self.cubes[kpi.cube].numbers(cell))
+    }
+
+    fn row(&self, kpi: usize, cell: u32) -> Option<CellRow> {
+        let value = self.parts(kpi, cell)?.value();
+        let memory = self.memory(kpi, cell);
+        let (epoch, as_of) = (memory.epoch, memory.as_of);
+        Some(CellRow {
+            key: self.key(kpi, cell),
+            value,
+            unit: self.plan.kpis[kpi].unit,
+            epoch,
+            as_of,
+        })
+    }
+
+    fn memory(&self, kpi: usize, cell: u32) -> &Memory {
+        let kpi = &self.plan.kpis[kpi];
+        self.cubes[kpi.cube].memory(cell, kpi.place)
+    }
+
+    fn memory_mut(&mut self, kpi: usize, cell: u32) -> &mut Memory {
+        let kpi = &self.plan.kpis[kpi];
+        self.cubes[kpi.cube].memory_mut(cell, kpi.place)
+    }
+
+    fn end(&self, kpi: usize, cell: u32) -> Micros {
+        self.cubes[self.plan.kpis[kpi].cube].cell(cell).end
+    }
+
+    /// One KPI of one touched cell at the end of an epoch.
+    fn finish_cell(
+        &mut self,
+        kpi: usize,
+        at: usize,
+        stamp: &EpochStamp,
+        updates: &mut Vec<KpiUpdate>,
+    ) {
+        let Kpi { cube, rule, .. } = &self.plan.kpis[kpi];
+        let cube = &self.cubes[*cube];
+        let touched = cube.touched[at];
+        let after = Parts::of(rule, cube.numbers(touched.cell));
+        if Parts::of(rule, cube.numbers_before(touched)) == after {
+            return;
+        }
+        let reference = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell: touched.cell };
+        let slot = self.slots.place(self.memory(kpi, touched.cell).slot, after.map(|_| reference));
+        let memory = self.memory_mut(kpi, touched.cell);
+        (memory.slot, memory.epoch, memory.as_of) = (slot, stamp.id, stamp.clock);
+        let key = self.key(kpi, touched.cell);
+        let value = after.map(Parts::value);
+        if let Some(mark) = self.see(reference, stamp, true, after.is_some()) {
+            self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
+        }
+        updates.push(KpiUpdate { key, value, epoch: stamp.id, as_of: stamp.clock });
+    }
+
+    /// Lets the history of a cell see an epoch and sets the timers it asks for.
+    fn see(
+        &mut self,
+        at: CellRef,
+        stamp: &EpochStamp,
+        changed: bool,
+        exists: bool,
+    ) -> Option<Mark> {
+        let kpi = at.kpi as usize;
+        let end = self.end(kpi, at.cell);
+        let seen = Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed, exists };
+        let history = &mut self.memory_mut(kpi, at.cell).history;
+        let before = *history;
+        let mark = history.on_epoch(&seen);
+        let after = *history;
+        if after.quiet_dirty && !before.quiet_dirty {
+            self.timers.dirty(at);
+        }
+        if after.restate && !before.restate {
+            self.timers.restate(at, slot_end(stamp.clock));
+        }
+        mark
+    }
+
+    /// The first live epoch after quiet ones: every cell they changed gets its row.
+    fn write_dirty(&mut self, stamp: &EpochStamp) {
+        for at in self.timers.take_dirty() {
+            if !self.memory(at.kpi as usize, at.cell).history.quiet_dirty {
+                continue;
+            }
+            if let Some(mark) = self.see(at, stamp, false, true) {
+                self.write(at, mark, stamp.id, stamp.clock);
+            }
+        }
+    }
+
+    /// Fires every timer due at `clock` or before, ordered by (due, kind, cell key).
+    fn advance(&mut self, clock: Micros) {
+        let epoch = self.last_data.map_or(0, |(epoch, _)| epoch);
+        while let Some((due, kind)) = self.timers.next().filter(|(due, _)| *due <= clock) {
+            match kind {
+                Due::Settle => {
+                    let cells = self.timers.take_dirty();
+                    self.fire(cells, due, epoch, |memory, end, _| {
+                        memory.history.on_settle(due, end)
+                    });
+                }
+                Due::Close => self.close(due, epoch),
+                Due::Restate => {
+                    let cells = self.timers.take_restating();
+                    self.fire(cells, due, epoch, |memory, _, _| memory.history.on_restate(due));
+                }
+            }
+        }
+        self.clock = clock;
+    }
+
+    fn close(&mut self, due: Micros, epoch: EpochId) {
+        let closing = self.timers.take_closing(due);
+        let mut cells = Vec::with_capacity(closing.len());
+        for (number, kpi) in (0_u32..).zip(&self.plan.kpis) {
+            let own = closing.iter().filter(|(cube, _)| *cube == kpi.cube);
+            cells.extend(own.map(|(_, cell)| CellRef { kpi: number, cell: *cell }));
+        }
+        let on_close = |memory: &mut Memory, end: Micros, exists: bool| {
+            // A slab entry may hold another cell by now.
+            (exists && end == due).then(|| memory.history.on_close(due)).flatten()
+        };
+        self.fire(cells, due, epoch, on_close);
+        for (cube, cell) in closing {
+            self.cubes[cube].release(cell, due);
+        }
+    }
+
+    fn fire(
+        &mut self,
+        mut cells: Vec<CellRef>,
+        due: Micros,
+        epoch: EpochId,
+        mut decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
+    ) {
+        cells.sort_unstable_by(|a, b| {
+            let cube = &self.cubes[self.plan.kpis[a.kpi as usize].cube];
+            a.kpi.cmp(&b.kpi).then_with(|| cube.order(a.cell, b.cell))
+        });
+        for at in cells {
+            let kpi = at.kpi as usize;
+            let (end, exists) = (self.end(kpi, at.cell), self.parts(kpi, at.cell).is_some());
+            if let Some(mark) = decide(self.memory_mut(kpi, at.cell), end, exists) {
+                self.write(at, mark, epoch, due);
+            }
+        }
+    }
+
+    fn write(&mut self, at: CellRef, mark: Mark, epoch: EpochId, as_of: Micros) {
+        let kpi = at.kpi as usize;
+        let value = self.parts(kpi, at.cell).map(Parts::value);
+        self.push_row(kpi, self.key(kpi, at.cell), value, mark, epoch, as_of);
+    }
+
+    fn push_row(
+        &mut self,
+        kpi: usize,
+        key: CellKey,
+        value: Option<CellValue>,
+        mark: Mark,
+        epoch: EpochId,
+        as_of: Micros,
+    ) {
+        let (value, unit) = (value.unwrap_or(NOTHING), self.plan.kpis[kpi].unit);
+        let Mark { closed, restatement } = mark;
+        self.history.push(HistoryRow { key, value, unit, epoch, as_of, closed, restatement });
+    }
+}

@@ -1,0 +1,226 @@
+//! The hot path: one row change into the cells of every view and grain.
+//!
+//! # Guarantees
+//! - The old row leaves exactly the cells that it entered, whatever the new row says.
+//! - A change within one group adjusts its sums in place; one that changes nothing touches nothing.
+
+use schemas::{Grain, Micros, RowRef};
+
+use super::{Engine, EngineError};
+use crate::cube::{CellId, Cube};
+use crate::plan::View;
+use crate::series::raw_series;
+
+/// Buffers that live as long as the engine, so that a row change allocates nothing.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    old: Vec<u8>,
+    new: Vec<u8>,
+    /// The calendar month looked up last.
+    month: (Micros, Micros),
+}
+
+impl Scratch {
+    /// The period starts of an instant, by [`Grain::ALL`].
+    fn starts(&mut self, at: Micros) -> [Micros; 3] {
+        if at < self.month.0 || at >= self.month.1 {
+            let start = Grain::Month.start(at);
+            self.month = (start, Grain::Month.end(start));
+        }
+        [Grain::Hour.start(at), Grain::Day.start(at), self.month.0]
+    }
+}
+
+/// How rows enter cells.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// As part of an epoch.
+    Epoch,
+    /// As part of a rebuild: nothing is noted.
+    Rebuild,
+}
+
+impl Engine {
+    /// Adds a live row while rebuilding: no updates, no history. Call [`Engine::load_state`] or
+    /// [`Engine::finish_rebuild`] after the last one.
+    ///
+    /// # Errors
+    /// When there is no such contract, or there are too many cells.
+    pub fn rebuild(&mut self, contract: usize, row: RowRef<'_>) -> Result<(), EngineError> {
+        self.fold_in(contract, None, Some(row), Mode::Rebuild)
+    }
+
+    pub(super) fn fold(
+        &mut self,
+        contract: usize,
+        old: Option<RowRef<'_>>,
+        new: Option<RowRef<'_>>,
+    ) -> Result<(), EngineError> {
+        self.fold_in(contract, old, new, Mode::Epoch)
+    }
+
+    fn fold_in(
+        &mut self,
+        contract: usize,
+        old: Option<RowRef<'_>>,
+        new: Option<RowRef<'_>>,
+        mode: Mode,
+    ) -> Result<(), EngineError> {
+        let Engine { plan, cubes, scratch, .. } = self;
+        let views = plan.by_contract.get(contract).ok_or(EngineError::Limit("no such contract"))?;
+        let mut result = Ok(());
+        for view in views.iter().map(|view| &plan.views[*view]) {
+            let mut fold = Fold { view, cube: &mut cubes[view.cube], mode };
+            let done = match (selected(view, old), selected(view, new)) {
+                (None, None) => Ok(()),
+                (Some(old), None) => {
+                    raw_series(old.0, view.tenant, &view.dims, &mut scratch.old);
+                    let starts = scratch.starts(old.1);
+                    fold.retract(old.0, &scratch.old, starts)
+                }
+                (None, Some(new)) => {
+                    raw_series(new.0, view.tenant, &view.dims, &mut scratch.new);
+                    let starts = scratch.starts(new.1);
+                    fold.insert(new.0, &scratch.new, starts)
+                }
+                (Some(old), Some(new)) => fold.update(old, new, scratch),
+            };
+            result = result.and(done);
+        }
+        result
+    }
+}
+
+/// The row and its time when the view takes it.
+fn selected<'a>(view: &View, row: Option<RowRef<'a>>) -> Option<(RowRef<'a>, Micros)> {
+    let row = row?;
+    let at = row.timestamp(view.time)?;
+    view.filter.as_ref().is_none_or(|filter| filter.selects(row)).then_some((row, at))
+}
+
+struct Fold<'a> {
+    view: &'a View,
+    cube: &'a mut Cube,
+    mode: Mode,
+}
+
+impl Fold<'_> {
+    fn update(
+        &mut self,
+        old: (RowRef<'_>, Micros),
+        new: (RowRef<'_>, Micros),
+        scratch: &mut Scratch,
+    ) -> Result<(), EngineError> {
+        let View { tenant, ref dims, .. } = *self.view;
+        raw_series(old.0, tenant, dims, &mut scratch.old);
+        raw_series(new.0, tenant, dims, &mut scratch.new);
+        let same_group =
+            scratch.old == scratch.new && Grain::Hour.start(old.1) == Grain::Hour.start(new.1);
+        if !same_group {
+            let starts = scratch.starts(old.1);
+            let retracted = self.leave(old.0, &scratch.old, starts);
+            let starts = scratch.starts(new.1);
+            return retracted.and(self.insert(new.0, &scratch.new, starts));
+        }
+        let amount = |row: RowRef<'_>, column| row.decimal(column).unwrap_or(0);
+        if self.view.sums.iter().all(|(column, _)| amount(old.0, *column) == amount(new.0, *column))
+        {
+            return Ok(());
+        }
+        let starts = scratch.starts(new.1);
+        self.leave_or_adjust(old.0, Some(new.0), &scratch.old, starts)
+    }
+
+    #[cfg(feature = "defects")]
+    fn leave(
+        &mut self,
+        row: RowRef<'_>,
+        raw: &[u8],
+        starts: [Micros; 3],
+    ) -> Result<(), EngineError> {
+        if crate::defect::skips_retraction() {
+            return Ok(());
+        }
+        self.retract(row, raw, starts)
+    }
+
+    #[cfg(not(feature = "defects"))]
+    fn leave(
+        &mut self,
+        row: RowRef<'_>,
+        raw: &[u8],
+        starts: [Micros; 3],
+    ) -> Result<(), EngineError> {
+        self.retract(row, raw, starts)
+    }
+
+    fn insert(
+        &mut self,
+        row: RowRef<'_>,
+        raw: &[u8],
+        starts: [Micros; 3],
+    ) -> Result<(), EngineError> {
+        let series = self.cube.series.intern(raw).ok_or(EngineError::Limit("too many series"))?;
+        for (grain, start) in Grain::ALL.into_iter().zip(starts) {
+            let cell = self.cube.find_or_create(CellId { series, grain, start });
+            if self.mode == Mode::Epoch {
+                self.cube.touch(cell);
+            }
+            let (counts, sums) = self.cube.numbers_mut(cell);
+            counts[self.view.count] += 1;
+            for (column, sum) in &self.view.sums {
+                sums[*sum].add(row.decimal(*column).unwrap_or(0));
+            }
+        }
+        Ok(())
+    }
+
+    fn retract(
+        &mut self,
+        row: RowRef<'_>,
+        raw: &[u8],
+        starts: [Micros; 3],
+    ) -> Result<(), EngineError> {
+        self.leave_or_adjust(row, None, raw, starts)
+    }
+
+    /// Takes the old row out of its cells, and puts the new one of the same group in.
+    fn leave_or_adjust(
+        &mut self,
+        old: RowRef<'_>,
+        new: Option<RowRef<'_>>,
+        raw: &[u8],
+        starts: [Micros; 3],
+    ) -> Result<(), EngineError> {
+        let series = self.cube.series.intern(raw).ok_or(EngineError::Limit("too many series"))?;
+        let mut result = Ok(());
+        for (grain, start) in Grain::ALL.into_iter().zip(starts) {
+            let id = CellId { series, grain, start };
+            let count = self.view.count;
+            let found =
+                self.cube.find(id).filter(|cell| self.cube.numbers(*cell).counts[count] > 0);
+            let Some(cell) = found else {
+                result = Err(self.never_entered(id));
+                continue;
+            };
+            self.cube.touch(cell);
+            let (counts, sums) = self.cube.numbers_mut(cell);
+            counts[count] -= i64::from(new.is_none());
+            for (column, sum) in &self.view.sums {
+                sums[*sum].subtract(old.decimal(*column).unwrap_or(0));
+                sums[*sum].add(new.and_then(|new| new.decimal(*column)).unwrap_or(0));
+            }
+        }
+        result
+    }
+
+    fn never_entered(&self, id: CellId) -> EngineError {
+        let series = self.cube.series.get(id.series);
+        EngineError::NeverEntered {
+            contract: self.view.contract,
+            tenant: series.tenant.to_string(),
+            dims: series.dims.to_string(),
+            period: format!("{} {}", id.grain, id.start),
+        }
+    }
+}

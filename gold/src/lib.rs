@@ -1,0 +1,36 @@
+//! KPI definitions and the engine that keeps their cells up to date.
+//!
+//! A KPI is a TOML file: a filtered count or sum of one table's rows per tenant, dimensions and
+//! period, or a quotient of such sums. [`Catalog`] checks the files, [`Engine`] keeps every cell exact
+//! as rows come, change and go, [`table`] writes cells and their history as Arrow batches, and
+//! [`audit`] recomputes them with SQL that shares no code with the engine.
+//!
+//! # Guarantees
+//! - Values are exact; a quotient is rounded once. Currencies are never added together.
+//! - Everything here is a deterministic function of epochs.
+//!
+//! # Non-guarantees
+//! - Nothing is read from Kafka or written to a table here.
+
+pub mod audit;
+pub mod catalog;
+mod cube;
+#[cfg(feature = "defects")]
+pub mod defect;
+pub mod definition;
+pub mod engine;
+mod expr;
+pub mod history;
+mod nearest;
+mod plan;
+mod series;
+mod sum;
+pub mod table;
+mod value;
+
+pub use catalog::Catalog;
+pub use definition::{Definition, DefinitionError, Good, Unit};
+pub use engine::{CellRow, Engine, EngineError, EpochOutput, HistoryRow, SlotEvent, StateError};
+
+/// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
+pub const ENGINE_SEMANTICS: u32 = 1;

@@ -1,0 +1,196 @@
+//! A catalog compiled for the engine: which columns of which rows feed which numbers of which cells.
+//!
+//! KPIs with the same dimension names live in one *cube*, so that a ratio finds its parts in one
+//! cell. Flows with the same contract, filter, time column and dimension columns share one *view*:
+//! their rows are looked at once.
+//!
+//! # Guarantees
+//! - KPIs are in key order, which is the order of everything that the engine puts out.
+
+use std::sync::Arc;
+
+use schemas::{ColumnType, Contract, decimal};
+
+use crate::catalog::Catalog;
+use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
+use crate::expr::Filter;
+
+/// Rows of one contract that pass one filter, grouped in one way.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) contract: usize,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) time: usize,
+    pub(crate) tenant: usize,
+    /// Columns of the dimensions, in the order of the dimensions' names.
+    pub(crate) dims: Vec<usize>,
+    pub(crate) cube: usize,
+    /// Which count of the cube's cells it feeds.
+    pub(crate) count: usize,
+    /// Pairs of (column, which sum of the cube's cells it feeds).
+    pub(crate) sums: Vec<(usize, usize)>,
+    /// What makes two flows share it.
+    identity: (usize, Option<String>, usize, Vec<usize>),
+}
+
+/// A number of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Measure {
+    /// The count that says whether it exists.
+    pub(crate) count: usize,
+    /// The sum, or none for the count itself.
+    pub(crate) sum: Option<usize>,
+    /// What brings it to the scale of KPI values.
+    pub(crate) factor: i128,
+}
+
+/// How a KPI follows from the numbers of its cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rule {
+    Flow(Measure),
+    /// (minus, measure) terms above the line, one measure below.
+    Ratio(Vec<(bool, Measure)>, Measure),
+}
+
+/// One KPI.
+#[derive(Debug)]
+pub(crate) struct Kpi {
+    pub(crate) key: Arc<str>,
+    pub(crate) unit: Unit,
+    pub(crate) cube: usize,
+    /// Its place among the cube's KPIs.
+    pub(crate) place: usize,
+    pub(crate) rule: Rule,
+}
+
+/// What a cube's cells hold.
+#[derive(Debug, Default)]
+pub(crate) struct CubeShape {
+    /// Dimension names, sorted.
+    pub(crate) dims: Vec<String>,
+    pub(crate) counts: usize,
+    pub(crate) sums: usize,
+    /// KPIs by index, in key order.
+    pub(crate) kpis: Vec<usize>,
+}
+
+/// The compiled catalog.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) kpis: Vec<Kpi>,
+    pub(crate) views: Vec<View>,
+    pub(crate) cubes: Vec<CubeShape>,
+    /// Per contract: the views it feeds.
+    pub(crate) by_contract: Vec<Vec<usize>>,
+}
+
+impl Plan {
+    pub(crate) fn compile(
+        catalog: &Catalog,
+        contracts: &[Contract],
+    ) -> Result<Plan, DefinitionError> {
+        let mut plan = Plan { by_contract: vec![Vec::new(); contracts.len()], ..Plan::default() };
+        for definition in catalog.definitions() {
+            let dims = catalog.dims(definition);
+            let cube = plan.cube(dims);
+            let rule = match &definition.formula {
+                Formula::Flow { .. } => Rule::Flow(plan.measure(definition, cube, contracts)?),
+                Formula::Ratio { numerator, denominator } => {
+                    let mut part = |key: &str| match catalog.get(key) {
+                        Some(part) => plan.measure(part, cube, contracts),
+                        None => {
+                            Err(definition.refuse("numerator", format!("there is no KPI `{key}`")))
+                        }
+                    };
+                    let terms = numerator
+                        .iter()
+                        .map(|term| Ok((term.minus, part(&term.kpi)?)))
+                        .collect::<Result<_, DefinitionError>>()?;
+                    Rule::Ratio(terms, part(denominator)?)
+                }
+            };
+            let shape = &mut plan.cubes[cube];
+            let place = shape.kpis.len();
+            shape.kpis.push(plan.kpis.len());
+            let key = Arc::clone(&definition.key);
+            plan.kpis.push(Kpi { key, unit: definition.unit, cube, place, rule });
+        }
+        Ok(plan)
+    }
+
+    fn cube(&mut self, dims: Vec<String>) -> usize {
+        let found = self.cubes.iter().position(|cube| cube.dims == dims);
+        found.unwrap_or_else(|| {
+            self.cubes.push(CubeShape { dims, ..CubeShape::default() });
+            self.cubes.len() - 1
+        })
+    }
+
+    /// The measure of a flow, with the view that feeds it.
+    fn measure(
+        &mut self,
+        definition: &Definition,
+        cube: usize,
+        contracts: &[Contract],
+    ) -> Result<Measure, DefinitionError> {
+        let Formula::Flow { contract, filter, time, aggregate, dims } = &definition.formula else {
+            return Err(definition.refuse("numerator", "is no flow"));
+        };
+        let missing =
+            |field, name: &str| definition.refuse(field, format!("`{name}` does not exist"));
+        let contract_index = contracts.iter().position(|c| c.name == *contract);
+        let contract_index = contract_index.ok_or_else(|| missing("contract", contract))?;
+        let contract = &contracts[contract_index];
+        let column = |field, name: &str| contract.column(name).ok_or_else(|| missing(field, name));
+        let dims = dims.values().map(|c| column("dims", c)).collect::<Result<Vec<_>, _>>()?;
+        let identity = (contract_index, filter.clone(), column("time", time)?, dims);
+        let view = match self.views.iter().position(|v| v.cube == cube && v.identity == identity) {
+            Some(view) => view,
+            None => {
+                let compile = |text: &String| Filter::compile(text, contract);
+                let filter = filter.as_ref().map(compile).transpose();
+                let filter = filter.map_err(|problem| definition.refuse("filter", problem))?;
+                self.add_view(cube, filter, contract.tenant, identity)
+            }
+        };
+        let count = self.views[view].count;
+        let Aggregate::Sum(name) = aggregate else {
+            return Ok(Measure { count, sum: None, factor: 10_i128.pow(decimal::VALUE_SCALE) });
+        };
+        let summed = column("aggregate", name)?;
+        let ColumnType::Decimal { scale, .. } = contract.columns[summed].kind else {
+            return Err(definition.refuse("aggregate", format!("column `{name}` is no decimal")));
+        };
+        let factor = decimal::VALUE_SCALE.checked_sub(u32::from(scale)).map(|by| 10_i128.pow(by));
+        let factor = factor.ok_or_else(|| definition.refuse("aggregate", "has too many digits"))?;
+        Ok(Measure { count, sum: Some(self.sum(view, cube, summed)), factor })
+    }
+
+    fn add_view(
+        &mut self,
+        cube: usize,
+        filter: Option<Filter>,
+        tenant: usize,
+        identity: (usize, Option<String>, usize, Vec<usize>),
+    ) -> usize {
+        let shape = &mut self.cubes[cube];
+        let count = shape.counts;
+        shape.counts += 1;
+        let (contract, _, time, dims) = identity.clone();
+        self.by_contract[contract].push(self.views.len());
+        let sums = Vec::new();
+        self.views.push(View { contract, filter, time, tenant, dims, cube, count, sums, identity });
+        self.views.len() - 1
+    }
+
+    fn sum(&mut self, view: usize, cube: usize, column: usize) -> usize {
+        let view = &mut self.views[view];
+        if let Some((_, sum)) = view.sums.iter().find(|(summed, _)| *summed == column) {
+            return *sum;
+        }
+        let shape = &mut self.cubes[cube];
+        view.sums.push((column, shape.sums));
+        shape.sums += 1;
+        shape.sums - 1
+    }
+}

@@ -1,0 +1,162 @@
+//! From the numbers of a cell to what a KPI says.
+//!
+//! # Guarantees
+//! - Everything is exact but the quotient of a ratio, which is rounded half to even once.
+//! - A number that does not fit makes the status `error`, never a wrong value.
+
+use schemas::{CellValue, Status, decimal};
+
+use crate::plan::{Measure, Rule};
+use crate::sum::ExactSum;
+
+/// The counts and sums of one cell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    pub(crate) counts: &'a [i64],
+    pub(crate) sums: &'a [ExactSum],
+}
+
+/// One part of a KPI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Amount {
+    /// No row feeds it.
+    Absent,
+    Exact(i128),
+    /// Beyond `decimal(38, 10)`.
+    Overflow,
+}
+
+impl Amount {
+    fn number(self) -> Option<i128> {
+        match self {
+            Amount::Exact(number) => Some(number),
+            Amount::Absent | Amount::Overflow => None,
+        }
+    }
+}
+
+/// What a KPI's value follows from: equal parts are equal values, and comparing them is cheap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parts {
+    above: Amount,
+    below: Amount,
+    ratio: bool,
+}
+
+impl Parts {
+    /// The parts of a KPI in a cell, or `None` when no row feeds it.
+    pub(crate) fn of(rule: &Rule, numbers: Numbers<'_>) -> Option<Parts> {
+        match rule {
+            Rule::Flow(measure) => {
+                let above = amount(*measure, numbers);
+                (above != Amount::Absent).then_some(Parts {
+                    above,
+                    below: Amount::Absent,
+                    ratio: false,
+                })
+            }
+            Rule::Ratio(terms, below) => {
+                let below = amount(*below, numbers);
+                let mut exists = below != Amount::Absent;
+                let mut above = Some(0_i128);
+                for (minus, measure) in terms {
+                    let term = match amount(*measure, numbers) {
+                        Amount::Absent => continue,
+                        Amount::Exact(number) => Some(if *minus { -number } else { number }),
+                        Amount::Overflow => None,
+                    };
+                    exists = true;
+                    above = above.zip(term).and_then(|(sum, term)| sum.checked_add(term));
+                }
+                let fits =
+                    above.filter(|n| n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
+                let above = fits.map_or(Amount::Overflow, Amount::Exact);
+                exists.then_some(Parts { above, below, ratio: true })
+            }
+        }
+    }
+
+    /// The value.
+    pub(crate) fn value(self) -> CellValue {
+        if !self.ratio {
+            let value = self.above.number();
+            let status = if value.is_some() { Status::Ok } else { Status::Error };
+            return CellValue { value, numerator: None, denominator: None, status };
+        }
+        let (numerator, denominator) = (self.above.number(), self.below.number());
+        let (value, status) = match (self.above, self.below) {
+            (Amount::Overflow, _) | (_, Amount::Overflow) => (None, Status::Error),
+            (_, Amount::Absent | Amount::Exact(0)) => (None, Status::NoData),
+            (_, Amount::Exact(below)) => {
+                match decimal::quotient(numerator.unwrap_or_default(), below) {
+                    Some(value) => (Some(value), Status::Ok),
+                    None => (None, Status::Error),
+                }
+            }
+        };
+        CellValue { value, numerator, denominator, status }
+    }
+}
+
+/// What a history row says of a cell that no row feeds.
+pub(crate) const NOTHING: CellValue =
+    CellValue { value: None, numerator: None, denominator: None, status: Status::NoData };
+
+fn amount(measure: Measure, numbers: Numbers<'_>) -> Amount {
+    let count = numbers.counts[measure.count];
+    if count <= 0 {
+        return Amount::Absent;
+    }
+    let sum = match measure.sum {
+        None => Some(i128::from(count)),
+        Some(sum) => numbers.sums[sum].get(),
+    };
+    let value = sum.and_then(|sum| sum.checked_mul(measure.factor));
+    let fits = value.filter(|n| n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
+    fits.map_or(Amount::Overflow, Amount::Exact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: i128 = 10_000_000_000;
+
+    fn ratio() -> Rule {
+        let sum = |at| Measure { count: at, sum: Some(at), factor: ONE };
+        Rule::Ratio(vec![(false, sum(0)), (true, sum(1))], sum(1))
+    }
+
+    fn value(counts: [i64; 2], amounts: [i128; 2]) -> Option<CellValue> {
+        let sums = amounts.map(|amount| {
+            let mut sum = ExactSum::default();
+            sum.add(amount);
+            sum
+        });
+        Parts::of(&ratio(), Numbers { counts: &counts, sums: &sums }).map(Parts::value)
+    }
+
+    #[test]
+    fn ratios_follow_the_rules() {
+        assert_eq!(value([0, 0], [0, 0]), None);
+        let cost_only = value([0, 1], [0, 4]).unwrap();
+        assert_eq!((cost_only.value, cost_only.numerator), (Some(-ONE), Some(-4 * ONE)));
+        let revenue_only = value([1, 0], [3, 0]).unwrap();
+        assert_eq!(revenue_only.status, Status::NoData);
+        assert_eq!((revenue_only.numerator, revenue_only.denominator), (Some(3 * ONE), None));
+        let free = value([1, 1], [3, 0]).unwrap();
+        assert_eq!((free.status, free.denominator), (Status::NoData, Some(0)));
+        assert_eq!(value([1, 1], [3, 2]).unwrap().value, Some(ONE / 2));
+        let huge = value([1, 1], [10_i128.pow(30), 1]).unwrap();
+        assert_eq!((huge.status, huge.value, huge.denominator), (Status::Error, None, Some(ONE)));
+    }
+
+    #[test]
+    fn a_flow_beyond_the_range_is_an_error_and_not_a_number() {
+        let rule = Rule::Flow(Measure { count: 0, sum: Some(0), factor: ONE });
+        let mut sum = ExactSum::default();
+        sum.add(10_i128.pow(28));
+        let value = Parts::of(&rule, Numbers { counts: &[1], sums: &[sum] }).unwrap().value();
+        assert_eq!((value.status, value.value), (Status::Error, None));
+    }
+}

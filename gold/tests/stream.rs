@@ -1,0 +1,378 @@
+//! Random change streams through the engine, against a model that recomputes everything: values,
+//! updates, history, slots, and the same after a restart at any point.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+mod stream {
+    pub(crate) mod model;
+}
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gold::{CellRow, Engine, EpochOutput, HistoryRow, SlotEvent, catalog};
+use proptest::prelude::*;
+use schemas::{Contract, EpochStamp, Micros, RowBuilder, RowLayout};
+use stream::model::{Model, ORDERS, Row};
+
+/// 2026-01-31T22:59:30Z: hour, day and month end soon.
+const START: i64 = 1_769_900_370_000_000;
+const HOUR: i64 = 3_600_000_000;
+
+/// Planted defects are global to the process, so tests of this file run one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+#[derive(Debug, Clone)]
+struct Step {
+    wait: i64,
+    tick: Option<i64>,
+    quiet: bool,
+    restart: bool,
+    flush: bool,
+    changes: Vec<((usize, u8), Option<Row>)>,
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let times = [-24 * 62 * HOUR, -26 * HOUR, -HOUR, 0, 10, HOUR / 60, HOUR, 2 * HOUR, 25 * HOUR];
+    let instant = prop::sample::select(times.to_vec()).prop_map(|t| START + t);
+    let time = prop::option::weighted(0.85, instant);
+    let amounts = [0, 1, -5, 12_345, 99_999_999, 10_i128.pow(13)];
+    (
+        prop::option::weighted(0.8, prop::sample::select(&["a", "b"][..])),
+        prop::sample::select(&["placed", "paid", "recognized", "recognized", "cancelled"][..]),
+        prop::option::weighted(0.9, prop::sample::select(amounts.to_vec())),
+        prop::sample::select(&["USD", "EUR"][..]),
+        prop::option::weighted(0.7, prop::sample::select(&["web", "shop"][..])),
+        time.clone(),
+        time,
+    )
+        .prop_map(|(tenant, status, amount, currency, group, placed_at, recognized_at)| Row {
+            tenant,
+            status,
+            amount,
+            currency,
+            group,
+            placed_at,
+            recognized_at,
+        })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let waits = [1, 300_000, 1_000_000, 2_000_000, 5_000_000, 29_000_000, 61_000_000, HOUR];
+    let change = ((0_usize..2, 0_u8..8), prop::option::weighted(0.75, row()));
+    (
+        prop::sample::select(waits.to_vec()),
+        prop::option::weighted(0.3, 0_i64..5_000_000),
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.1),
+        prop::bool::weighted(0.3),
+        prop::collection::vec(change, 0..6),
+    )
+        .prop_map(|(wait, tick, quiet, restart, flush, changes)| Step {
+            wait,
+            tick,
+            quiet,
+            restart,
+            flush,
+            changes,
+        })
+}
+
+struct Bench {
+    contracts: Vec<Contract>,
+    layouts: Vec<RowLayout>,
+    /// What a reader of the flushed table would see.
+    table: BTreeMap<u32, CellRow>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let named = |name: &str| {
+            let files = schemas::contract::built_in();
+            let text = files.iter().find(|(file, _)| *file == name).unwrap().1;
+            Contract::parse(text).unwrap()
+        };
+        let contracts = vec![named("orders.toml"), named("costs.toml")];
+        let layouts = contracts.iter().map(RowLayout::new).collect();
+        Bench { contracts, layouts, table: BTreeMap::new() }
+    }
+
+    fn engine(&self) -> Engine {
+        let catalog = catalog::with_built_in(Vec::new(), &self.contracts).unwrap();
+        Engine::new(catalog, &self.contracts).unwrap()
+    }
+
+    fn bytes(&self, table: usize, row: &Row) -> Vec<u8> {
+        let contract = &self.contracts[table];
+        let mut builder = RowBuilder::default();
+        builder.reset(contract.columns.len());
+        let names = if table == ORDERS {
+            ["amount", "currency", "channel", "placed_at", "recognized_at"]
+        } else {
+            [
+                "effective_cost",
+                "billing_currency",
+                "service_name",
+                "charge_period_start",
+                "updated_at",
+            ]
+        };
+        let column = |name: &str| contract.column(name).unwrap();
+        if table == ORDERS {
+            builder.set_text(column("status"), row.status);
+        }
+        builder.set_text(column(names[1]), row.currency);
+        if let Some(tenant) = row.tenant {
+            builder.set_text(column("tenant_id"), tenant);
+        }
+        if let Some(amount) = row.amount {
+            builder.set_decimal(column(names[0]), amount);
+        }
+        if let Some(group) = row.group {
+            builder.set_text(column(names[2]), group);
+        }
+        for (name, at) in [(names[3], row.placed_at), (names[4], row.recognized_at)] {
+            if let Some(at) = at {
+                builder.set_timestamp(column(name), Micros(at));
+            }
+        }
+        let mut bytes = Vec::new();
+        builder.finish(&self.layouts[table], &mut bytes);
+        bytes
+    }
+
+    fn epoch(
+        &self,
+        engine: &mut Engine,
+        rows: &mut BTreeMap<(usize, u8), Row>,
+        stamp: &EpochStamp,
+        changes: &[((usize, u8), Option<Row>)],
+    ) -> EpochOutput {
+        engine.begin_epoch(stamp);
+        for (key, new) in changes {
+            let old = match new {
+                Some(row) => rows.insert(*key, row.clone()),
+                None => rows.remove(key),
+            };
+            let layout = &self.layouts[key.0];
+            let [old, new] =
+                [old.as_ref(), new.as_ref()].map(|row| row.map(|r| self.bytes(key.0, r)));
+            let (old, new) =
+                (old.as_deref().map(|b| layout.row(b)), new.as_deref().map(|b| layout.row(b)));
+            engine.apply(key.0, old, new).unwrap();
+        }
+        engine.finish_epoch(stamp)
+    }
+
+    /// A second engine made from the rows and the saved state of the first.
+    fn restarted(&self, engine: &Engine, model: &Model) -> Engine {
+        let saved = engine.save_state();
+        let mut fresh = self.engine();
+        for ((table, _), row) in &model.rows {
+            let bytes = self.bytes(*table, row);
+            fresh.rebuild(*table, self.layouts[*table].row(&bytes)).unwrap();
+        }
+        fresh.load_state(&saved).unwrap();
+        assert_eq!(fresh.save_state(), saved, "state after a restart");
+        assert_eq!(fresh.snapshot(), engine.snapshot(), "cells after a restart");
+        assert_eq!(fresh.next_due(), engine.next_due(), "timers after a restart");
+        assert_eq!(fresh.live_slots(), engine.live_slots(), "slots after a restart");
+        fresh
+    }
+
+    fn flush(&mut self, engine: &mut Engine) {
+        for event in engine.drain_changed_slots() {
+            match event {
+                SlotEvent::Upsert(slot) => self.table.insert(slot, engine.cell_row(slot).unwrap()),
+                SlotEvent::Delete(slot) => self.table.remove(&slot),
+            };
+        }
+        let mut rows: Vec<_> = self.table.values().cloned().collect();
+        rows.sort_by(|a, b| a.key.cmp(&b.key));
+        assert_eq!(rows, engine.snapshot(), "the flushed table");
+    }
+}
+
+fn check_cells(engine: &Engine, model: &Model) {
+    let cells = engine.snapshot();
+    let found: Vec<_> = cells.iter().map(|row| (row.key.clone(), row.value)).collect();
+    let expected: Vec<_> = model.cells.iter().map(|(key, value)| (key.clone(), *value)).collect();
+    same("cells", &found, &expected);
+    for row in cells {
+        assert_eq!(
+            (row.epoch, row.as_of),
+            model.changed_at[&row.key],
+            "last change of {:?}",
+            row.key
+        );
+    }
+}
+
+/// Compares lists and names the first difference only: whole lists are too long to read.
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T]) {
+    for at in 0..found.len().max(expected.len()) {
+        assert_eq!(found.get(at), expected.get(at), "{what}, row {at}");
+    }
+}
+
+/// Runs a stream through an engine that is restarted and ticked, one that is neither, and the model.
+fn run(steps: &[Step]) {
+    let mut bench = Bench::new();
+    let (mut engine, mut plain) = (bench.engine(), bench.engine());
+    let mut model = Model::default();
+    let mut plain_rows = BTreeMap::new();
+    let (mut history, mut plain_history): (Vec<HistoryRow>, Vec<HistoryRow>) = Default::default();
+    let mut clock = START;
+    for (id, step) in (1..).zip(steps) {
+        if let Some(after) = step.tick {
+            clock += after + 1;
+            let output = engine.tick(Micros(clock));
+            same("history of a tick", &output.history, &model.advance(clock));
+            assert!(output.updates.is_empty());
+            history.extend(output.history);
+        }
+        clock += step.wait;
+        let stamp = EpochStamp { id, clock: Micros(clock), quiet: step.quiet };
+        let mut rows = model.rows.clone();
+        let output = bench.epoch(&mut engine, &mut rows, &stamp, &step.changes);
+        model.rows = rows;
+        let (updates, rows) = model.epoch(&stamp);
+        same(&format!("updates of epoch {id}"), &output.updates, &updates);
+        same(&format!("history of epoch {id}"), &output.history, &rows);
+        history.extend(output.history);
+        check_cells(&engine, &model);
+        plain_history
+            .extend(bench.epoch(&mut plain, &mut plain_rows, &stamp, &step.changes).history);
+        if step.flush || step.restart {
+            bench.flush(&mut engine);
+        }
+        if step.restart {
+            engine = bench.restarted(&engine, &model);
+        }
+    }
+    let end = Micros(clock + 24 * 62 * HOUR);
+    history.extend(engine.tick(end).history);
+    plain_history.extend(plain.tick(end).history);
+    same("history without ticks and restarts", &history, &plain_history);
+    assert_eq!(engine.next_due(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_the_model_at_every_epoch(steps in prop::collection::vec(step(), 1..25)) {
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        run(&steps);
+    }
+}
+
+#[test]
+fn taking_out_what_never_came_is_an_error_and_leaves_the_rest() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let bench = Bench::new();
+    let mut engine = bench.engine();
+    let row = Row {
+        tenant: None,
+        status: "paid",
+        amount: Some(5),
+        currency: "USD",
+        group: None,
+        placed_at: Some(START),
+        recognized_at: None,
+    };
+    let bytes = bench.bytes(ORDERS, &row);
+    let stamp = EpochStamp { id: 1, clock: Micros(START), quiet: false };
+    engine.begin_epoch(&stamp);
+    let error = engine.apply(ORDERS, Some(bench.layouts[ORDERS].row(&bytes)), None).unwrap_err();
+    assert!(error.to_string().contains("tenant default"), "{error}");
+    assert_eq!(engine.finish_epoch(&stamp), EpochOutput::default());
+    assert!(engine.apply(9, None, None).is_err());
+}
+
+#[test]
+fn damaged_state_is_refused_and_missing_state_is_a_backlog() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let bench = Bench::new();
+    let mut engine = bench.engine();
+    let saved = engine.save_state();
+    for cut in 0..saved.len() {
+        assert!(bench.engine().load_state(&saved[..cut]).is_err());
+    }
+    let row = Row {
+        tenant: Some("a"),
+        status: "paid",
+        amount: Some(5),
+        currency: "USD",
+        group: None,
+        placed_at: Some(START),
+        recognized_at: None,
+    };
+    let bytes = bench.bytes(ORDERS, &row);
+    engine.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
+    engine.finish_rebuild(Micros(START), Some((7, Micros(START - 1))));
+    assert_eq!(engine.next_due(), Some(Micros(START + 1_000_000)));
+    let output = engine.tick(Micros(START + 1_000_000));
+    assert_eq!(output.history.len(), engine.snapshot().len());
+    assert!(output.history.iter().all(|row| row.epoch == 7 && !row.closed));
+}
+
+#[test]
+fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let bench = Bench::new();
+    let without = gold::definition::built_in().unwrap();
+    let without = without.into_iter().filter(|kpi| *kpi.key != *"orders").collect::<Vec<_>>();
+    let without = without.into_iter().filter(|kpi| *kpi.key != *"average_order_value").collect();
+    let catalog = gold::Catalog::new(without, &bench.contracts).unwrap();
+    let mut engine = Engine::new(catalog.into(), &bench.contracts).unwrap();
+    let mut rows = BTreeMap::new();
+    let stamp = EpochStamp { id: 1, clock: Micros(START), quiet: false };
+    let order = Row {
+        tenant: Some("a"),
+        status: "paid",
+        amount: Some(5),
+        currency: "USD",
+        group: None,
+        placed_at: Some(START),
+        recognized_at: None,
+    };
+    let written =
+        bench.epoch(&mut engine, &mut rows, &stamp, &[((ORDERS, 0), Some(order.clone()))]);
+    assert_eq!(written.history.len(), 6, "booked and by channel, three grains");
+    let mut grown = bench.engine();
+    let bytes = bench.bytes(ORDERS, &order);
+    grown.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
+    grown.load_state(&engine.save_state()).unwrap();
+    let output = grown.tick(Micros(START + 1_000_000));
+    let kpis: Vec<_> = output.history.iter().map(|row| &*row.key.kpi).collect();
+    assert_eq!(kpis, [["average_order_value"; 3], ["orders"; 3]].concat());
+    assert_eq!(grown.drain_changed_slots().len(), 6, "only the new cells need writing");
+    // And back: the rows of a KPI that is gone are deleted from the table.
+    let catalog = Arc::clone(engine.catalog());
+    let mut shrunk = Engine::new(catalog, &bench.contracts).unwrap();
+    shrunk.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
+    shrunk.load_state(&grown.save_state()).unwrap();
+    let events = shrunk.drain_changed_slots();
+    assert_eq!(events.len(), 6);
+    assert!(events.iter().all(|event| matches!(event, SlotEvent::Delete(_))));
+    assert_eq!(shrunk.snapshot(), engine.snapshot());
+}
+
+/// The property above would catch a retraction that is skipped.
+#[cfg(feature = "defects")]
+#[test]
+fn a_skipped_retraction_is_caught() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    gold::defect::set("retraction");
+    let caught = std::panic::catch_unwind(|| {
+        let mut runner = proptest::test_runner::TestRunner::deterministic();
+        let steps = prop::collection::vec(step(), 1..25);
+        runner.run(&steps, |steps| {
+            run(&steps);
+            Ok(())
+        })
+    });
+    gold::defect::set("");
+    assert!(!matches!(caught, Ok(Ok(()))), "the planted defect went unnoticed");
+}

@@ -1,0 +1,273 @@
+//! A second, simple implementation of the KPIs and of their history: everything is recomputed from
+//! all rows at every epoch, and the rules of the history are written down one cell at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gold::{HistoryRow, Unit};
+use schemas::{CellKey, CellValue, EpochStamp, Grain, KpiUpdate, Micros, Status, decimal};
+
+pub(crate) const ORDERS: usize = 0;
+
+/// A row of either table; `amount` has 4 digits after the point for orders, 10 for costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) tenant: Option<&'static str>,
+    /// Status of an order; unused for costs.
+    pub(crate) status: &'static str,
+    pub(crate) amount: Option<i128>,
+    pub(crate) currency: &'static str,
+    /// Channel of an order, service of a charge.
+    pub(crate) group: Option<&'static str>,
+    pub(crate) placed_at: Option<i64>,
+    pub(crate) recognized_at: Option<i64>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    last_row: Option<i64>,
+    closed: bool,
+    dirty: bool,
+    close_due: Option<i64>,
+    restate_due: Option<i64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) rows: BTreeMap<(usize, u8), Row>,
+    pub(crate) cells: BTreeMap<CellKey, CellValue>,
+    pub(crate) changed_at: BTreeMap<CellKey, (u64, Micros)>,
+    memory: BTreeMap<CellKey, Memory>,
+    settle_due: Option<i64>,
+    last_data: u64,
+}
+
+impl Model {
+    pub(crate) fn advance(&mut self, clock: i64) -> Vec<HistoryRow> {
+        let mut out = Vec::new();
+        loop {
+            let mut due: Vec<(i64, u8, CellKey)> = Vec::new();
+            for (key, memory) in &self.memory {
+                if let Some(at) = self.settle_due.filter(|_| memory.dirty) {
+                    due.push((at, 0, key.clone()));
+                }
+                due.extend(memory.close_due.map(|at| (at, 1, key.clone())));
+                due.extend(memory.restate_due.map(|at| (at, 2, key.clone())));
+            }
+            let Some((at, kind, key)) = due.into_iter().filter(|d| d.0 <= clock).min() else {
+                return out;
+            };
+            let exists = self.cells.contains_key(&key);
+            let over = key.grain.end(key.period_start).0 <= at;
+            let memory = self.memory.get_mut(&key).unwrap();
+            let row = match kind {
+                0 => Some((over, false)),
+                1 => {
+                    memory.close_due = None;
+                    (exists && !memory.closed).then_some((true, false))
+                }
+                _ => {
+                    memory.restate_due = None;
+                    Some((true, true))
+                }
+            };
+            if kind == 0 || (kind == 1 && exists) {
+                memory.dirty = false;
+            }
+            if let Some((closed, restatement)) = row {
+                out.push(self.write(&key, self.last_data, at, closed, restatement));
+            }
+        }
+    }
+
+    /// One epoch whose changes are in `rows` already.
+    pub(crate) fn epoch(&mut self, stamp: &EpochStamp) -> (Vec<KpiUpdate>, Vec<HistoryRow>) {
+        let mut history = self.advance(stamp.clock.0);
+        let after = recompute(&self.rows);
+        let before = std::mem::replace(&mut self.cells, after);
+        let keys: BTreeSet<CellKey> = before.keys().chain(self.cells.keys()).cloned().collect();
+        let mut updates = Vec::new();
+        let mut changed = BTreeSet::new();
+        for key in keys {
+            let value = self.cells.get(&key).copied();
+            if before.get(&key).copied() != value {
+                let (epoch, as_of) = (stamp.id, stamp.clock);
+                updates.push(KpiUpdate { key: key.clone(), value, epoch, as_of });
+                self.changed_at.insert(key.clone(), (epoch, as_of));
+                changed.insert(key);
+            }
+        }
+        let clock = stamp.clock.0;
+        for key in &changed {
+            let end = key.grain.end(key.period_start).0;
+            let close_due = (end > clock).then_some(end);
+            let fresh = Memory { close_due, ..Memory::default() };
+            self.memory.entry(key.clone()).or_insert(fresh);
+        }
+        let candidates: Vec<CellKey> = self.memory.keys().cloned().collect();
+        for key in candidates {
+            if let Some(row) = self.after_epoch(stamp, &key, changed.contains(&key)) {
+                history.push(row);
+            }
+        }
+        if stamp.quiet {
+            self.settle_due = Some(clock + 1_000_000);
+        }
+        self.last_data = stamp.id;
+        (updates, history)
+    }
+
+    fn after_epoch(
+        &mut self,
+        stamp: &EpochStamp,
+        key: &CellKey,
+        changed: bool,
+    ) -> Option<HistoryRow> {
+        let clock = stamp.clock.0;
+        let over = key.grain.end(key.period_start).0 <= clock;
+        let exists = self.cells.contains_key(key);
+        let memory = self.memory.get_mut(key).unwrap();
+        if stamp.quiet {
+            memory.dirty |= changed;
+            return None;
+        }
+        if memory.dirty {
+            memory.dirty = false;
+            return Some(self.write(key, stamp.id, clock, over, false));
+        }
+        if !changed {
+            return None;
+        }
+        if over && memory.closed {
+            memory.restate_due = Some((clock / 5_000_000 + 1) * 5_000_000);
+            return None;
+        }
+        let waited = memory.last_row.is_none_or(|last| clock - last >= 60_000_000);
+        (over || waited || !exists).then(|| self.write(key, stamp.id, clock, over, false))
+    }
+
+    fn write(
+        &mut self,
+        key: &CellKey,
+        epoch: u64,
+        at: i64,
+        closed: bool,
+        restatement: bool,
+    ) -> HistoryRow {
+        let memory = self.memory.get_mut(key).unwrap();
+        memory.last_row = Some(at);
+        memory.closed |= closed;
+        let nothing =
+            CellValue { value: None, numerator: None, denominator: None, status: Status::NoData };
+        let value = self.cells.get(key).copied().unwrap_or(nothing);
+        let unit = match &*key.kpi {
+            "orders" => Unit::Count,
+            "roi" | "gross_margin" => Unit::Ratio,
+            _ => Unit::Currency,
+        };
+        HistoryRow { key: key.clone(), value, unit, epoch, as_of: Micros(at), closed, restatement }
+    }
+}
+
+fn ok(value: i128) -> CellValue {
+    CellValue { value: Some(value), numerator: None, denominator: None, status: Status::Ok }
+}
+
+type Sums = BTreeMap<CellKey, i128>;
+
+fn add(
+    sums: &mut Sums,
+    kpi: &str,
+    tenant: Option<&str>,
+    dims: String,
+    at: Option<i64>,
+    amount: i128,
+) {
+    let Some(at) = at else { return };
+    for grain in Grain::ALL {
+        let key = CellKey {
+            kpi: kpi.into(),
+            tenant: tenant.unwrap_or("default").into(),
+            dims: dims.as_str().into(),
+            grain,
+            period_start: grain.start(Micros(at)),
+        };
+        *sums.entry(key).or_default() += amount;
+    }
+}
+
+/// Every KPI from all rows.
+pub(crate) fn recompute(rows: &BTreeMap<(usize, u8), Row>) -> BTreeMap<CellKey, CellValue> {
+    let mut sums = Sums::new();
+    for ((table, _), row) in rows {
+        let currency = format!("{{\"currency\":\"{}\"}}", row.currency);
+        let group = row.group.map_or("null".to_owned(), |group| format!("\"{group}\""));
+        let amount = row.amount.unwrap_or(0);
+        if *table == ORDERS {
+            let amount = amount * 1_000_000;
+            if row.status != "cancelled" {
+                let by_channel =
+                    format!("{{\"channel\":{group},\"currency\":\"{}\"}}", row.currency);
+                add(
+                    &mut sums,
+                    "revenue_booked",
+                    row.tenant,
+                    currency.clone(),
+                    row.placed_at,
+                    amount,
+                );
+                add(
+                    &mut sums,
+                    "orders",
+                    row.tenant,
+                    currency.clone(),
+                    row.placed_at,
+                    10_000_000_000,
+                );
+                add(&mut sums, "revenue_by_channel", row.tenant, by_channel, row.placed_at, amount);
+            }
+            if row.status == "recognized" {
+                add(
+                    &mut sums,
+                    "revenue_recognized",
+                    row.tenant,
+                    currency,
+                    row.recognized_at,
+                    amount,
+                );
+            }
+        } else {
+            let by_service =
+                format!("{{\"currency\":\"{}\",\"service_name\":{group}}}", row.currency);
+            add(&mut sums, "total_cost", row.tenant, currency, row.placed_at, amount);
+            add(&mut sums, "cost_by_service", row.tenant, by_service, row.placed_at, amount);
+        }
+    }
+    let mut cells: BTreeMap<_, _> = sums.iter().map(|(key, sum)| (key.clone(), ok(*sum))).collect();
+    ratio(&sums, &mut cells, "average_order_value", &["revenue_booked"], "orders");
+    ratio(&sums, &mut cells, "roi", &["revenue_recognized", "total_cost"], "total_cost");
+    let margin = ["revenue_recognized", "total_cost"];
+    ratio(&sums, &mut cells, "gross_margin", &margin, "revenue_recognized");
+    cells
+}
+
+/// `above[0] - above[1] - ...` over `below`.
+fn ratio(
+    sums: &Sums,
+    cells: &mut BTreeMap<CellKey, CellValue>,
+    kpi: &str,
+    above: &[&str],
+    below: &str,
+) {
+    let named = |key: &CellKey, kpi: &str| CellKey { kpi: Arc::from(kpi), ..key.clone() };
+    for key in sums.keys().filter(|key| above.contains(&&*key.kpi) || *key.kpi == *below) {
+        let of = |kpi: &str| sums.get(&named(key, kpi)).copied();
+        let first = of(above[0]).unwrap_or(0);
+        let numerator = above.iter().skip(1).fold(first, |sum, kpi| sum - of(kpi).unwrap_or(0));
+        let denominator = of(below);
+        let value = decimal::quotient(numerator, denominator.unwrap_or(0));
+        let status = if value.is_some() { Status::Ok } else { Status::NoData };
+        let value = CellValue { value, numerator: Some(numerator), denominator, status };
+        cells.insert(named(key, kpi), value);
+    }
+}

@@ -1,0 +1,84 @@
+use super::*;
+
+fn partition(topic: &str, number: i32) -> TopicPartition {
+    TopicPartition {
+        source: "a/b".into(),
+        topic: topic.into(),
+        incarnation: "x-_1".into(),
+        partition: number,
+    }
+}
+
+#[test]
+fn app_ids_are_read_back() {
+    for of in [partition("shop.public.orders", 0), partition("t", 41)] {
+        assert_eq!(parse_app(&app_id(&of)), Some(of));
+    }
+    for other in ["weir/epoch", "weir/clock", "weir/flushed", "someone/else/a/b/1"] {
+        assert_eq!(parse_app(other), None, "{other}");
+    }
+}
+
+#[test]
+fn progress_is_the_end_of_the_rows() {
+    let mut batch = RawBatch::new(Arc::new(partition("t", 1)));
+    batch.push(4, None, None, Some(b"x"), &[]);
+    batch.push(9, None, None, None, &[]);
+    let stamp = EpochStamp { id: 7, clock: Micros(50), quiet: true };
+    let epoch = EpochRecords { stamp, batches: vec![batch], errors: vec![Vec::new()] };
+    let progress = progress(&[Arc::new(epoch)], Some(stamp), 3);
+    let expected = [("weir/a/b/t/x-_1/1", 10), (CLOCK, 50), (EPOCH, 7), (FLUSHED, 3)];
+    let expected: BTreeMap<_, _> =
+        expected.into_iter().map(|(app, n)| (app.to_owned(), n)).collect();
+    assert_eq!(progress.into_iter().collect::<BTreeMap<_, _>>(), expected);
+}
+
+#[tokio::test]
+async fn what_was_committed_is_replayed() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake::Lake::open_writer(
+        folder.path(),
+        std::time::Duration::ZERO,
+        Arc::new(FixedClock),
+    )
+    .unwrap();
+    let table = Table::open_or_create(&lake, &spec()).await.unwrap();
+    let mut writer = BronzeWriter::new(table).unwrap();
+    for id in 1..=5_u64 {
+        let offset = i64::try_from(id).unwrap() * 10;
+        let mut batch = RawBatch::new(Arc::new(partition("t", 0)));
+        batch.set_first_prev_offset(offset - 10);
+        batch.push(offset, Some(3), Some(b"k"), Some(b"v"), &[("h", Some(b"1")), ("n", None)]);
+        batch.push(offset + 1, None, None, None, &[]);
+        let clock = Micros(i64::try_from(id).unwrap() * 1_000);
+        let stamp = EpochStamp { id, clock, quiet: id == 2 };
+        let errors = vec![vec![(1, "broken".to_owned())]];
+        writer.append(Arc::new(EpochRecords { stamp, batches: vec![batch], errors })).unwrap();
+        if id % 2 == 0 {
+            assert_eq!(writer.commit(0).await.unwrap(), Some(stamp));
+        }
+    }
+    assert_eq!(writer.commit(4).await.unwrap().map(|stamp| stamp.id), Some(5));
+    assert!(!writer.is_pending(4));
+    let table = Table::open(&lake, TABLE, lake::At::Newest).unwrap();
+    let held = held(&table);
+    assert_eq!((held.epoch, held.clock, held.flushed), (5, Micros(5_000), 4));
+    assert_eq!(held.next.into_iter().collect::<Vec<_>>(), [(partition("t", 0), 52)]);
+    let epochs: Vec<_> = replay(&table, 1, 4).unwrap().map(Result::unwrap).collect();
+    assert_eq!(epochs.iter().map(|e| (e.stamp.id, e.stamp.quiet)).collect::<Vec<_>>(), [(2, true), (3, false), (4, false)]);
+    let first = &epochs[0].batches[0];
+    let record = first.get(0).unwrap();
+    assert_eq!((record.offset, record.prev_offset, record.timestamp), (20, 10, Some(Micros(3_000))));
+    assert_eq!((record.key, record.value, record.headers.len()), (Some(&b"k"[..]), Some(&b"v"[..]), 2));
+    let tombstone = first.get(1).unwrap();
+    assert_eq!((tombstone.offset, tombstone.prev_offset, tombstone.value), (21, 21, None));
+}
+
+#[derive(Debug)]
+struct FixedClock;
+
+impl schemas::Clock for FixedClock {
+    fn now(&self) -> Micros {
+        Micros(1_000_000)
+    }
+}

@@ -1,0 +1,171 @@
+//! Changes of rows: what decoders make and the fold takes.
+
+use std::ops::Range;
+
+use schemas::Position;
+
+use super::DecodeError;
+
+/// What a record means for its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The key has this row from here on.
+    Upsert,
+    /// The key has no row from here on.
+    Delete,
+    /// A null value, which follows a delete for Kafka's log compaction and changes nothing.
+    Tombstone,
+    /// No key below this position has a row from here on.
+    Truncate,
+    /// A heartbeat, a logical message or transaction or schema metadata: no change of rows.
+    Ignored,
+}
+
+/// Whether and where in a snapshot an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SnapshotMarker {
+    /// It is live.
+    #[default]
+    Live,
+    /// Somewhere inside.
+    Within,
+    /// The first row of the snapshot or of this table in it.
+    First,
+    /// The last row of the snapshot or of this table in it.
+    Last,
+    /// Part of an incremental snapshot, which runs beside live changes.
+    Incremental,
+}
+
+/// One decoded record. Bytes lie in the batch's arena.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Index of its record in the raw batch.
+    pub record: usize,
+    /// What it means.
+    pub kind: ChangeKind,
+    /// The operation as the event names it (`b'c'`), 0 where it names none.
+    pub op: u8,
+    /// Where it stands; the incarnation is 0 and filled in by the fold.
+    pub position: Position,
+    /// Its place in a snapshot.
+    pub marker: SnapshotMarker,
+    key: Range<usize>,
+    row: Range<usize>,
+    unavailable: Range<usize>,
+}
+
+impl Change {
+    /// A change without key and row; the batch fills record, partition and offset.
+    pub(crate) fn new(kind: ChangeKind, op: u8) -> Change {
+        Change {
+            record: 0,
+            kind,
+            op,
+            position: Position {
+                incarnation: 0,
+                sequence: None,
+                snapshot: false,
+                source_ms: 0,
+                partition: 0,
+                offset: 0,
+            },
+            marker: SnapshotMarker::Live,
+            key: 0..0,
+            row: 0..0,
+            unavailable: 0..0,
+        }
+    }
+}
+
+/// A change with its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct ChangeRef<'a> {
+    /// Everything but bytes.
+    pub change: &'a Change,
+    /// Key text; empty for changes without a key.
+    pub key: &'a [u8],
+    /// Row bytes; empty unless it is an upsert.
+    pub row: &'a [u8],
+    /// Columns whose value the event does not carry, because it did not change.
+    pub unavailable: &'a [usize],
+}
+
+/// The changes of one batch of records.
+#[derive(Debug, Clone, Default)]
+pub struct ChangeBatch {
+    partition: i32,
+    current: (usize, i64),
+    changes: Vec<Change>,
+    bytes: Vec<u8>,
+    unavailable: Vec<usize>,
+    errors: Vec<(usize, DecodeError)>,
+}
+
+impl ChangeBatch {
+    /// Forgets everything; what follows is of `partition`.
+    pub fn clear(&mut self, partition: i32) {
+        self.partition = partition;
+        self.changes.clear();
+        self.bytes.clear();
+        self.unavailable.clear();
+        self.errors.clear();
+    }
+
+    /// Says which record the next change belongs to.
+    pub fn begin_record(&mut self, index: usize, offset: i64) {
+        self.current = (index, offset);
+    }
+
+    /// Appends a change of the current record.
+    pub(crate) fn push(
+        &mut self,
+        mut change: Change,
+        key: &[u8],
+        row: &[u8],
+        unavailable: &[usize],
+    ) {
+        change.record = self.current.0;
+        change.position.partition = self.partition;
+        change.position.offset = self.current.1;
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        change.key = start..self.bytes.len();
+        self.bytes.extend_from_slice(row);
+        change.row = change.key.end..self.bytes.len();
+        let start = self.unavailable.len();
+        self.unavailable.extend_from_slice(unavailable);
+        change.unavailable = start..self.unavailable.len();
+        self.changes.push(change);
+    }
+
+    /// Notes that a record cannot be decoded.
+    pub fn push_error(&mut self, index: usize, error: DecodeError) {
+        self.errors.push((index, error));
+    }
+
+    /// Records that could not be decoded: index in the raw batch, and why. In order.
+    pub fn errors(&self) -> &[(usize, DecodeError)] {
+        &self.errors
+    }
+
+    /// Every change, in record order.
+    pub fn iter(&self) -> impl Iterator<Item = ChangeRef<'_>> {
+        self.changes.iter().map(|change| ChangeRef {
+            change,
+            key: self.bytes.get(change.key.clone()).unwrap_or_default(),
+            row: self.bytes.get(change.row.clone()).unwrap_or_default(),
+            unavailable: self.unavailable.get(change.unavailable.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// The number of changes.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}

@@ -1,0 +1,301 @@
+//! One pass over the JSON of an event: where its parts lie, without copying them.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::source::{Source, SourceSeed};
+use crate::decode::PreparedContract;
+
+/// Where a piece of the event's text lies.
+pub(super) type Piece = std::ops::Range<usize>;
+
+/// What a field that should hold a row holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum RowShape {
+    #[default]
+    Absent,
+    Null,
+    Row,
+    /// Something that is no row.
+    Other,
+}
+
+/// What the fields beside the row say about messages that are no changes of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Hints {
+    pub(super) clock: bool,
+    pub(super) status: bool,
+    pub(super) id: bool,
+    pub(super) ddl: bool,
+    pub(super) database: bool,
+    /// Fields that no Debezium message has.
+    pub(super) unknown: bool,
+}
+
+/// The parts of an event.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Envelope {
+    pub(super) op: Option<Piece>,
+    pub(super) before: Option<Piece>,
+    pub(super) after: RowShape,
+    pub(super) source: Option<Source>,
+    pub(super) hints: Hints,
+    pub(super) schema: Option<Piece>,
+    /// What `payload` holds, where there is one.
+    pub(super) payload: RowShape,
+}
+
+/// Where `part` lies in the text that starts at `base`.
+fn piece(base: usize, part: &str) -> Piece {
+    let start = part.as_ptr().addr().saturating_sub(base);
+    start..start + part.len()
+}
+
+pub(super) enum Field {
+    Op,
+    Before,
+    After,
+    Source,
+    Clock,
+    Transaction,
+    Schema,
+    Payload,
+    Status,
+    Id,
+    Ddl,
+    Database,
+    Unknown,
+}
+
+struct FieldSeed;
+
+impl<'de> DeserializeSeed<'de> for FieldSeed {
+    type Value = Field;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Field, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for FieldSeed {
+    type Value = Field;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
+        Ok(match name {
+            "op" => Field::Op,
+            "before" => Field::Before,
+            "after" => Field::After,
+            "source" => Field::Source,
+            "ts_ms" | "ts_us" | "ts_ns" => Field::Clock,
+            "transaction" | "event_count" | "data_collections" | "message" => Field::Transaction,
+            "schema" => Field::Schema,
+            "payload" => Field::Payload,
+            "status" => Field::Status,
+            "id" => Field::Id,
+            "ddl" | "tableChanges" => Field::Ddl,
+            "databaseName" | "schemaName" => Field::Database,
+            _ => Field::Unknown,
+        })
+    }
+}
+
+/// Reads an event, or (inside one that carries its schema) its payload.
+pub(super) struct EnvelopeSeed<'a> {
+    pub(super) contract: &'a PreparedContract,
+    pub(super) base: usize,
+    pub(super) cells: &'a mut Vec<Option<Piece>>,
+    pub(super) envelope: &'a mut Envelope,
+    pub(super) inside_payload: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for EnvelopeSeed<'_> {
+    type Value = RowShape;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<RowShape, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+/// The visits of values that are no object, which seeds that want one have in common.
+macro_rules! not_an_object {
+    () => {
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_unit<E>(self) -> Result<RowShape, E> {
+            Ok(RowShape::Null)
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<RowShape, E> {
+            Ok(RowShape::Other)
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<RowShape, E> {
+            Ok(RowShape::Other)
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<RowShape, E> {
+            Ok(RowShape::Other)
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<RowShape, E> {
+            Ok(RowShape::Other)
+        }
+
+        fn visit_str<E>(self, _: &str) -> Result<RowShape, E> {
+            Ok(RowShape::Other)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RowShape, A::Error> {
+            while seq.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(RowShape::Other)
+        }
+    };
+}
+
+impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
+    type Value = RowShape;
+
+    not_an_object!();
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<RowShape, A::Error> {
+        while let Some(field) = map.next_key_seed(FieldSeed)? {
+            self.field(&field, &mut map)?;
+        }
+        Ok(RowShape::Row)
+    }
+}
+
+impl EnvelopeSeed<'_> {
+    fn field<'de, A: MapAccess<'de>>(
+        &mut self,
+        field: &Field,
+        map: &mut A,
+    ) -> Result<(), A::Error> {
+        let envelope = &mut *self.envelope;
+        let hints = &mut envelope.hints;
+        match field {
+            Field::Op => {
+                envelope.op = Some(piece(self.base, map.next_value::<&'de RawValue>()?.get()));
+                return Ok(());
+            }
+            Field::Before => {
+                envelope.before = Some(piece(self.base, map.next_value::<&'de RawValue>()?.get()));
+                return Ok(());
+            }
+            Field::After => {
+                let shape = map.next_value_seed(self.row_seed())?;
+                self.envelope.after = shape;
+                return Ok(());
+            }
+            Field::Source => {
+                envelope.source = Some(map.next_value_seed(SourceSeed)?);
+                return Ok(());
+            }
+            Field::Schema if !self.inside_payload => {
+                envelope.schema = Some(piece(self.base, map.next_value::<&'de RawValue>()?.get()));
+                return Ok(());
+            }
+            Field::Payload if !self.inside_payload => return self.payload(map),
+            Field::Clock => hints.clock = true,
+            Field::Transaction => {}
+            Field::Status => hints.status = true,
+            Field::Id => hints.id = true,
+            Field::Ddl => hints.ddl = true,
+            Field::Database => hints.database = true,
+            Field::Schema | Field::Payload | Field::Unknown => hints.unknown = true,
+        }
+        map.next_value::<IgnoredAny>()?;
+        Ok(())
+    }
+
+    fn row_seed(&mut self) -> RowSeed<'_> {
+        RowSeed { contract: self.contract, base: self.base, cells: self.cells }
+    }
+
+    fn payload<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        let schema = self.envelope.schema.take();
+        *self.envelope = Envelope { schema, ..Envelope::default() };
+        let inner = EnvelopeSeed {
+            contract: self.contract,
+            base: self.base,
+            cells: self.cells,
+            envelope: self.envelope,
+            inside_payload: true,
+        };
+        let shape = map.next_value_seed(inner)?;
+        self.envelope.payload = shape;
+        Ok(())
+    }
+}
+
+/// Notes where the value of each column of a row lies. A column named twice: the last one counts.
+pub(super) struct RowSeed<'a> {
+    pub(super) contract: &'a PreparedContract,
+    pub(super) base: usize,
+    pub(super) cells: &'a mut Vec<Option<Piece>>,
+}
+
+impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
+    type Value = RowShape;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<RowShape, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for RowSeed<'_> {
+    type Value = RowShape;
+
+    not_an_object!();
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowShape, A::Error> {
+        self.cells.clear();
+        self.cells.resize(self.contract.columns().len(), None);
+        let mut guess = 0;
+        while let Some(found) = map.next_key_seed(ColumnSeed { contract: self.contract, guess })? {
+            let Some(column) = found else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let raw: &'de RawValue = map.next_value()?;
+            if let Some(cell) = self.cells.get_mut(column) {
+                *cell = Some(piece(self.base, raw.get()));
+            }
+            guess = column + 1;
+        }
+        Ok(RowShape::Row)
+    }
+}
+
+struct ColumnSeed<'a> {
+    contract: &'a PreparedContract,
+    guess: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for ColumnSeed<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<usize>, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for ColumnSeed<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a column name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
+        Ok(self.contract.find(name, self.guess))
+    }
+}

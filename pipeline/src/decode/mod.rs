@@ -1,0 +1,80 @@
+//! From raw records to typed changes of rows. Pure: no IO, no clock.
+//!
+//! # Guarantees
+//! - Every record becomes exactly one [`Change`] or one error; nothing is skipped in silence.
+//! - No input panics, recurses or allocates beyond a small multiple of its own size.
+//! - Numbers are exact: a value that its column cannot hold is an error, never rounded.
+//!
+//! # Non-guarantees
+//! - A change says what the event says. Whether it is stale, doubled or late is decided by the fold.
+
+mod change;
+mod column;
+mod debezium_json;
+mod prepared;
+pub mod registry;
+mod timestamp;
+
+pub use change::{Change, ChangeBatch, ChangeKind, ChangeRef, SnapshotMarker};
+pub use debezium_json::DebeziumJson;
+pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
+
+use schemas::RowBuilder;
+
+use crate::record::{RawBatch, RawRecord};
+
+/// Turns the records of one encoding into changes.
+pub trait Decoder: Send + Sync {
+    /// The name by which contracts ask for it.
+    fn name(&self) -> &'static str;
+
+    /// Decodes one record and appends its change to `out`.
+    ///
+    /// # Errors
+    /// When the record cannot be understood under the contract; then nothing is appended.
+    fn decode(
+        &self,
+        contract: &PreparedContract,
+        record: &RawRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut ChangeBatch,
+    ) -> Result<(), DecodeError>;
+}
+
+/// Why a record cannot be decoded. The text is lowercase, names the field and says what to do; the
+/// caller knows topic, partition and offset.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct DecodeError(pub String);
+
+/// Memory that decoders use again from record to record. One per thread.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(crate) row: RowBuilder,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) key: Vec<u8>,
+    pub(crate) debezium: debezium_json::Buffers,
+}
+
+/// Decodes a batch into `out`, which is cleared first. Records that cannot be decoded are in
+/// [`ChangeBatch::errors`].
+pub fn decode_batch(
+    decoder: &dyn Decoder,
+    contract: &PreparedContract,
+    batch: &RawBatch,
+    scratch: &mut Scratch,
+    out: &mut ChangeBatch,
+) {
+    out.clear(batch.topic().partition);
+    for (index, record) in batch.iter().enumerate() {
+        out.begin_record(index, record.offset);
+        if let Err(error) = decoder.decode(contract, &record, scratch, out) {
+            out.push_error(index, error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod mutation;
+#[cfg(test)]
+mod vectors;

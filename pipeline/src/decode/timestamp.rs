@@ -1,0 +1,142 @@
+//! Instants as events write them.
+
+use schemas::Micros;
+
+const MIN: i64 = -62_135_596_800_000_000;
+const MAX: i64 = 253_402_300_799_999_999;
+const DAY_US: i64 = 86_400_000_000;
+
+/// The unit of an integer that stands for an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    Days,
+    Millis,
+    Micros,
+    Nanos,
+}
+
+/// The instant `number` units after 1970, or `None` outside the years 1 to 9999.
+pub(super) fn from_number(number: i64, unit: Unit) -> Option<Micros> {
+    let micros = match unit {
+        Unit::Days => number.checked_mul(DAY_US)?,
+        Unit::Millis => number.checked_mul(1000)?,
+        Unit::Micros => number,
+        Unit::Nanos => number.div_euclid(1000),
+    };
+    (MIN..=MAX).contains(&micros).then_some(Micros(micros))
+}
+
+/// Reads ISO 8601 text, or `None` when it is no instant in the years 1 to 9999.
+pub(super) fn from_text(text: &str) -> Option<Micros> {
+    fast(text.as_bytes()).or_else(|| {
+        let instant = Micros::parse(text);
+        // Debezium's isostring mode writes dates as `2026-01-02Z`.
+        let date = || text.strip_suffix('Z').filter(|d| d.len() == 10).and_then(Micros::parse);
+        instant.or_else(date).filter(|at| (MIN..=MAX).contains(&at.0))
+    })
+}
+
+/// `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`, which is what nearly all events hold. Anything else, leap
+/// seconds and finer fractions included, is left to the general parser.
+fn fast(text: &[u8]) -> Option<Micros> {
+    let body = text.strip_suffix(b"Z")?;
+    let (head, fraction) = body.split_at_checked(19)?;
+    let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    if separators.iter().any(|&(at, byte)| head.get(at) != Some(&byte)) {
+        return None;
+    }
+    let part = |from: usize, to: usize| digits(head.get(from..to)?);
+    let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
+    let (hour, minute, second) = (part(11, 13)?, part(14, 16)?, part(17, 19)?);
+    let in_range = year >= 1
+        && (1..=12).contains(&month)
+        && (1..=days_in_month(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    if !in_range {
+        return None;
+    }
+    let micros = match fraction.split_first() {
+        None => 0,
+        Some((b'.', rest)) if (1..=6).contains(&rest.len()) => {
+            let missing = u32::try_from(6 - rest.len()).ok()?;
+            digits(rest)? * 10_i64.pow(missing)
+        }
+        Some(_) => return None,
+    };
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    Some(Micros(seconds * 1_000_000 + micros))
+}
+
+fn digits(text: &[u8]) -> Option<i64> {
+    text.iter().try_fold(0_i64, |number, byte| {
+        byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+    })
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar (Howard Hinnant's algorithm).
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn units_and_bounds() {
+        assert_eq!(from_number(20455, Unit::Days), Micros::parse("2026-01-02T00:00:00Z"));
+        assert_eq!(from_number(-1, Unit::Nanos), Some(Micros(-1)));
+        assert_eq!(from_number(1, Unit::Millis), Some(Micros(1000)));
+        for (number, unit) in [
+            (i64::MAX, Unit::Days),
+            (i64::MIN, Unit::Millis),
+            (9_223_372_036_825_200_000, Unit::Micros),
+            (-9_223_372_036_832_400_000, Unit::Micros),
+        ] {
+            assert_eq!(from_number(number, unit), None, "{number} {unit:?}");
+        }
+        assert_eq!(from_text("0001-01-01T00:00:00.000000Z"), Some(Micros(MIN)));
+        assert_eq!(from_text("9999-12-31T23:59:59.999999Z"), Some(Micros(MAX)));
+        for text in
+            ["infinity", "-infinity", "-4712-01-01T00:00:00.000000Z", "0000-01-01T00:00:00Z"]
+        {
+            assert_eq!(from_text(text), None, "{text}");
+        }
+        assert_eq!(from_text("+292278994-08-16T23:00:00Z"), None);
+        assert_eq!(from_text("2026-01-02Z"), from_number(20455, Unit::Days));
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_path_agrees_with_the_general_one(
+            text in "[0-2][0-9]{3}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-5][0-9](\\.[0-9]{1,7})?Z"
+        ) {
+            if let Some(fast) = fast(text.as_bytes()) {
+                prop_assert_eq!(Some(fast), Micros::parse(&text), "{}", text);
+            }
+        }
+
+        #[test]
+        fn what_is_printed_is_read(micros in MIN..=MAX) {
+            prop_assert_eq!(from_text(&Micros(micros).to_string()), Some(Micros(micros)));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The golden vectors in `schemas/vectors/debezium-json/`: events, some of them captured from real
+//! connectors, and what each must become. `WEIR_BLESS=1` writes what they do become.
+
+use std::fs;
+use std::path::Path;
+
+use schemas::{ColumnType, Contract, contract, decimal};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::record::TopicPartition;
+
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    about: String,
+    /// The name of a built-in contract, or the text of one.
+    contract: String,
+    events: Vec<Event>,
+}
+
+/// Key and value are the JSON itself, or in a string where they are no JSON.
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+struct Event {
+    key: Box<RawValue>,
+    value: Box<RawValue>,
+    #[serde(default)]
+    expect: Value,
+}
+
+fn bytes(part: &RawValue) -> Option<Vec<u8>> {
+    let raw = part.get();
+    match raw.as_bytes().first() {
+        Some(b'n') => None,
+        Some(b'"') => Some(serde_json::from_str::<String>(raw).unwrap().into_bytes()),
+        _ => Some(raw.as_bytes().to_vec()),
+    }
+}
+
+fn prepared(named: &str) -> PreparedContract {
+    let file = format!("{named}.toml");
+    let built_in = contract::built_in().into_iter().find(|(name, _)| *name == file);
+    let text = built_in.map_or(named, |(_, text)| text);
+    PreparedContract::new(Contract::parse(text).unwrap()).unwrap()
+}
+
+/// What the only record of `out` became, in words.
+fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
+    if let Some((_, error)) = out.errors().first() {
+        assert!(out.is_empty(), "a record with an error has no change");
+        return json!({ "error": error.0 });
+    }
+    assert_eq!(out.len(), 1);
+    let ChangeRef { change, key, row, unavailable } = out.iter().next().unwrap();
+    let mut words = Map::new();
+    words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());
+    if change.op != 0 {
+        words.insert("op".into(), char::from(change.op).to_string().into());
+    }
+    if !key.is_empty() {
+        words.insert("key".into(), String::from_utf8_lossy(key).into());
+    }
+    words.insert("position".into(), change.position.to_string().into());
+    words.insert("snapshot".into(), format!("{:?}", change.marker).to_lowercase().into());
+    if change.kind == ChangeKind::Upsert {
+        let row = contract.layout().row(row);
+        let columns = contract.columns().iter().enumerate();
+        let columns = columns.map(|(index, column)| {
+            let text = match column.kind {
+                ColumnType::Text | ColumnType::Json => row.text(index).map(str::to_owned),
+                ColumnType::Timestamp => row.timestamp(index).map(|at| at.to_string()),
+                ColumnType::Decimal { scale, .. } => {
+                    row.decimal(index).map(|m| decimal::format(m, u32::from(scale)))
+                }
+            };
+            (column.name.to_string(), text.map_or(Value::Null, Value::from))
+        });
+        words.insert("row".into(), Value::Object(columns.collect()));
+    }
+    if !unavailable.is_empty() {
+        let names = unavailable.iter().map(|&index| contract.columns()[index].name.to_string());
+        words.insert("unavailable".into(), names.collect());
+    }
+    Value::Object(words)
+}
+
+fn check(path: &Path, bless: bool) {
+    let mut file: File = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert!(!file.events.is_empty() && !file.about.is_empty(), "{}", path.display());
+    let contract = prepared(&file.contract);
+    let decoder = registry::find(&contract.contract().format).unwrap();
+    let mut warm = Scratch::default();
+    for (number, event) in file.events.iter_mut().enumerate() {
+        let topic = TopicPartition {
+            source: "s".into(),
+            topic: "t".into(),
+            incarnation: "i".into(),
+            partition: 1,
+        };
+        let mut batch = RawBatch::new(topic.into());
+        batch.push(7, None, bytes(&event.key).as_deref(), bytes(&event.value).as_deref(), &[]);
+        for scratch in [&mut warm, &mut Scratch::default()] {
+            let mut out = ChangeBatch::default();
+            decode_batch(decoder, &contract, &batch, scratch, &mut out);
+            let became = describe(&contract, &out);
+            if bless {
+                event.expect = became;
+            } else {
+                assert_eq!(became, event.expect, "{} event {number}", path.display());
+            }
+        }
+    }
+    if bless {
+        fs::write(path, serde_json::to_string_pretty(&file).unwrap() + "\n").unwrap();
+    }
+}
+
+#[test]
+fn events_become_what_the_vectors_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/vectors/debezium-json");
+    let bless = std::env::var_os("WEIR_BLESS").is_some();
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 8);
+    for path in paths {
+        check(&path, bless);
+    }
+}

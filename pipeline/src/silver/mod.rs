@@ -1,0 +1,425 @@
+//! The fold: changes in, the current row of every key out. Pure, in memory, one table at a time.
+//!
+//! # Guarantees
+//! - The rows after a set of records do not depend on how the records were cut into batches and
+//!   epochs, nor on how often a range was delivered, as long as each partition keeps its order.
+//! - Per key the highest [`Position`] wins; a deleted key does not come back by a late record.
+//! - A source that starts over at lower positions halts its table by name; it is never taken for
+//!   a row of late records.
+//! - Timers run on epoch clocks only, and how often [`TableFold::fire`] is called makes no
+//!   difference.
+//!
+//! # Non-guarantees
+//! - Tombstones end after [`TOMBSTONE_RETENTION_US`]; a record that is later than that counts as new.
+
+mod index;
+mod report;
+mod snapshot;
+mod state;
+mod table;
+mod tombstones;
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use schemas::{ColumnType, EpochId, EpochStamp, Micros, Position, RowBuilder, RowRef};
+
+use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
+
+pub use index::{Entry, SlotEvent};
+pub use report::{Counters, Halt, LoadError};
+pub use snapshot::SNAPSHOT_SETTLE_US;
+pub use state::StateError;
+pub use table::{
+    EPOCH_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, row_batch, rows_from_batch,
+    silver_schema,
+};
+pub use tombstones::TOMBSTONE_RETENTION_US;
+
+use index::KeyIndex;
+use snapshot::SnapshotRun;
+use tombstones::{Tombstone, Tombstones};
+
+/// Takes each change of a row: the row before and the row after.
+pub type Sink<'a> = dyn FnMut(Option<RowRef<'_>>, Option<RowRef<'_>>) + 'a;
+
+/// The state of one silver table.
+#[derive(Debug)]
+pub struct TableFold {
+    contract: Arc<PreparedContract>,
+    index: KeyIndex,
+    tombstones: Tombstones,
+    /// The last truncate: a tombstone for every key without a row.
+    floor: Option<Tombstone>,
+    incarnation: u32,
+    halt: Option<Halt>,
+    snapshot: Option<SnapshotRun>,
+    counters: Counters,
+    builder: RowBuilder,
+    filled: Vec<u8>,
+}
+
+impl TableFold {
+    /// An empty table.
+    pub fn new(contract: Arc<PreparedContract>) -> TableFold {
+        TableFold {
+            contract,
+            index: KeyIndex::default(),
+            tombstones: Tombstones::default(),
+            floor: None,
+            incarnation: 0,
+            halt: None,
+            snapshot: None,
+            counters: Counters::default(),
+            builder: RowBuilder::default(),
+            filled: Vec::new(),
+        }
+    }
+
+    /// The contract.
+    pub fn contract(&self) -> &Arc<PreparedContract> {
+        &self.contract
+    }
+
+    /// Applies one batch of an epoch, after firing the timers due at its clock.
+    pub fn apply(&mut self, changes: &ChangeBatch, stamp: &EpochStamp, sink: &mut Sink<'_>) {
+        self.fire(stamp.clock, sink);
+        for change in changes.iter() {
+            self.apply_one(change, stamp, sink);
+        }
+    }
+
+    fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, sink: &mut Sink<'_>) {
+        let ChangeRef { change: what, key, .. } = change;
+        if matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored) {
+            return;
+        }
+        let in_full_snapshot = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
+        if self.halt.is_some() {
+            if !in_full_snapshot {
+                self.counters.halted += 1;
+                return;
+            }
+            self.start_incarnation();
+        }
+        let mut position = Position { incarnation: self.incarnation, ..what.position };
+        if what.kind == ChangeKind::Truncate {
+            self.truncate(position, stamp.clock, sink);
+            return;
+        }
+        let slot = self.index.find(key);
+        let held = self.held(slot, key);
+        if let Some(held) = held
+            && went_back(&held, &position)
+        {
+            if !in_full_snapshot {
+                self.halt(key, &held, &position);
+                return;
+            }
+            self.start_incarnation();
+            position.incarnation = self.incarnation;
+        }
+        if in_full_snapshot {
+            SnapshotRun::note(&mut self.snapshot, &position, what.marker, stamp.clock);
+        }
+        if held.is_some_and(|held| position.compare(&held) == Ordering::Less) {
+            self.counters.stale += 1;
+            return;
+        }
+        let again = held.is_some_and(|held| {
+            held == position
+                || (held.incarnation == position.incarnation
+                    && held.sequence.is_some()
+                    && held.sequence == position.sequence)
+        });
+        match what.kind {
+            ChangeKind::Delete => self.delete(slot, key, position, again, stamp.clock, sink),
+            _ => self.upsert(slot, change, position, again, stamp.id, sink),
+        }
+    }
+
+    /// The position that a change of this key has to beat.
+    fn held(&self, slot: Option<u32>, key: &[u8]) -> Option<Position> {
+        if let Some(entry) = slot.and_then(|slot| self.index.get(slot)) {
+            return Some(entry.position);
+        }
+        let floor = self.floor.map(|floor| floor.position);
+        let tombstone = self.tombstones.get(key).map(|tombstone| tombstone.position);
+        match (floor, tombstone) {
+            (Some(floor), Some(own)) if own.compare(&floor) == Ordering::Less => Some(floor),
+            (floor, own) => own.or(floor),
+        }
+    }
+
+    fn upsert(
+        &mut self,
+        slot: Option<u32>,
+        change: ChangeRef<'_>,
+        position: Position,
+        again: bool,
+        epoch: EpochId,
+        sink: &mut Sink<'_>,
+    ) {
+        let old = slot.and_then(|slot| self.index.get(slot)).map(|entry| Arc::clone(&entry.row));
+        let new: &[u8] = match &old {
+            Some(old) if !change.unavailable.is_empty() => {
+                self.filled.clear();
+                let rows =
+                    (self.contract.layout().row(old), self.contract.layout().row(change.row));
+                fill(&self.contract, rows, change.unavailable, &mut self.builder, &mut self.filled);
+                &self.filled
+            }
+            _ => change.row,
+        };
+        let unchanged = old.as_deref() == Some(new);
+        if again && unchanged {
+            self.counters.duplicate += 1;
+            return;
+        }
+        self.counters.applied += 1;
+        let row: Arc<[u8]> = match &old {
+            Some(old) if unchanged => Arc::clone(old),
+            _ => Arc::from(new),
+        };
+        if !unchanged {
+            let layout = self.contract.layout();
+            sink(old.as_deref().map(|old| layout.row(old)), Some(layout.row(&row)));
+        }
+        let written = match slot.and_then(|slot| Some((slot, self.index.get_mut(slot)?))) {
+            Some((slot, entry)) => {
+                entry.row = row;
+                entry.position = position;
+                entry.epoch = epoch;
+                Some(slot)
+            }
+            None => {
+                self.tombstones.remove(change.key);
+                self.index.insert(Entry { key: change.key.into(), row, position, epoch })
+            }
+        };
+        // Slot numbers end at four billion rows, which memory does first.
+        if let Some(slot) = written {
+            self.index.mark(slot);
+        }
+    }
+
+    fn delete(
+        &mut self,
+        slot: Option<u32>,
+        key: &[u8],
+        position: Position,
+        again: bool,
+        clock: Micros,
+        sink: &mut Sink<'_>,
+    ) {
+        let Some(slot) = slot else {
+            if again && self.tombstones.get(key).is_some() {
+                self.counters.duplicate += 1;
+                return;
+            }
+            self.counters.applied += 1;
+            self.counters.unknown_deletes += 1;
+            self.tombstones.put(key.into(), Tombstone { position, clock });
+            return;
+        };
+        self.counters.applied += 1;
+        if let Some(entry) = self.remove(slot, sink) {
+            self.tombstones.put(entry.key, Tombstone { position, clock });
+        }
+    }
+
+    fn remove(&mut self, slot: u32, sink: &mut Sink<'_>) -> Option<Entry> {
+        let entry = self.index.remove(slot)?;
+        self.index.mark(slot);
+        sink(Some(self.contract.layout().row(&entry.row)), None);
+        Some(entry)
+    }
+
+    /// Removes every row that `is_gone`, in key order.
+    fn remove_all(
+        &mut self,
+        is_gone: impl Fn(&Entry) -> bool,
+        sink: &mut Sink<'_>,
+    ) -> Vec<Arc<[u8]>> {
+        let gone = self.index.iter().filter(|(_, entry)| is_gone(entry));
+        let mut gone: Vec<(Arc<[u8]>, u32)> =
+            gone.map(|(slot, entry)| (Arc::clone(&entry.key), slot)).collect();
+        gone.sort_unstable();
+        for (_, slot) in &gone {
+            self.remove(*slot, sink);
+        }
+        gone.into_iter().map(|(key, _)| key).collect()
+    }
+
+    fn truncate(&mut self, position: Position, clock: Micros, sink: &mut Sink<'_>) {
+        let repeats = self.floor.is_some_and(|floor| {
+            let equal = floor.position.incarnation == position.incarnation
+                && position.sequence.is_some()
+                && floor.position.sequence == position.sequence;
+            floor.position == position || equal
+        });
+        if repeats {
+            self.counters.duplicate += 1;
+            return;
+        }
+        self.counters.applied += 1;
+        self.remove_all(|entry| entry.position.compare(&position) == Ordering::Less, sink);
+        if self.floor.is_none_or(|floor| floor.position.compare(&position) == Ordering::Less) {
+            self.floor = Some(Tombstone { position, clock });
+        }
+    }
+
+    fn halt(&mut self, key: &[u8], held: &Position, came: &Position) {
+        self.counters.halted += 1;
+        self.halt = Some(Halt {
+            table: self.contract.contract().name.clone(),
+            key: String::from_utf8_lossy(key).into_owned(),
+            held: held.to_string(),
+            came: came.to_string(),
+        });
+    }
+
+    /// Why the table stands still, when it does.
+    pub fn halted(&self) -> Option<&Halt> {
+        self.halt.as_ref()
+    }
+
+    /// Takes what comes from here on as later than everything held: an operator's answer to a
+    /// halt. A full snapshot does it by itself.
+    pub fn start_incarnation(&mut self) {
+        self.incarnation = self.incarnation.saturating_add(1);
+        self.halt = None;
+        self.snapshot = None;
+    }
+
+    /// When the next timer that may change rows is due. Old tombstones need none: they are dropped
+    /// when the next epoch comes.
+    pub fn due(&self) -> Option<Micros> {
+        self.snapshot.and_then(|run| run.due())
+    }
+
+    fn floor_due(&self) -> Option<Micros> {
+        self.floor.map(|floor| floor.clock.plus(TOMBSTONE_RETENTION_US))
+    }
+
+    /// Fires the timers due at `now` or before.
+    pub fn fire(&mut self, now: Micros, sink: &mut Sink<'_>) {
+        let sweep = self.snapshot.and_then(|run| Some((run, run.due().filter(|due| *due <= now)?)));
+        if let Some((run, due)) = sweep {
+            self.snapshot = None;
+            let position = run.deleted_at();
+            let gone = self.remove_all(|entry| run.is_missing(&entry.position), sink);
+            self.counters.swept += gone.len() as u64;
+            for key in gone {
+                self.tombstones.put(key, Tombstone { position, clock: due });
+            }
+        }
+        self.tombstones.purge(now);
+        if self.floor_due().is_some_and(|due| due <= now) {
+            self.floor = None;
+        }
+    }
+
+    /// What became of the changes so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The number of live rows.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.index.len() == 0
+    }
+
+    /// The number of deleted keys that are remembered.
+    pub fn tombstones(&self) -> usize {
+        self.tombstones.len()
+    }
+
+    /// Every live row with its slot, by slot.
+    pub fn rows(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.index.iter()
+    }
+
+    /// The live row of a key.
+    pub fn get(&self, key: &[u8]) -> Option<&Entry> {
+        self.index.get(self.index.find(key)?)
+    }
+
+    /// The row of a slot, as it is to be flushed.
+    pub fn silver_row(&self, slot: u32) -> Option<SilverRow> {
+        let Entry { row, position, epoch, .. } = self.index.get(slot)?;
+        Some(SilverRow { row: Arc::clone(row), position: *position, epoch: *epoch })
+    }
+
+    /// Takes the slots changed since the last call: each once, ascending. A slot that is named for
+    /// deletion may never have been flushed.
+    pub fn drain_changed_slots(&mut self) -> Vec<SlotEvent> {
+        self.index.drain()
+    }
+
+    /// Takes in a row read back from the silver table. Returns its slot, which counts as flushed.
+    ///
+    /// # Errors
+    /// When the key is there already.
+    pub fn load(&mut self, row: SilverRow) -> Result<u32, LoadError> {
+        let mut key = Vec::new();
+        self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
+        self.incarnation = self.incarnation.max(row.position.incarnation);
+        let free = self.index.find(&key).is_none();
+        let SilverRow { row, position, epoch } = row;
+        let entry = Entry { key: key.as_slice().into(), row, position, epoch };
+        let slot = if free { self.index.insert(entry) } else { None };
+        slot.ok_or_else(|| LoadError {
+            table: self.contract.contract().name.clone(),
+            key: String::from_utf8_lossy(&key).into_owned(),
+        })
+    }
+}
+
+/// Whether the source itself went back: a lower position at a later time of its own clock.
+fn went_back(held: &Position, came: &Position) -> bool {
+    let lower = match (held.sequence, came.sequence) {
+        (Some(held), Some(came)) => came < held,
+        _ => false,
+    };
+    lower
+        && held.incarnation == came.incarnation
+        && held.source_ms > 0
+        && came.source_ms > held.source_ms
+}
+
+/// Builds the `new` row with the `unavailable` columns of the `old` one.
+fn fill(
+    contract: &PreparedContract,
+    (old, new): (RowRef<'_>, RowRef<'_>),
+    unavailable: &[usize],
+    builder: &mut RowBuilder,
+    out: &mut Vec<u8>,
+) {
+    builder.reset(contract.columns().len());
+    for (index, column) in contract.columns().iter().enumerate() {
+        let from = if unavailable.contains(&index) { old } else { new };
+        match column.kind {
+            ColumnType::Text | ColumnType::Json => {
+                from.text(index).into_iter().for_each(|text| builder.set_text(index, text));
+            }
+            ColumnType::Decimal { .. } => {
+                from.decimal(index).into_iter().for_each(|m| builder.set_decimal(index, m));
+            }
+            ColumnType::Timestamp => {
+                from.timestamp(index).into_iter().for_each(|at| builder.set_timestamp(index, at));
+            }
+        }
+    }
+    builder.finish(contract.layout(), out);
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

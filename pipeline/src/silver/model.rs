@@ -1,0 +1,292 @@
+//! The fold against a model that keeps every change and sorts.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use schemas::Contract;
+
+use super::*;
+use crate::decode::{Change, ChangeBatch};
+
+pub(super) fn prepared() -> Arc<PreparedContract> {
+    let text = "name='t'\nformat='f'\nkey=['k']\ntenant='tenant'\ncolumns=[{name='k',type='text'},\
+                {name='tenant',type='text'},{name='v',type='text'},{name='n',type='decimal(10,0)'}]";
+    Arc::new(PreparedContract::new(Contract::parse(text).unwrap()).unwrap())
+}
+
+pub(super) fn fold() -> TableFold {
+    TableFold::new(prepared())
+}
+
+/// The stamp of an epoch whose number is its clock.
+pub(super) fn stamp(clock: i64) -> EpochStamp {
+    EpochStamp { id: u64::try_from(clock).unwrap(), clock: Micros(clock), quiet: false }
+}
+
+pub(super) fn text_rows(fold: &TableFold) -> Vec<(String, String)> {
+    let text = |entry: &Entry, column| {
+        fold.contract().layout().row(&entry.row).text(column).unwrap_or("null").to_owned()
+    };
+    let mut rows: Vec<_> = fold.rows().map(|(_, entry)| (text(entry, 0), text(entry, 2))).collect();
+    rows.sort();
+    rows
+}
+
+/// Writes change batches of one partition.
+pub(super) struct Builder {
+    contract: Arc<PreparedContract>,
+    batch: ChangeBatch,
+    partition: i32,
+    next: i64,
+    source_ms: i64,
+}
+
+impl Builder {
+    pub(super) fn new(partition: i32) -> Builder {
+        let mut batch = ChangeBatch::default();
+        batch.clear(partition);
+        Builder { contract: prepared(), batch, partition, next: 0, source_ms: 0 }
+    }
+
+    pub(super) fn at(&mut self, source_ms: i64) -> &mut Builder {
+        self.source_ms = source_ms;
+        self
+    }
+
+    pub(super) fn take(&mut self) -> ChangeBatch {
+        let batch = std::mem::take(&mut self.batch);
+        self.batch.clear(self.partition);
+        batch
+    }
+
+    pub(super) fn upsert(&mut self, key: &str, value: &str, sequence: u128) -> &mut Builder {
+        self.push(ChangeKind::Upsert, key, Some(value), sequence, SnapshotMarker::Live)
+    }
+
+    pub(super) fn upsert_unavailable(&mut self, key: &str, sequence: u128) -> &mut Builder {
+        self.push(ChangeKind::Upsert, key, None, sequence, SnapshotMarker::Live)
+    }
+
+    pub(super) fn delete(&mut self, key: &str, sequence: u128) -> &mut Builder {
+        self.push(ChangeKind::Delete, key, None, sequence, SnapshotMarker::Live)
+    }
+
+    pub(super) fn truncate(&mut self, sequence: u128) -> &mut Builder {
+        self.push(ChangeKind::Truncate, "", None, sequence, SnapshotMarker::Live)
+    }
+
+    pub(super) fn snapshot(
+        &mut self,
+        key: &str,
+        value: &str,
+        sequence: u128,
+        marker: SnapshotMarker,
+    ) -> &mut Builder {
+        self.push(ChangeKind::Upsert, key, Some(value), sequence, marker)
+    }
+
+    pub(super) fn incremental(&mut self, key: &str, value: &str, sequence: u128) -> &mut Builder {
+        self.push(ChangeKind::Upsert, key, Some(value), sequence, SnapshotMarker::Incremental)
+    }
+
+    fn push(
+        &mut self,
+        kind: ChangeKind,
+        key: &str,
+        value: Option<&str>,
+        sequence: u128,
+        marker: SnapshotMarker,
+    ) -> &mut Builder {
+        let mut change = Change::new(kind, b'u');
+        change.position.sequence = Some(sequence);
+        change.position.source_ms = self.source_ms;
+        change.position.snapshot = marker != SnapshotMarker::Live;
+        change.marker = marker;
+        let (mut row, mut builder) = (Vec::new(), RowBuilder::default());
+        let mut unavailable = None;
+        if kind == ChangeKind::Upsert {
+            builder.reset(4);
+            builder.set_text(0, key);
+            builder.set_text(1, "default");
+            builder.set_decimal(3, 5);
+            match value {
+                Some(value) => builder.set_text(2, value),
+                None => unavailable = Some(2),
+            }
+            builder.finish(self.contract.layout(), &mut row);
+        }
+        self.batch.begin_record(0, self.next);
+        self.next += 1;
+        self.batch.push(change, key.as_bytes(), &row, unavailable.as_slice());
+        self
+    }
+}
+
+/// What happens to one key at one place of the source's log.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    key: u8,
+    /// `None` deletes.
+    value: Option<u8>,
+    partition: i32,
+    /// How many of the partition's latest records are delivered again after it, as a restarted
+    /// connector does: same positions in the source, new offsets.
+    again: usize,
+}
+
+const PARTITIONS: i32 = 3;
+
+fn step() -> impl Strategy<Value = Step> {
+    let value = prop_oneof![1 => Just(None), 4 => (0..5_u8).prop_map(Some)];
+    let again = prop_oneof![8 => Just(0_usize), 1 => 1..6_usize];
+    (0..6_u8, value, 0..PARTITIONS, again).prop_map(|(key, value, partition, again)| Step {
+        key,
+        value,
+        partition,
+        again,
+    })
+}
+
+/// A record as it lies in its partition.
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    key: u8,
+    value: Option<u8>,
+    sequence: u128,
+}
+
+fn partitions(steps: &[Step]) -> Vec<Vec<Record>> {
+    let mut all = vec![Vec::new(); 3];
+    for (at, step) in steps.iter().enumerate() {
+        let log = &mut all[usize::try_from(step.partition).unwrap()];
+        log.push(Record { key: step.key, value: step.value, sequence: at as u128 + 1 });
+        let from = log.len().saturating_sub(step.again);
+        log.extend_from_within(from..);
+    }
+    all
+}
+
+fn key_name(key: u8) -> String {
+    format!("key-{key}")
+}
+
+/// Per key the change with the highest position.
+fn expected(partitions: &[Vec<Record>]) -> BTreeMap<String, String> {
+    let mut all: Vec<&Record> = partitions.iter().flatten().collect();
+    all.sort_by_key(|record| record.sequence);
+    let mut rows = BTreeMap::new();
+    for record in all {
+        match record.value {
+            Some(value) => rows.insert(key_name(record.key), value.to_string()),
+            None => rows.remove(&key_name(record.key)),
+        };
+    }
+    rows
+}
+
+/// Applies partitions cut where `cuts` says, restarting from saved rows and state now and then.
+/// The sum of what the sink saw must be the rows.
+fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
+    let mut fold = fold();
+    let mut views: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    let mut builders: Vec<Builder> = (0..PARTITIONS).map(Builder::new).collect();
+    let mut read = [0_usize; 3];
+    let mut clock = 0;
+    let rest = (0..3).map(|partition| (partition, usize::MAX, false));
+    for (partition, count, restart) in cuts.iter().copied().chain(rest) {
+        let (log, builder) = (&partitions[partition], &mut builders[partition]);
+        let to = read[partition].saturating_add(count).min(log.len());
+        for record in &log[read[partition]..to] {
+            builder.at(i64::try_from(record.sequence).unwrap());
+            let key = key_name(record.key);
+            match record.value {
+                Some(value) => builder.upsert(&key, &value.to_string(), record.sequence),
+                None => builder.delete(&key, record.sequence),
+            };
+        }
+        read[partition] = to;
+        clock += 1;
+        fold.apply(&builder.take(), &stamp(clock), &mut |old, new| {
+            for (row, weight) in [(old, -1), (new, 1)] {
+                if let Some(row) = row {
+                    *views.entry(row.bytes().to_vec()).or_default() += weight;
+                }
+            }
+        });
+        if restart {
+            fold = reloaded(&fold);
+        }
+    }
+    views.retain(|_, weight| *weight != 0);
+    let mut rows: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    for (_, entry) in fold.rows() {
+        *rows.entry(entry.row.to_vec()).or_default() += 1;
+    }
+    assert_eq!(views, rows, "the sink saw other changes than the rows had");
+    assert!(fold.halted().is_none());
+    fold
+}
+
+/// The fold as a restart finds it: rows from the table, the rest from saved state.
+fn reloaded(fold: &TableFold) -> TableFold {
+    let mut fresh = TableFold::new(Arc::clone(fold.contract()));
+    let rows: Vec<SilverRow> = fold.rows().filter_map(|(slot, _)| fold.silver_row(slot)).collect();
+    let batch = row_batch(fold.contract(), &rows).unwrap();
+    for row in rows_from_batch(fold.contract(), &batch).unwrap() {
+        fresh.load(row).unwrap();
+    }
+    fresh.load_state(&fold.save_state()).unwrap();
+    assert_eq!(fresh.save_state(), fold.save_state());
+    fresh
+}
+
+/// Every row with its position, by key.
+fn positions(fold: &TableFold) -> BTreeMap<Vec<u8>, (Vec<u8>, Position)> {
+    let rows = fold.rows();
+    rows.map(|(_, e)| (e.key.to_vec(), (e.row.to_vec(), e.position))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn any_cut_and_any_redelivery_give_the_rows_of_the_model(
+        steps in proptest::collection::vec(step(), 1..60),
+        cuts in proptest::collection::vec((0..3_usize, 0..8_usize, proptest::bool::weighted(0.2)), 0..20),
+    ) {
+        let partitions = partitions(&steps);
+        let cut = run(&partitions, &cuts);
+        let rows: BTreeMap<_, _> = text_rows(&cut).into_iter().collect();
+        prop_assert_eq!(rows, expected(&partitions));
+        let whole = run(&partitions, &[]);
+        prop_assert_eq!(positions(&cut), positions(&whole));
+    }
+
+    #[test]
+    fn drained_slots_rebuild_the_rows(
+        steps in proptest::collection::vec(step(), 1..60),
+        every in 1..9_usize,
+    ) {
+        let (mut fold, mut events) = (fold(), Builder::new(0));
+        let mut flushed: BTreeMap<u32, SilverRow> = BTreeMap::new();
+        for (at, step) in steps.iter().enumerate() {
+            let key = key_name(step.key);
+            let sequence = at as u128 + 1;
+            match step.value {
+                Some(value) => events.upsert(&key, &value.to_string(), sequence),
+                None => events.delete(&key, sequence),
+            };
+            fold.apply(&events.take(), &stamp(i64::try_from(sequence).unwrap()), &mut |_, _| {});
+            if at % every == 0 || at + 1 == steps.len() {
+                for event in fold.drain_changed_slots() {
+                    match event {
+                        SlotEvent::Upsert(slot) => flushed.insert(slot, fold.silver_row(slot).unwrap()),
+                        SlotEvent::Delete(slot) => flushed.remove(&slot),
+                    };
+                }
+            }
+        }
+        let rows: BTreeMap<_, _> =
+            fold.rows().map(|(slot, _)| (slot, fold.silver_row(slot).unwrap())).collect();
+        prop_assert_eq!(flushed, rows);
+    }
+}

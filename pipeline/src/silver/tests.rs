@@ -1,0 +1,241 @@
+use super::model::{Builder, fold, prepared, stamp, text_rows};
+use super::*;
+
+const MINUTE: i64 = 60_000_000;
+
+fn apply(
+    fold: &mut TableFold,
+    builder: &mut Builder,
+    clock: i64,
+) -> Vec<(Option<String>, Option<String>)> {
+    let mut seen = Vec::new();
+    let note = |row: Option<RowRef<'_>>| row.and_then(|row| row.text(2)).map(str::to_owned);
+    fold.apply(&builder.take(), &stamp(clock), &mut |old, new| seen.push((note(old), note(new))));
+    seen
+}
+
+fn one(old: Option<&str>, new: Option<&str>) -> (Option<String>, Option<String>) {
+    (old.map(str::to_owned), new.map(str::to_owned))
+}
+
+#[test]
+fn the_sink_sees_each_change_once() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "1", 10).upsert("a", "2", 20).upsert("b", "1", 21);
+    let seen = apply(&mut fold, &mut events, 1);
+    assert_eq!(seen, [one(None, Some("1")), one(Some("1"), Some("2")), one(None, Some("1"))]);
+    events
+        .upsert("a", "stale", 15)
+        .upsert("a", "2", 20)
+        .delete("a", 30)
+        .delete("zzz", 31)
+        .upsert("a", "late", 25);
+    assert_eq!(apply(&mut fold, &mut events, 2), [one(Some("2"), None)]);
+    let Counters { applied, stale, duplicate, unknown_deletes, .. } = fold.counters();
+    assert_eq!((applied, stale, duplicate, unknown_deletes), (5, 2, 1, 1));
+    assert_eq!((fold.len(), fold.tombstones()), (1, 2));
+    events.upsert("a", "back", 40);
+    assert_eq!(apply(&mut fold, &mut events, 3), [one(None, Some("back"))]);
+    assert_eq!(fold.tombstones(), 1);
+}
+
+#[test]
+fn slots_are_used_again_and_drained_once() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "1", 1).upsert("b", "1", 2).upsert("c", "1", 3);
+    apply(&mut fold, &mut events, 1);
+    let upserts = [SlotEvent::Upsert(0), SlotEvent::Upsert(1), SlotEvent::Upsert(2)];
+    assert_eq!(fold.drain_changed_slots(), upserts);
+    assert_eq!(fold.drain_changed_slots(), []);
+    events.delete("b", 4).upsert("d", "1", 5).delete("a", 6);
+    apply(&mut fold, &mut events, 2);
+    assert_eq!(fold.drain_changed_slots(), [SlotEvent::Delete(0), SlotEvent::Upsert(1)]);
+    assert_eq!(fold.silver_row(1).map(|row| row.epoch), Some(2));
+    assert_eq!(fold.silver_row(0), None);
+    assert_eq!(text_rows(&fold), [("c", "1"), ("d", "1")].map(|(k, v)| (k.into(), v.into())));
+}
+
+#[test]
+fn what_an_event_leaves_out_comes_from_the_old_row() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "big", 1).upsert_unavailable("a", 2).upsert_unavailable("b", 3);
+    apply(&mut fold, &mut events, 1);
+    assert_eq!(fold.counters().applied, 3);
+    let text = |key: &str| {
+        let row = fold.get(key.as_bytes()).unwrap();
+        prepared().layout().row(&row.row).text(2).map(str::to_owned)
+    };
+    assert_eq!((text("a"), text("b")), (Some("big".into()), None));
+}
+
+#[test]
+fn a_source_that_goes_back_halts_until_a_snapshot() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.at(1000).upsert("a", "1", 100).upsert("b", "1", 101);
+    apply(&mut fold, &mut events, 1);
+    events.at(900).upsert("a", "replayed", 90);
+    apply(&mut fold, &mut events, 2);
+    assert!(fold.halted().is_none(), "an earlier time is a replay");
+    events.at(2000).upsert("a", "other timeline", 50).upsert("b", "later", 200).truncate(300);
+    assert_eq!(apply(&mut fold, &mut events, 3), []);
+    let halt = fold.halted().unwrap().to_string();
+    assert!(halt.contains("table `t` is halted") && halt.contains("row `a`"), "{halt}");
+    assert_eq!(fold.counters().halted, 3);
+    events.incremental("a", "no", 51);
+    assert_eq!(apply(&mut fold, &mut events, 4), []);
+    let mut restored = TableFold::new(Arc::clone(fold.contract()));
+    restored.load_state(&fold.save_state()).unwrap();
+    assert_eq!(restored.halted(), fold.halted());
+    events.snapshot("a", "new", 60, SnapshotMarker::First).snapshot(
+        "c",
+        "new",
+        60,
+        SnapshotMarker::Last,
+    );
+    events.upsert("a", "live", 61);
+    apply(&mut fold, &mut events, 5);
+    assert!(fold.halted().is_none());
+    assert_eq!(fold.len(), 3);
+    assert_eq!(fold.due(), Some(Micros(5 + MINUTE)));
+    let mut gone = Vec::new();
+    fold.fire(Micros(5 + MINUTE), &mut |old, new| gone.push((old.is_some(), new.is_some())));
+    assert_eq!((gone, fold.counters().swept), (vec![(true, false)], 1));
+    let expected = [("a", "live"), ("c", "new")].map(|(k, v)| (k.into(), v.into()));
+    assert_eq!(text_rows(&fold), expected);
+}
+
+#[test]
+fn a_snapshot_at_lower_positions_and_a_later_time_starts_over_by_itself() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.at(1000).upsert("a", "1", 100).upsert("b", "1", 101);
+    events.at(2000).snapshot("a", "new", 60, SnapshotMarker::First).upsert("b", "live", 61);
+    apply(&mut fold, &mut events, 1);
+    let expected = [("a", "new"), ("b", "live")].map(|(k, v)| (k.into(), v.into()));
+    assert_eq!((text_rows(&fold).as_slice(), fold.halted()), (&expected[..], None));
+}
+
+#[test]
+fn a_finished_snapshot_removes_what_it_lacked() {
+    let (mut fold, mut left, mut right) = (fold(), Builder::new(0), Builder::new(1));
+    left.upsert("old", "1", 10).upsert("kept", "1", 11).upsert("newer", "1", 55);
+    apply(&mut fold, &mut left, 1);
+    right.snapshot("x", "s", 50, SnapshotMarker::Last);
+    apply(&mut fold, &mut right, 2);
+    left.snapshot("kept", "s", 50, SnapshotMarker::First);
+    apply(&mut fold, &mut left, MINUTE);
+    assert_eq!(fold.len(), 4, "another partition was still delivering");
+    let due = 2 * MINUTE;
+    assert_eq!(fold.due(), Some(Micros(due)));
+    fold.fire(Micros(due - 1), &mut |_, _| panic!("too early"));
+    right.upsert("x", "live", 70).upsert("old", "late", 20);
+    let seen = apply(&mut fold, &mut right, 40 * MINUTE);
+    assert_eq!(seen, [one(Some("1"), None), one(Some("s"), Some("live"))], "the timer comes first");
+    let expected = [("kept", "s"), ("newer", "1"), ("x", "live")];
+    assert_eq!(text_rows(&fold), expected.map(|(k, v)| (k.into(), v.into())));
+}
+
+#[test]
+fn incremental_and_unfinished_snapshots_remove_nothing() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("old", "1", 10).incremental("i", "s", 50);
+    events.snapshot("s", "s", 50, SnapshotMarker::First).snapshot(
+        "s",
+        "s",
+        50,
+        SnapshotMarker::Within,
+    );
+    apply(&mut fold, &mut events, 1);
+    assert_eq!(fold.due(), None);
+    // The snapshot is begun anew later and finished: what the first attempt had counts no more.
+    events.snapshot("n", "s", 90, SnapshotMarker::First).snapshot(
+        "m",
+        "s",
+        90,
+        SnapshotMarker::Last,
+    );
+    apply(&mut fold, &mut events, 2);
+    fold.fire(Micros(2 + MINUTE), &mut |_, _| {});
+    let expected = [("m", "s"), ("n", "s")].map(|(k, v)| (k.into(), v.into()));
+    assert_eq!(text_rows(&fold), expected);
+}
+
+#[test]
+fn truncate_is_a_tombstone_for_everything_below() {
+    let (mut fold, mut left, mut right) = (fold(), Builder::new(0), Builder::new(1));
+    left.upsert("b", "1", 10).upsert("a", "1", 11).upsert("after", "1", 60);
+    apply(&mut fold, &mut left, 1);
+    right.truncate(50);
+    assert_eq!(apply(&mut fold, &mut right, 2), [one(Some("1"), None), one(Some("1"), None)]);
+    left.upsert("late", "1", 20).upsert("a", "late", 30).upsert("new", "1", 70);
+    assert_eq!(apply(&mut fold, &mut left, 3), [one(None, Some("1"))]);
+    right.truncate(50);
+    assert_eq!(apply(&mut fold, &mut right, 4), []);
+    assert_eq!(fold.counters().duplicate, 1);
+    fold.fire(Micros(1 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    left.upsert("later", "1", 40);
+    assert_eq!(apply(&mut fold, &mut left, 5), []);
+    fold.fire(Micros(2 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    left.upsert("later", "1", 40);
+    assert_eq!(apply(&mut fold, &mut left, 6), [one(None, Some("1"))], "forgotten in the end");
+}
+
+#[test]
+fn tombstones_end() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "1", 10).delete("a", 20);
+    apply(&mut fold, &mut events, 5);
+    events.upsert("a", "2", 30).delete("a", 40);
+    apply(&mut fold, &mut events, 6);
+    assert_eq!((fold.tombstones(), fold.due()), (1, None), "no row changes when one ends");
+    fold.fire(Micros(5 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    assert_eq!(fold.tombstones(), 1, "deleted again later");
+    fold.fire(Micros(6 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    assert_eq!(fold.tombstones(), 0);
+}
+
+#[test]
+fn damaged_state_is_refused() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "1", 10).delete("a", 20).delete("b", 21).truncate(5);
+    apply(&mut fold, &mut events, 5);
+    let saved = fold.save_state();
+    for cut in 0..saved.len() {
+        assert!(fold.load_state(&saved[..cut]).is_err(), "cut at {cut}");
+    }
+    fold.load_state(&saved).unwrap();
+    assert_eq!(fold.save_state(), saved);
+}
+
+#[test]
+fn a_row_read_back_twice_is_refused() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "1", 10);
+    apply(&mut fold, &mut events, 5);
+    let row = fold.silver_row(0).unwrap();
+    assert!(fold.load(row).unwrap_err().to_string().contains("row `a` twice"));
+}
+
+#[test]
+fn rows_survive_arrow() {
+    let orders = schemas::contract::built_in()[1].1;
+    let contract = PreparedContract::new(schemas::Contract::parse(orders).unwrap()).unwrap();
+    let mut builder = RowBuilder::default();
+    builder.reset(contract.columns().len());
+    let mut empty = Vec::new();
+    builder.finish(contract.layout(), &mut empty);
+    builder.set_text(0, "42");
+    builder.set_text(3, "");
+    builder.set_decimal(4, -(10_i128.pow(18) - 1));
+    builder.set_timestamp(8, Micros(-62_135_596_800_000_000));
+    let mut full = Vec::new();
+    builder.finish(contract.layout(), &mut full);
+    let position =
+        Position::parse("3/340282366920938463463374607431768211455/s/-5/2147483647/9").unwrap();
+    let rows = [full, empty].map(|row| SilverRow { row: row.into(), position, epoch: 7 });
+    let batch = row_batch(&contract, &rows).unwrap();
+    assert_eq!(batch.schema(), silver_schema(contract.contract()));
+    assert_eq!(rows_from_batch(&contract, &batch).unwrap(), rows);
+    let without = batch.project(&[0, 1, 2]).unwrap();
+    let refused = rows_from_batch(&contract, &without).unwrap_err().to_string();
+    assert!(refused.contains("column `status`: is missing"), "{refused}");
+}

@@ -1,0 +1,357 @@
+//! Records from files: lines with Kafka's coordinates, or plain Debezium values.
+//!
+//! # Guarantees
+//! - Every line that is not blank is one record. A line that is none (not JSON, a field missing) is a
+//!   record all the same: its bytes are the value, its topic is the file's name, its partition 0, and
+//!   its offset counts such lines of that file. It ends as a dead letter.
+//! - Offsets of a topic and partition rise, in file name order; a line that goes back stops the source
+//!   with its place, as it might be a record that was never read.
+//! - Starting again skips what progress covers, and notices when the last committed record is not the
+//!   same any more.
+//!
+//! # Non-guarantees
+//! - Files may grow and new ones may appear (later in name order, if they go on with the same
+//!   partitions), but what was read must not change.
+
+mod line;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
+use schemas::Span;
+
+use self::line::Line;
+use self::walk::Walk;
+use super::record_hash;
+use super::{FileConfig, Lag, LastRecord, Limits, Notice, Progress, Pulled, Source, SourceError};
+use crate::record::{RawBatch, TopicPartition};
+
+/// The incarnation of every topic in files.
+const INCARNATION: &str = "file";
+
+/// How often files are looked at again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A file, or a folder of files.
+#[derive(Debug)]
+pub struct FileSource {
+    config: FileConfig,
+    progress: Progress,
+    walk: Option<Walk>,
+    spots: Spots,
+    looked: Option<Instant>,
+    held: Option<SourceError>,
+}
+
+/// By topic, then partition.
+type Spots = HashMap<Arc<str>, BTreeMap<i32, Spot>>;
+
+/// Where one partition stands.
+#[derive(Debug)]
+struct Spot {
+    partition: Arc<TopicPartition>,
+    /// The next offset to hand out; smaller ones were committed before.
+    next: i64,
+    /// One past the last offset seen in this walk.
+    seen: i64,
+    /// The last committed record, until it is compared.
+    last: Option<LastRecord>,
+    slot: Option<usize>,
+    records: usize,
+    bytes: usize,
+}
+
+impl FileSource {
+    /// A source that opens its files when it is started.
+    pub fn new(config: FileConfig) -> FileSource {
+        let (progress, spots) = (Progress::new(), Spots::new());
+        FileSource { config, progress, walk: None, spots, looked: None, held: None }
+    }
+
+    /// Reads lines until there are no more, a limit or the deadline. Returns whether there are none.
+    fn read(
+        &mut self,
+        limits: &Limits,
+        deadline: Instant,
+        into: &mut Vec<RawBatch>,
+        pulled: &mut Pulled,
+    ) -> Result<bool, SourceError> {
+        let plain = self.config.contract.is_some();
+        let source: Arc<str> = Arc::from(self.config.name.as_str());
+        let Some(walk) = self.walk.as_mut() else { return Ok(true) };
+        for count in 1_u64.. {
+            if count.is_multiple_of(1024) && Instant::now() >= deadline {
+                return Ok(false);
+            }
+            if !walk.advance()? {
+                return Ok(true);
+            }
+            let Some((text, input)) = walk.line() else { return Ok(true) };
+            let line = read_line(text, input, plain);
+            let first = |line: &Line<'_>| first_spot(&source, line, &self.progress);
+            let spot = spot(&mut self.spots, &line, first, &mut pulled.notices);
+            spot.see(line.offset).map_err(|reason| input.error(reason))?;
+            if !spot.is_new(&line).map_err(|reason| input.error(reason))? {
+                continue;
+            }
+            let size = spot.push(&line, into);
+            pulled.records += 1;
+            pulled.bytes += size;
+            if pulled.records >= limits.records
+                || pulled.bytes >= limits.bytes
+                || spot.records >= limits.partition_records
+                || spot.bytes >= limits.partition_bytes
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn look_again(&mut self) -> Result<bool, SourceError> {
+        let due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        let Some(walk) = self.walk.as_mut() else { return Ok(false) };
+        if due && !walk.is_fixed() {
+            walk.look_again()?;
+            self.looked = Some(Instant::now());
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+impl Source for FileSource {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn replayable(&self) -> bool {
+        true
+    }
+
+    fn start(&mut self, progress: &Progress) -> Result<(), SourceError> {
+        self.progress = progress.clone();
+        self.spots.clear();
+        self.held = None;
+        self.walk = Some(Walk::new(&self.config.path)?);
+        self.looked = Some(Instant::now());
+        Ok(())
+    }
+
+    fn stop_at_end(&mut self) -> Result<(), SourceError> {
+        self.walk.as_mut().map_or(Ok(()), Walk::fix_end)
+    }
+
+    fn poll(
+        &mut self,
+        wait: Duration,
+        linger: Duration,
+        limits: &Limits,
+        into: &mut Vec<RawBatch>,
+    ) -> Result<Pulled, SourceError> {
+        let mut pulled = Pulled::default();
+        for spot in self.spots.values_mut().flat_map(BTreeMap::values_mut) {
+            (spot.slot, spot.records, spot.bytes) = (None, 0, 0);
+        }
+        if let Some(error) = self.held.take() {
+            return Err(error);
+        }
+        let until = Instant::now() + wait;
+        loop {
+            let deadline = until.max(Instant::now() + linger);
+            match self.read(limits, deadline, into, &mut pulled) {
+                Ok(idle) => pulled.idle = idle,
+                // What was read before the bad place comes first; the error comes with the next poll.
+                Err(error) if pulled.records > 0 => {
+                    self.held = Some(error);
+                    return Ok(pulled);
+                }
+                Err(error) => return Err(error),
+            }
+            let fixed = self.walk.as_ref().is_none_or(Walk::is_fixed);
+            pulled.at_end = fixed && pulled.idle;
+            if pulled.records > 0 || pulled.at_end || Instant::now() >= until {
+                return Ok(pulled);
+            }
+            if !self.look_again()? {
+                let left = until.saturating_duration_since(Instant::now());
+                std::thread::sleep(left.min(LOOK_EVERY / 10));
+            }
+        }
+    }
+
+    fn reread(&mut self, spans: &[Span], deadline: Instant) -> Result<Vec<RawBatch>, SourceError> {
+        let plain = self.config.contract.is_some();
+        let mut walk = Walk::new(&self.config.path)?;
+        walk.fix_end()?;
+        let mut read: Vec<(RawBatch, i64)> =
+            spans.iter().map(|span| (RawBatch::new(Arc::new(partition_of(span))), 0)).collect();
+        let mut lines = 0_u64;
+        while walk.advance()? {
+            lines += 1;
+            if lines.is_multiple_of(1024) && Instant::now() >= deadline {
+                let (name, action) = (self.config.name.clone(), "reading lines again");
+                let reason = format!("{lines} lines read");
+                return Err(SourceError::Unreachable { name, action, reason });
+            }
+            let Some((text, input)) = walk.line() else { break };
+            let line = read_line(text, input, plain);
+            for (span, (batch, seen)) in spans.iter().zip(&mut read) {
+                if span.partition == line.partition && *span.topic == *line.topic {
+                    *seen = line.offset.saturating_add(1).max(*seen);
+                    if (span.from..span.to).contains(&line.offset) {
+                        push(batch, &line);
+                    }
+                }
+            }
+            if spans.iter().zip(&read).all(|(span, (_, seen))| *seen >= span.to) {
+                break;
+            }
+        }
+        for (span, (_, seen)) in spans.iter().zip(&read) {
+            if *seen < span.to && span.from < span.to {
+                let reason = format!(
+                    "the files in `{}` end at offset {seen}; put back the file that is missing",
+                    self.config.path.display()
+                );
+                return Err(SourceError::Lost { span: Box::new(span.clone()), reason });
+            }
+        }
+        Ok(read.into_iter().map(|(batch, _)| batch).collect())
+    }
+
+    /// The end of a file is known when it is read: the end is the next offset.
+    fn lag(&self) -> Vec<Lag> {
+        let spots = self.spots.values().flat_map(BTreeMap::values);
+        let lag = |s: &Spot| Lag { partition: Arc::clone(&s.partition), next: s.next, end: s.next };
+        let mut lag: Vec<Lag> = spots.map(lag).collect();
+        lag.sort_by(|a, b| a.partition.cmp(&b.partition));
+        lag
+    }
+
+    fn commit_group_offsets(&mut self, _: &[(Arc<TopicPartition>, i64)]) {}
+}
+
+impl Spot {
+    /// Offsets rise within a walk.
+    fn see(&mut self, offset: i64) -> Result<(), String> {
+        if offset < self.seen {
+            return Err(format!(
+                "offset {offset} of topic `{}` partition {} comes after offset {}; offsets must rise, \
+                 in file name order too: remove the line if it repeats a record, or give it its own \
+                 partition",
+                self.partition.topic,
+                self.partition.partition,
+                self.seen - 1
+            ));
+        }
+        self.seen = offset.saturating_add(1);
+        Ok(())
+    }
+
+    /// Whether the line was not committed before. Compares the last committed record on the way.
+    fn is_new(&mut self, line: &Line<'_>) -> Result<bool, String> {
+        if let Some(last) = self.last
+            && line.offset >= last.offset
+        {
+            let hash = record_hash(&line.as_record());
+            if line.offset > last.offset || hash != last.hash {
+                return Err(format!(
+                    "the record at offset {} of topic `{}` partition {} is not the one that was \
+                     committed; restore the file, or read the new one under another source name",
+                    last.offset, self.partition.topic, self.partition.partition
+                ));
+            }
+            self.last = None;
+        }
+        Ok(line.offset >= self.next)
+    }
+
+    fn push(&mut self, line: &Line<'_>, into: &mut Vec<RawBatch>) -> usize {
+        let partition = &self.partition;
+        let slot = *self.slot.get_or_insert_with(|| {
+            let mut batch = RawBatch::new(Arc::clone(partition));
+            batch.set_first_prev_offset(self.next);
+            into.push(batch);
+            into.len() - 1
+        });
+        let size = into.get_mut(slot).map_or(0, |batch| push(batch, line));
+        self.next = line.offset.saturating_add(1);
+        self.records += 1;
+        self.bytes += size;
+        size
+    }
+}
+
+fn push(batch: &mut RawBatch, line: &Line<'_>) -> usize {
+    let (key, value) = (line.key.as_deref(), line.value.as_deref());
+    batch.push(line.offset, line.timestamp, key, value, &[]);
+    key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
+}
+
+/// A line as a record, whatever it holds.
+fn read_line<'a>(text: &'a [u8], input: &mut walk::Input, plain: bool) -> Line<'a> {
+    let parsed = if plain { None } else { line::parse(text) };
+    parsed.unwrap_or_else(|| {
+        let offset = if plain { input.number() } else { input.next_bad() };
+        Line {
+            topic: Cow::Owned(input.topic().to_string()),
+            partition: 0,
+            offset,
+            timestamp: None,
+            key: None,
+            value: Some(Cow::Borrowed(text)),
+        }
+    })
+}
+
+/// The line's partition, announced when it is new.
+fn spot<'a>(
+    spots: &'a mut Spots,
+    line: &Line<'_>,
+    first: impl FnOnce(&Line<'_>) -> Spot,
+    notices: &mut Vec<Notice>,
+) -> &'a mut Spot {
+    let partitions = spots.entry_ref(&*line.topic).or_default();
+    partitions.entry(line.partition).or_insert_with(|| {
+        let spot = first(line);
+        let partition = Arc::clone(&spot.partition);
+        notices.push(Notice::Assigned { partition, from: spot.next });
+        spot
+    })
+}
+
+fn first_spot(source: &Arc<str>, line: &Line<'_>, progress: &Progress) -> Spot {
+    let key = TopicPartition {
+        source: Arc::clone(source),
+        topic: Arc::from(&*line.topic),
+        incarnation: Arc::from(INCARNATION),
+        partition: line.partition,
+    };
+    let reached = progress.get(&key);
+    Spot {
+        next: reached.map_or(line.offset, |r| r.next),
+        seen: 0,
+        last: reached.and_then(|r| r.last),
+        partition: Arc::new(key),
+        slot: None,
+        records: 0,
+        bytes: 0,
+    }
+}
+
+fn partition_of(span: &Span) -> TopicPartition {
+    TopicPartition {
+        source: Arc::from(span.source.as_str()),
+        topic: Arc::from(span.topic.as_str()),
+        incarnation: Arc::from(span.incarnation.as_str()),
+        partition: span.partition,
+    }
+}

@@ -1,0 +1,206 @@
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::*;
+use crate::source::Reached;
+
+const WIDE: Limits =
+    Limits { records: 1_000, bytes: 1 << 20, partition_records: 1_000, partition_bytes: 1 << 20 };
+
+fn source(path: &Path, contract: Option<&str>, progress: &Progress) -> FileSource {
+    let mut source = FileSource::new(FileConfig {
+        name: "file".to_owned(),
+        path: path.to_owned(),
+        contract: contract.map(str::to_owned),
+        topics: BTreeMap::new(),
+    });
+    source.start(progress).unwrap();
+    source
+}
+
+fn key(topic: &str, partition: i32) -> TopicPartition {
+    TopicPartition {
+        source: Arc::from("file"),
+        topic: Arc::from(topic),
+        incarnation: Arc::from(INCARNATION),
+        partition,
+    }
+}
+
+/// Everything up to the end, as `topic/partition/offset key=value`.
+fn all(source: &mut FileSource, limits: &Limits) -> Result<Vec<String>, SourceError> {
+    source.stop_at_end()?;
+    let mut lines = Vec::new();
+    loop {
+        let mut batches = Vec::new();
+        let pulled = source.poll(Duration::ZERO, Duration::from_secs(9), limits, &mut batches)?;
+        assert!(pulled.records <= limits.records);
+        lines.extend(batches.iter().flat_map(shown));
+        if pulled.at_end {
+            return Ok(lines);
+        }
+    }
+}
+
+fn shown(batch: &RawBatch) -> Vec<String> {
+    let text = |b: Option<&[u8]>| b.map_or("-".into(), String::from_utf8_lossy).into_owned();
+    let topic = batch.topic();
+    let line = |r: crate::record::RawRecord<'_>| {
+        let at = format!("{}/{}/{}", topic.topic, topic.partition, r.offset);
+        format!("{at} {}={}", text(r.key), text(r.value))
+    };
+    batch.iter().map(line).collect()
+}
+
+fn gz(path: &Path, text: &str) {
+    let mut out = GzEncoder::new(std::fs::File::create(path).unwrap(), Compression::fast());
+    out.write_all(text.as_bytes()).unwrap();
+    out.finish().unwrap();
+}
+
+const LINES: &str = r#"{"topic":"a","partition":0,"offset":5,"key":{"id":1},"value":{"op":"c", "x":1.50}}
+{"topic":"b","partition":3,"offset":0,"key":"k\"1","value":"plain \u00e9","timestamp":1700000000000}
+
+{"topic":"a","partition":0,"offset":9,"key":null,"value":null}
+"#;
+
+#[test]
+fn lines_with_coordinates_keep_their_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("1.ndjson"), LINES).unwrap();
+    gz(
+        &folder.path().join("2.gz"),
+        "{\"topic\":\"a\",\"partition\":0,\"offset\":10,\"value\":\"z\"}",
+    );
+    let mut source = source(folder.path(), None, &Progress::new());
+    let lines = all(&mut source, &WIDE).unwrap();
+    let expected = [
+        r#"a/0/5 {"id":1}={"op":"c", "x":1.50}"#,
+        "a/0/9 -=-",
+        "a/0/10 -=z",
+        "b/3/0 k\"1=plain \u{e9}",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn a_line_that_is_no_record_becomes_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in.ndjson");
+    let mut text = b"nonsense\n{\"topic\":\"a\",\"partition\":0,\"offset\":0}\n".to_vec();
+    text.extend_from_slice(b"{\"topic\":\"a\",\"partition\":0,\"offset\":0,\"value\":{}}\r\n");
+    text.extend_from_slice(b"{\"topic\":\"a\",\"partition\":-1,\"offset\":0,\"value\":{}}\n\xff\n");
+    std::fs::write(&path, text).unwrap();
+    let mut lines = all(&mut source(&path, None, &Progress::new()), &WIDE).unwrap();
+    lines.sort();
+    assert_eq!(lines[0], "a/0/0 -={}");
+    assert_eq!(lines[1], "in.ndjson/0/0 -=nonsense");
+    assert!(lines[2].starts_with("in.ndjson/0/1 -={\"topic\":\"a\""), "{lines:?}");
+    assert_eq!(lines.len(), 5);
+    // Again, behind the first two bad lines: the rest keeps its offsets.
+    let progress = [(key("in.ndjson", 0), Reached { next: 2, last: None })].into_iter().collect();
+    let again = all(&mut source(&path, None, &progress), &WIDE).unwrap();
+    assert_eq!(again.len(), 3, "{again:?}");
+}
+
+#[test]
+fn plain_values_take_file_name_and_line_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.json.gz");
+    gz(&path, "{\"op\":1}\n\n{\"op\":2}\nbad\n");
+    let mut first = source(&path, Some("orders"), &Progress::new());
+    let lines = all(&mut first, &WIDE).unwrap();
+    let name = "orders.json.gz/0";
+    let expected = ["0 -={\"op\":1}", "2 -={\"op\":2}", "3 -=bad"].map(|l| format!("{name}/{l}"));
+    assert_eq!(lines, expected);
+    let span = Span {
+        source: "file".to_owned(),
+        topic: "orders.json.gz".to_owned(),
+        incarnation: INCARNATION.to_owned(),
+        partition: 0,
+        from: 1,
+        to: 3,
+    };
+    let soon = Instant::now() + Duration::from_secs(5);
+    let again = first.reread(std::slice::from_ref(&span), soon).unwrap();
+    assert_eq!(shown(&again[0]), expected[1..2]);
+    let lost = first.reread(&[Span { to: 9, ..span }], soon).unwrap_err();
+    assert!(lost.to_string().contains("end at offset 4"), "{lost}");
+}
+
+#[test]
+fn progress_is_skipped_and_a_replaced_record_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in");
+    std::fs::write(&path, LINES).unwrap();
+    let mut first = source(&path, None, &Progress::new());
+    let mut batches = Vec::new();
+    first.poll(Duration::ZERO, Duration::ZERO, &WIDE, &mut batches).unwrap();
+    let hash = record_hash(&batches[0].get(0).unwrap());
+    let at = |hash| Reached { next: 6, last: Some(LastRecord { offset: 5, hash }) };
+    let mut lines =
+        all(&mut source(&path, None, &[(key("a", 0), at(hash))].into()), &WIDE).unwrap();
+    lines.sort();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let wrong = all(&mut source(&path, None, &[(key("a", 0), at(hash + 1))].into()), &WIDE);
+    let error = wrong.unwrap_err().to_string();
+    assert!(error.contains("line 1") && error.contains("offset 5"), "{error}");
+}
+
+#[test]
+fn limits_cut_and_offsets_that_go_back_stop_after_what_came_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |offset: i64| {
+        format!("{{\"topic\":\"a\",\"partition\":0,\"offset\":{offset},\"value\":\"v\"}}\n")
+    };
+    let text: String = (0..50).map(line).collect();
+    std::fs::write(folder.path().join("a"), &text).unwrap();
+    let narrow = Limits { records: 7, ..WIDE };
+    let mut cut = source(folder.path(), None, &Progress::new());
+    assert_eq!(all(&mut cut, &narrow).unwrap().len(), 50);
+    std::fs::write(folder.path().join("b"), line(50) + &line(20)).unwrap();
+    let mut back = source(folder.path(), None, &Progress::new());
+    let mut batches = Vec::new();
+    back.poll(Duration::ZERO, Duration::from_secs(1), &WIDE, &mut batches).unwrap();
+    assert_eq!(batches.iter().map(RawBatch::len).sum::<usize>(), 51);
+    let error = back.poll(Duration::ZERO, Duration::ZERO, &WIDE, &mut batches).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("line 2") && error.contains("offset 20"), "{error}");
+    assert!(error.contains("after offset 50"), "{error}");
+}
+
+#[test]
+fn new_lines_and_files_are_picked_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    std::fs::write(&path, "{\"x\":1}\n{\"x\":2").unwrap();
+    let mut source = source(folder.path(), Some("orders"), &Progress::new());
+    let mut seen = Vec::new();
+    let mut poll = |source: &mut FileSource| {
+        let mut batches = Vec::new();
+        source.poll(Duration::from_millis(2_500), Duration::ZERO, &WIDE, &mut batches).unwrap();
+        seen.extend(batches.iter().flat_map(shown));
+        seen.clone()
+    };
+    // The second line is still being written.
+    assert_eq!(poll(&mut source), ["a/0/0 -={\"x\":1}"]);
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(b"}\n").unwrap();
+    assert_eq!(poll(&mut source).last().unwrap(), "a/0/1 -={\"x\":2}");
+    std::fs::write(folder.path().join("b"), "{\"x\":3}\n").unwrap();
+    assert_eq!(poll(&mut source).last().unwrap(), "b/0/0 -={\"x\":3}");
+    // A last line without an end counts once the file stays as it is.
+    file.write_all(b"{\"x\":4}").unwrap();
+    assert_eq!(poll(&mut source).last().unwrap(), "a/0/2 -={\"x\":4}");
+    std::fs::write(&path, "short").unwrap();
+    let mut batches = Vec::new();
+    let error = (0..3)
+        .find_map(|_| {
+            source.poll(Duration::from_secs(1), Duration::ZERO, &WIDE, &mut batches).err()
+        })
+        .unwrap();
+    assert!(error.to_string().contains("now 5 bytes"), "{error}");
+}
