@@ -1,0 +1,205 @@
+//! The records of `bronze/changes`, epoch by epoch.
+//!
+//! # Guarantees
+//! - Epochs come in ascending order, each whole, its records sorted by source, topic, partition and
+//!   offset, wherever compaction has put them.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+
+use crate::delta_log::{DataFile, DeltaLog};
+use crate::{Error, columns};
+
+/// One Kafka record as bronze holds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// The configured source.
+    pub source: String,
+    /// The topic.
+    pub topic: String,
+    /// Which life of the topic.
+    pub incarnation: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// One past the offset of the record read before it.
+    pub prev_offset: i64,
+    /// Kafka's timestamp in microseconds.
+    pub timestamp: Option<i64>,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value.
+    pub value: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Why it could not be decoded.
+    pub decode_error: Option<String>,
+    /// The epoch that took it.
+    pub epoch: i64,
+    /// That epoch's clock in microseconds.
+    pub epoch_clock: i64,
+    /// Whether that epoch was quiet.
+    pub quiet: bool,
+}
+
+impl Record {
+    /// `topic/partition/offset`, for messages.
+    pub fn place(&self) -> String {
+        format!("{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+
+    /// The application id of the progress of its partition.
+    pub fn app_id(&self) -> String {
+        format!("weir/{}/{}/{}/{}", self.source, self.topic, self.incarnation, self.partition)
+    }
+}
+
+/// The columns that say where a record is, without what it says.
+pub const COORDINATES: [&str; 9] = [
+    "source",
+    "topic",
+    "incarnation",
+    "partition",
+    "offset",
+    "prev_offset",
+    "epoch",
+    "epoch_clock",
+    "quiet",
+];
+
+/// Reads the coordinates of the rows of one file; what the records say stays empty.
+///
+/// # Errors
+/// When the file cannot be read or has other columns.
+pub fn read_coordinates(log: &DeltaLog, file: &DataFile) -> Result<Vec<Record>, Error> {
+    let mut records = Vec::new();
+    log.read(file, Some(&COORDINATES), |batch| add_coordinates(batch, &mut records))?;
+    Ok(records)
+}
+
+fn add_coordinates(batch: &RecordBatch, records: &mut Vec<Record>) -> Result<(), Error> {
+    let (source, topic) = (columns::texts(batch, "source")?, columns::texts(batch, "topic")?);
+    let incarnation = columns::texts(batch, "incarnation")?;
+    let partition = columns::integers(batch, "partition")?;
+    let offset = columns::integers(batch, "offset")?;
+    let prev_offset = columns::integers(batch, "prev_offset")?;
+    let epoch = columns::integers(batch, "epoch")?;
+    let epoch_clock = columns::times(batch, "epoch_clock")?;
+    let quiet = columns::flags(batch, "quiet")?;
+    for row in 0..batch.num_rows() {
+        records.push(Record {
+            source: source.value(row).to_owned(),
+            topic: topic.value(row).to_owned(),
+            incarnation: incarnation.value(row).to_owned(),
+            partition: i32::try_from(partition.value(row)).map_err(Error::at("partition"))?,
+            offset: offset.value(row),
+            prev_offset: prev_offset.value(row),
+            epoch: epoch.value(row),
+            epoch_clock: epoch_clock.value(row),
+            quiet: quiet.value(row),
+            ..Record::default()
+        });
+    }
+    Ok(())
+}
+
+fn add_records(batch: &RecordBatch, records: &mut Vec<Record>) -> Result<(), Error> {
+    let first = records.len();
+    add_coordinates(batch, records)?;
+    let timestamp = columns::times(batch, "kafka_timestamp")?;
+    let (key, value) = (columns::bytes(batch, "key")?, columns::bytes(batch, "value")?);
+    let decode_error = columns::texts(batch, "decode_error")?;
+    for (row, record) in records.iter_mut().skip(first).enumerate() {
+        record.timestamp = timestamp.is_valid(row).then(|| timestamp.value(row));
+        record.key = key.is_valid(row).then(|| key.value(row).to_vec());
+        record.value = value.is_valid(row).then(|| value.value(row).to_vec());
+        record.decode_error =
+            decode_error.is_valid(row).then(|| decode_error.value(row).to_owned());
+        record.headers = headers(batch, row)?;
+    }
+    Ok(())
+}
+
+fn headers(batch: &RecordBatch, row: usize) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
+    let column =
+        batch.column_by_name("headers").ok_or_else(|| Error::new("no column `headers`"))?;
+    let lists = column.as_list_opt::<i32>().ok_or_else(|| Error::new("`headers` is no list"))?;
+    if lists.is_null(row) || lists.value_length(row) == 0 {
+        return Ok(Vec::new());
+    }
+    let list = lists.value(row);
+    let entries = list.as_struct_opt().ok_or_else(|| Error::new("`headers` holds no structs"))?;
+    let entries = RecordBatch::from(entries.clone());
+    let (keys, values) = (columns::texts(&entries, "key")?, columns::bytes(&entries, "value")?);
+    let pair = |i: usize| {
+        let value = values.is_valid(i).then(|| values.value(i).to_vec());
+        (keys.value(i).to_owned(), value)
+    };
+    Ok((0..entries.num_rows()).map(pair).collect())
+}
+
+/// Walks bronze at its newest version, one epoch at a time.
+#[derive(Debug)]
+pub struct Epochs {
+    log: DeltaLog,
+    /// Files not read yet, with the first epoch in each.
+    files: VecDeque<(i64, DataFile)>,
+    waiting: BTreeMap<i64, Vec<Record>>,
+}
+
+impl Epochs {
+    /// Opens `bronze/changes` of the lake at `lake`.
+    ///
+    /// # Errors
+    /// When the log or a file cannot be read.
+    pub fn open(lake: &Path) -> Result<Epochs, Error> {
+        let log = DeltaLog::open(&lake.join("bronze/changes"))?;
+        let mut files = Vec::new();
+        for file in log.at(log.newest()).files {
+            let mut first = i64::MAX;
+            log.read(&file, Some(&["epoch"]), |batch| {
+                let epochs = columns::integers(batch, "epoch")?;
+                first = epochs.iter().flatten().fold(first, i64::min);
+                Ok(())
+            })?;
+            files.push((first, file));
+        }
+        files.sort_by_key(|(first, _)| *first);
+        Ok(Epochs { log, files: files.into(), waiting: BTreeMap::new() })
+    }
+
+    /// The records of the next epoch; `None` after the last.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn next_epoch(&mut self) -> Result<Option<Vec<Record>>, Error> {
+        loop {
+            let ready = self.waiting.keys().next().copied();
+            match (ready, self.files.front()) {
+                (Some(epoch), Some((first, _))) if epoch < *first => break,
+                (_, None) => break,
+                _ => self.load()?,
+            }
+        }
+        let Some((_, mut records)) = self.waiting.pop_first() else { return Ok(None) };
+        records.sort_by(|a, b| {
+            let place = |r: &Record| (r.partition, r.offset);
+            (&a.source, &a.topic).cmp(&(&b.source, &b.topic)).then(place(a).cmp(&place(b)))
+        });
+        Ok(Some(records))
+    }
+
+    fn load(&mut self) -> Result<(), Error> {
+        let Some((_, file)) = self.files.pop_front() else { return Ok(()) };
+        let mut records = Vec::new();
+        self.log.read(&file, None, |batch| add_records(batch, &mut records))?;
+        for record in records {
+            self.waiting.entry(record.epoch).or_default().push(record);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,218 @@
+//! One lake against the oracle, from bronze to history.
+//!
+//! # Guarantees
+//! - Each table is compared at its own barrier: bronze is folded up to the table's `weir/epoch`.
+//! - The fold uses bronze's own epochs, clocks and quiet bits, and nothing else of the product.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use schemas::Contract;
+
+use crate::audit::{self, RowAudit};
+use crate::bronze::{Epochs, Record};
+use crate::delta_log::DeltaLog;
+use crate::fold::{Fold, SilverRow};
+use crate::history::{History, HistoryRow};
+use crate::kpis::{self, CellId, CellValue, Sums};
+use crate::tables::{self, CurrentRow, Differences, Table};
+use crate::{Error, Log, Report};
+
+/// What to check and how.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The contract of topics that are not named after theirs.
+    pub topics: BTreeMap<String, String>,
+    /// Whether to leave silver and gold out.
+    pub bronze_only: bool,
+}
+
+/// Checks the lake at `lake`, against the expected log when there is one.
+///
+/// # Errors
+/// When a table cannot be read at all.
+pub fn check_lake(lake: &Path, expected: Option<&Log>, options: &Options) -> Result<Report, Error> {
+    let bronze = audit::audit_versions(lake, expected)?;
+    let expected_records = expected.map(|log| log.len() as u64);
+    let mut report = Report { bronze, expected_records, ..Report::default() };
+    let mut rows = RowAudit::default();
+    let mut oracle = Oracle::new(options)?;
+    let mut stops =
+        if options.bronze_only { Vec::new() } else { stops(lake, &oracle, &mut report)? };
+    stops.sort_by_key(|stop| std::cmp::Reverse(stop.epoch()));
+    let mut epochs = Epochs::open(lake)?;
+    while let Some(records) = epochs.next_epoch()? {
+        let Some(first) = records.first() else { continue };
+        while stops.last().is_some_and(|stop| stop.epoch() < first.epoch) {
+            stops.pop().into_iter().for_each(|stop| stop.compare(&mut oracle, &mut report));
+        }
+        rows.see(&records, expected, &mut report.bronze);
+        report.dead_letters += records.iter().filter(|r| r.decode_error.is_some()).count() as u64;
+        oracle.epoch(&records);
+    }
+    while let Some(stop) = stops.pop() {
+        stop.compare(&mut oracle, &mut report);
+    }
+    rows.finish(expected, &mut report.bronze);
+    oracle.report(&mut report);
+    Ok(report)
+}
+
+/// A table to compare once the oracle has reached its barrier.
+enum Stop {
+    Silver(Contract, Table<BTreeMap<String, SilverRow>>),
+    Current(Table<BTreeMap<CellId, CurrentRow>>),
+    History(Table<Vec<HistoryRow>>),
+}
+
+/// Reads every table, and finds those that are missing or ahead of bronze.
+fn stops(lake: &Path, oracle: &Oracle, report: &mut Report) -> Result<Vec<Stop>, Error> {
+    let bronze = DeltaLog::open(&lake.join("bronze/changes"))?;
+    let newest = bronze.at(bronze.newest()).txns.get("weir/epoch").copied().unwrap_or(0);
+    let mut stops = Vec::new();
+    let mut missing = |name: String| {
+        report.table_faults += 1;
+        report.findings.push(format!("{name}: no such table"));
+    };
+    for (name, contract) in oracle.fold.contracts() {
+        match tables::read_silver(lake, contract)? {
+            Some(table) => stops.push(Stop::Silver(contract.clone(), table)),
+            None => missing(format!("silver/{name}")),
+        }
+    }
+    match tables::read_current(lake)? {
+        Some(table) => stops.push(Stop::Current(table)),
+        None => missing("gold/kpi_current".into()),
+    }
+    match tables::read_history(lake)? {
+        Some(table) => stops.push(Stop::History(table)),
+        None => missing("gold/kpi_history".into()),
+    }
+    for stop in stops.iter().filter(|stop| stop.epoch() > newest) {
+        report.table_faults += 1;
+        let (name, epoch) = (stop.name(), stop.epoch());
+        report.findings.push(format!("{name}: is at epoch {epoch}, bronze at {newest}"));
+    }
+    for stop in stops.iter().filter(|stop| stop.epoch() < newest) {
+        let (name, epoch) = (stop.name(), stop.epoch());
+        report.notes.push(format!("{name}: compared at epoch {epoch}, bronze is at {newest}"));
+    }
+    Ok(stops)
+}
+
+impl Stop {
+    fn epoch(&self) -> i64 {
+        match self {
+            Stop::Silver(_, table) => table.epoch,
+            Stop::Current(table) => table.epoch,
+            Stop::History(table) => table.epoch,
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Stop::Silver(contract, _) => format!("silver/{}", contract.name),
+            Stop::Current(_) => "gold/kpi_current".into(),
+            Stop::History(_) => "gold/kpi_history".into(),
+        }
+    }
+
+    fn compare(self, oracle: &mut Oracle, report: &mut Report) {
+        let mut take = |parts: [Differences; 2], unknown: &BTreeSet<String>| {
+            if !unknown.is_empty() {
+                report.notes.push(format!("KPIs that the oracle does not know: {unknown:?}"));
+            }
+            let count = parts.iter().map(|part| part.count).sum::<u64>();
+            report.findings.extend(parts.into_iter().flat_map(|part| part.examples));
+            count
+        };
+        match self {
+            Stop::Silver(contract, table) => {
+                let expected = oracle.fold.silver(&contract.name);
+                let found = tables::compare_silver(&contract, &table.rows, &expected);
+                let wrong = take([found, table.doubled], &table.unknown_kpis);
+                report.silver_rows += table.rows.len() as u64;
+                report.silver_mismatches += wrong;
+            }
+            Stop::Current(table) => {
+                let found = tables::compare_current(&table.rows, &oracle.history);
+                let wrong = take([found, table.doubled], &table.unknown_kpis);
+                report.cells = table.rows.len() as u64;
+                report.cell_mismatches = wrong;
+                report.oracle_mismatches = oracle.disagreements();
+            }
+            Stop::History(table) => {
+                oracle.history.timers(table.clock);
+                let expected = oracle.history.rows();
+                let found = tables::compare_history(&table.rows, expected, table.clock);
+                let wrong = take([found, table.doubled], &table.unknown_kpis);
+                report.history_rows = table.rows.len() as u64;
+                report.history_mismatches = wrong;
+            }
+        }
+    }
+}
+
+/// The oracle's own state after some epoch.
+#[derive(Debug)]
+struct Oracle {
+    fold: Fold,
+    sums: Sums,
+    history: History,
+}
+
+impl Oracle {
+    fn new(options: &Options) -> Result<Oracle, Error> {
+        let fold = Fold::new(options.topics.clone())?;
+        Ok(Oracle { fold, sums: Sums::default(), history: History::default() })
+    }
+
+    fn epoch(&mut self, records: &[Record]) {
+        let Some(first) = records.first() else { return };
+        self.history.timers(first.epoch_clock);
+        let mut touched = BTreeSet::new();
+        for record in records {
+            let delta = self.fold.apply(record);
+            for (contract, row) in &delta.gone {
+                touched.extend(self.sums.take(contract, row));
+            }
+            for (contract, row) in &delta.come {
+                touched.extend(self.sums.add(contract, row));
+            }
+        }
+        let (epoch, clock) = (first.epoch, first.epoch_clock);
+        self.history.epoch(epoch, clock, first.quiet, &touched, &self.sums);
+    }
+
+    /// Cells kept epoch by epoch that differ from cells counted afresh over all rows.
+    fn disagreements(&self) -> u64 {
+        let names: Vec<String> = self.fold.contracts().map(|(name, _)| name.to_owned()).collect();
+        let tables = names.iter().map(|name| (name.as_str(), self.fold.silver(name)));
+        let tables: Vec<_> = tables.collect();
+        let rows = tables.iter().flat_map(|(name, rows)| rows.values().map(|r| (*name, &r.row)));
+        let fresh = kpis::cells(rows);
+        let kept: BTreeMap<CellId, CellValue> =
+            self.history.current().map(|(id, value, ..)| (id.clone(), value)).collect();
+        let all: BTreeSet<&CellId> = fresh.keys().chain(kept.keys()).collect();
+        all.into_iter().filter(|id| fresh.get(id) != kept.get(id)).count() as u64
+    }
+
+    fn report(&self, report: &mut Report) {
+        let fold = &self.fold;
+        report.decode_mismatches = fold.decode_mismatches.len() as u64;
+        report.findings.extend(fold.decode_mismatches.iter().take(10).cloned());
+        (report.stale, report.duplicates) = (fold.stale, fold.duplicates);
+        if fold.halted > 0 {
+            report.notes.push(format!("{} records of halted tables", fold.halted));
+        }
+        if fold.snapshots_over_rows > 0 {
+            let rows = fold.snapshots_over_rows;
+            report
+                .notes
+                .push(format!("{rows} snapshot rows over live ones: its sweep is not modelled"));
+        }
+        for topic in &fold.unknown_topics {
+            report.notes.push(format!("topic {topic} carries no contract that the oracle knows"));
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Events written out by hand.
+
+use serde_json::json;
+
+use super::*;
+
+fn orders() -> Contract {
+    let (_, text) =
+        schemas::contract::built_in().into_iter().find(|(f, _)| *f == "orders.toml").unwrap();
+    Contract::parse(text).unwrap()
+}
+
+fn after() -> Value {
+    json!({"order_id": 7, "tenant_id": "t1", "customer_id": null, "status": "paid",
+        "amount": "12.50", "currency": "USD", "channel": "web", "campaign": null,
+        "placed_at": "2026-11-01T10:00:00Z", "recognized_at": null,
+        "updated_at": 1_793_527_200_000_000_i64})
+}
+
+fn event(op: &str, after: Value) -> Value {
+    json!({"before": null, "after": after, "op": op, "source": {"lsn": 5, "ts_ms": 9}})
+}
+
+fn decoded(value: &Value) -> Decoded {
+    decode(&orders(), Some(br#"{"order_id":7}"#), Some(value.to_string().as_bytes()))
+}
+
+#[test]
+fn reads_a_row() {
+    let Decoded::Change(change) = decoded(&event("c", after())) else { panic!("no change") };
+    assert_eq!((change.key.as_str(), change.sequence, change.source_ms), ("7", Some(5), 9));
+    let row = change.row.unwrap();
+    assert_eq!(row[0], Cell::Text("7".into()));
+    assert_eq!(row[2], Cell::Null);
+    assert_eq!(row[4], Cell::Decimal(125_000));
+    assert_eq!(row[8], Cell::Time(1_793_527_200_000_000));
+    assert_eq!(row[8], row[10]);
+}
+
+#[test]
+fn reads_numbers_and_schema_blocks() {
+    let mut number = after();
+    number["amount"] = json!(12.5);
+    let amount = |document: &Value| match decoded(document) {
+        Decoded::Change(change) => change.row.map(|row| row[4].clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(amount(&event("u", number)), Some(Cell::Decimal(125_000)));
+    let mut bytes = after();
+    bytes["amount"] = json!("BOI="); // 1250
+    let schema = json!({"type": "struct", "fields": [{"field": "after", "fields": [
+        {"field": "amount", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "2"}}]}]});
+    let wrapped = json!({"schema": schema, "payload": event("c", bytes.clone())});
+    assert_eq!(amount(&wrapped), Some(Cell::Decimal(125_000)));
+    assert!(matches!(decoded(&event("c", bytes)), Decoded::Undecodable(_)), "base64 without scale");
+}
+
+#[test]
+fn tombstones_and_messages_do_nothing_and_deletes_need_only_the_key() {
+    assert_eq!(decode(&orders(), None, None), Decoded::Nothing);
+    assert_eq!(decoded(&event("m", Value::Null)), Decoded::Nothing);
+    let Decoded::Change(change) = decoded(&event("d", Value::Null)) else { panic!("no change") };
+    assert_eq!((change.op, change.key.as_str(), change.row), (Op::Delete, "7", None));
+}
+
+#[test]
+fn nonsense_is_undecodable() {
+    for (column, value) in [
+        ("amount", json!("NaN")),
+        ("amount", json!("12.34567")),
+        ("amount", json!("123456789012345")),
+        ("amount", Value::Null),
+        ("status", Value::Null),
+        ("placed_at", json!("yesterday")),
+        ("updated_at", json!(i64::MAX)),
+        ("customer_id", json!({"a": 1})),
+    ] {
+        let mut row = after();
+        row[column] = value;
+        assert!(matches!(decoded(&event("c", row)), Decoded::Undecodable(_)), "{column}");
+    }
+    assert!(matches!(decoded(&event("x", after())), Decoded::Undecodable(_)));
+    assert!(matches!(decoded(&event("c", Value::Null)), Decoded::Undecodable(_)));
+    for bytes in [&b""[..], b"{", b"[1]", b"\xff\xfe"] {
+        assert!(matches!(decode(&orders(), None, Some(bytes)), Decoded::Undecodable(_)));
+    }
+}

@@ -1,0 +1,191 @@
+//! When a KPI cell gets a history row: the rules, one epoch at a time.
+//!
+//! # Guarantees
+//! - Rows are a function of the epochs' records, clocks and quiet bits. How often [`History::timers`]
+//!   is called between two epochs changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::kpis::{CellId, CellValue, GONE, Sums};
+
+/// At most one row of a running cell in this time.
+const INTERVAL: i64 = 60_000_000;
+/// Changes of closed cells are gathered in slots of this length.
+const SLOT: i64 = 5_000_000;
+/// How long after the last quiet epoch its cells are written.
+const SETTLE: i64 = 1_000_000;
+
+/// One row of history.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryRow {
+    /// The cell.
+    pub cell: CellId,
+    /// The clock or due time it was written for.
+    pub as_of: i64,
+    /// What it said.
+    pub value: CellValue,
+    /// The last epoch with records up to then.
+    pub epoch: i64,
+    /// Whether its period was over.
+    pub closed: bool,
+    /// Whether it restates a closed period.
+    pub restatement: bool,
+}
+
+/// What is remembered of a cell.
+#[derive(Debug, Clone, Default)]
+struct CellState {
+    now: Option<CellValue>,
+    changed_epoch: i64,
+    changed_clock: i64,
+    last_row: Option<i64>,
+    closed: bool,
+    restate_pending: bool,
+}
+
+/// The cells and history of a lake, up to some epoch.
+#[derive(Debug, Default)]
+pub struct History {
+    cells: BTreeMap<CellId, CellState>,
+    /// Due times of periods that will end.
+    closes: BTreeSet<(i64, CellId)>,
+    /// Due times of restatements.
+    restates: BTreeSet<(i64, CellId)>,
+    quiet_dirty: BTreeSet<CellId>,
+    settle: Option<i64>,
+    last_epoch: i64,
+    rows: Vec<HistoryRow>,
+}
+
+/// Kinds of timers in the order in which they fire at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Settle,
+    Close,
+    Restate,
+}
+
+impl History {
+    /// The rows written so far.
+    pub fn rows(&self) -> &[HistoryRow] {
+        &self.rows
+    }
+
+    /// The cells that exist: what they say, and the epoch and clock that last changed them.
+    pub fn current(&self) -> impl Iterator<Item = (&CellId, CellValue, i64, i64)> {
+        self.cells
+            .iter()
+            .filter_map(|(id, cell)| Some((id, cell.now?, cell.changed_epoch, cell.changed_clock)))
+    }
+
+    /// Fires everything that is due at `clock`, oldest first.
+    pub fn timers(&mut self, clock: i64) {
+        loop {
+            let settle = self.settle.map(|due| (due, Timer::Settle));
+            let close = self.closes.first().map(|(due, _)| (*due, Timer::Close));
+            let restate = self.restates.first().map(|(due, _)| (*due, Timer::Restate));
+            let next = [settle, close, restate].into_iter().flatten().min();
+            let Some((due, timer)) = next.filter(|(due, _)| *due <= clock) else { return };
+            match timer {
+                Timer::Settle => self.fire_settle(due),
+                Timer::Close => self.fire_close(due),
+                Timer::Restate => self.fire_restate(due),
+            }
+        }
+    }
+
+    fn fire_settle(&mut self, due: i64) {
+        self.settle = None;
+        for id in std::mem::take(&mut self.quiet_dirty) {
+            let closed = id.end() <= due;
+            self.write(&id, due, closed, false);
+        }
+    }
+
+    fn fire_close(&mut self, due: i64) {
+        let Some((_, id)) = self.closes.pop_first() else { return };
+        let cell = self.cells.get(&id);
+        if cell.is_some_and(|cell| cell.now.is_some() && !cell.closed) {
+            self.quiet_dirty.remove(&id);
+            self.write(&id, due, true, false);
+        }
+    }
+
+    fn fire_restate(&mut self, due: i64) {
+        let Some((_, id)) = self.restates.pop_first() else { return };
+        if let Some(cell) = self.cells.get_mut(&id) {
+            cell.restate_pending = false;
+        }
+        self.write(&id, due, true, true);
+    }
+
+    /// The rules for an epoch with records, after they have been added to `sums`. `touched` are the
+    /// cells that may have changed. Timers up to `clock` must have fired before the records came.
+    pub fn epoch(
+        &mut self,
+        epoch: i64,
+        clock: i64,
+        quiet: bool,
+        touched: &BTreeSet<CellId>,
+        sums: &Sums,
+    ) {
+        self.last_epoch = epoch;
+        let mut changed = Vec::new();
+        for id in touched {
+            let now = sums.value(id);
+            if now == self.cells.get(id).and_then(|cell| cell.now) {
+                continue;
+            }
+            if !self.cells.contains_key(id) && id.end() > clock {
+                self.closes.insert((id.end(), id.clone()));
+            }
+            let cell = self.cells.entry(id.clone()).or_default();
+            cell.now = now;
+            (cell.changed_epoch, cell.changed_clock) = (epoch, clock);
+            changed.push(id);
+        }
+        if quiet {
+            self.quiet_dirty.extend(changed.into_iter().cloned());
+            if !self.quiet_dirty.is_empty() {
+                self.settle = Some(clock + SETTLE);
+            }
+            return;
+        }
+        self.settle = None;
+        let dirty = std::mem::take(&mut self.quiet_dirty);
+        for id in &dirty {
+            self.write(id, clock, id.end() <= clock, false);
+        }
+        for id in changed.into_iter().filter(|id| !dirty.contains(id)) {
+            self.changed(id, clock);
+        }
+    }
+
+    /// A cell that a live epoch changed.
+    fn changed(&mut self, id: &CellId, clock: i64) {
+        let Some(cell) = self.cells.get_mut(id) else { return };
+        if id.end() > clock {
+            let due = cell.last_row.is_none_or(|last| clock - last >= INTERVAL);
+            if due || cell.now.is_none() {
+                self.write(id, clock, false, false);
+            }
+        } else if !cell.closed {
+            self.write(id, clock, true, false);
+        } else if !cell.restate_pending {
+            cell.restate_pending = true;
+            self.restates.insert(((clock / SLOT + 1) * SLOT, id.clone()));
+        }
+    }
+
+    fn write(&mut self, id: &CellId, as_of: i64, closed: bool, restatement: bool) {
+        let Some(cell) = self.cells.get_mut(id) else { return };
+        cell.last_row = Some(as_of);
+        cell.closed |= closed;
+        let value = cell.now.unwrap_or(GONE);
+        let (cell, epoch) = (id.clone(), self.last_epoch);
+        self.rows.push(HistoryRow { cell, as_of, value, epoch, closed, restatement });
+    }
+}
+
+#[cfg(test)]
+mod tests;

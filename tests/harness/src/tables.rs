@@ -1,0 +1,344 @@
+//! Silver and gold as they are, and how they differ from what they should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::path::Path;
+use std::rc::Rc;
+
+use arrow::array::{Array, RecordBatch};
+use schemas::{ColumnType, Contract, Grain, Micros};
+
+use crate::delta_log::{DeltaLog, Snapshot};
+use crate::event::{Cell, Row};
+use crate::fold::SilverRow;
+use crate::history::{History, HistoryRow};
+use crate::kpis::{self, CellId, CellValue};
+use crate::{Error, columns, numbers};
+
+/// Examples kept of what differs.
+const EXAMPLES: usize = 10;
+
+/// What differs between two sets of rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// How many rows.
+    pub count: u64,
+    /// The first ten, as text.
+    pub examples: Vec<String>,
+}
+
+impl Differences {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(text());
+        }
+    }
+}
+
+/// A table at its newest version, with the barrier that it stands at.
+#[derive(Debug, Clone, Default)]
+pub struct Table<R> {
+    /// `weir/epoch`.
+    pub epoch: i64,
+    /// `weir/clock`.
+    pub clock: i64,
+    /// Its rows.
+    pub rows: R,
+    /// Rows that no comparison covers: second rows of a key.
+    pub doubled: Differences,
+    /// KPIs that the oracle does not know, whose rows it leaves alone.
+    pub unknown_kpis: BTreeSet<String>,
+}
+
+/// A row of `gold/kpi_current`: what the cell says, its epoch, `as_of` and unit.
+pub type CurrentRow = (CellValue, i64, i64, String);
+
+fn open<R: Default>(
+    lake: &Path,
+    name: &str,
+) -> Result<Option<(DeltaLog, Snapshot, Table<R>)>, Error> {
+    let root = lake.join(name);
+    if !DeltaLog::exists(&root) {
+        return Ok(None);
+    }
+    let log = DeltaLog::open(&root)?;
+    let snapshot = log.at(log.newest());
+    let txn = |id: &str| snapshot.txns.get(id).copied().unwrap_or(0);
+    let (epoch, clock) = (txn("weir/epoch"), txn("weir/clock"));
+    let table = Table { epoch, clock, ..Table::default() };
+    Ok(Some((log, snapshot, table)))
+}
+
+/// The key of a row, as text.
+pub fn key(contract: &Contract, row: &Row) -> String {
+    let parts = contract.key.iter().map(|&index| match row.get(index) {
+        Some(Cell::Text(text)) => text.clone(),
+        other => format!("{other:?}"),
+    });
+    parts.collect::<Vec<_>>().join("\u{1f}")
+}
+
+/// Reads `silver/<contract>`; `None` when there is no such table.
+///
+/// # Errors
+/// When it cannot be read or has other columns than the contract.
+pub fn read_silver(
+    lake: &Path,
+    contract: &Contract,
+) -> Result<Option<Table<BTreeMap<String, SilverRow>>>, Error> {
+    type Rows = BTreeMap<String, SilverRow>;
+    let name = format!("silver/{}", contract.name);
+    let Some((log, snapshot, mut table)) = open::<Rows>(lake, &name)? else { return Ok(None) };
+    for file in &snapshot.files {
+        log.read(file, None, |batch| {
+            let (epochs, positions) =
+                (columns::integers(batch, "_epoch")?, columns::texts(batch, "_position")?);
+            for (index, row) in silver_rows(contract, batch)?.into_iter().enumerate() {
+                let position = positions.value(index).to_owned();
+                let key = key(contract, &row);
+                let row = SilverRow { row, epoch: epochs.value(index), position };
+                if table.rows.insert(key.clone(), row).is_some() {
+                    table.doubled.add(|| format!("{name}: two rows for {key}"));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Some(table))
+}
+
+fn silver_rows(contract: &Contract, batch: &RecordBatch) -> Result<Vec<Row>, Error> {
+    let mut rows = vec![Vec::with_capacity(contract.columns.len()); batch.num_rows()];
+    for column in &contract.columns {
+        let cells = silver_column(batch, &column.name, column.kind)?;
+        for (row, cell) in rows.iter_mut().zip(cells) {
+            row.push(cell);
+        }
+    }
+    Ok(rows.into_iter().map(Rc::new).collect())
+}
+
+fn silver_column(batch: &RecordBatch, name: &str, kind: ColumnType) -> Result<Vec<Cell>, Error> {
+    fn cells<T>(values: impl Iterator<Item = Option<T>>, cell: fn(T) -> Cell) -> Vec<Cell> {
+        values.map(|value| value.map_or(Cell::Null, cell)).collect()
+    }
+    Ok(match kind {
+        ColumnType::Text | ColumnType::Json => {
+            let texts = columns::texts(batch, name)?;
+            cells(texts.iter().map(|text| text.map(str::to_owned)), Cell::Text)
+        }
+        ColumnType::Decimal { precision, scale } => {
+            let scale = i8::try_from(scale).map_err(Error::at(name))?;
+            cells(columns::decimals(batch, name, precision, scale)?.iter(), Cell::Decimal)
+        }
+        ColumnType::Timestamp => cells(columns::times(batch, name)?.iter(), Cell::Time),
+    })
+}
+
+/// Reads `gold/kpi_current`; `None` when there is no such table.
+///
+/// # Errors
+/// When it cannot be read or has other columns than it should.
+pub fn read_current(lake: &Path) -> Result<Option<Table<BTreeMap<CellId, CurrentRow>>>, Error> {
+    let found = open::<BTreeMap<CellId, CurrentRow>>(lake, "gold/kpi_current")?;
+    let Some((log, snapshot, mut table)) = found else { return Ok(None) };
+    for file in &snapshot.files {
+        log.read(file, None, |batch| {
+            for cell in kpi_rows(batch)? {
+                let Some(id) = cell.id else {
+                    table.unknown_kpis.insert(cell.kpi);
+                    continue;
+                };
+                let row = (cell.value, cell.epoch, cell.as_of, cell.unit);
+                if table.rows.insert(id.clone(), row).is_some() {
+                    table.doubled.add(|| format!("kpi_current: two rows for {}", show(&id)));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Some(table))
+}
+
+/// Reads `gold/kpi_history`; `None` when there is no such table.
+///
+/// # Errors
+/// When it cannot be read or has other columns than it should.
+pub fn read_history(lake: &Path) -> Result<Option<Table<Vec<HistoryRow>>>, Error> {
+    let found = open::<Vec<HistoryRow>>(lake, "gold/kpi_history")?;
+    let Some((log, snapshot, mut table)) = found else { return Ok(None) };
+    for file in &snapshot.files {
+        log.read(file, None, |batch| {
+            let closed = columns::flags(batch, "closed")?;
+            let restatement = columns::flags(batch, "restatement")?;
+            for (row, read) in kpi_rows(batch)?.into_iter().enumerate() {
+                let Some(cell) = read.id else {
+                    table.unknown_kpis.insert(read.kpi);
+                    continue;
+                };
+                if kpis::unit(cell.kpi) != Some(&read.unit) {
+                    table
+                        .doubled
+                        .add(|| format!("kpi_history: unit {} of {}", read.unit, cell.kpi));
+                }
+                table.rows.push(HistoryRow {
+                    cell,
+                    as_of: read.as_of,
+                    value: read.value,
+                    epoch: read.epoch,
+                    closed: closed.value(row),
+                    restatement: restatement.value(row),
+                });
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Some(table))
+}
+
+/// The columns that both KPI tables have.
+struct KpiRow {
+    kpi: String,
+    /// `None` for KPIs that the oracle does not know.
+    id: Option<CellId>,
+    value: CellValue,
+    unit: String,
+    epoch: i64,
+    as_of: i64,
+}
+
+fn kpi_rows(batch: &RecordBatch) -> Result<Vec<KpiRow>, Error> {
+    let (kpi, tenant) = (columns::texts(batch, "kpi")?, columns::texts(batch, "tenant_id")?);
+    let (dims, grain) = (columns::texts(batch, "dims")?, columns::texts(batch, "grain")?);
+    let start = columns::times(batch, "period_start")?;
+    let scale = i8::try_from(numbers::SCALE).map_err(Error::new)?;
+    let number = |name| columns::decimals(batch, name, 38, scale);
+    let (value, numerator) = (number("value")?, number("numerator")?);
+    let denominator = number("denominator")?;
+    let (unit, status) = (columns::texts(batch, "unit")?, columns::texts(batch, "status")?);
+    let (epoch, as_of) = (columns::integers(batch, "epoch")?, columns::times(batch, "as_of")?);
+    let mut rows = Vec::new();
+    for row in 0..batch.num_rows() {
+        let name = kpi.value(row).to_owned();
+        let grain = Grain::parse(grain.value(row))
+            .ok_or_else(|| Error::new(format!("unknown grain {}", grain.value(row))))?;
+        let id = kpis::kpi(&name).map(|kpi| {
+            let (tenant, dims) = (tenant.value(row).into(), dims.value(row).into());
+            CellId { kpi, tenant, dims, grain, start: start.value(row) }
+        });
+        let status = ["ok", "no_data", "error"].into_iter().find(|s| *s == status.value(row));
+        let some =
+            |array: &arrow::array::Decimal128Array| array.is_valid(row).then(|| array.value(row));
+        let value = CellValue {
+            value: some(&value),
+            numerator: some(&numerator),
+            denominator: some(&denominator),
+            status: status.ok_or_else(|| Error::new("unknown status"))?,
+        };
+        let unit = unit.value(row).to_owned();
+        let (epoch, as_of) = (epoch.value(row), as_of.value(row));
+        rows.push(KpiRow { kpi: name, id, value, unit, epoch, as_of });
+    }
+    Ok(rows)
+}
+
+/// Compares silver with the oracle's fold.
+pub fn compare_silver(
+    contract: &Contract,
+    found: &BTreeMap<String, SilverRow>,
+    expected: &BTreeMap<String, SilverRow>,
+) -> Differences {
+    let same = |a: &SilverRow, b: &SilverRow| {
+        a.epoch == b.epoch && a.position == b.position && same_row(contract, &a.row, &b.row)
+    };
+    compare_maps(&format!("silver/{}", contract.name), found, expected, same)
+}
+
+/// JSON is equal when it means the same, everything else when it is the same.
+fn same_row(contract: &Contract, a: &Row, b: &Row) -> bool {
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    contract.columns.iter().zip(a.iter().zip(b.iter())).all(|(column, pair)| match pair {
+        (Cell::Text(a), Cell::Text(b)) if column.kind == ColumnType::Json => {
+            a == b || (json(a).is_some() && json(a) == json(b))
+        }
+        (a, b) => a == b,
+    })
+}
+
+/// Compares `gold/kpi_current` with the oracle's cells.
+pub fn compare_current(found: &BTreeMap<CellId, CurrentRow>, history: &History) -> Differences {
+    let row = |(id, value, epoch, as_of): (&CellId, CellValue, i64, i64)| {
+        let unit = kpis::unit(id.kpi).unwrap_or_default().to_owned();
+        (id.clone(), (value, epoch, as_of, unit))
+    };
+    let expected: BTreeMap<CellId, CurrentRow> = history.current().map(row).collect();
+    compare_maps("kpi_current", found, &expected, |a, b| a == b)
+}
+
+fn compare_maps<K: Ord + Debug, V: Debug>(
+    name: &str,
+    found: &BTreeMap<K, V>,
+    expected: &BTreeMap<K, V>,
+    same: impl Fn(&V, &V) -> bool,
+) -> Differences {
+    let mut differences = Differences::default();
+    for (key, row) in expected {
+        match found.get(key) {
+            None => differences.add(|| format!("{name}: missing {key:?} {row:?}")),
+            Some(other) if !same(other, row) => {
+                differences.add(|| format!("{name}: {key:?} is {other:?}, expected {row:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (key, row) in found.iter().filter(|(key, _)| !expected.contains_key(key)) {
+        differences.add(|| format!("{name}: extra {key:?} {row:?}"));
+    }
+    differences
+}
+
+/// Compares the rows of `gold/kpi_history` up to `clock` with the oracle's, row by row.
+pub fn compare_history(found: &[HistoryRow], expected: &[HistoryRow], clock: i64) -> Differences {
+    let sorted = |rows: &[HistoryRow]| {
+        let mut rows: Vec<_> = rows.iter().filter(|row| row.as_of <= clock).cloned().collect();
+        rows.sort();
+        rows
+    };
+    let (found, expected) = (sorted(found), sorted(expected));
+    let mut differences = Differences::default();
+    let (mut left, mut right) = (found.iter().peekable(), expected.iter().peekable());
+    loop {
+        let order = match (left.peek(), right.peek()) {
+            (None, None) => return differences,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(a), Some(b)) => a.cmp(b),
+        };
+        let extra = if order.is_le() { left.next() } else { None };
+        let missing = if order.is_ge() { right.next() } else { None };
+        match (extra, missing) {
+            (Some(row), None) => {
+                differences.add(|| format!("kpi_history: extra {}", show_row(row)))
+            }
+            (None, Some(row)) => {
+                differences.add(|| format!("kpi_history: missing {}", show_row(row)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn show(id: &CellId) -> String {
+    let (grain, start) = (id.grain, Micros(id.start));
+    format!("{} {} {} {grain} {start}", id.kpi, id.tenant, id.dims)
+}
+
+fn show_row(row: &HistoryRow) -> String {
+    let number = |n: Option<i128>| n.map_or("null".into(), |n| numbers::text(n, numbers::SCALE));
+    let (as_of, value) = (Micros(row.as_of), number(row.value.value));
+    let parts = format!("{}/{}", number(row.value.numerator), number(row.value.denominator));
+    let flags = format!("closed={} restatement={}", row.closed, row.restatement);
+    let (cell, status) = (show(&row.cell), row.value.status);
+    format!("{cell} = {value} ({parts}, {status}) at {as_of} epoch {} {flags}", row.epoch)
+}
