@@ -1,0 +1,101 @@
+//! `weir contracts`: the source tables that Weir understands.
+
+use clap::Subcommand;
+use schemas::{Column, ColumnType, Contract};
+use serde_json::{Value, json};
+
+use super::Failure;
+use crate::config::Config;
+use crate::output;
+use crate::runtime::contracts;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Every contract.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The columns of one.
+    Show {
+        /// The contract.
+        contract: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
+    let known = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
+    match command {
+        Command::List { json: true } => output::json(&known.iter().map(summary).collect()),
+        Command::List { json: false } => {
+            let row = |contract: &Contract| {
+                let columns = contract.columns.len().to_string();
+                vec![contract.name.clone(), contract.format.clone(), key(contract), columns]
+            };
+            let rows: Vec<_> = known.iter().map(row).collect();
+            output::table(&["contract", "format", "key", "columns"], &rows);
+        }
+        Command::Show { contract: name, json } => {
+            let contract = known.iter().find(|contract| contract.name == *name);
+            let contract = contract.ok_or_else(|| {
+                let names: Vec<_> = known.iter().map(|contract| contract.name.as_str()).collect();
+                Failure::Usage(format!("no contract `{name}`; there are {}", names.join(", ")))
+            })?;
+            show(contract, *json);
+        }
+    }
+    Ok(())
+}
+
+fn show(contract: &Contract, as_json: bool) {
+    if as_json {
+        output::json(&summary(contract));
+        return;
+    }
+    let row = |(index, column): (usize, &Column)| {
+        let mut notes = Vec::new();
+        if contract.key.contains(&index) {
+            notes.push("key");
+        }
+        if contract.tenant == index {
+            notes.push("tenant");
+        }
+        let null = if column.required { "no" } else { "yes" };
+        vec![column.name.clone(), type_name(column.kind), null.into(), notes.join(", ")]
+    };
+    let rows: Vec<_> = contract.columns.iter().enumerate().map(row).collect();
+    output::table(&["column", "type", "null", "role"], &rows);
+}
+
+fn key(contract: &Contract) -> String {
+    let names = contract.key.iter().filter_map(|&at| contract.columns.get(at));
+    names.map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn summary(contract: &Contract) -> Value {
+    let column = |column: &Column| {
+        json!({
+            "name": column.name, "type": type_name(column.kind), "required": column.required
+        })
+    };
+    json!({
+        "contract": contract.name,
+        "format": contract.format,
+        "key": key(contract),
+        "tenant": contract.columns.get(contract.tenant).map(|column| column.name.as_str()),
+        "columns": contract.columns.iter().map(column).collect::<Vec<_>>(),
+    })
+}
+
+fn type_name(kind: ColumnType) -> String {
+    match kind {
+        ColumnType::Text => "text".into(),
+        ColumnType::Json => "json".into(),
+        ColumnType::Timestamp => "timestamp".into(),
+        ColumnType::Decimal { precision, scale } => format!("decimal({precision},{scale})"),
+    }
+}

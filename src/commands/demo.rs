@@ -1,0 +1,267 @@
+//! `weir demo`: everything in one process, on a generated shop.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use parking_lot::Mutex;
+use schemas::decimal::{VALUE_SCALE, format as decimal_text};
+use schemas::{CellKey, CellValue, Clock, Grain, Micros};
+use serde_json::json;
+
+use super::run::{definitions, open_lake, tokio_runtime};
+use super::{Failure, chain, verify};
+use crate::config::{Effective, parse_duration};
+use crate::demo::generator::{BASE_RATE, Generator};
+use crate::demo::shop::{Plan, Shop, topics};
+use crate::output;
+use crate::runtime::meters::Meters;
+use crate::runtime::stop::Stop;
+use crate::runtime::{self, Outcome, Run};
+use crate::wall_clock::WallClock;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Live records per second.
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+    /// End after this long, print a summary and check everything.
+    #[arg(long = "for", value_name = "60s", value_parser = duration)]
+    length: Option<Duration>,
+    /// Another seed is another shop.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Days of history before the start.
+    #[arg(long, default_value_t = 35, value_name = "N")]
+    history_days: u32,
+    /// Keep the lake in this folder, and go on with it next time; else it is deleted at the end.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Where generated history ends (RFC 3339): with `--events` the result is the same at any rate.
+    #[arg(long, value_name = "T", value_parser = instant)]
+    start: Option<Micros>,
+    /// End after this many records.
+    #[arg(long, value_name = "N")]
+    events: Option<u64>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("`{text}` is no duration; write it as `60s`"))
+}
+
+fn instant(text: &str) -> Result<Micros, String> {
+    Micros::parse(text).ok_or_else(|| format!("`{text}` is no instant; write it as RFC 3339"))
+}
+
+/// The newest value of every cell that was published.
+type Cells = Arc<Mutex<BTreeMap<CellKey, CellValue>>>;
+
+pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
+    let mut config = Effective::load(None, &[])?.config;
+    let temporary = std::env::temp_dir().join(format!("weir-demo-{}", std::process::id()));
+    config.lake.uri = arguments.lake.clone().unwrap_or_else(|| temporary.clone());
+    let result = demo(&arguments, config);
+    if arguments.lake.is_none() {
+        drop(std::fs::remove_dir_all(&temporary));
+    }
+    result
+}
+
+fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    let (contracts, catalog) = definitions(&config)?;
+    let lake = open_lake(&config)?;
+    let plan = plan(arguments, clock.now()).kept_in(&lake.state_dir()).map_err(Failure::Stopped)?;
+    let shop = Shop::new(plan.clone(), Arc::clone(&clock));
+    let shop = shop.map_err(|e| Failure::Stopped(chain(&e)))?;
+    let runtime = tokio_runtime()?;
+    let stop = Stop::default();
+    stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
+    let meters = Arc::new(Meters::default());
+    let cells: Cells = Arc::default();
+    let seen = Arc::clone(&cells);
+    let run = Run {
+        lake,
+        config: config.clone(),
+        contracts,
+        catalog,
+        topics: topics(),
+        sources: vec![Box::new(shop)],
+        until_end: false,
+        clock: Arc::clone(&clock),
+        stop: stop.clone(),
+        meters: Arc::clone(&meters),
+        publish: Box::new(move |_, updates| {
+            let mut cells = seen.lock();
+            for update in updates.iter().filter(|update| update.key.grain == Grain::Day) {
+                match update.value {
+                    Some(value) => cells.insert(update.key.clone(), value),
+                    None => cells.remove(&update.key),
+                };
+            }
+        }),
+    };
+    let watch = Watch { stop: &stop, meters: &meters, cells: &cells, length: arguments.length };
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| watch.run());
+        let outcome = runtime::run(run, runtime.handle());
+        stop.ask();
+        outcome
+    });
+    let outcome = outcome.map_err(Failure::Stopped)?;
+    if arguments.length.is_none() && arguments.events.is_none() {
+        return Ok(());
+    }
+    summarize(arguments, &plan, &meters, &outcome, &cells);
+    verify::verify_lake(&config, &config.lake.uri)
+}
+
+fn plan(arguments: &Arguments, now: Micros) -> Plan {
+    let start = arguments.start.unwrap_or(now);
+    let rate = arguments.rate.unwrap_or(BASE_RATE);
+    // With a fixed start the content may not depend on how fast it is delivered.
+    let business_rate = if arguments.start.is_some() { BASE_RATE } else { rate };
+    let mut plan = Plan::new(arguments.seed, start, arguments.history_days, business_rate);
+    plan.rate = rate;
+    plan.events = arguments.events;
+    plan
+}
+
+/// The progress line, and the end after `length`.
+struct Watch<'a> {
+    stop: &'a Stop,
+    meters: &'a Meters,
+    cells: &'a Cells,
+    length: Option<Duration>,
+}
+
+impl Watch<'_> {
+    fn run(&self) {
+        let (started, mut last) = (Instant::now(), (Instant::now(), 0));
+        let mut shown = false;
+        while !self.stop.is_asked() {
+            std::thread::sleep(Duration::from_millis(100));
+            if self.length.is_some_and(|length| started.elapsed() >= length) {
+                self.stop.ask();
+            }
+            if last.0.elapsed() < Duration::from_secs(1) {
+                continue;
+            }
+            let events = self.meters.events.get();
+            self.progress(events, (events - last.1) as f64 / last.0.elapsed().as_secs_f64());
+            last = (Instant::now(), events);
+            if !shown && self.meters.freshness.quantile(0.5).is_some() {
+                shown = true;
+                kpi_table(self.cells);
+            }
+        }
+    }
+
+    /// One line, rewritten in place on a terminal.
+    fn progress(&self, events: u64, rate: f64) {
+        let text = format!(
+            "{} events, {rate:.0}/s, epoch {}, freshness p50 {} p99 {}",
+            output::count(events),
+            self.meters.published.get(),
+            milliseconds(self.meters, 0.5),
+            milliseconds(self.meters, 0.99),
+        );
+        let mut stderr = std::io::stderr().lock();
+        let (start, end) = if stderr.is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
+        drop(write!(stderr, "{start}{text}{end}").and_then(|()| stderr.flush()));
+    }
+}
+
+fn milliseconds(meters: &Meters, share: f64) -> String {
+    let micros = meters.freshness.quantile(share);
+    micros.map_or("-".to_owned(), |m| format!("{}.{} ms", m / 1000, m % 1000 / 100))
+}
+
+/// The newest day of a few tenants.
+fn kpi_table(cells: &Cells) {
+    let cells = cells.lock();
+    let Some(day) = cells.keys().map(|key| key.period_start).max() else { return };
+    let kpis = ["orders", "revenue_booked", "revenue_recognized", "total_cost", "gross_margin"];
+    let mut rows: BTreeMap<(&str, &str), BTreeMap<&str, String>> = BTreeMap::new();
+    for (key, value) in cells.iter().filter(|(key, _)| key.period_start == day) {
+        if kpis.contains(&&*key.kpi) {
+            let row = rows.entry((&key.tenant, &key.dims)).or_default();
+            let number = value.value.map(|mantissa| rounded(mantissa));
+            row.insert(&key.kpi, number.unwrap_or_else(|| "-".to_owned()));
+        }
+    }
+    let line = |((tenant, dims), row): (&(&str, &str), &BTreeMap<&str, String>)| {
+        let mut cells = vec![(*tenant).to_owned(), (*dims).to_owned()];
+        cells.extend(kpis.iter().map(|kpi| row.get(kpi).cloned().unwrap_or_default()));
+        cells
+    };
+    let lines: Vec<_> = rows.iter().map(line).collect();
+    output::line(&format!("\ntoday so far ({day}, grain day)"));
+    output::table(&[&["tenant", "dims"], &kpis[..]].concat(), &lines);
+}
+
+/// A KPI value with at most four digits after the point, for reading.
+fn rounded(mantissa: i128) -> String {
+    let unit = 10_i128.pow(VALUE_SCALE - 4);
+    decimal_text(mantissa / unit, 4)
+}
+
+fn summarize(
+    arguments: &Arguments,
+    plan: &Plan,
+    meters: &Meters,
+    outcome: &Outcome,
+    cells: &Cells,
+) {
+    let until = plan.start().plus(
+        arguments.length.map_or(0, |l| i64::try_from(l.as_micros()).unwrap_or(i64::MAX)),
+    );
+    let incidents = Generator::new(plan.config()).incidents(until).len();
+    let hash = content_hash(outcome);
+    if arguments.json {
+        output::json(&json!({
+            "events": meters.events.get(),
+            "epochs": meters.epochs.get(),
+            "kpi_cells": outcome.cells.len(),
+            "rows": outcome.rows,
+            "dead_letters": meters.dead_letters.get(),
+            "incidents_injected": incidents,
+            "freshness_p50_us": meters.freshness.quantile(0.5),
+            "freshness_p99_us": meters.freshness.quantile(0.99),
+            "kpi_current_hash": hash,
+        }));
+        return;
+    }
+    kpi_table(cells);
+    output::line(&format!(
+        "\nevents {}  epochs {}  rows {}  KPI cells {}  dead letters {}  incidents injected {}",
+        output::count(meters.events.get()),
+        output::count(meters.epochs.get()),
+        output::count(outcome.rows as u64),
+        output::count(outcome.cells.len() as u64),
+        meters.dead_letters.get(),
+        incidents,
+    ));
+    output::line(&format!(
+        "freshness p50 {}  p99 {}  (record's timestamp to publication)",
+        milliseconds(meters, 0.5),
+        milliseconds(meters, 0.99)
+    ));
+    output::line(&format!("hash of kpi_current {hash}\n"));
+}
+
+/// A hash of what the current cells say, without when they came to say it.
+fn content_hash(outcome: &Outcome) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    for (key, value) in &outcome.cells {
+        hash.update(format!("{key:?} {value:?}\n"));
+    }
+    hash.finalize().iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

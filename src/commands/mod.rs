@@ -1,0 +1,181 @@
+//! The commands: what they take, what they print, how they exit.
+//!
+//! Exit codes: 0 done, 1 a check failed, 2 usage or configuration error, 3 a needed service cannot be
+//! reached.
+
+mod check;
+mod config;
+mod contracts;
+mod dead_letters;
+mod demo;
+mod kpis;
+mod run;
+mod tables;
+mod verify;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, ConfigError, Effective};
+
+/// Turns database change streams into KPIs people can trust.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about)]
+struct Arguments {
+    /// The configuration file; `weir.toml` in the current folder when there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on an embedded broker and a generated shop: no services needed.
+    Demo(demo::Arguments),
+    /// Run the pipeline against the configured sources.
+    Run(run::Arguments),
+    /// Check configuration, broker, topics and lake, and say what to do for each failure.
+    Check(check::Arguments),
+    /// Prove that bronze is unbroken, silver is its fold, and every KPI is its recomputation.
+    Verify(verify::Arguments),
+    /// KPI definitions and current values.
+    #[command(subcommand)]
+    Kpis(kpis::Command),
+    /// The lake's tables.
+    #[command(subcommand)]
+    Tables(tables::Command),
+    /// Records that could not be decoded.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
+    /// Source tables that Weir understands.
+    #[command(subcommand)]
+    Contracts(contracts::Command),
+    /// The effective configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// How a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A check found something wrong; it has already been printed.
+    #[error("{0}")]
+    Check(String),
+    /// Wrong usage or configuration.
+    #[error("{0}")]
+    Usage(String),
+    /// A service that is needed cannot be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Anything else that stopped the command.
+    #[error("{0}")]
+    Stopped(String),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Check(_) | Failure::Stopped(_) => 1,
+            Failure::Usage(_) => 2,
+            Failure::Unreachable(_) => 3,
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure::Usage(error.to_string())
+    }
+}
+
+impl From<lake::LakeError> for Failure {
+    fn from(error: lake::LakeError) -> Failure {
+        Failure::Stopped(chain(&error))
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Runs the command line.
+pub(crate) fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { 2 } else { 0 };
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    start_log();
+    match dispatch(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln_error(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last word of a failed command goes to stderr")]
+fn eprintln_error(failure: &Failure) {
+    eprintln!("error: {failure}");
+}
+
+fn start_log() {
+    let stderr = std::io::stderr();
+    let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .init();
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let file = arguments.config.as_deref();
+    match arguments.command {
+        Command::Demo(arguments) => demo::execute(arguments),
+        Command::Run(arguments) => run::execute(load(file)?.config, &arguments),
+        Command::Check(arguments) => check::execute(&load(file)?.config, &arguments),
+        Command::Verify(arguments) => verify::execute(&load(file)?.config, &arguments),
+        Command::Kpis(command) => kpis::execute(&load(file)?.config, &command),
+        Command::Tables(command) => tables::execute(&load(file)?.config, &command),
+        Command::DeadLetters(command) => dead_letters::execute(&load(file)?.config, &command),
+        Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
+        Command::Config(command) => config::execute(&load(file)?, &command),
+    }
+}
+
+fn load(path: Option<&Path>) -> Result<Effective, Failure> {
+    let usual = Path::new("weir.toml");
+    let path = path.or_else(|| usual.is_file().then_some(usual));
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Ok(Effective::load(path, &environment)?)
+}
+
+/// The folder of the lake that a read-only command looks at.
+pub(crate) fn lake_root<'a>(config: &'a Config, flag: Option<&'a Path>) -> &'a Path {
+    flag.unwrap_or(&config.lake.uri)
+}

@@ -1,0 +1,139 @@
+//! `weir run`: the pipeline against the configured sources.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use gold::Catalog;
+use lake::{Lake, LakeError};
+use pipeline::source::{Source, SourceConfig};
+use schemas::{Clock, Contract};
+
+use super::{Failure, chain};
+use crate::config::Config;
+use crate::runtime::meters::Meters;
+use crate::runtime::stop::Stop;
+use crate::runtime::{self, Run, contracts};
+use crate::wall_clock::WallClock;
+
+/// How long a start waits for another process to leave the lake.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Stop at the end offsets that are there at the start.
+    #[arg(long)]
+    until_end: bool,
+}
+
+pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failure> {
+    let sources = open_sources(&config)?;
+    let topics = topics(&config);
+    if sources.is_empty() {
+        let needed = "no [[sources]] are configured; `weir demo` needs none";
+        return Err(Failure::Usage(needed.into()));
+    }
+    let (contracts, catalog) = definitions(&config)?;
+    check_topics(&topics, &contracts)?;
+    let runtime = tokio_runtime()?;
+    let stop = Stop::default();
+    stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
+    let meters = Arc::new(Meters::default());
+    let run = Run {
+        lake: open_lake(&config)?,
+        config,
+        contracts,
+        catalog,
+        topics,
+        sources,
+        until_end: arguments.until_end,
+        clock: Arc::new(WallClock),
+        stop,
+        meters: Arc::clone(&meters),
+        publish: Box::new(|_, _| {}),
+    };
+    let outcome = runtime::run(run, runtime.handle()).map_err(Failure::Stopped)?;
+    tracing::info!(
+        events = meters.events.get(),
+        epochs = meters.epochs.get(),
+        dead_letters = meters.dead_letters.get(),
+        bronze_commits = meters.bronze_commits.get(),
+        barriers = meters.barriers.get(),
+        barrier_ms = meters.barrier_ms.get(),
+        rows = outcome.rows,
+        cells = outcome.cells.len(),
+        "stopped, everything is flushed"
+    );
+    Ok(())
+}
+
+/// The lake, locked for writing.
+pub(crate) fn open_lake(config: &Config) -> Result<Lake, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    Lake::open_writer(&config.lake.uri, LOCK_WAIT, clock).map_err(|error| match error {
+        LakeError::LakeInUse { .. } => Failure::Stopped(chain(&error)),
+        error => Failure::from(error),
+    })
+}
+
+/// Contracts and KPI definitions in force.
+pub(crate) fn definitions(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Failure> {
+    let contracts = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
+    let own = config.gold.folder().map(gold::definition::load_dir).transpose();
+    let own = own.map_err(|e| Failure::Usage(chain(&e)))?.unwrap_or_default();
+    let catalog = gold::catalog::with_built_in(own, &contracts);
+    Ok((contracts, catalog.map_err(|e| Failure::Usage(chain(&e)))?))
+}
+
+/// (source, topic) to contract; the topic `*` stands for every other topic of the source.
+pub(crate) type Topics = BTreeMap<(String, String), String>;
+
+/// The contracts of all configured topics.
+pub(crate) fn topics(config: &Config) -> Topics {
+    let mut topics = Topics::new();
+    for source in &config.sources {
+        let (named, every) = match source {
+            SourceConfig::Kafka(kafka) => (&kafka.topics, None),
+            SourceConfig::File(file) => (&file.topics, file.contract.as_ref()),
+        };
+        let every = every.map(|contract| ("*".to_owned(), contract.clone()));
+        for (topic, contract) in named.clone().into_iter().chain(every) {
+            topics.insert((source.name().to_owned(), topic), contract);
+        }
+    }
+    topics
+}
+
+fn open_sources(config: &Config) -> Result<Vec<Box<dyn Source>>, Failure> {
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    for source in &config.sources {
+        let opened = source.open().map_err(|e| Failure::Usage(chain(&e)))?;
+        if sources.iter().any(|other| other.name() == opened.name()) {
+            let name = opened.name();
+            let hint = "give each of [[sources]] its own `name`";
+            return Err(Failure::Usage(format!("two sources are named `{name}`; {hint}")));
+        }
+        sources.push(opened);
+    }
+    Ok(sources)
+}
+
+fn check_topics(topics: &Topics, contracts: &[Contract]) -> Result<(), Failure> {
+    for (topic, name) in topics {
+        if !contracts.iter().any(|contract| contract.name == *name) {
+            let text = crate::runtime::core::unknown_contract(topic, name, contracts);
+            return Err(Failure::Usage(text));
+        }
+    }
+    Ok(())
+}
+
+/// The runtime on which tables are committed.
+pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::Stopped(format!("could not start the runtime: {e}")))
+}

@@ -1,0 +1,385 @@
+//! Configuration: defaults, then the file, then the environment, each value knowing its origin.
+//!
+//! # Guarantees
+//! - A key that does not exist is refused with its place and the nearest key that does.
+//! - Every default is in `default.toml`, with a reason.
+//! - [`Effective::show`] never prints a secret.
+
+mod units;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pipeline::source::SourceConfig;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+pub(crate) use units::parse_duration;
+use units::{Bytes, Span};
+
+const DEFAULTS: &str = include_str!("default.toml");
+
+/// Keys of a `[[sources]]` entry, which has no defaults.
+const SOURCE_KEYS: [&str; 11] = [
+    "name",
+    "kind",
+    "brokers",
+    "group",
+    "topics",
+    "librdkafka",
+    "lost_records",
+    "refresh_ms",
+    "prefetch_mib",
+    "path",
+    "contract",
+];
+
+/// Parts of a key that make its value a secret.
+const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "key.pem", "sasl.username"];
+
+/// What the configuration says, typed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) lake: LakeConfig,
+    pub(crate) ledger: LedgerConfig,
+    pub(crate) epoch: EpochConfig,
+    pub(crate) gold: FolderConfig,
+    pub(crate) contracts: FolderConfig,
+    pub(crate) api: ApiConfig,
+    #[serde(default)]
+    pub(crate) sources: Vec<SourceConfig>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LakeConfig {
+    pub(crate) uri: PathBuf,
+    flush_interval: Span,
+    flush_bytes: Bytes,
+    barrier_interval: Span,
+    pub(crate) durability: Durability,
+    vacuum_after: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Durability {
+    Fsync,
+    None,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LedgerConfig {
+    dir: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EpochConfig {
+    linger: Span,
+    pub(crate) max_records: usize,
+    max_bytes: Bytes,
+    max_unflushed: Bytes,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FolderConfig {
+    definitions: PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApiConfig {
+    pub(crate) listen: String,
+}
+
+impl LakeConfig {
+    pub(crate) fn flush_interval(&self) -> Duration {
+        self.flush_interval.0
+    }
+
+    pub(crate) fn flush_bytes(&self) -> usize {
+        self.flush_bytes.0
+    }
+
+    pub(crate) fn barrier_interval(&self) -> Duration {
+        self.barrier_interval.0
+    }
+
+    pub(crate) fn vacuum_after(&self) -> Duration {
+        self.vacuum_after.0
+    }
+}
+
+impl EpochConfig {
+    pub(crate) fn linger(&self) -> Duration {
+        self.linger.0
+    }
+
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes.0
+    }
+
+    pub(crate) fn max_unflushed(&self) -> usize {
+        self.max_unflushed.0
+    }
+}
+
+impl FolderConfig {
+    /// The folder, when one is configured.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        (!self.definitions.as_os_str().is_empty()).then_some(self.definitions.as_path())
+    }
+}
+
+impl Config {
+    /// Where the ledger lives.
+    pub(crate) fn ledger_dir(&self, lake_state: &Path) -> PathBuf {
+        if self.ledger.dir.as_os_str().is_empty() {
+            lake_state.join("ledger")
+        } else {
+            self.ledger.dir.clone()
+        }
+    }
+}
+
+/// Why the configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("could not read `{path}`: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{origin} is not valid TOML: {source}")]
+    Toml { origin: String, source: Box<toml::de::Error> },
+    #[error("unknown key `{key}` in {origin}{hint}")]
+    UnknownKey { key: String, origin: String, hint: String },
+    #[error("configuration is not valid: {0}")]
+    Value(String),
+}
+
+/// The configuration and where each value came from.
+#[derive(Debug)]
+pub(crate) struct Effective {
+    pub(crate) config: Config,
+    values: BTreeMap<String, (String, String)>,
+}
+
+impl Effective {
+    /// Reads the configuration: defaults, `path` when given, then `environment`.
+    pub(crate) fn load(
+        path: Option<&Path>,
+        environment: &[(String, String)],
+    ) -> Result<Effective, ConfigError> {
+        let mut tree = parse(DEFAULTS, "the built-in defaults")?;
+        let known = tree.clone();
+        let mut origins = BTreeMap::new();
+        mark(&tree, "default", &mut origins);
+        if let Some(path) = path {
+            let read = |source| ConfigError::Read { path: path.to_path_buf(), source };
+            let text = std::fs::read_to_string(path).map_err(read)?;
+            let origin = format!("`{}`", path.display());
+            let file = parse(&text, &origin)?;
+            refuse_unknown(&file, &known, &origin)?;
+            mark(&file, &path.display().to_string(), &mut origins);
+            merge(&mut tree, file);
+        }
+        for (name, value) in environment {
+            apply_environment(&mut tree, &known, &mut origins, name, value)?;
+        }
+        let values = flatten(&tree, &origins);
+        let config = Value::Table(tree).try_into::<Config>();
+        let config = config.map_err(|e| ConfigError::Value(e.message().to_owned()))?;
+        Ok(Effective { config, values })
+    }
+
+    /// One line per value: `key = value  # origin`, secrets masked.
+    pub(crate) fn show(&self) -> Vec<(String, String, String)> {
+        let masked = |key: &str, value: &str| {
+            let secret = SECRET_WORDS.iter().any(|word| key.to_lowercase().contains(word));
+            if secret { "\"***\"".to_owned() } else { value.to_owned() }
+        };
+        let row = |(key, (value, origin)): (&String, &(String, String))| {
+            (key.clone(), masked(key, value), origin.clone())
+        };
+        self.values.iter().map(row).collect()
+    }
+}
+
+fn parse(text: &str, origin: &str) -> Result<Table, ConfigError> {
+    text.parse::<Table>()
+        .map_err(|source| ConfigError::Toml { origin: origin.into(), source: Box::new(source) })
+}
+
+fn refuse_unknown(file: &Table, known: &Table, origin: &str) -> Result<(), ConfigError> {
+    for (section, value) in file {
+        match (section.as_str(), value) {
+            ("sources", Value::Array(sources)) => {
+                for key in sources.iter().filter_map(Value::as_table).flat_map(Table::keys) {
+                    check_key(&format!("sources.{key}"), key, &SOURCE_KEYS, origin)?;
+                }
+            }
+            (_, value) => {
+                let sections: Vec<&str> =
+                    known.keys().map(String::as_str).chain(["sources"]).collect();
+                check_key(section, section, &sections, origin)?;
+                let keys = known.get(section).and_then(Value::as_table);
+                let names: Vec<&str> =
+                    keys.into_iter().flat_map(Table::keys).map(String::as_str).collect();
+                for key in value.as_table().into_iter().flat_map(Table::keys) {
+                    check_key(&format!("{section}.{key}"), key, &names, origin)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_key(path: &str, key: &str, known: &[&str], origin: &str) -> Result<(), ConfigError> {
+    if known.contains(&key) {
+        return Ok(());
+    }
+    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key));
+    let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    Err(ConfigError::UnknownKey { key: path.into(), origin: origin.into(), hint })
+}
+
+fn merge(tree: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (tree.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                tree.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `WEIR__SECTION__KEY` sets `section.key`; two usual Kafka variables set every Kafka source.
+fn apply_environment(
+    tree: &mut Table,
+    known: &Table,
+    origins: &mut BTreeMap<String, String>,
+    name: &str,
+    value: &str,
+) -> Result<(), ConfigError> {
+    let kafka_key = match name {
+        "KAFKA_BOOTSTRAP_SERVERS" => Some("brokers"),
+        "KAFKA_CONSUMER_GROUP" => Some("group"),
+        _ => None,
+    };
+    if let Some(key) = kafka_key {
+        let sources = tree.get_mut("sources").and_then(Value::as_array_mut);
+        for (index, source) in sources.into_iter().flatten().enumerate() {
+            let Some(source) = source.as_table_mut() else { continue };
+            if source.get("kind").and_then(Value::as_str) == Some("kafka") {
+                source.insert(key.into(), Value::String(value.into()));
+                origins.insert(format!("sources.{index}.{key}"), format!("environment {name}"));
+            }
+        }
+        return Ok(());
+    }
+    let Some(path) = name.strip_prefix("WEIR__") else { return Ok(()) };
+    let path = path.to_lowercase();
+    let origin = format!("environment variable `{name}`");
+    let Some((section, key)) = path.split_once("__") else {
+        let hint = "; use WEIR__SECTION__KEY".to_owned();
+        return Err(ConfigError::UnknownKey { key: path, origin, hint });
+    };
+    let mut over = Table::new();
+    let mut inner = Table::new();
+    inner.insert(key.into(), typed_like(known, section, key, value));
+    over.insert(section.into(), Value::Table(inner));
+    refuse_unknown(&over, known, &origin)?;
+    mark(&over, &format!("environment {name}"), origins);
+    merge(tree, over);
+    Ok(())
+}
+
+/// The text of an environment variable as the type that the default has.
+fn typed_like(known: &Table, section: &str, key: &str, text: &str) -> Value {
+    let default = known.get(section).and_then(|section| section.get(key));
+    match (default, text.parse::<i64>()) {
+        (Some(Value::Integer(_)), Ok(number)) => Value::Integer(number),
+        _ => Value::String(text.into()),
+    }
+}
+
+fn mark(tree: &Table, origin: &str, origins: &mut BTreeMap<String, String>) {
+    walk("", &Value::Table(tree.clone()), &mut |key, _| {
+        origins.insert(key.to_owned(), origin.to_owned());
+    });
+}
+
+fn flatten(tree: &Table, origins: &BTreeMap<String, String>) -> BTreeMap<String, (String, String)> {
+    let mut values = BTreeMap::new();
+    walk("", &Value::Table(tree.clone()), &mut |key, value| {
+        let origin = origins.get(key).cloned().unwrap_or_default();
+        values.insert(key.to_owned(), (value.to_string(), origin));
+    });
+    values
+}
+
+fn walk(path: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Table(table) => table.iter().for_each(|(key, v)| walk(&below(key), v, visit)),
+        Value::Array(items) if items.iter().all(Value::is_table) => {
+            items.iter().enumerate().for_each(|(at, v)| walk(&below(&at.to_string()), v, visit));
+        }
+        value => visit(path, value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weir.toml");
+        std::fs::write(&path, text).unwrap();
+        let environment: Vec<_> =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Effective::load(Some(&path), &environment)
+    }
+
+    const KAFKA: &str = "[[sources]]\nkind='kafka'\nbrokers='a:1'\ngroup='g'\n\
+                         [sources.topics]\n't'='orders'\n[sources.librdkafka]\n'sasl.password'='x'";
+
+    #[test]
+    fn environment_beats_file_beats_default_and_each_value_knows_its_origin() {
+        let text = format!("[epoch]\nlinger='20ms'\nmax_records=5\n{KAFKA}");
+        let environment =
+            [("WEIR__EPOCH__MAX_RECORDS", "7"), ("KAFKA_BOOTSTRAP_SERVERS", "b:2"), ("HOME", "/")];
+        let effective = load(&text, &environment).unwrap();
+        assert_eq!(effective.config.epoch.linger(), Duration::from_millis(20));
+        assert_eq!(effective.config.epoch.max_records, 7);
+        let shown = effective.show();
+        let find = |key: &str| shown.iter().find(|row| row.0 == key).unwrap().clone();
+        assert!(find("epoch.max_records").2.contains("WEIR__EPOCH__MAX_RECORDS"));
+        assert!(find("epoch.linger").2.ends_with("weir.toml"));
+        assert_eq!(find("epoch.max_bytes").2, "default");
+        assert_eq!(find("sources.0.brokers").1, "\"b:2\"");
+        assert_eq!(find("sources.0.librdkafka.sasl.password").1, "\"***\"");
+    }
+
+    #[test]
+    fn refuses_unknown_keys_with_the_nearest_known_one() {
+        for (text, says) in [
+            ("[epoch]\nlingr='1ms'", "`epoch.lingr` in"),
+            ("[epoch]\nlingr='1ms'", "did you mean `linger`?"),
+            ("[epoc]\nlinger='1ms'", "did you mean `epoch`?"),
+            ("[[sources]]\nkind='kafka'\nbroker='x'", "did you mean `brokers`?"),
+            ("[lake]\nflush_interval='soon'", "soon"),
+            ("[lake", "not valid TOML"),
+        ] {
+            let error = load(text, &[]).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        let error = load("", &[("WEIR__LAKE__URL", "x")]).unwrap_err().to_string();
+        assert!(error.contains("did you mean `uri`?"), "{error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! The only source of chance: hashes of (seed, purpose, number).
+//!
+//! Guarantees: integer arithmetic with fixed constants, so the same inputs give the same numbers
+//! on every machine and with every library version. Not for cryptography.
+
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A well mixed number for the `n`th thing of the purpose `tag`.
+pub(crate) fn mix(seed: u64, tag: u64, n: u64) -> u64 {
+    let keyed = finish(seed.wrapping_add(tag.wrapping_mul(GOLDEN)));
+    finish(keyed ^ n.wrapping_mul(0xd605_1c6b_8b2d_4c3f).wrapping_add(GOLDEN))
+}
+
+/// The finaliser of splitmix64.
+fn finish(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A stream of numbers for one thing that needs several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    /// The dice of the `n`th thing of the purpose `tag`.
+    pub(crate) fn of(seed: u64, tag: u64, n: u64) -> Dice {
+        Dice(mix(seed, tag, n))
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(GOLDEN);
+        finish(self.0)
+    }
+
+    /// A number in `0..bound`, for bounds below 2^32.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        ((self.roll() >> 32) * bound) >> 32
+    }
+
+    /// A number in `low..=high`, for spans below 2^32.
+    pub(crate) fn between(&mut self, low: i64, high: i64) -> i64 {
+        low + self.below((high - low).cast_unsigned() + 1).cast_signed()
+    }
+
+    /// An instant's distance in `low..=high` microseconds, drawn in whole milliseconds plus a
+    /// microsecond part, so that spans of many days fit.
+    pub(crate) fn delay(&mut self, low: i64, high: i64) -> i64 {
+        self.between(low / 1000, high / 1000) * 1000 + self.between(0, 999)
+    }
+
+    /// An index into something with `len` entries.
+    pub(crate) fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap_or(0)
+    }
+
+    /// True in `permille` of 1000 cases.
+    pub(crate) fn chance(&mut self, permille: u64) -> bool {
+        self.below(1000) < permille
+    }
+}
+
+/// What a number is drawn for; equal numbers of different purposes are unrelated.
+pub(crate) mod tag {
+    pub(crate) const DAY_LEVEL: u64 = 1;
+    pub(crate) const ARRIVALS: u64 = 2;
+    pub(crate) const ORDER: u64 = 3;
+    pub(crate) const DRIFT: u64 = 4;
+    pub(crate) const TOUCH: u64 = 5;
+    pub(crate) const CHARGE: u64 = 6;
+    pub(crate) const METER: u64 = 7;
+    pub(crate) const COST_LEVEL: u64 = 8;
+    pub(crate) const INCIDENT: u64 = 9;
+    pub(crate) const STRIKE: u64 = 10;
+    pub(crate) const DAILY: u64 = 11;
+}

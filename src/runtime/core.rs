@@ -1,0 +1,404 @@
+//! The deterministic core: epochs in, rows and KPI cells out. Synchronous, without IO.
+//!
+//! # Guarantees
+//! - What it holds after an epoch depends on the records and clocks of all epochs so far, and on
+//!   nothing else: live, replayed from the ledger and replayed from bronze give the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gold::{Catalog, Engine, HistoryRow};
+use lake::cow::{FileId, SlotFiles};
+use pipeline::bronze::EpochRecords;
+use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
+use pipeline::epoch;
+use pipeline::ledger::Entry;
+use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::silver::{SilverRow, SlotEvent, TableFold};
+use schemas::{Contract, EpochId, EpochStamp, KpiUpdate, Micros};
+
+use super::barrier::{BarrierJob, Rewrite, Rows};
+
+/// Rows of one data file of a keyed table.
+const FILE_ROWS_MAX: usize = 131_072;
+
+/// The folds of all tables and the KPI engine over them.
+#[derive(Debug)]
+pub(crate) struct Core {
+    tables: Vec<KeyedTable>,
+    /// (source, topic) to the table that its records change.
+    topics: BTreeMap<(String, String), usize>,
+    gold: Engine,
+    cells: SlotFiles,
+    /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
+    /// whole.
+    whole: BTreeSet<String>,
+    last: Option<EpochStamp>,
+    history: Vec<HistoryRow>,
+    scratch: Scratch,
+    decoded: Vec<ChangeBatch>,
+    /// What silver depends on besides bronze.
+    fingerprint: String,
+    pub(crate) counts: Counts,
+}
+
+struct KeyedTable {
+    contract: Arc<PreparedContract>,
+    decoder: &'static dyn Decoder,
+    fold: TableFold,
+    files: SlotFiles,
+}
+
+impl std::fmt::Debug for KeyedTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (contract, decoder) = (&self.contract.contract().name, self.decoder.name());
+        let mut shown = f.debug_struct("KeyedTable");
+        shown.field("contract", contract).field("decoder", &decoder);
+        shown.field("rows", &self.fold.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the core has seen since it was made.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) dead_letters: u64,
+    pub(crate) engine_errors: u64,
+}
+
+/// A cut epoch: its records for bronze and its entry for the ledger.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(crate) records: EpochRecords,
+    pub(crate) entry: Entry,
+}
+
+impl Core {
+    /// A core without rows. `topics` maps (source, topic) to a contract's name.
+    ///
+    /// # Errors
+    /// When a contract names no decoder, or a definition does not fit the contracts.
+    pub(crate) fn new(
+        contracts: &[Contract],
+        topics: &BTreeMap<(String, String), String>,
+        catalog: Arc<Catalog>,
+    ) -> Result<Core, String> {
+        let mut tables = Vec::new();
+        for contract in contracts {
+            let decoder = registry::find(&contract.format).ok_or_else(|| {
+                let known: Vec<_> = registry::names().collect();
+                let (name, format) = (&contract.name, &contract.format);
+                format!("contract `{name}`: no decoder `{format}`; there are {}", known.join(", "))
+            })?;
+            let prepared = PreparedContract::new(contract.clone()).map_err(|e| e.to_string())?;
+            let prepared = Arc::new(prepared);
+            let fold = TableFold::new(Arc::clone(&prepared));
+            let files = SlotFiles::new();
+            tables.push(KeyedTable { contract: prepared, decoder, fold, files });
+        }
+        let mut indexes = BTreeMap::new();
+        for (topic, name) in topics {
+            let at = contracts.iter().position(|contract| contract.name == *name);
+            let at = at.ok_or_else(|| unknown_contract(topic, name, contracts))?;
+            indexes.insert(topic.clone(), at);
+        }
+        let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
+        Ok(Core {
+            tables,
+            topics: indexes,
+            gold,
+            cells: SlotFiles::new(),
+            whole: BTreeSet::new(),
+            last: None,
+            history: Vec::new(),
+            scratch: Scratch::default(),
+            decoded: Vec::new(),
+            fingerprint: fingerprint(contracts, topics),
+            counts: Counts::default(),
+        })
+    }
+
+    /// The stamp of the last epoch.
+    pub(crate) fn last(&self) -> Option<EpochStamp> {
+        self.last
+    }
+
+    /// When a tick is needed, if no epoch comes before.
+    pub(crate) fn next_due(&self) -> Option<Micros> {
+        let folds = self.tables.iter().filter_map(|table| table.fold.due());
+        folds.chain(self.gold.next_due()).min()
+    }
+
+    /// The KPI engine, for reading.
+    pub(crate) fn gold(&self) -> &Engine {
+        &self.gold
+    }
+
+    /// Live rows of all tables.
+    pub(crate) fn rows(&self) -> usize {
+        self.tables.iter().map(|table| table.fold.len()).sum()
+    }
+
+    /// Makes an epoch of the records of one poll. [`Core::fold`] must follow before the next cut.
+    pub(crate) fn cut(&mut self, mut batches: Vec<RawBatch>, now: Micros) -> Cut {
+        epoch::sort(&mut batches);
+        let errors = self.decode(&batches);
+        let snapshot = self.decoded.iter().flat_map(ChangeBatch::iter);
+        let snapshot = snapshot.into_iter().any(|change| change.change.position.snapshot);
+        let stamp = epoch::stamp(self.last, now, &batches, snapshot);
+        let entry = Entry {
+            epoch: stamp.id,
+            clock: stamp.clock.0,
+            quiet: stamp.quiet,
+            hash: epoch::hash(&batches),
+            spans: epoch::spans(&batches),
+        };
+        Cut { records: EpochRecords { stamp, batches, errors }, entry }
+    }
+
+    /// Makes a tick, which [`Core::fold`] must take before the next cut.
+    pub(crate) fn cut_tick(&mut self, now: Micros) -> Cut {
+        let stamp = epoch::tick(self.last, now);
+        let entry = Entry {
+            epoch: stamp.id,
+            clock: stamp.clock.0,
+            quiet: false,
+            hash: String::new(),
+            spans: Vec::new(),
+        };
+        Cut { records: EpochRecords { stamp, batches: Vec::new(), errors: Vec::new() }, entry }
+    }
+
+    /// Decodes an epoch that was cut before, under its recorded stamp, and folds it.
+    pub(crate) fn replay(
+        &mut self,
+        stamp: EpochStamp,
+        mut batches: Vec<RawBatch>,
+    ) -> (EpochRecords, Vec<KpiUpdate>) {
+        epoch::sort(&mut batches);
+        let errors = self.decode(&batches);
+        let records = EpochRecords { stamp, batches, errors };
+        let updates = self.fold(&records);
+        (records, updates)
+    }
+
+    /// Folds the epoch that was decoded last, and returns the cells that it changed.
+    pub(crate) fn fold(&mut self, epoch: &EpochRecords) -> Vec<KpiUpdate> {
+        let stamp = epoch.stamp;
+        self.last = Some(stamp);
+        if epoch.is_empty() && !self.is_fold_due(stamp.clock) {
+            let output = self.gold.tick(stamp.clock);
+            self.history.extend(output.history);
+            return output.updates;
+        }
+        self.gold.begin_epoch(&stamp);
+        let Core { tables, gold, decoded, counts, topics, .. } = self;
+        let mut failed = 0;
+        for (index, table) in tables.iter_mut().enumerate() {
+            table.fold.fire(stamp.clock, &mut |old, new| {
+                failed += u64::from(gold.apply(index, old, new).is_err());
+            });
+        }
+        for (batch, changes) in epoch.batches.iter().zip(decoded.iter()) {
+            let Some(index) = table_of(topics, batch.topic()) else { continue };
+            let Some(table) = tables.get_mut(index) else { continue };
+            let was_running = table.fold.halted().is_none();
+            table.fold.apply(changes, &stamp, &mut |old, new| {
+                failed += u64::from(gold.apply(index, old, new).is_err());
+            });
+            if was_running && let Some(halt) = table.fold.halted() {
+                tracing::error!("{halt}");
+            }
+        }
+        counts.engine_errors += failed;
+        if failed > 0 {
+            tracing::error!(epoch = stamp.id, failed, "a row was taken back that was never added");
+        }
+        let output = gold.finish_epoch(&stamp);
+        self.history.extend(output.history);
+        output.updates
+    }
+
+    /// Everything to flush so that all tables stand at the last epoch.
+    pub(crate) fn barrier(&mut self) -> Option<BarrierJob> {
+        let stamp = self.last?;
+        let whole = std::mem::take(&mut self.whole);
+        let mut rewrites = Vec::new();
+        let mut state = Vec::new();
+        for table in &mut self.tables {
+            for event in table.fold.drain_changed_slots() {
+                match event {
+                    SlotEvent::Upsert(slot) => table.files.upsert(slot),
+                    SlotEvent::Delete(slot) => table.files.delete(slot),
+                }
+            }
+            let name = silver_name(table.contract.contract());
+            let all = whole.contains(&name);
+            let plan = plan(&mut table.files, all);
+            let rows = |slots: &Vec<u32>| {
+                slots.iter().filter_map(|&slot| table.fold.silver_row(slot)).collect::<Vec<_>>()
+            };
+            rewrites.push(Rewrite {
+                table: name.clone(),
+                whole: all,
+                removes: plan.removes,
+                writes: plan.writes.iter().map(|(file, _)| *file).collect(),
+                rows: Rows::Silver {
+                    contract: Arc::clone(&table.contract),
+                    files: plan.writes.iter().map(|(_, slots)| rows(slots)).collect(),
+                },
+            });
+            state.push((name, table.fold.save_state()));
+        }
+        rewrites.push(self.cells_rewrite(whole.contains(super::tables::CURRENT)));
+        state.push(("gold".to_owned(), self.gold.save_state()));
+        state.push(("contracts".to_owned(), self.fingerprint.clone().into_bytes()));
+        let history = std::mem::take(&mut self.history);
+        Some(BarrierJob { stamp, rewrites, history, state })
+    }
+
+    fn cells_rewrite(&mut self, all: bool) -> Rewrite {
+        for event in self.gold.drain_changed_slots() {
+            match event {
+                gold::SlotEvent::Upsert(slot) => self.cells.upsert(slot),
+                gold::SlotEvent::Delete(slot) => self.cells.delete(slot),
+            }
+        }
+        let plan = plan(&mut self.cells, all);
+        let rows = |slots: &Vec<u32>| {
+            slots.iter().filter_map(|&slot| self.gold.cell_row(slot)).collect::<Vec<_>>()
+        };
+        Rewrite {
+            table: super::tables::CURRENT.into(),
+            whole: all,
+            removes: plan.removes,
+            writes: plan.writes.iter().map(|(file, _)| *file).collect(),
+            rows: Rows::Cells(plan.writes.iter().map(|(_, slots)| rows(slots)).collect()),
+        }
+    }
+
+    fn is_fold_due(&self, clock: Micros) -> bool {
+        self.tables.iter().filter_map(|table| table.fold.due()).any(|due| due <= clock)
+    }
+
+    /// Fills `decoded`, and returns what could not be decoded of each batch.
+    fn decode(&mut self, batches: &[RawBatch]) -> Vec<Vec<(usize, String)>> {
+        self.decoded.resize_with(batches.len(), ChangeBatch::default);
+        let mut errors = Vec::with_capacity(batches.len());
+        for (batch, changes) in batches.iter().zip(&mut self.decoded) {
+            let of = batch.topic();
+            let table = table_of(&self.topics, of).and_then(|at| self.tables.get(at));
+            let Some(table) = table else {
+                changes.clear(of.partition);
+                let (topic, every) = (&of.topic, 0..batch.len());
+                let reason = format!("no contract for topic `{topic}`: name one under [sources.topics]");
+                self.counts.dead_letters += batch.len() as u64;
+                errors.push(every.map(|at| (at, reason.clone())).collect());
+                continue;
+            };
+            decode_batch(table.decoder, &table.contract, batch, &mut self.scratch, changes);
+            let found = changes.errors().iter().map(|(at, error)| (*at, error.to_string()));
+            errors.push(found.collect::<Vec<_>>());
+            self.counts.dead_letters += changes.errors().len() as u64;
+        }
+        errors
+    }
+}
+
+/// Loading what the tables and state files hold.
+impl Core {
+    /// Adds the rows of one file of a silver table. KPIs follow with [`Core::finish_load`].
+    ///
+    /// # Errors
+    /// When a key is there twice.
+    pub(crate) fn load_rows(
+        &mut self,
+        table: &str,
+        file: FileId,
+        rows: Vec<SilverRow>,
+    ) -> Result<(), String> {
+        let found = self.tables.iter_mut().enumerate();
+        let mut found = found.filter(|(_, t)| silver_name(t.contract.contract()) == table);
+        let Some((index, keyed)) = found.next() else { return Ok(()) };
+        let mut slots = Vec::with_capacity(rows.len());
+        for row in rows {
+            let view = keyed.contract.layout().row(&row.row);
+            self.gold.rebuild(index, view).map_err(|e| e.to_string())?;
+            slots.push(keyed.fold.load(row).map_err(|e| e.to_string())?);
+        }
+        keyed.files.load(file, slots);
+        Ok(())
+    }
+
+    /// The contract of a silver table.
+    pub(crate) fn silver_contract(&self, table: &str) -> Option<Arc<PreparedContract>> {
+        let mut tables = self.tables.iter().map(|table| &table.contract);
+        tables.find(|contract| silver_name(contract.contract()) == table).map(Arc::clone)
+    }
+
+    /// Takes the state that was saved with the rows at `stamp`.
+    ///
+    /// # Errors
+    /// When a part is not what was saved.
+    pub(crate) fn finish_load(
+        &mut self,
+        stamp: EpochStamp,
+        state: &[(String, Vec<u8>)],
+    ) -> Result<(), String> {
+        for (name, bytes) in state {
+            if name == "gold" {
+                self.gold.load_state(bytes).map_err(|e| e.to_string())?;
+            }
+            let tables = self.tables.iter_mut();
+            for table in tables.filter(|t| silver_name(t.contract.contract()) == *name) {
+                table.fold.load_state(bytes).map_err(|e| e.to_string())?;
+            }
+        }
+        self.last = Some(stamp);
+        Ok(())
+    }
+
+    /// The next barrier writes this table whole: its files are not those that were loaded.
+    pub(crate) fn write_whole(&mut self, table: &str) {
+        self.whole.insert(table.to_owned());
+    }
+}
+
+fn plan(files: &mut SlotFiles, all: bool) -> lake::cow::Rewrite {
+    if all { files.plan_full(FILE_ROWS_MAX) } else { files.plan(FILE_ROWS_MAX) }
+}
+
+/// The table that a topic's records change: its own entry, or that of every topic of its source.
+fn table_of(topics: &BTreeMap<(String, String), usize>, of: &TopicPartition) -> Option<usize> {
+    let key = |topic: &str| (of.source.to_string(), topic.to_owned());
+    topics.get(&key(&of.topic)).or_else(|| topics.get(&key("*"))).copied()
+}
+
+/// The silver table of a contract.
+pub(crate) fn silver_name(contract: &Contract) -> String {
+    format!("silver/{}", contract.name)
+}
+
+/// What silver depends on besides bronze: with another one it is built anew.
+pub(crate) fn fingerprint(
+    contracts: &[Contract],
+    topics: &BTreeMap<(String, String), String>,
+) -> String {
+    format!("{contracts:?} {topics:?}")
+}
+
+pub(crate) fn unknown_contract(topic: &(String, String), name: &str, contracts: &[Contract]) -> String {
+    let known: Vec<_> = contracts.iter().map(|contract| contract.name.as_str()).collect();
+    let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    let hint = nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+    format!(
+        "topic `{}` of source `{}` names contract `{name}`, which does not exist{hint} (there are {})",
+        topic.1,
+        topic.0,
+        known.join(", ")
+    )
+}
+
+/// The epoch number as tables keep it.
+pub(crate) fn number(epoch: EpochId) -> i64 {
+    i64::try_from(epoch).unwrap_or(i64::MAX)
+}

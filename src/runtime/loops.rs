@@ -1,0 +1,277 @@
+//! The threads beside the core: each a loop over a bounded queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pipeline::bronze::{BronzeWriter, EpochRecords};
+use pipeline::ledger::{Entry, Ledger, LedgerError};
+use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::source::{Limits, Notice, Source};
+use schemas::{Clock, EpochStamp, KpiUpdate, Micros};
+use tokio::runtime::Handle;
+
+use super::barrier::{BarrierJob, Flusher};
+use super::meters::Meters;
+use super::stop::{Reached, Stop};
+
+/// How long a source waits for records before it looks whether the run is to stop.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Between tries while a disk refuses.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The ledger drops old segments this often.
+const TRIM: Duration = Duration::from_secs(60);
+
+/// What the threads share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) stop: Stop,
+    pub(super) meters: Arc<Meters>,
+    /// The last epoch in the ledger, in bronze, and flushed by a barrier.
+    pub(super) recorded: Reached,
+    pub(super) in_bronze: Reached,
+    pub(super) flushed: Reached,
+    /// Ledger entries up to here are no longer needed.
+    pub(super) verified: Reached,
+    /// Bytes of epochs that are not in bronze.
+    pub(super) unflushed: AtomicUsize,
+    /// Bronze commits at once instead of at its interval.
+    pub(super) hurry: AtomicBool,
+    /// Offsets reached by bronze, for the sources' group offsets.
+    pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
+}
+
+/// What a source thread hands to the core.
+#[derive(Debug)]
+pub(super) struct Poll {
+    pub(super) source: usize,
+    pub(super) batches: Vec<RawBatch>,
+    pub(super) at_end: bool,
+}
+
+/// Polls one source until the run stops or the end that was fixed is reached.
+pub(super) fn read_source(
+    index: usize,
+    source: &mut dyn Source,
+    linger: Duration,
+    limits: &Limits,
+    max_unflushed: usize,
+    out: &SyncSender<Poll>,
+    shared: &Shared,
+) {
+    let mut committed = Vec::new();
+    while !shared.stop.is_asked() {
+        if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        let mut batches = Vec::new();
+        let pulled = match source.poll(POLL, linger, limits, &mut batches) {
+            Ok(pulled) => pulled,
+            Err(error) => {
+                let name = source.name();
+                shared.stop.fail(format!("source `{name}`: {}", crate::commands::chain(&error)));
+                return;
+            }
+        };
+        pulled.notices.iter().for_each(|notice| say(source.name(), notice));
+        let is_empty = batches.is_empty();
+        let poll = Poll { source: index, batches, at_end: pulled.at_end };
+        if (!is_empty || pulled.at_end) && out.send(poll).is_err() {
+            return;
+        }
+        if pulled.at_end {
+            return;
+        }
+        let reached = shared.offsets.lock().clone();
+        if reached != committed {
+            let name = source.name();
+            let own = reached.iter().filter(|(of, _)| &*of.source == name).cloned();
+            source.commit_group_offsets(&own.collect::<Vec<_>>());
+            committed = reached;
+        }
+    }
+}
+
+fn say(source: &str, notice: &Notice) {
+    match notice {
+        Notice::Assigned { .. } | Notice::Reconnected { .. } => {
+            tracing::info!("source `{source}`: {notice}");
+        }
+        Notice::Halted { .. } => tracing::error!("source `{source}`: {notice}"),
+        _ => tracing::warn!("source `{source}`: {notice}"),
+    }
+}
+
+/// Appends entries to the ledger, many to a sync when they come fast.
+pub(super) fn write_ledger(mut ledger: Ledger, entries: &Receiver<Entry>, clock: &dyn Clock, shared: &Shared) {
+    let mut trimmed = Instant::now();
+    while let Ok(first) = entries.recv() {
+        let mut group = vec![first];
+        group.extend(entries.try_iter());
+        while let Err(error) = ledger.append(&group) {
+            if matches!(error, LedgerError::Sync { .. }) || shared.stop.failure().is_some() {
+                shared.stop.fail(error.to_string());
+                return;
+            }
+            tracing::warn!("{error}; trying again every second, nothing is published meanwhile");
+            std::thread::sleep(RETRY);
+            if shared.stop.is_asked() {
+                shared.stop.fail(error.to_string());
+                return;
+            }
+        }
+        if let Some(last) = group.last() {
+            shared.recorded.set(last.epoch);
+        }
+        if trimmed.elapsed() > TRIM {
+            trimmed = Instant::now();
+            if let Err(error) = ledger.trim(shared.verified.get(), clock.now()) {
+                tracing::warn!("could not delete old ledger segments: {error}");
+            }
+        }
+    }
+}
+
+/// An epoch's results, on their way to subscribers.
+#[derive(Debug)]
+pub(super) struct Results {
+    pub(super) stamp: EpochStamp,
+    pub(super) updates: Vec<KpiUpdate>,
+    /// Kafka timestamps of some live records, and how many records each stands for.
+    pub(super) samples: Vec<(Micros, u64)>,
+}
+
+/// Publishes results once their epoch is in the ledger.
+pub(super) fn publish(
+    results: &Receiver<Results>,
+    clock: &dyn Clock,
+    subscriber: &mut dyn FnMut(&EpochStamp, &[KpiUpdate]),
+    shared: &Shared,
+) {
+    while let Ok(results) = results.recv() {
+        if !shared.recorded.wait(results.stamp.id, &shared.stop) {
+            return;
+        }
+        subscriber(&results.stamp, &results.updates);
+        let now = clock.now();
+        for (at, weight) in results.samples {
+            shared.meters.freshness.add(now.0 - at.0, weight);
+        }
+        shared.meters.kpi_updates.add(results.updates.len() as u64);
+        shared.meters.published.set(results.stamp.id);
+    }
+}
+
+/// Writes epochs to bronze, one commit per `interval` or `flush_bytes`.
+pub(super) fn write_bronze(
+    mut writer: BronzeWriter,
+    epochs: &Receiver<Arc<EpochRecords>>,
+    interval: Duration,
+    flush_bytes: usize,
+    runtime: &Handle,
+    shared: &Shared,
+) {
+    let mut due = Instant::now() + interval;
+    let (mut held_bytes, mut open) = (0, true);
+    let mut last = 0;
+    let mut offsets = std::collections::BTreeMap::new();
+    while open {
+        let wait = due.saturating_duration_since(Instant::now()).min(Duration::from_millis(20));
+        match epochs.recv_timeout(wait) {
+            Ok(epoch) => {
+                held_bytes += epoch.bytes();
+                last = epoch.stamp.id;
+                for batch in &epoch.batches {
+                    if let Some((_, to)) = batch.span() {
+                        offsets.insert(Arc::clone(batch.topic()), to);
+                    }
+                }
+                if let Err(error) = writer.append(epoch) {
+                    tracing::warn!("{error}; the epoch is held and written again");
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => open = false,
+        }
+        let hurry = shared.hurry.load(Ordering::Relaxed);
+        let is_due = Instant::now() >= due || held_bytes >= flush_bytes || hurry || !open;
+        if !is_due || !writer.is_pending(shared.flushed.get()) {
+            due = due.max(Instant::now());
+            continue;
+        }
+        if !shared.recorded.wait(last, &shared.stop) || !commit(&mut writer, runtime, shared) {
+            return;
+        }
+        shared.unflushed.fetch_sub(held_bytes, Ordering::Relaxed);
+        held_bytes = 0;
+        *shared.offsets.lock() = offsets.iter().map(|(of, to)| (Arc::clone(of), *to)).collect();
+        due = Instant::now() + interval;
+    }
+}
+
+/// Commits what the writer holds, however long the disk refuses. Returns whether it did.
+fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool {
+    let mut said = false;
+    loop {
+        match runtime.block_on(writer.commit(shared.flushed.get())) {
+            Ok(reached) => {
+                shared.meters.bronze_commits.add(1);
+                if let Some(stamp) = reached {
+                    shared.verified.set(shared.in_bronze.get());
+                    shared.in_bronze.set(stamp.id);
+                }
+                if writer.table().checkpoint_due() {
+                    let job = writer.table_mut().checkpoint();
+                    runtime.spawn_blocking(move || {
+                        if let Err(error) = job.run() {
+                            tracing::warn!("could not write a checkpoint of bronze: {error}");
+                        }
+                    });
+                }
+                return true;
+            }
+            Err(error) if error.is_retryable() && !shared.stop.is_asked() => {
+                if !said {
+                    tracing::warn!("{error}; trying again every second, polling pauses when the memory bound is reached");
+                    said = true;
+                }
+                std::thread::sleep(RETRY);
+            }
+            Err(error) => {
+                shared.stop.fail(error.to_string());
+                return false;
+            }
+        }
+    }
+}
+
+/// Writes barriers once bronze holds their epoch.
+pub(super) fn flush_barriers(
+    mut flusher: Flusher,
+    jobs: &Receiver<BarrierJob>,
+    vacuum_after: Duration,
+    clock: &dyn Clock,
+    shared: &Shared,
+) {
+    while let Ok(job) = jobs.recv() {
+        let epoch = job.stamp.id;
+        if !shared.in_bronze.wait(epoch, &shared.stop) {
+            return;
+        }
+        let started = Instant::now();
+        if !flusher.flush(job) {
+            return;
+        }
+        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        shared.meters.barriers.add(1);
+        shared.meters.barrier_ms.add(took);
+        shared.flushed.set(epoch);
+        tracing::debug!(epoch, took_ms = took, "barrier complete");
+        flusher.maintain(vacuum_after, clock.now());
+    }
+}

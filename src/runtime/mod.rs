@@ -1,0 +1,25 @@
+//! The running pipeline: threads and queues around the deterministic core.
+//!
+//! ```text
+//! source threads -> core (this thread) -> ledger thread ---> publish thread
+//!                                      \-> bronze thread -> flusher thread (barriers)
+//! ```
+//!
+//! # Guarantees
+//! - An epoch is published only after the ledger holds it, committed to bronze only after that, and
+//!   flushed to silver and gold only after bronze holds it.
+//! - Every queue is bounded. Polling pauses while `max_unflushed` bytes are not in bronze.
+//! - A thread that cannot go on ends the run with a reason; nothing that was acknowledged is lost.
+
+pub(crate) mod barrier;
+pub(crate) mod contracts;
+pub(crate) mod core;
+mod live;
+mod loops;
+pub(crate) mod meters;
+pub(crate) mod recover;
+pub(crate) mod stop;
+pub(crate) mod tables;
+mod tail;
+
+pub(crate) use live::{Outcome, Run, run};

@@ -1,0 +1,253 @@
+//! Recovery, what a run starts from: load the last complete barrier, replay bronze after it,
+//! then the ledger's tail.
+//!
+//! # Guarantees
+//! - Bronze decides what has been ingested; silver, gold and state are never trusted beyond it.
+//! - A missing or damaged ledger, state file or table version costs time or a new stream generation,
+//!   and is said; it never costs rows.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gold::Catalog;
+use lake::cow::FileId;
+use lake::{At, Lake, LakeError, Table};
+use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
+use pipeline::decode::PreparedContract;
+use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::silver::rows_from_batch;
+use pipeline::state::StateFiles;
+use schemas::{Contract, EpochId, EpochStamp, Micros};
+use tokio::runtime::Handle;
+
+use super::barrier::Flusher;
+use super::core::{Core, number};
+use super::stop::Stop;
+use super::tables;
+
+/// What recovery needs to know.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(crate) lake: Lake,
+    pub(crate) ledger_dir: PathBuf,
+    pub(crate) durable: bool,
+    pub(crate) contracts: Vec<Contract>,
+    /// (source, topic) to contract.
+    pub(crate) topics: BTreeMap<(String, String), String>,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+/// Everything a run owns at its start.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) core: Core,
+    pub(crate) bronze: BronzeWriter,
+    pub(crate) held: Held,
+    pub(crate) flusher: Flusher,
+    pub(crate) ledger: Ledger,
+    /// Recorded epochs that bronze does not hold: to be read again from their sources.
+    pub(crate) tail: Vec<Entry>,
+}
+
+/// Paths of the files that the core tracks, by table.
+type Paths = BTreeMap<String, BTreeMap<FileId, String>>;
+
+/// Brings the lake's state into memory.
+pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<Recovered, String> {
+    let text = |e: LakeError| crate::commands::chain(&e);
+    let lake = &inputs.lake;
+    let bronze = runtime.block_on(Table::open_or_create(lake, &bronze::spec())).map_err(text)?;
+    let newest = runtime.block_on(tables::open_all(lake, &inputs.contracts)).map_err(text)?;
+    for warning in newest.iter().chain([&bronze]).flat_map(|table| table.warnings()) {
+        tracing::warn!("{warning}");
+    }
+    let held = bronze::held(&bronze);
+    let (mut core, paths) = load(inputs, &held, &newest)?;
+    replay_bronze(&mut core, &bronze, &held).map_err(text)?;
+    let (header, tail) = read_ledger(inputs, &held)?;
+    let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable)
+        .map_err(|e| format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display()))?;
+    let state = lake.state_dir().join("state");
+    let flusher = Flusher::new(newest, paths, &state, runtime.clone(), stop.clone());
+    let bronze = BronzeWriter::new(bronze).map_err(text)?;
+    Ok(Recovered { core, bronze, held, flusher, ledger, tail })
+}
+
+/// The core at the last barrier that every table and the state file still hold, or an empty one.
+fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Paths), String> {
+    let mut at_most = held.flushed;
+    while at_most > 0 {
+        match load_at(inputs, at_most)? {
+            Loaded::Whole(core, paths) => {
+                let mut core = *core;
+                core.write_whole(tables::CURRENT);
+                for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
+                    core.write_whole(table.name());
+                }
+                return Ok((core, paths));
+            }
+            Loaded::Earlier(epoch) => {
+                tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
+                at_most = epoch.min(at_most - 1);
+            }
+        }
+    }
+    if held.flushed > 0 {
+        tracing::warn!("no barrier is whole: rebuilding silver and gold from bronze");
+    }
+    let mut core = Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog))?;
+    newest.iter().for_each(|table| core.write_whole(table.name()));
+    Ok((core, Paths::new()))
+}
+
+enum Loaded {
+    Whole(Box<Core>, Paths),
+    /// Not there; the newest barrier that may be.
+    Earlier(EpochId),
+}
+
+fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
+    let files = StateFiles::new(&inputs.lake.state_dir().join("state"));
+    let state = match files.read(barrier) {
+        Ok(state) => state,
+        Err(error) => {
+            tracing::warn!("could not read the state of barrier {barrier}: {error}");
+            return Ok(Loaded::Earlier(0));
+        }
+    };
+    let fingerprint = state.iter().find(|(name, _)| name == "contracts").map(|(_, text)| text);
+    if fingerprint.is_some_and(|saved| *saved != contracts_fingerprint(inputs).into_bytes()) {
+        tracing::warn!("contracts or topics have changed: silver is built again from bronze");
+        return Ok(Loaded::Earlier(0));
+    }
+    let mut core = Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog))?;
+    let mut paths = Paths::new();
+    let mut clock = Micros(0);
+    for spec in tables::specs(&inputs.contracts) {
+        let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
+        let Ok(table) = Table::open(&inputs.lake, &spec.name, at) else {
+            return Ok(Loaded::Earlier(0));
+        };
+        let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        if epoch != barrier {
+            return Ok(Loaded::Earlier(epoch));
+        }
+        clock = Micros(table.progress(CLOCK).unwrap_or(0));
+        if let Some(contract) = core.silver_contract(&spec.name) {
+            let loaded = load_silver(&mut core, &table, &contract)?;
+            paths.insert(spec.name, loaded);
+        }
+    }
+    core.finish_load(EpochStamp { id: barrier, clock, quiet: false }, &state)?;
+    Ok(Loaded::Whole(Box::new(core), paths))
+}
+
+fn load_silver(
+    core: &mut Core,
+    table: &Table,
+    contract: &PreparedContract,
+) -> Result<BTreeMap<FileId, String>, String> {
+    let text = |e: LakeError| crate::commands::chain(&e);
+    let mut paths = BTreeMap::new();
+    for (index, file) in table.files().enumerate() {
+        let id = FileId(u32::try_from(index).unwrap_or(u32::MAX));
+        let mut rows = Vec::new();
+        for batch in table.read(&[file.as_ref()], None).map_err(text)? {
+            let batch = batch.map_err(text)?;
+            rows.extend(rows_from_batch(contract, &batch).map_err(|e| e.to_string())?);
+        }
+        core.load_rows(table.name(), id, rows)?;
+        paths.insert(id, file.path.clone());
+    }
+    Ok(paths)
+}
+
+fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {
+    let from = core.last().map_or(0, |stamp| stamp.id);
+    if held.epoch <= from {
+        return Ok(());
+    }
+    let mut epochs = 0_u64;
+    for epoch in bronze::replay(bronze, from, held.epoch)? {
+        let epoch = epoch?;
+        core.replay(epoch.stamp, epoch.batches);
+        epochs += 1;
+    }
+    if core.last().is_none_or(|last| last.id < held.epoch) {
+        let tick = EpochStamp { id: held.epoch, clock: held.clock, quiet: false };
+        core.replay(tick, Vec::new());
+    }
+    tracing::info!(epochs, from, to = held.epoch, "replayed bronze");
+    Ok(())
+}
+
+/// The header to go on under, and the recorded epochs after bronze. A ledger that does not continue
+/// bronze is a lost one.
+fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>), String> {
+    let found = Ledger::recover(&inputs.ledger_dir)
+        .map_err(|e| format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display()))?;
+    let fingerprint = fingerprint(inputs);
+    let lake = inputs.lake.id().to_owned();
+    let fresh = || {
+        let generation = uuid::Uuid::new_v4().simple().to_string();
+        Header { lake: lake.clone(), generation, fingerprint: fingerprint.clone() }
+    };
+    let problem = match (&found.header, &found.damage) {
+        (_, Some(damage)) => Some(format!("it is damaged ({damage})")),
+        (None, None) if held.epoch == 0 => return Ok((fresh(), Vec::new())),
+        (None, None) => Some("it is missing".to_owned()),
+        (Some(header), None) if header.lake != lake => Some("it is of another lake".to_owned()),
+        (Some(header), None) if header.fingerprint != fingerprint => {
+            Some("contracts or KPI definitions have changed".to_owned())
+        }
+        (Some(_), None) => continues(&found.entries, held).err(),
+    };
+    match (found.header, problem) {
+        (Some(header), None) => {
+            let tail = found.entries.into_iter().filter(|entry| entry.epoch > held.epoch).collect();
+            Ok((header, tail))
+        }
+        (_, problem) => {
+            let problem = problem.unwrap_or_default();
+            tracing::warn!(
+                "the ledger is not used: {problem}. A new stream generation starts; no data is lost"
+            );
+            Ok((fresh(), Vec::new()))
+        }
+    }
+}
+
+fn continues(entries: &[Entry], held: &Held) -> Result<(), String> {
+    let last = entries.last().map_or(0, |entry| entry.epoch);
+    let first = entries.first().map_or(0, |entry| entry.epoch);
+    if last < held.epoch || first > held.epoch + 1 {
+        let bronze = held.epoch;
+        return Err(format!("it holds epochs {first} to {last} and bronze ends at {bronze}"));
+    }
+    let mut next: BTreeMap<(&str, &str, &str, i32), i64> = BTreeMap::new();
+    for (of, offset) in &held.next {
+        next.insert((&of.source, &of.topic, &of.incarnation, of.partition), *offset);
+    }
+    for span in entries.iter().filter(|e| e.epoch > held.epoch).flat_map(|entry| &entry.spans) {
+        let key = (&*span.source, &*span.topic, &*span.incarnation, span.partition);
+        let expected = next.insert(key, span.to);
+        if expected.is_some_and(|expected| expected != span.from) {
+            let (topic, partition) = (&span.topic, span.partition);
+            return Err(format!("its offsets of {topic}/{partition} do not continue bronze"));
+        }
+    }
+    Ok(())
+}
+
+fn contracts_fingerprint(inputs: &Inputs) -> String {
+    super::core::fingerprint(&inputs.contracts, &inputs.topics)
+}
+
+fn fingerprint(inputs: &Inputs) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update(contracts_fingerprint(inputs));
+    hash.update(inputs.catalog.fingerprint());
+    hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

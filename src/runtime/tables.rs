@@ -1,0 +1,46 @@
+//! The silver and gold tables of a lake.
+
+use gold::table::{current_schema, history_schema};
+use lake::{Lake, LakeError, Table, TableSpec};
+use pipeline::silver::silver_schema;
+use schemas::Contract;
+
+use super::core::silver_name;
+
+/// The current value of every KPI cell.
+pub(crate) const CURRENT: &str = "gold/kpi_current";
+/// How the cells got there.
+pub(crate) const HISTORY: &str = "gold/kpi_history";
+
+/// Every silver and gold table as it is created, silver first.
+pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
+    let silver = |contract: &Contract| TableSpec {
+        name: silver_name(contract),
+        schema: silver_schema(contract),
+        partition_columns: Vec::new(),
+        description: format!("one row per live key of {}", contract.name),
+    };
+    let mut specs: Vec<TableSpec> = contracts.iter().map(silver).collect();
+    specs.push(TableSpec {
+        name: CURRENT.into(),
+        schema: current_schema(),
+        partition_columns: Vec::new(),
+        description: "the current value of every KPI cell".into(),
+    });
+    specs.push(TableSpec {
+        name: HISTORY.into(),
+        schema: history_schema(),
+        partition_columns: Vec::new(),
+        description: "how KPI cells ran, closed and were restated".into(),
+    });
+    specs
+}
+
+/// Opens every table for writing at its newest version.
+pub(crate) async fn open_all(lake: &Lake, contracts: &[Contract]) -> Result<Vec<Table>, LakeError> {
+    let mut tables = Vec::new();
+    for spec in specs(contracts) {
+        tables.push(Table::open_or_create(lake, &spec).await?);
+    }
+    Ok(tables)
+}
