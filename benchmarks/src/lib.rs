@@ -1,1 +1,18 @@
-//! End-to-end scenarios and criterion benches.
+//! What the benchmarks share: a stream of order events, Kafka around it, and figures of a process.
+//!
+//! # Guarantees
+//! - A seed and an end instant give one stream, byte for byte.
+//! - Every figure comes with the number of records that it stands for; a run that read too few fails.
+//!
+//! # Non-guarantees
+//! - Figures of different machines cannot be compared; ratios taken in one run can.
+
+pub mod ceiling;
+pub mod events;
+pub mod failure;
+pub mod machine;
+pub mod prepared;
+pub mod process;
+pub mod report;
+pub mod topic;
+pub mod weir;

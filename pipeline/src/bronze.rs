@@ -241,12 +241,25 @@ impl BronzeWriter {
         if self.prepared.is_none() {
             self.prepare(flushed)?;
         }
+        #[cfg(feature = "defects")]
+        self.commit_progress_apart().await?;
         let Some(prepared) = &self.prepared else { return Ok(None) };
         self.table.commit(&prepared.commit).await?;
         self.flushed = prepared.flushed;
         let last = prepared.last;
         self.prepared = None;
         Ok(last)
+    }
+
+    #[cfg(feature = "defects")]
+    async fn commit_progress_apart(&mut self) -> Result<(), BronzeError> {
+        let Some(prepared) = self.prepared.as_mut() else { return Ok(()) };
+        if crate::defect::is_planted("progress-apart") {
+            let progress = std::mem::take(&mut prepared.commit.progress);
+            let apart = Commit { progress, operation: "WRITE", ..Commit::default() };
+            self.table.commit(&apart).await?;
+        }
+        Ok(())
     }
 
     fn stream(&mut self) -> Result<(), BronzeError> {

@@ -12,6 +12,8 @@
 
 pub mod bronze;
 pub mod decode;
+#[cfg(feature = "defects")]
+pub mod defect;
 pub mod epoch;
 pub mod ledger;
 pub mod record;

@@ -1,7 +1,431 @@
-//! `weir check`.
+//! `weir check`: configuration, brokers, files and lake, and what to do for each failure.
+//!
+//! # Guarantees
+//! - Nothing is consumed and no offset is committed. In the lake's folder one empty file is made and
+//!   removed, to see that it can be written.
+//! - It exits with 2 when the configuration is wrong, 3 when a broker cannot be reached, 1 otherwise.
+
+use std::fs::{File, TryLockError};
+use std::io::Read;
+use std::net::ToSocketAddrs;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+use std::time::Duration;
+
 use clap::Args;
-use super::Failure;
+use lake::Lake;
+use pipeline::source::{FileConfig, KafkaConfig, SourceConfig};
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::metadata::Metadata;
+use serde_json::{Value, json};
+
+use super::{Failure, chain, lake_root, nearest, run};
 use crate::config::Config;
+use crate::output;
+
+/// How long a broker may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Free space below which something should be done, and below which nothing goes on, in KiB.
+const FREE_LOW: u64 = 2 << 20;
+const FREE_NONE: u64 = 128 << 10;
+
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn execute(_config: &Config, _arguments: &Arguments) -> Result<(), Failure> { Ok(()) }
+pub(crate) struct Arguments {
+    /// The lake's folder, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad a finding is, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Ok,
+    Warning,
+    Problem,
+    Unreachable,
+    Configuration,
+}
+
+/// One line of the answer.
+#[derive(Debug)]
+struct Finding {
+    subject: String,
+    level: Level,
+    text: String,
+    advice: Option<String>,
+}
+
+impl Finding {
+    fn ok(subject: &str, text: impl Into<String>) -> Finding {
+        Finding { subject: subject.into(), level: Level::Ok, text: text.into(), advice: None }
+    }
+
+    fn new(subject: &str, level: Level, text: impl Into<String>, advice: impl Into<String>) -> Finding {
+        let advice = Some(advice.into());
+        Finding { subject: subject.into(), level, text: text.into(), advice }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.level {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Problem | Level::Configuration => "PROBLEM",
+            Level::Unreachable => "DOWN",
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "check": self.subject,
+            "status": self.word().to_lowercase(),
+            "text": self.text,
+            "advice": self.advice,
+        })
+    }
+}
+
+pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let mut findings = configuration(config);
+    for source in &config.sources {
+        match source {
+            SourceConfig::Kafka(kafka) => findings.extend(check_kafka(kafka)),
+            SourceConfig::File(file) => findings.push(check_file(file)),
+        }
+    }
+    let root = lake_root(config, arguments.lake.as_deref());
+    findings.extend(check_lake(root));
+    findings.push(check_listen(&config.api.listen));
+    if arguments.json {
+        output::json(&findings.iter().map(Finding::to_json).collect());
+    } else {
+        print(&findings);
+    }
+    outcome(&findings)
+}
+
+fn print(findings: &[Finding]) {
+    let width = findings.iter().map(|finding| finding.subject.chars().count()).max().unwrap_or(0);
+    for finding in findings {
+        let Finding { subject, text, advice, .. } = finding;
+        output::line(&format!("{:<7}  {subject:<width$}  {text}", finding.word()));
+        if let Some(advice) = advice {
+            output::line(&format!("         what to do: {advice}"));
+        }
+    }
+}
+
+fn outcome(findings: &[Finding]) -> Result<(), Failure> {
+    let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok);
+    let bad = findings.iter().filter(|finding| finding.level > Level::Warning).count();
+    let text = format!("{bad} of {} checks found a problem", findings.len());
+    match worst {
+        Level::Ok | Level::Warning => Ok(()),
+        Level::Problem => Err(Failure::Check(text)),
+        Level::Unreachable => Err(Failure::Unreachable(text)),
+        Level::Configuration => Err(Failure::Usage(text)),
+    }
+}
+
+/// Contracts, KPI definitions and the topics' contracts.
+fn configuration(config: &Config) -> Vec<Finding> {
+    let wrong = |subject: &str, text: String, advice: &str| {
+        Finding::new(subject, Level::Configuration, text, advice)
+    };
+    let (contracts, catalog) = match run::definitions(config) {
+        Ok(found) => found,
+        Err(failure) => {
+            let advice = "correct the file that is named, or take it out of its folder";
+            return vec![wrong("definitions", failure.to_string(), advice)];
+        }
+    };
+    let names: Vec<_> = contracts.iter().map(|contract| contract.name.as_str()).collect();
+    let kpis = catalog.definitions().len();
+    let mut findings = vec![
+        Finding::ok("contracts", names.join(", ")),
+        Finding::ok("kpis", format!("{kpis} definitions")),
+    ];
+    if config.sources.is_empty() {
+        let advice = "add one (`weir run` needs it; `weir demo` does not)";
+        findings.push(wrong("sources", "no [[sources]] are configured".into(), advice));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for source in &config.sources {
+        let subject = format!("source {}", source.name());
+        if seen.contains(&source.name()) {
+            let advice = "give each of [[sources]] its own `name`";
+            findings.push(wrong(&subject, "two sources have this name".into(), advice));
+        }
+        seen.push(source.name());
+        if let Err(error) = source.open() {
+            findings.push(wrong(&subject, chain(&error), "correct it in the configuration"));
+        }
+    }
+    for (topic, name) in run::topics(config) {
+        if !contracts.iter().any(|contract| contract.name == name) {
+            let text = crate::runtime::core::unknown_contract(&topic, &name, &contracts);
+            let advice = "name an existing contract, or add the contract's file under [contracts]";
+            findings.push(wrong(&format!("topic {}", topic.1), text, advice));
+        }
+    }
+    findings
+}
+
+/// Keeps librdkafka's own words out of the answer; the last complaint is told instead.
+#[derive(Default)]
+struct Quiet(std::sync::Mutex<Option<String>>);
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, "{message}");
+    }
+
+    fn error(&self, _: KafkaError, reason: &str) {
+        if let Ok(mut last) = self.0.lock() {
+            *last = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// Asks a broker for its topics. Topics that are not there yet are only warned of.
+fn check_kafka(config: &KafkaConfig) -> Vec<Finding> {
+    let subject = format!("broker {}", config.brokers);
+    let metadata = match metadata(config) {
+        Ok(metadata) => metadata,
+        Err(reason) => {
+            let advice = "check that the broker runs, that `brokers` names it, and what \
+                          [sources.librdkafka] says about TLS and SASL";
+            return vec![Finding::new(&subject, Level::Unreachable, reason, advice)];
+        }
+    };
+    let brokers = metadata.brokers().len();
+    let mut findings = vec![Finding::ok(&subject, format!("answers; {brokers} brokers"))];
+    for (topic, contract) in &config.topics {
+        let subject = format!("topic {topic}");
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let partitions = found.map_or(0, |found| found.partitions().len());
+        findings.push(if partitions > 0 {
+            Finding::ok(&subject, format!("{partitions} partitions, contract {contract}"))
+        } else {
+            let near = metadata.topics().iter().map(|topic| topic.name());
+            let near = near.filter(|name| !name.starts_with("__"));
+            let hint = nearest(topic, near);
+            let text = format!("does not exist{hint}");
+            let advice = "create it or correct the name under [sources.topics]; `weir run` waits for it";
+            Finding::new(&subject, Level::Warning, text, advice)
+        });
+    }
+    findings
+}
+
+fn metadata(config: &KafkaConfig) -> Result<Metadata, String> {
+    config.librdkafka.check().map_err(|e| e.to_string())?;
+    let mut client = ClientConfig::new();
+    client
+        .set("bootstrap.servers", &config.brokers)
+        .set("group.id", &config.group)
+        .set("client.id", "weir-check")
+        .set("allow.auto.create.topics", "false")
+        .set("enable.auto.commit", "false")
+        .set("log_level", "4");
+    for (property, value) in &config.librdkafka.0 {
+        client.set(property, value);
+    }
+    let consumer: BaseConsumer<Quiet> =
+        client.create_with_context(Quiet::default()).map_err(|e| e.to_string())?;
+    consumer.fetch_metadata(None, ANSWER).map_err(|error| {
+        // Connection troubles are queued as events and told while polling.
+        drop(consumer.poll(Duration::ZERO));
+        let last = consumer.context().0.lock().ok().and_then(|mut last| last.take());
+        let last = last.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!("no answer within {} s: {error}{last}", ANSWER.as_secs())
+    })
+}
+
+fn check_file(config: &FileConfig) -> Finding {
+    let subject = format!("files {}", config.path.display());
+    let advice = "correct `path`, or let this user read it";
+    let problem = |text: String| Finding::new(&subject, Level::Problem, text, advice);
+    if !config.path.is_dir() {
+        return match File::open(&config.path) {
+            Ok(_) => Finding::ok(&subject, "can be read"),
+            Err(error) => problem(format!("cannot be read: {error}")),
+        };
+    }
+    let mut files = 0_u64;
+    let entries = match std::fs::read_dir(&config.path) {
+        Ok(entries) => entries,
+        Err(error) => return problem(format!("cannot be listed: {error}")),
+    };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+        files += 1;
+        if let Err(error) = File::open(&path) {
+            return problem(format!("{} cannot be read: {error}", path.display()));
+        }
+    }
+    if files == 0 {
+        let advice = "nothing will be read until files are there";
+        return Finding::new(&subject, Level::Warning, "the folder is empty", advice);
+    }
+    Finding::ok(&subject, format!("{files} files can be read"))
+}
+
+fn check_lake(root: &Path) -> Vec<Finding> {
+    let subject = format!("lake {}", root.display());
+    let mut findings = Vec::new();
+    let exists = root.join("_weir").is_dir();
+    match exists.then(|| Lake::open_reader(root)) {
+        None | Some(Err(lake::LakeError::NoLake { .. })) => {
+            findings.push(Finding::ok(&subject, "is not there yet; `weir run` creates it"));
+        }
+        Some(Ok(_)) => findings.push(match lock_holder(&root.join("_weir").join("lock")) {
+            Some(process) => Finding::ok(&subject, format!("in use by process {process}")),
+            None => Finding::ok(&subject, "not in use"),
+        }),
+        Some(Err(error)) => {
+            let advice = "see the message; `weir verify` tells more";
+            findings.push(Finding::new(&subject, Level::Problem, chain(&error), advice));
+        }
+    }
+    let folder = nearest_folder(root);
+    findings.push(check_writable(&folder));
+    findings.push(check_space(&folder));
+    findings
+}
+
+/// The process that holds the lake's lock. A shared lock is tried and given back at once.
+fn lock_holder(lock: &Path) -> Option<String> {
+    let mut file = File::open(lock).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            let read = file.read_to_string(&mut process).is_ok();
+            let process = process.trim();
+            Some(if read && !process.is_empty() { process.into() } else { "unknown".into() })
+        }
+        _ => None,
+    }
+}
+
+/// The folder itself, or the nearest one above it that is there.
+fn nearest_folder(path: &Path) -> PathBuf {
+    let found = path.ancestors().find(|folder| folder.is_dir());
+    found.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf()
+}
+
+fn check_writable(folder: &Path) -> Finding {
+    let subject = format!("folder {}", folder.display());
+    let probe = folder.join(format!(".weir-check-{}", std::process::id()));
+    match File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)) {
+        Ok(()) => Finding::ok(&subject, "can be written"),
+        Err(error) => {
+            let advice = "let this user write there, or set [lake] uri to another folder";
+            Finding::new(&subject, Level::Problem, format!("cannot be written: {error}"), advice)
+        }
+    }
+}
+
+fn check_space(folder: &Path) -> Finding {
+    let subject = "disk space";
+    let Some(free) = free_kib(folder) else {
+        let advice = "look for yourself: `df` gave no answer";
+        return Finding::new(subject, Level::Warning, "free space is unknown", advice);
+    };
+    let text = format!("{} MiB free", output::count(free >> 10));
+    let advice = "free some, or move the lake to a larger disk; weir holds epochs in memory while \
+                  the disk is full";
+    match free {
+        0..FREE_NONE => Finding::new(subject, Level::Problem, text, advice),
+        FREE_NONE..FREE_LOW => Finding::new(subject, Level::Warning, text, advice),
+        _ => Finding::ok(subject, text),
+    }
+}
+
+/// Free space in KiB, as `df` tells it: the system call needs code that this project does without.
+fn free_kib(folder: &Path) -> Option<u64> {
+    let answer = Process::new("df").arg("-Pk").arg(folder).output().ok()?;
+    parse_df(&String::from_utf8_lossy(&answer.stdout))
+}
+
+fn parse_df(answer: &str) -> Option<u64> {
+    answer.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+}
+
+fn check_listen(listen: &str) -> Finding {
+    let subject = format!("listen {listen}");
+    match listen.to_socket_addrs().map(|mut addresses| addresses.next()) {
+        Ok(Some(address)) => match std::net::TcpListener::bind(address) {
+            Ok(_) => Finding::ok(&subject, "free"),
+            Err(error) => {
+                let advice = "fine while `weir run` runs; otherwise set [api] listen to a free port";
+                Finding::new(&subject, Level::Warning, format!("cannot be bound: {error}"), advice)
+            }
+        },
+        _ => {
+            let advice = "write it as host:port, such as 127.0.0.1:8080";
+            Finding::new(&subject, Level::Configuration, "is no address", advice)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_finding_decides_the_exit() {
+        let at = |level| Finding::new("x", level, "y", "z");
+        assert!(outcome(&[Finding::ok("a", "b"), at(Level::Warning)]).is_ok());
+        assert!(matches!(outcome(&[at(Level::Problem)]), Err(Failure::Check(_))));
+        let down = [at(Level::Problem), at(Level::Unreachable)];
+        assert!(matches!(outcome(&down), Err(Failure::Unreachable(_))));
+        let wrong = [at(Level::Configuration), at(Level::Unreachable)];
+        assert!(matches!(outcome(&wrong), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn reads_the_free_space_that_df_tells() {
+        let answer = "Filesystem 1024-blocks Used Available Capacity Mounted on\n\
+                      overlay 100 40 60 40% /\n";
+        assert_eq!(parse_df(answer), Some(60));
+        assert_eq!(parse_df("df: no such file"), None);
+    }
+
+    #[test]
+    fn names_the_process_that_holds_the_lake() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = std::sync::Arc::new(crate::wall_clock::WallClock);
+        let root = folder.path().join("lake");
+        assert!(check_lake(&root).iter().all(|finding| finding.level == Level::Ok));
+        let lake = Lake::open_writer(&root, Duration::ZERO, clock).unwrap();
+        let lock = root.join("_weir/lock");
+        assert_eq!(lock_holder(&lock), Some(std::process::id().to_string()));
+        drop(lake);
+        assert_eq!(lock_holder(&lock), None);
+    }
+
+    #[test]
+    fn a_file_source_that_is_missing_is_a_problem_and_an_address_must_be_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = |path: PathBuf| FileConfig {
+            name: "file".into(),
+            path,
+            contract: None,
+            topics: Default::default(),
+        };
+        assert_eq!(check_file(&config(folder.path().join("none"))).level, Level::Problem);
+        assert_eq!(check_file(&config(folder.path().to_path_buf())).level, Level::Warning);
+        std::fs::write(folder.path().join("a.jsonl"), "{}").unwrap();
+        assert_eq!(check_file(&config(folder.path().to_path_buf())).level, Level::Ok);
+        assert_eq!(check_listen("nowhere").level, Level::Configuration);
+    }
+}

@@ -119,7 +119,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         return Ok(());
     }
     summarize(arguments, &plan, &meters, &outcome, &cells);
-    verify::verify_lake(&config, &config.lake.uri)
+    verify::execute(&config, &verify::Arguments::of(config.lake.uri.clone()))
 }
 
 fn plan(arguments: &Arguments, now: Micros) -> Plan {

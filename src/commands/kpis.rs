@@ -1,8 +1,391 @@
-//! `weir kpis`.
-use clap::Subcommand;
-use super::Failure;
+//! `weir kpis`: definitions and current values.
+
+use std::path::PathBuf;
+
+use arrow::array::{
+    Array, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
+use clap::{Args, Subcommand};
+use gold::audit::recompute_sql;
+use gold::definition::{Aggregate, Formula};
+use gold::{Catalog, Definition};
+use lake::{At, LakeError, Table};
+use pipeline::bronze::{CLOCK, EPOCH};
+use schemas::{Grain, Micros, decimal};
+use serde_json::{Value, json};
+
+use super::run::definitions;
+use super::verify::open;
+use super::{Failure, nearest};
 use crate::config::Config;
+use crate::output;
+use crate::runtime::tables::CURRENT;
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command { /// List.
-List }
-pub(crate) fn execute(_config: &Config, _command: &Command) -> Result<(), Failure> { Ok(()) }
+pub(crate) enum Command {
+    /// Every definition: the built-in ones and those of `[gold] definitions`.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One definition, with the SQL that recomputes it.
+    Show {
+        /// The KPI's key.
+        kpi: String,
+        /// The grain of the SQL.
+        #[arg(long, default_value = "day", value_parser = parse_grain)]
+        grain: Grain,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The current values of one KPI.
+    Get(Get),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The KPI's key.
+    kpi: String,
+    /// Only cells of this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only cells of this grain: `hour`, `day` or `month`.
+    #[arg(long, value_parser = parse_grain)]
+    grain: Option<Grain>,
+    /// Only periods that start here or later: RFC 3339 or YYYY-MM-DD, in UTC.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    from: Option<Micros>,
+    /// Only periods that start before this.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    to: Option<Micros>,
+    /// The lake's folder, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_grain(text: &str) -> Result<Grain, String> {
+    Grain::parse(text).ok_or_else(|| "use hour, day or month".to_owned())
+}
+
+fn parse_time(text: &str) -> Result<Micros, String> {
+    Micros::parse(text).ok_or_else(|| "use RFC 3339 or YYYY-MM-DD, such as 2026-03-01".to_owned())
+}
+
+pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
+    let (_, catalog) = definitions(config)?;
+    match command {
+        Command::List { json } => list(&catalog, *json),
+        Command::Show { kpi, grain, json } => show(&catalog, kpi, *grain, *json)?,
+        Command::Get(get) => {
+            find(&catalog, &get.kpi)?;
+            get_cells(config, get)?;
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(catalog: &'a Catalog, key: &str) -> Result<&'a Definition, Failure> {
+    catalog.get(key).ok_or_else(|| {
+        let hint = nearest(key, catalog.definitions().iter().map(|definition| &*definition.key));
+        Failure::Usage(format!("there is no KPI `{key}`{hint}; `weir kpis list` names all"))
+    })
+}
+
+fn list(catalog: &Catalog, as_json: bool) {
+    let definitions = catalog.definitions().iter();
+    if as_json {
+        output::json(&definitions.map(|definition| summary(catalog, definition)).collect());
+        return;
+    }
+    let row = |definition: &Definition| {
+        let (dims, time) = (catalog.dims(definition).join(", "), by_time(definition));
+        let (key, unit) = (definition.key.to_string(), definition.unit.name().to_owned());
+        vec![key, definition.title.clone(), unit, formula(definition), time, dims]
+    };
+    let rows: Vec<_> = definitions.map(row).collect();
+    output::table(&["kpi", "title", "unit", "formula", "by time of", "dims"], &rows);
+}
+
+fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(), Failure> {
+    let definition = find(catalog, key)?;
+    let sql = recompute_sql(catalog, definition, grain);
+    if as_json {
+        let mut object = summary(catalog, definition);
+        if let Some(object) = object.as_object_mut() {
+            object.insert("sql".into(), json!(sql));
+            object.insert("sql_grain".into(), json!(grain.name()));
+        }
+        output::json(&object);
+        return Ok(());
+    }
+    let none = || "-".to_owned();
+    let optional = |text: &Option<String>| text.clone().unwrap_or_else(none);
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let rows = [
+        row("kpi", definition.key.to_string()),
+        row("title", definition.title.clone()),
+        row("description", optional(&definition.description)),
+        row("owner", optional(&definition.owner)),
+        row("kind", definition.kind().to_owned()),
+        row("formula", formula(definition)),
+        row("by time of", by_time(definition)),
+        row("dims", catalog.dims(definition).join(", ")),
+        row("grains", Grain::ALL.map(Grain::name).join(", ")),
+        row("unit", definition.unit.name().to_owned()),
+        row("good is", definition.good.name().to_owned()),
+        row("exactness", exactness(definition).to_owned()),
+        row("defined in", definition.file.clone()),
+    ];
+    output::table(&["field", "value"], &rows);
+    output::line("");
+    output::line(&format!("-- recomputed by {grain} over the silver tables"));
+    output::line(&sql);
+    Ok(())
+}
+
+fn summary(catalog: &Catalog, definition: &Definition) -> Value {
+    json!({
+        "kpi": &*definition.key,
+        "title": definition.title,
+        "description": definition.description,
+        "owner": definition.owner,
+        "kind": definition.kind(),
+        "formula": formula(definition),
+        "time": time_column(definition),
+        "dims": catalog.dims(definition),
+        "grains": Grain::ALL.map(Grain::name),
+        "unit": definition.unit.name(),
+        "good": definition.good.name(),
+        "exactness": exactness(definition),
+        "file": definition.file,
+    })
+}
+
+/// The formula in words of SQL.
+fn formula(definition: &Definition) -> String {
+    match &definition.formula {
+        Formula::Flow { contract, filter, aggregate, .. } => {
+            let what = match aggregate {
+                Aggregate::Count => "COUNT(*)".to_owned(),
+                Aggregate::Sum(column) => format!("SUM({column})"),
+            };
+            let filter = filter.as_ref().map(|filter| format!(" WHERE {filter}"));
+            format!("{what} FROM {contract}{}", filter.unwrap_or_default())
+        }
+        Formula::Ratio { numerator, denominator } => {
+            let mut above = String::new();
+            for (at, term) in numerator.iter().enumerate() {
+                let sign = match (at, term.minus) {
+                    (0, false) => "",
+                    (0, true) => "-",
+                    (_, false) => " + ",
+                    (_, true) => " - ",
+                };
+                above.push_str(sign);
+                above.push_str(&term.kpi);
+            }
+            let above = if numerator.len() > 1 { format!("({above})") } else { above };
+            format!("{above} / {denominator}")
+        }
+    }
+}
+
+fn time_column(definition: &Definition) -> Option<&str> {
+    match &definition.formula {
+        Formula::Flow { time, .. } => Some(time),
+        Formula::Ratio { .. } => None,
+    }
+}
+
+fn by_time(definition: &Definition) -> String {
+    time_column(definition).unwrap_or("-").to_owned()
+}
+
+/// How exact its values are.
+fn exactness(definition: &Definition) -> &'static str {
+    match &definition.formula {
+        Formula::Flow { .. } => "exact",
+        Formula::Ratio { .. } => "exact parts, one division rounded half to even at 10 decimals",
+    }
+}
+
+/// One cell of the current table.
+struct Cell {
+    tenant: String,
+    dims: String,
+    grain: String,
+    period_start: Micros,
+    value: Option<String>,
+    numerator: Option<String>,
+    denominator: Option<String>,
+    unit: String,
+    status: String,
+    epoch: i64,
+    as_of: Micros,
+}
+
+fn get_cells(config: &Config, get: &Get) -> Result<(), Failure> {
+    let lake = open(config, get.lake.as_deref())?;
+    let table = Table::open(&lake, CURRENT, At::Newest)?;
+    let files: Vec<_> = table.files().map(AsRef::as_ref).collect();
+    let mut cells = Vec::new();
+    for batch in table.read(&files, None)? {
+        let batch = batch?;
+        let columns = Columns::new(&batch).ok_or_else(|| LakeError::Schema {
+            table: CURRENT.to_owned(),
+            detail: "has a column of another type than weir writes".to_owned(),
+        })?;
+        let wanted = (0..batch.num_rows()).filter(|row| columns.is_wanted(*row, get));
+        cells.extend(wanted.map(|row| columns.cell(row)));
+    }
+    let order = |cell: &Cell| {
+        let grain = Grain::parse(&cell.grain);
+        (cell.tenant.clone(), cell.dims.clone(), grain, cell.period_start)
+    };
+    cells.sort_by_cached_key(order);
+    if get.json {
+        output::json(&json!({
+            "kpi": get.kpi,
+            "epoch": table.progress(EPOCH),
+            "as_of": table.progress(CLOCK).map(|clock| Micros(clock).to_string()),
+            "cells": cells.iter().map(Cell::to_json).collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    let rows: Vec<_> = cells.iter().map(Cell::row).collect();
+    output::table(&["tenant", "dims", "grain", "period start", "value", "unit", "status"], &rows);
+    Ok(())
+}
+
+impl Cell {
+    fn row(&self) -> Vec<String> {
+        vec![
+            self.tenant.clone(),
+            self.dims.clone(),
+            self.grain.clone(),
+            self.period_start.to_string(),
+            self.value.clone().unwrap_or_else(|| "-".to_owned()),
+            self.unit.clone(),
+            self.status.clone(),
+        ]
+    }
+
+    fn to_json(&self) -> Value {
+        let dims: Value = serde_json::from_str(&self.dims).unwrap_or(json!(self.dims));
+        json!({
+            "tenant": self.tenant,
+            "dims": dims,
+            "grain": self.grain,
+            "period_start": self.period_start.to_string(),
+            "value": self.value,
+            "numerator": self.numerator,
+            "denominator": self.denominator,
+            "unit": self.unit,
+            "status": self.status,
+            "epoch": self.epoch,
+            "as_of": self.as_of.to_string(),
+        })
+    }
+}
+
+struct Columns {
+    kpi: StringArray,
+    tenant: StringArray,
+    dims: StringArray,
+    grain: StringArray,
+    start: TimestampMicrosecondArray,
+    numbers: [Decimal128Array; 3],
+    unit: StringArray,
+    status: StringArray,
+    epoch: Int64Array,
+    as_of: TimestampMicrosecondArray,
+}
+
+impl Columns {
+    fn new(batch: &RecordBatch) -> Option<Columns> {
+        let column = |name| batch.column_by_name(name);
+        let text = |name| column(name)?.as_string_opt::<i32>().cloned();
+        let instant = |name| column(name)?.as_primitive_opt::<TimestampMicrosecondType>().cloned();
+        let number = |name| column(name)?.as_primitive_opt::<Decimal128Type>().cloned();
+        Some(Columns {
+            kpi: text("kpi")?,
+            tenant: text("tenant_id")?,
+            dims: text("dims")?,
+            grain: text("grain")?,
+            start: instant("period_start")?,
+            numbers: [number("value")?, number("numerator")?, number("denominator")?],
+            unit: text("unit")?,
+            status: text("status")?,
+            epoch: column("epoch")?.as_primitive_opt::<Int64Type>().cloned()?,
+            as_of: instant("as_of")?,
+        })
+    }
+
+    fn is_wanted(&self, row: usize, get: &Get) -> bool {
+        let start = Micros(self.start.value(row));
+        self.kpi.value(row) == get.kpi
+            && get.tenant.as_ref().is_none_or(|tenant| self.tenant.value(row) == tenant)
+            && get.grain.is_none_or(|grain| self.grain.value(row) == grain.name())
+            && get.from.is_none_or(|from| start >= from)
+            && get.to.is_none_or(|to| start < to)
+    }
+
+    fn cell(&self, row: usize) -> Cell {
+        let text = |column: &StringArray| column.value(row).to_owned();
+        let number = |column: &Decimal128Array| {
+            column.is_valid(row).then(|| decimal::format(column.value(row), decimal::VALUE_SCALE))
+        };
+        let [value, numerator, denominator] = &self.numbers;
+        Cell {
+            tenant: text(&self.tenant),
+            dims: text(&self.dims),
+            grain: text(&self.grain),
+            period_start: Micros(self.start.value(row)),
+            value: number(value),
+            numerator: number(numerator),
+            denominator: number(denominator),
+            unit: text(&self.unit),
+            status: text(&self.status),
+            epoch: self.epoch.value(row),
+            as_of: Micros(self.as_of.value(row)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn catalog() -> Arc<Catalog> {
+        let contracts: Vec<_> = schemas::contract::built_in()
+            .iter()
+            .map(|(_, text)| schemas::Contract::parse(text).unwrap())
+            .collect();
+        gold::catalog::with_built_in(Vec::new(), &contracts).unwrap()
+    }
+
+    #[test]
+    fn formulas_are_said_as_people_write_them() {
+        let catalog = catalog();
+        let said = |key: &str| formula(catalog.get(key).unwrap());
+        assert_eq!(said("roi"), "(revenue_recognized - total_cost) / total_cost");
+        assert_eq!(said("average_order_value"), "revenue_booked / orders");
+        assert!(said("orders").starts_with("COUNT(*) FROM orders WHERE "), "{}", said("orders"));
+    }
+
+    #[test]
+    fn an_unknown_kpi_is_an_error_of_usage_with_the_nearest_name() {
+        let failure = find(&catalog(), "revenue_boked").unwrap_err();
+        assert!(matches!(&failure, Failure::Usage(text) if text.contains("`revenue_booked`")));
+        assert!(parse_time("2026-03-01").is_ok() && parse_time("soon").is_err());
+    }
+}

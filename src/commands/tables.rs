@@ -1,8 +1,165 @@
-//! `weir tables`.
+//! `weir tables`: the tables of a lake, from their logs alone.
+
+use std::path::{Path, PathBuf};
+
 use clap::Subcommand;
-use super::Failure;
+use lake::{At, Lake, Table};
+use pipeline::bronze::{CLOCK, EPOCH};
+use schemas::Micros;
+use serde_json::{Value, json};
+
+use super::verify::open;
+use super::{Failure, chain, nearest};
 use crate::config::Config;
+use crate::output;
+
+/// Commits shown of one table.
+const COMMITS: usize = 10;
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command { /// List.
-List }
-pub(crate) fn execute(_config: &Config, _command: &Command) -> Result<(), Failure> { Ok(()) }
+pub(crate) enum Command {
+    /// Every table with its rows, files, bytes, version and epoch.
+    List {
+        /// The lake's folder, instead of the configured one.
+        #[arg(long, value_name = "DIR")]
+        lake: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Columns, progress and last commits of one table.
+    Show {
+        /// The table, such as `silver/orders`.
+        table: String,
+        /// The lake's folder, instead of the configured one.
+        #[arg(long, value_name = "DIR")]
+        lake: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::List { lake, json } => list(config, lake.as_deref(), *json),
+        Command::Show { table, lake, json } => show(config, lake.as_deref(), table, *json),
+    }
+}
+
+/// What a listing says of one table: its numbers, or why it cannot be read.
+fn list(config: &Config, flag: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+    let lake = open(config, flag)?;
+    let mut unreadable = Vec::new();
+    let (mut objects, mut rows) = (Vec::new(), Vec::new());
+    for name in lake.table_names()? {
+        match Table::open(&lake, &name, At::Newest) {
+            Ok(table) => {
+                rows.push(row(&table));
+                objects.push(summary(&table));
+            }
+            Err(error) => {
+                let text = chain(&error);
+                objects.push(json!({ "table": name, "error": text }));
+                rows.push(vec![name.clone(), "cannot be read".to_owned()]);
+                unreadable.push(text);
+            }
+        }
+    }
+    if as_json {
+        output::json(&Value::Array(objects));
+    } else {
+        output::table(&["table", "rows", "files", "bytes", "version", "epoch", "as of"], &rows);
+    }
+    if unreadable.is_empty() { Ok(()) } else { Err(Failure::Check(unreadable.join("; "))) }
+}
+
+fn row(table: &Table) -> Vec<String> {
+    let clock = table.progress(CLOCK).map(|clock| Micros(clock).to_string());
+    let epoch = table.progress(EPOCH).map(|epoch| epoch.to_string());
+    let none = || "-".to_owned();
+    vec![
+        table.name().to_owned(),
+        output::count(table.row_count()),
+        output::count(table.files().count() as u64),
+        output::count(table.byte_count()),
+        table.version().to_string(),
+        epoch.unwrap_or_else(none),
+        clock.unwrap_or_else(none),
+    ]
+}
+
+fn summary(table: &Table) -> Value {
+    json!({
+        "table": table.name(),
+        "rows": table.row_count(),
+        "files": table.files().count(),
+        "bytes": table.byte_count(),
+        "version": table.version(),
+        "epoch": table.progress(EPOCH),
+        "as_of": table.progress(CLOCK).map(|clock| Micros(clock).to_string()),
+    })
+}
+
+fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Result<(), Failure> {
+    let lake = open(config, flag)?;
+    let table = open_table(&lake, name)?;
+    let history = table.history()?;
+    let commits = history.iter().take(COMMITS);
+    if as_json {
+        let mut object = summary(&table);
+        let commit = |entry: &lake::HistoryEntry| {
+            json!({
+                "version": entry.version,
+                "timestamp": entry.timestamp.to_string(),
+                "operation": entry.operation,
+                "rows": entry.rows,
+                "progress": entry.progress,
+            })
+        };
+        let schema = table.schema();
+        let column = |field: &std::sync::Arc<arrow::datatypes::Field>| {
+            let (name, kind) = (field.name(), field.data_type().to_string());
+            json!({ "name": name, "type": kind, "null": field.is_nullable() })
+        };
+        if let Some(object) = object.as_object_mut() {
+            object.insert("folder".into(), json!(table.folder().display().to_string()));
+            object.insert("partition_columns".into(), json!(table.partition_columns()));
+            object.insert("columns".into(), schema.fields().iter().map(column).collect());
+            object.insert("progress".into(), json!(table.progress_all()));
+            object.insert("commits".into(), commits.map(commit).collect());
+        }
+        output::json(&object);
+        return Ok(());
+    }
+    output::table(&["table", "rows", "files", "bytes", "version", "epoch", "as of"], &[row(&table)]);
+    output::line("");
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| {
+        let null = if field.is_nullable() { "yes" } else { "no" };
+        vec![field.name().clone(), field.data_type().to_string(), null.to_owned()]
+    });
+    output::table(&["column", "type", "null"], &columns.collect::<Vec<_>>());
+    output::line("");
+    let progress = table.progress_all().iter();
+    let progress = progress.map(|(app, value)| vec![app.clone(), value.to_string()]);
+    output::table(&["progress", "value"], &progress.collect::<Vec<_>>());
+    output::line("");
+    let commit = |entry: &lake::HistoryEntry| {
+        let epoch = entry.progress.get(EPOCH).map_or("-".to_owned(), i64::to_string);
+        let (version, at) = (entry.version.to_string(), entry.timestamp.to_string());
+        vec![version, at, entry.operation.clone(), output::count(entry.rows), epoch]
+    };
+    let rows: Vec<_> = commits.map(commit).collect();
+    output::table(&["version", "committed", "operation", "rows added", "epoch"], &rows);
+    Ok(())
+}
+
+fn open_table(lake: &Lake, name: &str) -> Result<Table, Failure> {
+    let names = lake.table_names()?;
+    if !names.iter().any(|known| known == name) {
+        let hint = nearest(name, names.iter().map(String::as_str));
+        return Err(Failure::Usage(format!("there is no table `{name}`{hint}")));
+    }
+    Ok(Table::open(lake, name, At::Newest)?)
+}

@@ -165,6 +165,11 @@ impl EmbeddedBroker {
         Ok(())
     }
 
+    /// Whether senders fail by now.
+    pub fn is_closed(&self) -> bool {
+        self.pace.lock().closed.is_some()
+    }
+
     /// Lets waiting and later senders fail. What was sent can still be read.
     pub fn close(&self) {
         self.pace.close("it was closed");

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{
-    Array, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    AsArray, BooleanArray, Date32Array, Int32Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -275,7 +275,7 @@ struct Columns {
     epoch: Int64Array,
     clock: TimestampMicrosecondArray,
     quiet: BooleanArray,
-    day: arrow::array::Date32Array,
+    day: Date32Array,
 }
 
 impl Columns {

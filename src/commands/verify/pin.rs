@@ -1,8 +1,8 @@
 //! One epoch for all tables: the newest one at which every silver and gold table can be read.
 //!
 //! # Guarantees
-//! - Every table is at a version whose own commit brought exactly that epoch, although a barrier may be
-//!   half committed, or a crash may have left tables at different ones.
+//! - Every table is at a version that holds exactly that epoch, although a barrier may be half committed,
+//!   or a crash may have left tables at different ones.
 
 use std::collections::BTreeMap;
 
@@ -47,13 +47,13 @@ pub(super) fn pin(lake: &Lake, names: &[String]) -> Result<Pin, String> {
         let mut lowest = at_most;
         let mut unreadable = false;
         for name in names {
-            match Table::open(lake, name, At::Progress { app: EPOCH.into(), at_most }) {
+            match open(lake, name, at_most) {
                 Ok(table) => {
-                    lowest = lowest.min(table.progress(EPOCH).unwrap_or(0));
+                    let Some(epoch) = table.progress(EPOCH) else {
+                        return Ok(Pin::Nothing(name.clone()));
+                    };
+                    lowest = lowest.min(epoch);
                     tables.insert(name.clone(), table);
-                }
-                Err(LakeError::NoVersion { .. }) if at_most == i64::MAX => {
-                    return Ok(Pin::Nothing(name.clone()));
                 }
                 Err(error @ (LakeError::NoTable { .. } | LakeError::NoVersion { .. })) => {
                     return Err(told(&error, damage));
@@ -75,6 +75,18 @@ pub(super) fn pin(lake: &Lake, names: &[String]) -> Result<Pin, String> {
         at_most = if unreadable { lowest - 1 } else { lowest };
     }
     Err(damage.unwrap_or_else(|| "silver and gold tables have no epoch in common".to_owned()))
+}
+
+/// The newest version at an epoch not beyond `at_most`. Maintenance keeps a table's epoch, so the
+/// newest version of all is looked at first.
+fn open(lake: &Lake, name: &str, at_most: i64) -> Result<Table, LakeError> {
+    let newest = Table::open(lake, name, At::Newest);
+    match newest {
+        Ok(table) if table.progress(EPOCH).is_none_or(|epoch| epoch <= at_most) => Ok(table),
+        Err(error @ LakeError::NoTable { .. }) => Err(error),
+        Err(error) if at_most == i64::MAX => Err(error),
+        _ => Table::open(lake, name, At::Progress { app: EPOCH.into(), at_most }),
+    }
 }
 
 fn told(error: &LakeError, damage: Option<String>) -> String {

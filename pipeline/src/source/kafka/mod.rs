@@ -71,7 +71,10 @@ pub struct KafkaSource {
     link: Option<Link>,
     notices: Vec<Notice>,
     complaints: Vec<Complaint>,
-    stop_at_end: bool,
+    /// The fixed ends, once `stop_at_end` was called.
+    ends: Option<BTreeMap<TopicPartition, i64>>,
+    /// A topic was replaced: a new client is needed, without what librdkafka remembers of the old one.
+    renew: bool,
 }
 
 /// The connection, once started. Queues are declared, and so dropped, before the client.
@@ -80,6 +83,8 @@ struct Link {
     asked: Option<Instant>,
     ask_at: Instant,
     down_since: Option<Instant>,
+    /// The brokers have said something about the topics.
+    answered: bool,
     wake: Arc<Wake>,
     client: Arc<BaseConsumer<Context>>,
 }
@@ -106,7 +111,8 @@ impl KafkaSource {
             link: None,
             notices: Vec::new(),
             complaints: Vec::new(),
-            stop_at_end: false,
+            ends: None,
+            renew: false,
         })
     }
 
@@ -136,6 +142,7 @@ impl KafkaSource {
             link.asked = None;
             match answer {
                 Ok(described) => {
+                    link.answered = true;
                     let away = link.down_since.take();
                     if let Some(since) = away {
                         let seconds = since.elapsed().as_secs();
@@ -222,11 +229,27 @@ impl KafkaSource {
     }
 
     fn resolved(&self) -> bool {
-        self.topics.values().all(Topic::is_resolved)
+        self.link.as_ref().is_some_and(|link| link.answered)
+            && self.topics.values().all(Topic::is_resolved)
     }
 
     fn at_end(&self) -> bool {
-        self.stop_at_end && self.resolved() && self.lanes.iter().all(Lane::at_end)
+        self.ends.is_some() && self.resolved() && self.lanes.iter().all(Lane::at_end)
+    }
+
+    /// Connects with a new client, and asks about the topics at once.
+    fn connect(&mut self) -> Result<(), SourceError> {
+        // Partitions are not counted yet; four a topic is a usual number.
+        let client = client::connect(&self.config, self.topics.len() * 4)?;
+        let wake = Arc::new(Wake::default());
+        let answers = Queue::for_answers(&client, &wake)
+            .ok_or_else(|| failed(&self.config.name, "connecting", "no queue for answers"))?;
+        self.lanes.clear();
+        self.renew = false;
+        let (asked, ask_at, down_since) = (None, Instant::now(), None);
+        self.link =
+            Some(Link { answers, asked, ask_at, down_since, answered: false, wake, client });
+        self.ask_when_due()
     }
 
     /// Acts on errors of partitions. Returns whether there were any.
@@ -266,16 +289,9 @@ impl Source for KafkaSource {
     }
 
     fn start(&mut self, progress: &Progress) -> Result<(), SourceError> {
-        // Partitions are not counted yet; four a topic is a usual number.
-        let client = client::connect(&self.config, self.topics.len() * 4)?;
-        let wake = Arc::new(Wake::default());
-        let answers = Queue::for_answers(&client, &wake)
-            .ok_or_else(|| failed(&self.config.name, "connecting", "no queue for answers"))?;
         self.reached = progress.clone();
-        self.lanes.clear();
-        let ask_at = Instant::now();
-        self.link = Some(Link { answers, asked: None, ask_at, down_since: None, wake, client });
-        self.ask_when_due()
+        self.ends = None;
+        self.connect()
     }
 
     fn stop_at_end(&mut self) -> Result<(), SourceError> {
@@ -289,6 +305,7 @@ impl Source for KafkaSource {
             self.link()?.wake.wait(Instant::now() + EVENTS_EVERY);
         }
         let client = Arc::clone(&self.link()?.client);
+        let mut ends = BTreeMap::new();
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get(index) else { break };
             let (topic, number) = (Arc::clone(&lane.partition.topic), lane.partition.partition);
@@ -296,10 +313,12 @@ impl Source for KafkaSource {
                 self.unreachable("looking up where topics end", format!("{topic}: {e}"))
             })?;
             if let Some(lane) = self.lanes.get_mut(index) {
-                lane.end = Some(high.saturating_add(lane.shift));
+                let end = high.saturating_add(lane.shift);
+                lane.end = Some(end);
+                ends.insert(TopicPartition::clone(&lane.partition), end);
             }
         }
-        self.stop_at_end = true;
+        self.ends = Some(ends);
         Ok(())
     }
 
@@ -314,9 +333,9 @@ impl Source for KafkaSource {
         let mut linger_until = None;
         let mut pulled = Pulled::default();
         self.lanes.iter_mut().for_each(Lane::begin);
-        let wake = Arc::clone(&self.link()?.wake);
         loop {
             self.housekeep()?;
+            let wake = Arc::clone(&self.link()?.wake);
             let idle = self.sweep(limits, linger_until, into, &mut pulled);
             if self.heed_complaints()? {
                 // Other queues may still hold records.

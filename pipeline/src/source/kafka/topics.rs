@@ -30,6 +30,8 @@ const VERY_SOON: Duration = Duration::from_millis(100);
 pub(super) struct Topic {
     state: State,
     said: Option<Instant>,
+    /// The present client has read it.
+    opened: bool,
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +80,15 @@ impl KafkaSource {
                 Err(code) => self.trouble(&name, &code.to_string()),
             }
         }
-        Ok(())
+        if self.renew { self.renew() } else { Ok(()) }
+    }
+
+    /// Goes on with a new client. librdkafka keeps what it knew of a topic that is gone, such as the
+    /// epoch of a partition's leader, and would wait for ever for the new topic to catch up with it.
+    fn renew(&mut self) -> Result<(), SourceError> {
+        self.close_lanes(|_| true)?;
+        self.topics.values_mut().for_each(|topic| topic.opened = false);
+        self.connect()
     }
 
     /// Says something about a topic, but not too often.
@@ -151,6 +161,8 @@ impl KafkaSource {
         id: Option<String>,
         partitions: &[i32],
     ) -> Result<(), SourceError> {
+        // A rebased topic is known by the name that its owner gave it, not by the broker's id.
+        let id = id.filter(|_| self.rebase.is_none());
         let incarnation = match (self.topics.get(topic).map(|t| &t.state), id) {
             (Some(State::Reading(known)), Some(id)) if is_id(known) && **known != *id => {
                 let (old, new) = (Arc::clone(known), Arc::from(id));
@@ -169,6 +181,10 @@ impl KafkaSource {
                 None => return Ok(()),
             },
         };
+        if self.renew {
+            self.set_state(topic, State::Reading(incarnation));
+            return Ok(());
+        }
         let refused: Vec<i32> = self
             .lanes
             .iter()
@@ -187,6 +203,7 @@ impl KafkaSource {
     ) -> Result<(), SourceError> {
         self.close(topic)?;
         self.set_state(topic, State::Unknown);
+        self.renew |= self.topics.get(topic).is_some_and(|t| t.opened);
         let (topic, old, new) = (Arc::clone(topic), Arc::clone(old), Arc::clone(new));
         self.notices.push(Notice::Recreated { topic, old, new });
         Ok(())
@@ -317,10 +334,13 @@ impl KafkaSource {
         for lane in &mut fresh {
             let (partition, from) = (Arc::clone(&lane.partition), lane.next);
             self.notices.push(Notice::Assigned { partition, from });
-            if self.stop_at_end {
-                // It appeared after the end was fixed.
-                lane.end = Some(lane.next);
+            if let Some(ends) = &self.ends {
+                // One without an end appeared after the ends were fixed.
+                lane.end = Some(ends.get(&*lane.partition).copied().unwrap_or(lane.next));
             }
+        }
+        if let Some(entry) = self.topics.get_mut(topic) {
+            entry.opened = true;
         }
         self.lanes.append(&mut fresh);
         if !complete {

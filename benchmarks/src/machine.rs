@@ -1,0 +1,42 @@
+//! What a figure was measured on.
+
+use std::fmt::Write;
+
+use schemas::Micros;
+
+/// The wall clock, for dating a report and ending a stream in the present.
+#[expect(clippy::disallowed_methods, reason = "a report is dated by the wall clock")]
+pub fn now() -> Micros {
+    Micros(chrono::Utc::now().timestamp_micros())
+}
+
+/// Cores, processor, memory, kernel and load, as Markdown list items.
+pub fn facts() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
+    let memory = field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into());
+    let kib = memory.trim_end_matches("kB").trim().parse::<f64>().unwrap_or(0.0);
+    let kernel = first("/proc/sys/kernel/osrelease");
+    let mut out = String::new();
+    drop(writeln!(out, "- {cores} cores, {processor}"));
+    drop(writeln!(out, "- {:.1} GiB memory, Linux {kernel}", kib / 1024.0 / 1024.0));
+    drop(writeln!(out, "- the broker runs on the same machine"));
+    out
+}
+
+/// Processes that wanted a core, on average over the last minute.
+pub fn load() -> String {
+    let load = first("/proc/loadavg");
+    load.split(' ').next().unwrap_or_default().into()
+}
+
+fn first(path: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (_, value) = text.lines().find(|line| line.starts_with(name))?.split_once(':')?;
+    Some(value.trim().to_owned())
+}

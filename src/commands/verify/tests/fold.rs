@@ -1,0 +1,137 @@
+//! The reference fold and the pipeline's fold, on random histories: deletes, late and doubled records,
+//! values left out, truncates, snapshots that sweep, sources that go back, tombstones that end.
+
+use std::sync::Arc;
+
+use pipeline::decode::{ChangeBatch, PreparedContract, Scratch, decode_batch, registry};
+use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::silver::TableFold;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use schemas::{Contract, EpochStamp, Micros};
+use serde_json::{Value, json};
+
+use super::super::reference::{Reference, State};
+
+const CONTRACT: &str = "name='t'\nformat='debezium-json'\nkey=['id']\ntenant='tenant'\n\
+    columns=[{name='id',type='text',required=true},{name='tenant',type='text'},\
+             {name='a',type='text'},{name='n',type='decimal(18,4)'}]";
+
+const MINUTE: i64 = 60_000_000;
+
+fn event(random: &mut StdRng, calm: bool) -> (Option<String>, Option<Value>) {
+    let id = format!("k{}", random.random_range(0..6));
+    let key = Some(json!({ "id": id }).to_string());
+    let lsn: u64 = random.random_range(1..if calm { 400 } else { 40 });
+    // A calm source's clock grows with its position; another one may have gone back.
+    let wild = !calm && random.random_range(0..12) == 0;
+    let ts = if wild { random.random_range(0..60) } else { lsn };
+    let marker = match random.random_range(0..12) {
+        0 => "first",
+        1 => "true",
+        2 => "last",
+        3 => "incremental",
+        _ => "false",
+    };
+    let marker = if calm { "false" } else { marker };
+    let mut source = json!({ "lsn": lsn, "ts_ms": ts, "snapshot": marker });
+    if !calm && random.random_range(0..8) == 0 {
+        source["lsn"] = Value::Null;
+    }
+    let a = match random.random_range(0..4) {
+        0 => Value::Null,
+        1 => json!("__debezium_unavailable_value"),
+        _ => json!(format!("v{}", random.random_range(0..3))),
+    };
+    let after = json!({ "id": id, "tenant": "t", "a": a, "n": "1.5" });
+    let op = match random.random_range(0..20) {
+        0 if !calm => "t",
+        1..=4 => "d",
+        5 => return (key, None),
+        _ if marker != "false" => "r",
+        _ => "u",
+    };
+    let value = match op {
+        "t" => json!({ "op": op, "source": source, "before": null, "after": null }),
+        "d" => json!({ "op": op, "source": source, "before": { "id": id }, "after": null }),
+        _ => json!({ "op": op, "source": source, "before": null, "after": after }),
+    };
+    ((op != "t").then_some(key).flatten(), Some(value))
+}
+
+fn batches(random: &mut StdRng, next: &mut [i64; 3], calm: bool) -> Vec<RawBatch> {
+    let mut batches = Vec::new();
+    for partition in 0..3_i32 {
+        let mut batch = RawBatch::new(Arc::new(TopicPartition {
+            source: "s".into(),
+            topic: "t".into(),
+            incarnation: "i".into(),
+            partition,
+        }));
+        let next = &mut next[usize::try_from(partition).unwrap()];
+        for _ in 0..random.random_range(0..4) {
+            let (key, value) = event(random, calm);
+            let value = value.map(|value| value.to_string());
+            let (key, value) = (key.as_ref().map(String::as_bytes), value.as_ref().map(String::as_bytes));
+            batch.push(*next, None, key, value, &[]);
+            *next += 1;
+        }
+        if !batch.is_empty() {
+            batches.push(batch);
+        }
+    }
+    batches
+}
+
+type Rows = Vec<(Vec<u8>, Vec<u8>, String, u64)>;
+
+fn history(seed: u64) -> (Rows, Rows, bool) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let calm = seed % 3 == 0;
+    let contract = PreparedContract::new(Contract::parse(CONTRACT).unwrap()).unwrap();
+    let contract = Arc::new(contract);
+    let decoder = registry::find("debezium-json").unwrap();
+    let mut fold = TableFold::new(Arc::clone(&contract));
+    let mut reference = Reference::default();
+    let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
+    let (mut next, mut clock) = ([0; 3], Micros(1_000 * MINUTE));
+    for id in 1..=30 {
+        let pause = [1, 10, MINUTE / 2, 2 * MINUTE, 3 * 24 * 60 * MINUTE];
+        clock = clock.plus(pause[random.random_range(0..if calm { 4 } else { 5 })]);
+        let stamp = EpochStamp { id, clock, quiet: false };
+        fold.fire(clock, &mut |_, _| {});
+        reference.advance(clock);
+        for batch in batches(&mut random, &mut next, calm) {
+            decode_batch(decoder, &contract, &batch, &mut scratch, &mut changes);
+            assert!(changes.errors().is_empty(), "{:?}", changes.errors());
+            fold.apply(&changes, &stamp, &mut |_, _| {});
+            changes.iter().for_each(|change| reference.take(&contract, change, id, clock));
+        }
+    }
+    let own = fold.rows().map(|(_, entry)| {
+        (entry.key.to_vec(), entry.row.to_vec(), entry.position.to_string(), entry.epoch)
+    });
+    let other = reference.keys.iter().filter_map(|(key, held)| match &held.state {
+        State::Row { bytes, epoch } => {
+            Some((key.to_vec(), bytes.to_vec(), held.at.to_string(), *epoch))
+        }
+        State::Gone(_) => None,
+    });
+    let (mut own, mut other): (Rows, Rows) = (own.collect(), other.collect());
+    own.sort();
+    other.sort();
+    assert_eq!(fold.halted().is_some(), reference.halted.is_some(), "seed {seed}");
+    (own, other, fold.halted().is_some())
+}
+
+#[test]
+fn both_folds_agree_on_random_histories() {
+    let (mut rows, mut halts) = (0, 0);
+    for seed in 0..3_000 {
+        let (own, other, halted) = history(seed);
+        assert_eq!(own, other, "seed {seed}");
+        rows += own.len();
+        halts += usize::from(halted);
+    }
+    assert!(rows > 3_000 && halts > 300, "{rows} rows, {halts} halts: the histories say something");
+}

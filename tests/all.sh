@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# All tests: format, lints, unit and integration tests with a real Kafka and PostgreSQL, and that
+# tests and product are one build. Installs what is missing, stops what it started.
+#
+#   WEIR_TARGET_DIR    where the build goes, ~/.cache/weir-target unless set
+#   WEIR_TEST_TIMEOUT  the most seconds that one step may take, 5400 unless set (a first build of all
+#                      dependencies takes half an hour on two cores)
+
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export PATH="$HOME/.cargo/bin:$PATH"
+export CARGO_TARGET_DIR="${WEIR_TARGET_DIR:-$HOME/.cache/weir-target}"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+limit="${WEIR_TEST_TIMEOUT:-5400}"
+times=()
+started=()
+
+step() { # step NAME COMMAND...
+  local name=$1 begin=$SECONDS result=0
+  shift
+  echo "=== $name" >&2
+  timeout --kill-after=30 "$limit" "$@" || result=$?
+  if [ "$result" = 124 ]; then echo "error: $name took more than $limit s" >&2; fi
+  times+=("$(printf '%5d s  %s' $((SECONDS - begin)) "$name")")
+  return "$result"
+}
+
+finish() {
+  local result=$?
+  trap - EXIT
+  # Tests start Debezium's workers themselves; without Kafka none of them is of use.
+  case " ${started[*]-} " in *" kafka "*) started=(connect "${started[@]}") ;; esac
+  if [ ${#started[@]} -gt 0 ]; then tests/services/down.sh "${started[@]}" || true; fi
+  echo "=== time per step" >&2
+  if [ ${#times[@]} -gt 0 ]; then printf '%s\n' "${times[@]}" >&2; fi
+  if [ "$result" = 0 ]; then echo "all tests passed" >&2; else echo "FAILED" >&2; fi
+  exit "$result"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+# Clippy as the compiler of the workspace's own crates: dependencies are those of the tests, where
+# `cargo clippy` would check every one of them again. Warnings are errors, as with `-D warnings`.
+lint() {
+  local sysroot
+  sysroot=$(rustc --print sysroot)
+  RUSTC_WORKSPACE_WRAPPER="$sysroot/bin/clippy-driver" \
+    CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" \
+    cargo build --release --workspace --all-targets --locked
+}
+
+# The tests ran what `cargo build` ships: nothing may be left to compile.
+one_build() {
+  local output
+  output=$(cargo build --release --locked --bin weir 2>&1) || { echo "$output" >&2; return 1; }
+  echo "$output" >&2
+  if grep -q '^ *Compiling ' <<<"$output"; then
+    echo "error: the tests ran a build that differs from this one; a member of the workspace" \
+      "turns on a feature that the binary does not have" >&2
+    return 1
+  fi
+}
+
+services() {
+  local service
+  for service in kafka postgres; do
+    tests/services/$service.sh status 2>/dev/null || started+=("$service")
+  done
+  step "services" tests/services/up.sh kafka postgres
+}
+
+export -f lint one_build
+step "set-up" tests/setup.sh
+step "format" cargo fmt --all --check
+step "lints" bash -euo pipefail -c lint
+services
+step "tests" cargo test --release --locked --workspace --no-fail-fast
+step "one build" bash -euo pipefail -c one_build

@@ -1,0 +1,97 @@
+//! A KPI that somebody adds: a file in a folder, no Rust, on a lake that is already there.
+
+use std::collections::BTreeMap;
+
+use harness::Options;
+use harness::tables::read_silver;
+use schemas::{Contract, Grain, Micros};
+use serde_json::Value;
+
+use crate::support::stream::{append, options, records};
+use crate::support::{Place, assert_clean};
+
+const PAID: &str = r#"
+key = "paid_orders"
+title = "Paid orders"
+unit = "count"
+good = "up"
+contract = "orders"
+filter = "status = 'paid'"
+time = "placed_at"
+aggregate = "count(*)"
+dims = ["currency"]
+"#;
+
+/// tenant, dims, period start.
+type Cell = (String, String, String);
+
+#[test]
+fn a_kpi_is_added_by_dropping_a_file() {
+    let place = Place::new();
+    let folder = place.path("kpis");
+    std::fs::create_dir_all(&folder).unwrap();
+    let setting = format!("gold.definitions = \"{}\"\n", folder.display());
+    place.configure_files(&setting);
+    let records = records(&options(31, 6_000));
+    append(&place.path("input/a.ndjson"), &records);
+    place.succeeds(&["run", "--until-end"]);
+
+    std::fs::write(folder.join("paid_orders.toml"), PAID).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+    for grain in Grain::ALL {
+        let expected = count(&place, grain);
+        assert!(!expected.is_empty());
+        assert_eq!(cells(&place, grain), expected, "{grain}");
+    }
+    assert_clean(place.lake(), None, &Options::default());
+    place.succeeds(&["verify"]);
+
+    let wrong = PAID.replace("currency", "curency");
+    std::fs::write(folder.join("paid_orders.toml"), wrong).unwrap();
+    let refused = place.weir(&["run", "--until-end"]).exits(2);
+    refused.says(&["paid_orders.toml", "curency", "currency"]);
+}
+
+/// What `weir kpis get` says.
+fn cells(place: &Place, grain: Grain) -> BTreeMap<Cell, i64> {
+    let grain = grain.to_string();
+    let answer = place.succeeds(&["kpis", "get", "paid_orders", "--grain", &grain, "--json"]).json();
+    let rows = crate::surface::rows(&answer);
+    let text = |row: &Value, name: &str| match &row[name] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let cell = |row: &Value| {
+        assert_eq!(row["kpi"], "paid_orders");
+        assert_eq!(row["grain"], *grain);
+        let value = text(row, "value").trim_end_matches(".0000000000").parse().unwrap();
+        ((crate::surface::tenant(row), text(row, "dims"), text(row, "period_start")), value)
+    };
+    rows.iter().map(cell).collect()
+}
+
+/// The same, counted row by row over silver.
+fn count(place: &Place, grain: Grain) -> BTreeMap<Cell, i64> {
+    let text = include_str!("../../schemas/contracts/tables/orders.toml");
+    let contract = Contract::parse(text).unwrap();
+    let column = |name: &str| contract.column(name).unwrap();
+    let (tenant, status) = (column("tenant_id"), column("status"));
+    let (currency, placed) = (column("currency"), column("placed_at"));
+    let silver = read_silver(place.lake(), &contract).unwrap().unwrap();
+    let mut counts = BTreeMap::new();
+    for row in silver.rows.values().map(|silver| &silver.row) {
+        use harness::event::Cell as Value;
+        let (Value::Text(status), Value::Time(at)) = (&row[status], &row[placed]) else { continue };
+        let Value::Text(currency) = &row[currency] else { continue };
+        if status == "paid" {
+            let tenant = match &row[tenant] {
+                Value::Text(tenant) => tenant.clone(),
+                _ => "default".into(),
+            };
+            let start = grain.start(Micros(*at)).to_string();
+            let dims = format!("{{\"currency\":\"{currency}\"}}");
+            *counts.entry((tenant, dims, start)).or_insert(0) += 1;
+        }
+    }
+    counts
+}

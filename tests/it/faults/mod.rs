@@ -1,0 +1,26 @@
+//! Bad input, damaged files, full disks: said by name, and never paid for with rows.
+
+mod configuration;
+mod damage;
+mod disk;
+mod process;
+
+use crate::support::Place;
+use crate::support::stream::{append, options, records};
+use harness::workload::Produced;
+
+/// Settings under which a small input makes many versions.
+pub(crate) const MANY_VERSIONS: &str = "lake.flush_interval = \"30ms\"\n\
+    lake.barrier_interval = \"100ms\"\nepoch.max_records = 100\n";
+
+/// A lake that was fed in three runs, and the records that it holds.
+fn fed(seed: u64) -> (Place, Vec<Produced>) {
+    let place = Place::new();
+    place.configure_files(MANY_VERSIONS);
+    let records = records(&options(seed, 3_000));
+    for part in records.chunks(1_000) {
+        append(&place.path("input/a.ndjson"), part);
+        place.succeeds(&["run", "--until-end"]);
+    }
+    (place, records)
+}
