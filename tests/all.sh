@@ -76,4 +76,7 @@ step "format" cargo fmt --all --check
 step "lints" bash -euo pipefail -c lint
 services
 step "tests" cargo test --release --locked --workspace --no-fail-fast
+# A property test that misses a planted defect proves nothing.
+step "planted defects" cargo test --release --locked -p gold -p weir \
+  --features gold/defects,weir/defects --test stream
 step "one build" bash -euo pipefail -c one_build

@@ -1,2 +1,35 @@
-//! x
-fn main() {}
+//! Typed changes to the current row of every key: what one thread folds.
+
+use std::sync::Arc;
+
+use benchmarks::events::Shape;
+use benchmarks::{prepared, stopwatch};
+use pipeline::decode::{ChangeBatch, DebeziumJson, Scratch, decode_batch};
+use pipeline::silver::TableFold;
+use schemas::{EpochStamp, Micros};
+
+const SHAPE: Shape =
+    Shape { seed: 1, changes: 200_000, partitions: 4, end: Micros(1_795_252_754_000_000) };
+
+fn main() {
+    let contract = Arc::new(prepared::contract());
+    let mut scratch = Scratch::default();
+    let decode = |batch| {
+        let mut out = ChangeBatch::default();
+        decode_batch(&DebeziumJson, &contract, batch, &mut scratch, &mut out);
+        out
+    };
+    let batches: Vec<ChangeBatch> = prepared::batches(SHAPE, 5_000).iter().map(decode).collect();
+    let changes = batches.iter().map(ChangeBatch::len).sum();
+    let empty = || TableFold::new(Arc::clone(&contract));
+    let fold = |table: &mut TableFold| {
+        let mut seen = 0;
+        for (id, changes) in (1_u32..).zip(&batches) {
+            let clock = SHAPE.end.plus(i64::from(id) * 1000);
+            let stamp = EpochStamp { id: u64::from(id), clock, quiet: false };
+            table.apply(changes, &stamp, &mut |_, _| seen += 1);
+        }
+        assert!(seen > 0 && !table.is_empty());
+    };
+    stopwatch::measure("fold, orders", stopwatch::elements(changes), 10, empty, fold);
+}

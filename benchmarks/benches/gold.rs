@@ -1,2 +1,63 @@
-//! x
-fn main() {}
+//! Row changes to KPI cells: every built-in KPI in three grains, in epochs of three sizes.
+
+use std::sync::Arc;
+
+use benchmarks::events::Shape;
+use benchmarks::{prepared, stopwatch};
+use gold::Engine;
+use pipeline::decode::{ChangeBatch, DebeziumJson, PreparedContract, Scratch, decode_batch};
+use pipeline::silver::TableFold;
+use schemas::{EpochStamp, Micros};
+
+const SHAPE: Shape =
+    Shape { seed: 1, changes: 40_000, partitions: 4, end: Micros(1_795_252_754_000_000) };
+
+/// Row bytes before and after a change.
+type RowChange = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// The changes of rows that the stream makes, ending with the deletion of every row, so that the
+/// engine is empty again and the same changes can come once more.
+fn row_changes(contract: &Arc<PreparedContract>) -> Vec<RowChange> {
+    let mut table = TableFold::new(Arc::clone(contract));
+    let stamp = EpochStamp { id: 1, clock: SHAPE.end, quiet: false };
+    let mut found: Vec<RowChange> = Vec::new();
+    for batch in prepared::batches(SHAPE, 5_000) {
+        let mut changes = ChangeBatch::default();
+        decode_batch(&DebeziumJson, contract, &batch, &mut Scratch::default(), &mut changes);
+        table.apply(&changes, &stamp, &mut |old, new| {
+            found.push((old.map(|r| r.bytes().to_vec()), new.map(|r| r.bytes().to_vec())));
+        });
+    }
+    found.extend(table.rows().map(|(_, entry)| (Some(entry.row.to_vec()), None)));
+    found
+}
+
+fn main() {
+    let contracts = prepared::contracts();
+    let contract = Arc::new(prepared::contract());
+    let layout = contract.layout();
+    let orders = contracts.iter().position(|contract| contract.name == "orders").unwrap();
+    let changes = row_changes(&contract);
+    for size in [1, 100, 5_000] {
+        let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
+        let mut engine = Engine::new(catalog, &contracts).unwrap();
+        let mut id = 0_u32;
+        let work = |(): &mut ()| {
+            for chunk in changes.chunks(size) {
+                id += 1;
+                let clock = SHAPE.end.plus(i64::from(id) * 1000);
+                let stamp = EpochStamp { id: u64::from(id), clock, quiet: false };
+                engine.begin_epoch(&stamp);
+                for (old, new) in chunk {
+                    let (old, new) = (old.as_deref(), new.as_deref());
+                    let row = |bytes| layout.row(bytes);
+                    engine.apply(orders, old.map(row), new.map(row)).unwrap();
+                }
+                std::hint::black_box(engine.finish_epoch(&stamp));
+            }
+            engine.drain_changed_slots();
+        };
+        let name = format!("gold, {size} changes an epoch");
+        stopwatch::measure(&name, stopwatch::elements(changes.len()), 10, || (), work);
+    }
+}

@@ -80,7 +80,8 @@ pub fn measure(
             }
             Some(Err(error)) => return Err(Failure::kafka(&topic.brokers, "be read")(error)),
             None => {
-                let text = format!("the broker fell silent after {seen} of {} records", topic.records);
+                let text =
+                    format!("the broker fell silent after {seen} of {} records", topic.records);
                 return Err(Failure::Worthless(text));
             }
         }

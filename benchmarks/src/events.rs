@@ -263,7 +263,7 @@ fn row(out: &mut Vec<u8>, order: &Order, updated_at: Micros) {
     write_all(
         out,
         format_args!(
-            "{{\"order_id\":{},\"tenant_id\":\"{tenant}\",\"customer_id\":\"customer-{:06}\",\
+            "{{\"order_id\":{},\"tenant_id\":\"{tenant}\",\"customer_id\":\"customer-7f3a90c2-5b1e-4d08-a6f4-{:012}\",\
              \"status\":\"{}\",\"amount\":\"{whole}.{part:04}\",\"currency\":\"{currency}\",\
              \"channel\":",
             order.id,

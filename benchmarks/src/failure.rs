@@ -19,7 +19,9 @@ pub enum Failure {
         source: io::Error,
     },
     /// The broker.
-    #[error("the broker at {brokers} could not {what}: {source}; `tests/services/kafka.sh start` starts one")]
+    #[error(
+        "the broker at {brokers} could not {what}: {source}; `tests/services/kafka.sh start` starts one"
+    )]
     Kafka {
         /// The address.
         brokers: String,

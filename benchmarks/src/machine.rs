@@ -1,7 +1,5 @@
 //! What a figure was measured on.
 
-use std::fmt::Write;
-
 use schemas::Micros;
 
 /// The wall clock, for dating a report and ending a stream in the present.
@@ -17,11 +15,11 @@ pub fn facts() -> String {
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into());
     let kib = memory.trim_end_matches("kB").trim().parse::<f64>().unwrap_or(0.0);
     let kernel = first("/proc/sys/kernel/osrelease");
-    let mut out = String::new();
-    drop(writeln!(out, "- {cores} cores, {processor}"));
-    drop(writeln!(out, "- {:.1} GiB memory, Linux {kernel}", kib / 1024.0 / 1024.0));
-    drop(writeln!(out, "- the broker runs on the same machine"));
-    out
+    format!(
+        "- {cores} cores, {processor}\n- {:.1} GiB memory, Linux {kernel}\n\
+         - the broker runs on the same machine\n",
+        kib / 1024.0 / 1024.0
+    )
 }
 
 /// Processes that wanted a core, on average over the last minute.

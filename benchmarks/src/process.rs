@@ -70,7 +70,8 @@ struct Stat {
 impl Stat {
     fn read(path: &Path) -> Result<Stat, Failure> {
         let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
-        let other = || Failure::Worthless(format!("`{}` is not as expected: {text}", path.display()));
+        let other =
+            || Failure::Worthless(format!("`{}` is not as expected: {text}", path.display()));
         Stat::parse(&text).ok_or_else(other)
     }
 

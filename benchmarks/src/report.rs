@@ -1,6 +1,5 @@
 //! Figures as Markdown.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use crate::ceiling::Stage;
@@ -59,91 +58,100 @@ impl Ingest {
 
     /// The report.
     pub fn markdown(&self) -> String {
-        let mut out = String::new();
         let mean = self.bytes / self.changes;
-        let (changes, records) = (grouped(self.changes), self.records);
-        let title = format!("# Ingest, {}\n\n`{}`\n", self.date, self.command);
-        drop(writeln!(out, "{title}\n{}- load average at the start: {}", self.machine, self.load));
-        drop(writeln!(
-            out,
-            "- {changes} changes of {mean:.0} bytes ({records} records with tombstones)\n"
-        ));
-        self.write_ceiling(&mut out);
-        self.write_runs(&mut out);
-        self.write_summary(&mut out);
-        out
+        let head = format!(
+            "# Ingest, {}\n\n`{}`\n\n{}- load average at the start: {}\n- {} changes of {mean:.0} \
+             bytes ({} records with tombstones)\n",
+            self.date,
+            self.command,
+            self.machine,
+            self.load,
+            grouped(self.changes),
+            self.records
+        );
+        let parts = [head, self.ceiling_table(), self.run_table(), self.faults(), self.summary()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
     }
 
-    fn write_ceiling(&self, out: &mut String) {
-        let header = "## Ceiling: one thread over librdkafka\n\n\
-                      | stage | events/s, median | of each pass |\n|---|---|---|";
-        drop(writeln!(out, "{header}"));
+    fn ceiling_table(&self) -> String {
+        let mut out = "## Ceiling: one thread over librdkafka\n\n\
+                       | stage | events/s, median | of each pass |\n|---|---|---|\n"
+            .to_owned();
         for stage in Stage::ALL {
             let of_stage = self.ceiling.iter().filter(|(of, _)| *of == stage);
             let each: Vec<String> =
                 of_stage.map(|(_, took)| grouped(self.changes / took.as_secs_f64())).collect();
             let rate = grouped(self.ceiling_rate(stage));
-            drop(writeln!(out, "| {} | {rate} | {} |", stage.name(), each.join(", ")));
+            out.push_str(&format!("| {} | {rate} | {} |\n", stage.name(), each.join(", ")));
         }
+        out
     }
 
-    fn write_runs(&self, out: &mut String) {
-        let header = "\n## `weir run --until-end`, a fresh lake each\n\n\
-            | run | seconds | process s | events/s | MB/s | 10-90 % events/s | CPU s | \
-            CPU s per 1M | peak RSS MiB | epochs | bronze commits | barriers | mean barrier ms | \
-            verify |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
-        drop(writeln!(out, "{header}"));
+    fn run_table(&self) -> String {
+        let mut out = "## `weir run --until-end`, a fresh lake each\n\n\
+            | run | seconds | process s | events/s | MB/s | 10-90 % events/s | CPU s per 1M | \
+            peak RSS MiB | epochs | bronze commits | barriers | mean barrier ms | verify |\n\
+            |---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
         for (number, run) in self.runs.iter().enumerate() {
             let count = |name: &str| run.counts.get(name).copied().unwrap_or(0);
-            let verify = match run.verify {
-                Some((Some(0), seconds)) => format!("passed in {seconds:.0} s"),
-                Some((code, _)) => format!("FAILED with {code:?}"),
+            let verify = match &run.verify {
+                Some(verify) if verify.passed() => format!("passed in {:.0} s", verify.seconds),
+                Some(verify) => format!("FAILED, exit code {:?}", verify.code),
                 None => "not run".into(),
             };
-            drop(writeln!(
-                out,
-                "| {} | {:.2} | {:.2} | {} | {:.0} | {} | {:.2} | {:.2} | {:.0} | {} | {} | {} | {} | {verify} |",
-                number + 1,
-                run.seconds,
-                run.usage.wall.as_secs_f64(),
+            let cells = [
+                (number + 1).to_string(),
+                format!("{:.2}", run.seconds),
+                format!("{:.2}", run.usage.wall.as_secs_f64()),
                 grouped(self.changes / run.seconds),
-                self.bytes / run.seconds / 1e6,
+                format!("{:.0}", self.bytes / run.seconds / 1e6),
                 run.middle_rate.map_or_else(|| "-".into(), grouped),
-                run.usage.cpu,
-                run.usage.cpu / self.changes * 1e6,
-                run.usage.peak_mib,
-                count("epochs"),
-                count("bronze_commits"),
-                count("barriers"),
-                count("barrier_ms") / count("barriers").max(1),
-            ));
+                format!("{:.2}", run.usage.cpu / self.changes * 1e6),
+                format!("{:.0}", run.usage.peak_mib),
+                count("epochs").to_string(),
+                count("bronze_commits").to_string(),
+                count("barriers").to_string(),
+                (count("barrier_ms") / count("barriers").max(1)).to_string(),
+                verify,
+            ];
+            out.push_str(&format!("| {} |\n", cells.join(" | ")));
         }
         let threads = self.runs.last().map(|run| run.usage.threads.as_slice()).unwrap_or_default();
-        let busiest = threads.iter().take(10).map(|(name, cpu)| format!("{name} {cpu:.2}"));
+        let busiest = threads.iter().take(6).map(|(name, cpu)| format!("{name} {cpu:.2}"));
         let busiest: Vec<String> = busiest.collect();
-        drop(writeln!(out, "\nCPU seconds by thread, last run: {}.", busiest.join(", ")));
+        out.push_str(&format!("\nCPU seconds by thread, last run: {}.\n", busiest.join(", ")));
+        out
     }
 
-    fn write_summary(&self, out: &mut String) {
+    /// What `weir verify` found wrong.
+    fn faults(&self) -> String {
+        let failed = self.runs.iter().filter_map(|run| run.verify.as_ref());
+        let failed = failed.filter(|verify| !verify.passed());
+        let texts: Vec<String> =
+            failed.map(|verify| format!("```text\n{}\n```\n", verify.complaints())).collect();
+        if texts.is_empty() {
+            return String::new();
+        }
+        format!("## These lakes did not verify: the figures are worthless\n\n{}", texts.join("\n"))
+    }
+
+    fn summary(&self) -> String {
         let (rate, ceiling) = (self.rate(), self.ceiling_rate(Stage::Parquet));
-        drop(writeln!(
-            out,
-            "\n## Median of {} runs\n\n| events/s | of the ceiling with Parquet | CPU s per 1M | \
+        format!(
+            "## Median of {} runs\n\n| events/s | of the ceiling with Parquet | CPU s per 1M | \
              peak RSS MiB | 10-90 % events/s |\n|---|---|---|---|---|\n\
-             | {} | {:.2} | {:.2} | {:.0} | {} |\n",
+             | {} | {:.2} | {:.2} | {:.0} | {} |\n\n\
+             Seconds run from the assignment of partitions to the end of the last flush. They \
+             include the wait for\ntimers that are due within a second, the last bronze commit and \
+             the last barrier. Process seconds\ninclude starting and making an empty lake, too.\n",
             self.runs.len(),
             grouped(rate),
             rate / ceiling,
             self.median_of(|run| run.usage.cpu) / self.changes * 1e6,
             self.median_of(|run| run.usage.peak_mib),
             grouped(median(self.runs.iter().filter_map(|run| run.middle_rate).collect())),
-        ));
-        out.push_str(
-            "Seconds run from the assignment of partitions to the end of the last flush: they \
-             include filling the\nfirst queues, the wait for timers that are due within a second, \
-             the last bronze commit and the last\nbarrier. Process seconds include starting and \
-             making an empty lake, too.\n",
-        );
+        )
     }
 }
 

@@ -45,7 +45,8 @@ impl Topic {
             bytes += (record.key.len() + record.value.map_or(0, <[u8]>::len)) as u64;
         }
         let partitions = shape.partitions;
-        let topic = Topic { brokers: brokers.into(), name: name.into(), partitions, records, bytes };
+        let topic =
+            Topic { brokers: brokers.into(), name: name.into(), partitions, records, bytes };
         topic.create()?;
         let held = topic.held()?;
         if held == 0 {

@@ -28,8 +28,32 @@ pub struct Figures {
     pub middle_rate: Option<f64>,
     /// The numbers of the last log line.
     pub counts: BTreeMap<String, u64>,
-    /// Exit code and seconds of `weir verify` on the lake; `None` when it was not asked for.
-    pub verify: Option<(Option<i32>, f64)>,
+    /// `weir verify` on the lake; `None` when it was not asked for.
+    pub verify: Option<Verify>,
+}
+
+/// How `weir verify` ended.
+#[derive(Debug, Clone)]
+pub struct Verify {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// How long it took.
+    pub seconds: f64,
+    /// What it printed.
+    pub output: String,
+}
+
+impl Verify {
+    /// Whether the lake holds what its source said.
+    pub fn passed(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// What it printed, without the checks that hold.
+    pub fn complaints(&self) -> String {
+        let wrong = self.output.lines().filter(|line| !line.starts_with("ok "));
+        wrong.collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Where one run works.
@@ -80,7 +104,7 @@ impl Run<'_> {
             let text = format!("it took {taken} records of {}:\n{said}", self.topic.records);
             return Err(Failure::Worthless(text));
         }
-        let verify = if self.verify { Some(self.verify(&lake)?) } else { None };
+        let verify = if self.verify { Some(self.verify(&config)?) } else { None };
         let middle_rate = middle_rate(&lake);
         Ok(Figures { usage, seconds, middle_rate, counts, verify })
     }
@@ -99,16 +123,20 @@ impl Run<'_> {
         Ok(path)
     }
 
-    fn verify(&self, lake: &Path) -> Result<(Option<i32>, f64), Failure> {
+    /// With the configuration, because that says which contract the topic has.
+    fn verify(&self, config: &Path) -> Result<Verify, Failure> {
         let begin = Instant::now();
-        let status = Command::new(self.program)
-            .args(["verify", "--lake"])
-            .arg(lake)
+        let output = Command::new(self.program)
+            .args(["verify", "--config"])
+            .arg(config)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
+            .output()
             .map_err(Failure::io("start", self.program))?;
-        Ok((status.code(), begin.elapsed().as_secs_f64()))
+        let texts =
+            [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+        let seconds = begin.elapsed().as_secs_f64();
+        Ok(Verify { code: output.status.code(), seconds, output: texts.concat() })
     }
 }
 

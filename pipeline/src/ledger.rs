@@ -66,7 +66,9 @@ impl Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// Nothing of the append is on disk; it may be tried again.
-    #[error("could not write the ledger in `{folder}`: {source}; free disk space or fix the folder's permissions")]
+    #[error(
+        "could not write the ledger in `{folder}`: {source}; free disk space or fix the folder's permissions"
+    )]
     Append {
         /// The ledger's folder.
         folder: PathBuf,
@@ -74,7 +76,9 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// What is on disk is unknown: the process must end and recover.
-    #[error("could not sync the ledger `{file}`: {source}; the process ends and will recover from what is on disk")]
+    #[error(
+        "could not sync the ledger `{file}`: {source}; the process ends and will recover from what is on disk"
+    )]
     Sync {
         /// The segment.
         file: PathBuf,

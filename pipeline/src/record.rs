@@ -15,6 +15,8 @@ use std::sync::Arc;
 use schemas::Micros;
 use xxhash_rust::xxh3::Xxh3;
 
+use arena::Arena;
+
 /// One partition of one life of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
@@ -174,7 +176,7 @@ impl RawBatch {
 
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
-        self.keys.bytes.len() + self.values.bytes.len()
+        self.keys.len() + self.values.len()
     }
 
     /// What the batch covers: from the first record's `prev_offset` to one past its last offset.
@@ -237,37 +239,6 @@ fn length(part: Option<&[u8]>) -> [u8; 8] {
     part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes()
 }
 
-/// Byte strings one after the other.
-#[derive(Debug, Clone, Default)]
-struct Arena {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    present: Vec<bool>,
-}
-
-impl Arena {
-    fn push(&mut self, part: Option<&[u8]>) {
-        self.bytes.extend_from_slice(part.unwrap_or_default());
-        self.ends.push(self.bytes.len());
-        self.present.push(part.is_some());
-    }
-
-    fn start(&self, index: usize) -> usize {
-        index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0)
-    }
-
-    fn get(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)?;
-        let present = *self.present.get(index)?;
-        if present { self.bytes.get(self.start(index)..end) } else { None }
-    }
-
-    fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(self.start(len.min(self.ends.len())));
-        self.ends.truncate(len);
-        self.present.truncate(len);
-    }
-}
-
+mod arena;
 #[cfg(test)]
 mod tests;

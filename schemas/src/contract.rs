@@ -137,7 +137,12 @@ impl Contract {
     }
 }
 
-fn problem(contract: &str, what: &'static str, column: &str, problem: &'static str) -> ContractError {
+fn problem(
+    contract: &str,
+    what: &'static str,
+    column: &str,
+    problem: &'static str,
+) -> ContractError {
     ContractError::Column { contract: contract.into(), what, column: column.into(), problem }
 }
 
@@ -150,7 +155,8 @@ fn parse_type(text: &str) -> Option<ColumnType> {
             let inside = text.strip_prefix("decimal(")?.strip_suffix(')')?;
             let (precision, scale) = inside.split_once(',')?;
             let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            (precision <= 38 && scale <= precision).then_some(ColumnType::Decimal { precision, scale })
+            (precision <= 38 && scale <= precision)
+                .then_some(ColumnType::Decimal { precision, scale })
         }
     }
 }

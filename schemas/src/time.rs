@@ -24,7 +24,9 @@ impl Micros {
         let instant = DateTime::parse_from_rfc3339(text)
             .map(|t| t.with_timezone(&Utc))
             .ok()
-            .or_else(|| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok().map(Into::into))
+            .or_else(|| {
+                DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z").ok().map(Into::into)
+            })
             .or_else(|| parse_naive(text).map(|t| Utc.from_utc_datetime(&t)))?;
         (1..=9999).contains(&instant.year()).then(|| Micros(instant.timestamp_micros()))
     }

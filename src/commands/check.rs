@@ -68,7 +68,12 @@ impl Finding {
         Finding { subject: subject.into(), level: Level::Ok, text: text.into(), advice: None }
     }
 
-    fn new(subject: &str, level: Level, text: impl Into<String>, advice: impl Into<String>) -> Finding {
+    fn new(
+        subject: &str,
+        level: Level,
+        text: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Finding {
         let advice = Some(advice.into());
         Finding { subject: subject.into(), level, text: text.into(), advice }
     }
@@ -220,7 +225,8 @@ fn check_kafka(config: &KafkaConfig) -> Vec<Finding> {
             let near = near.filter(|name| !name.starts_with("__"));
             let hint = nearest(topic, near);
             let text = format!("does not exist{hint}");
-            let advice = "create it or correct the name under [sources.topics]; `weir run` waits for it";
+            let advice =
+                "create it or correct the name under [sources.topics]; `weir run` waits for it";
             Finding::new(&subject, Level::Warning, text, advice)
         });
     }
@@ -244,7 +250,7 @@ fn metadata(config: &KafkaConfig) -> Result<Metadata, String> {
         client.create_with_context(Quiet::default()).map_err(|e| e.to_string())?;
     consumer.fetch_metadata(None, ANSWER).map_err(|error| {
         // Connection troubles are queued as events and told while polling.
-        drop(consumer.poll(Duration::ZERO));
+        (0..10).for_each(|_| drop(consumer.poll(Duration::from_millis(10))));
         let last = consumer.context().0.lock().ok().and_then(|mut last| last.take());
         let last = last.map(|reason| format!(" ({reason})")).unwrap_or_default();
         format!("no answer within {} s: {error}{last}", ANSWER.as_secs())
@@ -366,7 +372,8 @@ fn check_listen(listen: &str) -> Finding {
         Ok(Some(address)) => match std::net::TcpListener::bind(address) {
             Ok(_) => Finding::ok(&subject, "free"),
             Err(error) => {
-                let advice = "fine while `weir run` runs; otherwise set [api] listen to a free port";
+                let advice =
+                    "fine while `weir run` runs; otherwise set [api] listen to a free port";
                 Finding::new(&subject, Level::Warning, format!("cannot be bound: {error}"), advice)
             }
         },

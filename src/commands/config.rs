@@ -21,13 +21,12 @@ pub(crate) fn execute(effective: &Effective, command: &Command) -> Result<(), Fa
     let Command::Show { json } = command;
     let shown = effective.show();
     if *json {
-        let entry = |(key, value, origin): &(String, String, String)| {
-            json!({ "key": key, "value": value, "origin": origin })
-        };
+        let entry = |(key, value, origin): &(String, String, String)| json!({ "key": key, "value": value, "origin": origin });
         output::json(&shown.iter().map(entry).collect());
         return Ok(());
     }
-    let rows: Vec<_> = shown.into_iter().map(|(key, value, origin)| vec![key, value, origin]).collect();
+    let rows: Vec<_> =
+        shown.into_iter().map(|(key, value, origin)| vec![key, value, origin]).collect();
     output::table(&["key", "value", "origin"], &rows);
     Ok(())
 }

@@ -112,7 +112,8 @@ fn count(table: &Table, file: &DataFile, topic: Option<&str>) -> Result<u64, Lak
         if errors.null_count() == errors.len() {
             continue;
         }
-        let dead = |row: &usize| errors.is_valid(*row) && topic.is_none_or(|t| topics.value(*row) == t);
+        let dead =
+            |row: &usize| errors.is_valid(*row) && topic.is_none_or(|t| topics.value(*row) == t);
         found += (0..batch.num_rows()).filter(dead).count() as u64;
     }
     Ok(found)
@@ -209,7 +210,10 @@ impl Columns {
             offset: self.offset.value(row),
             reason: self.error.value(row).to_owned(),
             epoch: self.epoch.value(row),
-            kafka_timestamp: self.timestamp.is_valid(row).then(|| Micros(self.timestamp.value(row))),
+            kafka_timestamp: self
+                .timestamp
+                .is_valid(row)
+                .then(|| Micros(self.timestamp.value(row))),
             value: self.value.is_valid(row).then(|| beginning(self.value.value(row))),
         }
     }

@@ -192,7 +192,7 @@ fn kpi_table(cells: &Cells) {
     for (key, value) in cells.iter().filter(|(key, _)| key.period_start == day) {
         if kpis.contains(&&*key.kpi) {
             let row = rows.entry((&key.tenant, &key.dims)).or_default();
-            let number = value.value.map(|mantissa| rounded(mantissa));
+            let number = value.value.map(rounded);
             row.insert(&key.kpi, number.unwrap_or_else(|| "-".to_owned()));
         }
     }
@@ -219,9 +219,9 @@ fn summarize(
     outcome: &Outcome,
     cells: &Cells,
 ) {
-    let until = plan.start().plus(
-        arguments.length.map_or(0, |l| i64::try_from(l.as_micros()).unwrap_or(i64::MAX)),
-    );
+    let until = plan
+        .start()
+        .plus(arguments.length.map_or(0, |l| i64::try_from(l.as_micros()).unwrap_or(i64::MAX)));
     let incidents = Generator::new(plan.config()).incidents(until).len();
     let hash = content_hash(outcome);
     if arguments.json {

@@ -132,7 +132,10 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
         output::json(&object);
         return Ok(());
     }
-    output::table(&["table", "rows", "files", "bytes", "version", "epoch", "as of"], &[row(&table)]);
+    output::table(
+        &["table", "rows", "files", "bytes", "version", "epoch", "as of"],
+        &[row(&table)],
+    );
     output::line("");
     let schema = table.schema();
     let columns = schema.fields().iter().map(|field| {

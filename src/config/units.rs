@@ -26,7 +26,11 @@ impl<'de> Deserialize<'de> for Bytes {
         let wrong = || D::Error::custom(format!("`{text}` is no size; write it as `64MiB`"));
         let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
         let (number, factor) = split(&text, &units).ok_or_else(wrong)?;
-        usize::try_from(number).ok().and_then(|n| n.checked_mul(factor)).map(Bytes).ok_or_else(wrong)
+        usize::try_from(number)
+            .ok()
+            .and_then(|n| n.checked_mul(factor))
+            .map(Bytes)
+            .ok_or_else(wrong)
     }
 }
 

@@ -64,7 +64,8 @@ impl Plan {
         let path = state.join("demo.json");
         let place = path.display();
         if path.is_file() {
-            let text = std::fs::read(&path).map_err(|e| format!("could not read `{place}`: {e}"))?;
+            let text =
+                std::fs::read(&path).map_err(|e| format!("could not read `{place}`: {e}"))?;
             let kept = serde_json::from_slice::<Plan>(&text);
             let kept = kept.map_err(|e| format!("`{place}` is no plan of a demo: {e}"))?;
             return Ok(Plan { rate: self.rate, events: self.events, ..kept });

@@ -16,9 +16,9 @@ use gold::{CellRow, HistoryRow};
 use lake::cow::FileId;
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
+use pipeline::decode::PreparedContract;
 use pipeline::silver::{RowBatchError, SilverRow, row_batch};
 use pipeline::state::StateFiles;
-use pipeline::decode::PreparedContract;
 use schemas::{EpochId, EpochStamp, Micros};
 use tokio::runtime::Handle;
 
@@ -124,7 +124,8 @@ impl Flusher {
             if keyed.versions.len() > STATES_KEPT {
                 keyed.versions.remove(0);
             }
-            let (Some(&keep_from), true) = (keyed.versions.first(), keyed.vacuumed.elapsed() > VACUUM)
+            let (Some(&keep_from), true) =
+                (keyed.versions.first(), keyed.vacuumed.elapsed() > VACUUM)
             else {
                 continue;
             };

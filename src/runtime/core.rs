@@ -16,6 +16,7 @@ use pipeline::ledger::Entry;
 use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::silver::{SilverRow, SlotEvent, TableFold};
 use schemas::{Contract, EpochId, EpochStamp, KpiUpdate, Micros};
+use serde_json::json;
 
 use super::barrier::{BarrierJob, Rewrite, Rows};
 
@@ -252,8 +253,19 @@ impl Core {
         rewrites.push(self.cells_rewrite(whole.contains(super::tables::CURRENT)));
         state.push(("gold".to_owned(), self.gold.save_state()));
         state.push(("contracts".to_owned(), self.fingerprint.clone().into_bytes()));
+        state.push(("topics".to_owned(), self.topics_json()));
         let history = std::mem::take(&mut self.history);
         Some(BarrierJob { stamp, rewrites, history, state })
+    }
+
+    /// Which topic is which contract, for reading a lake without its configuration.
+    fn topics_json(&self) -> Vec<u8> {
+        let name = |at: usize| {
+            self.tables.get(at).map_or("", |table| table.contract.contract().name.as_str())
+        };
+        let topics = self.topics.iter();
+        let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
+        serde_json::Value::Array(topics.collect()).to_string().into_bytes()
     }
 
     fn cells_rewrite(&mut self, all: bool) -> Rewrite {
@@ -290,7 +302,8 @@ impl Core {
             let Some(table) = table else {
                 changes.clear(of.partition);
                 let (topic, every) = (&of.topic, 0..batch.len());
-                let reason = format!("no contract for topic `{topic}`: name one under [sources.topics]");
+                let reason =
+                    format!("no contract for topic `{topic}`: name one under [sources.topics]");
                 self.counts.dead_letters += batch.len() as u64;
                 errors.push(every.map(|at| (at, reason.clone())).collect());
                 continue;
@@ -353,6 +366,10 @@ impl Core {
                 table.fold.load_state(bytes).map_err(|e| e.to_string())?;
             }
         }
+        // Which files hold which cells is not known: the first barrier writes them all.
+        for slot in self.gold.live_slots() {
+            self.cells.upsert(slot);
+        }
         self.last = Some(stamp);
         Ok(())
     }
@@ -386,7 +403,11 @@ pub(crate) fn fingerprint(
     format!("{contracts:?} {topics:?}")
 }
 
-pub(crate) fn unknown_contract(topic: &(String, String), name: &str, contracts: &[Contract]) -> String {
+pub(crate) fn unknown_contract(
+    topic: &(String, String),
+    name: &str,
+    contracts: &[Contract],
+) -> String {
     let known: Vec<_> = contracts.iter().map(|contract| contract.name.as_str()).collect();
     let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
     let hint = nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();

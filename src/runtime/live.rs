@@ -26,7 +26,7 @@ use super::tail::{Reread, reread};
 use crate::config::{Config, Durability};
 
 /// Epochs and polls that may wait between two threads.
-const QUEUE: usize = 4;
+const QUEUE: usize = 2;
 /// Epochs that may wait for the ledger, for bronze and for publication.
 const EPOCH_QUEUE: usize = 1024;
 /// The main loop looks at its timers at least this often.
@@ -91,8 +91,13 @@ pub(crate) fn run(run: Run, runtime: &Handle) -> Result<Outcome, String> {
     };
     let recovered = recover(&inputs, runtime, &run.stop)?;
     let (clock, publish) = (run.clock, run.publish);
-    let threads =
-        Threads { config: &config, runtime, clock: clock.as_ref(), publish, until_end: run.until_end };
+    let threads = Threads {
+        config: &config,
+        runtime,
+        clock: clock.as_ref(),
+        publish,
+        until_end: run.until_end,
+    };
     threads.run(recovered, sources, inputs.ledger_dir, &shared)
 }
 
@@ -120,7 +125,9 @@ impl Threads<'_> {
         let tail = match reread(tail, &mut sources, &shared.stop) {
             Reread::Same(tail) => tail,
             Reread::Other(reason) => {
-                tracing::error!("recorded epochs cannot be read again: {reason}. A new stream generation starts; what the broker lost is not in bronze");
+                tracing::error!(
+                    "recorded epochs cannot be read again: {reason}. A new stream generation starts; what the broker lost is not in bronze"
+                );
                 ledger = restart(&ledger, &ledger_dir, self.config)?;
                 Vec::new()
             }
@@ -213,10 +220,7 @@ fn restart(ledger: &Ledger, folder: &std::path::Path, config: &Config) -> Result
 }
 
 /// Where each partition goes on: after bronze and the tail.
-fn progress(
-    held: &BTreeMap<TopicPartition, i64>,
-    tail: &[(Entry, Vec<RawBatch>)],
-) -> Progress {
+fn progress(held: &BTreeMap<TopicPartition, i64>, tail: &[(Entry, Vec<RawBatch>)]) -> Progress {
     let at = |next| Offset { next, last: None };
     let mut progress: Progress = held.iter().map(|(of, next)| (of.clone(), at(*next))).collect();
     for batch in tail.iter().flat_map(|(_, batches)| batches) {

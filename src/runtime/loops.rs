@@ -20,6 +20,9 @@ use super::stop::{Reached, Stop};
 /// How long a source waits for records before it looks whether the run is to stop.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long the bronze thread waits for an epoch before it looks at its other work.
+const TURN: Duration = Duration::from_millis(20);
+
 /// Between tries while a disk refuses.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -45,6 +48,17 @@ pub(super) struct Shared {
     pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
 }
 
+/// Ends the run when the thread that holds it panics: the others would wait for it for ever.
+struct Alarm<'a>(&'a Stop, &'static str);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(format!("the {} thread panicked; see above, and report it", self.1));
+        }
+    }
+}
+
 /// What a source thread hands to the core.
 #[derive(Debug)]
 pub(super) struct Poll {
@@ -63,6 +77,7 @@ pub(super) fn read_source(
     out: &SyncSender<Poll>,
     shared: &Shared,
 ) {
+    let _alarm = Alarm(&shared.stop, "source");
     let mut committed = Vec::new();
     while !shared.stop.is_asked() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
@@ -108,7 +123,13 @@ fn say(source: &str, notice: &Notice) {
 }
 
 /// Appends entries to the ledger, many to a sync when they come fast.
-pub(super) fn write_ledger(mut ledger: Ledger, entries: &Receiver<Entry>, clock: &dyn Clock, shared: &Shared) {
+pub(super) fn write_ledger(
+    mut ledger: Ledger,
+    entries: &Receiver<Entry>,
+    clock: &dyn Clock,
+    shared: &Shared,
+) {
+    let _alarm = Alarm(&shared.stop, "ledger");
     let mut trimmed = Instant::now();
     while let Ok(first) = entries.recv() {
         let mut group = vec![first];
@@ -153,6 +174,7 @@ pub(super) fn publish(
     subscriber: &mut dyn FnMut(&EpochStamp, &[KpiUpdate]),
     shared: &Shared,
 ) {
+    let _alarm = Alarm(&shared.stop, "publishing");
     while let Ok(results) = results.recv() {
         if !shared.recorded.wait(results.stamp.id, &shared.stop) {
             return;
@@ -176,12 +198,16 @@ pub(super) fn write_bronze(
     runtime: &Handle,
     shared: &Shared,
 ) {
+    let _alarm = Alarm(&shared.stop, "bronze");
     let mut due = Instant::now() + interval;
     let (mut held_bytes, mut open) = (0, true);
     let mut last = 0;
     let mut offsets = std::collections::BTreeMap::new();
     while open {
-        let wait = due.saturating_duration_since(Instant::now()).min(Duration::from_millis(20));
+        // Nothing is due while nothing is held: an epoch that comes wakes this thread at once.
+        let idle = !writer.is_pending(shared.flushed.get());
+        let left = if idle { TURN } else { due.saturating_duration_since(Instant::now()) };
+        let wait = left.min(TURN);
         match epochs.recv_timeout(wait) {
             Ok(epoch) => {
                 held_bytes += epoch.bytes();
@@ -201,7 +227,6 @@ pub(super) fn write_bronze(
         let hurry = shared.hurry.load(Ordering::Relaxed);
         let is_due = Instant::now() >= due || held_bytes >= flush_bytes || hurry || !open;
         if !is_due || !writer.is_pending(shared.flushed.get()) {
-            due = due.max(Instant::now());
             continue;
         }
         if !shared.recorded.wait(last, &shared.stop) || !commit(&mut writer, runtime, shared) {
@@ -237,7 +262,9 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
             }
             Err(error) if error.is_retryable() && !shared.stop.is_asked() => {
                 if !said {
-                    tracing::warn!("{error}; trying again every second, polling pauses when the memory bound is reached");
+                    tracing::warn!(
+                        "{error}; trying again every second, polling pauses when the memory bound is reached"
+                    );
                     said = true;
                 }
                 std::thread::sleep(RETRY);
@@ -258,6 +285,7 @@ pub(super) fn flush_barriers(
     clock: &dyn Clock,
     shared: &Shared,
 ) {
+    let _alarm = Alarm(&shared.stop, "barrier");
     while let Ok(job) = jobs.recv() {
         let epoch = job.stamp.id;
         if !shared.in_bronze.wait(epoch, &shared.stop) {
@@ -265,7 +293,9 @@ pub(super) fn flush_barriers(
         }
         let started = Instant::now();
         if !flusher.flush(job) {
-            return;
+            let behind = "stopped while silver and gold could not be written; the next start goes on \
+                          from what is in bronze";
+            return shared.stop.fail(behind.into());
         }
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         shared.meters.barriers.add(1);

@@ -14,7 +14,6 @@ pub(crate) struct Meters {
     pub(crate) bytes: Count,
     pub(crate) epochs: Count,
     pub(crate) dead_letters: Count,
-    pub(crate) stale: Count,
     pub(crate) kpi_updates: Count,
     pub(crate) barriers: Count,
     pub(crate) barrier_ms: Count,

@@ -66,8 +66,9 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let (mut core, paths) = load(inputs, &held, &newest)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
     let (header, tail) = read_ledger(inputs, &held)?;
-    let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable)
-        .map_err(|e| format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display()))?;
+    let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable).map_err(|e| {
+        format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display())
+    })?;
     let state = lake.state_dir().join("state");
     let flusher = Flusher::new(newest, paths, &state, runtime.clone(), stop.clone());
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
@@ -185,8 +186,9 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
 /// The header to go on under, and the recorded epochs after bronze. A ledger that does not continue
 /// bronze is a lost one.
 fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>), String> {
-    let found = Ledger::recover(&inputs.ledger_dir)
-        .map_err(|e| format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display()))?;
+    let found = Ledger::recover(&inputs.ledger_dir).map_err(|e| {
+        format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display())
+    })?;
     let fingerprint = fingerprint(inputs);
     let lake = inputs.lake.id().to_owned();
     let fresh = || {

@@ -1,12 +1,10 @@
 //! Sources of `kind = "file"`: from the lines to every table, at once, again, and killed on the way.
 
-use std::time::Duration;
-
 use harness::Options;
-use rand::Rng;
 
+use crate::kills::Kills;
 use crate::support::stream::{append, log, options, records};
-use crate::support::{Place, assert_clean, cells, log_entries, seeded};
+use crate::support::{Place, assert_clean, cells, seeded};
 
 #[test]
 fn lines_become_bronze_silver_and_gold_once() {
@@ -24,7 +22,7 @@ fn lines_become_bronze_silver_and_gold_once() {
     assert!(report.silver_rows > 1_000 && report.cells > 1_000 && report.history_rows > 1_000);
     place.succeeds(&["verify"]);
     let letters = place.succeeds(&["dead-letters", "list", "--json"]).json();
-    assert_eq!(listed(&letters).len() as u64, report.dead_letters);
+    assert_eq!(crate::surface::rows(&letters).len() as u64, report.dead_letters);
 
     let before = cells(place.lake());
     place.succeeds(&["run", "--until-end"]);
@@ -39,12 +37,6 @@ fn lines_become_bronze_silver_and_gold_once() {
     place.succeeds(&["verify"]);
 }
 
-/// The entries of a `--json` answer, which is a list or has one.
-fn listed(answer: &serde_json::Value) -> &Vec<serde_json::Value> {
-    let inner = answer.as_object().and_then(|fields| fields.values().find_map(|v| v.as_array()));
-    answer.as_array().or(inner).expect("a list")
-}
-
 #[test]
 fn a_run_that_is_killed_and_restarted_ends_where_an_undisturbed_one_does() {
     const FAST: &str = "lake.flush_interval = \"50ms\"\nlake.barrier_interval = \"200ms\"\n\
@@ -57,20 +49,10 @@ fn a_run_that_is_killed_and_restarted_ends_where_an_undisturbed_one_does() {
         append(&place.path("input/a.ndjson"), &records);
     }
     calm.succeeds(&["run", "--until-end"]);
-    let (mut kills, mut advanced) = (0, 0);
-    for _ in 0..12 {
-        let before = log_entries(killed.lake(), "bronze/changes").len();
-        let run = killed.start(&["run", "--until-end"]);
-        std::thread::sleep(Duration::from_millis(rng.random_range(30..900)));
-        if !run.kill() {
-            break;
-        }
-        kills += 1;
-        let after = log_entries(killed.lake(), "bronze/changes").len();
-        advanced += u32::from(after > before);
-    }
-    println!("files: {kills} kills, {advanced} of them after bronze had advanced");
-    assert!(kills > 0 && advanced > 0, "kills that hit nothing prove nothing");
+    let mut kills = Kills::new(&mut rng, &killed, &["run", "--until-end"], 300);
+    let count = (0..15).take_while(|_| kills.once()).count();
+    println!("files: {count} kills, {} of them after bronze had advanced", kills.committed);
+    assert!(kills.committed > 0, "kills that hit nothing prove nothing");
     killed.succeeds(&["run", "--until-end"]);
     let produced = log(&records);
     let report = assert_clean(killed.lake(), Some(&produced), &Options::default());

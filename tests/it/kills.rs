@@ -16,8 +16,11 @@ use crate::support::services::{self, BROKERS};
 use crate::support::stream::{Producer, options, read_topics};
 use crate::support::{Place, log_entries, seeded};
 
-/// A kill comes this long after the start, at random; on a slow machine later.
+/// A kill comes this many milliseconds after the start, at random; later where starts take longer.
 const KILL_AFTER: std::ops::Range<u64> = 50..1500;
+
+/// The longest wait for a kill.
+const KILL_AFTER_MAX: u64 = 10_000;
 
 /// Two in three kills must find a run that has not ended; one in three one that has committed.
 const COMMITTED_SHARE: u64 = 3;
@@ -53,7 +56,12 @@ fn kill_at_random_instants_loses_nothing_and_doubles_nothing() {
     recovery.sort();
     let at = |share: usize| recovery.get((recovery.len() * share / 100).min(recovery.len() - 1));
     println!("Kafka: {kills} kills, {} after a new commit", outcome.committed);
-    println!("start to first commit: p50 {:?}, p95 {:?}, max {:?}", at(50), at(95), recovery.last());
+    println!(
+        "start to first commit: p50 {:?}, p95 {:?}, max {:?}",
+        at(50),
+        at(95),
+        recovery.last()
+    );
     println!("{report}");
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.bronze.records, events);
@@ -70,8 +78,7 @@ fn kill_at_random_instants_loses_nothing_and_doubles_nothing() {
 fn kill_of_a_planted_defect_is_noticed() {
     let held = services::kafka();
     let program = Some(defective());
-    let plan =
-        Plan { name: "defect", kills: 6, events: 30_000, program, defect: "progress-apart" };
+    let plan = Plan { name: "defect", kills: 6, events: 30_000, program, defect: "progress-apart" };
     let outcome = plan.run(&mut seeded("planted defect"));
     outcome.place.weir(&["run", "--until-end"]);
     let report = outcome.check();
@@ -116,10 +123,12 @@ impl Plan {
         let stop = AtomicBool::new(false);
         let sent = AtomicU64::new(0);
         let seed = rng.random();
-        let mut kills = Kills { rng, place: &place, committed: 0, recovery: Vec::new() };
+        let mut kills = Kills::new(rng, &place, &["run"], KILL_AFTER.end);
         std::thread::scope(|scope| {
             scope.spawn(|| self.produce(seed, &stop, &sent));
-            (0..self.kills).for_each(|_| kills.once());
+            for _ in 0..self.kills {
+                assert!(kills.once(), "ended by itself");
+            }
             stop.store(true, Ordering::SeqCst);
         });
         let Kills { committed, recovery, .. } = kills;
@@ -137,8 +146,7 @@ impl Plan {
         let time = Duration::from_millis(1_000 * self.kills);
         let begin = Instant::now();
         for record in Workload::new(options(seed, self.events)) {
-            let producer =
-                if record.topic.ends_with("orders") { &mut orders } else { &mut costs };
+            let producer = if record.topic.ends_with("orders") { &mut orders } else { &mut costs };
             let (key, value) = (record.key.as_deref(), record.value.as_deref());
             producer.send(key.unwrap_or_default(), value.unwrap_or_default());
             let sent = sent.fetch_add(1, Ordering::SeqCst) + 1;
@@ -153,33 +161,47 @@ impl Plan {
 }
 
 /// Starts and kills.
-struct Kills<'a> {
+pub(crate) struct Kills<'a> {
     rng: &'a mut StdRng,
     place: &'a Place,
-    committed: u64,
+    arguments: &'a [&'a str],
+    end: u64,
+    /// Kills of runs that had committed to bronze.
+    pub(crate) committed: u64,
     recovery: Vec<Duration>,
 }
 
-impl Kills<'_> {
-    fn once(&mut self) {
-        let before = log_entries(self.place.lake(), "bronze/changes").len();
-        let mut run = self.place.start(&["run"]);
-        // Where a start takes longer than the window, the window grows with it.
-        let usual = self.recovery.iter().max().map_or(0, Duration::as_millis);
-        let end = KILL_AFTER.end.max(u64::try_from(usual).unwrap().saturating_mul(2));
-        let at = Duration::from_millis(self.rng.random_range(KILL_AFTER.start..end));
+impl<'a> Kills<'a> {
+    /// Kills of `arguments`, within `end` milliseconds after each start.
+    pub(crate) fn new(
+        rng: &'a mut StdRng,
+        place: &'a Place,
+        arguments: &'a [&'a str],
+        end: u64,
+    ) -> Kills<'a> {
+        Kills { rng, place, arguments, end, committed: 0, recovery: Vec::new() }
+    }
+
+    /// Starts and kills once; false when the run had ended by itself.
+    pub(crate) fn once(&mut self) -> bool {
+        let entries = || log_entries(self.place.lake(), "bronze/changes").len();
+        let before = entries();
+        let mut run = self.place.start(self.arguments);
+        let at = Duration::from_millis(self.rng.random_range(KILL_AFTER.start..self.end));
         let mut first_commit = None;
-        while run.started.elapsed() < at {
+        while run.started.elapsed() < at && run.is_running() {
             std::thread::sleep(Duration::from_millis(5));
-            let advanced = || log_entries(self.place.lake(), "bronze/changes").len() > before;
-            if first_commit.is_none() && advanced() {
+            if first_commit.is_none() && entries() > before {
                 first_commit = Some(run.started.elapsed());
             }
         }
-        assert!(run.is_running(), "ended by itself:\n{}", run.log());
-        run.kill();
-        self.committed += u64::from(first_commit.is_some());
+        let ran = run.kill();
+        self.committed += u64::from(ran && first_commit.is_some());
+        if first_commit.is_none() {
+            self.end = (self.end * 5 / 4).min(KILL_AFTER_MAX);
+        }
         self.recovery.extend(first_commit);
+        ran
     }
 }
 

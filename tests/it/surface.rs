@@ -116,10 +116,11 @@ fn kpis(place: &Place, expected: u64) {
     let mut count = 0;
     for (kpi, unit) in harness::kpis::UNITS {
         let answer = place.succeeds(&["kpis", "get", kpi, "--json"]).json();
+        assert_eq!(answer["kpi"], kpi);
+        has(&answer, &["epoch", "as_of"]);
         for row in rows(&answer) {
-            has(row, &["kpi", "dims", "grain", "period_start", "value", "status"]);
+            has(row, &["dims", "grain", "period_start", "value", "status"]);
             assert_eq!(row["unit"], unit);
-            assert_eq!(row["kpi"], kpi);
         }
         count += rows(&answer).len() as u64;
     }
@@ -131,8 +132,16 @@ fn kpis(place: &Place, expected: u64) {
         assert_eq!(tenant(row), "tenant-1");
         assert_eq!(row["grain"], "day");
     }
-    let arguments = ["kpis", "get", "orders", "--from", "2000-01-01T00:00:00Z", "--to",
-        "2000-02-01T00:00:00Z", "--json"];
+    let arguments = [
+        "kpis",
+        "get",
+        "orders",
+        "--from",
+        "2000-01-01T00:00:00Z",
+        "--to",
+        "2000-02-01T00:00:00Z",
+        "--json",
+    ];
     assert!(rows(&place.succeeds(&arguments).json()).is_empty());
 }
 

@@ -13,7 +13,7 @@ use benchmarks::events::Shape;
 use benchmarks::failure::Failure;
 use benchmarks::report::Ingest;
 use benchmarks::topic::Topic;
-use benchmarks::weir::{Figures, Run};
+use benchmarks::weir::{Figures, Run, Verify};
 use benchmarks::{machine, prepared};
 use clap::Parser;
 
@@ -114,7 +114,7 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
 }
 
 fn passed(run: &Figures) -> bool {
-    run.verify.is_none_or(|(code, _)| code == Some(0))
+    run.verify.as_ref().is_none_or(Verify::passed)
 }
 
 fn measure_ceiling(
@@ -134,11 +134,7 @@ fn measure_ceiling(
     Ok(passes)
 }
 
-fn measure_run(
-    arguments: &Arguments,
-    program: &Path,
-    topic: &Topic,
-) -> Result<Figures, Failure> {
+fn measure_run(arguments: &Arguments, program: &Path, topic: &Topic) -> Result<Figures, Failure> {
     let folder = fresh(&arguments.folder)?;
     let settings = arguments.settings.join("\n");
     let verify = !arguments.no_verify;

@@ -1,3 +1,5 @@
+//! Tests of the module `audit`.
+
 use std::sync::Arc;
 
 use arrow::array::{
@@ -143,7 +145,8 @@ async fn whatever_is_wrong_in_a_cell_is_found() {
     let (catalog, cells) = cells();
     let roi =
         cells.iter().position(|row| &*row.key.kpi == "roi" && row.value.value.is_some()).unwrap();
-    let wrong: [(&str, fn(&mut Vec<CellRow>, usize)); 9] = [
+    type Wrong = fn(&mut Vec<CellRow>, usize);
+    let wrong: [(&str, Wrong); 9] = [
         ("not the quotient", |cells, at| {
             cells[at].value.value = cells[at].value.value.map(|v| v + 1)
         }),

@@ -1,3 +1,5 @@
+//! Tests of the module `expr`.
+
 use schemas::{RowBuilder, RowLayout};
 
 use super::*;

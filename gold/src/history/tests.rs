@@ -1,3 +1,5 @@
+//! Tests of the module `history`.
+
 use super::*;
 
 const END: i64 = 3_600_000_000;
@@ -38,6 +40,7 @@ fn rows(steps: &[Step]) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn one_case_per_rule() {
     use Step::{Close, Epoch, Restate, Settle};
     const MINUTE: i64 = HISTORY_INTERVAL_US;

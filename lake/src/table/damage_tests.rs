@@ -18,11 +18,13 @@ enum Outcome {
     Refused,
 }
 
+/// Does a damage and returns the file that an error must name.
+type Damage = Box<dyn Fn(&Log, &Path) -> PathBuf>;
+
 struct Case {
     name: String,
     outcome: Outcome,
-    /// Does the damage and returns the file that an error must name.
-    damage: Box<dyn Fn(&Log, &Path) -> PathBuf>,
+    damage: Damage,
 }
 
 fn case(

@@ -49,12 +49,16 @@ impl<I: Iterator<Item = Result<RecordBatch, LakeError>>> Iterator for Epochs<I> 
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let Some(columns) = self.batch.as_ref().filter(|columns| self.row < columns.len()) else {
+            let Some(columns) = self.batch.as_ref().filter(|columns| self.row < columns.len())
+            else {
                 match self.batches.next() {
                     None => return self.current.take().map(Ok),
                     Some(Err(error)) => return Some(Err(error)),
                     Some(Ok(batch)) => {
-                        self.batch = Columns::new(&batch);
+                        let Some(columns) = Columns::new(&batch) else {
+                            return Some(Err(unreadable()));
+                        };
+                        self.batch = Some(columns);
                         self.row = 0;
                     }
                 }
@@ -70,6 +74,14 @@ impl<I: Iterator<Item = Result<RecordBatch, LakeError>>> Iterator for Epochs<I> 
             columns.push_to(self.row, &mut epoch.batches);
             self.row += 1;
         }
+    }
+}
+
+fn unreadable() -> LakeError {
+    LakeError::Engine {
+        action: "read the columns of",
+        place: super::TABLE.into(),
+        detail: "a column is missing or of another type; restore the table from a backup".into(),
     }
 }
 
@@ -162,10 +174,9 @@ impl Columns {
         let Some(entries) = entries.as_any().downcast_ref::<StructArray>() else {
             return Vec::new();
         };
-        let (Some(keys), Some(values)) = (
-            entries.column(0).as_string_opt::<i32>(),
-            entries.column(1).as_binary_opt::<i32>(),
-        ) else {
+        let (Some(keys), Some(values)) =
+            (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_binary_opt::<i32>())
+        else {
             return Vec::new();
         };
         let header = |at: usize| Header {

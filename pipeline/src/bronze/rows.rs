@@ -122,10 +122,11 @@ impl Rows {
 }
 
 fn headers_builder(schema: &SchemaRef) -> ListBuilder<StructBuilder> {
-    let element = schema.field_with_name("headers").ok().and_then(|field| match field.data_type() {
-        DataType::List(element) => Some(Arc::clone(element)),
-        _ => None,
-    });
+    let element =
+        schema.field_with_name("headers").ok().and_then(|field| match field.data_type() {
+            DataType::List(element) => Some(Arc::clone(element)),
+            _ => None,
+        });
     let fields = element.as_ref().and_then(|element| match element.data_type() {
         DataType::Struct(fields) => Some(fields.clone()),
         _ => None,

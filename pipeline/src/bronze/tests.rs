@@ -1,3 +1,5 @@
+//! Tests of the module `bronze`.
+
 use super::*;
 
 fn partition(topic: &str, number: i32) -> TopicPartition {
@@ -36,12 +38,9 @@ fn progress_is_the_end_of_the_rows() {
 #[tokio::test]
 async fn what_was_committed_is_replayed() {
     let folder = tempfile::tempdir().unwrap();
-    let lake = lake::Lake::open_writer(
-        folder.path(),
-        std::time::Duration::ZERO,
-        Arc::new(FixedClock),
-    )
-    .unwrap();
+    let lake =
+        lake::Lake::open_writer(folder.path(), std::time::Duration::ZERO, Arc::new(FixedClock))
+            .unwrap();
     let table = Table::open_or_create(&lake, &spec()).await.unwrap();
     let mut writer = BronzeWriter::new(table).unwrap();
     for id in 1..=5_u64 {
@@ -65,11 +64,20 @@ async fn what_was_committed_is_replayed() {
     assert_eq!((held.epoch, held.clock, held.flushed), (5, Micros(5_000), 4));
     assert_eq!(held.next.into_iter().collect::<Vec<_>>(), [(partition("t", 0), 52)]);
     let epochs: Vec<_> = replay(&table, 1, 4).unwrap().map(Result::unwrap).collect();
-    assert_eq!(epochs.iter().map(|e| (e.stamp.id, e.stamp.quiet)).collect::<Vec<_>>(), [(2, true), (3, false), (4, false)]);
+    assert_eq!(
+        epochs.iter().map(|e| (e.stamp.id, e.stamp.quiet)).collect::<Vec<_>>(),
+        [(2, true), (3, false), (4, false)]
+    );
     let first = &epochs[0].batches[0];
     let record = first.get(0).unwrap();
-    assert_eq!((record.offset, record.prev_offset, record.timestamp), (20, 10, Some(Micros(3_000))));
-    assert_eq!((record.key, record.value, record.headers.len()), (Some(&b"k"[..]), Some(&b"v"[..]), 2));
+    assert_eq!(
+        (record.offset, record.prev_offset, record.timestamp),
+        (20, 10, Some(Micros(3_000)))
+    );
+    assert_eq!(
+        (record.key, record.value, record.headers.len()),
+        (Some(&b"k"[..]), Some(&b"v"[..]), 2)
+    );
     let tombstone = first.get(1).unwrap();
     assert_eq!((tombstone.offset, tombstone.prev_offset, tombstone.value), (21, 21, None));
 }

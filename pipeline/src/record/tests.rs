@@ -1,3 +1,5 @@
+//! Tests of the module `record`.
+
 use super::*;
 
 fn topic() -> Arc<TopicPartition> {

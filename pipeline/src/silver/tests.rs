@@ -1,3 +1,5 @@
+//! Tests of the module `silver`.
+
 use super::model::{Builder, fold, prepared, stamp, text_rows};
 use super::*;
 

@@ -208,7 +208,9 @@ impl Pass<'_> {
         let Stamp { epoch, clock, quiet } = stamp;
         if epoch == before.epoch {
             if clock != before.clock || quiet != before.quiet {
-                self.check.problem(|| format!("epoch {epoch} has rows with different clocks or quiet bits"));
+                self.check.problem(|| {
+                    format!("epoch {epoch} has rows with different clocks or quiet bits")
+                });
             }
             return;
         }
@@ -218,7 +220,10 @@ impl Pass<'_> {
         } else if clock <= before.clock {
             self.check.problem(|| {
                 let was = before.clock;
-                format!("epoch {epoch} has the clock {clock}, not later than {was} of epoch {}", before.epoch)
+                format!(
+                    "epoch {epoch} has the clock {clock}, not later than {was} of epoch {}",
+                    before.epoch
+                )
             });
         }
     }
@@ -255,7 +260,9 @@ impl Pass<'_> {
             });
         }
         if flushed > epoch {
-            self.check.problem(|| format!("barrier {flushed} is complete, but bronze ends at epoch {epoch}"));
+            self.check.problem(|| {
+                format!("barrier {flushed} is complete, but bronze ends at epoch {epoch}")
+            });
         }
     }
 }
@@ -291,7 +298,9 @@ impl Columns {
             offset: long("offset")?,
             prev_offset: long("prev_offset")?,
             epoch: long("epoch")?,
-            clock: column("epoch_clock")?.as_primitive_opt::<TimestampMicrosecondType>().cloned()?,
+            clock: column("epoch_clock")?
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .cloned()?,
             quiet: column("quiet")?.as_boolean_opt().cloned()?,
             day: column("day")?.as_primitive_opt::<Date32Type>().cloned()?,
         })

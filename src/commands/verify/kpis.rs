@@ -85,8 +85,8 @@ const LAST_ROWS: &str = "
       ON c.kpi = h.kpi AND c.tenant_id = h.tenant_id AND c.dims = h.dims AND c.grain = h.grain
          AND c.period_start = h.period_start
     WHERE h.status IS NULL OR c.status <> h.status OR c.unit <> h.unit
-       OR c.value IS DISTINCT FROM h.value OR c.numerator IS DISTINCT FROM h.numerator
-       OR c.denominator IS DISTINCT FROM h.denominator
+       OR (c.value IS DISTINCT FROM h.value) OR (c.numerator IS DISTINCT FROM h.numerator)
+       OR (c.denominator IS DISTINCT FROM h.denominator)
     ORDER BY c.kpi, c.tenant_id, c.dims, c.grain, c.period_start";
 
 /// Rows that are there more than once.
@@ -120,13 +120,11 @@ pub(super) fn history(
     };
     for batch in rows(DOUBLED)? {
         let (cells, times) = (Cells::new(&batch)?, long(&batch, "times")?);
-        for at in 0..batch.num_rows() {
-            check.problem(|| format!("{}: the same row is there {} times", cells.name(at), times[at]));
+        for (at, times) in times.iter().enumerate() {
+            check.problem(|| format!("{}: the same row is there {times} times", cells.name(at)));
         }
     }
-    let settling = last.is_some_and(|last| {
-        last.quiet && pinned.clock < last.clock.plus(SETTLE_US)
-    });
+    let settling = last.is_some_and(|last| last.quiet && pinned.clock < last.clock.plus(SETTLE_US));
     if settling {
         check.notes.push("a backlog is being read: values are not compared".to_owned());
         return Ok(check);
@@ -145,7 +143,10 @@ pub(super) fn history(
             };
             let (now, then) = (say(&is, &is_status), say(&was, &was_status));
             check.problem(|| {
-                format!("{}: the closed cell is {now}, its last history row is {then}", cells.name(at))
+                format!(
+                    "{}: the closed cell is {now}, its last history row is {then}",
+                    cells.name(at)
+                )
             });
         }
     }
@@ -154,7 +155,17 @@ pub(super) fn history(
 
 /// `closed` and `restatement` follow from `as_of` and the period; nothing is later than the epoch.
 fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String> {
-    let names = ["kpi", "tenant_id", "dims", "grain", "period_start", "as_of", "epoch", "closed", "restatement"];
+    let names = [
+        "kpi",
+        "tenant_id",
+        "dims",
+        "grain",
+        "period_start",
+        "as_of",
+        "epoch",
+        "closed",
+        "restatement",
+    ];
     let files: Vec<_> = table.files().map(AsRef::as_ref).collect();
     let (mut rows, mut restatements) = (0, 0);
     for batch in table.read(&files, Some(&names)).map_err(|e| chain(&e))? {
@@ -171,10 +182,17 @@ fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String
             restatements += usize::from(restatement.value(at));
             let over = cells.end(at).is_some_and(|end| end <= as_of);
             if closed.value(at) != over || (restatement.value(at) && !over) {
-                check.problem(|| format!("{}: `closed` or `restatement` does not fit its period", cells.name(at)));
+                check.problem(|| {
+                    format!("{}: `closed` or `restatement` does not fit its period", cells.name(at))
+                });
             }
             if as_of > pinned.clock || *epoch > pinned.epoch {
-                check.problem(|| format!("{}: epoch {epoch} as of {as_of} is later than the table", cells.name(at)));
+                check.problem(|| {
+                    format!(
+                        "{}: epoch {epoch} as of {as_of} is later than the table",
+                        cells.name(at)
+                    )
+                });
             }
         }
     }
@@ -209,7 +227,9 @@ impl Cells {
         let instant = |name: &str| {
             let column = batch.column_by_name(name);
             let column = column.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-            column.cloned().ok_or_else(|| format!("column `{name}` is no timestamp in microseconds"))
+            column
+                .cloned()
+                .ok_or_else(|| format!("column `{name}` is no timestamp in microseconds"))
         };
         Ok(Cells {
             kpi: text(batch, "kpi")?,

@@ -185,7 +185,7 @@ fn seals_once(lake: &Lake, name: &str, deep: bool, check: &mut Check) -> Result<
     check.count("files", table.files().count());
     check.counts.push(("rows", table.row_count()));
     check.counts.push(("bytes", table.byte_count()));
-    check.counts.push(("versions", u64::try_from(table.version()).unwrap_or(0)));
+    check.counts.push(("versions", u64::try_from(table.version() + 1).unwrap_or(0)));
     Ok(table.version())
 }
 
@@ -257,7 +257,9 @@ fn epoch(bronze: &Table, pinned: &Pinned, facts: &Facts) -> Check {
         let clock = Micros(table.progress(CLOCK).unwrap_or(0));
         if clock != pinned.clock {
             let other = pinned.clock;
-            check.problem(|| format!("{name} has epoch {} at {clock}, others at {other}", pinned.epoch));
+            check.problem(|| {
+                format!("{name} has epoch {} at {clock}, others at {other}", pinned.epoch)
+            });
         }
     }
     let held = bronze.progress(EPOCH).unwrap_or(0);
@@ -270,7 +272,9 @@ fn epoch(bronze: &Table, pinned: &Pinned, facts: &Facts) -> Check {
     };
     if let Some(last) = facts.last.filter(clock) {
         let (epoch, at) = (last.epoch, last.clock);
-        check.problem(|| format!("bronze has epoch {epoch} at {at}, the tables stand at {}", pinned.clock));
+        check.problem(|| {
+            format!("bronze has epoch {epoch} at {at}, the tables stand at {}", pinned.clock)
+        });
     }
     check
 }

@@ -96,8 +96,14 @@ impl Reference {
 
     /// A full snapshot is over: rows that stand before it were not in it.
     fn sweep(&mut self, incarnation: u32, sequence: Option<u128>, over: Micros) {
-        let at =
-            Position { incarnation, sequence, snapshot: true, source_ms: 0, partition: -1, offset: -1 };
+        let at = Position {
+            incarnation,
+            sequence,
+            snapshot: true,
+            source_ms: 0,
+            partition: -1,
+            offset: -1,
+        };
         for key in self.keys.values_mut() {
             let before = match (key.at.incarnation.cmp(&incarnation), key.at.sequence, sequence) {
                 (Ordering::Less, ..) => true,
@@ -139,7 +145,8 @@ impl Reference {
         if let Some(held) = held.filter(|held| source_went_back(held, &at)) {
             if !full {
                 let key = String::from_utf8_lossy(change.key);
-                self.halted = Some(format!("at row `{key}` the source went back from {held} to {at}"));
+                self.halted =
+                    Some(format!("at row `{key}` the source went back from {held} to {at}"));
                 return;
             }
             self.start_over();

@@ -7,9 +7,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{
-    DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use lake::{LakeError, Table};
 use pipeline::bronze;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
@@ -126,10 +124,10 @@ impl Folded {
                 }
             }
         }
-        let missing = |(_, key): &(&Box<[u8]>, &super::reference::Key)| {
-            !key.seen && matches!(key.state, State::Row { .. })
-        };
-        for (key, state) in self.fold.keys.iter().filter(missing) {
+        for (key, state) in &self.fold.keys {
+            if state.seen || !matches!(state.state, State::Row { .. }) {
+                continue;
+            }
             check.problem(|| format!("row {} is missing: {} left it", shown(key), state.at));
         }
         check.count("rows", rows);
@@ -162,7 +160,8 @@ impl Folded {
         }
         let row = contract.layout().row(bytes);
         let (position, epoch) = (held.at.to_string(), i64::try_from(*epoch).unwrap_or(i64::MAX));
-        if let Some(difference) = columns.difference(contract.contract(), at, row, &position, epoch) {
+        if let Some(difference) = columns.difference(contract.contract(), at, row, &position, epoch)
+        {
             check.problem(|| format!("row {}: {difference} (by change {position})", shown(&key)));
         }
     }
@@ -274,7 +273,9 @@ impl Values {
     fn is(&self, at: usize, row: RowRef<'_>, index: usize) -> bool {
         match self {
             Values::Text(a) => a.is_valid(at).then(|| a.value(at)) == row.text(index),
-            Values::Instant(a) => a.is_valid(at).then(|| Micros(a.value(at))) == row.timestamp(index),
+            Values::Instant(a) => {
+                a.is_valid(at).then(|| Micros(a.value(at))) == row.timestamp(index)
+            }
             Values::Number(a) => a.is_valid(at).then(|| a.value(at)) == row.decimal(index),
         }
     }

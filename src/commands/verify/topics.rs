@@ -55,7 +55,8 @@ pub(super) fn find(
     let by_name = told.is_none() && !seen.iter().any(is_configured);
     let decided = told.as_ref().unwrap_or(configured);
     for topic in seen {
-        let contract = if by_name { guess(&topic.1, contracts) } else { contract_of(decided, topic) };
+        let contract =
+            if by_name { guess(&topic.1, contracts) } else { contract_of(decided, topic) };
         match contract {
             Some(contract) => {
                 found.topics.insert(topic.clone(), contract);
@@ -124,11 +125,9 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_every_other_topic() {
-        let topics: Topics = [
-            (topic("file", "*"), "orders".to_owned()),
-            (topic("file", "x"), "costs".to_owned()),
-        ]
-        .into();
+        let topics: Topics =
+            [(topic("file", "*"), "orders".to_owned()), (topic("file", "x"), "costs".to_owned())]
+                .into();
         assert_eq!(contract_of(&topics, &topic("file", "y")).as_deref(), Some("orders"));
         assert_eq!(contract_of(&topics, &topic("file", "x")).as_deref(), Some("costs"));
         assert_eq!(contract_of(&topics, &topic("other", "x")), None);

@@ -1,3 +1,5 @@
+//! Tests of the module `generator`.
+
 use std::collections::{BTreeMap, HashMap};
 
 use schemas::Grain;

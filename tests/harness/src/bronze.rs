@@ -124,7 +124,9 @@ fn add_records(batch: &RecordBatch, records: &mut Vec<Record>) -> Result<(), Err
     Ok(())
 }
 
-fn headers(batch: &RecordBatch, row: usize) -> Result<Vec<(String, Option<Vec<u8>>)>, Error> {
+type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+fn headers(batch: &RecordBatch, row: usize) -> Result<Headers, Error> {
     let column =
         batch.column_by_name("headers").ok_or_else(|| Error::new("no column `headers`"))?;
     let lists = column.as_list_opt::<i32>().ok_or_else(|| Error::new("`headers` is no list"))?;

@@ -90,7 +90,8 @@ fn a_ledger_may_be_lost_or_damaged() {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(path, &bytes[..bytes.len() - 3]).unwrap();
     };
-    let hurts: [(&str, &dyn Fn(&Place), bool); 3] =
+    type Hurt<'a> = &'a dyn Fn(&Place);
+    let hurts: [(&str, Hurt<'_>, bool); 3] =
         [("missing", &lose, true), ("damaged", &damage, true), ("", &tear, false)];
     for (what, hurt, generation) in hurts {
         let place = copied(&origin);
@@ -116,14 +117,15 @@ fn segments(place: &Place) -> Vec<PathBuf> {
 /// Some of the records once more: a redelivery, at new offsets of a partition of its own.
 fn more(records: &[Produced]) -> Vec<Produced> {
     let again = records.iter().rev().take(50).rev().enumerate();
-    again.map(|(at, record)| Produced {
-        partition: 7,
-        offset: i64::try_from(at).unwrap(),
-        topic: "shop.public.orders",
-        ..record.clone()
-    })
-    .filter(|record| record.key.as_deref().is_some())
-    .collect()
+    again
+        .map(|(at, record)| Produced {
+            partition: 7,
+            offset: i64::try_from(at).unwrap(),
+            topic: "shop.public.orders",
+            ..record.clone()
+        })
+        .filter(|record| record.key.as_deref().is_some())
+        .collect()
 }
 
 fn append_more(place: &Place, records: &[Produced]) {

@@ -5,9 +5,11 @@ mod damage;
 mod disk;
 mod process;
 
-use crate::support::Place;
-use crate::support::stream::{append, options, records};
+use harness::Options;
 use harness::workload::Produced;
+
+use crate::support::stream::{append, log, options, records};
+use crate::support::{Place, assert_clean};
 
 /// Settings under which a small input makes many versions.
 pub(crate) const MANY_VERSIONS: &str = "lake.flush_interval = \"30ms\"\n\
@@ -22,5 +24,6 @@ fn fed(seed: u64) -> (Place, Vec<Produced>) {
         append(&place.path("input/a.ndjson"), part);
         place.succeeds(&["run", "--until-end"]);
     }
+    assert_clean(place.lake(), Some(&log(&records)), &Options::default());
     (place, records)
 }

@@ -46,7 +46,9 @@ fn every_cell_equals_what_postgres_computes() {
         weir = disturb(batch, weir, &place);
     }
     sql(DATABASE, &shop.last_rows(LAST_ROWS));
-    wait_until("the last rows are in silver", Duration::from_secs(90), || last_rows_are_there(&place));
+    wait_until("the last rows are in silver", Duration::from_secs(90), || {
+        last_rows_are_there(&place)
+    });
     assert!(weir.is_running(), "{}", weir.log());
     weir.stops();
     // The last rows are there, so Connect has sent all: read what the other partitions still have.
@@ -147,7 +149,10 @@ fn compare(place: &Place) -> usize {
     assert!(wrong.is_empty(), "{} of {} cells differ:\n{some}", wrong.len(), expected.len());
     for (kpi, _) in harness::kpis::UNITS {
         for grain in ["hour", "day", "month"] {
-            assert!(expected.keys().any(|c| c.0 == kpi && c.3 == grain), "no cells of {kpi}/{grain}");
+            assert!(
+                expected.keys().any(|c| c.0 == kpi && c.3 == grain),
+                "no cells of {kpi}/{grain}"
+            );
         }
     }
     expected.len()

@@ -147,7 +147,8 @@ impl Shop {
     }
 
     fn cost(&mut self, key: i64) -> String {
-        let (tenant, service) = (self.tenant(), self.pick(&["compute", "storage", "it''s \"net\""]));
+        let (tenant, service) =
+            (self.tenant(), self.pick(&["compute", "storage", "it''s \"net\""]));
         let (billed, effective) = (self.money(10), self.money(10));
         let currency = self.pick(&["USD", "EUR"]);
         let start = self.time();
@@ -180,7 +181,10 @@ impl Shop {
         let set = match kind {
             "cost amount" => format!("effective_cost = {}", self.money(10)),
             "cost tenant" => format!("tenant_id = {}", self.tenant()),
-            _ => format!("charge_period_start = charge_period_start + interval '{} days'", self.days()),
+            _ => format!(
+                "charge_period_start = charge_period_start + interval '{} days'",
+                self.days()
+            ),
         };
         self.tally(kind);
         format!("update costs set {set}, updated_at = now() where charge_id = 'c{key}';\n")
@@ -206,7 +210,8 @@ impl Shop {
         let old = std::mem::replace(&mut self.orders[at], self.next);
         self.tally("order key");
         let mut text = String::new();
-        writeln!(text, "update orders set order_id = {} where order_id = {old};", self.next).unwrap();
+        writeln!(text, "update orders set order_id = {} where order_id = {old};", self.next)
+            .unwrap();
         text
     }
 
@@ -222,7 +227,8 @@ impl Shop {
     }
 
     fn status(&mut self) -> String {
-        let words = ["placed", "paid", "shipped", "recognized", "recognized", "cancelled", "refunded"];
+        let words =
+            ["placed", "paid", "shipped", "recognized", "recognized", "cancelled", "refunded"];
         self.pick(&words)
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use harness::tables::{Table, read_current};
 use harness::{Log, Options, Report, check_lake};
-use rand::rngs::StdRng;
 use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 pub(crate) use weir::{Place, Weir};
 

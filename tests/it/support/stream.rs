@@ -45,8 +45,9 @@ pub(crate) fn append(path: &Path, records: &[Produced]) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let mut lines = String::new();
     for r in records {
-        let text =
-            |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|b| String::from_utf8_lossy(b).into_owned());
+        let text = |bytes: &Option<Vec<u8>>| {
+            bytes.as_ref().map(|b| String::from_utf8_lossy(b).into_owned())
+        };
         let line = json!({"topic": r.topic, "partition": r.partition, "offset": r.offset,
             "key": text(&r.key), "value": text(&r.value)});
         lines.push_str(&format!("{line}\n"));
@@ -122,7 +123,19 @@ pub(crate) fn read_topics(topics: &[&str]) -> Log {
     for topic in topics {
         let format = "%p %o %K %S\n%k%s\n";
         let mut command = Command::new("kcat");
-        command.args(["-C", "-b", BROKERS, "-t", topic, "-o", "beginning", "-e", "-q", "-f", format]);
+        command.args([
+            "-C",
+            "-b",
+            BROKERS,
+            "-t",
+            topic,
+            "-o",
+            "beginning",
+            "-e",
+            "-q",
+            "-f",
+            format,
+        ]);
         command.args(["-X", "isolation.level=read_committed"]);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -103,8 +103,10 @@ impl Place {
         brokers: &str,
         topics: &[(&str, &str)],
     ) -> &Place {
-        let topics: String =
-            topics.iter().map(|(topic, contract)| format!("\"{topic}\" = \"{contract}\"\n")).collect();
+        let topics: String = topics
+            .iter()
+            .map(|(topic, contract)| format!("\"{topic}\" = \"{contract}\"\n"))
+            .collect();
         self.configure(&format!(
             "{before}\n[[sources]]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\n\
              group = \"weir-it\"\n[sources.topics]\n{topics}"
@@ -202,7 +204,11 @@ impl Weir {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "ended ({ended:?}) before {what}; its log:\n{}", self.log());
             let seconds = limit.as_secs();
-            assert!(begin.elapsed() < limit, "{seconds} s passed before {what}; log:\n{}", self.log());
+            assert!(
+                begin.elapsed() < limit,
+                "{seconds} s passed before {what}; log:\n{}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         begin.elapsed()
@@ -250,7 +256,8 @@ impl Weir {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        let read = |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        let read =
+            |path: &Path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
         Done { code: status.code(), stdout: read(&self.stdout), stderr: read(&self.stderr) }
     }
 }
@@ -264,6 +271,7 @@ impl Drop for Weir {
 
 /// Sends a signal by name.
 pub(crate) fn signal(name: &str, pid: u32) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    let status =
+        Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
     assert!(status.success(), "kill -{name} {pid}");
 }

@@ -216,7 +216,10 @@ impl Event<'_> {
                 return fail(format!("`after` is null in an event with op `{}`", char::from(op)));
             }
             RowShape::Absent => {
-                return fail(format!("`after` is missing in an event with op `{}`", char::from(op)));
+                return fail(format!(
+                    "`after` is missing in an event with op `{}`",
+                    char::from(op)
+                ));
             }
             RowShape::Other => return fail("`after` is not an object"),
         }

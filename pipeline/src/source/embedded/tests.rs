@@ -1,3 +1,5 @@
+//! Tests of the module `embedded`.
+
 use super::*;
 use crate::source::{Notice, Reached};
 use xxhash_rust::xxh3::Xxh3;

@@ -1,3 +1,5 @@
+//! Tests of the module `file`.
+
 use std::io::Write;
 use std::path::Path;
 

@@ -137,7 +137,10 @@ impl Shop {
             (1, "6", Some("{poison".to_owned())),
         ]);
         // Late: order 3 was changed at a higher position before.
-        shop.epoch(&[(1, "3", Some(order("3", 12, "31", "paid"))), (0, "7", Some(order("7", 30, "7", "paid")))]);
+        shop.epoch(&[
+            (1, "3", Some(order("3", 12, "31", "paid"))),
+            (0, "7", Some(order("7", 30, "7", "paid"))),
+        ]);
         shop.epoch(&[(1, "3", Some(order("3", 40, "30", "cancelled")))]);
         shop.tick();
         shop.flush();

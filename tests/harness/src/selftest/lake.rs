@@ -184,7 +184,13 @@ impl Lake {
                 add["deletionVector"] = vector(&table);
             }
             write_file(&table, "f.parquet", &batch);
-            write_entries(&table, &batch, &[], vec![vec![json!({"add": add})]], &[txns.clone()]);
+            write_entries(
+                &table,
+                &batch,
+                &[],
+                vec![vec![json!({"add": add})]],
+                std::slice::from_ref(&txns),
+            );
         }
         let current = self
             .current
