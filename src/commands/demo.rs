@@ -114,7 +114,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         stop.ask();
         outcome
     });
-    let outcome = outcome.map_err(Failure::Stopped)?;
+    let outcome = outcome?;
     if arguments.length.is_none() && arguments.events.is_none() {
         return Ok(());
     }

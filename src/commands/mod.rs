@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError, Effective};
+use crate::runtime::Stopped;
 
 /// Turns database change streams into KPIs people can trust.
 #[derive(Debug, Parser)]
@@ -90,6 +91,15 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
         Failure::Usage(error.to_string())
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(stopped: Stopped) -> Failure {
+        match stopped {
+            Stopped::Unreachable(reason) => Failure::Unreachable(reason),
+            Stopped::Failed(reason) => Failure::Stopped(reason),
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         meters: Arc::clone(&meters),
         publish: Box::new(|_, _| {}),
     };
-    let outcome = runtime::run(run, runtime.handle()).map_err(Failure::Stopped)?;
+    let outcome = runtime::run(run, runtime.handle())?;
     tracing::info!(
         events = meters.events.get(),
         epochs = meters.epochs.get(),

@@ -374,6 +374,16 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a table on disk stands elsewhere than this state: at other rows, or further.
+    pub(crate) fn is_rebuilt(&self) -> bool {
+        self.whole.iter().any(|table| table != super::tables::CURRENT)
+    }
+
+    /// Goes on after `stamp`, the furthest that any table stands.
+    pub(crate) fn skip_to(&mut self, stamp: EpochStamp) {
+        self.last = Some(stamp);
+    }
+
     /// The next barrier writes this table whole: its files are not those that were loaded.
     pub(crate) fn write_whole(&mut self, table: &str) {
         self.whole.insert(table.to_owned());

@@ -12,7 +12,7 @@ use lake::Lake;
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Header, Ledger};
 use pipeline::record::{RawBatch, TopicPartition};
-use pipeline::source::{Limits, Progress, Reached as Offset, Source};
+use pipeline::source::{Limits, Progress, Reached as Offset, Source, SourceError};
 use schemas::{CellKey, CellValue, Clock, Contract, EpochId, EpochStamp, KpiUpdate, Micros};
 use tokio::runtime::Handle;
 
@@ -20,7 +20,7 @@ use super::barrier::BarrierJob;
 use super::core::{Core, Cut};
 use super::loops::{self, Poll, Results, Shared};
 use super::meters::Meters;
-use super::recover::{Inputs, Recovered, recover};
+use super::recover::{Inputs, Recovered, new_generation, recover};
 use super::stop::Stop;
 use super::tail::{Reread, reread};
 use crate::config::{Config, Durability};
@@ -64,6 +64,33 @@ impl std::fmt::Debug for Run {
     }
 }
 
+/// Why a run could not start, or ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stopped {
+    /// A broker that is needed at once does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for Stopped {
+    fn from(reason: String) -> Stopped {
+        Stopped::Failed(reason)
+    }
+}
+
+impl From<SourceError> for Stopped {
+    fn from(error: SourceError) -> Stopped {
+        let reason = crate::commands::chain(&error);
+        match error {
+            SourceError::Unreachable { .. } => Stopped::Unreachable(reason),
+            _ => Stopped::Failed(reason),
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -77,7 +104,7 @@ pub(crate) struct Outcome {
 ///
 /// # Errors
 /// When it cannot start, or a thread cannot go on; the text says why and what to do.
-pub(crate) fn run(run: Run, runtime: &Handle) -> Result<Outcome, String> {
+pub(crate) fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     let Run { config, lake, contracts, catalog, topics, sources, .. } = run;
     let shared =
         Shared { stop: run.stop.clone(), meters: Arc::clone(&run.meters), ..Shared::default() };
@@ -116,7 +143,7 @@ impl Threads<'_> {
         mut sources: Vec<Box<dyn Source>>,
         ledger_dir: PathBuf,
         shared: &Shared,
-    ) -> Result<Outcome, String> {
+    ) -> Result<Outcome, Stopped> {
         let Recovered { core, bronze, held, flusher, mut ledger, tail } = recovered;
         let recorded_last = tail.last().map_or(held.epoch, |entry| entry.epoch);
         shared.recorded.set(recorded_last);
@@ -131,7 +158,9 @@ impl Threads<'_> {
                 ledger = restart(&ledger, &ledger_dir, self.config)?;
                 Vec::new()
             }
-            Reread::Stopped => return Err("stopped before recovery was complete".into()),
+            Reread::Stopped => {
+                return Err(Stopped::Failed("stopped before recovery was complete".into()));
+            }
         };
         let progress = progress(&held.next, &tail);
         let ended = self.start_sources(&mut sources, &progress)?;
@@ -176,6 +205,11 @@ impl Threads<'_> {
             for (entry, batches) in tail {
                 main.replay(&entry, batches);
             }
+            if main.core.is_rebuilt() {
+                // Tables may stand at the last epoch already, with other rows: write at a later one.
+                let cut = main.core.cut_tick(clock.now());
+                main.process(cut);
+            }
             main.turn_until_stopped(&polls);
             drop(polls);
             main.finish(self.until_end)
@@ -187,14 +221,14 @@ impl Threads<'_> {
         &self,
         sources: &mut [Box<dyn Source>],
         progress: &Progress,
-    ) -> Result<Vec<bool>, String> {
+    ) -> Result<Vec<bool>, Stopped> {
         for source in sources.iter_mut() {
             let name = source.name().to_owned();
             let own = progress.iter().filter(|(of, _)| *of.source == *name);
             let own: Progress = own.map(|(of, reached)| (of.clone(), *reached)).collect();
-            source.start(&own).map_err(|e| crate::commands::chain(&e))?;
+            source.start(&own)?;
             if self.until_end {
-                source.stop_at_end().map_err(|e| crate::commands::chain(&e))?;
+                source.stop_at_end()?;
             }
         }
         Ok(vec![false; sources.len()])
@@ -212,8 +246,7 @@ fn limits(config: &Config) -> Limits {
 }
 
 fn restart(ledger: &Ledger, folder: &std::path::Path, config: &Config) -> Result<Ledger, String> {
-    let generation = uuid::Uuid::new_v4().simple().to_string();
-    let header = Header { generation, ..ledger.header().clone() };
+    let header = Header { generation: new_generation(), ..ledger.header().clone() };
     let durable = config.lake.durability == Durability::Fsync;
     Ledger::open(folder, header, durable)
         .map_err(|e| format!("could not open the ledger in `{}`: {e}", folder.display()))
@@ -324,7 +357,7 @@ impl Main<'_> {
     }
 
     /// Flushes everything: the last barrier, then bronze with the word that it is complete.
-    fn finish(mut self, until_end: bool) -> Result<Outcome, String> {
+    fn finish(mut self, until_end: bool) -> Result<Outcome, Stopped> {
         let shared = self.shared;
         if until_end && shared.failure().is_none() {
             self.settle();
@@ -345,7 +378,7 @@ impl Main<'_> {
         let rows = self.core.rows();
         // Dropping the queues ends the threads: each finishes what it was sent.
         drop(self);
-        shared.failure().map_or(Ok(Outcome { cells, rows }), Err)
+        shared.failure().map_or(Ok(Outcome { cells, rows }), |reason| Err(Stopped::Failed(reason)))
     }
 
     /// Waits for the timers that are due within about a second: the end of a backlog.

@@ -22,4 +22,4 @@ pub(crate) mod stop;
 pub(crate) mod tables;
 mod tail;
 
-pub(crate) use live::{Outcome, Run, run};
+pub(crate) use live::{Outcome, Run, Stopped, run};

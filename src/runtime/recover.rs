@@ -65,7 +65,17 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let held = bronze::held(&bronze);
     let (mut core, paths) = load(inputs, &held, &newest)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
-    let (header, tail) = read_ledger(inputs, &held)?;
+    let (mut header, mut tail) = read_ledger(inputs, &held)?;
+    let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
+    if let Some(beyond) = furthest(&newest).filter(|stamp| stamp.id > recorded) {
+        tracing::warn!(
+            "silver or gold stand at epoch {}, bronze and the ledger end at {recorded}: they are \
+             written again from bronze, under a new stream generation",
+            beyond.id
+        );
+        (header.generation, tail) = (new_generation(), Vec::new());
+        core.skip_to(beyond);
+    }
     let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable).map_err(|e| {
         format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display())
     })?;
@@ -73,6 +83,20 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let flusher = Flusher::new(newest, paths, &state, runtime.clone(), stop.clone());
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, flusher, ledger, tail })
+}
+
+/// The highest epoch, with its clock, that any silver or gold table holds.
+fn furthest(tables: &[Table]) -> Option<EpochStamp> {
+    let stamp = |table: &Table| {
+        let id = table.progress(EPOCH).and_then(|epoch| u64::try_from(epoch).ok())?;
+        Some(EpochStamp { id, clock: Micros(table.progress(CLOCK)?), quiet: false })
+    };
+    tables.iter().filter_map(stamp).max_by_key(|stamp| (stamp.id, stamp.clock))
+}
+
+/// A name for a stream generation that no other has.
+pub(crate) fn new_generation() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 /// The core at the last barrier that every table and the state file still hold, or an empty one.
@@ -192,7 +216,7 @@ fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>), Str
     let fingerprint = fingerprint(inputs);
     let lake = inputs.lake.id().to_owned();
     let fresh = || {
-        let generation = uuid::Uuid::new_v4().simple().to_string();
+        let generation = new_generation();
         Header { lake: lake.clone(), generation, fingerprint: fingerprint.clone() }
     };
     let problem = match (&found.header, &found.damage) {

@@ -1,7 +1,7 @@
 //! The product from outside: the real binary as a child process, judged by the oracle.
 //!
 //! # Guarantees
-//! - No code of the product is linked: what is tested is what is shipped.
+//! - Of the product only `schemas` is linked, for names and instants: what is tested is what is shipped.
 //! - Kafka, PostgreSQL and Debezium are real. Tests start them and never pass without them.
 //! - Every wait has a deadline, and whatever was started ends with its test.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
