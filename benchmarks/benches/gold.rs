@@ -1,5 +1,7 @@
 //! Row changes to KPI cells: every built-in KPI in three grains, in epochs of three sizes.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+
 use std::sync::Arc;
 
 use benchmarks::events::Shape;
