@@ -75,6 +75,9 @@ step "set-up" tests/setup.sh
 step "format" cargo fmt --all --check
 step "lints" bash -euo pipefail -c lint
 services
+# Built here, so that no test waits for it.
+step "planted defects, build" cargo build --release --locked --features defects \
+  --bin weir-defective
 step "tests" cargo test --release --locked --workspace --no-fail-fast
 # A property test that misses a planted defect proves nothing.
 step "planted defects" cargo test --release --locked -p gold -p weir \
