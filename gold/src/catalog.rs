@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{ColumnType, Contract, decimal};
+use schemas::{ColumnType, Contract, KpiInfo, decimal};
 
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term, Unit};
 use crate::expr::{Filter, unknown_column};
@@ -80,6 +80,34 @@ impl Catalog {
                 _ => Vec::new(),
             },
         }
+    }
+
+    /// What other parts of Weir need to know of each KPI, ordered by key.
+    pub fn infos(&self) -> Vec<KpiInfo> {
+        let info = |definition: &Definition| KpiInfo {
+            key: Arc::clone(&definition.key),
+            title: definition.title.clone(),
+            description: definition.description.clone(),
+            unit: definition.unit,
+            good: definition.good,
+            is_ratio: matches!(definition.formula, Formula::Ratio { .. }),
+            dims: self.dims(definition),
+            breakdown_of: self.broken_down(definition),
+        };
+        self.definitions.iter().map(info).collect()
+    }
+
+    /// The KPI with the most dimensions among those that say the same by fewer of them.
+    fn broken_down(&self, fine: &Definition) -> Option<Arc<str>> {
+        let Formula::Flow { dims: fine_dims, .. } = &fine.formula else { return None };
+        let coarser = self.definitions.iter().filter(|coarse| match &coarse.formula {
+            Formula::Flow { dims, .. } => {
+                let part = dims.iter().all(|dim| fine_dims.get_key_value(dim.0) == Some(dim));
+                part && dims.len() < fine_dims.len() && same_sum(&coarse.formula, &fine.formula)
+            }
+            Formula::Ratio { .. } => false,
+        });
+        coarser.max_by_key(|coarse| self.dims(coarse).len()).map(|coarse| Arc::clone(&coarse.key))
     }
 
     /// A hash of what the definitions compute and of the engine's own semantics: state of one
@@ -158,6 +186,17 @@ impl Catalog {
         }
         Ok(part)
     }
+}
+
+/// Whether two flows differ in nothing but their dimensions.
+fn same_sum(one: &Formula, two: &Formula) -> bool {
+    let without_dims = |formula: &Formula| match formula.clone() {
+        Formula::Flow { contract, filter, time, aggregate, .. } => {
+            Some((contract, filter, time, aggregate))
+        }
+        Formula::Ratio { .. } => None,
+    };
+    without_dims(one).is_some_and(|one| Some(one) == without_dims(two))
 }
 
 fn check_flow(definition: &Definition, contracts: &[Contract]) -> Result<(), DefinitionError> {
@@ -243,6 +282,16 @@ mod tests {
         assert_eq!(catalog.dims(catalog.get("roi").unwrap()), ["currency"]);
         assert_eq!(catalog.get("cost_by_service").unwrap().unit, Unit::Currency);
         assert!(catalog.get("nope").is_none());
+    }
+
+    #[test]
+    fn a_breakdown_knows_what_it_splits_up() {
+        let infos = with_built_in(Vec::new(), &contracts()).unwrap().infos();
+        let of = |key: &str| infos.iter().find(|info| *info.key == *key).unwrap();
+        assert_eq!(of("cost_by_service").breakdown_of.as_deref(), Some("total_cost"));
+        assert_eq!(of("revenue_by_channel").breakdown_of.as_deref(), Some("revenue_booked"));
+        assert_eq!(of("total_cost").breakdown_of, None);
+        assert!(of("roi").is_ratio);
     }
 
     #[test]

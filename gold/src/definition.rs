@@ -14,46 +14,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-/// What a KPI's numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unit {
-    /// Money in the currency of the `currency` dimension.
-    Currency,
-    /// A number of things.
-    Count,
-    /// A number without a unit.
-    Ratio,
-}
-
-impl Unit {
-    /// The word used in tables, files and HTTP.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unit::Currency => "currency",
-            Unit::Count => "count",
-            Unit::Ratio => "ratio",
-        }
-    }
-}
-
-/// Which direction is good news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Good {
-    /// More is better.
-    Up,
-    /// Less is better.
-    Down,
-}
-
-impl Good {
-    /// The word used in files and HTTP.
-    pub fn name(self) -> &'static str {
-        match self {
-            Good::Up => "up",
-            Good::Down => "down",
-        }
-    }
-}
+pub use schemas::{Good, Unit};
 
 /// How the rows of a cell become one number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

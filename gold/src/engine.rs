@@ -17,6 +17,7 @@
 //! # Non-guarantees
 //! - Nothing is durable here, and epochs must come in order with growing clocks.
 
+mod cells;
 mod fold;
 mod slots;
 mod state;
@@ -24,7 +25,9 @@ mod timers;
 
 use std::sync::Arc;
 
-use schemas::{CellKey, CellValue, Contract, EpochId, EpochStamp, KpiUpdate, Micros, RowRef};
+use schemas::{
+    CellKey, CellValue, Contract, EpochId, EpochStamp, KpiUpdate, Micros, RowRef, SeriesId,
+};
 
 use crate::catalog::Catalog;
 use crate::cube::{Cube, Memory};
@@ -245,6 +248,11 @@ impl Engine {
         }
     }
 
+    fn series_id(&self, kpi: usize, cell: u32) -> SeriesId {
+        let cube = &self.cubes[self.plan.kpis[kpi].cube];
+        SeriesId { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), series: cube.cell(cell).id.series }
+    }
+
     fn parts(&self, kpi: usize, cell: u32) -> Option<Parts> {
         let kpi = &self.plan.kpis[kpi];
         Parts::of(&kpi.rule, self.cubes[kpi.cube].numbers(cell))
@@ -297,11 +305,12 @@ impl Engine {
         let memory = self.memory_mut(kpi, touched.cell);
         (memory.slot, memory.epoch, memory.as_of) = (slot, stamp.id, stamp.clock);
         let key = self.key(kpi, touched.cell);
+        let series = self.series_id(kpi, touched.cell);
         let value = after.map(Parts::value);
         if let Some(mark) = self.see(reference, stamp, true, after.is_some()) {
             self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
         }
-        updates.push(KpiUpdate { key, value, epoch: stamp.id, as_of: stamp.clock });
+        updates.push(KpiUpdate { key, series, value, epoch: stamp.id, as_of: stamp.clock });
     }
 
     /// Lets the history of a cell see an epoch and sets the timers it asks for.

@@ -7,6 +7,7 @@
 //! - A series is never forgotten: a lake holds as many as it has seen combinations.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -80,6 +81,19 @@ impl SeriesTable {
 
     pub(crate) fn get(&self, series: u32) -> &Series {
         &self.all[series as usize]
+    }
+
+    /// The series of a tenant and dimensions written as canonical JSON, if it has been seen.
+    pub(crate) fn find(&self, tenant: &str, dims: &str) -> Option<u32> {
+        let values: BTreeMap<String, Option<String>> = serde_json::from_str(dims).ok()?;
+        if !values.keys().eq(&self.names) {
+            return None;
+        }
+        let mut raw = Vec::new();
+        push_part(&mut raw, Some(tenant));
+        values.values().for_each(|value| push_part(&mut raw, value.as_deref()));
+        let hash = self.hasher.hash_one(&*raw);
+        self.index.find(hash, |&at| *self.all[at as usize].raw == *raw).copied()
     }
 
     /// The number of these raw bytes, which must come from [`raw_series`] with as many dimensions as

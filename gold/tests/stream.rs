@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gold::{CellRow, Engine, EpochOutput, HistoryRow, SlotEvent, catalog};
 use proptest::prelude::*;
-use schemas::{Contract, EpochStamp, Micros, RowBuilder, RowLayout};
+use schemas::{Cells, Contract, EpochStamp, Micros, RowBuilder, RowLayout, SeriesId};
 use stream::model::{Model, ORDERS, Row};
 
 /// 2026-01-31T22:59:30Z: hour, day and month end soon.
@@ -237,7 +237,16 @@ fn run(steps: &[Step]) {
         let output = bench.epoch(&mut engine, &mut rows, &stamp, &step.changes);
         model.rows = rows;
         let (updates, rows) = model.epoch(&stamp);
-        same(&format!("updates of epoch {id}"), &output.updates, &updates);
+        let mut seen = output.updates.clone();
+        for update in &mut seen {
+            let key = &update.key;
+            let found = engine.series(&key.kpi, &key.tenant, &key.dims);
+            assert_eq!(found, Some(update.series), "{key:?}");
+            let value = engine.value(update.series, key.grain, key.period_start);
+            assert_eq!(value, update.value, "{key:?}");
+            update.series = SeriesId::default();
+        }
+        same(&format!("updates of epoch {id}"), &seen, &updates);
         same(&format!("history of epoch {id}"), &output.history, &rows);
         history.extend(output.history);
         check_cells(&engine, &model);

@@ -42,6 +42,77 @@ impl Status {
     }
 }
 
+/// What a KPI's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// Money in the currency of the `currency` dimension.
+    Currency,
+    /// A number of things.
+    Count,
+    /// A number without a unit.
+    Ratio,
+}
+
+impl Unit {
+    /// The word used in tables, files and HTTP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Currency => "currency",
+            Unit::Count => "count",
+            Unit::Ratio => "ratio",
+        }
+    }
+}
+
+/// Which direction is good news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Good {
+    /// More is better.
+    Up,
+    /// Less is better.
+    Down,
+}
+
+impl Good {
+    /// The word used in files and HTTP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Good::Up => "up",
+            Good::Down => "down",
+        }
+    }
+}
+
+/// What the parts of Weir beyond the KPI engine need to know of a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KpiInfo {
+    /// Its key in tables, files and HTTP.
+    pub key: Arc<str>,
+    /// Its name for people.
+    pub title: String,
+    /// One sentence on what it says.
+    pub description: Option<String>,
+    /// What its numbers are.
+    pub unit: Unit,
+    /// Which direction is good news.
+    pub good: Good,
+    /// Whether it is a quotient of sums.
+    pub is_ratio: bool,
+    /// The names of its dimensions, sorted.
+    pub dims: Vec<String>,
+    /// The KPI whose cells this one splits up by more dimensions.
+    pub breakdown_of: Option<Arc<str>>,
+}
+
+/// A short name of a KPI's series (tenant and dimensions) that holds while the process lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct SeriesId {
+    /// The KPI's number.
+    pub kpi: u32,
+    /// The number of its tenant and dimensions.
+    pub series: u32,
+}
+
 /// What a cell says. Numbers are mantissas at [`crate::decimal::VALUE_SCALE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CellValue {
@@ -60,6 +131,8 @@ pub struct CellValue {
 pub struct KpiUpdate {
     /// The cell.
     pub key: CellKey,
+    /// Its series for quick look-ups.
+    pub series: SeriesId,
     /// Its new value, or `None` when no row feeds it any more.
     pub value: Option<CellValue>,
     /// The epoch that changed it.

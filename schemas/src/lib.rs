@@ -8,6 +8,7 @@
 //! # Non-guarantees
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
+pub mod alert;
 pub mod contract;
 pub mod decimal;
 pub mod epoch;
@@ -17,9 +18,11 @@ pub mod position;
 pub mod row;
 pub mod time;
 
+pub use alert::{Alert, Contribution, Severity, alert_id};
 pub use contract::{Column, ColumnType, Contract, ContractError};
 pub use epoch::{EpochId, EpochStamp, Span};
-pub use kpi::{CellKey, CellValue, KpiUpdate, Status};
+pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
+pub use observe::{Band, Bands, Cells, Observer};
 pub use position::Position;
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use time::{Clock, Grain, Micros};

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gold::{HistoryRow, Unit};
-use schemas::{CellKey, CellValue, EpochStamp, Grain, KpiUpdate, Micros, Status, decimal};
+use schemas::{
+    CellKey, CellValue, EpochStamp, Grain, KpiUpdate, Micros, SeriesId, Status, decimal,
+};
 
 pub(crate) const ORDERS: usize = 0;
 
@@ -92,7 +94,8 @@ impl Model {
             let value = self.cells.get(&key).copied();
             if before.get(&key).copied() != value {
                 let (epoch, as_of) = (stamp.id, stamp.clock);
-                updates.push(KpiUpdate { key: key.clone(), value, epoch, as_of });
+                let series = SeriesId::default();
+                updates.push(KpiUpdate { key: key.clone(), series, value, epoch, as_of });
                 self.changed_at.insert(key.clone(), (epoch, as_of));
                 changed.insert(key);
             }
