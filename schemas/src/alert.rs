@@ -4,7 +4,6 @@
 //! - An alert's id is a function of KPI, tenant, dimensions, grain, rule and the first anomalous
 //!   bucket, so that a replay of the same epochs names the same alerts.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -113,11 +112,9 @@ impl Alert {
 /// The id of the alert of `rule` on the series and grain of `key`, whose first anomalous bucket is
 /// the one of `key`: 32 hex digits.
 pub fn alert_id(key: &CellKey, rule: &str) -> Arc<str> {
-    let mut text = String::new();
-    for part in [&*key.kpi, &*key.tenant, &*key.dims, key.grain.name(), rule] {
-        // Lengths keep neighbouring parts apart.
-        drop(write!(text, "{}:{part}|", part.len()));
-    }
-    drop(write!(text, "{}", key.period_start.0));
+    let parts = [&*key.kpi, &*key.tenant, &*key.dims, key.grain.name(), rule];
+    // Lengths keep neighbouring parts apart.
+    let mut text: String = parts.iter().map(|part| format!("{}:{part}|", part.len())).collect();
+    text.push_str(&key.period_start.0.to_string());
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes())).into()
 }

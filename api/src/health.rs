@@ -1,0 +1,55 @@
+//! What the process says about itself: the seam between the pipeline and its probes.
+
+/// How far one partition is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLag {
+    /// The configured source.
+    pub source: String,
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Records that are there and not yet read.
+    pub lag: i64,
+}
+
+/// The pipeline at a moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Report {
+    /// Why it cannot serve yet; empty when it is ready.
+    pub not_ready: Vec<String>,
+    /// Why what it serves may be old or incomplete; empty when all is well.
+    pub degraded: Vec<String>,
+    /// Records read since the start.
+    pub events: u64,
+    /// Epochs with records since the start.
+    pub epochs: u64,
+    /// Records that could not be decoded.
+    pub dead_letters: u64,
+    /// KPI changes published.
+    pub kpi_updates: u64,
+    /// Commits of bronze.
+    pub bronze_commits: u64,
+    /// Barriers completed, and how long they took in all.
+    pub barriers: u64,
+    /// Milliseconds that barriers took in all.
+    pub barrier_ms: u64,
+    /// The last epoch in the ledger.
+    pub epoch_recorded: u64,
+    /// The last epoch in bronze.
+    pub epoch_bronze: u64,
+    /// The last epoch flushed to silver and gold.
+    pub epoch_flushed: u64,
+    /// Bytes that are not in bronze yet.
+    pub unflushed_bytes: u64,
+    /// From a record's Kafka timestamp to the publication of its epoch, in seconds: median and 99 %.
+    pub freshness: Option<(f64, f64)>,
+    /// How far every partition is behind.
+    pub lag: Vec<SourceLag>,
+}
+
+/// Tells how the pipeline is. Must not wait.
+pub trait Health: Send + Sync {
+    /// The state now.
+    fn report(&self) -> Report;
+}
