@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod output;
 mod runtime;
+mod serve;
 mod wall_clock;
 
 use std::process::ExitCode;

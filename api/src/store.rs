@@ -213,6 +213,13 @@ impl Store {
         self.published.send_replace(stamp.id);
     }
 
+    /// Nothing more had arrived by `as_of`: what is served is as of then.
+    pub fn idle(&self, as_of: Micros) {
+        if let Some(position) = &mut self.held.write().position {
+            position.as_of = position.as_of.max(as_of);
+        }
+    }
+
     /// Wakes at every published epoch.
     pub fn published(&self) -> watch::Receiver<EpochId> {
         self.published.subscribe()

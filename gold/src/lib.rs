@@ -12,6 +12,7 @@
 //! # Non-guarantees
 //! - Nothing is read from Kafka or written to a table here.
 
+pub mod anomalies;
 pub mod audit;
 pub mod catalog;
 mod cube;

@@ -1,27 +1,32 @@
 //! `weir demo`: everything in one process, on a generated shop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::{Filter, Scope, Store};
 use clap::Args;
-use parking_lot::Mutex;
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
-use schemas::{CellKey, CellValue, Clock, Grain, Micros};
+use schemas::{Clock, Grain, Micros};
 use serde_json::json;
 
 use super::run::{definitions, open_lake, tokio_runtime};
 use super::{Failure, chain, verify};
 use crate::config::{Effective, parse_duration};
 use crate::demo::generator::{BASE_RATE, Generator};
+use crate::demo::score::score;
 use crate::demo::shop::{Plan, Shop, topics};
 use crate::output;
 use crate::runtime::meters::Meters;
 use crate::runtime::stop::Stop;
 use crate::runtime::{self, Outcome, Run};
+use crate::serve::{Served, Serving, dev_keys};
 use crate::wall_clock::WallClock;
+
+/// How long the token of `--token-file` is valid.
+const TOKEN_TTL: Duration = Duration::from_secs(7 * 86_400);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -46,6 +51,12 @@ pub(crate) struct Arguments {
     /// End after this many records.
     #[arg(long, value_name = "N")]
     events: Option<u64>,
+    /// Where page, API and stream listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    listen: String,
+    /// Write a token for all tenants into this file, before `/readyz` answers 200.
+    #[arg(long, value_name = "F")]
+    token_file: Option<PathBuf>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -59,13 +70,11 @@ fn instant(text: &str) -> Result<Micros, String> {
     Micros::parse(text).ok_or_else(|| format!("`{text}` is no instant; write it as RFC 3339"))
 }
 
-/// The newest value of every cell that was published.
-type Cells = Arc<Mutex<BTreeMap<CellKey, CellValue>>>;
-
 pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
     let mut config = Effective::load(None, &[])?.config;
     let temporary = std::env::temp_dir().join(format!("weir-demo-{}", std::process::id()));
     config.lake.uri = arguments.lake.clone().unwrap_or_else(|| temporary.clone());
+    config.api.listen.clone_from(&arguments.listen);
     let result = demo(&arguments, config);
     if arguments.lake.is_none() {
         drop(std::fs::remove_dir_all(&temporary));
@@ -84,8 +93,18 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
     let stop = Stop::default();
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
     let meters = Arc::new(Meters::default());
-    let cells: Cells = Arc::default();
-    let seen = Arc::clone(&cells);
+    if let Some(file) = &arguments.token_file {
+        write_token(&config, file)?;
+    }
+    let serving = Serving::start(&Served {
+        config: &config,
+        catalog: &catalog,
+        meters: &meters,
+        stop: &stop,
+        runtime: runtime.handle(),
+        page_session: true,
+    })?;
+    let store = Arc::clone(serving.store());
     let run = Run {
         lake,
         config: config.clone(),
@@ -97,29 +116,31 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         clock: Arc::clone(&clock),
         stop: stop.clone(),
         meters: Arc::clone(&meters),
-        publish: Box::new(move |_, updates| {
-            let mut cells = seen.lock();
-            for update in updates.iter().filter(|update| update.key.grain == Grain::Day) {
-                match update.value {
-                    Some(value) => cells.insert(update.key.clone(), value),
-                    None => cells.remove(&update.key),
-                };
-            }
-        }),
+        subscriber: serving.subscriber(),
     };
-    let watch = Watch { stop: &stop, meters: &meters, cells: &cells, length: arguments.length };
+    let watch = Watch { stop: &stop, meters: &meters, store: &store, length: arguments.length };
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| watch.run());
         let outcome = runtime::run(run, runtime.handle());
         stop.ask();
         outcome
     });
+    serving.finish(&runtime);
     let outcome = outcome?;
     if arguments.length.is_none() && arguments.events.is_none() {
         return Ok(());
     }
-    summarize(arguments, &plan, &meters, &outcome, &cells);
+    summarize(arguments, &plan, &meters, &outcome, &store);
     verify::execute(&config, &verify::Arguments::of(config.lake.uri.clone()))
+}
+
+fn write_token(config: &crate::config::Config, file: &std::path::Path) -> Result<(), Failure> {
+    let keys = dev_keys(&config.lake.uri)?;
+    let scopes = BTreeSet::from(Scope::ALL);
+    let token = keys.mint("demo", "*", &scopes, TOKEN_TTL, WallClock.now());
+    let token = token.map_err(|e| Failure::Stopped(chain(&e)))?;
+    let written = std::fs::write(file, format!("{token}\n"));
+    written.map_err(|e| Failure::Stopped(format!("could not write `{}`: {e}", file.display())))
 }
 
 fn plan(arguments: &Arguments, now: Micros) -> Plan {
@@ -137,7 +158,7 @@ fn plan(arguments: &Arguments, now: Micros) -> Plan {
 struct Watch<'a> {
     stop: &'a Stop,
     meters: &'a Meters,
-    cells: &'a Cells,
+    store: &'a Store,
     length: Option<Duration>,
 }
 
@@ -158,7 +179,7 @@ impl Watch<'_> {
             last = (Instant::now(), events);
             if !shown && self.meters.freshness.quantile(0.5).is_some() {
                 shown = true;
-                kpi_table(self.cells);
+                kpi_table(self.store);
             }
         }
     }
@@ -184,9 +205,10 @@ fn milliseconds(meters: &Meters, share: f64) -> String {
 }
 
 /// The newest day of a few tenants.
-fn kpi_table(cells: &Cells) {
-    let cells = cells.lock();
-    let Some(day) = cells.keys().map(|key| key.period_start).max() else { return };
+fn kpi_table(store: &Store) {
+    let filter = Filter { grain: Some(Grain::Day), ..Filter::default() };
+    let Some((_, cells)) = store.cells(&filter, true) else { return };
+    let Some(day) = cells.iter().map(|(key, _)| key.period_start).max() else { return };
     let kpis = ["orders", "revenue_booked", "revenue_recognized", "total_cost", "gross_margin"];
     let mut rows: BTreeMap<(&str, &str), BTreeMap<&str, String>> = BTreeMap::new();
     for (key, value) in cells.iter().filter(|(key, _)| key.period_start == day) {
@@ -217,12 +239,14 @@ fn summarize(
     plan: &Plan,
     meters: &Meters,
     outcome: &Outcome,
-    cells: &Cells,
+    store: &Store,
 ) {
     let until = plan
         .start()
         .plus(arguments.length.map_or(0, |l| i64::try_from(l.as_micros()).unwrap_or(i64::MAX)));
-    let incidents = Generator::new(plan.config()).incidents(until).len();
+    let incidents = Generator::new(plan.config()).incidents(until);
+    let alerts = store.alerts(None).map(|(_, alerts)| alerts).unwrap_or_default();
+    let score = score(&incidents, &alerts, until);
     let hash = content_hash(outcome);
     if arguments.json {
         output::json(&json!({
@@ -231,22 +255,31 @@ fn summarize(
             "kpi_cells": outcome.cells.len(),
             "rows": outcome.rows,
             "dead_letters": meters.dead_letters.get(),
-            "incidents_injected": incidents,
+            "incidents_injected": score.injected,
+            "incidents_caught": score.caught,
+            "alerts": alerts.len(),
+            "false_alerts": score.false_alerts,
             "freshness_p50_us": meters.freshness.quantile(0.5),
             "freshness_p99_us": meters.freshness.quantile(0.99),
             "kpi_current_hash": hash,
         }));
         return;
     }
-    kpi_table(cells);
+    kpi_table(store);
     output::line(&format!(
-        "\nevents {}  epochs {}  rows {}  KPI cells {}  dead letters {}  incidents injected {}",
+        "\nevents {}  epochs {}  rows {}  KPI cells {}  dead letters {}",
         output::count(meters.events.get()),
         output::count(meters.epochs.get()),
         output::count(outcome.rows as u64),
         output::count(outcome.cells.len() as u64),
         meters.dead_letters.get(),
-        incidents,
+    ));
+    output::line(&format!(
+        "incidents injected {}  caught {}  alerts {}  of them false {}",
+        score.injected,
+        score.caught,
+        alerts.len(),
+        score.false_alerts,
     ));
     output::line(&format!(
         "freshness p50 {}  p99 {}  (record's timestamp to publication)",

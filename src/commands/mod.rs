@@ -11,6 +11,7 @@ mod demo;
 mod kpis;
 mod run;
 mod tables;
+mod token;
 mod verify;
 
 use std::io::IsTerminal;
@@ -56,6 +57,9 @@ enum Command {
     /// Source tables that Weir understands.
     #[command(subcommand)]
     Contracts(contracts::Command),
+    /// Development tokens for API and stream.
+    #[command(subcommand)]
+    Token(token::Command),
     /// The effective configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -172,6 +176,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Tables(command) => tables::execute(&load(file)?.config, &command),
         Command::DeadLetters(command) => dead_letters::execute(&load(file)?.config, &command),
         Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
+        Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),
     }
 }

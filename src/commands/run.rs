@@ -14,7 +14,8 @@ use super::{Failure, chain};
 use crate::config::Config;
 use crate::runtime::meters::Meters;
 use crate::runtime::stop::Stop;
-use crate::runtime::{self, Run, contracts};
+use crate::runtime::{self, Nobody, Run, Subscriber, contracts};
+use crate::serve::{Served, Serving};
 use crate::wall_clock::WallClock;
 
 /// How long a start waits for another process to leave the lake.
@@ -22,7 +23,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Stop at the end offsets that are there at the start.
+    /// Stop at the end offsets that are there at the start; API and stream are not started then.
     #[arg(long)]
     until_end: bool,
 }
@@ -40,8 +41,21 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
     let stop = Stop::default();
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
     let meters = Arc::new(Meters::default());
+    let lake = open_lake(&config)?;
+    let serving = match arguments.until_end {
+        true => None,
+        false => Some(Serving::start(&Served {
+            config: &config,
+            catalog: &catalog,
+            meters: &meters,
+            stop: &stop,
+            runtime: runtime.handle(),
+            page_session: false,
+        })?),
+    };
+    let nobody = || Box::new(Nobody) as Box<dyn Subscriber>;
     let run = Run {
-        lake: open_lake(&config)?,
+        lake,
         config,
         contracts,
         catalog,
@@ -51,9 +65,13 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         clock: Arc::new(WallClock),
         stop,
         meters: Arc::clone(&meters),
-        publish: Box::new(|_, _| {}),
+        subscriber: serving.as_ref().map_or_else(nobody, Serving::subscriber),
     };
-    let outcome = runtime::run(run, runtime.handle())?;
+    let outcome = runtime::run(run, runtime.handle());
+    if let Some(serving) = serving {
+        serving.finish(&runtime);
+    }
+    let outcome = outcome?;
     tracing::info!(
         events = meters.events.get(),
         epochs = meters.epochs.get(),

@@ -48,6 +48,7 @@ pub(crate) struct Config {
     pub(crate) gold: FolderConfig,
     pub(crate) contracts: FolderConfig,
     pub(crate) api: ApiConfig,
+    pub(crate) auth: AuthConfig,
     #[serde(default)]
     pub(crate) sources: Vec<SourceConfig>,
 }
@@ -95,6 +96,24 @@ pub(crate) struct FolderConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApiConfig {
     pub(crate) listen: String,
+    pub(crate) max_connections: usize,
+    pub(crate) connections_per_subject: usize,
+    pub(crate) requests_per_second: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuthConfig {
+    jwks_url: String,
+    pub(crate) issuer: String,
+    pub(crate) audience: String,
+}
+
+impl AuthConfig {
+    /// Where keys are published; `None` means development tokens.
+    pub(crate) fn jwks_url(&self) -> Option<&str> {
+        (!self.jwks_url.is_empty()).then_some(self.jwks_url.as_str())
+    }
 }
 
 impl LakeConfig {

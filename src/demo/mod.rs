@@ -5,4 +5,5 @@
 //!   a demo on an old lake goes on where it ended and can read again what it had not flushed.
 
 pub(crate) mod generator;
+pub(crate) mod score;
 pub(crate) mod shop;

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gold::anomalies::anomalies_batch;
 use gold::table::{current_batch, history_batch};
 use gold::{CellRow, HistoryRow};
 use lake::cow::FileId;
@@ -19,10 +20,11 @@ use pipeline::bronze::{CLOCK, EPOCH};
 use pipeline::decode::PreparedContract;
 use pipeline::silver::{RowBatchError, SilverRow, row_batch};
 use pipeline::state::StateFiles;
-use schemas::{EpochId, EpochStamp, Micros};
+use schemas::{Alert, EpochId, EpochStamp, Micros};
 use tokio::runtime::Handle;
 
 use super::core::number;
+use super::meters::Meters;
 use super::stop::Stop;
 use super::tables::HISTORY;
 
@@ -63,6 +65,7 @@ pub(crate) struct Rewrite {
 pub(crate) enum Rows {
     Silver { contract: Arc<PreparedContract>, files: Vec<Vec<SilverRow>> },
     Cells(Vec<Vec<CellRow>>),
+    Alerts(Vec<Vec<Alert>>),
 }
 
 /// Writes barriers. Owns the silver and gold tables.
@@ -73,6 +76,7 @@ pub(crate) struct Flusher {
     states: Vec<EpochId>,
     runtime: Handle,
     stop: Stop,
+    meters: Arc<Meters>,
 }
 
 #[derive(Debug)]
@@ -93,6 +97,7 @@ impl Flusher {
         state_folder: &Path,
         runtime: Handle,
         stop: Stop,
+        meters: Arc<Meters>,
     ) -> Flusher {
         let keyed = |table: Table| {
             let paths = paths.remove(table.name()).unwrap_or_default();
@@ -105,6 +110,7 @@ impl Flusher {
             states: Vec::new(),
             runtime,
             stop,
+            meters,
         }
     }
 
@@ -171,6 +177,15 @@ impl Flusher {
                     let mut writer = table.file_writer(&[])?;
                     for rows in rows.chunks(BATCH_ROWS) {
                         writer.write(&row_batch(contract, rows)?)?;
+                    }
+                    files.push(writer.finish()?);
+                }
+            }
+            Rows::Alerts(alerts) => {
+                for rows in alerts {
+                    let mut writer = table.file_writer(&[])?;
+                    for rows in rows.chunks(BATCH_ROWS) {
+                        writer.write(&anomalies_batch(rows)?)?;
                     }
                     files.push(writer.finish()?);
                 }
@@ -255,7 +270,12 @@ impl Flusher {
         let mut said = false;
         loop {
             let error = match step(self) {
-                Ok(value) => return Some(value),
+                Ok(value) => {
+                    if said {
+                        self.meters.troubles.clear("flush");
+                    }
+                    return Some(value);
+                }
                 Err(error) => error,
             };
             if !error.is_retryable() {
@@ -263,6 +283,7 @@ impl Flusher {
                 return None;
             }
             if !said {
+                self.meters.troubles.set("flush", &format!("could not flush {what}: {error}"));
                 tracing::warn!("could not flush {what}: {error}; trying again every second");
                 said = true;
             }

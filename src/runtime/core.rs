@@ -15,10 +15,11 @@ use pipeline::epoch;
 use pipeline::ledger::Entry;
 use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::silver::{SilverRow, SlotEvent, TableFold};
-use schemas::{Contract, EpochId, EpochStamp, KpiUpdate, Micros};
+use schemas::{Alert, Contract, EpochId, EpochStamp, KpiUpdate, Micros, Observer};
 use serde_json::json;
 
 use super::barrier::{BarrierJob, Rewrite, Rows};
+use super::watch::Watch;
 
 /// Rows of one data file of a keyed table.
 const FILE_ROWS_MAX: usize = 131_072;
@@ -30,6 +31,7 @@ pub(crate) struct Core {
     /// (source, topic) to the table that its records change.
     topics: BTreeMap<(String, String), usize>,
     gold: Engine,
+    watch: Watch,
     cells: SlotFiles,
     /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
     /// whole.
@@ -66,6 +68,15 @@ pub(crate) struct Counts {
     pub(crate) engine_errors: u64,
 }
 
+/// What an epoch changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Cells, in key order.
+    pub(crate) updates: Vec<KpiUpdate>,
+    /// Alerts, in the order of their ids.
+    pub(crate) alerts: Vec<Alert>,
+}
+
 /// A cut epoch: its records for bronze and its entry for the ledger.
 #[derive(Debug)]
 pub(crate) struct Cut {
@@ -82,6 +93,7 @@ impl Core {
         contracts: &[Contract],
         topics: &BTreeMap<(String, String), String>,
         catalog: Arc<Catalog>,
+        observer: Box<dyn Observer>,
     ) -> Result<Core, String> {
         let mut tables = Vec::new();
         for contract in contracts {
@@ -107,6 +119,7 @@ impl Core {
             tables,
             topics: indexes,
             gold,
+            watch: Watch::new(observer),
             cells: SlotFiles::new(),
             whole: BTreeSet::new(),
             last: None,
@@ -126,7 +139,17 @@ impl Core {
     /// When a tick is needed, if no epoch comes before.
     pub(crate) fn next_due(&self) -> Option<Micros> {
         let folds = self.tables.iter().filter_map(|table| table.fold.due());
-        folds.chain(self.gold.next_due()).min()
+        folds.chain(self.gold.next_due()).chain(self.watch.next_due()).min()
+    }
+
+    /// Drops the history rows that wait for a barrier, in a run that has none.
+    pub(crate) fn forget_history(&mut self) {
+        self.history.clear();
+    }
+
+    /// What alerts and removed cells there are.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// The KPI engine, for reading.
@@ -174,22 +197,23 @@ impl Core {
         &mut self,
         stamp: EpochStamp,
         mut batches: Vec<RawBatch>,
-    ) -> (EpochRecords, Vec<KpiUpdate>) {
+    ) -> (EpochRecords, Changes) {
         epoch::sort(&mut batches);
         let errors = self.decode(&batches);
         let records = EpochRecords { stamp, batches, errors };
-        let updates = self.fold(&records);
-        (records, updates)
+        let changes = self.fold(&records);
+        (records, changes)
     }
 
-    /// Folds the epoch that was decoded last, and returns the cells that it changed.
-    pub(crate) fn fold(&mut self, epoch: &EpochRecords) -> Vec<KpiUpdate> {
+    /// Folds the epoch that was decoded last, and returns what it changed.
+    pub(crate) fn fold(&mut self, epoch: &EpochRecords) -> Changes {
         let stamp = epoch.stamp;
         self.last = Some(stamp);
+        self.watch.advance(&stamp, epoch.is_empty(), &self.gold);
         if epoch.is_empty() && !self.is_fold_due(stamp.clock) {
             let output = self.gold.tick(stamp.clock);
             self.history.extend(output.history);
-            return output.updates;
+            return Changes { updates: output.updates, alerts: self.watch.take() };
         }
         self.gold.begin_epoch(&stamp);
         let Core { tables, gold, decoded, counts, topics, .. } = self;
@@ -216,7 +240,8 @@ impl Core {
         }
         let output = gold.finish_epoch(&stamp);
         self.history.extend(output.history);
-        output.updates
+        let alerts = self.watch.observe(&stamp, &output.updates, &self.gold);
+        Changes { updates: output.updates, alerts }
     }
 
     /// Everything to flush so that all tables stand at the last epoch.
@@ -251,7 +276,9 @@ impl Core {
             state.push((name, table.fold.save_state()));
         }
         rewrites.push(self.cells_rewrite(whole.contains(super::tables::CURRENT)));
+        rewrites.push(self.alerts_rewrite());
         state.push(("gold".to_owned(), self.gold.save_state()));
+        state.extend(self.watch.save());
         state.push(("contracts".to_owned(), self.fingerprint.clone().into_bytes()));
         state.push(("topics".to_owned(), self.topics_json()));
         let history = std::mem::take(&mut self.history);
@@ -285,6 +312,18 @@ impl Core {
             removes: plan.removes,
             writes: plan.writes.iter().map(|(file, _)| *file).collect(),
             rows: Rows::Cells(plan.writes.iter().map(|(_, slots)| rows(slots)).collect()),
+        }
+    }
+
+    /// Alerts are few: when one changed, all are written again.
+    fn alerts_rewrite(&mut self) -> Rewrite {
+        let alerts = self.watch.changed_alerts();
+        Rewrite {
+            table: super::tables::ANOMALIES.into(),
+            whole: alerts.is_some(),
+            removes: Vec::new(),
+            writes: Vec::new(),
+            rows: Rows::Alerts(alerts.filter(|alerts| !alerts.is_empty()).into_iter().collect()),
         }
     }
 
@@ -356,6 +395,7 @@ impl Core {
         &mut self,
         stamp: EpochStamp,
         state: &[(String, Vec<u8>)],
+        alerts: Vec<Alert>,
     ) -> Result<(), String> {
         for (name, bytes) in state {
             if name == "gold" {
@@ -366,6 +406,7 @@ impl Core {
                 table.fold.load_state(bytes).map_err(|e| e.to_string())?;
             }
         }
+        self.watch.load(state, alerts, &self.gold)?;
         // Which files hold which cells is not known: the first barrier writes them all.
         for slot in self.gold.live_slots() {
             self.cells.upsert(slot);
@@ -386,6 +427,9 @@ impl Core {
 
     /// The next barrier writes this table whole: its files are not those that were loaded.
     pub(crate) fn write_whole(&mut self, table: &str) {
+        if table == super::tables::ANOMALIES {
+            self.watch.write_all();
+        }
         self.whole.insert(table.to_owned());
     }
 }

@@ -7,19 +7,22 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use api::Start;
 use gold::Catalog;
 use lake::Lake;
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Header, Ledger};
 use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::source::{Limits, Progress, Reached as Offset, Source, SourceError};
-use schemas::{CellKey, CellValue, Clock, Contract, EpochId, EpochStamp, KpiUpdate, Micros};
+use schemas::{CellKey, CellValue, Clock, Contract, Micros};
 use tokio::runtime::Handle;
 
 use super::barrier::BarrierJob;
-use super::core::{Core, Cut};
-use super::loops::{self, Poll, Results, Shared};
+use super::core::{Changes, Core, Cut};
+use super::loops::{self, Poll, Shared};
 use super::meters::Meters;
+use super::pace::BarrierTimer;
+use super::publish::{self, News, Results, Subscriber};
 use super::recover::{Inputs, Recovered, new_generation, recover};
 use super::stop::Stop;
 use super::tail::{Reread, reread};
@@ -31,10 +34,14 @@ const QUEUE: usize = 2;
 const EPOCH_QUEUE: usize = 1024;
 /// The main loop looks at its timers at least this often.
 const TURN: Duration = Duration::from_millis(20);
-/// A barrier takes at most one part in this many of the time.
-const BARRIER_SHARE: u32 = 4;
 /// At the end of the input, timers due this soon are still waited for.
 const SETTLE: i64 = 1_100_000;
+/// Subscribers hear at least this often that nothing arrived.
+const IDLE: Duration = Duration::from_millis(250);
+/// What may have arrived without having been seen yet, in microseconds.
+const UNSEEN: i64 = 200_000;
+/// Timers wait this long after the start for the sources to bring what came meanwhile.
+const HEAR: Duration = Duration::from_secs(10);
 /// Freshness is sampled at about this many records of a batch.
 const SAMPLES: usize = 16;
 
@@ -51,12 +58,9 @@ pub(crate) struct Run {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) stop: Stop,
     pub(crate) meters: Arc<Meters>,
-    /// Sees every published epoch, in order.
-    pub(crate) publish: Publish,
+    /// Is told of every published epoch, in order.
+    pub(crate) subscriber: Box<dyn Subscriber>,
 }
-
-/// A subscriber inside the process.
-pub(crate) type Publish = Box<dyn FnMut(&EpochStamp, &[KpiUpdate]) + Send>;
 
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -106,8 +110,15 @@ pub(crate) struct Outcome {
 /// When it cannot start, or a thread cannot go on; the text says why and what to do.
 pub(crate) fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     let Run { config, lake, contracts, catalog, topics, sources, .. } = run;
-    let shared =
-        Shared { stop: run.stop.clone(), meters: Arc::clone(&run.meters), ..Shared::default() };
+    let shared = Shared {
+        stop: run.stop.clone(),
+        meters: Arc::clone(&run.meters),
+        recorded: run.meters.recorded.clone(),
+        in_bronze: run.meters.in_bronze.clone(),
+        flushed: run.meters.flushed.clone(),
+        unflushed: Arc::clone(&run.meters.unflushed),
+        ..Shared::default()
+    };
     let inputs = Inputs {
         ledger_dir: config.ledger_dir(&lake.state_dir()),
         lake,
@@ -115,14 +126,15 @@ pub(crate) fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         contracts,
         topics,
         catalog,
+        meters: Arc::clone(&run.meters),
     };
     let recovered = recover(&inputs, runtime, &run.stop)?;
-    let (clock, publish) = (run.clock, run.publish);
+    let (clock, subscriber) = (run.clock, run.subscriber);
     let threads = Threads {
         config: &config,
         runtime,
         clock: clock.as_ref(),
-        publish,
+        subscriber,
         until_end: run.until_end,
     };
     threads.run(recovered, sources, inputs.ledger_dir, &shared)
@@ -132,7 +144,7 @@ struct Threads<'a> {
     config: &'a Config,
     runtime: &'a Handle,
     clock: &'a dyn Clock,
-    publish: Publish,
+    subscriber: Box<dyn Subscriber>,
     until_end: bool,
 }
 
@@ -162,6 +174,7 @@ impl Threads<'_> {
                 return Err(Stopped::Failed("stopped before recovery was complete".into()));
             }
         };
+        let generation = ledger.header().generation.clone();
         let progress = progress(&held.next, &tail);
         let ended = self.start_sources(&mut sources, &progress)?;
         let (to_core, polls) = sync_channel(QUEUE);
@@ -179,13 +192,16 @@ impl Threads<'_> {
             to_flusher,
             barrier: BarrierTimer::new(self.config.lake.barrier_interval(), held.flushed),
             ended,
+            started: Instant::now(),
+            heard: false,
+            said: Instant::now(),
         };
         let (config, clock, runtime) = (self.config, self.clock, self.runtime);
-        let publish = &mut self.publish;
+        let subscriber = &mut self.subscriber;
         let limits = limits(config);
         std::thread::scope(|scope| {
             scope.spawn(move || loops::write_ledger(ledger, &entries, clock, shared));
-            scope.spawn(move || loops::publish(&results, clock, publish.as_mut(), shared));
+            scope.spawn(move || publish::publish(&results, clock, subscriber.as_mut(), shared));
             scope.spawn(move || {
                 let (interval, bytes) = (config.lake.flush_interval(), config.lake.flush_bytes());
                 loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
@@ -205,6 +221,7 @@ impl Threads<'_> {
             for (entry, batches) in tail {
                 main.replay(&entry, batches);
             }
+            main.begin(generation);
             if main.core.is_rebuilt() {
                 // Tables may stand at the last epoch already, with other rows: write at a later one.
                 let cut = main.core.cut_tick(clock.now());
@@ -269,27 +286,79 @@ struct Main<'a> {
     clock: &'a dyn Clock,
     shared: &'a Shared,
     to_ledger: SyncSender<Entry>,
-    to_publish: SyncSender<Results>,
+    to_publish: SyncSender<News>,
     to_bronze: SyncSender<Arc<EpochRecords>>,
     to_flusher: SyncSender<BarrierJob>,
     barrier: BarrierTimer,
     ended: Vec<bool>,
+    started: Instant,
+    /// Whether a source has brought anything since the start.
+    heard: bool,
+    /// When subscribers were told something last.
+    said: Instant,
 }
 
 impl Main<'_> {
+    /// Tells subscribers how things stand after recovery.
+    fn begin(&mut self, generation: String) {
+        let (removed, removals_after) = self.core.watch().removed();
+        let cells = self.core.gold().snapshot().into_iter();
+        let last = self.core.last();
+        let start = Start {
+            generation,
+            offset: last.map_or(0, |stamp| stamp.id),
+            as_of: last.map(|stamp| stamp.clock),
+            cells: cells.map(|row| (row.key, row.value, row.epoch)).collect(),
+            removed,
+            removals_after,
+            alerts: self.core.watch().alerts(),
+        };
+        self.tell(News::Start(Box::new(start)));
+    }
+
+    fn tell(&mut self, news: News) {
+        self.said = Instant::now();
+        if self.to_publish.send(news).is_err() {
+            self.shared.stop.ask();
+        }
+    }
+
+    /// Says that nothing more has arrived, when that is known.
+    fn tell_idle(&mut self) {
+        let all_well = self.shared.meters.troubles.is_empty();
+        if self.heard_all() && all_well && self.said.elapsed() >= IDLE {
+            let as_of = self.clock.now().plus(-UNSEEN);
+            self.tell(News::Idle(as_of));
+        }
+    }
+
+    /// Whether the sources have had their say since the start: before that, timers that became due
+    /// while nobody read would see a backlog as silence.
+    fn heard_all(&self) -> bool {
+        self.heard || self.started.elapsed() >= HEAR
+    }
+
     fn turn_until_stopped(&mut self, polls: &Receiver<Poll>) {
         while !self.shared.stop.is_asked() && !self.ended.iter().all(|ended| *ended) {
             match polls.recv_timeout(self.wait()) {
-                Ok(poll) => self.take(poll),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(poll) => {
+                    self.heard = true;
+                    self.take(poll);
+                }
+                Err(RecvTimeoutError::Timeout) => self.tell_idle(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.tick_if_due();
+            if self.heard_all() {
+                self.tick_if_due();
+            }
             self.start_barrier_if_due();
         }
     }
 
     fn wait(&self) -> Duration {
+        if !self.heard_all() {
+            return TURN;
+        }
         let due = self.core.next_due().map(|due| due.0 - self.clock.now().0);
         let due = due.and_then(|micros| u64::try_from(micros.max(0)).ok());
         due.map_or(TURN, |micros| TURN.min(Duration::from_micros(micros)))
@@ -319,28 +388,30 @@ impl Main<'_> {
         if self.to_ledger.send(entry).is_err() {
             return self.shared.stop.ask();
         }
-        let updates = self.core.fold(&records);
-        self.hand_on(records, updates);
+        let changes = self.core.fold(&records);
+        self.hand_on(records, changes);
     }
 
     /// An epoch that the ledger already holds.
     fn replay(&mut self, entry: &Entry, batches: Vec<RawBatch>) {
-        let (records, updates) = self.core.replay(entry.stamp(), batches);
-        self.hand_on(records, updates);
+        let (records, changes) = self.core.replay(entry.stamp(), batches);
+        self.hand_on(records, changes);
     }
 
-    fn hand_on(&mut self, records: EpochRecords, updates: Vec<KpiUpdate>) {
+    fn hand_on(&mut self, records: EpochRecords, changes: Changes) {
         let meters = &self.shared.meters;
         meters.events.add(records.len() as u64);
         meters.bytes.add(records.bytes() as u64);
         meters.epochs.add(u64::from(!records.is_empty()));
         meters.dead_letters.set(self.core.counts.dead_letters);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
-        let results = Results { stamp: records.stamp, updates, samples: samples(&records) };
-        let sent = self.to_bronze.send(Arc::new(records)).is_ok();
-        if !sent || self.to_publish.send(results).is_err() {
+        let Changes { updates, alerts } = changes;
+        let samples = samples(&records);
+        let results = Results { stamp: records.stamp, updates, alerts, samples };
+        if self.to_bronze.send(Arc::new(records)).is_err() {
             self.shared.stop.ask();
         }
+        self.tell(News::Epoch(results));
     }
 
     fn start_barrier_if_due(&mut self) {
@@ -394,41 +465,6 @@ impl Main<'_> {
 impl Shared {
     fn failure(&self) -> Option<String> {
         self.stop.failure()
-    }
-}
-
-/// When the next barrier starts: after the interval, the one before it being complete, and not more
-/// often than its cost allows.
-#[derive(Debug)]
-struct BarrierTimer {
-    interval: Duration,
-    last_start: Instant,
-    last_cost: Duration,
-    running: EpochId,
-    is_running: bool,
-}
-
-impl BarrierTimer {
-    fn new(interval: Duration, flushed: EpochId) -> BarrierTimer {
-        let (last_start, last_cost) = (Instant::now(), Duration::ZERO);
-        BarrierTimer { interval, last_start, last_cost, running: flushed, is_running: false }
-    }
-
-    fn is_due(&mut self, last: EpochId, flushed: EpochId) -> bool {
-        if self.is_running && flushed >= self.running {
-            self.is_running = false;
-            self.last_cost = self.last_start.elapsed();
-        }
-        let wait = self.interval.max(self.last_cost * BARRIER_SHARE);
-        !self.is_running && last > self.running && self.last_start.elapsed() >= wait
-    }
-
-    fn started(&mut self, epoch: EpochId) {
-        (self.running, self.is_running, self.last_start) = (epoch, true, Instant::now());
-    }
-
-    fn is_behind(&self, last: EpochId) -> bool {
-        last > self.running || self.is_running
     }
 }
 

@@ -10,10 +10,11 @@ use pipeline::bronze::{BronzeWriter, EpochRecords};
 use pipeline::ledger::{Entry, Ledger, LedgerError};
 use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::source::{Limits, Notice, Source};
-use schemas::{Clock, EpochStamp, KpiUpdate, Micros};
+use schemas::Clock;
 use tokio::runtime::Handle;
 
 use super::barrier::{BarrierJob, Flusher};
+use super::contact::Contact;
 use super::meters::Meters;
 use super::stop::{Reached, Stop};
 
@@ -41,7 +42,7 @@ pub(super) struct Shared {
     /// Ledger entries up to here are no longer needed.
     pub(super) verified: Reached,
     /// Bytes of epochs that are not in bronze.
-    pub(super) unflushed: AtomicUsize,
+    pub(super) unflushed: Arc<AtomicUsize>,
     /// Bronze commits at once instead of at its interval.
     pub(super) hurry: AtomicBool,
     /// Offsets reached by bronze, for the sources' group offsets.
@@ -49,7 +50,7 @@ pub(super) struct Shared {
 }
 
 /// Ends the run when the thread that holds it panics: the others would wait for it for ever.
-struct Alarm<'a>(&'a Stop, &'static str);
+pub(super) struct Alarm<'a>(pub(super) &'a Stop, pub(super) &'static str);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
@@ -78,6 +79,7 @@ pub(super) fn read_source(
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "source");
+    let mut contact = Contact::new(source.name(), &shared.meters.troubles);
     let mut committed = Vec::new();
     while !shared.stop.is_asked() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
@@ -94,6 +96,10 @@ pub(super) fn read_source(
             }
         };
         pulled.notices.iter().for_each(|notice| say(source.name(), notice));
+        contact.heard(&pulled);
+        if contact.is_lag_due() {
+            shared.meters.lag.lock().insert(source.name().to_owned(), source.lag());
+        }
         let is_empty = batches.is_empty();
         let poll = Poll { source: index, batches, at_end: pulled.at_end };
         if (!is_empty || pulled.at_end) && out.send(poll).is_err() {
@@ -135,6 +141,7 @@ pub(super) fn write_ledger(
         let mut group = vec![first];
         group.extend(entries.try_iter());
         while let Err(error) = ledger.append(&group) {
+            shared.meters.troubles.set("ledger", &error.to_string());
             if matches!(error, LedgerError::Sync { .. }) || shared.stop.failure().is_some() {
                 shared.stop.fail(error.to_string());
                 return;
@@ -146,6 +153,7 @@ pub(super) fn write_ledger(
                 return;
             }
         }
+        shared.meters.troubles.clear("ledger");
         if let Some(last) = group.last() {
             shared.recorded.set(last.epoch);
         }
@@ -155,37 +163,6 @@ pub(super) fn write_ledger(
                 tracing::warn!("could not delete old ledger segments: {error}");
             }
         }
-    }
-}
-
-/// An epoch's results, on their way to subscribers.
-#[derive(Debug)]
-pub(super) struct Results {
-    pub(super) stamp: EpochStamp,
-    pub(super) updates: Vec<KpiUpdate>,
-    /// Kafka timestamps of some live records, and how many records each stands for.
-    pub(super) samples: Vec<(Micros, u64)>,
-}
-
-/// Publishes results once their epoch is in the ledger.
-pub(super) fn publish(
-    results: &Receiver<Results>,
-    clock: &dyn Clock,
-    subscriber: &mut dyn FnMut(&EpochStamp, &[KpiUpdate]),
-    shared: &Shared,
-) {
-    let _alarm = Alarm(&shared.stop, "publishing");
-    while let Ok(results) = results.recv() {
-        if !shared.recorded.wait(results.stamp.id, &shared.stop) {
-            return;
-        }
-        subscriber(&results.stamp, &results.updates);
-        let now = clock.now();
-        for (at, weight) in results.samples {
-            shared.meters.freshness.add(now.0 - at.0, weight);
-        }
-        shared.meters.kpi_updates.add(results.updates.len() as u64);
-        shared.meters.published.set(results.stamp.id);
     }
 }
 
@@ -246,6 +223,7 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
         match runtime.block_on(writer.commit(shared.flushed.get())) {
             Ok(reached) => {
                 shared.meters.bronze_commits.add(1);
+                shared.meters.troubles.clear("bronze");
                 if let Some(stamp) = reached {
                     shared.verified.set(shared.in_bronze.get());
                     shared.in_bronze.set(stamp.id);
@@ -261,6 +239,7 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
                 return true;
             }
             Err(error) if error.is_retryable() && !shared.stop.is_asked() => {
+                shared.meters.troubles.set("bronze", &error.to_string());
                 if !said {
                     tracing::warn!(
                         "{error}; trying again every second, polling pauses when the memory bound is reached"

@@ -1,8 +1,14 @@
-//! What the running pipeline counts, for the progress line, the summary and later the metrics.
+//! What the running pipeline counts, for the progress line, the summary and the metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use pipeline::source::Lag;
+
+use super::stop::Reached;
+use super::troubles::Troubles;
 
 /// Buckets per doubling: a quantile is exact to about 3 percent.
 const STEPS: u32 = 32;
@@ -22,6 +28,16 @@ pub(crate) struct Meters {
     pub(crate) published: Count,
     /// From a live record's Kafka timestamp to the publication of its epoch.
     pub(crate) freshness: Histogram,
+    /// The last epoch in the ledger, in bronze, and flushed by a barrier.
+    pub(crate) recorded: Reached,
+    pub(crate) in_bronze: Reached,
+    pub(crate) flushed: Reached,
+    /// Bytes of epochs that are not in bronze.
+    pub(crate) unflushed: Arc<AtomicUsize>,
+    /// How far each source's partitions are behind.
+    pub(crate) lag: Mutex<BTreeMap<String, Vec<Lag>>>,
+    /// What is wrong at the moment.
+    pub(crate) troubles: Troubles,
 }
 
 /// A counter that any thread may add to.

@@ -12,14 +12,28 @@
 //! - A thread that cannot go on ends the run with a reason; nothing that was acknowledged is lost.
 
 pub(crate) mod barrier;
+mod contact;
 pub(crate) mod contracts;
 pub(crate) mod core;
 mod live;
 mod loops;
 pub(crate) mod meters;
+mod pace;
+pub(crate) mod publish;
 pub(crate) mod recover;
 pub(crate) mod stop;
 pub(crate) mod tables;
 mod tail;
+pub(crate) mod troubles;
+mod watch;
+
+use gold::Catalog;
+use schemas::Observer;
 
 pub(crate) use live::{Outcome, Run, Stopped, run};
+pub(crate) use publish::{Nobody, Subscriber};
+
+/// The detector over a catalog's KPIs.
+pub(crate) fn observer(catalog: &Catalog) -> Box<dyn Observer> {
+    Box::new(anomaly::Scorer::new(catalog.infos()))
+}

@@ -18,11 +18,12 @@ use pipeline::decode::PreparedContract;
 use pipeline::ledger::{Entry, Header, Ledger};
 use pipeline::silver::rows_from_batch;
 use pipeline::state::StateFiles;
-use schemas::{Contract, EpochId, EpochStamp, Micros};
+use schemas::{Alert, Contract, EpochId, EpochStamp, Micros};
 use tokio::runtime::Handle;
 
 use super::barrier::Flusher;
 use super::core::{Core, number};
+use super::meters::Meters;
 use super::stop::Stop;
 use super::tables;
 
@@ -36,6 +37,7 @@ pub(crate) struct Inputs {
     /// (source, topic) to contract.
     pub(crate) topics: BTreeMap<(String, String), String>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) meters: Arc<Meters>,
 }
 
 /// Everything a run owns at its start.
@@ -80,7 +82,8 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
         format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display())
     })?;
     let state = lake.state_dir().join("state");
-    let flusher = Flusher::new(newest, paths, &state, runtime.clone(), stop.clone());
+    let meters = Arc::clone(&inputs.meters);
+    let flusher = Flusher::new(newest, paths, &state, runtime.clone(), stop.clone(), meters);
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, flusher, ledger, tail })
 }
@@ -121,7 +124,7 @@ fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Paths),
     if held.flushed > 0 {
         tracing::warn!("no barrier is whole: rebuilding silver and gold from bronze");
     }
-    let mut core = Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog))?;
+    let mut core = new_core(inputs)?;
     newest.iter().for_each(|table| core.write_whole(table.name()));
     Ok((core, Paths::new()))
 }
@@ -146,9 +149,10 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
         tracing::warn!("contracts or topics have changed: silver is built again from bronze");
         return Ok(Loaded::Earlier(0));
     }
-    let mut core = Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog))?;
+    let mut core = new_core(inputs)?;
     let mut paths = Paths::new();
     let mut clock = Micros(0);
+    let mut alerts = Vec::new();
     for spec in tables::specs(&inputs.contracts) {
         let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
         let Ok(table) = Table::open(&inputs.lake, &spec.name, at) else {
@@ -162,10 +166,32 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
         if let Some(contract) = core.silver_contract(&spec.name) {
             let loaded = load_silver(&mut core, &table, &contract)?;
             paths.insert(spec.name, loaded);
+        } else if spec.name == tables::ANOMALIES {
+            alerts = load_alerts(&table)?;
         }
     }
-    core.finish_load(EpochStamp { id: barrier, clock, quiet: false }, &state)?;
+    let stamp = EpochStamp { id: barrier, clock, quiet: false };
+    if let Err(error) = core.finish_load(stamp, &state, alerts) {
+        tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
+        return Ok(Loaded::Earlier(0));
+    }
     Ok(Loaded::Whole(Box::new(core), paths))
+}
+
+fn new_core(inputs: &Inputs) -> Result<Core, String> {
+    let observer = super::observer(&inputs.catalog);
+    Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog), observer)
+}
+
+fn load_alerts(table: &Table) -> Result<Vec<Alert>, String> {
+    let text = |e: LakeError| crate::commands::chain(&e);
+    let mut alerts = Vec::new();
+    let files: Vec<_> = table.files().collect();
+    let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
+    for batch in table.read(&files, None).map_err(text)? {
+        alerts.extend(gold::anomalies::read_anomalies(&batch.map_err(text)?)?);
+    }
+    Ok(alerts)
 }
 
 fn load_silver(
@@ -275,5 +301,6 @@ fn fingerprint(inputs: &Inputs) -> String {
     let mut hash = Sha256::new();
     hash.update(contracts_fingerprint(inputs));
     hash.update(inputs.catalog.fingerprint());
+    hash.update(super::observer(&inputs.catalog).fingerprint());
     hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

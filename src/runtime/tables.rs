@@ -1,5 +1,6 @@
 //! The silver and gold tables of a lake.
 
+use gold::anomalies::anomalies_schema;
 use gold::table::{current_schema, history_schema};
 use lake::{Lake, LakeError, Table, TableSpec};
 use pipeline::silver::silver_schema;
@@ -11,6 +12,9 @@ use super::core::silver_name;
 pub(crate) const CURRENT: &str = "gold/kpi_current";
 /// How the cells got there.
 pub(crate) const HISTORY: &str = "gold/kpi_history";
+
+/// Alerts, one row each.
+pub(crate) const ANOMALIES: &str = "gold/anomalies";
 
 /// Every silver and gold table as it is created, silver first.
 pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
@@ -32,6 +36,12 @@ pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
         schema: history_schema(),
         partition_columns: Vec::new(),
         description: "how KPI cells ran, closed and were restated".into(),
+    });
+    specs.push(TableSpec {
+        name: ANOMALIES.into(),
+        schema: anomalies_schema(),
+        partition_columns: Vec::new(),
+        description: "anomalies of KPI cells, one row per alert".into(),
     });
     specs
 }

@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod kafka;
 mod kills;
+mod live;
 mod pg;
 mod support;
 mod surface;

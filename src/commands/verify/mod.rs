@@ -10,6 +10,7 @@
 //! # Non-guarantees
 //! - Decoding is taken on trust: both sides use the same decoders.
 
+mod alerts;
 mod bronze;
 mod kpis;
 mod pin;
@@ -35,7 +36,7 @@ use super::run::{Topics, definitions, tokio_runtime};
 use super::{Failure, chain, lake_root};
 use crate::config::Config;
 use crate::runtime::core::silver_name;
-use crate::runtime::tables::{CURRENT, HISTORY};
+use crate::runtime::tables::{ANOMALIES, CURRENT, HISTORY};
 use bronze::Facts;
 use pin::{Pin, Pinned, pin};
 use report::{Check, Report, Status};
@@ -51,7 +52,8 @@ const UNREAD_ADVICE: &str = "see the checks above; if they hold, run `weir verif
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Also read every byte of every data file and compare its hash.
+    /// Also read every byte of every data file and compare its hash, and every alert with those of a
+    /// fresh run over bronze.
     #[arg(long)]
     deep: bool,
     /// The lake's folder, instead of the configured one.
@@ -131,7 +133,7 @@ pub(crate) fn verify(subject: &Subject, deep: bool) -> Result<Report, Failure> {
     }
     let mut attempt = 1;
     loop {
-        let compared = compare(subject);
+        let compared = compare(subject, deep);
         let unread = compared.checks.iter().any(|check| check.status() == Status::Unknown);
         // A running writer may have taken files away meanwhile; then there is a newer epoch.
         if unread && attempt < ATTEMPTS && moved_on(subject, &compared) {
@@ -209,11 +211,11 @@ impl Compared {
     }
 }
 
-fn compare(subject: &Subject) -> Compared {
+fn compare(subject: &Subject, deep: bool) -> Compared {
     let text = |e: LakeError| chain(&e);
     let mut compared = Compared::default();
     let mut names: Vec<String> = subject.contracts.iter().map(silver_name).collect();
-    names.extend([CURRENT.to_owned(), HISTORY.to_owned()]);
+    names.extend([CURRENT, HISTORY, ANOMALIES].map(str::to_owned));
     // Silver and gold first: bronze is never behind them.
     let pin = pin(&subject.lake, &names);
     let bronze = Table::open(&subject.lake, BRONZE, At::Newest).map_err(text);
@@ -232,6 +234,14 @@ fn compare(subject: &Subject) -> Compared {
             compared.at = Some((pinned.epoch, pinned.clock));
             compared.checks.push(epoch(&bronze, &pinned, &facts));
             compare_at(subject, &bronze, &pinned, &facts, &mut compared);
+            if deep {
+                let Subject { lake, contracts, .. } = subject;
+                let found =
+                    topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
+                let check = alerts::compare(subject, &bronze, &pinned, &found.topics);
+                let check = compared.add("alerts", ANOMALIES, check);
+                compared.checks.extend(check);
+            }
         }
     }
     compared

@@ -1,0 +1,62 @@
+//! `weir token`: development tokens.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use api::Scope;
+use clap::{Args, Subcommand};
+use schemas::Clock;
+
+use super::Failure;
+use crate::config::{Config, parse_duration};
+use crate::output;
+use crate::serve::dev_keys;
+use crate::wall_clock::WallClock;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print a token signed with the lake's development key, which is made when there is none.
+    Mint(Mint),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Mint {
+    /// Whom it is for: connections are counted per subject.
+    #[arg(long, default_value = "dev", value_name = "S")]
+    sub: String,
+    /// The tenant whose numbers it may see; `*` is all of them.
+    #[arg(long, default_value = "*", value_name = "T")]
+    tenant: String,
+    /// What it may do: `kpi:read`, `alerts:read`. May be repeated; all of them unless given.
+    #[arg(long, value_name = "SCOPE", value_parser = scope)]
+    scope: Vec<Scope>,
+    /// How long it is valid.
+    #[arg(long, default_value = "1h", value_name = "1h", value_parser = duration)]
+    ttl: Duration,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("`{text}` is no duration; write it as `1h`"))
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let known = || Scope::ALL.map(Scope::name).join(", ");
+    Scope::parse(text).ok_or_else(|| format!("there is no scope `{text}`; there are {}", known()))
+}
+
+pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
+    let Command::Mint(mint) = command;
+    if let Some(url) = config.auth.jwks_url() {
+        let issuer = &config.auth.issuer;
+        return Err(Failure::Usage(format!(
+            "tokens of this configuration come from `{issuer}`, whose keys are at {url}: ask there, or \
+             remove [auth] to use development tokens on loopback"
+        )));
+    }
+    let given: BTreeSet<Scope> = mint.scope.iter().copied().collect();
+    let scopes = if given.is_empty() { BTreeSet::from(Scope::ALL) } else { given };
+    let keys = dev_keys(&config.lake.uri)?;
+    let token = keys.mint(&mint.sub, &mint.tenant, &scopes, mint.ttl, WallClock.now());
+    output::line(&token.map_err(|e| Failure::Stopped(super::chain(&e)))?);
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! What a source thread knows of its source, for the probes: whether it is reached, and its lag.
+
+use std::time::{Duration, Instant};
+
+use pipeline::source::{Notice, Pulled};
+
+use super::troubles::Troubles;
+
+/// Lag is asked for this often.
+const LAG: Duration = Duration::from_millis(500);
+/// A source that has nothing to say is taken for reached after this many empty polls.
+const SILENT_POLLS: u32 = 20;
+
+/// One source's contact.
+#[derive(Debug)]
+pub(super) struct Contact<'a> {
+    source: String,
+    troubles: &'a Troubles,
+    polls: u32,
+    reached: bool,
+    /// The broker was said to be away: only its answer changes that.
+    lost: bool,
+    lag_asked: Option<Instant>,
+}
+
+impl<'a> Contact<'a> {
+    /// Until it is heard of, the source counts as out of reach.
+    pub(super) fn new(source: &str, troubles: &'a Troubles) -> Contact<'a> {
+        let contact = Contact {
+            source: source.to_owned(),
+            troubles,
+            polls: 0,
+            reached: false,
+            lost: false,
+            lag_asked: None,
+        };
+        troubles.set(&contact.source, &format!("source `{source}` is not connected yet"));
+        contact
+    }
+
+    /// Takes what a poll brought.
+    pub(super) fn heard(&mut self, pulled: &Pulled) {
+        self.polls = self.polls.saturating_add(1);
+        for notice in &pulled.notices {
+            match notice {
+                Notice::Disconnected { .. } => self.lose(),
+                Notice::Reconnected { .. } | Notice::Assigned { .. } | Notice::Recreated { .. } => {
+                    self.reach();
+                }
+                Notice::Halted { topic, .. } => {
+                    self.troubles.set(&self.topic(topic), &notice.to_string());
+                }
+                Notice::TopicMissing { topic } => {
+                    self.reach();
+                    self.troubles.set(&self.topic(topic), &notice.to_string());
+                }
+                Notice::Gap { .. } | Notice::Trouble { .. } => {}
+            }
+            if let Notice::Assigned { partition, .. } = notice {
+                self.troubles.clear(&self.topic(&partition.topic));
+            }
+        }
+        // A source without a broker says nothing before its first record.
+        let is_silent = !self.lost && self.polls >= SILENT_POLLS;
+        if !self.reached && (pulled.records > 0 || is_silent) {
+            self.reach();
+        }
+    }
+
+    fn lose(&mut self) {
+        (self.reached, self.lost) = (false, true);
+        let source = &self.source;
+        self.troubles.set(source, &format!("the broker of source `{source}` is unreachable"));
+    }
+
+    fn reach(&mut self) {
+        (self.reached, self.lost) = (true, false);
+        self.troubles.clear(&self.source);
+    }
+
+    fn topic(&self, topic: &str) -> String {
+        format!("{} {topic}", self.source)
+    }
+
+    /// Whether to ask for the lag now.
+    pub(super) fn is_lag_due(&mut self) -> bool {
+        let due = self.lag_asked.is_none_or(|asked| asked.elapsed() >= LAG);
+        if due {
+            self.lag_asked = Some(Instant::now());
+        }
+        due
+    }
+}

@@ -1,0 +1,255 @@
+//! Joins the API to a run: what it may listen on, what it serves, how it ends.
+//!
+//! # Guarantees
+//! - With a development key nothing but a loopback address is listened on.
+//! - What is published is in the store before any client is told of it.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use api::stream::{StreamLimits, Streams};
+use api::{
+    App, DevKeys, Health, Jwks, JwksConfig, Limits, PageSessions, Parts, Report, SourceLag, Start,
+    Store, TokenCheck, may_listen,
+};
+use gold::Catalog;
+use schemas::{Alert, Clock, EpochStamp, KpiUpdate, Micros};
+use tokio::runtime::{Handle, Runtime};
+use tokio::task::JoinHandle;
+
+use crate::commands::{Failure, chain};
+use crate::config::Config;
+use crate::runtime::Subscriber;
+use crate::runtime::meters::Meters;
+use crate::runtime::stop::Stop;
+use crate::wall_clock::WallClock;
+
+/// How long a start waits for another process to leave the port.
+const PORT_WAIT: Duration = Duration::from_secs(10);
+/// Between tries.
+const PORT_RETRY: Duration = Duration::from_millis(100);
+/// How soon the server notices that the run ends.
+const STOP_POLL: Duration = Duration::from_millis(50);
+/// How long the end waits for clients to be told.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the page's own token is valid; it asks for the next one in time.
+const PAGE_TOKEN: Duration = Duration::from_secs(3600);
+
+/// What a run's API needs to know.
+pub(crate) struct Served<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) meters: &'a Arc<Meters>,
+    pub(crate) stop: &'a Stop,
+    pub(crate) runtime: &'a Handle,
+    /// Whether the page is handed a token of its own.
+    pub(crate) page_session: bool,
+}
+
+/// A running API.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    store: Arc<Store>,
+    server: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Listens and serves; every answer is 503 until the run has recovered.
+    ///
+    /// # Errors
+    /// When the address may not or cannot be listened on, or tokens cannot be checked.
+    pub(crate) fn start(served: &Served<'_>) -> Result<Serving, Failure> {
+        let Served { config, catalog, runtime, .. } = served;
+        let keys = match config.auth.jwks_url() {
+            Some(_) => None,
+            None => Some(Arc::new(dev_keys(&config.lake.uri)?)),
+        };
+        let listener = listen(&config.api.listen, keys.is_some())?;
+        let address = listener.local_addr().map_err(|e| Failure::Stopped(e.to_string()))?;
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        let tokens: Arc<dyn TokenCheck> = match &keys {
+            Some(keys) => Arc::clone(keys) as Arc<dyn TokenCheck>,
+            None => Arc::new(jwks(config, &clock)?),
+        };
+        let infos = catalog.infos();
+        let store = Store::new(infos.clone());
+        let health: Arc<dyn Health> = Arc::new(ProcessHealth(Arc::clone(served.meters)));
+        let page = keys.filter(|_| served.page_session);
+        let streams = Streams::new(
+            Arc::clone(&store),
+            Arc::clone(&tokens),
+            Arc::clone(&health),
+            Arc::clone(&clock),
+            stream_limits(config),
+        );
+        let app = App::new(Parts {
+            store: Arc::clone(&store),
+            bands: Arc::new(anomaly::ExpectedBands::new(infos)),
+            tokens,
+            health,
+            clock,
+            limits: limits(config),
+            page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN }),
+            streams: Arc::clone(&streams),
+        });
+        let stop = served.stop.clone();
+        let ended = async move {
+            while !stop.is_asked() {
+                tokio::time::sleep(STOP_POLL).await;
+            }
+            streams.shutdown().await;
+        };
+        let server = runtime.spawn(async move {
+            if let Err(error) = api::serve(listener, app, ended).await {
+                tracing::error!("the API ended: {}", chain(&error));
+            }
+        });
+        tracing::info!("listening on http://{address}");
+        Ok(Serving { store, server })
+    }
+
+    /// The newest numbers.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What the run tells of its epochs.
+    pub(crate) fn subscriber(&self) -> Box<dyn Subscriber> {
+        Box::new(Feed(Arc::clone(&self.store)))
+    }
+
+    /// Waits until clients have been told; the run's stop has begun it.
+    pub(crate) fn finish(self, runtime: &Runtime) {
+        let ended = runtime.block_on(async { tokio::time::timeout(LAST_WORDS, self.server).await });
+        if ended.is_err() {
+            tracing::debug!("some connections did not end in time");
+        }
+    }
+}
+
+/// The development key of a lake, made when there is none.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub(crate) fn dev_keys(lake: &Path) -> Result<DevKeys, Failure> {
+    let file = lake.join("_weir").join("dev.key");
+    DevKeys::open(&file).map_err(|e| Failure::Stopped(chain(&e)))
+}
+
+fn jwks(config: &Config, clock: &Arc<dyn Clock>) -> Result<Jwks, Failure> {
+    let auth = &config.auth;
+    let url = auth.jwks_url().unwrap_or_default();
+    if auth.issuer.is_empty() {
+        return Err(Failure::Usage(
+            "[auth] jwks_url needs issuer beside it: the `iss` of the tokens to accept".into(),
+        ));
+    }
+    let config = JwksConfig {
+        url: url.to_owned(),
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+    };
+    Jwks::new(config, Arc::clone(clock)).map_err(|e| Failure::Usage(chain(&e)))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.api.max_connections,
+        requests_per_s: config.api.requests_per_second,
+        requests_burst: config.api.requests_per_second.saturating_mul(2),
+        ..Limits::default()
+    }
+}
+
+fn stream_limits(config: &Config) -> StreamLimits {
+    StreamLimits {
+        connections: config.api.max_connections,
+        per_subject: config.api.connections_per_subject,
+        ..StreamLimits::default()
+    }
+}
+
+/// Binds the configured address, waiting for another process to leave it.
+fn listen(text: &str, has_dev_key: bool) -> Result<TcpListener, Failure> {
+    let found = text.to_socket_addrs().map(|mut addresses| addresses.next());
+    let address: SocketAddr = found.ok().flatten().ok_or_else(|| {
+        Failure::Usage(format!("[api] listen: `{text}` is no address; write it as 127.0.0.1:8080"))
+    })?;
+    may_listen(address, has_dev_key).map_err(|e| Failure::Usage(e.to_string()))?;
+    let begin = Instant::now();
+    let mut said = false;
+    loop {
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) if begin.elapsed() >= PORT_WAIT => {
+                return Err(Failure::Stopped(format!(
+                    "could not listen on {address}: {error}; end the process that has the port, or set \
+                     [api] listen (`--listen` of the demo)"
+                )));
+            }
+            Err(error) => {
+                if !said {
+                    tracing::warn!("{address} is in use; trying for 10 s: {error}");
+                    said = true;
+                }
+                std::thread::sleep(PORT_RETRY);
+            }
+        }
+    }
+}
+
+/// The store as a subscriber of the run.
+struct Feed(Arc<Store>);
+
+impl Subscriber for Feed {
+    fn start(&mut self, start: Start) {
+        self.0.start(start);
+    }
+
+    fn epoch(&mut self, stamp: &EpochStamp, updates: &[KpiUpdate], alerts: &[Alert]) {
+        self.0.apply(stamp, updates, alerts);
+    }
+
+    fn idle(&mut self, as_of: Micros) {
+        self.0.idle(as_of);
+    }
+}
+
+/// The meters of a run as its probes show them.
+struct ProcessHealth(Arc<Meters>);
+
+impl Health for ProcessHealth {
+    fn report(&self) -> Report {
+        let meters = &self.0;
+        let troubles = meters.troubles.list();
+        let lag = meters.lag.lock();
+        let lag = lag.values().flatten().map(|lag| SourceLag {
+            source: lag.partition.source.to_string(),
+            topic: lag.partition.topic.to_string(),
+            partition: lag.partition.partition,
+            lag: (lag.end - lag.next).max(0),
+        });
+        let seconds = |share| Some(std::time::Duration::from_micros(meters.freshness.quantile(share)?));
+        let freshness = seconds(0.5).zip(seconds(0.99));
+        Report {
+            not_ready: troubles.clone(),
+            degraded: troubles,
+            events: meters.events.get(),
+            epochs: meters.epochs.get(),
+            dead_letters: meters.dead_letters.get(),
+            kpi_updates: meters.kpi_updates.get(),
+            bronze_commits: meters.bronze_commits.get(),
+            barriers: meters.barriers.get(),
+            barrier_ms: meters.barrier_ms.get(),
+            epoch_recorded: meters.recorded.get(),
+            epoch_bronze: meters.in_bronze.get(),
+            epoch_flushed: meters.flushed.get(),
+            unflushed_bytes: meters.unflushed.load(Ordering::Relaxed) as u64,
+            freshness: freshness.map(|(half, most)| (half.as_secs_f64(), most.as_secs_f64())),
+            lag: lag.collect(),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The serving half from outside: REST, tokens, alerts and the page of a running process.
+
+mod alerts;
+mod page;
+mod rest;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::http::{Answer, request, try_request};
+use crate::support::{Place, Weir, wait_until};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// The port a run says that it listens on.
+fn port(run: &mut Weir) -> u16 {
+    const SAYS: &str = "listening on http://127.0.0.1:";
+    run.wait_for(SAYS, SOON);
+    let log = run.log();
+    let rest = log.split(SAYS).nth(1).unwrap();
+    let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+/// Waits until a run serves.
+fn ready(port: u16) {
+    wait_until("the process is ready", SOON, || {
+        try_request("GET", port, "/readyz", None).is_ok_and(|answer| answer.status == 200)
+    });
+}
+
+/// A development token from the command line.
+fn mint(place: &Place, arguments: &[&str]) -> String {
+    let arguments = [&["token", "mint"], arguments].concat();
+    place.succeeds(&arguments).stdout.trim().to_owned()
+}
+
+/// A GET that must answer 200.
+#[track_caller]
+fn get(port: u16, path: &str, token: &str) -> Value {
+    let answer: Answer = request("GET", port, path, Some(token));
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer.json()
+}
