@@ -1,3 +1,27 @@
 //! Detectors, calibration and alert policy: pure functions of KPI updates, without tokio, IO or clock.
 //!
-//! A detector implements [`schemas::observe::Observer`]; the binary joins it to the gold step.
+//! [`Scorer`] watches KPIs; the binary calls it for every epoch. [`Expected`] says for charts what was
+//! expected. [`walk`] runs the same model over plain numbers, for measuring it.
+//!
+//! # Guarantees
+//! - Equal epochs give equal alerts, bit for bit, on one machine.
+//! - No score depends on what came after it.
+
+mod bands;
+mod entry;
+mod model;
+mod number;
+mod outlook;
+mod policy;
+mod raised;
+mod reason;
+mod rules;
+mod saved;
+mod scorer;
+mod shape;
+mod tail;
+mod walk;
+
+pub use bands::Expected;
+pub use scorer::Scorer;
+pub use walk::{Score, Series, walk};

@@ -1,0 +1,231 @@
+//! The forecast of a series' next bucket, and how far off it usually is.
+//!
+//! Nine simple predictors are mixed by how well each did lately: the last value, two smoothed levels,
+//! medians of the same phase of past days and weeks (also moved by their recent error), the same
+//! bucket yesterday and a week ago.
+//!
+//! # Guarantees
+//! - A forecast depends on buckets before the one it is for, and on nothing else.
+//! - An outlier teaches no more than an error at the edge of the plausible, until outliers have
+//!   become the rule.
+//! - The same buckets give the same bits.
+
+use crate::tail::{SPREAD_OF_MAD, Tail};
+
+/// Past values in the model's space.
+pub(crate) trait Past {
+    /// The value `back` buckets before the one to be forecast, 1 being the newest.
+    fn value(&self, back: usize) -> Option<f64>;
+}
+
+/// The lengths of the seasons, in buckets; 0 where the grain has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seasons {
+    pub(crate) day: usize,
+    pub(crate) week: usize,
+}
+
+/// Predictors in the mix.
+pub(crate) const EXPERTS: usize = 9;
+
+/// Spreads are kept for so many phases of a season.
+pub(crate) const BINS: usize = 24;
+
+/// Errors beyond so many spreads teach as if they were this large.
+const WINSOR: f64 = 4.0;
+/// So many outliers in a row are the new normal.
+const ADOPT_AFTER: u32 = 8;
+/// Errors before outliers are told from the rest.
+const FIRST_ERRORS: u32 = 20;
+/// Weight of the newest error in the loss of a predictor.
+const LOSS_PACE: f64 = 0.02;
+/// Weight of the newest error in the spread.
+const SPREAD_PACE: f64 = 0.01;
+/// Weight of the newest error in the spread of a phase.
+const BIN_PACE: f64 = 0.1;
+/// The overall spread counts as so many errors of a phase.
+const BIN_PRIOR: f64 = 8.0;
+
+/// What is remembered of a series: no history, which is read where it is kept.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Model {
+    /// Buckets learned.
+    pub(crate) learned: u32,
+    /// Outliers in a row up to now.
+    pub(crate) run: u32,
+    pub(crate) last: f64,
+    pub(crate) fast: f64,
+    pub(crate) slow: f64,
+    /// The recent error of the medians of day and week.
+    pub(crate) lifts: [f64; 2],
+    /// The recent absolute error of each predictor; NaN before its first.
+    pub(crate) losses: [f64; EXPERTS],
+    /// What each predicts for the next bucket; NaN for none.
+    pub(crate) guesses: [f64; EXPERTS],
+    /// The mix of them.
+    pub(crate) center: f64,
+    /// The recent mean absolute error.
+    pub(crate) error: f64,
+    pub(crate) bins: [f32; BINS],
+    pub(crate) seen: [u8; BINS],
+    pub(crate) tail: Tail,
+}
+
+impl Model {
+    /// A model that has seen nothing.
+    pub(crate) fn new() -> Model {
+        Model {
+            learned: 0,
+            run: 0,
+            last: f64::NAN,
+            fast: f64::NAN,
+            slow: f64::NAN,
+            lifts: [0.0; 2],
+            losses: [f64::NAN; EXPERTS],
+            guesses: [f64::NAN; EXPERTS],
+            center: f64::NAN,
+            error: 0.0,
+            bins: [0.0; BINS],
+            seen: [0; BINS],
+            tail: Tail::new(),
+        }
+    }
+
+    /// Learns the bucket that was forecast last. `floor` is the least spread that is plausible.
+    pub(crate) fn learn(&mut self, value: f64, bin: usize, floor: f64) {
+        if self.learned == 0 {
+            (self.last, self.fast, self.slow) = (value, value, value);
+            self.learned = 1;
+            return;
+        }
+        let error = value - self.center;
+        let spread = self.spread(bin).max(floor);
+        let outlier = self.learned > FIRST_ERRORS && error.abs() > WINSOR * spread;
+        self.run = if outlier { self.run.saturating_add(1) } else { 0 };
+        let taught = if outlier && self.run < ADOPT_AFTER {
+            self.center + error.signum() * WINSOR * spread
+        } else {
+            value
+        };
+        self.learn_errors(taught, spread);
+        let capped = if self.learned > FIRST_ERRORS {
+            error.abs().min(WINSOR * spread)
+        } else {
+            error.abs()
+        };
+        self.learn_spread(capped, bin);
+        if self.learned > FIRST_ERRORS {
+            self.tail.learn(error.abs() / spread);
+        }
+        self.last = taught;
+        self.fast += 0.3 * (taught - self.fast);
+        self.slow += 0.05 * (taught - self.slow);
+        self.learned = self.learned.saturating_add(1);
+    }
+
+    fn learn_errors(&mut self, taught: f64, spread: f64) {
+        for (lift, guess) in self.lifts.iter_mut().zip([self.guesses[3], self.guesses[4]]) {
+            if guess.is_finite() {
+                *lift += 0.2 * (taught - guess - *lift);
+            }
+        }
+        for (loss, guess) in self.losses.iter_mut().zip(self.guesses) {
+            if guess.is_finite() {
+                let missed = (taught - guess).abs();
+                *loss = if loss.is_finite() {
+                    *loss + LOSS_PACE * (missed - *loss)
+                } else {
+                    // A newcomer has to show that it is better than the mix.
+                    missed.max(spread)
+                };
+            }
+        }
+    }
+
+    fn learn_spread(&mut self, missed: f64, bin: usize) {
+        let pace = SPREAD_PACE.max(1.0 / f64::from(self.learned));
+        self.error += pace * (missed - self.error);
+        if let (Some(own), Some(seen)) = (self.bins.get_mut(bin), self.seen.get_mut(bin)) {
+            *seen = seen.saturating_add(1);
+            let pace = BIN_PACE.max(1.0 / f64::from(*seen));
+            let moved = f64::from(*own) + pace * (missed - f64::from(*own));
+            *own = narrow(moved);
+        }
+    }
+
+    /// Predicts the next bucket.
+    pub(crate) fn foresee(&mut self, past: &dyn Past, seasons: Seasons) {
+        let at = |back: usize| if back == 0 { None } else { past.value(back) };
+        let day = median::<7>(seasons.day, 3, past).unwrap_or(f64::NAN);
+        let week = median::<4>(seasons.week, 2, past).unwrap_or(f64::NAN);
+        self.guesses = [
+            self.last,
+            self.fast,
+            self.slow,
+            day,
+            week,
+            day + self.lifts[0],
+            week + self.lifts[1],
+            at(seasons.day).unwrap_or(f64::NAN),
+            at(seasons.week).unwrap_or(f64::NAN),
+        ];
+        self.center = self.mix();
+    }
+
+    /// The mean of the predictions, weighted by the sixth power of how small their loss is.
+    fn mix(&self) -> f64 {
+        let least = self.losses.iter().copied().filter(|loss| loss.is_finite());
+        let least = least.fold(f64::INFINITY, f64::min);
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (guess, loss) in self.guesses.iter().zip(self.losses) {
+            if guess.is_finite() {
+                let weight = match loss.is_finite() {
+                    true => ((least + 1e-9) / (loss + 1e-9)).powi(6),
+                    // Without any loss yet, all are alike; later a newcomer only listens.
+                    false if least.is_finite() => 0.0,
+                    false => 1.0,
+                };
+                sum += weight * guess;
+                weights += weight;
+            }
+        }
+        if weights > 0.0 { sum / weights } else { self.last }
+    }
+
+    /// The usual size of an error in the phase `bin`: what one standard deviation is to a normal one.
+    pub(crate) fn spread(&self, bin: usize) -> f64 {
+        let own = self.bins.get(bin).copied().map_or(0.0, f64::from);
+        let seen = f64::from(self.seen.get(bin).copied().unwrap_or(0).min(16));
+        let error = (seen * own + BIN_PRIOR * self.error) / (seen + BIN_PRIOR);
+        // Few errors say little about the spread: it is taken larger at first.
+        SPREAD_OF_MAD * error * (1.0 + 10.0 / f64::from(self.learned.max(1)))
+    }
+}
+
+/// A statistic that may lose digits, in half the memory.
+#[expect(clippy::cast_possible_truncation, reason = "a float that loses digits, on purpose")]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+/// The median of the values 1 to `N` seasons ago, if at least `least` of them are known.
+fn median<const N: usize>(season: usize, least: usize, past: &dyn Past) -> Option<f64> {
+    if season == 0 {
+        return None;
+    }
+    let mut values = [f64::INFINITY; N];
+    let mut known = 0;
+    for back in 1..=N {
+        if let (Some(value), Some(slot)) = (past.value(back * season), values.get_mut(known)) {
+            *slot = value;
+            known += 1;
+        }
+    }
+    if known < least {
+        return None;
+    }
+    values.sort_unstable_by(f64::total_cmp);
+    let upper = *values.get(known / 2)?;
+    let lower = *values.get((known - 1) / 2)?;
+    Some(f64::midpoint(lower, upper))
+}

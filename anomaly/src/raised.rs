@@ -1,0 +1,188 @@
+//! Alerts as rows: what policy decided, with its figures, sentence and parts.
+//!
+//! # Guarantees
+//! - A row that was resolved and opens again keeps its id and the instant at which it first opened.
+//! - Parts are looked up only when an alert opens or changes.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use schemas::{Alert, Cells, Contribution, Grain, KpiInfo, Micros, Severity, alert_id};
+
+use crate::entry::{Entry, Name};
+use crate::number::mantissa;
+use crate::policy::{Step, Why};
+use crate::reason;
+use crate::rules::{Finding, REGISTRY, value_of};
+use crate::scorer::{Scorer, Stamp};
+
+/// Parts that an alert names.
+const PARTS: usize = 3;
+/// Series that are looked at for parts.
+const PARTS_SEEN: usize = 10_000;
+const WEEK_US: i64 = 7 * 86_400_000_000;
+
+/// Does what the policy of rule `number` decided for the series at `place`.
+pub(crate) fn take(
+    scorer: &mut Scorer,
+    place: usize,
+    number: usize,
+    step: Step,
+    stamp: Stamp,
+    cells: &dyn Cells,
+) {
+    let (Some(entry), Some(rule)) = (scorer.entries.get(place), REGISTRY.get(number)) else {
+        return;
+    };
+    let Some(kpi) = scorer.kpis.get(entry.kpi) else { return };
+    let name = |first: Micros| alert_id(&entry.name.cell(first), rule.name());
+    let id = match step {
+        Step::Nothing => return,
+        Step::Open(bucket, figures) => {
+            let id = name(bucket);
+            let by_week = rule.wants_week_before();
+            let parts = parts(scorer, entry, kpi, bucket, &figures, by_week, cells);
+            let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
+            let key = entry.name.cell(bucket);
+            let alert = scorer.alerts.entry(Arc::clone(&id)).or_insert_with(|| Alert {
+                id: Arc::clone(&id),
+                key: key.clone(),
+                rule: rule.name().into(),
+                anomaly_type: figures.kind.name().into(),
+                severity: Severity::Info,
+                opened_at: stamp.at,
+                resolved_at: None,
+                resolution: None,
+                value: None,
+                expected: None,
+                lower: None,
+                upper: None,
+                deviation: 0.0,
+                z_score: 0.0,
+                p_value: 1.0,
+                confidence: 0.0,
+                reason: "".into(),
+                contributions: Vec::new(),
+                epoch: stamp.epoch,
+            });
+            (alert.resolved_at, alert.resolution) = (None, None);
+            alert.key = key;
+            show(alert, &figures, text, parts, stamp);
+            id
+        }
+        Step::Show { first, bucket, figures } => {
+            let id = name(first);
+            let by_week = rule.wants_week_before();
+            let parts = parts(scorer, entry, kpi, bucket, &figures, by_week, cells);
+            let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
+            let key = entry.name.cell(bucket);
+            let Some(alert) = scorer.alerts.get_mut(&id) else { return };
+            alert.key = key;
+            show(alert, &figures, text, parts, stamp);
+            id
+        }
+        Step::Resolve { first, why } => {
+            let id = name(first);
+            let value = match why {
+                Why::Returned(bucket) | Why::Corrected(bucket) | Why::Removed(bucket) => {
+                    let nothing = entry.shape.flow.then_some(0);
+                    entry.cell(bucket, cells).map_or(nothing, |cell| value_of(Some(cell)))
+                }
+                Why::Unjudged => None,
+            };
+            let text = reason::resolution(kpi, entry.name.grain, why, value);
+            let Some(alert) = scorer.alerts.get_mut(&id) else { return };
+            alert.resolved_at = Some(stamp.at);
+            alert.resolution = Some(text.into());
+            alert.epoch = stamp.epoch;
+            id
+        }
+    };
+    scorer.changed.insert(id);
+}
+
+fn show(
+    alert: &mut Alert,
+    figures: &Finding,
+    text: String,
+    parts: Vec<Contribution>,
+    stamp: Stamp,
+) {
+    alert.anomaly_type = figures.kind.name().into();
+    alert.severity = alert.severity.max(figures.severity);
+    alert.value = figures.value;
+    alert.expected = figures.expected;
+    alert.lower = figures.lower;
+    alert.upper = figures.upper;
+    alert.deviation = figures.deviation;
+    alert.z_score = figures.z;
+    alert.p_value = figures.p;
+    alert.confidence = 1.0 - figures.p;
+    alert.reason = text.into();
+    alert.contributions = parts;
+    alert.epoch = stamp.epoch;
+}
+
+/// The largest parts of a deviation that have its direction: series of KPIs that break this one down,
+/// against what was expected of each.
+fn parts(
+    scorer: &Scorer,
+    of: &Entry,
+    kpi: &KpiInfo,
+    bucket: Micros,
+    figures: &Finding,
+    by_week: bool,
+    cells: &dyn Cells,
+) -> Vec<Contribution> {
+    let is_child = |own: &&KpiInfo| own.breakdown_of.as_deref() == Some(&*kpi.key);
+    let dims = reason::dims(&of.name.dims);
+    let mut found: Vec<Contribution> = Vec::new();
+    for child in scorer.kpis.iter().filter(is_child) {
+        for entry in children(scorer, child, of).take(PARTS_SEEN) {
+            let own = reason::dims(&entry.name.dims);
+            if !dims.iter().all(|(name, value)| own.get(name) == Some(value)) {
+                continue;
+            }
+            let value = value_of(entry.cell(bucket, cells)).unwrap_or(0);
+            let week_before = || value_of(entry.cell(bucket.plus(-WEEK_US), cells)).unwrap_or(0);
+            let outlook = entry.outlook(bucket).filter(|_| !by_week);
+            let expected = match outlook {
+                Some(outlook) => mantissa(outlook.expected).unwrap_or(0),
+                None => week_before(),
+            };
+            let gap = value.saturating_sub(expected);
+            if gap != 0 && (gap < 0) == (figures.deviation < 0.0) {
+                let (kpi, dims) = (Arc::clone(&entry.name.kpi), Arc::clone(&entry.name.dims));
+                found.push(Contribution { kpi, dims, value, expected });
+            }
+        }
+    }
+    let gap = |part: &Contribution| part.value.saturating_sub(part.expected).unsigned_abs();
+    found.sort_by(|a, b| {
+        (Reverse(gap(a)), &a.kpi, &a.dims).cmp(&(Reverse(gap(b)), &b.kpi, &b.dims))
+    });
+    found.truncate(PARTS);
+    found
+}
+
+/// Series of `child` with the tenant and grain of `of`, in key order.
+fn children<'a>(
+    scorer: &'a Scorer,
+    child: &KpiInfo,
+    of: &'a Entry,
+) -> impl Iterator<Item = &'a Entry> {
+    let from = Name {
+        kpi: Arc::clone(&child.key),
+        tenant: Arc::clone(&of.name.tenant),
+        dims: "".into(),
+        grain: Grain::Hour,
+    };
+    let key = Arc::clone(&child.key);
+    let in_range = move |name: &Name| name.kpi == key && name.tenant == of.name.tenant;
+    scorer
+        .by_name
+        .range(from..)
+        .take_while(move |(name, _)| in_range(name))
+        .filter(|(name, _)| name.grain == of.name.grain)
+        .filter_map(|(_, place)| scorer.entries.get(*place))
+}

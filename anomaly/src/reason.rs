@@ -1,0 +1,140 @@
+//! Sentences of alerts.
+//!
+//! # Guarantees
+//! - One sentence of plain words, with the figures of the alert, the unit and the period.
+
+use std::collections::BTreeMap;
+
+use schemas::{CellKey, Grain, KpiInfo, Micros, Unit};
+
+use crate::number::grouped;
+use crate::policy::Why;
+use crate::rules::{Finding, Kind};
+
+const DAY_US: i64 = 86_400_000_000;
+const WEEKDAYS: [&str; 7] =
+    ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+const HUNDRED: i128 = 100;
+
+/// Why an alert is open.
+pub(crate) fn reason(kpi: &KpiInfo, key: &CellKey, found: &Finding, week_before: bool) -> String {
+    let subject = subject(kpi, key);
+    let when = period(key.grain, key.period_start);
+    let amount = |value: Option<i128>| amount(kpi.unit, value.unwrap_or(0), found.expected);
+    let normal = match (found.lower, found.upper) {
+        (Some(_), Some(_)) if !week_before => {
+            format!(" (normally {} to {})", amount(found.lower), amount(found.upper))
+        }
+        _ => String::new(),
+    };
+    if found.kind == Kind::Missing {
+        let expected = amount(found.expected);
+        return format!(
+            "Nothing arrived for {subject} in {when}: about {expected} was expected{normal}"
+        );
+    }
+    let side = if found.deviation < 0.0 { "below" } else { "above" };
+    let (yardstick, about) =
+        if week_before { ("the week before", "") } else { ("expected", "about ") };
+    let far = match kpi.unit {
+        Unit::Ratio => format!("{:.1} percentage points", found.deviation.abs() * 100.0),
+        Unit::Currency | Unit::Count => format!("{:.0} %", found.deviation.abs() * 100.0),
+    };
+    let (value, expected) = (amount(found.value), amount(found.expected));
+    format!(
+        "{subject} is {far} {side} {yardstick} for {when}: {value} instead of {about}{expected}{normal}"
+    )
+}
+
+/// Why an alert was resolved; `value` is what the bucket says now.
+pub(crate) fn resolution(kpi: &KpiInfo, grain: Grain, why: Why, value: Option<i128>) -> String {
+    let now = value.map_or("no value".to_owned(), |value| amount(kpi.unit, value, None));
+    match why {
+        Why::Returned(bucket) => {
+            format!("{} closed within the expected range, at {now}", period(grain, bucket))
+        }
+        Why::Corrected(bucket) => {
+            format!("a correction brought the value of {} back to {now}", period(grain, bucket))
+        }
+        Why::Removed(bucket) => format!(
+            "a correction left {} with nothing to judge it by, at {now}",
+            period(grain, bucket)
+        ),
+        Why::Unjudged => "too little has arrived since then to judge the series".to_owned(),
+    }
+}
+
+/// "Total cost of tenant-03 (USD)".
+fn subject(kpi: &KpiInfo, key: &CellKey) -> String {
+    let dims = dims(&key.dims);
+    let parts: Vec<String> = dims
+        .iter()
+        .map(|(name, value)| match &**name {
+            "currency" => value.clone(),
+            _ => format!("{name} {value}"),
+        })
+        .collect();
+    let of = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+    format!("{} of {}{of}", kpi.title, key.tenant)
+}
+
+/// The dimensions of canonical JSON; none of text that is not.
+pub(crate) fn dims(json: &str) -> BTreeMap<String, String> {
+    let parsed: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(json).unwrap_or_default();
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    parsed.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+/// "Friday 2026-11-20 14:00 UTC", "Friday 2026-11-20".
+fn period(grain: Grain, start: Micros) -> String {
+    let day = usize::try_from(start.0.div_euclid(DAY_US).rem_euclid(7)).unwrap_or(0);
+    let weekday = WEEKDAYS.get(day).copied().unwrap_or_default();
+    let date = start.date();
+    match grain {
+        Grain::Hour => {
+            let hour = start.0.rem_euclid(DAY_US) / (DAY_US / 24);
+            format!("{weekday} {date} {hour:02}:00 UTC")
+        }
+        Grain::Day => format!("{weekday} {date}"),
+        Grain::Month => date,
+    }
+}
+
+/// An amount with the digits that matter: whole things are counted, unless few are expected.
+fn amount(unit: Unit, value: i128, beside: Option<i128>) -> String {
+    const FEW: i128 = 100 * 10_000_000_000;
+    match unit {
+        Unit::Currency => grouped(value, 2),
+        Unit::Ratio => format!("{} %", grouped(value.saturating_mul(HUNDRED), 1)),
+        Unit::Count => {
+            let few = beside.is_some_and(|beside| beside.abs() < FEW);
+            let whole = value % 10_000_000_000 == 0;
+            grouped(value, u32::from(few && !whole))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_name_their_weekday() {
+        let at = Micros::parse("2026-11-20T14:00:00Z").unwrap();
+        assert_eq!(period(Grain::Hour, at), "Friday 2026-11-20 14:00 UTC");
+        assert_eq!(period(Grain::Day, Grain::Day.start(at)), "Friday 2026-11-20");
+    }
+
+    #[test]
+    fn amounts_have_the_digits_that_matter() {
+        let one = 10_000_000_000;
+        assert_eq!(amount(Unit::Count, 12 * one, Some(93 * one / 10)), "12");
+        assert_eq!(amount(Unit::Count, 93 * one / 10, Some(93 * one / 10)), "9.3");
+        assert_eq!(amount(Unit::Count, 1_234 * one + one / 2, None), "1,235");
+        assert_eq!(amount(Unit::Ratio, one / 8, None), "12.5 %");
+    }
+}

@@ -1,0 +1,79 @@
+//! A value outside of what the series' own past makes plausible.
+//!
+//! # Guarantees
+//! - Too high is said as soon as it is reached, too low only when the bucket is over. A ratio is
+//!   judged when its bucket is over: half of an hour's revenue over half of its cost proves nothing.
+
+use schemas::{Grain, KpiInfo, Severity};
+
+use super::{Bucket, Finding, Kind, Rule, Verdict, deviation, shown};
+
+/// P-values at which a deviation is an error, and critical.
+const ERROR_P: f64 = 1e-5;
+const CRITICAL_P: f64 = 1e-7;
+/// Relative deviations (for numbers without a unit: points) that these need, too.
+const ERROR_DEVIATION: f64 = 0.2;
+const CRITICAL_DEVIATION: f64 = 0.3;
+
+#[derive(Debug)]
+pub(super) struct Seasonal;
+
+impl Rule for Seasonal {
+    fn name(&self) -> &'static str {
+        "seasonal"
+    }
+
+    fn watches(&self, _kpi: &KpiInfo, grain: Grain) -> bool {
+        grain != Grain::Month
+    }
+
+    fn wants_week_before(&self) -> bool {
+        false
+    }
+
+    fn judge(&self, bucket: &Bucket) -> Verdict {
+        let shape = bucket.shape;
+        if bucket.running && !shape.flow {
+            return Verdict::Unknown;
+        }
+        let (Some(outlook), Some(observed)) = (bucket.outlook, shape.observe(bucket.cell)) else {
+            return Verdict::Unknown;
+        };
+        if observed.weight < outlook.weight {
+            return Verdict::Unknown;
+        }
+        let value = observed.value;
+        let kind = if value > outlook.upper {
+            Kind::Spike
+        } else if bucket.running || value >= outlook.lower {
+            return Verdict::Normal;
+        } else if bucket.cell.is_none() {
+            Kind::Missing
+        } else {
+            Kind::Drop
+        };
+        let p = outlook.p(shape, value);
+        let deviation = deviation(shape, value, outlook.expected);
+        Verdict::Anomalous(Finding {
+            kind,
+            severity: severity(p, deviation),
+            value: bucket.cell.and_then(|cell| cell.value),
+            expected: shown(outlook.expected),
+            lower: shown(outlook.lower),
+            upper: shown(outlook.upper),
+            deviation,
+            z: outlook.z(shape, value),
+            p,
+        })
+    }
+}
+
+fn severity(p: f64, deviation: f64) -> Severity {
+    if p < CRITICAL_P && deviation.abs() >= CRITICAL_DEVIATION {
+        Severity::Critical
+    } else if p < ERROR_P && deviation.abs() >= ERROR_DEVIATION {
+        Severity::Error
+    } else {
+        Severity::Warning
+    }
+}

@@ -1,0 +1,315 @@
+//! The scorer's state as bytes: everything but alerts, which are rows, and cells, which are loaded.
+//!
+//! # Guarantees
+//! - What is read back goes on exactly from where it was written: floats are kept as their bits.
+//! - Bytes of another version, or cut short, are refused.
+
+use std::sync::Arc;
+
+use schemas::{Cells, Grain, Micros, Severity};
+
+use crate::entry::{Entry, Name};
+use crate::outlook::{Learner, Outlook};
+use crate::policy::{Episode, Track};
+use crate::rules::{Finding, Kind};
+use crate::scorer::{Scorer, new_entry};
+use crate::tail::Tail;
+
+/// The version of the bytes.
+const VERSION: u8 = 1;
+
+/// Why saved state cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SavedError {
+    #[error(
+        "the saved state of detectors has version {0}, and this binary reads version {VERSION}"
+    )]
+    Version(u8),
+    #[error("the saved state of detectors is cut short or damaged at byte {0}")]
+    Damaged(usize),
+    #[error("the saved state of detectors names the KPI `{0}`, which has no definition")]
+    Kpi(Arc<str>),
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn byte(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    fn word(&mut self, value: u64) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn wide(&mut self, value: Option<i128>) {
+        self.byte(u8::from(value.is_some()));
+        if let Some(value) = value {
+            self.0.extend_from_slice(&value.to_le_bytes());
+        }
+    }
+
+    fn instant(&mut self, value: Micros) {
+        self.0.extend_from_slice(&value.0.to_le_bytes());
+    }
+
+    fn maybe_instant(&mut self, value: Option<Micros>) {
+        self.byte(u8::from(value.is_some()));
+        self.instant(value.unwrap_or_default());
+    }
+
+    fn floats(&mut self, values: &[f64]) {
+        values.iter().for_each(|value| self.word(value.to_bits()));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.word(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn count(&mut self, count: usize) {
+        self.word(count as u64);
+    }
+
+    fn learner(&mut self, learner: &Learner) {
+        let model = &learner.model;
+        self.word(u64::from(model.learned));
+        self.word(u64::from(model.run));
+        self.floats(&[model.last, model.fast, model.slow, model.center, model.error]);
+        self.floats(&[model.tail.quantile, learner.level, learner.weight, learner.active]);
+        self.floats(&model.lifts);
+        self.floats(&model.losses);
+        self.floats(&model.guesses);
+        for bin in model.bins {
+            self.0.extend_from_slice(&bin.to_bits().to_le_bytes());
+        }
+        self.0.extend_from_slice(&model.seen);
+    }
+
+    fn outlook(&mut self, outlook: &Outlook) {
+        self.byte(outlook.curve);
+        self.floats(&[outlook.center, outlook.spread, outlook.expected]);
+        self.floats(&[outlook.lower, outlook.upper, outlook.weight]);
+    }
+
+    fn finding(&mut self, found: &Finding) {
+        let kind = match found.kind {
+            Kind::Spike => 0,
+            Kind::Drop => 1,
+            Kind::Missing => 2,
+        };
+        self.byte(kind);
+        self.text(found.severity.name());
+        for value in [found.value, found.expected, found.lower, found.upper] {
+            self.wide(value);
+        }
+        self.floats(&[found.deviation, found.z, found.p]);
+    }
+
+    fn track(&mut self, track: &Track) {
+        self.byte(u8::from(track.open.is_some()));
+        if let Some(episode) = &track.open {
+            self.instant(episode.first);
+            self.instant(episode.shown);
+            self.finding(&episode.figures);
+            self.byte(u8::from(episode.has_older));
+        }
+        self.count(track.recent.len());
+        for (bucket, found) in &track.recent {
+            self.instant(*bucket);
+            self.finding(found);
+        }
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        for part in [&entry.name.kpi, &entry.name.tenant, &entry.name.dims] {
+            self.text(part);
+        }
+        self.text(entry.name.grain.name());
+        self.instant(entry.first);
+        self.instant(entry.next);
+        self.byte(u8::from(entry.stale));
+        self.learner(&entry.learner);
+        self.count(entry.outlooks.len());
+        for (bucket, outlook) in &entry.outlooks {
+            self.instant(*bucket);
+            self.outlook(outlook);
+        }
+        entry.tracks.iter().for_each(|track| self.track(track));
+    }
+}
+
+/// The state, series in key order.
+pub(crate) fn write(scorer: &Scorer) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.byte(VERSION);
+    out.maybe_instant(scorer.cursor);
+    out.maybe_instant(scorer.settle);
+    out.word(scorer.epoch);
+    out.count(scorer.by_name.len());
+    for place in scorer.by_name.values() {
+        if let Some(entry) = scorer.entries.get(*place) {
+            out.entry(entry);
+        }
+    }
+    out.0
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], SavedError> {
+        let rest = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk::<N>());
+        let taken = *rest.ok_or(SavedError::Damaged(self.at))?;
+        self.at += N;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, SavedError> {
+        Ok(u8::from_le_bytes(self.take()?))
+    }
+
+    fn flag(&mut self) -> Result<bool, SavedError> {
+        Ok(self.byte()? != 0)
+    }
+
+    fn word(&mut self) -> Result<u64, SavedError> {
+        Ok(u64::from_le_bytes(self.take()?))
+    }
+
+    fn count(&mut self) -> Result<usize, SavedError> {
+        let count = usize::try_from(self.word()?).ok();
+        // Each element takes a byte at least, so that damage cannot ask for memory.
+        count.filter(|count| *count <= self.bytes.len()).ok_or(SavedError::Damaged(self.at))
+    }
+
+    fn small(&mut self) -> Result<u32, SavedError> {
+        u32::try_from(self.word()?).map_err(|_| SavedError::Damaged(self.at))
+    }
+
+    fn wide(&mut self) -> Result<Option<i128>, SavedError> {
+        Ok(if self.flag()? { Some(i128::from_le_bytes(self.take()?)) } else { None })
+    }
+
+    fn instant(&mut self) -> Result<Micros, SavedError> {
+        Ok(Micros(i64::from_le_bytes(self.take()?)))
+    }
+
+    fn maybe_instant(&mut self) -> Result<Option<Micros>, SavedError> {
+        let is_some = self.flag()?;
+        let at = self.instant()?;
+        Ok(is_some.then_some(at))
+    }
+
+    fn floats<const N: usize>(&mut self) -> Result<[f64; N], SavedError> {
+        let mut out = [0.0; N];
+        for slot in &mut out {
+            *slot = f64::from_bits(self.word()?);
+        }
+        Ok(out)
+    }
+
+    fn text(&mut self) -> Result<Arc<str>, SavedError> {
+        let length = self.count()?;
+        let end = self.at.saturating_add(length);
+        let bytes = self.bytes.get(self.at..end).ok_or(SavedError::Damaged(self.at))?;
+        let text = std::str::from_utf8(bytes).map_err(|_| SavedError::Damaged(self.at))?;
+        self.at = end;
+        Ok(text.into())
+    }
+
+    fn learner(&mut self) -> Result<Learner, SavedError> {
+        let mut learner = Learner::new();
+        let model = &mut learner.model;
+        model.learned = self.small()?;
+        model.run = self.small()?;
+        [model.last, model.fast, model.slow, model.center, model.error] = self.floats()?;
+        let [quantile, level, weight, active] = self.floats()?;
+        model.tail = Tail { quantile };
+        model.lifts = self.floats()?;
+        model.losses = self.floats()?;
+        model.guesses = self.floats()?;
+        for bin in &mut model.bins {
+            *bin = f32::from_bits(u32::from_le_bytes(self.take()?));
+        }
+        model.seen = self.take()?;
+        (learner.level, learner.weight, learner.active) = (level, weight, active);
+        Ok(learner)
+    }
+
+    fn outlook(&mut self) -> Result<Outlook, SavedError> {
+        let curve = self.byte()?;
+        let [center, spread, expected, lower, upper, weight] = self.floats()?;
+        Ok(Outlook { center, spread, curve, expected, lower, upper, weight })
+    }
+
+    fn finding(&mut self) -> Result<Finding, SavedError> {
+        let kind = match self.byte()? {
+            0 => Kind::Spike,
+            1 => Kind::Drop,
+            2 => Kind::Missing,
+            _ => return Err(SavedError::Damaged(self.at)),
+        };
+        let severity = Severity::parse(&self.text()?).ok_or(SavedError::Damaged(self.at))?;
+        let (value, expected) = (self.wide()?, self.wide()?);
+        let (lower, upper) = (self.wide()?, self.wide()?);
+        let [deviation, z, p] = self.floats()?;
+        Ok(Finding { kind, severity, value, expected, lower, upper, deviation, z, p })
+    }
+
+    fn track(&mut self) -> Result<Track, SavedError> {
+        let mut track = Track::default();
+        if self.flag()? {
+            let (first, shown) = (self.instant()?, self.instant()?);
+            let (figures, has_older) = (self.finding()?, self.flag()?);
+            track.open = Some(Box::new(Episode { first, shown, figures, has_older }));
+        }
+        for _ in 0..self.count()? {
+            let bucket = self.instant()?;
+            track.recent.push((bucket, self.finding()?));
+        }
+        Ok(track)
+    }
+
+    fn entry(&mut self, scorer: &mut Scorer, cells: &dyn Cells) -> Result<(), SavedError> {
+        let (kpi, tenant, dims) = (self.text()?, self.text()?, self.text()?);
+        let grain = Grain::parse(&self.text()?).ok_or(SavedError::Damaged(self.at))?;
+        let id = cells.series(&kpi, &tenant, &dims);
+        let unknown = SavedError::Kpi(Arc::clone(&kpi));
+        let name = Name { kpi, tenant, dims, grain };
+        let mut entry = new_entry(&scorer.kpis, name, self.instant()?).ok_or(unknown)?;
+        entry.id = id;
+        entry.next = self.instant()?;
+        entry.stale = self.flag()?;
+        entry.learner = self.learner()?;
+        for _ in 0..self.count()? {
+            let bucket = self.instant()?;
+            entry.outlooks.push((bucket, self.outlook()?));
+        }
+        for track in &mut entry.tracks {
+            *track = self.track()?;
+        }
+        scorer.add(entry);
+        Ok(())
+    }
+}
+
+/// Reads the state into a scorer that is new.
+pub(crate) fn read(scorer: &mut Scorer, bytes: &[u8], cells: &dyn Cells) -> Result<(), SavedError> {
+    let mut reader = Reader { bytes, at: 0 };
+    let version = reader.byte()?;
+    if version != VERSION {
+        return Err(SavedError::Version(version));
+    }
+    scorer.cursor = reader.maybe_instant()?;
+    scorer.settle = reader.maybe_instant()?;
+    scorer.epoch = reader.word()?;
+    for _ in 0..reader.count()? {
+        reader.entry(scorer, cells)?;
+    }
+    if reader.at == bytes.len() { Ok(()) } else { Err(SavedError::Damaged(reader.at)) }
+}

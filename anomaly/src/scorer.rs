@@ -1,0 +1,330 @@
+//! The observer: which bucket is judged when, and what becomes of alerts.
+//!
+//! ```text
+//! quiet epoch   observe: which series there are; corrections may resolve
+//! settle        1 s after the last quiet epoch, or the first that is not: learns what is over, silently
+//! other epoch   observe: too high is said at once; late corrections are judged again
+//! timer         30 s after each hour: judges the bucket that is over, learns it, predicts the next
+//! ```
+//!
+//! # Guarantees
+//! - Alerts are a function of epochs, updates and cells. A tick does what the next epoch that is not
+//!   quiet would do before its rows; how many ticks there are changes nothing.
+//! - Nothing opens while a backlog is read, nor for buckets that ended while it was.
+//! - All work is bounded: a series is caught up with over five weeks of hours and half a year of days
+//!   at most, and so are timers after a silence.
+//!
+//! # Non-guarantees
+//! - Alerts are never forgotten, as they are rows of a table. Neither are series, as cells are not.
+//! - A timer that fires before records which are on their way have been read takes their absence for
+//!   nothing having arrived; their arrival corrects it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use schemas::{
+    Alert, Cells, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, Observer, SeriesId,
+};
+
+use crate::entry::{Entry, Name, RULES};
+use crate::outlook::Learner;
+use crate::policy::{Moment, Track};
+use crate::rules::{Bucket, REGISTRY};
+use crate::shape::{Shape, step};
+use crate::{raised, saved};
+
+/// How long after its end a bucket is waited for.
+const LATENESS: i64 = 30_000_000;
+/// How long after its last quiet epoch a backlog has settled.
+const SETTLE: i64 = 1_000_000;
+/// Hours whose timers fire one by one after a silence; before them it is only learned.
+const HOURS_FIRED: i64 = 35 * 24;
+/// Alerts are for buckets that end within so many periods of the clock.
+const NEAR_PERIODS: i64 = 2;
+const WEEK_US: i64 = 7 * 86_400_000_000;
+const HOUR_US: i64 = 3_600_000_000;
+/// Changes when equal epochs give other alerts.
+const VERSION: &str = "weir-anomaly-1";
+
+/// Forecasts every series, judges its buckets and keeps alerts.
+pub struct Scorer {
+    pub(crate) kpis: Vec<KpiInfo>,
+    pub(crate) entries: Vec<Entry>,
+    by_id: HashMap<(SeriesId, Grain), usize, FixedState>,
+    pub(crate) by_name: BTreeMap<Name, usize>,
+    /// The end of the newest hour whose timer has fired.
+    pub(crate) cursor: Option<Micros>,
+    /// When the backlog that is being read has settled.
+    pub(crate) settle: Option<Micros>,
+    /// The last epoch with records.
+    pub(crate) epoch: EpochId,
+    pub(crate) alerts: BTreeMap<Arc<str>, Alert>,
+    pub(crate) changed: BTreeSet<Arc<str>>,
+}
+
+/// The instant and epoch of a judgement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) at: Micros,
+    pub(crate) epoch: EpochId,
+}
+
+impl fmt::Debug for Scorer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scorer")
+            .field("series", &self.entries.len())
+            .field("alerts", &self.alerts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Scorer {
+    /// A scorer of these KPIs that has seen nothing.
+    pub fn new(kpis: Vec<KpiInfo>) -> Scorer {
+        Scorer {
+            kpis,
+            entries: Vec::new(),
+            by_id: HashMap::with_hasher(FixedState::default()),
+            by_name: BTreeMap::new(),
+            cursor: None,
+            settle: None,
+            epoch: 0,
+            alerts: BTreeMap::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// The place of the series of an update, which is new when it is not known.
+    fn place(&mut self, update: &KpiUpdate) -> Option<usize> {
+        let grain = update.key.grain;
+        if let Some(place) = self.by_id.get(&(update.series, grain)) {
+            return Some(*place);
+        }
+        let name = Name {
+            kpi: Arc::clone(&update.key.kpi),
+            tenant: Arc::clone(&update.key.tenant),
+            dims: Arc::clone(&update.key.dims),
+            grain,
+        };
+        let place = match self.by_name.get(&name) {
+            Some(place) => *place,
+            None => self.add(new_entry(&self.kpis, name, update.key.period_start)?),
+        };
+        self.entries.get_mut(place)?.id = Some(update.series);
+        self.by_id.insert((update.series, grain), place);
+        Some(place)
+    }
+
+    /// Adds a series that is not known.
+    pub(crate) fn add(&mut self, entry: Entry) -> usize {
+        let place = self.entries.len();
+        if let Some(id) = entry.id {
+            self.by_id.insert((id, entry.name.grain), place);
+        }
+        self.by_name.insert(entry.name.clone(), place);
+        self.entries.push(entry);
+        place
+    }
+
+    /// Places of all series in key order.
+    fn in_order(&self) -> Vec<usize> {
+        self.by_name.values().copied().collect()
+    }
+
+    /// Learns what is over at `at`, silently.
+    fn catch_up(&mut self, at: Micros, cells: &dyn Cells) {
+        let boundary = Grain::Hour.start(at.plus(-LATENESS));
+        self.cursor = self.cursor.max(Some(boundary));
+        for entry in &mut self.entries {
+            entry.learn_before(entry.name.grain.start(boundary), cells);
+        }
+    }
+
+    /// Fires the timers that are due.
+    fn fire(&mut self, clock: Micros, cells: &dyn Cells) {
+        let newest = Grain::Hour.start(clock.plus(-LATENESS));
+        let Some(mut cursor) = self.cursor else { return };
+        let oldest = newest.plus(-HOURS_FIRED.saturating_mul(HOUR_US));
+        if cursor < oldest {
+            self.catch_up(oldest.plus(LATENESS), cells);
+            cursor = oldest;
+        }
+        while cursor < newest {
+            cursor = cursor.plus(HOUR_US);
+            self.cursor = Some(cursor);
+            self.close(cursor, cells);
+        }
+    }
+
+    /// Closes the buckets that end at `boundary`.
+    fn close(&mut self, boundary: Micros, cells: &dyn Cells) {
+        let stamp = Stamp { at: boundary.plus(LATENESS), epoch: self.epoch };
+        for place in self.in_order() {
+            let Some(entry) = self.entries.get_mut(place) else { continue };
+            let grain = entry.name.grain;
+            if grain.start(boundary) != boundary {
+                continue;
+            }
+            let bucket = boundary.plus(-entry.step);
+            entry.learn_before(bucket, cells);
+            if entry.next == bucket {
+                self.judge(place, bucket, Moment::Close, stamp, cells);
+                if let Some(entry) = self.entries.get_mut(place) {
+                    entry.learn_before(boundary, cells);
+                }
+            }
+            // What has arrived of the next bucket had no forecast until now.
+            self.judge(place, boundary, Moment::Running, stamp, cells);
+        }
+    }
+
+    /// Sees one update.
+    fn update(&mut self, stamp: Stamp, quiet: bool, update: &KpiUpdate, cells: &dyn Cells) {
+        let Some(place) = self.place(update) else { return };
+        let Some(entry) = self.entries.get_mut(place) else { return };
+        let start = update.key.period_start;
+        if update.value.is_some() {
+            entry.note(start);
+        }
+        if quiet {
+            entry.stale |= entry.is_closed(start) && entry.learner.model.learned > 0;
+        }
+        let end = start.plus(entry.step);
+        let distance = end.0.saturating_sub(stamp.at.0).saturating_abs();
+        let far = distance > NEAR_PERIODS * entry.step;
+        let moment = match entry.is_closed(start) {
+            _ if quiet || far => Moment::Quiet,
+            true => Moment::Late,
+            false => Moment::Running,
+        };
+        self.judge(place, start, moment, stamp, cells);
+    }
+
+    /// Judges one bucket by every rule that watches it.
+    fn judge(
+        &mut self,
+        place: usize,
+        start: Micros,
+        moment: Moment,
+        stamp: Stamp,
+        cells: &dyn Cells,
+    ) {
+        for (number, rule) in REGISTRY.iter().enumerate() {
+            let Some(entry) = self.entries.get_mut(place) else { return };
+            let Some(track) = entry.tracks.get(number) else { return };
+            let is_watched = entry.watched.get(number).copied().unwrap_or(false);
+            if !is_watched || (moment == Moment::Quiet && !track.knows(start)) {
+                continue;
+            }
+            let outlook = entry.outlook(start);
+            let wants_week_before = rule.wants_week_before();
+            if outlook.is_none() && !wants_week_before && moment != Moment::Close {
+                continue;
+            }
+            let bucket = Bucket {
+                shape: entry.shape,
+                running: moment != Moment::Close && !entry.is_closed(start),
+                cell: entry.cell(start, cells),
+                outlook,
+                week_before: wants_week_before
+                    .then(|| entry.cell(start.plus(-WEEK_US), cells))
+                    .flatten(),
+            };
+            let verdict = rule.judge(&bucket);
+            let Some(track) = entry.tracks.get_mut(number) else { return };
+            let taken = track.judge(start, verdict, moment, entry.step);
+            raised::take(self, place, number, taken, stamp, cells);
+        }
+    }
+}
+
+/// A series that nothing is known of but its first bucket.
+pub(crate) fn new_entry(kpis: &[KpiInfo], name: Name, first: Micros) -> Option<Entry> {
+    let place = kpis.iter().position(|kpi| kpi.key == name.kpi)?;
+    let kpi = kpis.get(place)?;
+    let shape = Shape::of(kpi, name.grain)?;
+    let mut watched = [false; RULES];
+    for (is_watched, rule) in watched.iter_mut().zip(REGISTRY) {
+        *is_watched = rule.watches(kpi, name.grain);
+    }
+    Some(Entry {
+        kpi: place,
+        shape,
+        step: step(name.grain)?,
+        watched,
+        name,
+        id: None,
+        first,
+        next: first,
+        stale: false,
+        learner: Learner::new(),
+        outlooks: Vec::new(),
+        tracks: std::array::from_fn(|_| Track::default()),
+    })
+}
+
+impl Observer for Scorer {
+    fn fingerprint(&self) -> String {
+        let kpis = xxhash_rust::xxh3::xxh3_64(format!("{:?}", self.kpis).as_bytes());
+        format!("{VERSION}-{kpis:016x}")
+    }
+
+    fn next_due(&self) -> Option<Micros> {
+        let timer = || Some(self.cursor?.plus(HOUR_US + LATENESS));
+        self.settle.or_else(timer).filter(|_| !self.entries.is_empty())
+    }
+
+    fn advance(&mut self, epoch: &EpochStamp, is_tick: bool, cells: &dyn Cells) {
+        let clock = epoch.clock;
+        self.cursor.get_or_insert_with(|| Grain::Hour.start(clock.plus(-LATENESS)));
+        let is_backlog = epoch.quiet && !is_tick;
+        let is_live = !epoch.quiet && !is_tick;
+        if let Some(settle) = self.settle.take_if(|settle| is_live || *settle <= clock) {
+            self.catch_up(settle.min(clock), cells);
+        }
+        if is_backlog {
+            self.settle = Some(clock.plus(SETTLE));
+        } else if self.settle.is_none() {
+            self.fire(clock, cells);
+        }
+        if !is_tick {
+            self.epoch = epoch.id;
+        }
+    }
+
+    fn observe(&mut self, epoch: &EpochStamp, updates: &[KpiUpdate], cells: &dyn Cells) {
+        let stamp = Stamp { at: epoch.clock, epoch: epoch.id };
+        for update in updates {
+            if update.key.grain != Grain::Month {
+                self.update(stamp, epoch.quiet, update, cells);
+            }
+        }
+    }
+
+    fn take_changes(&mut self) -> Vec<Alert> {
+        let changed = std::mem::take(&mut self.changed);
+        changed.iter().filter_map(|id| self.alerts.get(id)).cloned().collect()
+    }
+
+    fn alerts(&self) -> Vec<Alert> {
+        self.alerts.values().cloned().collect()
+    }
+
+    fn save(&self) -> Vec<u8> {
+        saved::write(self)
+    }
+
+    fn load(&mut self, state: &[u8], alerts: Vec<Alert>, cells: &dyn Cells) -> Result<(), String> {
+        let mut loaded = Scorer::new(self.kpis.clone());
+        saved::read(&mut loaded, state, cells).map_err(|error| error.to_string())?;
+        loaded.alerts = alerts.into_iter().map(|alert| (Arc::clone(&alert.id), alert)).collect();
+        *self = loaded;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

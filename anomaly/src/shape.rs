@@ -1,0 +1,131 @@
+//! What the numbers of a KPI are like, and the space in which they are forecast.
+//!
+//! # Guarantees
+//! - A flow without a cell is 0; a ratio without one is unknown.
+//! - The way into the model's space and back is monotone, so a band holds in both.
+
+use schemas::{CellValue, Grain, KpiInfo, Micros, Status, Unit};
+
+use crate::model::{BINS, Seasons};
+use crate::number::float;
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 24 * HOUR_US;
+/// 1970-01-01 was a Thursday; weeks start on Monday.
+const THURSDAY: i64 = 3;
+
+/// Buckets that are learned before any is judged.
+const WARM_HOURS: u32 = 48;
+const WARM_DAYS: u32 = 14;
+
+/// What the numbers of a KPI and grain are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) seasons: Seasons,
+    /// Whether deviations are proportional to the value: forecast on a logarithmic scale.
+    pub(crate) log: bool,
+    /// Whether they count events, which vary by chance as Poisson's law says.
+    pub(crate) count: bool,
+    /// Whether no cell means 0.
+    pub(crate) flow: bool,
+    /// Buckets to learn before one is judged.
+    pub(crate) warm: u32,
+}
+
+/// What a bucket says, as the model sees it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Observed {
+    /// In the model's space.
+    pub(crate) scaled: f64,
+    pub(crate) value: f64,
+    /// The size of a ratio's denominator; 1 for flows.
+    pub(crate) weight: f64,
+}
+
+impl Shape {
+    /// The shape of a KPI at a grain; months are not forecast.
+    pub(crate) fn of(kpi: &KpiInfo, grain: Grain) -> Option<Shape> {
+        let (seasons, warm) = match grain {
+            Grain::Hour => (Seasons { day: 24, week: 168 }, WARM_HOURS),
+            Grain::Day => (Seasons { day: 0, week: 7 }, WARM_DAYS),
+            Grain::Month => return None,
+        };
+        Some(Shape {
+            seasons,
+            log: kpi.unit != Unit::Ratio,
+            count: kpi.unit == Unit::Count && !kpi.is_ratio,
+            flow: !kpi.is_ratio,
+            warm,
+        })
+    }
+
+    /// What a cell says.
+    pub(crate) fn observe(self, cell: Option<CellValue>) -> Option<Observed> {
+        let Some(cell) = cell else {
+            return self.flow.then_some(Observed { scaled: 0.0, value: 0.0, weight: 1.0 });
+        };
+        if cell.status != Status::Ok {
+            return None;
+        }
+        let value = float(cell.value?);
+        let weight = if self.flow { 1.0 } else { cell.denominator.map_or(1.0, float).abs() };
+        Some(Observed { scaled: self.scaled(value), value, weight })
+    }
+
+    /// Into the model's space.
+    pub(crate) fn scaled(self, value: f64) -> f64 {
+        if self.log { value.signum() * value.abs().ln_1p() } else { value }
+    }
+
+    /// Back from the model's space.
+    pub(crate) fn value(self, scaled: f64) -> f64 {
+        if self.log { scaled.signum() * scaled.abs().exp_m1() } else { scaled }
+    }
+}
+
+/// The length of a period; `None` for months.
+pub(crate) fn step(grain: Grain) -> Option<i64> {
+    match grain {
+        Grain::Hour => Some(HOUR_US),
+        Grain::Day => Some(DAY_US),
+        Grain::Month => None,
+    }
+}
+
+/// The phase of a period: its hour of the day, or its day of the week with Monday as 0.
+pub(crate) fn phase(grain: Grain, start: Micros) -> usize {
+    let phase = match grain {
+        Grain::Hour => start.0.div_euclid(HOUR_US).rem_euclid(24),
+        Grain::Day | Grain::Month => (start.0.div_euclid(DAY_US) + THURSDAY).rem_euclid(7),
+    };
+    usize::try_from(phase).map_or(0, |phase| phase.min(BINS - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_are_utc_hours_and_weekdays() {
+        let at = Micros::parse("2026-11-20T14:00:00Z").unwrap();
+        assert_eq!(phase(Grain::Hour, at), 14);
+        // 2026-11-20 is a Friday.
+        assert_eq!(phase(Grain::Day, Grain::Day.start(at)), 4);
+        assert_eq!(phase(Grain::Hour, Micros(-1)), 23);
+    }
+
+    #[test]
+    fn spaces_are_inverse() {
+        let shape = Shape {
+            seasons: Seasons { day: 24, week: 168 },
+            log: true,
+            count: false,
+            flow: true,
+            warm: 48,
+        };
+        for value in [-1e9, -3.5, 0.0, 1e-6, 20.0, 7e12] {
+            let back = shape.value(shape.scaled(value));
+            assert!((back - value).abs() <= 1e-12 * (1.0 + value.abs()), "{value} {back}");
+        }
+    }
+}

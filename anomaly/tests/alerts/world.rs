@@ -1,0 +1,237 @@
+//! A stand-in for the KPI engine: cells, updates, epochs and ticks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anomaly::Scorer;
+use schemas::{
+    Alert, CellKey, CellValue, Cells, EpochStamp, Good, Grain, KpiInfo, KpiUpdate, Micros,
+    Observer, SeriesId, Status, Unit,
+};
+
+pub(crate) const SECOND: i64 = 1_000_000;
+pub(crate) const HOUR: i64 = 3_600 * SECOND;
+pub(crate) const DAY: i64 = 24 * HOUR;
+pub(crate) const USD: &str = r#"{"currency":"USD"}"#;
+const ONE: i128 = 10_000_000_000;
+
+/// A Monday.
+pub(crate) fn monday() -> Micros {
+    Micros::parse("2026-09-07").unwrap()
+}
+
+fn kpi(key: &str, title: &str, unit: Unit, is_ratio: bool, breakdown_of: Option<&str>) -> KpiInfo {
+    KpiInfo {
+        key: key.into(),
+        title: title.into(),
+        description: None,
+        unit,
+        good: Good::Up,
+        is_ratio,
+        dims: vec!["currency".into()],
+        breakdown_of: breakdown_of.map(Arc::from),
+    }
+}
+
+pub(crate) fn kpis() -> Vec<KpiInfo> {
+    vec![
+        kpi("cost_by_service", "Cost by service", Unit::Currency, false, Some("total_cost")),
+        kpi("orders", "Orders", Unit::Count, false, None),
+        kpi("revenue_booked", "Booked revenue", Unit::Currency, false, None),
+        kpi("roi", "Return on investment", Unit::Ratio, true, None),
+        kpi("total_cost", "Total cost", Unit::Currency, false, None),
+    ]
+}
+
+pub(crate) fn money(value: f64) -> i128 {
+    (value * 100.0).round() as i128 * (ONE / 100)
+}
+
+pub(crate) fn flow(value: f64) -> Option<CellValue> {
+    let value = Some(money(value));
+    Some(CellValue { value, numerator: None, denominator: None, status: Status::Ok })
+}
+
+/// The return on investment of this revenue and cost.
+pub(crate) fn roi(revenue: f64, cost: f64) -> Option<CellValue> {
+    let (n, d) = (money(revenue) - money(cost), money(cost));
+    let value = schemas::decimal::quotient(n, d);
+    let status = if value.is_some() { Status::Ok } else { Status::NoData };
+    Some(CellValue { value, numerator: Some(n), denominator: Some(d), status })
+}
+
+type Cell = (SeriesId, Grain, Micros);
+
+/// Cells as they stand.
+#[derive(Clone, Default)]
+pub(crate) struct Store {
+    pub(crate) names: BTreeMap<(String, String, String), SeriesId>,
+    pub(crate) cells: BTreeMap<Cell, CellValue>,
+}
+
+impl Cells for Store {
+    fn series(&self, kpi: &str, tenant: &str, dims: &str) -> Option<SeriesId> {
+        self.names.get(&(kpi.into(), tenant.into(), dims.into())).copied()
+    }
+
+    fn value(&self, series: SeriesId, grain: Grain, start: Micros) -> Option<CellValue> {
+        self.cells.get(&(series, grain, start)).copied()
+    }
+}
+
+/// A change of a cell that the next epoch brings.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) kpi: &'static str,
+    pub(crate) dims: &'static str,
+    pub(crate) grain: Grain,
+    pub(crate) start: Micros,
+    pub(crate) value: Option<CellValue>,
+}
+
+pub(crate) fn change(
+    kpi: &'static str,
+    grain: Grain,
+    start: Micros,
+    value: Option<CellValue>,
+) -> Change {
+    Change { kpi, dims: USD, grain, start, value }
+}
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) scorer: Scorer,
+    pub(crate) id: u64,
+    /// The newest number of a series; a second world may number in another order.
+    number: u32,
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        World { store: Store::default(), scorer: Scorer::new(kpis()), id: 0, number: 0 }
+    }
+
+    /// An epoch with records.
+    pub(crate) fn epoch(&mut self, clock: Micros, quiet: bool, changes: &[Change]) -> Vec<Alert> {
+        self.id += 1;
+        let stamp = EpochStamp { id: self.id, clock, quiet };
+        self.scorer.advance(&stamp, false, &self.store);
+        let mut updates: Vec<KpiUpdate> =
+            changes.iter().map(|change| self.apply(change, clock)).collect();
+        updates.sort_by(|a, b| a.key.cmp(&b.key));
+        self.scorer.observe(&stamp, &updates, &self.store);
+        self.scorer.take_changes()
+    }
+
+    /// An epoch without records.
+    pub(crate) fn tick(&mut self, clock: Micros) -> Vec<Alert> {
+        self.id += 1;
+        let stamp = EpochStamp { id: self.id, clock, quiet: false };
+        self.scorer.advance(&stamp, true, &self.store);
+        self.scorer.take_changes()
+    }
+
+    fn apply(&mut self, change: &Change, clock: Micros) -> KpiUpdate {
+        let name = (change.kpi.to_owned(), "t1".to_owned(), change.dims.to_owned());
+        let number = &mut self.number;
+        let kpi = kpis().iter().position(|kpi| &*kpi.key == change.kpi).unwrap();
+        let series = *self.store.names.entry(name).or_insert_with(|| {
+            *number += 1;
+            SeriesId { kpi: u32::try_from(kpi).unwrap(), series: *number }
+        });
+        let cell = (series, change.grain, change.start);
+        match change.value {
+            Some(value) => drop(self.store.cells.insert(cell, value)),
+            None => drop(self.store.cells.remove(&cell)),
+        }
+        let key = CellKey {
+            kpi: change.kpi.into(),
+            tenant: "t1".into(),
+            dims: change.dims.into(),
+            grain: change.grain,
+            period_start: change.start,
+        };
+        KpiUpdate { key, series, value: change.value, epoch: self.id, as_of: clock }
+    }
+
+    /// A restart: state and alerts through save and load, series under other numbers.
+    pub(crate) fn restart(&mut self) {
+        let (state, alerts) = (self.scorer.save(), self.scorer.alerts());
+        let mut renumbered = Store::default();
+        let moved = |id: SeriesId| SeriesId { kpi: id.kpi, series: 1_000_000 - id.series };
+        for (name, id) in &self.store.names {
+            // The engine forgets series without cells.
+            if self.store.cells.keys().any(|(own, ..)| own == id) {
+                renumbered.names.insert(name.clone(), moved(*id));
+            }
+        }
+        for ((id, grain, start), value) in &self.store.cells {
+            renumbered.cells.insert((moved(*id), *grain, *start), *value);
+        }
+        self.store = renumbered;
+        self.scorer = Scorer::new(kpis());
+        self.scorer.load(&state, alerts, &self.store).unwrap();
+        // Numbers go on without meeting those that were moved, also after the next restart.
+        self.number += 1_000;
+    }
+
+    /// Five weeks of `kpi` in one backlog that ends at `until`, and its settling.
+    pub(crate) fn history(
+        &mut self,
+        kpi: &'static str,
+        grain: Grain,
+        until: Micros,
+        value: impl Fn(i64) -> f64,
+    ) {
+        let step = if grain == Grain::Hour { HOUR } else { DAY };
+        let buckets = 35 * DAY / step;
+        let changes: Vec<Change> = (1..=buckets)
+            .map(|back| change(kpi, grain, until.plus(-back * step), flow(value(-back))))
+            .collect();
+        assert_eq!(self.epoch(until.plus(31 * SECOND), true, &changes), vec![]);
+        assert_eq!(self.tick(until.plus(33 * SECOND)), vec![]);
+    }
+}
+
+/// A seeded generator (splitmix64).
+#[derive(Clone)]
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// In (0, 1).
+    pub(crate) fn uniform(&mut self) -> f64 {
+        ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    pub(crate) fn normal(&mut self) -> f64 {
+        let (a, b) = (self.uniform(), self.uniform());
+        (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+    }
+
+    /// Poisson: by products for small means, by a normal law for large ones.
+    pub(crate) fn poisson(&mut self, mean: f64) -> f64 {
+        if mean > 400.0 {
+            return (mean + mean.sqrt() * self.normal()).round().max(0.0);
+        }
+        let (mut count, mut left) = (0.0, mean);
+        loop {
+            left += self.uniform().ln();
+            if left < 0.0 {
+                return count;
+            }
+            count += 1.0;
+        }
+    }
+}
