@@ -87,7 +87,7 @@ impl Serving {
         );
         let app = App::new(Parts {
             store: Arc::clone(&store),
-            bands: Arc::new(anomaly::ExpectedBands::new(infos)),
+            bands: Arc::new(anomaly::Expected::new(infos)),
             tokens,
             health,
             clock,
