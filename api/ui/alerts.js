@@ -1,0 +1,219 @@
+/**
+ * alerts: the list of open and recently resolved alerts, newest first.
+ *
+ * Guarantees
+ * - An alert is known by its id; whatever order its states arrive in, a resolved one stays resolved.
+ * - A new alert is announced politely to screen readers, once.
+ *
+ * Non-guarantees
+ * - Acknowledging is a note of this browser: it dims the alert here and tells nobody else.
+ */
+
+import { byId, el, setAttr, setText } from "./dom.js";
+import { full } from "./format.js";
+import { ago, bucketLong, bucketUtc, utc } from "./time.js";
+
+const KEPT_MAX = 500;
+const OPEN_SHOWN_MAX = 100;
+const RESOLVED_SHOWN_MAX = 20;
+const SEEN_KEY = "weir.acknowledged";
+const SEEN_MAX = 500;
+const SEVERITIES = ["info", "warning", "error", "critical"];
+
+/** See the head of this file. */
+export class Alerts {
+  #byId = new Map();
+  #act;
+  #tenant = null;
+  #tenants = 1;
+  #kpis = new Map();
+  #onlyTenant = false;
+  #isLoaded = false;
+  #acknowledged = readSeen();
+  #shown = "";
+  #announced = new Set();
+
+  /**
+   * @param {object} act
+   * @param {(alert: object) => void} act.open an alert is chosen
+   * @param {() => void} act.redraw the list has changed
+   */
+  constructor(act) {
+    this.#act = act;
+    byId("alerts-scope").addEventListener("click", () => {
+      this.#onlyTenant = !this.#onlyTenant;
+      act.redraw();
+    });
+  }
+
+  /** Takes a whole state: what it does not name is forgotten. */
+  replace(alerts) {
+    this.#byId.clear();
+    this.merge(alerts);
+    for (const alert of alerts) this.#announced.add(alert.id);
+    this.#isLoaded = true;
+  }
+
+  /** Takes changed alerts. */
+  merge(alerts) {
+    for (const alert of alerts) this.#byId.set(alert.id, alert);
+    if (this.#byId.size <= KEPT_MAX) return;
+    const oldest = [...this.#byId.values()].sort((a, b) => order(b, a));
+    for (const alert of oldest.slice(0, this.#byId.size - KEPT_MAX)) this.#byId.delete(alert.id);
+  }
+
+  /** Takes one that has just happened, and says so. */
+  arrive(alert) {
+    this.merge([alert]);
+    if (alert.state === "open" && !this.#announced.has(alert.id)) {
+      this.#announced.add(alert.id);
+      setText(byId("spoken"), `New ${alert.severity} alert: ${alert.reason}`);
+    }
+  }
+
+  /** Alerts on one series by their bucket, for the chart. */
+  onSeries(kpi, tenant, grain, dims) {
+    const found = new Map();
+    for (const alert of this.#byId.values()) {
+      if (alert.kpi !== kpi || alert.tenant !== tenant || alert.grain !== grain) continue;
+      if (Object.entries(dims).some(([name, value]) => alert.dims[name] !== value)) continue;
+      found.set(Date.parse(alert.period_start), alert);
+    }
+    return found;
+  }
+
+  draw({ tenant, tenants, kpis, now }) {
+    this.#tenant = tenant;
+    this.#tenants = tenants;
+    this.#kpis = kpis;
+    const all = [...this.#byId.values()].sort(order);
+    const mine = this.#onlyTenant ? all.filter((alert) => alert.tenant === tenant) : all;
+    const open = mine.filter((alert) => alert.state === "open");
+    const resolved = mine.filter((alert) => alert.state !== "open").slice(0, RESOLVED_SHOWN_MAX);
+    this.#drawHead(open.length);
+    // Ages move on without a rebuild, which would take the focus away from an item.
+    const key = JSON.stringify([this.#isLoaded, this.#onlyTenant && tenant, [...open, ...resolved], [...this.#acknowledged]]);
+    if (key !== this.#shown) {
+      this.#shown = key;
+      this.#rebuild(open, resolved);
+    }
+    for (const age of byId("alerts").querySelectorAll("time[data-from]")) {
+      setText(age, ago(now - Number(age.dataset.from)));
+    }
+  }
+
+  #drawHead(open) {
+    setText(byId("alerts-count"), this.#isLoaded ? String(open) : "");
+    byId("alerts-count").classList.toggle("is-bad", open > 0);
+    const scope = byId("alerts-scope");
+    setAttr(scope, "hidden", this.#tenants > 1 ? null : "");
+    setAttr(scope, "aria-pressed", String(this.#onlyTenant));
+    setText(scope, `Only ${this.#tenant ?? "this tenant"}`);
+  }
+
+  #rebuild(open, resolved) {
+    const list = byId("alerts");
+    const focused = document.activeElement?.closest?.("[data-alert]")?.dataset.alert;
+    const items = open.slice(0, OPEN_SHOWN_MAX).map((alert) => this.#item(alert));
+    if (open.length > OPEN_SHOWN_MAX) {
+      items.push(el("li", { class: "alerts-note", text: `and ${open.length - OPEN_SHOWN_MAX} older ones` }));
+    }
+    if (this.#isLoaded && open.length === 0) items.push(calmItem());
+    if (resolved.length > 0) items.push(el("li", { class: "alerts-section", text: "Recently resolved" }));
+    items.push(...resolved.map((alert) => this.#item(alert)));
+    if (!this.#isLoaded) items.push(...[1, 2, 3].map(() => el("li", { class: "alert skeleton-row" })));
+    list.replaceChildren(...items);
+    if (focused) list.querySelector(`[data-alert="${CSS.escape(focused)}"] button`)?.focus();
+  }
+
+  #item(alert) {
+    const isOpen = alert.state === "open";
+    const severity = SEVERITIES.includes(alert.severity) ? alert.severity : "info";
+    const isSeen = this.#acknowledged.has(alert.id);
+    const since = Date.parse(isOpen ? alert.opened_at : (alert.resolved_at ?? alert.opened_at));
+    const title = this.#kpis.get(alert.kpi)?.title ?? alert.kpi;
+    const period = Date.parse(alert.period_start);
+    const where = [alert.tenant, title, bucketLong(period, alert.grain)].join(" \u00b7 ");
+    const state = isOpen ? (isSeen ? "open, acknowledged" : "open") : "resolved";
+    return el(
+      "li",
+      { class: `alert is-${isOpen ? "open" : "resolved"}${isSeen && isOpen ? " is-seen" : ""}`, "data-alert": alert.id },
+      el(
+        "p",
+        { class: "alert-head" },
+        el("span", { class: "severity", "data-severity": severity, text: alert.severity }),
+        el("span", { class: "alert-state", text: state }),
+        el("time", {
+          "data-from": since,
+          datetime: new Date(since).toISOString(),
+          title: `${isOpen ? "opened" : "resolved"} ${utc(since)}`,
+        }),
+        isOpen ? this.#seenButton(alert, isSeen) : null,
+      ),
+      el("button", {
+        type: "button",
+        class: "alert-open",
+        text: alert.reason,
+        title: expectedWords(alert, this.#kpis.get(alert.kpi)),
+        on: { click: () => this.#act.open(alert) },
+      }),
+      el("p", { class: "alert-where", text: where, title: bucketUtc(period, alert.grain) }),
+    );
+  }
+
+  #seenButton(alert, isSeen) {
+    return el("button", {
+      type: "button",
+      class: "link",
+      text: isSeen ? "undo" : "acknowledge",
+      title: "Dims this alert in this browser; it stays open for everybody else.",
+      on: {
+        click: () => {
+          if (isSeen) this.#acknowledged.delete(alert.id);
+          else this.#acknowledged.add(alert.id);
+          writeSeen(this.#acknowledged);
+          this.#act.redraw();
+        },
+      },
+    });
+  }
+}
+
+function calmItem() {
+  return el(
+    "li",
+    { class: "alerts-calm" },
+    el("strong", { text: "No open alerts" }),
+    el("span", { text: "Every watched bucket is within what was expected." }),
+  );
+}
+
+/** Open ones first, the newest of each first. */
+function order(a, b) {
+  const byState = Number(b.state === "open") - Number(a.state === "open");
+  if (byState !== 0) return byState;
+  const when = (alert) => (alert.state === "open" ? alert.opened_at : (alert.resolved_at ?? alert.opened_at));
+  return Date.parse(when(b)) - Date.parse(when(a)) || (a.id < b.id ? -1 : 1);
+}
+
+function expectedWords(alert, kpi) {
+  if (!kpi || alert.value === null || alert.lower === null || alert.upper === null) return null;
+  const spell = (text) => full(text, kpi.unit, alert.dims.currency);
+  return `${spell(alert.value)}; expected ${spell(alert.lower)} to ${spell(alert.upper)}`;
+}
+
+function readSeen() {
+  try {
+    return new Set(JSON.parse(localStorage.getItem(SEEN_KEY) ?? "[]"));
+  } catch {
+    return new Set();
+  }
+}
+
+function writeSeen(seen) {
+  try {
+    localStorage.setItem(SEEN_KEY, JSON.stringify([...seen].slice(-SEEN_MAX)));
+  } catch {
+    // Without storage it holds until the page is closed.
+  }
+}

@@ -1,0 +1,402 @@
+/**
+ * app: the page as a whole: what is loaded when, and what is drawn after what has changed.
+ *
+ *     session -> meta -> series of the cards and the chart (REST: history and bands)
+ *                     -> series of the breakdowns (REST)
+ *                     -> subscription that goes on from the answers' epoch (stream: live values)
+ *
+ * Guarantees
+ * - What is on screen is of one tenant and grain: another choice starts from an empty store.
+ * - Frames only change the store; drawing happens once per animation frame.
+ */
+
+import { Activity, buildLines } from "./activity.js";
+import { Alerts } from "./alerts.js";
+import { Bars, PANELS_MAX } from "./bars.js";
+import { Cards, SPARK_BUCKETS, cardKpis, isPlain } from "./cards.js";
+import { askForToken, drawControls, drawTheme, wireControls } from "./controls.js";
+import { byId, painter, setText, throttled } from "./dom.js";
+import { Freshness } from "./freshness.js";
+import { KpiStream } from "./kpi-stream.js";
+import { Panel } from "./panel.js";
+import { Session } from "./session.js";
+import { currenciesOf, sumOf, withParts } from "./stats.js";
+import { Store } from "./store.js";
+import { addBuckets, floorTo, rfc3339 } from "./time.js";
+import { addressOf, parseView, rangeOf, readFrom, windowFor, withWindow } from "./view.js";
+
+const AGES_EVERY_MS = 1_000;
+const RANGE_EVERY_MS = 1_000;
+const COMPARE_EVERY_MS = 500;
+const RETRY_MS = 3_000;
+/** A bucket's band is asked for when it has begun; the server may need a moment. */
+const BANDS_AFTER_MS = 1_500;
+
+let view = parseView(location.search);
+let meta = null;
+let store = null;
+let loading = null;
+let range = null;
+let zoom = null;
+let isCompared = false;
+let subscription = null;
+let subscribedFrom = 0;
+let alertsSubscription = null;
+let isReady = false;
+
+const fresh = new Freshness();
+const session = new Session(async (reason) => {
+  fresh.phase = "signed-out";
+  const token = await askForToken(reason);
+  fresh.phase = stream.phase;
+  return token;
+});
+
+const address = new URL("/api/v1/stream", location.href);
+address.protocol = address.protocol.replace("http", "ws");
+const stream = new KpiStream({ url: address, token: (why) => session.token(why) });
+
+const cards = new Cards(byId("cards"), (kpi) => change({ kpi, dims: {}, at: null }));
+const bars = new Bars((kpi, dims) => {
+  const { currency, ...rest } = dims;
+  change({ kpi: kpi.key, dims: rest, at: null });
+});
+const panel = new Panel({
+  pick: (key) => change({ kpi: key, dims: firstDims(key), at: null }),
+  ghost: (ghost) => change({ ghost }),
+  zoom: (span) => {
+    zoom = span;
+    ask("bars");
+  },
+});
+const alerts = new Alerts({ open: openAlert, redraw: () => ask("alerts") });
+const status = () => (isReady ? session.get("status") : null);
+const activity = new Activity(status, (status) => fresh.seen({ ...status, asOf: status.as_of }, false));
+
+const now = () => fresh.asOf ?? Date.now() + session.skewMs;
+const kpiOf = (key) => meta.kpis.find((kpi) => kpi.key === key);
+const plainKpis = () => meta.kpis.filter((kpi) => isPlain(kpi) && !kpi.breakdown_of);
+const brokenKpis = () => meta.kpis.filter((kpi) => !plainKpis().includes(kpi));
+
+const ask = painter({
+  controls: () => {
+    drawControls(view, meta?.tenants ?? [], store ? currenciesOf(store, meta.kpis) : []);
+    setText(byId("page-title"), `KPIs of ${view.tenant ?? "no tenant yet"}`);
+    document.title = view.tenant ? `${view.tenant} \u00b7 Weir` : "Weir";
+  },
+  cards: () => {
+    if (!store || !range) return;
+    cards.draw({ store, currency: view.currency, range, chosen: view.kpi, asOf: now(), compared: !isCompared });
+    isCompared = true;
+  },
+  chart: () => {
+    if (!store || !range) return;
+    const kpi = kpiOf(view.kpi);
+    const dims = { ...(kpi.dims?.includes("currency") ? { currency: view.currency } : {}), ...view.dims };
+    const marks = alerts.onSeries(kpi.key, view.tenant, view.grain, dims);
+    panel.draw({ store, kpi, view, range, alerts: marks, isLoading: !store.loaded.has(kpi.key) });
+  },
+  bars: () => {
+    if (store && range) bars.draw({ store, view, span: barSpan() });
+  },
+  alerts: () => {
+    const kpis = new Map((meta?.kpis ?? []).map((kpi) => [kpi.key, kpi]));
+    const tenants = meta?.tenants.length ?? 1;
+    alerts.draw({ tenant: view.tenant, tenants, kpis, now: Date.now() + session.skewMs });
+  },
+});
+
+/** Comparisons and bars sum whole windows, so they are made anew less often than the rest. */
+const compareSoon = throttled(COMPARE_EVERY_MS, () => {
+  isCompared = false;
+  ask("cards", "bars");
+});
+
+/** What the breakdowns sum: the zoomed part, the bucket of an alert, or the window. */
+function barSpan() {
+  const of = (from, last) => ({ from, to: addBuckets(last, view.grain, 1), last, before: null, isWindow: false });
+  if (zoom) return of(zoom.from, zoom.to);
+  if (view.at !== null) return { ...of(view.at, view.at), before: addBuckets(view.at, view.grain, -1) };
+  const end = addBuckets(range.running, view.grain, 1);
+  return { from: range.start, to: end, last: range.running, before: null, isWindow: true };
+}
+
+/** Changes the view, the address and whatever follows from both. */
+function change(part, { isHistory = true } = {}) {
+  const before = view;
+  view = withWindow({ ...view, ...part });
+  if (meta) view = withKnown(view);
+  const target = addressOf(view);
+  if (isHistory && target !== location.search) history.pushState(null, "", target);
+  const isOther = ["tenant", "grain", "window"].some((name) => before[name] !== view[name]);
+  zoom = null;
+  isCompared = false;
+  if (isOther) load();
+  else {
+    loadChartKpi();
+    ask("controls", "cards", "chart", "bars", "alerts");
+  }
+}
+
+/** Replaces what the view names and the server does not know. */
+function withKnown(wanted) {
+  const tenant = meta.tenants.includes(wanted.tenant) ? wanted.tenant : (meta.tenants[0] ?? null);
+  const isKnown = meta.kpis.some((kpi) => kpi.key === wanted.kpi);
+  const kpi = isKnown ? wanted.kpi : (cardKpis(plainKpis())[0]?.key ?? meta.kpis[0]?.key ?? null);
+  return { ...wanted, tenant, kpi, dims: isKnown ? wanted.dims : {} };
+}
+
+function withCurrency() {
+  const currencies = currenciesOf(store, meta.kpis);
+  if (currencies.includes(view.currency)) return;
+  view = { ...view, currency: currencies[0] ?? null };
+  history.replaceState(null, "", addressOf(view));
+}
+
+/** The largest value of a breakdown: what the chart shows before one is chosen. */
+function firstDims(key) {
+  const kpi = kpiOf(key);
+  if (isPlain(kpi) || !store || !range) return {};
+  let best = null;
+  for (const series of store.all(key)) {
+    if (series.dims.currency !== undefined && series.dims.currency !== view.currency) continue;
+    const sum = sumOf(series, range.start, addBuckets(range.running, view.grain, 1), view.grain) ?? 0n;
+    if (best === null || sum > best.sum) best = { sum, dims: series.dims };
+  }
+  const { currency, ...rest } = best?.dims ?? {};
+  return rest;
+}
+
+/** Moves the chart to an alert. */
+function openAlert(alert) {
+  const { currency, ...dims } = alert.dims;
+  const at = floorTo(Date.parse(alert.period_start), alert.grain);
+  const fits = alert.grain === view.grain && range && at >= range.start;
+  const window = fits ? view.window : windowFor(alert.grain, at, now());
+  const { tenant, kpi, grain } = alert;
+  change({ tenant, kpi, grain, window, currency: currency ?? view.currency, dims, at });
+  byId("chart-panel").scrollIntoView({ block: "nearest" });
+}
+
+/** Reads the history of the view and goes on live from there. */
+async function load() {
+  loading?.abort();
+  const mine = new AbortController();
+  loading = mine;
+  if (subscription !== null) stream.unsubscribe(subscription);
+  subscription = null;
+  store = view.tenant === null ? null : new Store(view.tenant, view.grain);
+  range = null;
+  newRange();
+  ask("controls", "cards", "chart", "bars", "alerts");
+  if (!store) return waitForTenants(mine.signal);
+  try {
+    const epochs = await loadSeries(cardAndChartKpis(), mine.signal);
+    withCurrency();
+    if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
+    newRange();
+    ask("controls", "cards", "chart", "bars");
+    epochs.push(...(await loadSeries(brokenKpis().slice(0, PANELS_MAX).map((kpi) => kpi.key), mine.signal)));
+    newRange();
+    ask("controls", "cards", "chart", "bars");
+    subscribe(Math.min(...epochs));
+    fresh.trouble = null;
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    fresh.trouble = `Could not read ${view.tenant}: ${error.message}. Trying again.`;
+    setTimeout(() => !mine.signal.aborted && load(), RETRY_MS);
+  }
+}
+
+function cardAndChartKpis() {
+  const keys = cardKpis(plainKpis()).map((kpi) => kpi.key);
+  return withParts([...new Set([...keys, view.kpi])]).filter((key) => kpiOf(key));
+}
+
+/** Reads the series of KPIs side by side; gives the epochs of the answers. */
+async function loadSeries(keys, signal, options = {}) {
+  const target = store;
+  const wanted = options.bandsOnly ? keys : keys.filter((key) => !target.loaded.has(key));
+  const from = rfc3339(options.from ?? readFrom(view, now(), SPARK_BUCKETS));
+  const query = { tenant: target.tenant, grain: target.grain, from };
+  return Promise.all(
+    wanted.map(async (key) => {
+      const answer = await session.get(`kpis/${encodeURIComponent(key)}/series`, query, signal);
+      signal.throwIfAborted();
+      target.load(answer, options);
+      ask("cards", "chart", "bars");
+      return answer.epoch;
+    }),
+  );
+}
+
+/** A KPI that the chart needs and nobody has read yet. */
+async function loadChartKpi() {
+  if (!store || store.loaded.has(view.kpi)) return;
+  try {
+    await loadSeries(withParts([view.kpi]).filter((key) => kpiOf(key)), loading.signal, { bandsOnly: true });
+    if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
+    ask("chart");
+  } catch (error) {
+    if (!loading.signal.aborted) fresh.trouble = `Could not read ${view.kpi}: ${error.message}.`;
+  }
+}
+
+/**
+ * Goes on live. The answers are of `epoch`, so the stream is asked to resume from there and sends
+ * only what changed since; a server that cannot do so sends a snapshot, which is as good.
+ */
+function subscribe(epoch) {
+  subscribedFrom = readFrom(view, now(), SPARK_BUCKETS);
+  const filter = { tenant: view.tenant, grain: view.grain, from: rfc3339(subscribedFrom) };
+  const isSafe = Number.isFinite(epoch) && meta.generation;
+  subscription = stream.subscribe("kpi", filter, isSafe ? { since: { generation: meta.generation, offset: epoch } } : {});
+}
+
+/** Before the first change event there is no tenant; look again until there is. */
+async function waitForTenants(signal) {
+  setTimeout(async () => {
+    if (signal.aborted) return;
+    try {
+      await readMeta();
+    } catch {
+      // The next look tells.
+    }
+    if (!signal.aborted) (meta.tenants.length > 0 ? change({}) : waitForTenants(signal));
+  }, RETRY_MS);
+}
+
+/** The range moves when a bucket begins; then the bands of the new one are asked for. */
+function newRange() {
+  if (!store) return;
+  const before = range?.running;
+  range = rangeOf(view, now(), store.earliest);
+  if (before === undefined || before === range.running || loading?.signal.aborted) return;
+  isCompared = false;
+  const { signal } = loading;
+  const from = addBuckets(range.running, view.grain, -2);
+  setTimeout(() => {
+    if (signal.aborted || subscription === null) return;
+    loadSeries(cardAndChartKpis(), signal, { bandsOnly: true, from }).catch(() => {
+      // The band of one bucket is missing until the next one begins.
+    });
+  }, BANDS_AFTER_MS);
+}
+
+function seen(frame) {
+  fresh.skewMs = session.skewMs;
+  fresh.seen({ ...frame, epoch: frame.offset });
+}
+
+stream.onstate = (state) => {
+  fresh.state(state);
+  if (state.phase === "live" && meta?.generation && stream.generation !== meta.generation) restart();
+};
+stream.onsnapshot = (frame) => {
+  seen(frame);
+  if (frame.id === alertsSubscription) {
+    if (frame.first) alerts.replace(frame.alerts);
+    else alerts.merge(frame.alerts);
+    if (frame.last) loadResolved();
+    ask("alerts", "chart");
+    return;
+  }
+  if (frame.id !== subscription) return;
+  if (frame.first) store.beginSnapshot();
+  store.apply(frame.upserts, []);
+  if (frame.last) store.endSnapshot(subscribedFrom);
+  changed();
+};
+stream.onupdate = (frame) => {
+  seen(frame);
+  if (frame.id !== subscription) return;
+  store.apply(frame.upserts, frame.deletes);
+  changed();
+};
+stream.onalert = (frame) => {
+  seen(frame);
+  alerts.arrive(frame.alert);
+  ask("alerts", "chart");
+};
+stream.onprogress = seen;
+
+function changed() {
+  const running = floorTo(now(), view.grain);
+  if (!range || running !== range.running || store.earliest < range.start) newRange();
+  if (view.currency === null) withCurrency();
+  ask("cards", "chart");
+  compareSoon();
+}
+
+/** The server's stream has another generation: nothing known so far can be gone on from. */
+async function restart() {
+  fresh.reset();
+  try {
+    await readMeta();
+  } catch {
+    return;
+  }
+  view = withKnown(view);
+  load();
+}
+
+async function readMeta() {
+  meta = await session.get("meta");
+  fresh.skewMs = session.skewMs;
+  fresh.seen({ ...meta, asOf: meta.as_of }, false);
+  setText(byId("version"), `Weir ${meta.version}`);
+}
+
+async function loadResolved() {
+  try {
+    alerts.merge((await session.get("alerts", { state: "resolved" })).alerts);
+    ask("alerts", "chart");
+  } catch {
+    // Open alerts come by the stream; resolved ones are a courtesy.
+  }
+}
+
+async function start() {
+  buildLines();
+  wireControls(change, (theme) => {
+    if (theme && view.theme) change({ theme });
+    drawTheme();
+    panel.retheme();
+  });
+  drawControls(view, view.tenant ? [view.tenant] : [], []);
+  addEventListener("popstate", () => change(parseView(location.search), { isHistory: false }));
+  addEventListener("online", () => stream.retryNow());
+  document.addEventListener("visibilitychange", () => !document.hidden && stream.retryNow());
+  for (;;) {
+    try {
+      await readMeta();
+      break;
+    } catch (error) {
+      fresh.trouble = `Could not begin: ${error.message}. Trying again.`;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+  fresh.trouble = null;
+  isReady = true;
+  view = withKnown(view);
+  history.replaceState(null, "", addressOf(view));
+  cards.build(cardKpis(plainKpis()));
+  bars.build(brokenKpis());
+  panel.build(plainKpis(), brokenKpis());
+  byId("chart-kpi").disabled = false;
+  alertsSubscription = stream.subscribe("alerts", {});
+  stream.connect();
+  load();
+  setInterval(() => {
+    ask("alerts");
+    if (store) activity.drawChanges(store, meta.kpis);
+  }, AGES_EVERY_MS);
+  setInterval(() => {
+    if (range && floorTo(now(), view.grain) !== range.running) {
+      newRange();
+      ask("cards", "chart", "bars");
+    }
+  }, RANGE_EVERY_MS);
+}
+
+start();

@@ -1,0 +1,157 @@
+/**
+ * bars: breakdowns as sorted horizontal bars with value, share and change at their end.
+ *
+ * Widths are floats; values, shares and totals come from exact sums.
+ */
+
+import { byId, el, setAttr, setText } from "./dom.js";
+import { ratio, toNumber, toText } from "./decimal.js";
+import { change, full, share, short } from "./format.js";
+import { breakdown, dimsOf } from "./stats.js";
+import { bucketShort } from "./time.js";
+
+/** Bars of a panel; what is smaller is one bar, "others". */
+const BARS_MAX = 8;
+/** Breakdown panels on the page. */
+export const PANELS_MAX = 4;
+
+/** See the head of this file. */
+export class Bars {
+  #onpick;
+  #panels = [];
+
+  /** @param {(kpi: object, dims: object) => void} onpick a bar is chosen */
+  constructor(onpick) {
+    this.#onpick = onpick;
+  }
+
+  build(kpis) {
+    this.#panels = kpis.slice(0, PANELS_MAX).map((kpi) => new BarPanel(kpi, this.#onpick));
+    byId("breakdowns").replaceChildren(...this.#panels.map((panel) => panel.node));
+    setAttr(byId("breakdowns"), "hidden", this.#panels.length === 0 ? "" : null);
+  }
+
+  /** @param {{from: number, to: number, before: number | null, isWindow: boolean}} span the buckets to sum */
+  draw({ store, view, span }) {
+    for (const panel of this.#panels) panel.draw(store, view, span);
+  }
+}
+
+class BarPanel {
+  #rows = new Map();
+
+  constructor(kpi, onpick) {
+    this.kpi = kpi;
+    this.onpick = onpick;
+    this.about = el("span", { class: "about" });
+    this.total = el("span", { class: "panel-total num" });
+    this.list = el("ol", { class: "bars", "data-breakdown": kpi.key });
+    this.empty = el("p", { class: "empty-note", hidden: true });
+    this.node = el(
+      "section",
+      { class: "card panel", "aria-label": kpi.title },
+      el("header", { class: "panel-head" }, el("h2", { text: kpi.title }), this.about, this.total),
+      this.list,
+      this.empty,
+    );
+  }
+
+  draw(store, view, span) {
+    const { kpi } = this;
+    const isLoading = !store.loaded.has(kpi.key) && store.all(kpi.key).length === 0;
+    this.node.classList.toggle("is-loading", isLoading);
+    if (isLoading) return;
+    const { rows, total } = breakdown(store, kpi, view.currency, span.from, span.to, span.before);
+    setText(this.about, spanWords(view, span));
+    const all = { units: total };
+    setText(this.total, rows.length === 0 ? "" : this.#short(all.units, view));
+    setAttr(this.total, "title", rows.length === 0 ? null : this.#full(all.units, view));
+    setAttr(this.empty, "hidden", rows.length === 0 ? null : "");
+    setText(this.empty, rows.length === 0 ? `No data in ${span.isWindow ? "this window" : "this span"}.` : "");
+    this.#drawRows(folded(rows), total, view, rows);
+  }
+
+  #short(units, view) {
+    return short(toText(units), this.kpi.unit, view.currency);
+  }
+
+  #full(units, view) {
+    return full(toText(units), this.kpi.unit, view.currency);
+  }
+
+  #drawRows(rows, total, view) {
+    const widest = rows.reduce((most, row) => (abs(row.units) > most ? abs(row.units) : most), 0n);
+    const nodes = rows.map((row) => {
+      const node = this.#rows.get(row.key) ?? this.#make(row);
+      this.#rows.set(row.key, node);
+      node.row = row;
+      const width = widest === 0n ? 0 : toNumber(ratio(abs(row.units), widest)) * 100;
+      node.fill.style.setProperty("width", `${Math.max(width, 0.5).toFixed(2)}%`);
+      node.fill.classList.toggle("is-negative", row.units < 0n);
+      setText(node.value, this.#short(row.units, view));
+      setAttr(node.value, "title", this.#full(row.units, view));
+      setAttr(node.value, "data-raw", toText(row.units));
+      setText(node.share, share(row.units, total));
+      const delta = row.before === null ? null : change(row.units, row.before, this.kpi.unit, this.kpi.good);
+      setText(node.change, delta ? delta.words : "");
+      setAttr(node.change, "data-tone", delta ? delta.tone : "flat");
+      setAttr(node.change, "title", row.before === null ? null : `${this.#full(row.before, view)} in the span before`);
+      const isChosen = view.kpi === this.kpi.key && row.dims !== null && isSame(row.dims, dimsOf(this.kpi, view.currency, view.dims));
+      setAttr(node.pick, "aria-pressed", row.dims === null ? null : String(isChosen));
+      return node.item;
+    });
+    const shown = new Set(rows.map((row) => row.key));
+    for (const key of this.#rows.keys()) if (!shown.has(key)) this.#rows.delete(key);
+    // Moving nodes takes the focus away; the order changes seldom.
+    if (nodes.some((node, i) => this.list.children[i] !== node) || this.list.children.length !== nodes.length) {
+      this.list.replaceChildren(...nodes);
+    }
+  }
+
+  #make(row) {
+    const label = { class: "bar-name", text: row.label, title: row.title };
+    const made = { row };
+    made.pick =
+      row.dims === null
+        ? el("span", label)
+        : el("button", { type: "button", ...label, on: { click: () => this.onpick(this.kpi, made.row.dims) } });
+    made.fill = el("span", { class: "bar-fill" });
+    made.value = el("span", { class: "bar-value num" });
+    made.share = el("span", { class: "bar-share num" });
+    made.change = el("span", { class: "bar-change num" });
+    made.item = el(
+      "li",
+      { class: "bar" },
+      made.pick,
+      el("span", { class: "bar-track" }, made.fill),
+      made.value,
+      made.share,
+      made.change,
+    );
+    return made;
+  }
+}
+
+const abs = (units) => (units < 0n ? -units : units);
+const isSame = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
+
+/** The rows to show: the largest, and the others as one. */
+function folded(rows) {
+  const named = rows.map((row) => {
+    const label = row.name === null || row.name === "" ? "(none)" : row.name;
+    return { ...row, key: JSON.stringify(row.dims), label, title: label };
+  });
+  if (named.length <= BARS_MAX) return named;
+  const rest = named.slice(BARS_MAX - 1);
+  const sum = (pick) => rest.reduce((all, row) => (pick(row) === null ? all : (all ?? 0n) + pick(row)), null);
+  const title = rest.map((row) => row.label).join(", ");
+  const others = { key: "others", dims: null, label: `${rest.length} others`, title };
+  return [...named.slice(0, BARS_MAX - 1), { ...others, units: sum((row) => row.units), before: sum((row) => row.before) }];
+}
+
+function spanWords(view, span) {
+  if (span.isWindow) return view.window === "all" ? "all time" : `last ${view.window.replace(/(\d+)/, "$1 ")}`;
+  const from = bucketShort(span.from, view.grain);
+  const last = bucketShort(span.last, view.grain);
+  return from === last ? from : `${from} to ${last}`;
+}

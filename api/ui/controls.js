@@ -1,0 +1,97 @@
+/**
+ * controls: the header's pickers and the theme.
+ */
+
+import { byId, el, setAttr } from "./dom.js";
+import { bucketsOf } from "./view.js";
+
+const THEME_KEY = "weir.theme";
+
+/** Wires the pickers: each calls `change` with the part of the view that it changes. */
+export function wireControls(change, onTheme) {
+  byId("tenant").addEventListener("change", (event) => change({ tenant: event.target.value, currency: null, at: null }));
+  byId("currency").addEventListener("change", (event) => change({ currency: event.target.value, at: null }));
+  byId("grains").addEventListener("click", (event) => {
+    const { grain } = event.target.dataset;
+    if (grain) change({ grain, at: null });
+  });
+  byId("windows").addEventListener("click", (event) => {
+    const { window } = event.target.dataset;
+    if (window) change({ window, at: null });
+  });
+  byId("theme").addEventListener("click", () => {
+    const theme = isDark() ? "light" : "dark";
+    document.documentElement.dataset.theme = theme;
+    try {
+      localStorage.setItem(THEME_KEY, theme);
+    } catch {
+      // Without storage it holds until the page is closed.
+    }
+    onTheme(theme);
+  });
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  system.addEventListener("change", () => onTheme(null));
+  drawTheme();
+}
+
+function isDark() {
+  const { theme } = document.documentElement.dataset;
+  return theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+/** Says which theme the button brings. */
+export function drawTheme() {
+  const label = isDark() ? "Light theme" : "Dark theme";
+  setAttr(byId("theme"), "aria-label", label);
+  setAttr(byId("theme"), "title", label);
+}
+
+/** Shows the view in the pickers. */
+export function drawControls(view, tenants, currencies) {
+  fillSelect(byId("tenant"), tenants, view.tenant);
+  setAttr(byId("tenant"), "disabled", tenants.length === 0 ? "" : null);
+  fillSelect(byId("currency"), currencies, view.currency);
+  setAttr(byId("currency-pick"), "hidden", currencies.length > 1 ? null : "");
+  for (const button of byId("grains").children) {
+    setAttr(button, "aria-pressed", String(button.dataset.grain === view.grain));
+  }
+  for (const button of byId("windows").children) {
+    const tooShort = bucketsOf(view.grain, button.dataset.window) === 0;
+    setAttr(button, "aria-pressed", String(button.dataset.window === view.window));
+    setAttr(button, "disabled", tooShort ? "" : null);
+    setAttr(button, "title", tooShort ? `shorter than two ${view.grain}s` : null);
+  }
+}
+
+function fillSelect(select, values, chosen) {
+  const current = [...select.options].map((option) => option.value);
+  if (current.length !== values.length || current.some((value, i) => value !== values[i])) {
+    select.replaceChildren(...values.map((value) => el("option", { value, text: value })));
+  }
+  if (chosen !== null && select.value !== chosen) select.value = chosen;
+}
+
+/** Asks a person for a token; resolves when one is given. */
+export function askForToken(reason) {
+  const panel = byId("sign-in");
+  document.body.classList.add("signed-out");
+  setAttr(panel, "hidden", null);
+  byId("sign-in-why").textContent = reason;
+  const input = byId("sign-in-token");
+  input.value = "";
+  input.focus();
+  return new Promise((resolve) => {
+    byId("sign-in-form").addEventListener(
+      "submit",
+      (event) => {
+        event.preventDefault();
+        const token = input.value.trim();
+        input.value = "";
+        setAttr(panel, "hidden", "");
+        document.body.classList.remove("signed-out");
+        resolve(token);
+      },
+      { once: true },
+    );
+  });
+}

@@ -1,0 +1,137 @@
+/**
+ * format: decimal strings as people read them.
+ *
+ * Guarantees
+ * - A value is formatted from its decimal string: `Intl.NumberFormat` takes strings and keeps every
+ *   digit. No value goes through a float on its way to the screen.
+ */
+
+import { ratio, toNumber, toText, toUnits } from "./decimal.js";
+
+/** Values at or above this (in absolute terms) are shown compactly, the whole of them on hover. */
+const COMPACT_FROM = toUnits("100000");
+/** From here on a ratio reads better as a multiple than as a percentage. */
+const MULTIPLE_FROM = toUnits("10");
+const MINUS = "\u2212";
+const DASH = "\u2013";
+
+const formats = new Map();
+function numberFormat(options) {
+  const key = JSON.stringify(options);
+  let found = formats.get(key);
+  if (!found) {
+    found = new Intl.NumberFormat(undefined, options);
+    formats.set(key, found);
+  }
+  return found;
+}
+
+function money(currency) {
+  return currency ? { style: "currency", currency, currencyDisplay: "narrowSymbol" } : {};
+}
+
+const abs = (units) => (units < 0n ? -units : units);
+
+/** A decimal string for a place with little room. */
+export function short(text, unit, currency) {
+  if (text === null || text === undefined) return DASH;
+  const units = toUnits(text);
+  const large = abs(units) >= COMPACT_FROM;
+  const compact = { notation: "compact", minimumFractionDigits: 1, maximumFractionDigits: 1 };
+  if (unit === "ratio") {
+    if (abs(units) >= MULTIPLE_FROM) return `${numberFormat({ maximumFractionDigits: 1 }).format(text)}\u00d7`;
+    return numberFormat({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(text);
+  }
+  if (unit === "currency") {
+    if (large) return numberFormat({ ...money(currency), ...compact }).format(text);
+    return numberFormat({ ...money(currency), minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(text);
+  }
+  if (large) return numberFormat(compact).format(text);
+  return numberFormat({ maximumFractionDigits: 2 }).format(text);
+}
+
+/** A decimal string with every digit it has. */
+export function full(text, unit, currency) {
+  if (text === null || text === undefined) return DASH;
+  const digits = { minimumFractionDigits: 0, maximumFractionDigits: 10 };
+  if (unit === "ratio") return `${numberFormat({ style: "percent", maximumFractionDigits: 8 }).format(text)} (${text})`;
+  if (unit === "currency") return numberFormat({ ...money(currency), ...digits, minimumFractionDigits: 2 }).format(text);
+  return numberFormat(digits).format(text);
+}
+
+/** A value at a tick of an axis; ticks are floats that the chart chose. */
+export function tick(number, unit, currency, step) {
+  const text = Math.abs(number);
+  if (unit === "ratio") {
+    const digits = step * 100 < 1 ? 1 : 0;
+    return numberFormat({ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(number);
+  }
+  const symbol = unit === "currency" ? money(currency) : {};
+  const large = Math.max(text, step) >= 10_000;
+  const scale = large ? 10 ** (3 * Math.floor(Math.log10(Math.max(text, 1)) / 3)) : 1;
+  const digits = Math.min(4, Math.max(0, Math.ceil(-Math.log10(step / scale) - 1e-9)));
+  const options = { minimumFractionDigits: number === 0 ? 0 : digits, maximumFractionDigits: digits };
+  if (large) options.notation = "compact";
+  return numberFormat({ ...symbol, ...options }).format(number);
+}
+
+/** What the numbers of a KPI are in: `USD`, `orders`, `% of revenue`. */
+export function unitWords(kpi, currency) {
+  if (kpi.unit === "currency") return currency ?? "currency";
+  if (kpi.unit === "ratio") return "percent";
+  return kpi.key === "orders" ? "orders" : "count";
+}
+
+/**
+ * The change from one exact value to another: words, direction and tone.
+ *
+ * @param {bigint} now
+ * @param {bigint} before
+ * @param {string} unit a ratio changes by percentage points, anything else by percent
+ * @param {"up" | "down"} good the direction that is good
+ */
+export function change(now, before, unit, good) {
+  const difference = now - before;
+  let words;
+  if (unit === "ratio") {
+    words = `${signed(toNumber(difference) * 100)} pp`;
+  } else {
+    const share = ratio(difference, abs(before));
+    if (share === null) return now === 0n ? flat(`0.0 %`) : { words: "new", direction: "up", tone: toneOf("up", good) };
+    const percent = toNumber(share) * 100;
+    words = Math.abs(percent) >= 1000 ? `${signed(percent / 100, 0)}\u00d7` : `${signed(percent)} %`;
+  }
+  if (difference === 0n || /^[+\u2212]0(\.0)? /.test(words)) return flat(words.replace(/^[+\u2212]/, ""));
+  const direction = difference > 0n ? "up" : "down";
+  return { words, direction, tone: toneOf(direction, good) };
+}
+
+function flat(words) {
+  return { words, direction: "flat", tone: "flat" };
+}
+
+function toneOf(direction, good) {
+  return direction === good ? "good" : "bad";
+}
+
+function signed(number, digits = 1) {
+  const sign = number < 0 ? MINUS : "+";
+  return sign + numberFormat({ minimumFractionDigits: digits, maximumFractionDigits: digits }).format(Math.abs(number));
+}
+
+/** A share of a whole, for display beside a bar. */
+export function share(part, whole) {
+  if (whole === 0n) return DASH;
+  const value = ratio(part, whole);
+  return numberFormat({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(toText(value));
+}
+
+/** A whole number of things, grouped. */
+export function count(number) {
+  return numberFormat({ maximumFractionDigits: 0 }).format(number);
+}
+
+/** A rate per second, with decimals only when it is small. */
+export function rate(number) {
+  return numberFormat({ maximumFractionDigits: number < 10 ? 1 : 0 }).format(number);
+}

@@ -1,0 +1,119 @@
+/**
+ * session: the token and the calls of the REST API that carry it.
+ *
+ * Guarantees
+ * - The token lives in this module's memory only: not in the address, not in storage.
+ * - A call that fails throws a [`CallError`] whose message is a sentence for people.
+ */
+
+const API = "/api/v1";
+/** A call takes no longer than this. */
+const CALL_MAX_MS = 20_000;
+
+/** A call that got no good answer. `status` is 0 when there was none at all. */
+export class CallError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Holds the token and asks for a new one where the server hands them out. */
+export class Session {
+  #token = null;
+  #handedOut = false;
+  #asked = null;
+  /** Called with a reason when a person has to give a token: resolves to it. */
+  onask;
+  /** By how much the server's clock is ahead of this one, ms; below 2 s it cannot be told. */
+  skewMs = 0;
+
+  /** @param {(reason: string) => Promise<string>} onask */
+  constructor(onask) {
+    this.onask = onask;
+  }
+
+  /**
+   * A token. `refused`: the one before no longer holds; `refresh`: it soon will not, and `null` says
+   * that there is no other without asking a person, which is not done early.
+   */
+  async token({ reason = "connect" } = {}) {
+    if (this.#token && reason === "connect") return this.#token;
+    if (reason === "refresh" && !this.#handedOut) return null;
+    // However many calls need a token at once, it is asked for once.
+    this.#asked ??= this.#ask().finally(() => {
+      this.#asked = null;
+    });
+    return this.#asked;
+  }
+
+  async #ask() {
+    const handed = await this.#handOut();
+    this.#token = handed ?? (await this.onask(this.#token ? "The token has expired or was refused." : ""));
+    return this.#token;
+  }
+
+  /** A loopback demo hands the page its token; any other server answers 404. */
+  async #handOut() {
+    let response;
+    try {
+      response = await fetch("/ui/session", { cache: "no-store", signal: AbortSignal.timeout(CALL_MAX_MS) });
+    } catch {
+      throw new CallError(0, "the server cannot be reached");
+    }
+    if (response.status === 404) return null;
+    if (!response.ok) throw new CallError(response.status, `the server gave no token (${response.status})`);
+    const { token } = await response.json();
+    this.#handedOut = true;
+    return token;
+  }
+
+  /**
+   * `GET /api/v1/<path>`; a 401 is answered once with a new token.
+   *
+   * @param {Record<string, string | null | undefined>} [query]
+   * @param {AbortSignal} [signal]
+   */
+  async get(path, query = {}, signal = undefined) {
+    const response = await this.#fetch(path, query, signal, await this.token());
+    if (response.status !== 401) return this.#read(response);
+    return this.#read(await this.#fetch(path, query, signal, await this.token({ reason: "refused" })));
+  }
+
+  async #fetch(path, query, signal, token) {
+    const search = new URLSearchParams();
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== null && value !== undefined) search.set(name, value);
+    }
+    const address = `${API}/${path}${search.size ? `?${search}` : ""}`;
+    const limits = [AbortSignal.timeout(CALL_MAX_MS), ...(signal ? [signal] : [])];
+    try {
+      return await fetch(address, {
+        headers: { Authorization: `Bearer ${token}` },
+        cache: "no-store",
+        signal: AbortSignal.any(limits),
+      });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new CallError(0, error.name === "TimeoutError" ? "the server does not answer" : "the server cannot be reached");
+    }
+  }
+
+  async #read(response) {
+    const date = Date.parse(response.headers.get("Date") ?? "");
+    if (!Number.isNaN(date)) {
+      // The header has whole seconds and is as old as the way here took.
+      const skew = date + 500 - Date.now();
+      this.skewMs = Math.abs(skew) > 2000 ? skew : 0;
+    }
+    if (response.ok) return response.json();
+    let detail = "";
+    try {
+      const problem = await response.json();
+      detail = problem.detail ?? problem.title ?? "";
+    } catch {
+      // An answer without a problem document still has its status.
+    }
+    throw new CallError(response.status, detail || `the server answered ${response.status}`);
+  }
+}

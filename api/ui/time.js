@@ -1,0 +1,101 @@
+/**
+ * time: buckets of a grain, which are UTC, and how instants are written.
+ *
+ * Hours and instants are written in the viewer's zone, with UTC on hover. A day or a month is a UTC
+ * day or month, whose name must not shift with the viewer, so those are written as UTC dates.
+ */
+
+export const HOUR_MS = 3_600_000;
+export const DAY_MS = 24 * HOUR_MS;
+
+/** The start of the bucket that holds an instant. */
+export function floorTo(ms, grain) {
+  if (grain === "hour") return Math.floor(ms / HOUR_MS) * HOUR_MS;
+  if (grain === "day") return Math.floor(ms / DAY_MS) * DAY_MS;
+  const date = new Date(ms);
+  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
+}
+
+/** The start of the bucket `count` buckets later (or earlier). */
+export function addBuckets(start, grain, count) {
+  if (grain === "hour") return start + count * HOUR_MS;
+  if (grain === "day") return start + count * DAY_MS;
+  const date = new Date(start);
+  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + count, 1);
+}
+
+/** How many buckets lie from one start to another. */
+export function countBuckets(from, to, grain) {
+  if (grain === "hour") return Math.round((to - from) / HOUR_MS);
+  if (grain === "day") return Math.round((to - from) / DAY_MS);
+  const [a, b] = [new Date(from), new Date(to)];
+  return (b.getUTCFullYear() - a.getUTCFullYear()) * 12 + b.getUTCMonth() - a.getUTCMonth();
+}
+
+/** RFC 3339 in UTC, without fractions that are zero. */
+export function rfc3339(ms) {
+  return new Date(ms).toISOString().replace(".000Z", "Z");
+}
+
+const formats = new Map();
+function format(ms, options) {
+  const key = JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, { ...options, hourCycle: "h23" }));
+  return formats.get(key).format(ms);
+}
+
+/** `14:02:11` in the viewer's zone. */
+export function clock(ms) {
+  return format(ms, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}
+
+/** `14:02` in the viewer's zone. */
+export function hourMinute(ms) {
+  return format(ms, { hour: "2-digit", minute: "2-digit" });
+}
+
+/** A bucket's short name: `14:00`, `20 Nov`, `Nov 2026`. */
+export function bucketShort(ms, grain) {
+  if (grain === "hour") return hourMinute(ms);
+  if (grain === "day") return format(ms, { day: "numeric", month: "short", timeZone: "UTC" });
+  return format(ms, { month: "short", year: "numeric", timeZone: "UTC" });
+}
+
+/** A bucket's name that stands alone: `Fri, Nov 20, 14:00`, `Fri, Nov 20, 2026`, `November 2026`. */
+export function bucketLong(ms, grain) {
+  if (grain === "hour") {
+    return format(ms, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+  }
+  if (grain === "day") {
+    return format(ms, { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+  }
+  return format(ms, { month: "long", year: "numeric", timeZone: "UTC" });
+}
+
+/** The exact span of a bucket in UTC, for hover texts. */
+export function bucketUtc(ms, grain) {
+  return `${utc(ms)} to ${utc(addBuckets(ms, grain, 1))}`;
+}
+
+/** `2026-11-20 14:00 UTC`, with seconds only when there are any. */
+export function utc(ms) {
+  const text = new Date(ms).toISOString();
+  const seconds = text.slice(17, 19) === "00" ? "" : text.slice(16, 19);
+  return `${text.slice(0, 10)} ${text.slice(11, 16)}${seconds} UTC`;
+}
+
+/** How long something takes or has taken: `38 ms`, `12 s`, `3 min`, `2 h`, `4 d`. */
+export function span(ms) {
+  const n = Math.max(0, ms);
+  if (n < 1000) return `${Math.round(n)} ms`;
+  if (n < 10_000) return `${(n / 1000).toFixed(1)} s`;
+  if (n < 120_000) return `${Math.round(n / 1000)} s`;
+  if (n < 120 * 60_000) return `${Math.round(n / 60_000)} min`;
+  if (n < 48 * HOUR_MS) return `${Math.round(n / HOUR_MS)} h`;
+  return `${Math.round(n / DAY_MS)} d`;
+}
+
+/** An age in words: `just now`, `12 s ago`, `3 min ago`. */
+export function ago(ms) {
+  return ms < 1500 ? "just now" : `${span(ms < 10_000 ? Math.round(ms / 1000) * 1000 : ms).replace(".0", "")} ago`;
+}

@@ -1,0 +1,106 @@
+/**
+ * view: what the page shows, kept in the address, so that a link shows a colleague the same.
+ *
+ *     /?tenant=tenant-01&grain=hour&window=7d&kpi=orders&currency=USD
+ *
+ * Optional: `dim.<name>` (a value of a breakdown), `at` (a bucket, RFC 3339), `ghost=1` (the window
+ * before, as a thin line) and `theme`.
+ */
+
+import { DAY_MS, HOUR_MS, addBuckets, floorTo, rfc3339 } from "./time.js";
+
+export const GRAINS = ["hour", "day", "month"];
+export const WINDOWS = {
+  "24h": { label: "24 h", ms: 24 * HOUR_MS },
+  "7d": { label: "7 d", ms: 7 * DAY_MS },
+  "30d": { label: "30 d", ms: 30 * DAY_MS },
+  "90d": { label: "90 d", ms: 90 * DAY_MS },
+  all: { label: "all", ms: null },
+};
+/** Buckets of a grain that a window holds; `null`: all there are; 0: too few to show. */
+const BUCKETS = {
+  hour: { "24h": 24, "7d": 168, "30d": 720, "90d": 2160, all: null },
+  day: { "24h": 0, "7d": 7, "30d": 30, "90d": 90, all: null },
+  month: { "24h": 0, "7d": 0, "30d": 0, "90d": 3, all: null },
+};
+const FIRST_WINDOW = { hour: "7d", day: "30d", month: "all" };
+/** The most buckets that a chart shows: with more, the window `all` begins later. */
+export const BUCKETS_MAX = 10_000;
+
+/** How many buckets a window holds: see [`BUCKETS`]. */
+export function bucketsOf(grain, window) {
+  return BUCKETS[grain][window];
+}
+
+/** The view that an address asks for; what it leaves out or gets wrong is `null` or a default. */
+export function parseView(search) {
+  const query = new URLSearchParams(search);
+  const grain = GRAINS.includes(query.get("grain")) ? query.get("grain") : "hour";
+  const at = Date.parse(query.get("at") ?? "");
+  const dims = [...query].filter(([name]) => name.startsWith("dim."));
+  return withWindow({
+    tenant: query.get("tenant"),
+    grain,
+    window: query.get("window"),
+    kpi: query.get("kpi"),
+    currency: query.get("currency"),
+    dims: Object.fromEntries(dims.map(([name, value]) => [name.slice(4), value])),
+    at: Number.isNaN(at) ? null : floorTo(at, grain),
+    ghost: query.get("ghost") === "1",
+    theme: query.get("theme"),
+  });
+}
+
+/** The same view with a window that its grain has at least two buckets of. */
+export function withWindow(view) {
+  const fits = view.window in WINDOWS && bucketsOf(view.grain, view.window) !== 0;
+  return fits ? view : { ...view, window: FIRST_WINDOW[view.grain] };
+}
+
+/** The address of a view, relative to the page. */
+export function addressOf(view) {
+  const query = new URLSearchParams();
+  for (const name of ["tenant", "grain", "window", "kpi", "currency"]) {
+    if (view[name]) query.set(name, view[name]);
+  }
+  for (const [name, value] of Object.entries(view.dims)) query.set(`dim.${name}`, value ?? "");
+  if (view.at !== null) query.set("at", rfc3339(view.at));
+  if (view.ghost) query.set("ghost", "1");
+  if (view.theme) query.set("theme", view.theme);
+  return `?${query}`;
+}
+
+/**
+ * The buckets of a view at an instant: `start` to `running` (excluded) are closed, `running` is the
+ * one that runs; `before` is where the window before begins, `null` when there is none.
+ *
+ * @param {number | null} earliest the first bucket known, which the window `all` begins with
+ */
+export function rangeOf(view, now, earliest) {
+  const running = floorTo(now, view.grain);
+  const buckets = bucketsOf(view.grain, view.window);
+  if (buckets !== null) {
+    const start = addBuckets(running, view.grain, -buckets);
+    return { running, start, before: addBuckets(start, view.grain, -buckets), buckets };
+  }
+  const bound = addBuckets(running, view.grain, -BUCKETS_MAX);
+  const start = Math.min(running, Math.max(bound, earliest ?? running));
+  return { running, start, before: null, buckets: null };
+}
+
+/** Where to begin reading: the window, the one before and the buckets of a sparkline. */
+export function readFrom(view, now, sparkBuckets) {
+  const { running, before } = rangeOf(view, now, null);
+  if (before === null) return view.grain === "month" ? 0 : addBuckets(running, view.grain, -BUCKETS_MAX);
+  return Math.min(before, addBuckets(running, view.grain, -sparkBuckets));
+}
+
+/** The shortest window that holds a bucket. */
+export function windowFor(grain, at, now) {
+  const running = floorTo(now, grain);
+  for (const window of Object.keys(WINDOWS)) {
+    const buckets = bucketsOf(grain, window);
+    if (buckets !== 0 && (buckets === null || addBuckets(running, grain, -buckets) <= at)) return window;
+  }
+  return "all";
+}
