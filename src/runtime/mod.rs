@@ -14,6 +14,7 @@
 pub(crate) mod barrier;
 pub(crate) mod contracts;
 pub(crate) mod core;
+pub(crate) mod decoding;
 mod live;
 mod loops;
 pub(crate) mod meters;
