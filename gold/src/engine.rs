@@ -121,6 +121,8 @@ pub struct Engine {
     last_data: Option<(EpochId, Micros)>,
     /// Rows written since the epoch began.
     history: Vec<HistoryRow>,
+    /// Memory of updates that have been seen.
+    spare: Vec<KpiUpdate>,
     scratch: Scratch,
 }
 
@@ -141,6 +143,7 @@ impl Engine {
             clock: Micros(i64::MIN),
             last_data: None,
             history: Vec::new(),
+            spare: Vec::new(),
             scratch: Scratch::default(),
         })
     }
@@ -176,7 +179,7 @@ impl Engine {
     /// Ends an epoch with records, whether or not they changed a row.
     pub fn finish_epoch(&mut self, stamp: &EpochStamp) -> EpochOutput {
         let from = self.history.len();
-        let mut updates = Vec::new();
+        let mut updates = std::mem::take(&mut self.spare);
         self.cubes.iter_mut().for_each(Cube::sort_touched);
         for kpi in 0..self.plan.kpis.len() {
             let cube = self.plan.kpis[kpi].cube;
@@ -195,6 +198,15 @@ impl Engine {
             cube.clear_touched(stamp.clock, |end, cell| self.timers.close(end, number, cell));
         }
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
+    }
+
+    /// Takes the memory of updates that nobody needs any more: an epoch of a backlog changes a hundred
+    /// thousand cells, and fresh memory for their updates costs more than filling it in.
+    pub fn recycle(&mut self, mut updates: Vec<KpiUpdate>) {
+        updates.clear();
+        if updates.capacity() > self.spare.capacity() {
+            self.spare = updates;
+        }
     }
 
     /// Lets time pass without records.
@@ -398,6 +410,7 @@ impl Engine {
             let cube = &self.cubes[self.plan.kpis[a.kpi as usize].cube];
             a.kpi.cmp(&b.kpi).then_with(|| cube.order(a.cell, b.cell))
         });
+        self.history.reserve(cells.len());
         for at in cells {
             let kpi = at.kpi as usize;
             let (end, exists) = (self.end(kpi, at.cell), self.parts(kpi, at.cell).is_some());

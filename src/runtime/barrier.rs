@@ -151,10 +151,12 @@ impl Flusher {
         if self.retry("state", |this| Ok(this.state.write(stamp.id, &state)?)).is_none() {
             return false;
         }
-        for rewrite in &rewrites {
-            let files = self.retry(&rewrite.table, |this| this.write_keyed(rewrite));
+        drop(state);
+        // Each table's rows are freed before the next one is written.
+        for rewrite in rewrites {
+            let files = self.retry(&rewrite.table, |this| this.write_keyed(&rewrite));
             let Some(files) = files else { return false };
-            if !self.commit_keyed(rewrite, files, stamp) {
+            if !self.commit_keyed(&rewrite, files, stamp) {
                 return false;
             }
         }
@@ -208,14 +210,16 @@ impl Flusher {
     fn write_history(&mut self, rows: &[HistoryRow]) -> Result<Vec<StagedFile>, FlushError> {
         let table = self.table(HISTORY)?;
         let written = table.progress(CLOCK).unwrap_or(i64::MIN);
-        let rows: Vec<HistoryRow> =
-            rows.iter().filter(|row| row.as_of.0 > written).cloned().collect();
-        if rows.is_empty() {
+        let is_new = |row: &&HistoryRow| row.as_of.0 > written;
+        if !rows.iter().any(|row| is_new(&row)) {
             return Ok(Vec::new());
         }
         let mut writer = table.file_writer(&[])?;
         for rows in rows.chunks(BATCH_ROWS) {
-            writer.write(&history_batch(rows)?)?;
+            let rows: Vec<HistoryRow> = rows.iter().filter(is_new).cloned().collect();
+            if !rows.is_empty() {
+                writer.write(&history_batch(&rows)?)?;
+            }
         }
         Ok(vec![writer.finish()?])
     }

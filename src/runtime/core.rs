@@ -10,15 +10,16 @@ use std::sync::Arc;
 use gold::{Catalog, Engine, HistoryRow};
 use lake::cow::{FileId, SlotFiles};
 use pipeline::bronze::EpochRecords;
-use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
+use pipeline::decode::{ChangeBatch, PreparedContract, Scratch};
 use pipeline::epoch;
 use pipeline::ledger::Entry;
-use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::record::RawBatch;
 use pipeline::silver::{SilverRow, SlotEvent, TableFold};
 use schemas::{Alert, Contract, EpochId, EpochStamp, KpiUpdate, Micros, Observer};
 use serde_json::json;
 
 use super::barrier::{BarrierJob, Rewrite, Rows};
+use super::decoding::{Decoded, Decoding};
 use super::watch::Watch;
 
 /// Rows of one data file of a keyed table.
@@ -28,8 +29,7 @@ const FILE_ROWS_MAX: usize = 131_072;
 #[derive(Debug)]
 pub(crate) struct Core {
     tables: Vec<KeyedTable>,
-    /// (source, topic) to the table that its records change.
-    topics: BTreeMap<(String, String), usize>,
+    decoding: Arc<Decoding>,
     gold: Engine,
     watch: Watch,
     cells: SlotFiles,
@@ -39,6 +39,7 @@ pub(crate) struct Core {
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
+    /// The changes of the epoch that was cut last, until they are folded.
     decoded: Vec<ChangeBatch>,
     /// What silver depends on besides bronze.
     fingerprint: String,
@@ -47,16 +48,14 @@ pub(crate) struct Core {
 
 struct KeyedTable {
     contract: Arc<PreparedContract>,
-    decoder: &'static dyn Decoder,
     fold: TableFold,
     files: SlotFiles,
 }
 
 impl std::fmt::Debug for KeyedTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (contract, decoder) = (&self.contract.contract().name, self.decoder.name());
         let mut shown = f.debug_struct("KeyedTable");
-        shown.field("contract", contract).field("decoder", &decoder);
+        shown.field("contract", &self.contract.contract().name);
         shown.field("rows", &self.fold.len()).finish_non_exhaustive()
     }
 }
@@ -95,29 +94,17 @@ impl Core {
         catalog: Arc<Catalog>,
         observer: Box<dyn Observer>,
     ) -> Result<Core, String> {
-        let mut tables = Vec::new();
-        for contract in contracts {
-            let decoder = registry::find(&contract.format).ok_or_else(|| {
-                let known: Vec<_> = registry::names().collect();
-                let (name, format) = (&contract.name, &contract.format);
-                format!("contract `{name}`: no decoder `{format}`; there are {}", known.join(", "))
-            })?;
-            let prepared = PreparedContract::new(contract.clone()).map_err(|e| e.to_string())?;
-            let prepared = Arc::new(prepared);
-            let fold = TableFold::new(Arc::clone(&prepared));
-            let files = SlotFiles::new();
-            tables.push(KeyedTable { contract: prepared, decoder, fold, files });
-        }
-        let mut indexes = BTreeMap::new();
-        for (topic, name) in topics {
-            let at = contracts.iter().position(|contract| contract.name == *name);
-            let at = at.ok_or_else(|| unknown_contract(topic, name, contracts))?;
-            indexes.insert(topic.clone(), at);
-        }
+        let decoding = Arc::new(Decoding::new(contracts, topics)?);
+        let table = |contract: &Arc<PreparedContract>| KeyedTable {
+            contract: Arc::clone(contract),
+            fold: TableFold::new(Arc::clone(contract)),
+            files: SlotFiles::new(),
+        };
+        let tables = decoding.contracts().map(table).collect();
         let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
         Ok(Core {
             tables,
-            topics: indexes,
+            decoding,
             gold,
             watch: Watch::new(observer),
             cells: SlotFiles::new(),
@@ -162,21 +149,29 @@ impl Core {
         self.tables.iter().map(|table| table.fold.len()).sum()
     }
 
+    /// What sources decode with.
+    pub(crate) fn decoding(&self) -> &Arc<Decoding> {
+        &self.decoding
+    }
+
     /// Makes an epoch of the records of one poll. [`Core::fold`] must follow before the next cut.
-    pub(crate) fn cut(&mut self, mut batches: Vec<RawBatch>, now: Micros) -> Cut {
-        epoch::sort(&mut batches);
-        let errors = self.decode(&batches);
-        let snapshot = self.decoded.iter().flat_map(ChangeBatch::iter);
+    #[cfg(test)]
+    pub(crate) fn cut(&mut self, batches: Vec<RawBatch>, now: Micros) -> Cut {
+        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        let hash = epoch::hash(&decoded.batches);
+        self.cut_decoded(decoded, hash, now)
+    }
+
+    /// Makes an epoch of the records of one poll, with their [`epoch::hash`]. [`Core::fold`] must
+    /// follow before the next cut.
+    pub(crate) fn cut_decoded(&mut self, decoded: Decoded, hash: String, now: Micros) -> Cut {
+        let snapshot = decoded.changes.iter().flat_map(ChangeBatch::iter);
         let snapshot = snapshot.into_iter().any(|change| change.change.position.snapshot);
-        let stamp = epoch::stamp(self.last, now, &batches, snapshot);
-        let entry = Entry {
-            epoch: stamp.id,
-            clock: stamp.clock.0,
-            quiet: stamp.quiet,
-            hash: epoch::hash(&batches),
-            spans: epoch::spans(&batches),
-        };
-        Cut { records: EpochRecords { stamp, batches, errors }, entry }
+        let stamp = epoch::stamp(self.last, now, &decoded.batches, snapshot);
+        let spans = epoch::spans(&decoded.batches);
+        let entry =
+            Entry { epoch: stamp.id, clock: stamp.clock.0, quiet: stamp.quiet, hash, spans };
+        Cut { records: self.hold(stamp, decoded), entry }
     }
 
     /// Makes a tick, which [`Core::fold`] must take before the next cut.
@@ -196,11 +191,10 @@ impl Core {
     pub(crate) fn replay(
         &mut self,
         stamp: EpochStamp,
-        mut batches: Vec<RawBatch>,
+        batches: Vec<RawBatch>,
     ) -> (EpochRecords, Changes) {
-        epoch::sort(&mut batches);
-        let errors = self.decode(&batches);
-        let records = EpochRecords { stamp, batches, errors };
+        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        let records = self.hold(stamp, decoded);
         let changes = self.fold(&records);
         (records, changes)
     }
@@ -212,11 +206,11 @@ impl Core {
         self.watch.advance(&stamp, epoch.is_empty(), &self.gold);
         if epoch.is_empty() && !self.is_fold_due(stamp.clock) {
             let output = self.gold.tick(stamp.clock);
-            self.history.extend(output.history);
+            self.remember(output.history);
             return Changes { updates: output.updates, alerts: self.watch.take() };
         }
         self.gold.begin_epoch(&stamp);
-        let Core { tables, gold, decoded, counts, topics, .. } = self;
+        let Core { tables, gold, decoded, counts, decoding, .. } = self;
         let mut failed = 0;
         for (index, table) in tables.iter_mut().enumerate() {
             table.fold.fire(stamp.clock, &mut |old, new| {
@@ -224,7 +218,7 @@ impl Core {
             });
         }
         for (batch, changes) in epoch.batches.iter().zip(decoded.iter()) {
-            let Some(index) = table_of(topics, batch.topic()) else { continue };
+            let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
             let was_running = table.fold.halted().is_none();
             table.fold.apply(changes, &stamp, &mut |old, new| {
@@ -239,9 +233,23 @@ impl Core {
             tracing::error!(epoch = stamp.id, failed, "a row was taken back that was never added");
         }
         let output = gold.finish_epoch(&stamp);
-        self.history.extend(output.history);
-        let alerts = self.watch.observe(&stamp, &output.updates, &self.gold);
+        let alerts = self.watch.observe(&stamp, &output.updates, gold);
+        self.remember(output.history);
         Changes { updates: output.updates, alerts }
+    }
+
+    /// Keeps history rows for the next barrier. After a backlog there is one for every cell.
+    fn remember(&mut self, rows: Vec<HistoryRow>) {
+        if self.history.is_empty() {
+            self.history = rows;
+        } else {
+            self.history.extend(rows);
+        }
+    }
+
+    /// Takes the memory of updates that have been seen.
+    pub(crate) fn recycle(&mut self, updates: Vec<KpiUpdate>) {
+        self.gold.recycle(updates);
     }
 
     /// Everything to flush so that all tables stand at the last epoch.
@@ -261,7 +269,7 @@ impl Core {
             let all = whole.contains(&name);
             let plan = plan(&mut table.files, all);
             let rows = |slots: &Vec<u32>| {
-                slots.iter().filter_map(|&slot| table.fold.silver_row(slot)).collect::<Vec<_>>()
+                collect(slots, slots.iter().filter_map(|&slot| table.fold.silver_row(slot)))
             };
             rewrites.push(Rewrite {
                 table: name.clone(),
@@ -290,7 +298,7 @@ impl Core {
         let name = |at: usize| {
             self.tables.get(at).map_or("", |table| table.contract.contract().name.as_str())
         };
-        let topics = self.topics.iter();
+        let topics = self.decoding.topics().iter();
         let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
         serde_json::Value::Array(topics.collect()).to_string().into_bytes()
     }
@@ -304,7 +312,7 @@ impl Core {
         }
         let plan = plan(&mut self.cells, all);
         let rows = |slots: &Vec<u32>| {
-            slots.iter().filter_map(|&slot| self.gold.cell_row(slot)).collect::<Vec<_>>()
+            collect(slots, slots.iter().filter_map(|&slot| self.gold.cell_row(slot)))
         };
         Rewrite {
             table: super::tables::CURRENT.into(),
@@ -331,28 +339,12 @@ impl Core {
         self.tables.iter().filter_map(|table| table.fold.due()).any(|due| due <= clock)
     }
 
-    /// Fills `decoded`, and returns what could not be decoded of each batch.
-    fn decode(&mut self, batches: &[RawBatch]) -> Vec<Vec<(usize, String)>> {
-        self.decoded.resize_with(batches.len(), ChangeBatch::default);
-        let mut errors = Vec::with_capacity(batches.len());
-        for (batch, changes) in batches.iter().zip(&mut self.decoded) {
-            let of = batch.topic();
-            let table = table_of(&self.topics, of).and_then(|at| self.tables.get(at));
-            let Some(table) = table else {
-                changes.clear(of.partition);
-                let (topic, every) = (&of.topic, 0..batch.len());
-                let reason =
-                    format!("no contract for topic `{topic}`: name one under [sources.topics]");
-                self.counts.dead_letters += batch.len() as u64;
-                errors.push(every.map(|at| (at, reason.clone())).collect());
-                continue;
-            };
-            decode_batch(table.decoder, &table.contract, batch, &mut self.scratch, changes);
-            let found = changes.errors().iter().map(|(at, error)| (*at, error.to_string()));
-            errors.push(found.collect::<Vec<_>>());
-            self.counts.dead_letters += changes.errors().len() as u64;
-        }
-        errors
+    /// Keeps the changes for [`Core::fold`] and gives the records on.
+    fn hold(&mut self, stamp: EpochStamp, decoded: Decoded) -> EpochRecords {
+        let Decoded { batches, changes, errors } = decoded;
+        self.counts.dead_letters += errors.iter().map(|errors| errors.len() as u64).sum::<u64>();
+        self.decoding.recycle(std::mem::replace(&mut self.decoded, changes));
+        EpochRecords { stamp, batches, errors }
     }
 }
 
@@ -434,14 +426,15 @@ impl Core {
     }
 }
 
-fn plan(files: &mut SlotFiles, all: bool) -> lake::cow::Rewrite {
-    if all { files.plan_full(FILE_ROWS_MAX) } else { files.plan(FILE_ROWS_MAX) }
+/// The rows of `slots` in one piece of memory: most slots have a row, and a list that grows is copied.
+fn collect<T>(slots: &[u32], rows: impl Iterator<Item = T>) -> Vec<T> {
+    let mut held = Vec::with_capacity(slots.len());
+    held.extend(rows);
+    held
 }
 
-/// The table that a topic's records change: its own entry, or that of every topic of its source.
-fn table_of(topics: &BTreeMap<(String, String), usize>, of: &TopicPartition) -> Option<usize> {
-    let key = |topic: &str| (of.source.to_string(), topic.to_owned());
-    topics.get(&key(&of.topic)).or_else(|| topics.get(&key("*"))).copied()
+fn plan(files: &mut SlotFiles, all: bool) -> lake::cow::Rewrite {
+    if all { files.plan_full(FILE_ROWS_MAX) } else { files.plan(FILE_ROWS_MAX) }
 }
 
 /// The silver table of a contract.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use api::Start;
@@ -30,8 +31,10 @@ use crate::config::{Config, Durability};
 
 /// Epochs and polls that may wait between two threads.
 const QUEUE: usize = 2;
-/// Epochs that may wait for the ledger, for bronze and for publication.
+/// Epochs that may wait for the ledger and for bronze.
 const EPOCH_QUEUE: usize = 1024;
+/// Epochs that may wait for publication: in a backlog the results of each take some MiB.
+const RESULT_QUEUE: usize = 16;
 /// The main loop looks at its timers at least this often.
 const TURN: Duration = Duration::from_millis(20);
 /// At the end of the input, timers due this soon are still waited for.
@@ -179,7 +182,7 @@ impl Threads<'_> {
         let ended = self.start_sources(&mut sources, &progress)?;
         let (to_core, polls) = sync_channel(QUEUE);
         let (to_ledger, entries) = sync_channel(EPOCH_QUEUE);
-        let (to_publish, results) = sync_channel(EPOCH_QUEUE);
+        let (to_publish, results) = sync_channel(RESULT_QUEUE);
         let (to_bronze, epochs) = sync_channel(EPOCH_QUEUE);
         let (to_flusher, jobs) = sync_channel(1);
         let mut main = Main {
@@ -200,22 +203,30 @@ impl Threads<'_> {
         let subscriber = &mut self.subscriber;
         let limits = limits(config);
         std::thread::scope(|scope| {
-            scope.spawn(move || loops::write_ledger(ledger, &entries, clock, shared));
-            scope.spawn(move || publish::publish(&results, clock, subscriber.as_mut(), shared));
-            scope.spawn(move || {
+            spawn(scope, "ledger", move || loops::write_ledger(ledger, &entries, clock, shared))?;
+            spawn(scope, "publish", move || {
+                publish::publish(&results, clock, subscriber.as_mut(), shared);
+            })?;
+            spawn(scope, "bronze", move || {
                 let (interval, bytes) = (config.lake.flush_interval(), config.lake.flush_bytes());
                 loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
-            });
-            scope.spawn(move || {
+            })?;
+            spawn(scope, "barrier", move || {
                 let vacuum = config.lake.vacuum_after();
                 loops::flush_barriers(flusher, &jobs, vacuum, clock, shared);
-            });
+            })?;
             for (index, source) in sources.iter_mut().enumerate() {
-                let (out, limits) = (to_core.clone(), &limits);
-                let (linger, most) = (config.epoch.linger(), config.epoch.max_unflushed());
-                scope.spawn(move || {
-                    loops::read_source(index, source.as_mut(), linger, limits, most, &out, shared);
-                });
+                let out = to_core.clone();
+                let polling = loops::Polling {
+                    index,
+                    linger: config.epoch.linger(),
+                    limits: &limits,
+                    max_unflushed: config.epoch.max_unflushed(),
+                    decoding: Arc::clone(main.core.decoding()),
+                };
+                spawn(scope, "source", move || {
+                    loops::read_source(&polling, source.as_mut(), &out, shared);
+                })?;
             }
             drop(to_core);
             for (entry, batches) in tail {
@@ -250,6 +261,16 @@ impl Threads<'_> {
         }
         Ok(vec![false; sources.len()])
     }
+}
+
+/// Starts a thread that tools show by `name`.
+fn spawn<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() + Send + 'scope,
+) -> Result<(), String> {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
+    started.map(drop).map_err(|e| format!("could not start the {name} thread: {e}"))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -365,8 +386,8 @@ impl Main<'_> {
     }
 
     fn take(&mut self, poll: Poll) {
-        if !poll.batches.is_empty() {
-            let cut = self.core.cut(poll.batches, self.clock.now());
+        if !poll.decoded.batches.is_empty() {
+            let cut = self.core.cut_decoded(poll.decoded, poll.hash, self.clock.now());
             self.process(cut);
         }
         if let (true, Some(ended)) = (poll.at_end, self.ended.get_mut(poll.source)) {
@@ -388,6 +409,8 @@ impl Main<'_> {
         if self.to_ledger.send(entry).is_err() {
             return self.shared.stop.ask();
         }
+        let spare = self.shared.spare_updates.lock().pop();
+        spare.into_iter().for_each(|spare| self.core.recycle(spare));
         let changes = self.core.fold(&records);
         self.hand_on(records, changes);
     }
@@ -416,9 +439,12 @@ impl Main<'_> {
 
     fn start_barrier_if_due(&mut self) {
         let last = self.core.last().map_or(0, |stamp| stamp.id);
-        if !self.barrier.is_due(last, self.shared.flushed.get()) {
-            return;
+        if self.barrier.is_due(last, self.shared.flushed.get()) {
+            self.start_barrier();
         }
+    }
+
+    fn start_barrier(&mut self) {
         if let Some(job) = self.core.barrier() {
             self.barrier.started(job.stamp.id);
             if self.to_flusher.send(job).is_err() {
@@ -430,19 +456,19 @@ impl Main<'_> {
     /// Flushes everything: the last barrier, then bronze with the word that it is complete.
     fn finish(mut self, until_end: bool) -> Result<Outcome, Stopped> {
         let shared = self.shared;
+        shared.hurry.store(true, Ordering::Relaxed);
         if until_end && shared.failure().is_none() {
             self.settle();
         }
-        shared.hurry.store(true, Ordering::Relaxed);
         let last = self.core.last().map_or(0, |stamp| stamp.id);
-        if shared.failure().is_none() && self.barrier.is_behind(last) {
-            let waiting = self.barrier.running;
-            if shared.flushed.wait(waiting, &shared.stop)
-                && let Some(job) = self.core.barrier()
-                && self.to_flusher.send(job).is_ok()
-            {
-                shared.flushed.wait(last, &shared.stop);
-            }
+        let running = self.barrier.running;
+        if shared.failure().is_none()
+            && shared.flushed.wait(running, &shared.stop)
+            && last > running
+            && let Some(job) = self.core.barrier()
+            && self.to_flusher.send(job).is_ok()
+        {
+            shared.flushed.wait(last, &shared.stop);
         }
         let snapshot = self.core.gold().snapshot();
         let cells = snapshot.into_iter().map(|row| (row.key, row.value)).collect();
@@ -452,10 +478,17 @@ impl Main<'_> {
         shared.failure().map_or(Ok(Outcome { cells, rows }), |reason| Err(Stopped::Failed(reason)))
     }
 
-    /// Waits for the timers that are due within about a second: the end of a backlog.
+    /// Waits for the timers that are due within about a second: the end of a backlog. What has been
+    /// read is flushed meanwhile, so that the last barrier has only what the timers add.
     fn settle(&mut self) {
         let until = self.clock.now().plus(SETTLE);
+        let mut early = false;
         while self.core.next_due().is_some_and(|due| due <= until) && !self.shared.stop.is_asked() {
+            let flushed = self.shared.flushed.get() >= self.barrier.running;
+            if !early && flushed && self.core.last().is_some_and(|l| l.id > self.barrier.running) {
+                early = true;
+                self.start_barrier();
+            }
             std::thread::sleep(self.wait());
             self.tick_if_due();
         }

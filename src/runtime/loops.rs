@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use pipeline::bronze::{BronzeWriter, EpochRecords};
+use pipeline::decode::Scratch;
+use pipeline::epoch;
 use pipeline::ledger::{Entry, Ledger, LedgerError};
-use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::record::TopicPartition;
 use pipeline::source::{Limits, Notice, Source};
-use schemas::Clock;
+use schemas::{Clock, EpochStamp, KpiUpdate};
 use tokio::runtime::Handle;
 
 use super::barrier::{BarrierJob, Flusher};
 use super::contact::Contact;
+use super::decoding::{Decoded, Decoding};
 use super::meters::Meters;
 use super::stop::{Reached, Stop};
 
@@ -26,6 +29,9 @@ const TURN: Duration = Duration::from_millis(20);
 
 /// Between tries while a disk refuses.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Published lists of updates whose memory is kept.
+const SPARES_MAX: usize = 4;
 
 /// The ledger drops old segments this often.
 const TRIM: Duration = Duration::from_secs(60);
@@ -45,8 +51,21 @@ pub(super) struct Shared {
     pub(super) unflushed: Arc<AtomicUsize>,
     /// Bronze commits at once instead of at its interval.
     pub(super) hurry: AtomicBool,
+    /// Updates that were published, emptied: memory for those of the next epochs.
+    pub(super) spare_updates: Mutex<Vec<Vec<KpiUpdate>>>,
     /// Offsets reached by bronze, for the sources' group offsets.
     pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
+}
+
+impl Shared {
+    /// Keeps the memory of published updates while a backlog is read: its epochs have many.
+    pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
+        updates.clear();
+        let mut spares = self.spare_updates.lock();
+        if stamp.quiet && spares.len() < SPARES_MAX {
+            spares.push(updates);
+        }
+    }
 }
 
 /// Ends the run when the thread that holds it panics: the others would wait for it for ever.
@@ -64,23 +83,35 @@ impl Drop for Alarm<'_> {
 #[derive(Debug)]
 pub(super) struct Poll {
     pub(super) source: usize,
-    pub(super) batches: Vec<RawBatch>,
+    pub(super) decoded: Decoded,
+    /// The hash of the records.
+    pub(super) hash: String,
     pub(super) at_end: bool,
 }
 
-/// Polls one source until the run stops or the end that was fixed is reached.
+/// How one source is polled.
+#[derive(Debug)]
+pub(super) struct Polling<'a> {
+    /// The number of the source.
+    pub(super) index: usize,
+    pub(super) linger: Duration,
+    pub(super) limits: &'a Limits,
+    pub(super) max_unflushed: usize,
+    pub(super) decoding: Arc<Decoding>,
+}
+
+/// Polls one source until the run stops or the end that was fixed is reached, and decodes what it
+/// gives.
 pub(super) fn read_source(
-    index: usize,
+    polling: &Polling<'_>,
     source: &mut dyn Source,
-    linger: Duration,
-    limits: &Limits,
-    max_unflushed: usize,
     out: &SyncSender<Poll>,
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "source");
     let mut contact = Contact::new(source.name(), &shared.meters.troubles);
-    let mut committed = Vec::new();
+    let Polling { index, linger, limits, max_unflushed, .. } = *polling;
+    let (mut committed, mut scratch) = (Vec::new(), Scratch::default());
     while !shared.stop.is_asked() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
             std::thread::sleep(Duration::from_millis(2));
@@ -101,7 +132,9 @@ pub(super) fn read_source(
             shared.meters.lag.lock().insert(source.name().to_owned(), source.lag());
         }
         let is_empty = batches.is_empty();
-        let poll = Poll { source: index, batches, at_end: pulled.at_end };
+        let decoded = polling.decoding.decode(batches, &mut scratch);
+        let hash = epoch::hash(&decoded.batches);
+        let poll = Poll { source: index, decoded, hash, at_end: pulled.at_end };
         if (!is_empty || pulled.at_end) && out.send(poll).is_err() {
             return;
         }

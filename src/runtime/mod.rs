@@ -15,6 +15,7 @@ pub(crate) mod barrier;
 mod contact;
 pub(crate) mod contracts;
 pub(crate) mod core;
+pub(crate) mod decoding;
 mod live;
 mod loops;
 pub(crate) mod meters;

@@ -36,8 +36,4 @@ impl BarrierTimer {
     pub(super) fn started(&mut self, epoch: EpochId) {
         (self.running, self.is_running, self.last_start) = (epoch, true, Instant::now());
     }
-
-    pub(super) fn is_behind(&self, last: EpochId) -> bool {
-        last > self.running || self.is_running
-    }
 }

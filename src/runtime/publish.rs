@@ -90,5 +90,6 @@ pub(super) fn publish(
         }
         shared.meters.kpi_updates.add(results.updates.len() as u64);
         shared.meters.published.set(results.stamp.id);
+        shared.recycle(&results.stamp, results.updates);
     }
 }

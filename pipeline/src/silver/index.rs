@@ -32,9 +32,19 @@ pub enum SlotEvent {
     Delete(u32),
 }
 
+/// Slots of one block.
+const BLOCK: usize = 4096;
+
+/// Slots in blocks that never move: a list that doubles would copy every row it holds, and for a
+/// moment take three times its size.
+#[derive(Debug, Default)]
+struct Slots {
+    blocks: Vec<Vec<Slot>>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct KeyIndex {
-    slots: Vec<Slot>,
+    slots: Slots,
     free: Vec<u32>,
     table: HashTable<u32>,
     dirty: Vec<u32>,
@@ -46,46 +56,66 @@ struct Slot {
     dirty: bool,
 }
 
-fn at(slots: &[Slot], slot: u32) -> Option<&Entry> {
-    slots.get(slot as usize)?.entry.as_ref()
+impl Slots {
+    fn get(&self, slot: u32) -> Option<&Slot> {
+        let at = slot as usize;
+        self.blocks.get(at / BLOCK)?.get(at % BLOCK)
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut Slot> {
+        let at = slot as usize;
+        self.blocks.get_mut(at / BLOCK)?.get_mut(at % BLOCK)
+    }
+
+    /// Adds a slot without a row; `None` when every number is taken.
+    fn push(&mut self) -> Option<u32> {
+        let full = self.blocks.len().saturating_sub(1) * BLOCK;
+        let len = full + self.blocks.last().map_or(0, Vec::len);
+        let slot = u32::try_from(len).ok()?;
+        if len.is_multiple_of(BLOCK) {
+            self.blocks.push(Vec::with_capacity(BLOCK));
+        }
+        self.blocks.last_mut()?.push(Slot::default());
+        Some(slot)
+    }
+
+    fn entry(&self, slot: u32) -> Option<&Entry> {
+        self.get(slot)?.entry.as_ref()
+    }
 }
 
 impl KeyIndex {
     pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
-        let is_key = |slot: &u32| at(&self.slots, *slot).is_some_and(|entry| *entry.key == *key);
+        let is_key = |slot: &u32| self.slots.entry(*slot).is_some_and(|entry| *entry.key == *key);
         self.table.find(xxh3_64(key), is_key).copied()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Entry> {
-        at(&self.slots, slot)
+        self.slots.entry(slot)
     }
 
     pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Entry> {
-        self.slots.get_mut(slot as usize)?.entry.as_mut()
+        self.slots.get_mut(slot)?.entry.as_mut()
     }
 
     /// Adds a row whose key is not there yet; `None` when every slot number is taken.
     pub(super) fn insert(&mut self, entry: Entry) -> Option<u32> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None => {
-                let slot = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot::default());
-                slot
-            }
+            None => self.slots.push()?,
         };
         let hash = xxh3_64(&entry.key);
-        if let Some(place) = self.slots.get_mut(slot as usize) {
+        if let Some(place) = self.slots.get_mut(slot) {
             place.entry = Some(entry);
         }
-        let rehash = |slot: &u32| at(&self.slots, *slot).map_or(0, |entry| xxh3_64(&entry.key));
+        let rehash = |slot: &u32| self.slots.entry(*slot).map_or(0, |entry| xxh3_64(&entry.key));
         self.table.insert_unique(hash, slot, rehash);
         Some(slot)
     }
 
     /// Removes the row of `slot`.
     pub(super) fn remove(&mut self, slot: u32) -> Option<Entry> {
-        let entry = self.slots.get_mut(slot as usize)?.entry.take()?;
+        let entry = self.slots.get_mut(slot)?.entry.take()?;
         if let Ok(found) = self.table.find_entry(xxh3_64(&entry.key), |held| *held == slot) {
             found.remove();
         }
@@ -95,7 +125,7 @@ impl KeyIndex {
 
     /// Notes that a slot has to be flushed.
     pub(super) fn mark(&mut self, slot: u32) {
-        if let Some(place) = self.slots.get_mut(slot as usize)
+        if let Some(place) = self.slots.get_mut(slot)
             && !place.dirty
         {
             place.dirty = true;
@@ -108,7 +138,7 @@ impl KeyIndex {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
         let mut event = |slot: u32| {
-            let place = self.slots.get_mut(slot as usize)?;
+            let place = self.slots.get_mut(slot)?;
             place.dirty = false;
             let live = place.entry.is_some();
             Some(if live { SlotEvent::Upsert(slot) } else { SlotEvent::Delete(slot) })
@@ -122,6 +152,7 @@ impl KeyIndex {
 
     /// The live rows, by slot.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        (0_u32..).zip(&self.slots).filter_map(|(slot, place)| Some((slot, place.entry.as_ref()?)))
+        let slots = (0_u32..).zip(self.slots.blocks.iter().flatten());
+        slots.filter_map(|(slot, place)| Some((slot, place.entry.as_ref()?)))
     }
 }
