@@ -10,6 +10,7 @@
 pub mod claims;
 pub mod health;
 pub mod store;
+pub mod stream;
 pub mod wire;
 
 pub use claims::{AuthError, Claims, Refused, Scope, Tenants, TokenCheck};
