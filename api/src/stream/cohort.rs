@@ -267,7 +267,7 @@ mod tests {
         for to in 1..=100 {
             step(&cohort, to, 1);
         }
-        assert_eq!(cohort.held.lock().ring.len(), 54, "of about 185 bytes each");
+        assert_eq!(cohort.held.lock().ring.len(), 59, "of 169 bytes each");
         assert_eq!(frames(&cohort, 10), []);
         assert_eq!(frames(&cohort, 91), [], "newest values are better than so many steps");
         assert_eq!(frames(&cohort, 98), [(98, 99), (99, 100)]);

@@ -19,8 +19,15 @@ pub(super) const TENANTS: [&str; 3] = ["t0", "t1", "t2"];
 /// Values of cells by epoch; `None` is gone.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    cells: BTreeMap<CellKey, Vec<(u64, Option<CellValue>)>>,
+    /// By the name that frames give them.
+    cells: BTreeMap<String, Cell>,
     pub(super) last: u64,
+}
+
+#[derive(Debug)]
+struct Cell {
+    key: CellKey,
+    changes: Vec<(u64, Option<CellValue>)>,
 }
 
 pub(super) type Shared = Arc<Mutex<History>>;
@@ -92,23 +99,21 @@ fn shown(value: &CellValue) -> String {
 impl History {
     /// What a filter takes at an offset: names and values.
     pub(super) fn at(&self, filter: &Filter, offset: u64) -> BTreeMap<String, String> {
-        let wanted = self.cells.iter().filter(|(key, _)| takes(filter, key));
-        wanted
-            .filter_map(|(key, _)| Some((name(key).to_string(), self.value(key, offset)?)))
-            .collect()
-    }
-
-    fn value(&self, key: &CellKey, offset: u64) -> Option<String> {
-        let changes = self.cells.get(key)?;
-        let last = changes.iter().rev().find(|(epoch, _)| *epoch <= offset)?;
-        last.1.as_ref().map(shown)
+        let wanted = self.cells.iter().filter(|(_, cell)| takes(filter, &cell.key));
+        wanted.filter_map(|(name, cell)| Some((name.clone(), cell.shown_at(offset)?))).collect()
     }
 
     /// Whether a cell changed in `(after, to]`.
     pub(super) fn changed(&self, cell: &str, after: u64, to: u64) -> bool {
-        let found = self.cells.iter().find(|(key, _)| name(key).to_string() == cell);
-        let Some((_, changes)) = found else { return false };
-        changes.iter().any(|(epoch, _)| after < *epoch && *epoch <= to)
+        let Some(cell) = self.cells.get(cell) else { return false };
+        cell.changes.iter().any(|(epoch, _)| after < *epoch && *epoch <= to)
+    }
+}
+
+impl Cell {
+    fn shown_at(&self, offset: u64) -> Option<String> {
+        let last = self.changes.iter().rev().find(|(epoch, _)| *epoch <= offset)?;
+        last.1.as_ref().map(shown)
     }
 }
 
@@ -132,7 +137,8 @@ pub(super) fn publish(store: &Store, history: &Shared, values: Vec<(CellKey, Opt
     let epoch = held.last;
     let mut updates = Vec::new();
     for (key, value) in values {
-        let changes = held.cells.entry(key.clone()).or_default();
+        let fresh = || Cell { key: key.clone(), changes: Vec::new() };
+        let changes = &mut held.cells.entry(name(&key).to_string()).or_insert_with(fresh).changes;
         let before = changes.last().and_then(|(_, value)| *value);
         if before == value || changes.last().is_some_and(|(last, _)| *last == epoch) {
             continue;
