@@ -10,6 +10,8 @@
 pub mod claims;
 pub mod health;
 pub mod store;
+pub mod stream;
+pub mod wire;
 
 pub use claims::{AuthError, Claims, Refused, Scope, Tenants, TokenCheck};
 pub use health::{Health, Report, SourceLag};

@@ -1,0 +1,231 @@
+//! What the server says, as text: frames, and pages of cells and alerts. Pure.
+//!
+//! # Guarantees
+//! - A page has at most [`PAGE_CELLS`] cells, so that no frame outgrows the buffer of a socket.
+//! - The offset of a page counts only when no page with `more` precedes the next one: all pages of an
+//!   update but the last say `"more":true`.
+
+use axum::extract::ws::{Message, Utf8Bytes};
+use schemas::{Alert, CellKey, CellValue, EpochId, Micros, Unit};
+
+use crate::store::{Change, Position};
+use crate::wire::{AlertView, Cell, CellName, json};
+
+/// Cells or alerts in one page.
+pub(crate) const PAGE_CELLS: usize = 500;
+
+/// Bytes after which a page ends, whatever the number of cells.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// A reached epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Its number.
+    pub(crate) offset: EpochId,
+    /// Its clock.
+    pub(crate) as_of: Micros,
+}
+
+impl From<&Position> for Mark {
+    fn from(position: &Position) -> Mark {
+        Mark { offset: position.offset, as_of: position.as_of }
+    }
+}
+
+/// One frame without its subscription's id: everybody with the same filter shares it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Page {
+    kind: &'static str,
+    tail: Box<str>,
+}
+
+impl Page {
+    /// The frame for one subscription.
+    pub(crate) fn message(&self, id: u64) -> Message {
+        let Page { kind, tail } = self;
+        text(format!("{{\"type\":\"{kind}\",\"id\":{id},{tail}"))
+    }
+
+    /// Its length without the head.
+    pub(crate) fn len(&self) -> usize {
+        self.tail.len()
+    }
+}
+
+/// A text frame.
+pub(crate) fn text(text: String) -> Message {
+    Message::Text(Utf8Bytes::from(text))
+}
+
+/// A JSON string.
+pub(crate) fn quoted(text: &str) -> String {
+    json(&text)
+}
+
+/// One changed cell as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Its new value.
+    Upsert(String),
+    /// Its name: it is gone.
+    Delete(String),
+}
+
+impl Piece {
+    pub(crate) fn new(change: &Change, unit: Unit) -> Piece {
+        match &change.value {
+            Some(value) => Piece::Upsert(upsert(&change.key, value, unit)),
+            None => Piece::Delete(json(&CellName::new(&change.key))),
+        }
+    }
+}
+
+/// A cell as text.
+pub(crate) fn upsert(key: &CellKey, value: &CellValue, unit: Unit) -> String {
+    json(&Cell::new(key, value, unit))
+}
+
+/// An alert as text.
+pub(crate) fn alert(alert: &Alert) -> String {
+    json(&AlertView::new(alert))
+}
+
+/// A list that grows into pages.
+#[derive(Debug, Default)]
+struct Lists {
+    first: String,
+    second: String,
+    count: usize,
+}
+
+impl Lists {
+    fn push(list: &mut String, item: &str) {
+        if !list.is_empty() {
+            list.push(',');
+        }
+        list.push_str(item);
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= PAGE_CELLS || self.first.len() + self.second.len() >= PAGE_BYTES
+    }
+}
+
+/// The pages of an update; none without a change.
+pub(crate) fn updates<'a>(to: Mark, pieces: impl Iterator<Item = &'a Piece>) -> Vec<Page> {
+    let mut pages = Vec::new();
+    let mut lists = Lists::default();
+    let page = |lists: &mut Lists, more: &str| {
+        let Lists { first, second, .. } = std::mem::take(lists);
+        let Mark { offset, as_of } = to;
+        let tail = format!(
+            "\"offset\":{offset},\"as_of\":\"{as_of}\",\"upserts\":[{first}],\"deletes\":[{second}]{more}}}"
+        );
+        Page { kind: "kpi_update", tail: tail.into() }
+    };
+    for piece in pieces {
+        if lists.is_full() {
+            pages.push(page(&mut lists, ",\"more\":true"));
+        }
+        lists.count += 1;
+        match piece {
+            Piece::Upsert(text) => Lists::push(&mut lists.first, text),
+            Piece::Delete(text) => Lists::push(&mut lists.second, text),
+        }
+    }
+    if lists.count > 0 {
+        pages.push(page(&mut lists, ""));
+    }
+    pages
+}
+
+/// The pages of a snapshot; one of nothing. `field` is `upserts` or `alerts`.
+pub(crate) fn snapshot(
+    position: &Position,
+    field: &str,
+    items: impl Iterator<Item = String>,
+) -> Vec<Page> {
+    let mut pages = Vec::new();
+    let mut lists = Lists::default();
+    let generation = quoted(&position.generation);
+    let Mark { offset, as_of } = Mark::from(position);
+    let page = |lists: &mut Lists, more: bool| {
+        let Lists { first, .. } = std::mem::take(lists);
+        let tail = format!(
+            "\"generation\":{generation},\"offset\":{offset},\"as_of\":\"{as_of}\",\
+             \"{field}\":[{first}],\"more\":{more}}}"
+        );
+        Page { kind: "snapshot", tail: tail.into() }
+    };
+    for item in items {
+        if lists.is_full() {
+            pages.push(page(&mut lists, true));
+        }
+        lists.count += 1;
+        Lists::push(&mut lists.first, &item);
+    }
+    pages.push(page(&mut lists, false));
+    pages
+}
+
+/// One page for each alert, given with the epochs of their last change, ascending.
+pub(crate) fn alerts(alerts: &[(EpochId, &str)]) -> Vec<Page> {
+    let next = alerts.iter().skip(1).map(|(epoch, _)| Some(*epoch)).chain([None]);
+    let page = |((offset, text), next): (&(EpochId, &str), Option<EpochId>)| {
+        let more = if next == Some(*offset) { ",\"more\":true" } else { "" };
+        let tail = format!("\"offset\":{offset},\"alert\":{text}{more}}}");
+        Page { kind: "anomaly_alert", tail: tail.into() }
+    };
+    alerts.iter().zip(next).map(page).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(page: &Page) -> serde_json::Value {
+        let Message::Text(text) = page.message(7) else { panic!("not text") };
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn long_updates_are_paged_and_only_the_last_page_counts() {
+        let to = Mark { offset: 9, as_of: Micros(0) };
+        let pieces: Vec<Piece> = (0..1_201)
+            .map(|n| match n % 3 {
+                0 => Piece::Delete(n.to_string()),
+                _ => Piece::Upsert(n.to_string()),
+            })
+            .collect();
+        let pages: Vec<_> = updates(to, pieces.iter()).iter().map(json).collect();
+        assert_eq!(pages.len(), 3);
+        let more: Vec<bool> = pages.iter().map(|page| page["more"] == true).collect();
+        assert_eq!(more, [true, true, false]);
+        let count = |field: &str| -> usize {
+            pages.iter().map(|page| page[field].as_array().unwrap().len()).sum()
+        };
+        assert_eq!((count("upserts"), count("deletes")), (800, 401));
+        assert!(updates(to, [].iter()).is_empty());
+    }
+
+    #[test]
+    fn alerts_of_one_epoch_belong_together() {
+        let pages = alerts(&[(3, "1"), (3, "2"), (5, "3")]);
+        let pages: Vec<_> = pages.iter().map(json).collect();
+        let told: Vec<_> =
+            pages.iter().map(|page| (page["offset"].as_u64(), &page["more"])).collect();
+        let (yes, no) = (serde_json::json!(true), serde_json::Value::Null);
+        assert_eq!(told, [(Some(3), &yes), (Some(3), &no), (Some(5), &no)]);
+    }
+
+    #[test]
+    fn a_snapshot_of_nothing_is_one_page() {
+        let position = Position { generation: "g\"1".into(), offset: 4, as_of: Micros(0) };
+        let pages = snapshot(&position, "upserts", std::iter::empty());
+        let expected = serde_json::json!({
+            "type": "snapshot", "id": 7, "generation": "g\"1", "offset": 4,
+            "as_of": "1970-01-01T00:00:00Z", "upserts": [], "more": false,
+        });
+        assert_eq!(pages.iter().map(json).collect::<Vec<_>>(), [expected]);
+    }
+}

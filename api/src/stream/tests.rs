@@ -1,0 +1,8 @@
+//! The stream over real sockets, beside a brute-force history of every cell.
+
+mod alerts;
+mod consistency;
+mod history;
+mod limits;
+mod rules;
+mod support;
