@@ -232,7 +232,8 @@ impl Health for ProcessHealth {
             partition: lag.partition.partition,
             lag: (lag.end - lag.next).max(0),
         });
-        let seconds = |share| Some(std::time::Duration::from_micros(meters.freshness.quantile(share)?));
+        let seconds =
+            |share| Some(std::time::Duration::from_micros(meters.freshness.quantile(share)?));
         let freshness = seconds(0.5).zip(seconds(0.99));
         Report {
             not_ready: troubles.clone(),

@@ -14,14 +14,15 @@ use lake::Lake;
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Header, Ledger};
 use pipeline::record::{RawBatch, TopicPartition};
-use pipeline::source::{Limits, Progress, Reached as Offset, Source, SourceError};
-use schemas::{CellKey, CellValue, Clock, Contract, Micros};
+use pipeline::source::{Limits, Progress, Reached as Offset, Source};
+use schemas::{Clock, Contract, Micros};
 use tokio::runtime::Handle;
 
 use super::barrier::BarrierJob;
 use super::core::{Changes, Core, Cut};
 use super::loops::{self, Poll, Shared};
 use super::meters::Meters;
+use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
 use super::publish::{self, News, Results, Subscriber};
 use super::recover::{Inputs, Recovered, new_generation, recover};
@@ -69,42 +70,6 @@ impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Run").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// Why a run could not start, or ended early.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Stopped {
-    /// A broker that is needed at once does not answer.
-    #[error("{0}")]
-    Unreachable(String),
-    /// Anything else.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<String> for Stopped {
-    fn from(reason: String) -> Stopped {
-        Stopped::Failed(reason)
-    }
-}
-
-impl From<SourceError> for Stopped {
-    fn from(error: SourceError) -> Stopped {
-        let reason = crate::commands::chain(&error);
-        match error {
-            SourceError::Unreachable { .. } => Stopped::Unreachable(reason),
-            _ => Stopped::Failed(reason),
-        }
-    }
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    /// The current cells, in key order.
-    pub(crate) cells: Vec<(CellKey, CellValue)>,
-    /// Live rows of silver.
-    pub(crate) rows: usize,
 }
 
 /// Runs until stopped, or until the end of the input.

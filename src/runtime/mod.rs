@@ -19,6 +19,7 @@ pub(crate) mod decoding;
 mod live;
 mod loops;
 pub(crate) mod meters;
+mod outcome;
 mod pace;
 pub(crate) mod publish;
 pub(crate) mod recover;
@@ -31,7 +32,8 @@ mod watch;
 use gold::Catalog;
 use schemas::Observer;
 
-pub(crate) use live::{Outcome, Run, Stopped, run};
+pub(crate) use live::{Run, run};
+pub(crate) use outcome::{Outcome, Stopped};
 pub(crate) use publish::{Nobody, Subscriber};
 
 /// The detector over a catalog's KPIs.

@@ -1,0 +1,40 @@
+//! How a run ends.
+
+use pipeline::source::SourceError;
+use schemas::{CellKey, CellValue};
+
+/// Why a run could not start, or ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stopped {
+    /// A broker that is needed at once does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for Stopped {
+    fn from(reason: String) -> Stopped {
+        Stopped::Failed(reason)
+    }
+}
+
+impl From<SourceError> for Stopped {
+    fn from(error: SourceError) -> Stopped {
+        let reason = crate::commands::chain(&error);
+        match error {
+            SourceError::Unreachable { .. } => Stopped::Unreachable(reason),
+            _ => Stopped::Failed(reason),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The current cells, in key order.
+    pub(crate) cells: Vec<(CellKey, CellValue)>,
+    /// Live rows of silver.
+    pub(crate) rows: usize,
+}
