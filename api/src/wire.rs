@@ -1,0 +1,262 @@
+//! The JSON forms of cells and alerts, the same for REST and for the stream.
+//!
+//! # Guarantees
+//! - Numbers of KPIs are decimal strings, instants RFC 3339 with `Z`; dimensions are an object.
+//! - A field that has no value is `null`, never left out.
+//!
+//! # Non-guarantees
+//! - Field order means nothing. Fields may be added.
+
+use schemas::decimal::{VALUE_SCALE, format};
+use schemas::{Alert, CellKey, CellValue, Contribution, KpiInfo, Unit};
+use serde::ser::{Error, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// Dimensions, held as canonical JSON text, written as the object that the text says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dims<'a>(pub &'a str);
+
+impl Serialize for Dims<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_str(self.0).map_err(|error| {
+            S::Error::custom(format_args!("dimensions `{}` are no JSON: {error}", self.0))
+        })?;
+        raw.serialize(serializer)
+    }
+}
+
+/// What names a cell.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CellName<'a> {
+    /// The KPI.
+    pub kpi: &'a str,
+    /// The tenant.
+    pub tenant: &'a str,
+    /// The dimensions.
+    pub dims: Dims<'a>,
+    /// `hour`, `day` or `month`.
+    pub grain: &'static str,
+    /// Where the period starts.
+    pub period_start: String,
+}
+
+impl<'a> CellName<'a> {
+    /// The name of this cell.
+    pub fn new(key: &'a CellKey) -> CellName<'a> {
+        CellName {
+            kpi: &key.kpi,
+            tenant: &key.tenant,
+            dims: Dims(&key.dims),
+            grain: key.grain.name(),
+            period_start: key.period_start.to_string(),
+        }
+    }
+}
+
+/// A cell with what it says.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Cell<'a> {
+    /// Which one.
+    #[serde(flatten)]
+    pub name: CellName<'a>,
+    /// The value; `null` when the status is not `ok`.
+    pub value: Option<String>,
+    /// `currency`, `count` or `ratio`.
+    pub unit: &'static str,
+    /// `ok`, `no_data` or `error`.
+    pub status: &'static str,
+}
+
+impl<'a> Cell<'a> {
+    /// This cell; `unit` is [`unit_of`] its KPI.
+    pub fn new(key: &'a CellKey, value: &CellValue, unit: Unit) -> Cell<'a> {
+        Cell {
+            name: CellName::new(key),
+            value: value.value.map(decimal),
+            unit: unit.name(),
+            status: value.status.name(),
+        }
+    }
+}
+
+/// A part of an alert's deviation.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ContributionView<'a> {
+    /// The KPI that breaks the cell down.
+    pub kpi: &'a str,
+    /// Its dimensions.
+    pub dims: Dims<'a>,
+    /// What it was.
+    pub value: String,
+    /// What was expected of it.
+    pub expected: String,
+}
+
+impl<'a> ContributionView<'a> {
+    fn new(part: &'a Contribution) -> ContributionView<'a> {
+        ContributionView {
+            kpi: &part.kpi,
+            dims: Dims(&part.dims),
+            value: decimal(part.value),
+            expected: decimal(part.expected),
+        }
+    }
+}
+
+/// An alert as it stands.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct AlertView<'a> {
+    /// Its id, the same for as long as it exists.
+    pub id: &'a str,
+    /// The cell that is anomalous.
+    #[serde(flatten)]
+    pub name: CellName<'a>,
+    /// `info`, `warning`, `error` or `critical`.
+    pub severity: &'static str,
+    /// `open` or `resolved`.
+    pub state: &'static str,
+    /// What the cell says; `null` when nothing arrived.
+    pub value: Option<String>,
+    /// What was expected.
+    pub expected: Option<String>,
+    /// The least that would have been normal.
+    pub lower: Option<String>,
+    /// The most that would have been normal.
+    pub upper: Option<String>,
+    /// One plain sentence.
+    pub reason: &'a str,
+    /// When it opened.
+    pub opened_at: String,
+    /// When it was resolved.
+    pub resolved_at: Option<String>,
+    /// Why it was resolved.
+    pub resolution: Option<&'a str>,
+    /// The rule that found it.
+    pub rule: &'a str,
+    /// `spike`, `drop` or `missing`.
+    pub anomaly_type: &'a str,
+    /// (value - expected) / |expected|; of a ratio KPI value - expected.
+    pub deviation: f64,
+    /// The largest parts of the deviation, largest first.
+    pub contributions: Vec<ContributionView<'a>>,
+}
+
+impl<'a> AlertView<'a> {
+    /// This alert.
+    pub fn new(alert: &'a Alert) -> AlertView<'a> {
+        AlertView {
+            id: &alert.id,
+            name: CellName::new(&alert.key),
+            severity: alert.severity.name(),
+            state: if alert.is_open() { "open" } else { "resolved" },
+            value: alert.value.map(decimal),
+            expected: alert.expected.map(decimal),
+            lower: alert.lower.map(decimal),
+            upper: alert.upper.map(decimal),
+            reason: &alert.reason,
+            opened_at: alert.opened_at.to_string(),
+            resolved_at: alert.resolved_at.map(|at| at.to_string()),
+            resolution: alert.resolution.as_deref(),
+            rule: &alert.rule,
+            anomaly_type: &alert.anomaly_type,
+            deviation: alert.deviation,
+            contributions: alert.contributions.iter().map(ContributionView::new).collect(),
+        }
+    }
+}
+
+/// A mantissa as decimal text.
+pub fn decimal(mantissa: i128) -> String {
+    format(mantissa, VALUE_SCALE)
+}
+
+/// What a KPI's numbers are; of one that is not defined any more, plain numbers.
+pub fn unit_of(kpis: &[KpiInfo], kpi: &str) -> Unit {
+    kpis.iter().find(|info| *info.key == *kpi).map_or(Unit::Ratio, |info| info.unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use schemas::{Grain, Micros, Severity, Status};
+    use serde_json::json;
+
+    use super::*;
+
+    fn key() -> CellKey {
+        CellKey {
+            kpi: "revenue_booked".into(),
+            tenant: "t1".into(),
+            dims: r#"{"channel":null,"currency":"USD"}"#.into(),
+            grain: Grain::Day,
+            period_start: Micros::parse("2026-11-21").unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_cell_has_the_published_names() {
+        let value = CellValue {
+            value: Some(-425_000_000_000),
+            numerator: None,
+            denominator: None,
+            status: Status::Ok,
+        };
+        let expected = json!({
+            "kpi": "revenue_booked", "tenant": "t1",
+            "dims": {"channel": null, "currency": "USD"}, "grain": "day",
+            "period_start": "2026-11-21T00:00:00Z", "value": "-42.5", "unit": "currency",
+            "status": "ok",
+        });
+        let cell = serde_json::to_string(&Cell::new(&key(), &value, Unit::Currency)).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&cell).unwrap(), expected);
+        let none = CellValue { value: None, status: Status::NoData, ..value };
+        let cell = serde_json::to_string(&Cell::new(&key(), &none, Unit::Ratio)).unwrap();
+        assert!(cell.ends_with(r#""value":null,"unit":"ratio","status":"no_data"}"#), "{cell}");
+    }
+
+    #[test]
+    fn an_alert_has_the_published_names() {
+        let alert = Alert {
+            id: "a1".into(),
+            key: key(),
+            rule: "seasonal".into(),
+            anomaly_type: "drop".into(),
+            severity: Severity::Critical,
+            opened_at: Micros::parse("2026-11-21T10:00:00.5Z").unwrap(),
+            resolved_at: None,
+            resolution: None,
+            value: None,
+            expected: Some(20_000_000_000),
+            lower: Some(10_000_000_000),
+            upper: None,
+            deviation: -1.0,
+            z_score: f64::INFINITY,
+            p_value: 0.0,
+            confidence: 1.0,
+            reason: "nothing \"arrived\"".into(),
+            contributions: vec![Contribution {
+                kpi: Arc::from("revenue_by_channel"),
+                dims: r#"{"channel":"web"}"#.into(),
+                value: 0,
+                expected: 15_000_000_000,
+            }],
+            epoch: 7,
+        };
+        let text = serde_json::to_string(&AlertView::new(&alert)).unwrap();
+        let expected = json!({
+            "id": "a1", "kpi": "revenue_booked", "tenant": "t1",
+            "dims": {"channel": null, "currency": "USD"}, "grain": "day",
+            "period_start": "2026-11-21T00:00:00Z", "severity": "critical", "state": "open",
+            "value": null, "expected": "2", "lower": "1", "upper": null,
+            "reason": "nothing \"arrived\"", "opened_at": "2026-11-21T10:00:00.500Z",
+            "resolved_at": null, "resolution": null, "rule": "seasonal", "anomaly_type": "drop",
+            "deviation": -1.0,
+            "contributions": [{
+                "kpi": "revenue_by_channel", "dims": {"channel": "web"}, "value": "0",
+                "expected": "1.5",
+            }],
+        });
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), expected);
+    }
+}
