@@ -7,12 +7,29 @@
 //! # Non-guarantees
 //! - Nothing here computes a KPI or decides what is anomalous.
 
+pub mod app;
+pub mod auth;
 pub mod claims;
 pub mod health;
+pub mod metrics;
+mod page;
+mod probes;
+mod problem;
+mod query;
+mod rate;
+mod rest;
+mod router;
+mod server;
 pub mod store;
 pub mod stream;
 pub mod wire;
 
+pub use app::{App, Limits, PageSessions, Parts};
+pub use auth::{DevKeys, Jwks, JwksConfig, ListenRefused, MintRequest, may_listen};
 pub use claims::{AuthError, Claims, Refused, Scope, Tenants, TokenCheck};
 pub use health::{Health, Report, SourceLag};
+pub use problem::{PROBLEM_JSON, Problem};
+pub use rest::{ALERTS_MAX, POINTS_MAX};
+pub use router::router;
+pub use server::serve;
 pub use store::{Filter, Position, Start, Store};

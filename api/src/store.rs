@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use schemas::{
-    Alert, CellKey, CellValue, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, SeriesId,
+    Alert, CellKey, CellValue, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, SeriesId, Severity,
 };
 use tokio::sync::watch;
 
@@ -79,7 +79,7 @@ impl Filter {
             && self.grain.is_none_or(|own| own == grain)
     }
 
-    fn takes_period(&self, start: Micros) -> bool {
+    pub(crate) fn takes_period(&self, start: Micros) -> bool {
         self.from.is_none_or(|from| from <= start) && self.to.is_none_or(|to| start < to)
     }
 }
@@ -96,6 +96,8 @@ pub struct Change {
 /// One series with all its points, ascending by period.
 #[derive(Debug, Clone)]
 pub struct SeriesPoints {
+    /// The tenant.
+    pub tenant: Arc<str>,
     /// The dimensions as canonical JSON.
     pub dims: Arc<str>,
     /// Period start and value.
@@ -106,6 +108,8 @@ pub struct SeriesPoints {
 #[derive(Debug)]
 pub struct Store {
     kpis: Vec<KpiInfo>,
+    /// [`LOG_MAX`], or less in tests.
+    log_max: usize,
     held: RwLock<Held>,
     published: watch::Sender<EpochId>,
 }
@@ -151,8 +155,12 @@ impl Series {
 impl Store {
     /// A store that has nothing to serve until [`Store::start`].
     pub fn new(kpis: Vec<KpiInfo>) -> Arc<Store> {
+        Store::with_log_max(kpis, LOG_MAX)
+    }
+
+    fn with_log_max(kpis: Vec<KpiInfo>, log_max: usize) -> Arc<Store> {
         let (published, _) = watch::channel(0);
-        Arc::new(Store { kpis, held: RwLock::default(), published })
+        Arc::new(Store { kpis, log_max, held: RwLock::default(), published })
     }
 
     /// The KPIs, ordered by key.
@@ -183,7 +191,7 @@ impl Store {
         }
         log.sort_unstable();
         fresh.log = log.into();
-        fresh.trim();
+        fresh.trim(self.log_max);
         for alert in start.alerts {
             fresh.put_alert(alert);
         }
@@ -202,7 +210,7 @@ impl Store {
         for update in updates {
             held.put(update, stamp.id);
         }
-        held.trim();
+        held.trim(self.log_max);
         for alert in alerts {
             held.put_alert(alert.clone());
         }
@@ -254,12 +262,23 @@ impl Store {
         Some((position, cells))
     }
 
+    /// How many cells [`Store::cells`] gives.
+    pub fn count(&self, filter: &Filter, newest_only: bool) -> usize {
+        let held = self.held.read();
+        let counts = held.wanted(filter).map(|series| {
+            let mut points = series.points.range(filter.periods());
+            if newest_only { usize::from(points.next().is_some()) } else { points.count() }
+        });
+        counts.sum()
+    }
+
     /// The whole series that a filter takes, one per (tenant, KPI, dims, grain), without regard to
     /// its periods.
     pub fn series(&self, filter: &Filter) -> Option<(Position, Vec<SeriesPoints>)> {
         let held = self.held.read();
         let position = held.position.clone()?;
         let series = held.wanted(filter).map(|series| SeriesPoints {
+            tenant: Arc::clone(&series.name.tenant),
             dims: Arc::clone(&series.name.dims),
             points: series.points.iter().map(|(start, (value, _))| (*start, *value)).collect(),
         });
@@ -306,12 +325,28 @@ impl Store {
         Some((position, alerts.collect()))
     }
 
+    /// How many alerts of each severity are open.
+    pub fn open_alerts(&self) -> [(Severity, u64); 4] {
+        let mut counts =
+            [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical].map(|s| (s, 0));
+        let held = self.held.read();
+        for alert in held.alerts.values().filter(|alert| alert.is_open()) {
+            let count = counts.iter_mut().find(|(severity, _)| *severity == alert.severity);
+            if let Some((_, count)) = count {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// The tenants that have cells, sorted.
     pub fn tenants(&self) -> Vec<Arc<str>> {
         let held = self.held.read();
         let mut tenants: Vec<Arc<str>> = Vec::new();
-        for name in held.names.keys() {
-            if tenants.last() != Some(&name.tenant) {
+        for (name, number) in &held.names {
+            let series = held.series.get(*number as usize);
+            let has_cells = series.is_some_and(|series| !series.points.is_empty());
+            if has_cells && tenants.last() != Some(&name.tenant) {
                 tenants.push(Arc::clone(&name.tenant));
             }
         }
@@ -367,19 +402,20 @@ impl Held {
         };
         let start = update.key.period_start;
         let Some(series) = self.series.get_mut(number as usize) else { return };
-        match update.value {
-            Some(value) => {
-                series.points.insert(start, (value, epoch));
-                if !self.removed.is_empty() {
-                    self.removed.remove(&(number, start));
-                }
-            }
-            None => {
-                series.points.remove(&start);
-                self.removed.insert((number, start), epoch);
-            }
+        let before = match update.value {
+            Some(value) => series.points.insert(start, (value, epoch)),
+            None => series.points.remove(&start),
+        };
+        let removed_at = match update.value {
+            Some(_) if self.removed.is_empty() => None,
+            Some(_) => self.removed.remove(&(number, start)),
+            None => self.removed.insert((number, start), epoch),
+        };
+        let last = before.map(|(_, epoch)| epoch).max(removed_at);
+        // A cell that changes twice in an epoch has one entry for it.
+        if last != Some(epoch) {
+            self.log.push_back((epoch, number, start));
         }
-        self.log.push_back((epoch, number, start));
     }
 
     fn put_alert(&mut self, alert: Alert) {
@@ -394,11 +430,11 @@ impl Held {
     }
 
     /// Forgets the oldest changes beyond the bound, whole epochs at a time.
-    fn trim(&mut self) {
-        if self.log.len() <= LOG_MAX {
+    fn trim(&mut self, log_max: usize) {
+        if self.log.len() <= log_max {
             return;
         }
-        let surplus = self.log.len() - LOG_MAX;
+        let surplus = self.log.len() - log_max;
         let Some(&(last, ..)) = self.log.get(surplus - 1) else { return };
         self.floor = self.floor.max(last);
         while let Some(&(epoch, number, start)) = self.log.front() {
@@ -429,3 +465,6 @@ impl Held {
         numbers.filter_map(|(_, number)| self.series.get(*number as usize))
     }
 }
+
+#[cfg(test)]
+mod tests;

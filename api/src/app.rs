@@ -1,0 +1,125 @@
+//! What every answer is made from: the state that all routes share.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::{Bands, Clock};
+use tokio::sync::Semaphore;
+
+use crate::auth::DevKeys;
+use crate::claims::TokenCheck;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::rate::Rates;
+use crate::store::Store;
+
+/// Series answers that are computed at the same time; others wait their turn.
+const SERIES_AT_ONCE: usize = 4;
+
+/// Bounds on what clients may use.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Open connections, streams included. Beyond them a connection is answered 503 and closed.
+    pub connections: usize,
+    /// Requests per second that one token subject may make for long.
+    pub requests_per_s: u32,
+    /// Requests that one token subject may make at once.
+    pub requests_burst: u32,
+    /// How long a client may take to send a request's headers, and may keep a connection idle.
+    pub header_timeout: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub write_timeout: Duration,
+    /// How long open requests get to end when the server stops.
+    pub shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4096,
+            requests_per_s: 5_000,
+            requests_burst: 10_000,
+            header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            shutdown: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Tokens that the page gets without asking. For a demo that listens on the loopback interface.
+#[derive(Debug)]
+pub struct PageSessions {
+    /// What signs them.
+    pub keys: Arc<DevKeys>,
+    /// How long each is valid.
+    pub ttl: Duration,
+}
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// What is served.
+    pub store: Arc<Store>,
+    /// What was expected, for charts.
+    pub bands: Arc<dyn Bands>,
+    /// Checks tokens.
+    pub tokens: Arc<dyn TokenCheck>,
+    /// How the pipeline is.
+    pub health: Arc<dyn Health>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+    /// Tokens for the page.
+    pub page: Option<PageSessions>,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// The state of the server.
+pub struct App {
+    /// What is served.
+    pub store: Arc<Store>,
+    /// What was expected, for charts.
+    pub bands: Arc<dyn Bands>,
+    /// Checks tokens.
+    pub tokens: Arc<dyn TokenCheck>,
+    /// How the pipeline is.
+    pub health: Arc<dyn Health>,
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+    /// What `/metrics` says.
+    pub metrics: Metrics,
+    /// Tokens for the page.
+    pub page: Option<PageSessions>,
+    pub(crate) rates: Rates,
+    pub(crate) series_turns: Arc<Semaphore>,
+}
+
+impl App {
+    /// The version of the program.
+    pub const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+
+    /// The state made of these parts.
+    pub fn new(parts: Parts) -> Arc<App> {
+        let Parts { store, bands, tokens, health, clock, limits, page } = parts;
+        let metrics = Metrics::new(Arc::clone(&health), Arc::clone(&store));
+        let rates = Rates::new(limits.requests_per_s, limits.requests_burst);
+        let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
+        let parts =
+            App { store, bands, tokens, health, clock, limits, metrics, page, rates, series_turns };
+        Arc::new(parts)
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

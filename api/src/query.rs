@@ -1,0 +1,201 @@
+//! Reading query strings strictly: what is not understood is an error, never ignored.
+//!
+//! # Guarantees
+//! - An unknown or repeated parameter, or a value of the wrong form, is a 400 that says which and
+//!   what to write instead.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use schemas::{Grain, KpiInfo, Micros};
+
+use crate::problem::Problem;
+
+/// Characters of a tenant or of a KPI's key.
+pub(crate) const NAME_MAX: usize = 256;
+/// KPIs that one request may name.
+pub(crate) const KPIS_MAX: usize = 100;
+
+/// The parameters of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Query {
+    given: Vec<(&'static str, String)>,
+}
+
+impl Query {
+    /// Reads a raw query string of which only `known` parameters are understood.
+    pub(crate) fn parse(raw: Option<&str>, known: &[&'static str]) -> Result<Query, Problem> {
+        let mut given: Vec<(&'static str, String)> = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
+            let Some(&name) = known.iter().find(|known| ***known == *name) else {
+                return Err(unknown(&name, known));
+            };
+            if name != "kpi" && given.iter().any(|(earlier, _)| *earlier == name) {
+                let detail = format!("`{name}` is given more than once; give it once");
+                return Err(Problem::bad_parameter(name, detail));
+            }
+            if given.len() >= KPIS_MAX {
+                let detail = format!("more than {KPIS_MAX} parameters; ask for less at a time");
+                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            }
+            given.push((name, value.into_owned()));
+        }
+        Ok(Query { given })
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let given = self.given.iter().find(|(given, _)| *given == name);
+        given.map(|(_, value)| value.as_str())
+    }
+
+    /// The tenant.
+    pub(crate) fn tenant(&self) -> Result<Option<&str>, Problem> {
+        let Some(tenant) = self.get("tenant") else { return Ok(None) };
+        if tenant.is_empty() || tenant.chars().count() > NAME_MAX {
+            let detail = format!(
+                "`tenant` must have 1 to {NAME_MAX} characters; leave it out to see all that the \
+                 token allows"
+            );
+            return Err(Problem::bad_parameter("tenant", detail));
+        }
+        Ok(Some(tenant))
+    }
+
+    /// The grain.
+    pub(crate) fn grain(&self) -> Result<Option<Grain>, Problem> {
+        let Some(grain) = self.get("grain") else { return Ok(None) };
+        let unknown = || {
+            let detail = format!("`grain` is `{}`; use hour, day or month", shown(grain));
+            Problem::bad_parameter("grain", detail)
+        };
+        Grain::parse(grain).map(Some).ok_or_else(unknown)
+    }
+
+    /// The KPIs: separated by commas, or the parameter several times.
+    pub(crate) fn kpis(&self, known: &[KpiInfo]) -> Result<Option<BTreeSet<Arc<str>>>, Problem> {
+        let mut kpis = BTreeSet::new();
+        let given = self.given.iter().filter(|(name, _)| *name == "kpi");
+        for key in given.flat_map(|(_, value)| value.split(',')) {
+            if key.is_empty() {
+                let detail = "`kpi` has an empty name; write keys separated by commas";
+                return Err(Problem::bad_parameter("kpi", detail));
+            }
+            let found = find(known, key)?;
+            kpis.insert(Arc::clone(&found.key));
+        }
+        Ok((!kpis.is_empty()).then_some(kpis))
+    }
+
+    /// An instant.
+    pub(crate) fn instant(&self, name: &'static str) -> Result<Option<Micros>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let bad = || {
+            let detail = format!(
+                "`{name}` is `{}`; use RFC 3339 such as 2026-03-01T00:00:00Z, or a date such as \
+                 2026-03-01, both in UTC; a plus sign is written %2B",
+                shown(text)
+            );
+            Problem::bad_parameter(name, detail)
+        };
+        Micros::parse(text).map(Some).ok_or_else(bad)
+    }
+
+    /// One of some words.
+    pub(crate) fn word<'w>(
+        &self,
+        name: &'static str,
+        words: &[&'w str],
+    ) -> Result<Option<&'w str>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let bad = || {
+            let detail = format!("`{name}` is `{}`; use {}", shown(text), words.join(" or "));
+            Problem::bad_parameter(name, detail)
+        };
+        words.iter().find(|word| **word == text).map(|word| Some(*word)).ok_or_else(bad)
+    }
+}
+
+/// The KPI with this key.
+pub(crate) fn find<'a>(known: &'a [KpiInfo], key: &str) -> Result<&'a KpiInfo, Problem> {
+    known.iter().find(|kpi| *kpi.key == *key).ok_or_else(|| {
+        let hint = nearest(key, known.iter().map(|kpi| &*kpi.key));
+        let detail = format!("there is no KPI `{}`{hint}; /api/v1/meta names all", shown(key));
+        Problem::not_found(detail)
+    })
+}
+
+fn unknown(name: &str, known: &[&'static str]) -> Problem {
+    let detail = if known.is_empty() {
+        format!("there is no parameter `{}`; this route takes none", shown(name))
+    } else {
+        let hint = nearest(name, known.iter().copied());
+        let all = known.join(", ");
+        format!("there is no parameter `{}`{hint}; there are {all}", shown(name))
+    };
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    // The distance takes time by both lengths.
+    if name.chars().count() > NAME_MAX {
+        return String::new();
+    }
+    let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(known, name));
+    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
+}
+
+/// What a client wrote, short and without what breaks lines.
+pub(crate) fn shown(text: &str) -> String {
+    const SHOWN_MAX: usize = 60;
+    let mut shown: String =
+        text.chars().filter(|letter| !letter.is_control()).take(SHOWN_MAX).collect();
+    if text.chars().count() > SHOWN_MAX {
+        shown.push_str("...");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [&str; 4] = ["tenant", "grain", "kpi", "from"];
+
+    fn refusal(raw: &str) -> String {
+        let read = |query: Query| {
+            query.tenant()?;
+            query.grain()?;
+            query.instant("from")
+        };
+        Query::parse(Some(raw), &KNOWN).and_then(read).unwrap_err().detail
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_what_to_write() {
+        for (raw, expected) in [
+            ("tennant=t1", "did you mean `tenant`?"),
+            ("tenant=a&tenant=b", "more than once"),
+            ("tenant=", "1 to 256 characters"),
+            ("grain=week", "use hour, day or month"),
+            ("from=yesterday", "2026-03-01T00:00:00Z"),
+            ("from=2026-02-30", "`from` is `2026-02-30`"),
+            ("from=2026-01-01T00:00:00+02:00", "%2B"),
+        ] {
+            let refusal = refusal(raw);
+            assert!(refusal.contains(expected), "{raw}: {refusal}");
+        }
+        assert!(!refusal("grain=a%0d%0ab").contains('\n'), "what is repeated stays on one line");
+    }
+
+    #[test]
+    fn good_parameters_are_read() {
+        let raw = "tenant=a%20b&grain=day&from=2026-01-01T00:00:00%2B02:00";
+        let query = Query::parse(Some(raw), &KNOWN).unwrap();
+        assert_eq!(query.tenant().unwrap(), Some("a b"));
+        assert_eq!(query.grain().unwrap(), Some(Grain::Day));
+        let from = query.instant("from").unwrap().unwrap();
+        assert_eq!(from.to_string(), "2025-12-31T22:00:00Z");
+        assert!(Query::parse(None, &[]).unwrap().given.is_empty());
+    }
+}

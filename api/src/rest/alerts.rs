@@ -1,0 +1,63 @@
+//! `GET /api/v1/alerts`.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use schemas::Alert;
+use serde::Serialize;
+
+use super::ALERTS_MAX;
+use super::ask::Ask;
+use super::shapes::AlertsShape;
+use crate::app::App;
+use crate::claims::Scope;
+use crate::problem::Problem;
+use crate::wire;
+
+#[derive(Serialize)]
+struct Alerts<'a> {
+    epoch: u64,
+    as_of: String,
+    degraded: bool,
+    alerts: Vec<wire::AlertView<'a>>,
+    more: bool,
+}
+
+/// Alerts, those that opened last first.
+///
+/// At most 10,000 in one answer; `more` says that there are others.
+#[utoipa::path(
+    get,
+    path = "/api/v1/alerts",
+    operation_id = "alerts",
+    params(super::document::AlertsQuery),
+    responses((status = 200, description = "The alerts at an epoch", body = AlertsShape)),
+    security(("bearer" = ["alerts:read"])),
+)]
+pub(crate) async fn alerts(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, Problem> {
+    ask.claims.require(Scope::AlertsRead)?;
+    let query = ask.query(&["state", "tenant"])?;
+    let tenant = ask.claims.tenant(query.tenant()?)?;
+    let wanted = query.word("state", &["open", "resolved", "all"])?.unwrap_or("open");
+    let degraded = !app.health.report().degraded.is_empty();
+    let state = if degraded { "degraded" } else { "" };
+    if let Some(unchanged) = ask.unchanged(&app, state)? {
+        return Ok(unchanged);
+    }
+    let (position, mut alerts) = app.store.alerts(None).ok_or_else(Problem::recovering)?;
+    alerts.retain(|alert| {
+        let is_wanted = wanted == "all" || alert.is_open() == (wanted == "open");
+        is_wanted && tenant.as_ref().is_none_or(|tenant| *tenant == alert.key.tenant)
+    });
+    alerts.sort_by_cached_key(|alert: &Alert| (Reverse(alert.opened_at), Arc::clone(&alert.id)));
+    let answer = Alerts {
+        epoch: position.offset,
+        as_of: position.as_of.to_string(),
+        degraded,
+        alerts: alerts.iter().take(ALERTS_MAX).map(wire::AlertView::new).collect(),
+        more: alerts.len() > ALERTS_MAX,
+    };
+    ask.answer(&position, state, &answer)
+}

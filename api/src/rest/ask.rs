@@ -1,0 +1,173 @@
+//! What every request of the REST routes has in common: who asks, and what the client has already.
+//!
+//! # Guarantees
+//! - No route runs before its token is checked and its subject's rate is.
+//! - An answer that has not changed since the client's copy is a 304 without being computed.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::app::App;
+use crate::claims::{AuthError, Claims, Tenants};
+use crate::problem::Problem;
+use crate::query::Query;
+use crate::store::Position;
+
+/// A request whose token is valid.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// What the token says.
+    pub(crate) claims: Claims,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl FromRequestParts<Arc<App>> for Ask {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Ask, Problem> {
+        let token = bearer(&parts.headers)?.ok_or(AuthError::Missing)?;
+        let claims = app.tokens.check(token).await?;
+        app.rates.take(&claims.subject, Instant::now()).map_err(Problem::too_many)?;
+        Ok(Ask { claims, uri: parts.uri.clone(), headers: parts.headers.clone() })
+    }
+}
+
+/// The token of an `Authorization` header, if there is one.
+///
+/// # Errors
+/// When there is such a header and it holds no bearer token.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let wrong = |what: &str| Err(AuthError::Invalid(what.to_owned()));
+    if values.next().is_some() {
+        return wrong("there is more than one `Authorization` header; send one");
+    }
+    let Ok(value) = value.to_str() else {
+        return wrong("the `Authorization` header is not plain text");
+    };
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
+        _ => wrong("the `Authorization` header must be `Bearer <token>`"),
+    }
+}
+
+impl Ask {
+    /// The query string, of which these parameters are understood.
+    pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query, Problem> {
+        Query::parse(self.uri.query(), known)
+    }
+
+    /// The version of the answer at a position. `state` is what else the answer depends on.
+    pub(crate) fn tag(&self, position: &Position, state: &str) -> String {
+        let tenants = match &self.claims.tenants {
+            Tenants::All => "*",
+            Tenants::One(tenant) => tenant,
+        };
+        let offset = position.offset.to_string();
+        let query = self.uri.query().unwrap_or_default();
+        let parts = [&*position.generation, &offset, self.uri.path(), query, tenants, state];
+        let mut hash = Sha256::new();
+        for part in parts {
+            // Lengths keep neighbouring parts apart.
+            hash.update(part.len().to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let digest = hash.finalize();
+        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("W/\"{hex}\"")
+    }
+
+    /// A 304, when the client's copy is the answer at the store's position.
+    pub(crate) fn unchanged(&self, app: &App, state: &str) -> Result<Option<Response>, Problem> {
+        let position = app.store.position().ok_or_else(Problem::recovering)?;
+        if !self.headers.contains_key(IF_NONE_MATCH) {
+            return Ok(None);
+        }
+        let tag = self.tag(&position, state);
+        let held = is_held(&self.headers, &tag);
+        Ok(held.then(|| with_tag(StatusCode::NOT_MODIFIED.into_response(), &tag)))
+    }
+
+    /// The answer made at a position.
+    pub(crate) fn answer<T: Serialize>(
+        &self,
+        position: &Position,
+        state: &str,
+        answer: &T,
+    ) -> Result<Response, Problem> {
+        Ok(with_tag(json(answer)?, &self.tag(position, state)))
+    }
+}
+
+/// Whether the client holds the version with this tag. Tags are compared weakly, as RFC 9110 asks.
+pub(crate) fn is_held(headers: &HeaderMap, tag: &str) -> bool {
+    let opaque = tag.trim_start_matches("W/");
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut held = values.flat_map(|value| value.split(',')).map(str::trim);
+    held.any(|held| held == "*" || held.trim_start_matches("W/") == opaque)
+}
+
+fn with_tag(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    private(response)
+}
+
+/// Marks an answer as one that only its client may keep, and must ask about before using again.
+pub(crate) fn private(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("authorization"));
+    response
+}
+
+/// An answer as JSON.
+pub(crate) fn json<T: Serialize>(answer: &T) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(answer).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be written as JSON");
+        let detail = "the answer cannot be written as JSON; the log of the server says why";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })?;
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let header = |value: &&str| (AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+        values.iter().map(header).collect()
+    }
+
+    #[test]
+    fn only_one_bearer_token_is_taken() {
+        assert_eq!(bearer(&headers(&["Bearer abc"])), Ok(Some("abc")));
+        assert_eq!(bearer(&headers(&["bearer abc"])), Ok(Some("abc")));
+        assert_eq!(bearer(&headers(&[])), Ok(None));
+        for wrong in [&["Basic abc"][..], &["Bearerabc"], &["Bearer a", "Bearer b"]] {
+            assert!(bearer(&headers(wrong)).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        let held = |text: &str| {
+            let value = HeaderValue::from_str(text).unwrap();
+            is_held(&HeaderMap::from_iter([(IF_NONE_MATCH, value)]), "W/\"a1\"")
+        };
+        assert!(held("W/\"a1\"") && held("\"a1\"") && held("\"x\", W/\"a1\"") && held("*"));
+        assert!(!held("\"a\"") && !held("a1"));
+    }
+}

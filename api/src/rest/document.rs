@@ -1,0 +1,161 @@
+//! The description of the API: OpenAPI 3.1.
+//!
+//! # Guarantees
+//! - It is made from the routes that run, and every route can answer each problem it lists.
+
+use std::sync::LazyLock;
+
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    Content, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema,
+    SchemaFormat, Type,
+};
+use utoipa::{IntoParams, ToSchema};
+
+use super::shapes::GrainShape;
+use crate::problem::{PROBLEM_JSON, Problem};
+
+/// What every route below `/api/v1` that needs a token can answer.
+const PROBLEMS: [(&str, &str); 8] = [
+    ("400", "A parameter is unknown, repeated or of the wrong form, or the answer would be too long"),
+    ("401", "There is no token, or it is not accepted"),
+    ("403", "The token is for another tenant, or lacks the scope"),
+    ("404", "There is no such KPI or path"),
+    ("414", "The address is longer than 8 KiB"),
+    ("429", "The token's subject has made too many requests; `Retry-After` says when to go on"),
+    ("431", "The headers are larger than 16 KiB"),
+    ("503", "The pipeline is recovering, or the server has no room; see `Retry-After`"),
+];
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Weir",
+        description = "KPIs over change streams, exact and as of one epoch. Numbers are decimal \
+                       strings, instants RFC 3339 in UTC. Answers have an `ETag`; `If-None-Match` \
+                       gets a 304 while nothing has changed.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    components(schemas(Problem))
+)]
+struct Base;
+
+/// The document without its routes.
+pub(crate) fn base() -> OpenApi {
+    let mut document = <Base as utoipa::OpenApi>::openapi();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .description(Some("Claims: `tenant` (`*` for all), `scope` (`kpi:read alerts:read`)."))
+        .build();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+    document
+}
+
+/// The whole document as JSON text.
+pub(crate) fn text() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut document = super::documented().into_openapi();
+        for item in document.paths.paths.values_mut() {
+            if let Some(get) = &mut item.get {
+                add_problems(get);
+            }
+        }
+        let mut text = document.to_pretty_json().unwrap_or_default();
+        text.push('\n');
+        text
+    });
+    &TEXT
+}
+
+fn add_problems(operation: &mut Operation) {
+    let unchanged = ResponseBuilder::new().description("The client's copy is the answer").build();
+    let responses = &mut operation.responses.responses;
+    responses.insert("304".to_owned(), RefOr::T(unchanged));
+    for (status, description) in PROBLEMS {
+        let schema = Ref::from_schema_name(Problem::name());
+        let content = Content::new(Some(RefOr::Ref(schema)));
+        let problem = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
+        responses.insert(status.to_owned(), RefOr::T(problem.build()));
+    }
+}
+
+/// `GET /api/v1/openapi.json`.
+pub(crate) async fn openapi() -> Response {
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")];
+    (headers, text()).into_response()
+}
+
+/// An instant or a date.
+fn instant() -> Schema {
+    let text = |format| {
+        ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)))
+    };
+    let both = OneOfBuilder::new().item(text(KnownFormat::DateTime)).item(text(KnownFormat::Date));
+    Schema::OneOf(both.build())
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the fields are read by the derived description only")]
+pub(super) struct KpisQuery {
+    /// Only this tenant; without it all that the token may see.
+    #[param(min_length = 1, max_length = 256, required = false)]
+    tenant: String,
+    /// Only this grain.
+    #[param(inline, required = false)]
+    grain: GrainShape,
+    /// Only these KPIs: keys separated by commas.
+    #[param(style = Form, explode = false, min_items = 1, max_items = 100, required = false)]
+    kpi: Vec<String>,
+    /// Only periods that start here or later: RFC 3339 or a date.
+    #[param(schema_with = instant, required = false)]
+    from: String,
+    /// Only periods that start before this. Without `from` and `to` the newest of each series.
+    #[param(schema_with = instant, required = false)]
+    to: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the fields are read by the derived description only")]
+pub(super) struct SeriesQuery {
+    /// Only this tenant; without it all that the token may see.
+    #[param(min_length = 1, max_length = 256, required = false)]
+    tenant: String,
+    /// The grain; `day` without it.
+    #[param(inline, required = false)]
+    grain: GrainShape,
+    /// Only periods that start here or later: RFC 3339 or a date.
+    #[param(schema_with = instant, required = false)]
+    from: String,
+    /// Only periods that start before this.
+    #[param(schema_with = instant, required = false)]
+    to: String,
+}
+
+/// Which alerts.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the variants are read by the derived description only")]
+enum AlertsState {
+    Open,
+    Resolved,
+    All,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the fields are read by the derived description only")]
+pub(super) struct AlertsQuery {
+    /// Which alerts; `open` without it.
+    #[param(inline, required = false)]
+    state: AlertsState,
+    /// Only this tenant; without it all that the token may see.
+    #[param(min_length = 1, max_length = 256, required = false)]
+    tenant: String,
+}

@@ -1,0 +1,182 @@
+//! `GET /api/v1/meta` and `/api/v1/status`: what there is, and how the pipeline is.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use schemas::KpiInfo;
+use serde::Serialize;
+
+use super::ask::{Ask, json, private};
+use crate::app::App;
+use crate::claims::Tenants;
+use crate::problem::Problem;
+
+/// What there is to ask for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Meta {
+    /// The version of the program.
+    version: &'static str,
+    /// The stream generation: epochs of different ones cannot be compared.
+    #[schema(value_type = String)]
+    generation: Arc<str>,
+    /// The last epoch that is served.
+    epoch: u64,
+    /// Its clock.
+    #[schema(format = DateTime)]
+    as_of: String,
+    /// Whether answers may be old or incomplete.
+    degraded: bool,
+    /// Why.
+    reasons: Vec<String>,
+    /// The tenants that the token may see.
+    #[schema(value_type = Vec<String>)]
+    tenants: Vec<Arc<str>>,
+    /// The KPIs, by key.
+    kpis: Vec<Kpi>,
+}
+
+/// What a KPI is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Kpi {
+    /// Its key.
+    #[schema(value_type = String)]
+    key: Arc<str>,
+    /// Its name for people.
+    title: String,
+    /// One sentence on what it says.
+    description: Option<String>,
+    /// `currency`, `count` or `ratio`.
+    unit: &'static str,
+    /// Which direction is good news: `up` or `down`.
+    good: &'static str,
+    /// Whether it is a quotient of sums.
+    is_ratio: bool,
+    /// The names of its dimensions.
+    dims: Vec<String>,
+    /// The KPI whose cells this one splits up by more dimensions.
+    #[schema(value_type = Option<String>)]
+    breakdown_of: Option<Arc<str>>,
+}
+
+impl Kpi {
+    fn new(info: &KpiInfo) -> Kpi {
+        Kpi {
+            key: Arc::clone(&info.key),
+            title: info.title.clone(),
+            description: info.description.clone(),
+            unit: info.unit.name(),
+            good: info.good.name(),
+            is_ratio: info.is_ratio,
+            dims: info.dims.clone(),
+            breakdown_of: info.breakdown_of.clone(),
+        }
+    }
+}
+
+/// What there is to ask for: KPIs, tenants, the epoch that is served.
+#[utoipa::path(
+    get,
+    path = "/api/v1/meta",
+    operation_id = "meta",
+    responses((status = 200, description = "What there is", body = Meta)),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, Problem> {
+    ask.query(&[])?;
+    let reasons = app.health.report().degraded;
+    let state = reasons.join("\n");
+    if let Some(unchanged) = ask.unchanged(&app, &state)? {
+        return Ok(unchanged);
+    }
+    let position = app.store.position().ok_or_else(Problem::recovering)?;
+    let tenants = match &ask.claims.tenants {
+        Tenants::All => app.store.tenants(),
+        Tenants::One(tenant) => vec![Arc::clone(tenant)],
+    };
+    let answer = Meta {
+        version: App::VERSION,
+        generation: Arc::clone(&position.generation),
+        epoch: position.offset,
+        as_of: position.as_of.to_string(),
+        degraded: !reasons.is_empty(),
+        reasons,
+        tenants,
+        kpis: app.store.kpis().iter().map(Kpi::new).collect(),
+    };
+    ask.answer(&position, &state, &answer)
+}
+
+/// How the pipeline is.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Status {
+    /// The last epoch that is served.
+    epoch: u64,
+    /// Its clock.
+    #[schema(format = DateTime)]
+    as_of: String,
+    /// Whether answers may be old or incomplete.
+    degraded: bool,
+    /// Why.
+    reasons: Vec<String>,
+    /// Records read since the start.
+    events_total: u64,
+    /// Epochs with records since the start.
+    epochs_total: u64,
+    /// Records that could not be decoded.
+    dead_letters_total: u64,
+    /// From a record's Kafka timestamp to the publication of its epoch, milliseconds: the median.
+    freshness_p50_ms: Option<f64>,
+    /// The same: what 99 % stay below.
+    freshness_p99_ms: Option<f64>,
+    /// How far every partition is behind.
+    sources: Vec<Source>,
+}
+
+/// One partition of a source.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Source {
+    /// The configured source.
+    name: String,
+    /// The topic.
+    topic: String,
+    /// The partition.
+    partition: i32,
+    /// Records that are there and not yet read.
+    lag: i64,
+}
+
+/// How the pipeline is: epoch, freshness, lag.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    operation_id = "status",
+    responses((status = 200, description = "The state now", body = Status)),
+    security(("bearer" = [])),
+)]
+pub(crate) async fn status(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, Problem> {
+    ask.query(&[])?;
+    let position = app.store.position().ok_or_else(Problem::recovering)?;
+    let report = app.health.report();
+    let ms = |seconds: f64| (seconds * 1000.0).round();
+    let source = |lag: crate::health::SourceLag| Source {
+        name: lag.source,
+        topic: lag.topic,
+        partition: lag.partition,
+        lag: lag.lag,
+    };
+    let answer = Status {
+        epoch: position.offset,
+        as_of: position.as_of.to_string(),
+        degraded: !report.degraded.is_empty(),
+        reasons: report.degraded,
+        events_total: report.events,
+        epochs_total: report.epochs,
+        dead_letters_total: report.dead_letters,
+        freshness_p50_ms: report.freshness.map(|(p50, _)| ms(p50)),
+        freshness_p99_ms: report.freshness.map(|(_, p99)| ms(p99)),
+        sources: report.lag.into_iter().map(source).collect(),
+    };
+    // It changes without an epoch, so it has no tag.
+    Ok(private(json(&answer)?))
+}

@@ -1,0 +1,189 @@
+//! The shapes of answers that are written by [`crate::wire`], for the description of the API.
+//!
+//! # Non-guarantees
+//! - Nothing here is ever made: a test compares what is answered with these shapes.
+#![expect(dead_code, reason = "the fields are read by the derived descriptions only")]
+
+use std::collections::BTreeMap;
+
+/// Names of dimensions with their values.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Dims)]
+pub(super) struct Dims(BTreeMap<String, Option<String>>);
+
+/// A period's length.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+pub(super) enum GrainShape {
+    Hour,
+    Day,
+    Month,
+}
+
+/// The values at an epoch.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Kpis)]
+pub(super) struct KpisShape {
+    /// The epoch of the answer.
+    epoch: u64,
+    /// That epoch's clock.
+    #[schema(format = DateTime)]
+    as_of: String,
+    /// Whether the answer may be old or incomplete; `/api/v1/status` says why.
+    degraded: bool,
+    /// By tenant, KPI, dimensions, grain and period.
+    kpis: Vec<CellShape>,
+}
+
+/// One value.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Cell)]
+pub(super) struct CellShape {
+    /// The KPI.
+    kpi: String,
+    /// The tenant.
+    tenant: String,
+    /// The dimensions.
+    dims: Dims,
+    /// The length of the period.
+    #[schema(inline)]
+    grain: GrainShape,
+    /// Where the period starts.
+    #[schema(format = DateTime)]
+    period_start: String,
+    /// The value; null unless the status is `ok`.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    value: Option<String>,
+    /// What the number is.
+    #[schema(inline)]
+    unit: UnitShape,
+    /// Whether there is a value.
+    #[schema(inline)]
+    status: StatusShape,
+}
+
+/// What a number is.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum UnitShape {
+    Currency,
+    Count,
+    Ratio,
+}
+
+/// Whether there is a value.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
+enum StatusShape {
+    Ok,
+    NoData,
+    Error,
+}
+
+/// The alerts at an epoch.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Alerts)]
+pub(super) struct AlertsShape {
+    /// The epoch of the answer.
+    epoch: u64,
+    /// That epoch's clock.
+    #[schema(format = DateTime)]
+    as_of: String,
+    /// Whether the answer may be old or incomplete; `/api/v1/status` says why.
+    degraded: bool,
+    /// Those that opened last first.
+    #[schema(max_items = 10_000)]
+    alerts: Vec<AlertShape>,
+    /// Whether there are more than one answer can have.
+    more: bool,
+}
+
+/// How much an alert matters.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum SeverityShape {
+    Info,
+    Warning,
+    Error,
+    Critical,
+}
+
+/// Whether an alert goes on.
+#[derive(utoipa::ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum StateShape {
+    Open,
+    Resolved,
+}
+
+/// One alert.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Alert)]
+pub(super) struct AlertShape {
+    /// Its id, the same for as long as it exists.
+    id: String,
+    /// The KPI.
+    kpi: String,
+    /// The tenant.
+    tenant: String,
+    /// The dimensions.
+    dims: Dims,
+    /// The length of the period.
+    #[schema(inline)]
+    grain: GrainShape,
+    /// Where the anomalous period starts.
+    #[schema(format = DateTime)]
+    period_start: String,
+    /// How much it matters: the most it has been since it opened.
+    #[schema(inline)]
+    severity: SeverityShape,
+    /// Whether it goes on.
+    #[schema(inline)]
+    state: StateShape,
+    /// What the period says; null when nothing arrived.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    value: Option<String>,
+    /// What was expected.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    expected: Option<String>,
+    /// The least that would have been normal.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    lower: Option<String>,
+    /// The most that would have been normal.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    upper: Option<String>,
+    /// One plain sentence.
+    reason: String,
+    /// When it opened.
+    #[schema(format = DateTime)]
+    opened_at: String,
+    /// When it was resolved.
+    #[schema(format = DateTime)]
+    resolved_at: Option<String>,
+    /// Why it was resolved.
+    resolution: Option<String>,
+    /// The rule that found it.
+    rule: String,
+    /// `spike`, `drop` or `missing`.
+    anomaly_type: String,
+    /// (value - expected) / |expected|; of a ratio KPI value - expected. Null when it is not finite.
+    deviation: Option<f64>,
+    /// The largest parts of the deviation, largest first.
+    contributions: Vec<ContributionShape>,
+}
+
+/// A part of an alert's deviation.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Contribution)]
+struct ContributionShape {
+    /// The KPI that breaks the cell down.
+    kpi: String,
+    /// Its dimensions.
+    dims: Dims,
+    /// What it was.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    value: String,
+    /// What was expected of it.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    expected: String,
+}

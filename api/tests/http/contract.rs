@@ -1,0 +1,138 @@
+//! The description of the API: committed, current, and true of what is answered.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::World;
+
+/// Set this to write the document anew instead of comparing it.
+const REFRESH: &str = "WEIR_REFRESH_CONTRACTS";
+
+async fn document(world: &World) -> Value {
+    world.ask("/api/v1/openapi.json", &[]).await.good()
+}
+
+#[tokio::test]
+async fn the_committed_document_is_the_one_that_is_served() {
+    let served = World::new().ask("/api/v1/openapi.json", &[]).await.text;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/contracts/openapi.json");
+    if std::env::var_os(REFRESH).is_some() {
+        std::fs::write(&path, &served).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == served,
+        "schemas/contracts/openapi.json is not what the routes say; look at the difference, then \
+         write it anew with {REFRESH}=1 cargo test --release -p api -p weir --test http contract"
+    );
+    assert!(served.contains("\"openapi\": \"3.1"), "{served}");
+}
+
+/// Whether a value is what a schema says: types, required and unknown fields, words, patterns of
+/// decimals. Panics with the place if not.
+fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap();
+        let target = &document["components"]["schemas"][name];
+        assert!(target.is_object(), "{place}: there is no schema {name}");
+        return check(document, target, value, place);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let is_null = |choice: &&Value| choice["type"] == "null";
+        if value.is_null() && choices.iter().any(|choice| is_null(&choice)) {
+            return;
+        }
+        let other = choices.iter().find(|choice| !is_null(choice)).unwrap();
+        return check(document, other, value, place);
+    }
+    let found = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let types = match &schema["type"] {
+        Value::String(one) => vec![one.as_str()],
+        Value::Array(all) => all.iter().map(|one| one.as_str().unwrap()).collect(),
+        _ => panic!("{place}: a schema without a type: {schema}"),
+    };
+    assert!(types.contains(&found), "{place}: {value} is not {types:?}");
+    if let Some(words) = schema["enum"].as_array() {
+        assert!(value.is_null() || words.contains(value), "{place}: {value} is none of {words:?}");
+    }
+    match value {
+        Value::Array(values) => {
+            values.iter().for_each(|value| check(document, &schema["items"], value, place));
+        }
+        Value::Object(fields) => {
+            let known = schema["properties"].as_object();
+            for name in schema["required"].as_array().into_iter().flatten() {
+                assert!(fields.contains_key(name.as_str().unwrap()), "{place}: {name} is missing");
+            }
+            for (name, value) in fields {
+                let place = format!("{place}.{name}");
+                let own = known.and_then(|known| known.get(name));
+                let own = own.unwrap_or(&schema["additionalProperties"]);
+                assert!(own.is_object(), "{place} is not in the document");
+                check(document, own, value, &place);
+            }
+            // A field that is never left out must be documented as such.
+            for name in known.into_iter().flatten().map(|(name, _)| name) {
+                assert!(fields.contains_key(name) || name == "parameter", "{place}: no {name}");
+            }
+        }
+        Value::String(text) if schema["pattern"].is_string() => {
+            assert_eq!(schema["pattern"], r"^-?[0-9]+(\.[0-9]+)?$", "{place}");
+            assert!(text.bytes().all(|b| matches!(b, b'-' | b'.' | b'0'..=b'9')), "{place}: {text}");
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn answers_are_what_the_document_says() {
+    let world = World::new();
+    let document = document(&world).await;
+    let schema = |path: &str, status: &str, kind: &str| {
+        let response = &document["paths"][path]["get"]["responses"][status];
+        let schema = response["content"][kind]["schema"].clone();
+        assert!(schema.is_object(), "{path} has no {status} of {kind}");
+        schema
+    };
+    for (path, query) in [
+        ("/api/v1/kpis", "?from=2026-01-01"),
+        ("/api/v1/kpis/{kpi}/series", ""),
+        ("/api/v1/alerts", "?state=all"),
+        ("/api/v1/meta", ""),
+        ("/api/v1/status", ""),
+    ] {
+        let target = format!("{}{query}", path.replace("{kpi}", "revenue_booked"));
+        let answer = world.all(&target).await.good();
+        check(&document, &schema(path, "200", "application/json"), &answer, path);
+        let problem = "application/problem+json";
+        for status in ["400", "401", "403", "404", "414", "429", "431", "503"] {
+            schema(path, status, problem);
+        }
+        let separator = if query.is_empty() { '?' } else { '&' };
+        let wrong = world.all(&format!("{target}{separator}wrong=1")).await;
+        wrong.problem(400);
+        check(&document, &schema(path, "400", problem), &wrong.json(), path);
+    }
+}
+
+#[tokio::test]
+async fn every_route_that_needs_a_token_says_so() {
+    let world = World::new();
+    let document = document(&world).await;
+    let bearer = &document["components"]["securitySchemes"]["bearer"];
+    assert_eq!((&bearer["type"], &bearer["scheme"]), (&"http".into(), &"bearer".into()));
+    for (path, item) in document["paths"].as_object().unwrap() {
+        assert!(item["get"]["security"][0]["bearer"].is_array(), "{path}");
+        let methods: Vec<_> = item.as_object().unwrap().keys().collect();
+        assert_eq!(methods, ["get"], "{path}: everything is only read");
+    }
+}

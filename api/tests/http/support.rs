@@ -1,0 +1,286 @@
+//! A small world to serve: two tenants, three KPIs, known cells and alerts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use api::{
+    App, DevKeys, Health, Limits, MintRequest, PageSessions, Parts, Report, Scope, SourceLag, Start,
+    Store,
+};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use axum::routing::{MethodRouter, get};
+use parking_lot::Mutex;
+use schemas::{
+    Alert, Band, Bands, CellKey, CellValue, Clock, Contribution, Good, Grain, KpiInfo, Micros,
+    Severity, Status, Unit,
+};
+use serde_json::Value;
+use tower::ServiceExt;
+
+pub(crate) const ONE: i128 = 10_000_000_000;
+
+#[derive(Debug)]
+pub(crate) struct TestClock(pub(crate) AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Micros {
+        Micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TestHealth(pub(crate) Mutex<Report>);
+
+impl Health for TestHealth {
+    fn report(&self) -> Report {
+        self.0.lock().clone()
+    }
+}
+
+/// Expects the point before, give or take one; nothing of the first point.
+pub(crate) struct PointBefore;
+
+impl Bands for PointBefore {
+    fn bands(
+        &self,
+        _: &str,
+        _: Grain,
+        points: &[(Micros, CellValue)],
+        wanted: &[Micros],
+    ) -> Vec<Option<Band>> {
+        let band = |wanted: &Micros| {
+            let before = points.iter().rev().find(|(start, _)| start < wanted)?;
+            let expected = before.1.value?;
+            Some(Band { expected, lower: expected - ONE, upper: expected + ONE })
+        };
+        wanted.iter().map(band).collect()
+    }
+}
+
+pub(crate) fn at(text: &str) -> Micros {
+    Micros::parse(text).unwrap()
+}
+
+pub(crate) fn key(kpi: &str, tenant: &str, grain: Grain, start: &str) -> CellKey {
+    CellKey {
+        kpi: kpi.into(),
+        tenant: tenant.into(),
+        dims: r#"{"currency":"USD"}"#.into(),
+        grain,
+        period_start: at(start),
+    }
+}
+
+pub(crate) fn value(mantissa: i128) -> CellValue {
+    CellValue { value: Some(mantissa), numerator: None, denominator: None, status: Status::Ok }
+}
+
+fn kpi(key: &str, unit: Unit) -> KpiInfo {
+    KpiInfo {
+        key: key.into(),
+        title: key.replace('_', " "),
+        description: Some("One sentence.".to_owned()),
+        unit,
+        good: Good::Up,
+        is_ratio: unit == Unit::Ratio,
+        dims: vec!["currency".to_owned()],
+        breakdown_of: None,
+    }
+}
+
+pub(crate) fn alert(id: &str, tenant: &str, opened: &str, resolved: Option<&str>) -> Alert {
+    Alert {
+        id: id.into(),
+        key: key("orders", tenant, Grain::Day, "2026-11-21"),
+        rule: "seasonal".into(),
+        anomaly_type: "spike".into(),
+        severity: Severity::Warning,
+        opened_at: at(opened),
+        resolved_at: resolved.map(at),
+        resolution: resolved.map(|_| "back to normal".into()),
+        value: Some(9 * ONE),
+        expected: Some(3 * ONE),
+        lower: Some(2 * ONE),
+        upper: Some(4 * ONE),
+        deviation: 2.0,
+        z_score: 6.5,
+        p_value: 0.001,
+        confidence: 0.999,
+        reason: "orders are 9 where 3 were expected".into(),
+        contributions: vec![Contribution {
+            kpi: "orders_by_channel".into(),
+            dims: r#"{"channel":null,"currency":"USD"}"#.into(),
+            value: ONE / 2,
+            expected: 0,
+        }],
+        epoch: 6,
+    }
+}
+
+/// What is served at epoch 7, whose clock is 2026-11-21T10:00:00Z.
+pub(crate) fn start() -> Start {
+    let day = |kpi, tenant, start, mantissa| {
+        (key(kpi, tenant, Grain::Day, start), value(mantissa), 5)
+    };
+    let no_data = CellValue { value: None, status: Status::NoData, ..value(0) };
+    Start {
+        generation: "g1".to_owned(),
+        offset: 7,
+        as_of: Some(at("2026-11-21T10:00:00Z")),
+        cells: vec![
+            day("revenue_booked", "t1", "2026-11-19", 12 * ONE + ONE / 2),
+            day("revenue_booked", "t1", "2026-11-20", 20 * ONE),
+            day("revenue_booked", "t1", "2026-11-21", -ONE / 4),
+            day("orders", "t1", "2026-11-21", 42 * ONE),
+            day("orders", "t2", "2026-11-21", 7 * ONE),
+            (key("orders", "t1", Grain::Hour, "2026-11-21T09:00:00Z"), value(3 * ONE), 7),
+            (key("gross_margin", "t1", Grain::Day, "2026-11-21"), no_data, 7),
+        ],
+        alerts: vec![
+            alert("a1", "t1", "2026-11-21T08:00:00Z", None),
+            alert("a2", "t1", "2026-11-20T08:00:00Z", Some("2026-11-20T09:00:00Z")),
+            alert("b1", "t2", "2026-11-21T09:00:00Z", None),
+        ],
+        ..Start::default()
+    }
+}
+
+/// A server without sockets, and what is behind it.
+pub(crate) struct World {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Router,
+    pub(crate) keys: Arc<DevKeys>,
+    pub(crate) health: Arc<TestHealth>,
+    pub(crate) clock: Arc<TestClock>,
+}
+
+pub(crate) fn no_stream() -> MethodRouter<Arc<App>> {
+    get(|| async { StatusCode::UPGRADE_REQUIRED })
+}
+
+impl World {
+    pub(crate) fn new() -> World {
+        let world = World::recovering(Limits::default(), true);
+        world.app.store.start(start());
+        world
+    }
+
+    pub(crate) fn recovering(limits: Limits, has_page: bool) -> World {
+        let clock = Arc::new(TestClock(AtomicI64::new(at("2026-11-21T10:00:00Z").0)));
+        let dyn_clock: Arc<dyn Clock> = clock.clone();
+        let keys = Arc::new(DevKeys::with_secret(&[7; 32], Arc::clone(&dyn_clock)));
+        let health = Arc::new(TestHealth::default());
+        *health.0.lock() = Report {
+            events: 100,
+            epochs: 7,
+            freshness: Some((0.1234, 1.5)),
+            lag: vec![SourceLag {
+                source: "kafka".to_owned(),
+                topic: "shop.orders".to_owned(),
+                partition: 3,
+                lag: 12,
+            }],
+            ..Report::default()
+        };
+        let kpis = vec![
+            kpi("gross_margin", Unit::Ratio),
+            kpi("orders", Unit::Count),
+            kpi("revenue_booked", Unit::Currency),
+        ];
+        let page = has_page
+            .then(|| PageSessions { keys: Arc::clone(&keys), ttl: Duration::from_secs(600) });
+        let app = App::new(Parts {
+            store: Store::new(kpis),
+            bands: Arc::new(PointBefore),
+            tokens: keys.clone(),
+            health: health.clone(),
+            clock: dyn_clock,
+            limits,
+            page,
+        });
+        let router = api::router(Arc::clone(&app), no_stream());
+        World { app, router, keys, health, clock }
+    }
+
+    pub(crate) fn token(&self, tenant: &str, scopes: &[Scope]) -> String {
+        let request = MintRequest {
+            subject: "someone".to_owned(),
+            tenant: tenant.to_owned(),
+            scopes: scopes.to_vec(),
+            ttl: Duration::from_secs(3600),
+        };
+        self.keys.mint(&request).unwrap()
+    }
+
+    /// Asks with a token for tenant `t1`.
+    pub(crate) async fn t1(&self, path: &str) -> Answer {
+        let token = self.token("t1", &Scope::ALL);
+        self.ask(path, &[("authorization", &format!("Bearer {token}"))]).await
+    }
+
+    /// Asks with a token for all tenants.
+    pub(crate) async fn all(&self, path: &str) -> Answer {
+        let token = self.token("*", &Scope::ALL);
+        self.ask(path, &[("authorization", &format!("Bearer {token}"))]).await
+    }
+
+    pub(crate) async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send("GET", path, headers).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        Answer { status, headers, text }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    /// The answer, which must be a good one.
+    pub(crate) fn good(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/json");
+        self.json()
+    }
+
+    /// What a problem says, which must have this status.
+    pub(crate) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], "about:blank");
+        assert_eq!(problem["title"], self.status.canonical_reason().unwrap());
+        problem["detail"].as_str().unwrap().to_owned()
+    }
+}
