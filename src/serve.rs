@@ -78,6 +78,8 @@ impl Serving {
         let store = Store::new(infos.clone());
         let health: Arc<dyn Health> = Arc::new(ProcessHealth(Arc::clone(served.meters)));
         let page = keys.filter(|_| served.page_session);
+        // The stream's hub is a task of the runtime.
+        let _entered = runtime.enter();
         let streams = Streams::new(
             Arc::clone(&store),
             Arc::clone(&tokens),
@@ -93,8 +95,9 @@ impl Serving {
             clock,
             limits: limits(config),
             page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN }),
-            streams: Arc::clone(&streams),
         });
+        app.metrics.register(|registry| streams.register(registry));
+        let router = api::router(Arc::clone(&app), streams.route());
         let stop = served.stop.clone();
         let ended = async move {
             while !stop.is_asked() {
@@ -103,7 +106,7 @@ impl Serving {
             streams.shutdown().await;
         };
         let server = runtime.spawn(async move {
-            if let Err(error) = api::serve(listener, app, ended).await {
+            if let Err(error) = api::serve(listener, app, router, ended).await {
                 tracing::error!("the API ended: {}", chain(&error));
             }
         });
@@ -135,8 +138,7 @@ impl Serving {
 /// # Errors
 /// When the file cannot be read or written.
 pub(crate) fn dev_keys(lake: &Path) -> Result<DevKeys, Failure> {
-    let file = lake.join("_weir").join("dev.key");
-    DevKeys::open(&file).map_err(|e| Failure::Stopped(chain(&e)))
+    DevKeys::open(&lake.join("_weir"), Arc::new(WallClock)).map_err(|e| Failure::Stopped(chain(&e)))
 }
 
 fn jwks(config: &Config, clock: &Arc<dyn Clock>) -> Result<Jwks, Failure> {

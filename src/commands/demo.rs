@@ -1,12 +1,12 @@
 //! `weir demo`: everything in one process, on a generated shop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{Filter, Scope, Store};
+use api::{Filter, MintRequest, Scope, Store};
 use clap::Args;
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
 use schemas::{Clock, Grain, Micros};
@@ -135,9 +135,9 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
 }
 
 fn write_token(config: &crate::config::Config, file: &std::path::Path) -> Result<(), Failure> {
-    let keys = dev_keys(&config.lake.uri)?;
-    let scopes = BTreeSet::from(Scope::ALL);
-    let token = keys.mint("demo", "*", &scopes, TOKEN_TTL, WallClock.now());
+    let (subject, tenant) = ("demo".to_owned(), "*".to_owned());
+    let request = MintRequest { subject, tenant, scopes: Scope::ALL.to_vec(), ttl: TOKEN_TTL };
+    let token = dev_keys(&config.lake.uri)?.mint(&request);
     let token = token.map_err(|e| Failure::Stopped(chain(&e)))?;
     let written = std::fs::write(file, format!("{token}\n"));
     written.map_err(|e| Failure::Stopped(format!("could not write `{}`: {e}", file.display())))

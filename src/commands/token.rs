@@ -1,17 +1,14 @@
 //! `weir token`: development tokens.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use api::Scope;
+use api::{MintRequest, Scope};
 use clap::{Args, Subcommand};
-use schemas::Clock;
 
 use super::Failure;
 use crate::config::{Config, parse_duration};
 use crate::output;
 use crate::serve::dev_keys;
-use crate::wall_clock::WallClock;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -53,10 +50,10 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
              remove [auth] to use development tokens on loopback"
         )));
     }
-    let given: BTreeSet<Scope> = mint.scope.iter().copied().collect();
-    let scopes = if given.is_empty() { BTreeSet::from(Scope::ALL) } else { given };
-    let keys = dev_keys(&config.lake.uri)?;
-    let token = keys.mint(&mint.sub, &mint.tenant, &scopes, mint.ttl, WallClock.now());
+    let scopes = if mint.scope.is_empty() { Scope::ALL.to_vec() } else { mint.scope.clone() };
+    let (subject, tenant) = (mint.sub.clone(), mint.tenant.clone());
+    let request = MintRequest { subject, tenant, scopes, ttl: mint.ttl };
+    let token = dev_keys(&config.lake.uri)?.mint(&request);
     output::line(&token.map_err(|e| Failure::Stopped(super::chain(&e)))?);
     Ok(())
 }

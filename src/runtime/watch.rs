@@ -47,11 +47,6 @@ impl Watch {
         Watch { observer, changed: false, removed: VecDeque::new(), removals_after: 0 }
     }
 
-    /// What equal epochs' alerts depend on.
-    pub(crate) fn fingerprint(&self) -> String {
-        self.observer.fingerprint()
-    }
-
     pub(crate) fn next_due(&self) -> Option<Micros> {
         self.observer.next_due()
     }

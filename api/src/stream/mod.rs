@@ -41,9 +41,11 @@ mod connection;
 mod counters;
 mod hub;
 mod limits;
+mod meter;
 mod page;
 mod read;
 mod request;
+mod route;
 mod session;
 mod subscription;
 #[cfg(test)]
