@@ -9,7 +9,7 @@
 
 use schemas::decimal::{VALUE_SCALE, format};
 use schemas::{Alert, CellKey, CellValue, Contribution, KpiInfo, Unit};
-use serde::ser::{Error, Serialize, Serializer};
+use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// Dimensions, held as canonical JSON text, written as the object that the text says.
@@ -18,10 +18,11 @@ pub struct Dims<'a>(pub &'a str);
 
 impl Serialize for Dims<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_str(self.0).map_err(|error| {
-            S::Error::custom(format_args!("dimensions `{}` are no JSON: {error}", self.0))
-        })?;
-        raw.serialize(serializer)
+        match serde_json::from_str::<&RawValue>(self.0) {
+            Ok(raw) => raw.serialize(serializer),
+            // Never by the KPI engine; better a text than no answer.
+            Err(_) => serializer.serialize_str(self.0),
+        }
     }
 }
 
@@ -163,6 +164,12 @@ impl<'a> AlertView<'a> {
             contributions: alert.contributions.iter().map(ContributionView::new).collect(),
         }
     }
+}
+
+/// The JSON text of one of the forms above, which cannot fail: they have no maps and no foreign
+/// serializers.
+pub fn json(form: &impl Serialize) -> String {
+    serde_json::to_string(form).unwrap_or_else(|_| "null".to_owned())
 }
 
 /// A mantissa as decimal text.
