@@ -88,8 +88,16 @@ struct Shared {
     held: RwLock<Held>,
     /// Held by the one fetch that runs. What is in it: when the last one began.
     fetch: Mutex<Option<Instant>>,
+    timing: Timing,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    refresh_every: Duration,
     retry_after: Duration,
 }
+
+const TIMING: Timing = Timing { refresh_every: REFRESH_EVERY, retry_after: RETRY_AFTER };
 
 #[derive(Debug, Clone, Default)]
 struct Held {
@@ -103,13 +111,13 @@ impl Jwks {
     /// # Errors
     /// [`JwksError`].
     pub fn new(config: JwksConfig, clock: Arc<dyn Clock>) -> Result<Jwks, JwksError> {
-        Jwks::with_retry(config, clock, RETRY_AFTER)
+        Jwks::with_timing(config, clock, TIMING)
     }
 
-    fn with_retry(
+    fn with_timing(
         config: JwksConfig,
         clock: Arc<dyn Clock>,
-        retry_after: Duration,
+        timing: Timing,
     ) -> Result<Jwks, JwksError> {
         let JwksConfig { url: text, issuer, audience } = config;
         let url = parse(&text).map_err(|reason| JwksError::Url { url: text, reason })?;
@@ -126,7 +134,7 @@ impl Jwks {
         }
         let client = client.build().map_err(JwksError::Client)?;
         let (held, fetch) = (RwLock::default(), Mutex::default());
-        let shared = Arc::new(Shared { url, client, held, fetch, retry_after });
+        let shared = Arc::new(Shared { url, client, held, fetch, timing });
         Ok(Jwks { shared, expected: Expected { issuer, audience }, clock })
     }
 
@@ -148,7 +156,7 @@ impl Jwks {
     async fn key(&self, kid: &str) -> Result<Key, AuthError> {
         let held = self.shared.held.read().clone();
         if let Some(key) = held.keys.get(kid) {
-            if held.fetched_at.is_some_and(|at| at.elapsed() > REFRESH_EVERY) {
+            if self.shared.is_refresh_due(held.fetched_at) {
                 // Keys that are there go on; nobody waits for the fetch.
                 let shared = Arc::clone(&self.shared);
                 tokio::spawn(async move { shared.refresh(None).await });
@@ -181,6 +189,17 @@ impl TokenCheck for Jwks {
 }
 
 impl Shared {
+    /// Whether the keys are old, no fetch runs, and the last attempt is not too young.
+    fn is_refresh_due(&self, fetched_at: Option<Instant>) -> bool {
+        let now = Instant::now();
+        let is_old = |at: Instant| now.saturating_duration_since(at) > self.timing.refresh_every;
+        fetched_at.is_some_and(is_old)
+            && self
+                .fetch
+                .try_lock()
+                .is_ok_and(|last| may_fetch(*last, now, self.timing.retry_after))
+    }
+
     /// Fetches the keys, unless a fetch that somebody else made since has brought `wanted`, or the
     /// last attempt is too young.
     async fn refresh(&self, wanted: Option<&str>) {
@@ -189,11 +208,10 @@ impl Shared {
         if wanted.is_some_and(|kid| held.keys.contains_key(kid)) {
             return;
         }
-        let pause = if held.fetched_at.is_none() {
-            self.retry_after.min(FIRST_RETRY_AFTER)
-        } else {
-            self.retry_after
-        };
+        let mut pause = self.timing.retry_after;
+        if held.fetched_at.is_none() {
+            pause = pause.min(FIRST_RETRY_AFTER);
+        }
         let now = Instant::now();
         if !may_fetch(*last, now, pause) {
             return;
@@ -270,7 +288,7 @@ fn read(body: &[u8]) -> Result<Keys, String> {
         let Ok(jwk) = serde_json::from_value::<Jwk>(key) else { continue };
         let Some(kid) = jwk.common.key_id.clone() else { continue };
         let Some(algorithm) = algorithm(&jwk) else {
-            tracing::warn!(kid, "a key of the identity provider is not taken: use RS256 of 2048 bits, ES256 or EdDSA");
+            tracing::warn!(kid, "a key is not taken: it is not RS256 (2048 bits), ES256 or EdDSA");
             continue;
         };
         let Ok(key) = DecodingKey::from_jwk(&jwk) else { continue };

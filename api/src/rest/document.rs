@@ -7,16 +7,17 @@ use std::sync::LazyLock;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    Content, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema,
+    ArrayBuilder, Content, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema,
     SchemaFormat, Type,
 };
 use utoipa::{IntoParams, ToSchema};
 
 use super::shapes::GrainShape;
 use crate::problem::{PROBLEM_JSON, Problem};
+use crate::query::{KPIS_MAX, NAME_MAX};
 
 /// What every route below `/api/v1` that needs a token can answer.
 const PROBLEMS: [(&str, &str); 8] = [
@@ -60,9 +61,17 @@ pub(crate) fn base() -> OpenApi {
 pub(crate) fn text() -> &'static str {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let mut document = super::documented().into_openapi();
-        for item in document.paths.paths.values_mut() {
+        for (path, item) in &mut document.paths.paths {
             if let Some(get) = &mut item.get {
-                add_problems(get);
+                // What changes without an epoch has no tag.
+                add_problems(get, path != "/api/v1/status");
+                describe_parameters(get);
+            }
+        }
+        for (name, schema) in document.components.iter_mut().flat_map(|c| &mut c.schemas) {
+            // Fields are never left out, but those of a problem that it is not about.
+            if let (RefOr::T(Schema::Object(object)), true) = (schema, *name != Problem::name()) {
+                object.required = object.properties.keys().cloned().collect();
             }
         }
         let mut text = document.to_pretty_json().unwrap_or_default();
@@ -72,15 +81,32 @@ pub(crate) fn text() -> &'static str {
     &TEXT
 }
 
-fn add_problems(operation: &mut Operation) {
-    let unchanged = ResponseBuilder::new().description("The client's copy is the answer").build();
+fn add_problems(operation: &mut Operation, has_tag: bool) {
     let responses = &mut operation.responses.responses;
-    responses.insert("304".to_owned(), RefOr::T(unchanged));
+    if has_tag {
+        let unchanged = ResponseBuilder::new().description("The client's copy is the answer");
+        responses.insert("304".to_owned(), RefOr::T(unchanged.build()));
+    }
     for (status, description) in PROBLEMS {
         let schema = Ref::from_schema_name(Problem::name());
         let content = Content::new(Some(RefOr::Ref(schema)));
         let problem = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
         responses.insert(status.to_owned(), RefOr::T(problem.build()));
+    }
+}
+
+/// A parameter with a schema of its own loses its description in the macro.
+fn describe_parameters(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        parameter.description = match parameter.name.as_str() {
+            "from" => Some("Only periods that start here or later: RFC 3339 or a date, in UTC.".into()),
+            "to" => Some("Only periods that start before this: RFC 3339 or a date, in UTC.".into()),
+            "kpi" if parameter.parameter_in == ParameterIn::Query => {
+                Some("Only these KPIs: keys separated by commas.".into())
+            }
+            _ => continue,
+        };
     }
 }
 
@@ -99,6 +125,14 @@ fn instant() -> Schema {
     Schema::OneOf(both.build())
 }
 
+/// Keys of KPIs.
+fn kpi_keys() -> Schema {
+    let key = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^,]+$"));
+    let key = key.min_length(Some(1)).max_length(Some(NAME_MAX));
+    let keys = ArrayBuilder::new().items(key.build());
+    Schema::Array(keys.min_items(Some(1)).max_items(Some(KPIS_MAX)).build())
+}
+
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by the derived description only")]
@@ -109,13 +143,10 @@ pub(super) struct KpisQuery {
     /// Only this grain.
     #[param(inline, required = false)]
     grain: GrainShape,
-    /// Only these KPIs: keys separated by commas.
-    #[param(style = Form, explode = false, min_items = 1, max_items = 100, required = false)]
+    #[param(schema_with = kpi_keys, style = Form, explode = false, required = false)]
     kpi: Vec<String>,
-    /// Only periods that start here or later: RFC 3339 or a date.
     #[param(schema_with = instant, required = false)]
     from: String,
-    /// Only periods that start before this. Without `from` and `to` the newest of each series.
     #[param(schema_with = instant, required = false)]
     to: String,
 }
@@ -130,10 +161,8 @@ pub(super) struct SeriesQuery {
     /// The grain; `day` without it.
     #[param(inline, required = false)]
     grain: GrainShape,
-    /// Only periods that start here or later: RFC 3339 or a date.
     #[param(schema_with = instant, required = false)]
     from: String,
-    /// Only periods that start before this.
     #[param(schema_with = instant, required = false)]
     to: String,
 }

@@ -27,7 +27,7 @@ struct Kpis<'a> {
     kpis: Vec<wire::Cell<'a>>,
 }
 
-/// KPI values: the newest period of each series, or every period that is asked for.
+/// KPI values: without `from` and `to` the newest period of each series, else every period of them.
 ///
 /// Ordered by tenant, KPI, dimensions, grain and period. At most 100,000 values in one answer.
 #[utoipa::path(

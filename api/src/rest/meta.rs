@@ -8,6 +8,7 @@ use schemas::KpiInfo;
 use serde::Serialize;
 
 use super::ask::{Ask, json, private};
+use super::shapes::UnitShape;
 use crate::app::App;
 use crate::claims::Tenants;
 use crate::problem::Problem;
@@ -46,7 +47,8 @@ struct Kpi {
     title: String,
     /// One sentence on what it says.
     description: Option<String>,
-    /// `currency`, `count` or `ratio`.
+    /// What its numbers are.
+    #[schema(value_type = UnitShape)]
     unit: &'static str,
     /// Which direction is good news: `up` or `down`.
     good: &'static str,

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::ask::Ask;
 use super::kpis::{check_size, filter};
-use super::shapes::Dims;
+use super::shapes::{Dims, GrainShape, StatusShape, UnitShape};
 use crate::app::App;
 use crate::claims::Scope;
 use crate::problem::Problem;
@@ -32,9 +32,11 @@ pub(super) struct Series {
     /// The tenant that was asked for, or that the token is for; null when there may be several.
     #[schema(value_type = Option<String>)]
     tenant: Option<Arc<str>>,
-    /// `hour`, `day` or `month`.
+    /// The length of the periods.
+    #[schema(value_type = GrainShape)]
     grain: &'static str,
-    /// `currency`, `count` or `ratio`.
+    /// What the numbers are.
+    #[schema(value_type = UnitShape)]
     unit: &'static str,
     /// The epoch of the answer.
     epoch: u64,
@@ -69,7 +71,8 @@ struct Point {
     /// The value; null unless the status is `ok`.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     value: Option<String>,
-    /// `ok`, `no_data` or `error`.
+    /// Whether there is a value.
+    #[schema(value_type = StatusShape)]
     status: &'static str,
     /// Whether the period had ended at the answer's clock.
     closed: bool,

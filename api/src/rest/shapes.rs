@@ -13,7 +13,7 @@ pub(super) struct Dims(BTreeMap<String, Option<String>>);
 
 /// A period's length.
 #[derive(utoipa::ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(as = Grain, rename_all = "lowercase")]
 pub(super) enum GrainShape {
     Hour,
     Day,
@@ -46,7 +46,6 @@ pub(super) struct CellShape {
     /// The dimensions.
     dims: Dims,
     /// The length of the period.
-    #[schema(inline)]
     grain: GrainShape,
     /// Where the period starts.
     #[schema(format = DateTime)]
@@ -55,17 +54,15 @@ pub(super) struct CellShape {
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     value: Option<String>,
     /// What the number is.
-    #[schema(inline)]
     unit: UnitShape,
     /// Whether there is a value.
-    #[schema(inline)]
     status: StatusShape,
 }
 
 /// What a number is.
 #[derive(utoipa::ToSchema)]
-#[schema(rename_all = "lowercase")]
-enum UnitShape {
+#[schema(as = Unit, rename_all = "lowercase")]
+pub(super) enum UnitShape {
     Currency,
     Count,
     Ratio,
@@ -73,8 +70,8 @@ enum UnitShape {
 
 /// Whether there is a value.
 #[derive(utoipa::ToSchema)]
-#[schema(rename_all = "snake_case")]
-enum StatusShape {
+#[schema(as = CellStatus, rename_all = "snake_case")]
+pub(super) enum StatusShape {
     Ok,
     NoData,
     Error,
@@ -100,7 +97,7 @@ pub(super) struct AlertsShape {
 
 /// How much an alert matters.
 #[derive(utoipa::ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(as = Severity, rename_all = "lowercase")]
 enum SeverityShape {
     Info,
     Warning,
@@ -110,7 +107,7 @@ enum SeverityShape {
 
 /// Whether an alert goes on.
 #[derive(utoipa::ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[schema(as = AlertState, rename_all = "lowercase")]
 enum StateShape {
     Open,
     Resolved,
@@ -129,16 +126,13 @@ pub(super) struct AlertShape {
     /// The dimensions.
     dims: Dims,
     /// The length of the period.
-    #[schema(inline)]
     grain: GrainShape,
     /// Where the anomalous period starts.
     #[schema(format = DateTime)]
     period_start: String,
     /// How much it matters: the most it has been since it opened.
-    #[schema(inline)]
     severity: SeverityShape,
     /// Whether it goes on.
-    #[schema(inline)]
     state: StateShape,
     /// What the period says; null when nothing arrived.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]

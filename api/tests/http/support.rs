@@ -52,8 +52,8 @@ impl Bands for PointBefore {
         wanted: &[Micros],
     ) -> Vec<Option<Band>> {
         let band = |wanted: &Micros| {
-            let before = points.iter().rev().find(|(start, _)| start < wanted)?;
-            let expected = before.1.value?;
+            let before = points.partition_point(|(start, _)| start < wanted).checked_sub(1)?;
+            let expected = points[before].1.value?;
             Some(Band { expected, lower: expected - ONE, upper: expected + ONE })
         };
         wanted.iter().map(band).collect()

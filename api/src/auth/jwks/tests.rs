@@ -65,7 +65,8 @@ impl Provider {
     }
 
     fn jwks(&self, retry_after: Duration) -> Jwks {
-        Jwks::with_retry(config(&self.url), Arc::new(Noon), retry_after).unwrap()
+        let timing = Timing { retry_after, ..TIMING };
+        Jwks::with_timing(config(&self.url), Arc::new(Noon), timing).unwrap()
     }
 }
 
@@ -173,7 +174,8 @@ async fn good_tokens_of_every_algorithm_are_accepted() {
     ] {
         assert!(jwks.check(&sign(&accepted)).await.is_ok(), "{accepted}");
     }
-    let typ = Header { typ: Some("at+JWT".to_owned()), kid: Some("rsa".to_owned()), ..Header::new(Algorithm::RS256) };
+    let mut typ = Header::new(Algorithm::RS256);
+    (typ.typ, typ.kid) = (Some("at+JWT".to_owned()), Some("rsa".to_owned()));
     let token = jsonwebtoken::encode(&typ, &good(), &signer(Algorithm::RS256)).unwrap();
     assert!(jwks.check(&token).await.is_ok());
     assert_eq!(provider.asked.load(Ordering::SeqCst), 1, "keys are fetched once");
@@ -317,6 +319,29 @@ async fn keys_are_rotated_and_stay_when_the_provider_fails() {
         assert!(jwks.check(&token("new")).await.is_ok(), "keys stay while fetching fails");
     }
     assert_eq!(provider.asked.load(Ordering::SeqCst), 5);
+}
+
+#[tokio::test]
+async fn old_keys_are_fetched_again_while_they_go_on() {
+    let provider = Provider::new(json!([rsa("a", RSA_N)])).await;
+    let (refresh_every, retry_after) = (Duration::from_millis(100), Duration::from_millis(50));
+    let timing = Timing { refresh_every, retry_after };
+    let jwks = Jwks::with_timing(config(&provider.url), Arc::new(Noon), timing).unwrap();
+    let token = sign_with(Algorithm::RS256, "a", &good());
+    assert!(jwks.check(&token).await.is_ok());
+    assert!(jwks.check(&token).await.is_ok());
+    assert_eq!(provider.asked.load(Ordering::SeqCst), 1, "young keys are not fetched again");
+    provider.show(json!([rsa("b", RSA_N)]));
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert!(jwks.check(&token).await.is_ok(), "nobody waits for the fetch");
+    for _ in 0..100 {
+        if jwks.check(&token).await.is_err() {
+            assert!(jwks.check(&sign_with(Algorithm::RS256, "b", &good())).await.is_ok());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the keys were never fetched again");
 }
 
 #[tokio::test]
