@@ -10,10 +10,16 @@
 pub mod ceiling;
 pub mod events;
 pub mod failure;
+pub mod http;
+pub mod live;
+pub mod load;
 pub mod machine;
 pub mod prepared;
 pub mod process;
+pub mod quantiles;
 pub mod report;
 pub mod stopwatch;
+pub mod subscriber;
+pub mod tool;
 pub mod topic;
 pub mod weir;
