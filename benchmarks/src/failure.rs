@@ -36,6 +36,9 @@ pub enum Failure {
     /// A batch of the ceiling.
     #[error("could not build a batch of rows: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// The lake that a run left behind.
+    #[error("the lake cannot be read: {0}")]
+    Lake(#[from] harness::Error),
     /// Something that would make the figures worthless.
     #[error("{0}")]
     Worthless(String),

@@ -62,6 +62,20 @@ impl Topic {
         Ok((topic, begin.elapsed()))
     }
 
+    /// A new topic without records.
+    ///
+    /// # Errors
+    /// When the broker refuses, or it has records.
+    pub fn empty(brokers: &str, name: &str, partitions: u32) -> Result<Topic, Failure> {
+        let topic =
+            Topic { brokers: brokers.into(), name: name.into(), partitions, records: 0, bytes: 0 };
+        topic.create()?;
+        match topic.held()? {
+            0 => Ok(topic),
+            held => Err(Failure::Worthless(format!("topic `{name}` holds {held} records already"))),
+        }
+    }
+
     fn admin(&self) -> Result<AdminClient<DefaultClientContext>, Failure> {
         let client = ClientConfig::new().set("bootstrap.servers", &self.brokers).create();
         client.map_err(Failure::kafka(&self.brokers, "be asked"))

@@ -175,8 +175,8 @@ impl Connection {
                 least = Some(mark);
             }
         }
-        let served = || self.shared.store.position().map(|position| (&position).into());
-        let Some(mark) = least.or_else(served) else { return Ok(false) };
+        // Without a subscription it would say nothing that the client could rely on.
+        let Some(mark) = least else { return Ok(false) };
         let frame = format!(
             "{{\"type\":\"progress\",\"offset\":{},\"as_of\":\"{}\",\"watermark\":\"{}\",{}}}",
             mark.offset,

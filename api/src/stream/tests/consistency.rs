@@ -24,6 +24,8 @@ struct Follower {
     /// The offset of an update of which more pages are to come.
     pending: Option<u64>,
     has_snapshot: bool,
+    /// Nothing has answered its wish to go on yet.
+    is_asking: bool,
     frames: u64,
 }
 
@@ -40,7 +42,17 @@ impl Follower {
     fn new(filter: Filter, wish: Value, history: &Shared) -> Follower {
         let history = Shared::clone(history);
         let (cells, reached, pending) = (BTreeMap::new(), 0, None);
-        Follower { filter, wish, history, cells, reached, pending, has_snapshot: false, frames: 0 }
+        Follower {
+            filter,
+            wish,
+            history,
+            cells,
+            reached,
+            pending,
+            has_snapshot: false,
+            is_asking: false,
+            frames: 0,
+        }
     }
 
     async fn begin(&mut self, server: &Server, token: &str) -> Client {
@@ -50,6 +62,7 @@ impl Follower {
         });
         // Pages of an unfinished update may have been applied: they come again.
         self.pending = None;
+        self.is_asking = self.has_snapshot;
         if self.has_snapshot {
             frame["since"] = json!({"generation": "g1", "offset": self.reached});
         }
@@ -62,12 +75,14 @@ impl Follower {
         let offset = frame["offset"].as_u64().unwrap();
         match frame["type"].as_str().unwrap() {
             "subscribed" => {
+                self.is_asking = false;
                 assert_eq!(frame["recovered"], true, "{frame}");
                 assert_eq!(offset, self.reached);
             }
             "snapshot" => self.take_snapshot(frame, offset),
             "kpi_update" => self.take_update(frame, offset),
             "progress" => {
+                assert!(!self.is_asking, "progress before its only subscription");
                 assert_eq!(self.pending, None, "progress amid an update");
                 assert!(offset >= self.reached, "{offset} after {}", self.reached);
                 self.reached = offset;

@@ -1,18 +1,24 @@
-//! `harness generate` writes a change stream, `harness check` judges a lake.
+//! `harness generate` writes a change stream, `harness check` judges a lake, `harness stream` follows a
+//! running server.
 #![allow(clippy::print_stdout, reason = "a command line tool answers on stdout")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use harness::workload::Options as Stream;
-use harness::{Error, Log, Options, Workload, check_lake};
+use harness::{Error, Log, Options, Workload, check_lake, stream};
 use schemas::Micros;
 
 const USAGE: &str = "usage:
   harness generate --out FILE[.gz] [--seed N] [--events N] [--tenants N] [--partitions N]
                    [--now TIME] [--span-days N] [--snapshot N] [--poison SHARE] [--redelivery SHARE]
-  harness check LAKE [--log FILE] [--topic TOPIC=CONTRACT]... [--bronze-only]";
+  harness check LAKE [--log FILE] [--topic TOPIC=CONTRACT]... [--bronze-only]
+  harness stream ADDRESS --token-file FILE --for SECONDS [--tenant T] [--kpi K] [--grain G]
+                 [--compare-every SECONDS] [--patience SECONDS] [--until-offset N]";
 
 /// What stands on the command line: plain words, and `--name value` in order.
 struct Arguments {
@@ -73,6 +79,7 @@ fn run() -> Result<bool, Error> {
     match words.as_slice() {
         ["generate"] => generate(&arguments),
         ["check", lake] => check(&arguments, Path::new(lake)),
+        ["stream", address] => follow(&arguments, address),
         _ => Err(Error::new(USAGE)),
     }
 }
@@ -115,6 +122,53 @@ fn generate(arguments: &Arguments) -> Result<bool, Error> {
     let log = Workload::new(options).write_ndjson(Path::new(out))?;
     println!("{} records", log.len());
     Ok(true)
+}
+
+fn follow(arguments: &Arguments, address: &str) -> Result<bool, Error> {
+    arguments.only(&[
+        "token-file",
+        "for",
+        "tenant",
+        "kpi",
+        "grain",
+        "compare-every",
+        "patience",
+        "until-offset",
+    ])?;
+    let path = arguments.get("token-file").ok_or_else(|| Error::new(USAGE))?;
+    let token = std::fs::read_to_string(path).map_err(Error::at(path))?;
+    let text = |name: &str| arguments.get(name).map(str::to_owned);
+    let seconds = |name: &str| -> Result<Option<Duration>, Error> {
+        let seconds: f64 = arguments.number(name, -1.0)?;
+        Ok(Duration::try_from_secs_f64(seconds).ok())
+    };
+    let standard = stream::Options::new(address, &token);
+    let options = stream::Options {
+        tenant: text("tenant"),
+        kpi: text("kpi"),
+        grain: text("grain"),
+        compare_every: seconds("compare-every")?,
+        patience: seconds("patience")?.unwrap_or(standard.patience),
+        until_offset: arguments.number("until-offset", 0)?,
+        ..standard
+    };
+    let lasts = seconds("for")?.ok_or_else(|| Error::new(USAGE))?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let of_timer = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        std::thread::sleep(lasts);
+        of_timer.store(true, Ordering::Release);
+    });
+    match stream::follow(&options, &stop) {
+        Ok(figures) => {
+            print!("{figures}");
+            Ok(true)
+        }
+        Err(error) => {
+            println!("{error}");
+            Ok(false)
+        }
+    }
 }
 
 fn check(arguments: &Arguments, lake: &Path) -> Result<bool, Error> {
