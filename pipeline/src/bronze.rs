@@ -273,7 +273,7 @@ impl BronzeWriter {
         Ok(())
     }
 
-    fn stream_epoch(&mut self, epoch: &EpochRecords) -> Result<(), BronzeError> {
+    fn stream_epoch(&mut self, epoch: &Arc<EpochRecords>) -> Result<(), BronzeError> {
         let day = epoch.stamp.clock.date();
         if self.open.as_ref().is_some_and(|(open, _)| *open != day) {
             self.close_file()?;
@@ -283,6 +283,9 @@ impl BronzeWriter {
             self.open = Some((day, writer));
         }
         for (at, batch) in epoch.batches.iter().enumerate() {
+            if self.lend(epoch, at)? {
+                continue;
+            }
             let errors = epoch.errors.get(at).map(Vec::as_slice).unwrap_or_default();
             self.rows.append(&epoch.stamp, batch, errors);
             if self.rows.bytes() > BATCH_BYTES {
@@ -290,6 +293,19 @@ impl BronzeWriter {
             }
         }
         Ok(())
+    }
+
+    /// Writes a large batch without copying its values; false when it is not large.
+    fn lend(&mut self, epoch: &Arc<EpochRecords>, at: usize) -> Result<bool, BronzeError> {
+        if !epoch.batches.get(at).is_some_and(rows::is_large) {
+            return Ok(false);
+        }
+        self.write_rows()?;
+        let Some(rows) = self.rows.lend(epoch, at)? else { return Ok(false) };
+        if let Some((_, writer)) = &mut self.open {
+            writer.write(&rows)?;
+        }
+        Ok(true)
     }
 
     fn write_rows(&mut self) -> Result<(), BronzeError> {

@@ -174,6 +174,16 @@ impl RawBatch {
         self.offsets.is_empty()
     }
 
+    /// The bytes of all values, end to end.
+    pub(crate) fn value_bytes(&self) -> &[u8] {
+        self.values.bytes()
+    }
+
+    /// Where each value ends in [`RawBatch::value_bytes`], and whether it is there.
+    pub(crate) fn value_ends(&self) -> impl Iterator<Item = (usize, bool)> {
+        self.values.ends()
+    }
+
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.keys.len() + self.values.len()

@@ -90,3 +90,45 @@ impl schemas::Clock for FixedClock {
         Micros(1_000_000)
     }
 }
+
+/// Small batches are copied, large ones lent: what is read back is the same.
+#[tokio::test]
+async fn large_batches_are_read_back_as_small_ones_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let wait = std::time::Duration::ZERO;
+    let lake = lake::Lake::open_writer(folder.path(), wait, Arc::new(FixedClock)).unwrap();
+    let mut writer =
+        BronzeWriter::new(Table::open_or_create(&lake, &spec()).await.unwrap()).unwrap();
+    let value = |at: usize| vec![u8::try_from(at % 251).unwrap(); at % 7 * 1_000];
+    let mut written = Vec::new();
+    for (number, records) in [3, 900, 5, 700, 700].into_iter().enumerate() {
+        let mut batch = RawBatch::new(Arc::new(partition("t", i32::try_from(number).unwrap())));
+        for at in 0..records {
+            let own = value(at + number);
+            let value = (at % 5 != 1).then_some(own.as_slice());
+            let headers: &[(&str, Option<&[u8]>)] = if at % 9 == 2 { &[("h", None)] } else { &[] };
+            batch.push(i64::try_from(at * 2).unwrap(), Some(7), Some(b"k"), value, headers);
+        }
+        assert_eq!(batch.value_bytes().len() > 1 << 20, records > 10);
+        written.push(batch);
+    }
+    let stamp = EpochStamp { id: 1, clock: Micros(5), quiet: true };
+    let errors = (0..5).map(|at| vec![(at % 3, "broken".to_owned())]).collect();
+    let epoch = EpochRecords { stamp, batches: written.clone(), errors };
+    writer.append(Arc::new(epoch)).unwrap();
+    writer.commit(0).await.unwrap();
+    let table = Table::open(&lake, TABLE, lake::At::Newest).unwrap();
+    let epochs: Vec<_> = replay(&table, 0, 1).unwrap().map(Result::unwrap).collect();
+    assert_eq!(epochs.len(), 1);
+    assert_eq!(epochs[0].batches.len(), written.len());
+    for (read, wrote) in epochs[0].batches.iter().zip(&written) {
+        assert!(read.iter().eq(wrote.iter()), "{:?}", wrote.topic());
+    }
+    let broken = |batch: arrow::record_batch::RecordBatch| {
+        batch["decode_error"].len() - batch["decode_error"].null_count()
+    };
+    let files: Vec<_> = table.files().collect();
+    let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
+    let errors: usize = table.read(&files, None).unwrap().map(|b| broken(b.unwrap())).sum();
+    assert_eq!(errors, 5);
+}
