@@ -16,17 +16,12 @@ const SOURCES_MAX = 12;
 /** See the head of this file. */
 export class Activity {
   #ask;
-  #onstatus;
   #last = null;
   #history = { events: [], epochs: [] };
 
-  /**
-   * @param {() => Promise<object> | null} ask asks for the status; `null` while that is too early
-   * @param {(status: object) => void} onstatus
-   */
-  constructor(ask, onstatus) {
+  /** @param {() => Promise<object> | null} ask asks for the status; `null` while that is too early */
+  constructor(ask) {
     this.#ask = ask;
-    this.#onstatus = onstatus;
     const strip = byId("activity");
     if (matchMedia("(max-width: 640px)").matches) strip.open = false;
     strip.addEventListener("toggle", () => this.#poll());
@@ -45,7 +40,6 @@ export class Activity {
       return;
     }
     if (!status) return;
-    this.#onstatus(status);
     this.#draw(status, performance.now());
   }
 

@@ -63,6 +63,7 @@ const bars = new Bars((kpi, dims) => {
 });
 const panel = new Panel({
   pick: (key) => change({ kpi: key, dims: firstDims(key), at: null }),
+  whole: () => change({ at: null }),
   ghost: (ghost) => change({ ghost }),
   zoom: (span) => {
     zoom = span;
@@ -70,8 +71,7 @@ const panel = new Panel({
   },
 });
 const alerts = new Alerts({ open: openAlert, redraw: () => ask("alerts") });
-const status = () => (isReady ? session.get("status") : null);
-const activity = new Activity(status, (status) => fresh.seen({ ...status, asOf: status.as_of }, false));
+const activity = new Activity(() => (isReady ? session.get("status") : null));
 
 const now = () => fresh.asOf ?? Date.now() + session.skewMs;
 const kpiOf = (key) => meta.kpis.find((kpi) => kpi.key === key);
@@ -114,11 +114,13 @@ const compareSoon = throttled(COMPARE_EVERY_MS, () => {
 
 /** What the breakdowns sum: the zoomed part, the bucket of an alert, or the window. */
 function barSpan() {
-  const of = (from, last) => ({ from, to: addBuckets(last, view.grain, 1), last, before: null, isWindow: false });
-  if (zoom) return of(zoom.from, zoom.to);
-  if (view.at !== null) return { ...of(view.at, view.at), before: addBuckets(view.at, view.grain, -1) };
-  const end = addBuckets(range.running, view.grain, 1);
-  return { from: range.start, to: end, last: range.running, before: null, isWindow: true };
+  const of = (from, last, before) => {
+    const to = addBuckets(last, view.grain, 1);
+    return { from, to, last, closedTo: Math.min(to, range.running), before, isWindow: false };
+  };
+  if (zoom) return of(zoom.from, zoom.to, null);
+  if (view.at !== null) return of(view.at, view.at, view.at < range.running ? addBuckets(view.at, view.grain, -1) : null);
+  return { ...of(range.start, range.running, range.before), isWindow: true };
 }
 
 /** Changes the view, the address and whatever follows from both. */
@@ -185,11 +187,11 @@ async function load() {
   loading = mine;
   if (subscription !== null) stream.unsubscribe(subscription);
   subscription = null;
-  store = view.tenant === null ? null : new Store(view.tenant, view.grain);
+  store = new Store(view.tenant, view.grain);
   range = null;
   newRange();
   ask("controls", "cards", "chart", "bars", "alerts");
-  if (!store) return waitForTenants(mine.signal);
+  if (view.tenant === null) return waitForTenants(mine.signal);
   try {
     const epochs = await loadSeries(cardAndChartKpis(), mine.signal);
     withCurrency();
@@ -232,7 +234,7 @@ async function loadSeries(keys, signal, options = {}) {
 
 /** A KPI that the chart needs and nobody has read yet. */
 async function loadChartKpi() {
-  if (!store || store.loaded.has(view.kpi)) return;
+  if (store.loaded.has(view.kpi)) return;
   try {
     await loadSeries(withParts([view.kpi]).filter((key) => kpiOf(key)), loading.signal, { bandsOnly: true });
     if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
@@ -255,6 +257,7 @@ function subscribe(epoch) {
 
 /** Before the first change event there is no tenant; look again until there is. */
 async function waitForTenants(signal) {
+  for (const kpi of meta.kpis) store.loaded.add(kpi.key);
   setTimeout(async () => {
     if (signal.aborted) return;
     try {
@@ -322,7 +325,8 @@ stream.onprogress = seen;
 
 function changed() {
   const running = floorTo(now(), view.grain);
-  if (!range || running !== range.running || store.earliest < range.start) newRange();
+  const isLonger = range?.before === null && store.earliest < range.start;
+  if (!range || running !== range.running || isLonger) newRange();
   if (view.currency === null) withCurrency();
   ask("cards", "chart");
   compareSoon();

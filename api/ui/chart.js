@@ -13,9 +13,11 @@ import { addBuckets, bucketShort, hourMinute } from "./time.js";
 const { uPlot } = globalThis;
 const HEIGHT = 320;
 const HEIGHT_NARROW = 240;
-const NARROW = 560;
+const narrow = matchMedia("(max-width: 640px)");
 const RING_PX = 5;
 const index = Object.fromEntries(COLUMNS.map((name, i) => [name, i]));
+
+const isValue = (i) => i === index.closed || i === index.running;
 
 /** The colours of the current theme, from the style sheet. */
 function readColours() {
@@ -44,6 +46,8 @@ export class Chart {
   #colours = readColours();
   #model = null;
   #zoom = null;
+  /** The bucket under a cursor that was put there by keys or an alert, not by the pointer. */
+  #held = null;
 
   /**
    * @param {HTMLElement} host
@@ -57,6 +61,9 @@ export class Chart {
     new ResizeObserver(() => this.#resize()).observe(host);
     host.addEventListener("keydown", (event) => this.#key(event));
     host.addEventListener("dblclick", () => this.unzoom());
+    host.addEventListener("pointermove", () => {
+      this.#held = null;
+    });
   }
 
   /**
@@ -74,11 +81,19 @@ export class Chart {
       plot.setScale("x", this.#bounds());
     });
     if (isOther) {
+      this.#held = model.at;
       this.#onzoom(null);
-      this.#point(model.at === null ? null : model.rows.findIndex((row) => row.start === model.at));
-    } else {
-      this.#read();
+      if (model.at === null) this.#point(null);
     }
+    // The axes may have become wider, and the bucket with them somewhere else.
+    if (this.#held === null) this.#read();
+    else this.#point(model.rows.findIndex((row) => row.start === this.#held));
+  }
+
+  /** The cursor stands on buckets, not between them. */
+  #snap(plot, left) {
+    if (left < 0) return left;
+    return plot.valToPos(plot.data[index.x][plot.posToIdx(left)], "x");
   }
 
   /** Takes over the colours of another theme. */
@@ -111,14 +126,15 @@ export class Chart {
       {
         ...size,
         pxAlign: 0,
-        padding: [12, 8, 0, 0],
+        padding: [12, () => (this.#model.grain === "month" ? 32 : 20), 0, 0],
         legend: { show: false },
         tzDate: (seconds) =>
           this.#model.grain === "hour" ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         scales: { x: { time: true, auto: false }, y: { range: (_, min, max) => this.#rangeY(min, max) } },
         cursor: {
           y: false,
-          points: { size: (_, i) => (i === index.closed || i === index.running ? 8 : 0), width: 2 },
+          points: { size: (_, i) => (isValue(i) ? 8 : 0), width: (_, i) => (isValue(i) ? 2 : 0) },
+          move: (plot, left, top) => [this.#snap(plot, left), top],
           drag: { x: true, y: false, setScale: false, dist: 6 },
           bind: { dblclick: () => null },
         },
@@ -287,11 +303,13 @@ export class Chart {
   #point(at) {
     const plot = this.#plot;
     if (at === null || at < 0) {
+      this.#held = null;
       plot.setCursor({ left: -10, top: -10 });
       this.#read();
       return;
     }
     const { closed, running } = index;
+    this.#held = this.#model.rows[at].start;
     const value = plot.data[closed][at] ?? plot.data[running][at] ?? plot.scales.y.min;
     const left = plot.valToPos(plot.data[index.x][at], "x");
     plot.setCursor({ left, top: value === null ? 0 : plot.valToPos(value, "y") });
@@ -325,7 +343,7 @@ export class Chart {
 
   #size() {
     const width = Math.max(200, Math.floor(this.#host.clientWidth));
-    return { width, height: width < NARROW ? HEIGHT_NARROW : HEIGHT };
+    return { width, height: narrow.matches ? HEIGHT_NARROW : HEIGHT };
   }
 
   #resize() {

@@ -48,7 +48,7 @@ export function drawTheme() {
 
 /** Shows the view in the pickers. */
 export function drawControls(view, tenants, currencies) {
-  fillSelect(byId("tenant"), tenants, view.tenant);
+  if (tenants.length > 0) fillSelect(byId("tenant"), tenants, view.tenant);
   setAttr(byId("tenant"), "disabled", tenants.length === 0 ? "" : null);
   fillSelect(byId("currency"), currencies, view.currency);
   setAttr(byId("currency-pick"), "hidden", currencies.length > 1 ? null : "");

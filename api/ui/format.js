@@ -32,11 +32,20 @@ function money(currency) {
 
 const abs = (units) => (units < 0n ? -units : units);
 
-/** A decimal string for a place with little room. */
+/** A decimal string for a place with little room: compact when it is large. */
 export function short(text, unit, currency) {
+  return spell(text, unit, currency, true);
+}
+
+/** A decimal string for a column: the same without being made compact. */
+export function plain(text, unit, currency) {
+  return spell(text, unit, currency, false);
+}
+
+function spell(text, unit, currency, isCompact) {
   if (text === null || text === undefined) return DASH;
   const units = toUnits(text);
-  const large = abs(units) >= COMPACT_FROM;
+  const large = isCompact && abs(units) >= COMPACT_FROM;
   const compact = { notation: "compact", minimumFractionDigits: 1, maximumFractionDigits: 1 };
   if (unit === "ratio") {
     if (abs(units) >= MULTIPLE_FROM) return `${numberFormat({ maximumFractionDigits: 1 }).format(text)}\u00d7`;
@@ -75,11 +84,11 @@ export function tick(number, unit, currency, step) {
   return numberFormat({ ...symbol, ...options }).format(number);
 }
 
-/** What the numbers of a KPI are in: `USD`, `orders`, `% of revenue`. */
-export function unitWords(kpi, currency) {
-  if (kpi.unit === "currency") return currency ?? "currency";
-  if (kpi.unit === "ratio") return "percent";
-  return kpi.key === "orders" ? "orders" : "count";
+/** What a number is in, as it is shown: `USD`, `percent`, `times`, `count`. */
+export function unitWords(text, unit, currency) {
+  if (unit === "currency") return currency ?? "currency";
+  if (unit !== "ratio") return unit;
+  return text !== null && abs(toUnits(text)) >= MULTIPLE_FROM ? "times" : "percent";
 }
 
 /**

@@ -79,13 +79,14 @@ export function addressOf(view) {
 export function rangeOf(view, now, earliest) {
   const running = floorTo(now, view.grain);
   const buckets = bucketsOf(view.grain, view.window);
+  const { label } = WINDOWS[view.window];
   if (buckets !== null) {
     const start = addBuckets(running, view.grain, -buckets);
-    return { running, start, before: addBuckets(start, view.grain, -buckets), buckets };
+    return { running, start, before: addBuckets(start, view.grain, -buckets), buckets, label };
   }
   const bound = addBuckets(running, view.grain, -BUCKETS_MAX);
   const start = Math.min(running, Math.max(bound, earliest ?? running));
-  return { running, start, before: null, buckets: null };
+  return { running, start, before: null, buckets: null, label };
 }
 
 /** Where to begin reading: the window, the one before and the buckets of a sparkline. */
