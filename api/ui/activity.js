@@ -4,7 +4,7 @@
  */
 
 import { byId, el, setAttr, setText, svg } from "./dom.js";
-import { count, rate } from "./format.js";
+import { count, rate, roughly } from "./format.js";
 import { ago, span } from "./time.js";
 
 const POLL_MS = 2_000;
@@ -53,8 +53,10 @@ export class Activity {
       this.#push("epochs", perSecond("epochs_total"));
     }
     const ms = (value) => (value === null || value === undefined ? "\u2013" : span(value));
-    setText(byId("act-total"), `${count(status.events_total ?? 0)} in all`);
-    setText(byId("act-epochs-total"), `${count(status.epochs_total ?? 0)} in all`);
+    for (const [name, id] of [["events_total", "act-total"], ["epochs_total", "act-epochs-total"]]) {
+      setText(byId(id), `${roughly(status[name] ?? 0)} in all`);
+      setAttr(byId(id), "title", count(status[name] ?? 0));
+    }
     setText(byId("act-p50"), ms(status.freshness_p50_ms));
     setText(byId("act-p99"), `p99 ${ms(status.freshness_p99_ms)}`);
     const dead = status.dead_letters_total ?? 0;

@@ -22,12 +22,19 @@ import { Panel } from "./panel.js";
 import { Session } from "./session.js";
 import { currenciesOf, sumOf, withParts } from "./stats.js";
 import { Store } from "./store.js";
-import { addBuckets, floorTo, rfc3339 } from "./time.js";
+import { addBuckets, countBuckets, floorTo, rfc3339 } from "./time.js";
 import { addressOf, parseView, rangeOf, readFrom, windowFor, withWindow } from "./view.js";
 
 const AGES_EVERY_MS = 1_000;
 const RANGE_EVERY_MS = 1_000;
 const COMPARE_EVERY_MS = 500;
+/**
+ * Drawing the chart costs the most; live values move it this often at most, and less often when it
+ * holds so many buckets that the last one is a pixel wide.
+ */
+const CHART_EVERY_MS = 66;
+const LONG_CHART_EVERY_MS = 250;
+const LONG_CHART_BUCKETS = 1_000;
 const RETRY_MS = 3_000;
 /** A bucket's band is asked for when it has begun; the server may need a moment. */
 const BANDS_AFTER_MS = 1_500;
@@ -80,7 +87,7 @@ const brokenKpis = () => meta.kpis.filter((kpi) => !plainKpis().includes(kpi));
 
 const ask = painter({
   controls: () => {
-    drawControls(view, meta?.tenants ?? [], store ? currenciesOf(store, meta.kpis) : []);
+    drawControls(view, meta?.tenants ?? null, store ? currenciesOf(store, meta.kpis) : []);
     setText(byId("page-title"), `KPIs of ${view.tenant ?? "no tenant yet"}`);
     document.title = view.tenant ? `${view.tenant} \u00b7 Weir` : "Weir";
   },
@@ -107,10 +114,16 @@ const ask = painter({
 });
 
 /** Comparisons and bars sum whole windows, so they are made anew less often than the rest. */
-const compareSoon = throttled(COMPARE_EVERY_MS, () => {
+const compareSoon = throttled(() => COMPARE_EVERY_MS, () => {
   isCompared = false;
   ask("cards", "bars");
 });
+
+const isLong = () => range && countBuckets(range.start, range.running, view.grain) > LONG_CHART_BUCKETS;
+const chartSoon = throttled(
+  () => (isLong() ? LONG_CHART_EVERY_MS : CHART_EVERY_MS),
+  () => ask("chart"),
+);
 
 /** What the breakdowns sum: the zoomed part, the bucket of an alert, or the window. */
 function barSpan() {
@@ -328,7 +341,8 @@ function changed() {
   const isLonger = range?.before === null && store.earliest < range.start;
   if (!range || running !== range.running || isLonger) newRange();
   if (view.currency === null) withCurrency();
-  ask("cards", "chart");
+  ask("cards");
+  chartSoon();
   compareSoon();
 }
 
@@ -367,7 +381,7 @@ async function start() {
     drawTheme();
     panel.retheme();
   });
-  drawControls(view, view.tenant ? [view.tenant] : [], []);
+  drawControls(view, view.tenant ? [view.tenant] : null, []);
   addEventListener("popstate", () => change(parseView(location.search), { isHistory: false }));
   addEventListener("online", () => stream.retryNow());
   document.addEventListener("visibilitychange", () => !document.hidden && stream.retryNow());

@@ -222,7 +222,7 @@ export class Chart {
       space: 48,
       size: (_, values) => 20 + 7 * Math.max(3, ...(values ?? []).map((text) => text.length)),
       values: (_, splits, __, ___, step) =>
-        splits.map((value) => tick(value, this.#model.unit, this.#model.currency, step)),
+        splits.map((value) => (this.#model.hasData ? tick(value, this.#model.unit, this.#model.currency, step) : "")),
     };
   }
 

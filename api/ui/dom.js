@@ -119,13 +119,13 @@ export function painter(parts) {
   };
 }
 
-/** Calls `act` at most once per `everyMs`, at once when it can and else when the time is over. */
+/** Calls `act` at most once per `everyMs()`, at once when it can and else when the time is over. */
 export function throttled(everyMs, act) {
   let last = -Infinity;
   let timer = null;
   return () => {
     if (timer !== null) return;
-    const wait = last + everyMs - performance.now();
+    const wait = last + everyMs() - performance.now();
     const run = () => {
       timer = null;
       last = performance.now();

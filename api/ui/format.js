@@ -140,6 +140,11 @@ export function count(number) {
   return numberFormat({ maximumFractionDigits: 0 }).format(number);
 }
 
+/** A large whole number in few characters. */
+export function roughly(number) {
+  return numberFormat({ notation: "compact", maximumFractionDigits: 1 }).format(number);
+}
+
 /** A rate per second, with decimals only when it is small. */
 export function rate(number) {
   return numberFormat({ maximumFractionDigits: number < 10 ? 1 : 0 }).format(number);

@@ -208,6 +208,8 @@ export class KpiStream {
     };
     socket.onopen = current(() => this.#send({ type: "connect", token }));
     socket.onmessage = current((event) => this.#receive(event.data));
+    // A failure is always followed by a close, which says more.
+    socket.onerror = () => {};
     socket.onclose = current((event) => this.#lost(event.code, event.reason));
   }
 

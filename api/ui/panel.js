@@ -27,6 +27,8 @@ export class Panel {
   #isZoomed = false;
   #at = null;
   #speaking = null;
+  /** The bucket that is read out or about to be. */
+  #spoken = null;
 
   /**
    * @param {object} act
@@ -128,7 +130,9 @@ export class Panel {
     setText(byId("read-note"), note);
     setAttr(byId("read-note"), "hidden", note ? null : "");
     byId("read-note").classList.toggle("is-odd", Boolean(row?.isOdd));
-    if (isPointed && document.activeElement === byId("plot")) this.#speak(row, facts, note);
+    const isRead = isPointed && document.activeElement === byId("plot");
+    if (isRead && row.start !== this.#spoken) this.#speak(row, facts, note);
+    this.#spoken = isRead ? row.start : null;
   }
 
   /** [name, value, hover text] of what can be read at a row; the places are fixed. */

@@ -70,7 +70,8 @@ export function compare(store, kpi, currency, range, extra = {}) {
   const beforeFrom = isWindow ? range.before : addBuckets(range.running, grain, -2);
   const label = isWindow ? `vs ${range.label}` : `vs ${grain}`;
   const { earliest } = store;
-  if (earliest === null || earliest > addBuckets(beforeFrom, grain, isWindow ? Math.ceil(range.buckets / 10) : 0)) {
+  if (earliest === null) return { words: null, label: "", tip: "There are no numbers yet." };
+  if (earliest > addBuckets(beforeFrom, grain, isWindow ? Math.ceil(range.buckets / 10) : 0)) {
     return { words: null, label, tip: "Nothing to compare with: the history does not reach back that far." };
   }
   const now = over(store, kpi, currency, nowFrom, range.running, extra);
