@@ -33,7 +33,7 @@ const COMPARE_EVERY_MS = 500;
  * holds so many buckets that the last one is a pixel wide.
  */
 const CHART_EVERY_MS = 66;
-const LONG_CHART_EVERY_MS = 250;
+const LONG_CHART_EVERY_MS = 500;
 const LONG_CHART_BUCKETS = 1_000;
 const RETRY_MS = 3_000;
 /** A bucket's band is asked for when it has begun; the server may need a moment. */
@@ -207,15 +207,15 @@ async function load() {
   if (view.tenant === null) return waitForTenants(mine.signal);
   try {
     const epochs = await loadSeries(cardAndChartKpis(), mine.signal);
+    fresh.trouble = null;
     withCurrency();
     if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
     newRange();
     ask("controls", "cards", "chart", "bars");
-    epochs.push(...(await loadSeries(brokenKpis().slice(0, PANELS_MAX).map((kpi) => kpi.key), mine.signal)));
+    epochs.push(...(await loadBreakdowns(mine.signal)));
     newRange();
     ask("controls", "cards", "chart", "bars");
     subscribe(Math.min(...epochs));
-    fresh.trouble = null;
   } catch (error) {
     if (mine.signal.aborted) return;
     fresh.trouble = `Could not read ${view.tenant}: ${error.message}. Trying again.`;
@@ -243,6 +243,20 @@ async function loadSeries(keys, signal, options = {}) {
       return answer.epoch;
     }),
   );
+}
+
+/** Breakdowns have the most series; one that cannot be read does not keep the page from going live. */
+async function loadBreakdowns(signal) {
+  const epochs = [];
+  for (const kpi of brokenKpis().slice(0, PANELS_MAX)) {
+    try {
+      epochs.push(...(await loadSeries([kpi.key], signal)));
+    } catch (error) {
+      signal.throwIfAborted();
+      fresh.trouble = `Could not read ${kpi.title}: ${error.message}.`;
+    }
+  }
+  return epochs;
 }
 
 /** A KPI that the chart needs and nobody has read yet. */

@@ -156,7 +156,7 @@ class Card {
   #drawChange(result) {
     setAttr(this.change, "data-tone", result.tone ?? "flat");
     setText(this.arrow, result.words === null ? "" : ARROWS[result.direction]);
-    setText(this.words, result.words ?? "\u2013");
+    setText(this.words, result.words ?? (result.label ? "\u2013" : ""));
     setText(this.label, result.label);
     setAttr(this.rest, "hidden", result.label ? null : "");
     setAttr(this.change, "title", result.tip);

@@ -25,7 +25,7 @@ const BUCKETS = {
 };
 const FIRST_WINDOW = { hour: "7d", day: "30d", month: "all" };
 /** The most buckets that a chart shows: with more, the window `all` begins later. */
-export const BUCKETS_MAX = 10_000;
+export const BUCKETS_MAX = 5_000;
 
 /** How many buckets a window holds: see [`BUCKETS`]. */
 export function bucketsOf(grain, window) {
@@ -44,7 +44,8 @@ export function parseView(search) {
     window: query.get("window"),
     kpi: query.get("kpi"),
     currency: query.get("currency"),
-    dims: Object.fromEntries(dims.map(([name, value]) => [name.slice(4), value])),
+    // An empty value stands for the dimension's null.
+    dims: Object.fromEntries(dims.map(([name, value]) => [name.slice(4), value === "" ? null : value])),
     at: Number.isNaN(at) ? null : floorTo(at, grain),
     ghost: query.get("ghost") === "1",
     theme: query.get("theme"),
