@@ -36,6 +36,8 @@ const CHART_EVERY_MS = 66;
 const LONG_CHART_EVERY_MS = 500;
 const LONG_CHART_BUCKETS = 1_000;
 const RETRY_MS = 3_000;
+/** Tenants come into being while a page is open. */
+const META_EVERY_MS = 15_000;
 /** A bucket's band is asked for when it has begun; the server may need a moment. */
 const BANDS_AFTER_MS = 1_500;
 
@@ -99,6 +101,7 @@ const ask = painter({
   chart: () => {
     if (!store || !range) return;
     const kpi = kpiOf(view.kpi);
+    if (!kpi) return;
     const dims = { ...(kpi.dims?.includes("currency") ? { currency: view.currency } : {}), ...view.dims };
     const marks = alerts.onSeries(kpi.key, view.tenant, view.grain, dims);
     panel.draw({ store, kpi, view, range, alerts: marks, isLoading: !store.loaded.has(kpi.key) });
@@ -168,6 +171,13 @@ function withCurrency() {
   history.replaceState(null, "", addressOf(view));
 }
 
+function withDims() {
+  const kpi = kpiOf(view.kpi);
+  if (!kpi || isPlain(kpi) || Object.keys(view.dims).length > 0) return;
+  view = { ...view, dims: firstDims(view.kpi) };
+  history.replaceState(null, "", addressOf(view));
+}
+
 /** The largest value of a breakdown: what the chart shows before one is chosen. */
 function firstDims(key) {
   const kpi = kpiOf(key);
@@ -209,7 +219,7 @@ async function load() {
     const epochs = await loadSeries(cardAndChartKpis(), mine.signal);
     fresh.trouble = null;
     withCurrency();
-    if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
+    withDims();
     newRange();
     ask("controls", "cards", "chart", "bars");
     epochs.push(...(await loadBreakdowns(mine.signal)));
@@ -261,10 +271,10 @@ async function loadBreakdowns(signal) {
 
 /** A KPI that the chart needs and nobody has read yet. */
 async function loadChartKpi() {
-  if (store.loaded.has(view.kpi)) return;
+  if (!kpiOf(view.kpi) || store.loaded.has(view.kpi)) return;
   try {
     await loadSeries(withParts([view.kpi]).filter((key) => kpiOf(key)), loading.signal, { bandsOnly: true });
-    if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
+    withDims();
     ask("chart");
   } catch (error) {
     if (!loading.signal.aborted) fresh.trouble = `Could not read ${view.kpi}: ${error.message}.`;
@@ -374,9 +384,18 @@ async function restart() {
 
 async function readMeta() {
   meta = await session.get("meta");
-  fresh.skewMs = session.skewMs;
-  fresh.seen({ ...meta, asOf: meta.as_of }, false);
   setText(byId("version"), `Weir ${meta.version}`);
+}
+
+async function lookForTenants() {
+  if (document.hidden || stream.phase !== "live") return;
+  const known = meta.tenants.length;
+  try {
+    await readMeta();
+  } catch {
+    // The connection's state says what is wrong, and the next look may do better.
+  }
+  if (meta.tenants.length !== known) ask("controls", "alerts");
 }
 
 async function loadResolved() {
@@ -408,6 +427,8 @@ async function start() {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
+  fresh.skewMs = session.skewMs;
+  fresh.seen({ ...meta, asOf: meta.as_of }, false);
   fresh.trouble = null;
   isReady = true;
   view = withKnown(view);
@@ -423,6 +444,7 @@ async function start() {
     ask("alerts");
     if (store) activity.drawChanges(store, meta.kpis);
   }, AGES_EVERY_MS);
+  setInterval(lookForTenants, META_EVERY_MS);
   setInterval(() => {
     if (range && floorTo(now(), view.grain) !== range.running) {
       newRange();

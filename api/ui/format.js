@@ -70,18 +70,27 @@ export function full(text, unit, currency) {
 
 /** A value at a tick of an axis; ticks are floats that the chart chose. */
 export function tick(number, unit, currency, step) {
-  const text = Math.abs(number);
+  const size = Math.abs(number);
   if (unit === "ratio") {
-    const digits = step * 100 < 1 ? 1 : 0;
+    const digits = digitsOf(step * 100);
     return numberFormat({ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(number);
   }
   const symbol = unit === "currency" ? money(currency) : {};
-  const large = Math.max(text, step) >= 10_000;
-  const scale = large ? 10 ** (3 * Math.floor(Math.log10(Math.max(text, 1)) / 3)) : 1;
-  const digits = Math.min(4, Math.max(0, Math.ceil(-Math.log10(step / scale) - 1e-9)));
+  const large = Math.max(size, step) >= 10_000;
+  const scale = large ? 10 ** (3 * Math.floor(Math.log10(Math.max(size, 1)) / 3)) : 1;
+  const digits = digitsOf(step / scale);
   const options = { minimumFractionDigits: number === 0 ? 0 : digits, maximumFractionDigits: digits };
   if (large) options.notation = "compact";
   return numberFormat({ ...symbol, ...options }).format(number);
+}
+
+/** The decimals that tell multiples of a step apart. */
+function digitsOf(step) {
+  for (let digits = 0; digits < 4; digits += 1) {
+    const scaled = step * 10 ** digits;
+    if (Math.abs(scaled - Math.round(scaled)) < 1e-6 * scaled) return digits;
+  }
+  return 4;
 }
 
 /** What a number is in, as it is shown: `USD`, `percent`, `times`, `count`. */

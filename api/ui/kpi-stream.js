@@ -248,6 +248,7 @@ export class KpiStream {
   }
 
   #connected(frame) {
+    if (this.#phase === "live") return this.#scheduleRefresh(frame.token_ttl_s);
     this.#attempt = 0;
     this.#generation = frame.generation;
     this.#watch(SILENCE_MAX_MS);

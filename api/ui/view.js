@@ -80,7 +80,7 @@ export function addressOf(view) {
 export function rangeOf(view, now, earliest) {
   const running = floorTo(now, view.grain);
   const buckets = bucketsOf(view.grain, view.window);
-  const { label } = WINDOWS[view.window];
+  const label = view.grain === "month" ? `${buckets} months` : WINDOWS[view.window].label;
   if (buckets !== null) {
     const start = addBuckets(running, view.grain, -buckets);
     return { running, start, before: addBuckets(start, view.grain, -buckets), buckets, label };
