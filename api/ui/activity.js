@@ -4,7 +4,7 @@
  */
 
 import { byId, el, setAttr, setText, svg } from "./dom.js";
-import { count, rate } from "./format.js";
+import { count, rate, roughly } from "./format.js";
 import { ago, span } from "./time.js";
 
 const POLL_MS = 2_000;
@@ -16,17 +16,12 @@ const SOURCES_MAX = 12;
 /** See the head of this file. */
 export class Activity {
   #ask;
-  #onstatus;
   #last = null;
   #history = { events: [], epochs: [] };
 
-  /**
-   * @param {() => Promise<object> | null} ask asks for the status; `null` while that is too early
-   * @param {(status: object) => void} onstatus
-   */
-  constructor(ask, onstatus) {
+  /** @param {() => Promise<object> | null} ask asks for the status; `null` while that is too early */
+  constructor(ask) {
     this.#ask = ask;
-    this.#onstatus = onstatus;
     const strip = byId("activity");
     if (matchMedia("(max-width: 640px)").matches) strip.open = false;
     strip.addEventListener("toggle", () => this.#poll());
@@ -45,7 +40,6 @@ export class Activity {
       return;
     }
     if (!status) return;
-    this.#onstatus(status);
     this.#draw(status, performance.now());
   }
 
@@ -59,8 +53,10 @@ export class Activity {
       this.#push("epochs", perSecond("epochs_total"));
     }
     const ms = (value) => (value === null || value === undefined ? "\u2013" : span(value));
-    setText(byId("act-total"), `${count(status.events_total ?? 0)} in all`);
-    setText(byId("act-epochs-total"), `${count(status.epochs_total ?? 0)} in all`);
+    for (const [name, id] of [["events_total", "act-total"], ["epochs_total", "act-epochs-total"]]) {
+      setText(byId(id), `${roughly(status[name] ?? 0)} in all`);
+      setAttr(byId(id), "title", count(status[name] ?? 0));
+    }
     setText(byId("act-p50"), ms(status.freshness_p50_ms));
     setText(byId("act-p99"), `p99 ${ms(status.freshness_p99_ms)}`);
     const dead = status.dead_letters_total ?? 0;

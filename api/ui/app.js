@@ -22,13 +22,22 @@ import { Panel } from "./panel.js";
 import { Session } from "./session.js";
 import { currenciesOf, sumOf, withParts } from "./stats.js";
 import { Store } from "./store.js";
-import { addBuckets, floorTo, rfc3339 } from "./time.js";
+import { addBuckets, countBuckets, floorTo, rfc3339 } from "./time.js";
 import { addressOf, parseView, rangeOf, readFrom, windowFor, withWindow } from "./view.js";
 
 const AGES_EVERY_MS = 1_000;
 const RANGE_EVERY_MS = 1_000;
 const COMPARE_EVERY_MS = 500;
+/**
+ * Drawing the chart costs the most; live values move it this often at most, and less often when it
+ * holds so many buckets that the last one is a pixel wide.
+ */
+const CHART_EVERY_MS = 66;
+const LONG_CHART_EVERY_MS = 500;
+const LONG_CHART_BUCKETS = 1_000;
 const RETRY_MS = 3_000;
+/** Tenants come into being while a page is open. */
+const META_EVERY_MS = 15_000;
 /** A bucket's band is asked for when it has begun; the server may need a moment. */
 const BANDS_AFTER_MS = 1_500;
 
@@ -63,6 +72,7 @@ const bars = new Bars((kpi, dims) => {
 });
 const panel = new Panel({
   pick: (key) => change({ kpi: key, dims: firstDims(key), at: null }),
+  whole: () => change({ at: null }),
   ghost: (ghost) => change({ ghost }),
   zoom: (span) => {
     zoom = span;
@@ -70,8 +80,7 @@ const panel = new Panel({
   },
 });
 const alerts = new Alerts({ open: openAlert, redraw: () => ask("alerts") });
-const status = () => (isReady ? session.get("status") : null);
-const activity = new Activity(status, (status) => fresh.seen({ ...status, asOf: status.as_of }, false));
+const activity = new Activity(() => (isReady ? session.get("status") : null));
 
 const now = () => fresh.asOf ?? Date.now() + session.skewMs;
 const kpiOf = (key) => meta.kpis.find((kpi) => kpi.key === key);
@@ -80,7 +89,7 @@ const brokenKpis = () => meta.kpis.filter((kpi) => !plainKpis().includes(kpi));
 
 const ask = painter({
   controls: () => {
-    drawControls(view, meta?.tenants ?? [], store ? currenciesOf(store, meta.kpis) : []);
+    drawControls(view, meta?.tenants ?? null, store ? currenciesOf(store, meta.kpis) : []);
     setText(byId("page-title"), `KPIs of ${view.tenant ?? "no tenant yet"}`);
     document.title = view.tenant ? `${view.tenant} \u00b7 Weir` : "Weir";
   },
@@ -92,6 +101,7 @@ const ask = painter({
   chart: () => {
     if (!store || !range) return;
     const kpi = kpiOf(view.kpi);
+    if (!kpi) return;
     const dims = { ...(kpi.dims?.includes("currency") ? { currency: view.currency } : {}), ...view.dims };
     const marks = alerts.onSeries(kpi.key, view.tenant, view.grain, dims);
     panel.draw({ store, kpi, view, range, alerts: marks, isLoading: !store.loaded.has(kpi.key) });
@@ -107,18 +117,26 @@ const ask = painter({
 });
 
 /** Comparisons and bars sum whole windows, so they are made anew less often than the rest. */
-const compareSoon = throttled(COMPARE_EVERY_MS, () => {
+const compareSoon = throttled(() => COMPARE_EVERY_MS, () => {
   isCompared = false;
   ask("cards", "bars");
 });
 
+const isLong = () => range && countBuckets(range.start, range.running, view.grain) > LONG_CHART_BUCKETS;
+const chartSoon = throttled(
+  () => (isLong() ? LONG_CHART_EVERY_MS : CHART_EVERY_MS),
+  () => ask("chart"),
+);
+
 /** What the breakdowns sum: the zoomed part, the bucket of an alert, or the window. */
 function barSpan() {
-  const of = (from, last) => ({ from, to: addBuckets(last, view.grain, 1), last, before: null, isWindow: false });
-  if (zoom) return of(zoom.from, zoom.to);
-  if (view.at !== null) return { ...of(view.at, view.at), before: addBuckets(view.at, view.grain, -1) };
-  const end = addBuckets(range.running, view.grain, 1);
-  return { from: range.start, to: end, last: range.running, before: null, isWindow: true };
+  const of = (from, last, before) => {
+    const to = addBuckets(last, view.grain, 1);
+    return { from, to, last, closedTo: Math.min(to, range.running), before, isWindow: false };
+  };
+  if (zoom) return of(zoom.from, zoom.to, null);
+  if (view.at !== null) return of(view.at, view.at, view.at < range.running ? addBuckets(view.at, view.grain, -1) : null);
+  return { ...of(range.start, range.running, range.before), isWindow: true };
 }
 
 /** Changes the view, the address and whatever follows from both. */
@@ -150,6 +168,13 @@ function withCurrency() {
   const currencies = currenciesOf(store, meta.kpis);
   if (currencies.includes(view.currency)) return;
   view = { ...view, currency: currencies[0] ?? null };
+  history.replaceState(null, "", addressOf(view));
+}
+
+function withDims() {
+  const kpi = kpiOf(view.kpi);
+  if (!kpi || isPlain(kpi) || Object.keys(view.dims).length > 0) return;
+  view = { ...view, dims: firstDims(view.kpi) };
   history.replaceState(null, "", addressOf(view));
 }
 
@@ -185,22 +210,22 @@ async function load() {
   loading = mine;
   if (subscription !== null) stream.unsubscribe(subscription);
   subscription = null;
-  store = view.tenant === null ? null : new Store(view.tenant, view.grain);
+  store = new Store(view.tenant, view.grain);
   range = null;
   newRange();
   ask("controls", "cards", "chart", "bars", "alerts");
-  if (!store) return waitForTenants(mine.signal);
+  if (view.tenant === null) return waitForTenants(mine.signal);
   try {
     const epochs = await loadSeries(cardAndChartKpis(), mine.signal);
+    fresh.trouble = null;
     withCurrency();
-    if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
+    withDims();
     newRange();
     ask("controls", "cards", "chart", "bars");
-    epochs.push(...(await loadSeries(brokenKpis().slice(0, PANELS_MAX).map((kpi) => kpi.key), mine.signal)));
+    epochs.push(...(await loadBreakdowns(mine.signal)));
     newRange();
     ask("controls", "cards", "chart", "bars");
     subscribe(Math.min(...epochs));
-    fresh.trouble = null;
   } catch (error) {
     if (mine.signal.aborted) return;
     fresh.trouble = `Could not read ${view.tenant}: ${error.message}. Trying again.`;
@@ -230,12 +255,26 @@ async function loadSeries(keys, signal, options = {}) {
   );
 }
 
+/** Breakdowns have the most series; one that cannot be read does not keep the page from going live. */
+async function loadBreakdowns(signal) {
+  const epochs = [];
+  for (const kpi of brokenKpis().slice(0, PANELS_MAX)) {
+    try {
+      epochs.push(...(await loadSeries([kpi.key], signal)));
+    } catch (error) {
+      signal.throwIfAborted();
+      fresh.trouble = `Could not read ${kpi.title}: ${error.message}.`;
+    }
+  }
+  return epochs;
+}
+
 /** A KPI that the chart needs and nobody has read yet. */
 async function loadChartKpi() {
-  if (!store || store.loaded.has(view.kpi)) return;
+  if (!kpiOf(view.kpi) || store.loaded.has(view.kpi)) return;
   try {
     await loadSeries(withParts([view.kpi]).filter((key) => kpiOf(key)), loading.signal, { bandsOnly: true });
-    if (!isPlain(kpiOf(view.kpi)) && Object.keys(view.dims).length === 0) view = { ...view, dims: firstDims(view.kpi) };
+    withDims();
     ask("chart");
   } catch (error) {
     if (!loading.signal.aborted) fresh.trouble = `Could not read ${view.kpi}: ${error.message}.`;
@@ -255,6 +294,7 @@ function subscribe(epoch) {
 
 /** Before the first change event there is no tenant; look again until there is. */
 async function waitForTenants(signal) {
+  for (const kpi of meta.kpis) store.loaded.add(kpi.key);
   setTimeout(async () => {
     if (signal.aborted) return;
     try {
@@ -322,9 +362,11 @@ stream.onprogress = seen;
 
 function changed() {
   const running = floorTo(now(), view.grain);
-  if (!range || running !== range.running || store.earliest < range.start) newRange();
+  const isLonger = range?.before === null && store.earliest < range.start;
+  if (!range || running !== range.running || isLonger) newRange();
   if (view.currency === null) withCurrency();
-  ask("cards", "chart");
+  ask("cards");
+  chartSoon();
   compareSoon();
 }
 
@@ -342,9 +384,18 @@ async function restart() {
 
 async function readMeta() {
   meta = await session.get("meta");
-  fresh.skewMs = session.skewMs;
-  fresh.seen({ ...meta, asOf: meta.as_of }, false);
   setText(byId("version"), `Weir ${meta.version}`);
+}
+
+async function lookForTenants() {
+  if (document.hidden || stream.phase !== "live") return;
+  const known = meta.tenants.length;
+  try {
+    await readMeta();
+  } catch {
+    // The connection's state says what is wrong, and the next look may do better.
+  }
+  if (meta.tenants.length !== known) ask("controls", "alerts");
 }
 
 async function loadResolved() {
@@ -363,7 +414,7 @@ async function start() {
     drawTheme();
     panel.retheme();
   });
-  drawControls(view, view.tenant ? [view.tenant] : [], []);
+  drawControls(view, view.tenant ? [view.tenant] : null, []);
   addEventListener("popstate", () => change(parseView(location.search), { isHistory: false }));
   addEventListener("online", () => stream.retryNow());
   document.addEventListener("visibilitychange", () => !document.hidden && stream.retryNow());
@@ -376,6 +427,8 @@ async function start() {
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
+  fresh.skewMs = session.skewMs;
+  fresh.seen({ ...meta, asOf: meta.as_of }, false);
   fresh.trouble = null;
   isReady = true;
   view = withKnown(view);
@@ -391,6 +444,7 @@ async function start() {
     ask("alerts");
     if (store) activity.drawChanges(store, meta.kpis);
   }, AGES_EVERY_MS);
+  setInterval(lookForTenants, META_EVERY_MS);
   setInterval(() => {
     if (range && floorTo(now(), view.grain) !== range.running) {
       newRange();

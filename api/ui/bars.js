@@ -8,7 +8,7 @@ import { byId, el, setAttr, setText } from "./dom.js";
 import { ratio, toNumber, toText } from "./decimal.js";
 import { change, full, share, short } from "./format.js";
 import { breakdown, dimsOf } from "./stats.js";
-import { bucketShort } from "./time.js";
+import { bucketLong, bucketShort } from "./time.js";
 
 /** Bars of a panel; what is smaller is one bar, "others". */
 const BARS_MAX = 8;
@@ -31,7 +31,7 @@ export class Bars {
     setAttr(byId("breakdowns"), "hidden", this.#panels.length === 0 ? "" : null);
   }
 
-  /** @param {{from: number, to: number, before: number | null, isWindow: boolean}} span the buckets to sum */
+  /** @param {{from: number, to: number, closedTo: number, before: number | null, isWindow: boolean}} span what to sum */
   draw({ store, view, span }) {
     for (const panel of this.#panels) panel.draw(store, view, span);
   }
@@ -61,14 +61,14 @@ class BarPanel {
     const isLoading = !store.loaded.has(kpi.key) && store.all(kpi.key).length === 0;
     this.node.classList.toggle("is-loading", isLoading);
     if (isLoading) return;
-    const { rows, total } = breakdown(store, kpi, view.currency, span.from, span.to, span.before);
+    const { rows, total } = breakdown(store, kpi, view.currency, span);
     setText(this.about, spanWords(view, span));
     const all = { units: total };
     setText(this.total, rows.length === 0 ? "" : this.#short(all.units, view));
     setAttr(this.total, "title", rows.length === 0 ? null : this.#full(all.units, view));
     setAttr(this.empty, "hidden", rows.length === 0 ? null : "");
     setText(this.empty, rows.length === 0 ? `No data in ${span.isWindow ? "this window" : "this span"}.` : "");
-    this.#drawRows(folded(rows), total, view, rows);
+    this.#drawRows(folded(rows), total, view);
   }
 
   #short(units, view) {
@@ -79,7 +79,13 @@ class BarPanel {
     return full(toText(units), this.kpi.unit, view.currency);
   }
 
+  #compared(row, view) {
+    const [now, before] = [this.#full(row.closed, view), this.#full(row.before, view)];
+    return `${now} against ${before} in as many ${view.grain}s before; closed ${view.grain}s only`;
+  }
+
   #drawRows(rows, total, view) {
+    this.list.classList.toggle("is-compared", rows.some((row) => row.before !== null));
     const widest = rows.reduce((most, row) => (abs(row.units) > most ? abs(row.units) : most), 0n);
     const nodes = rows.map((row) => {
       const node = this.#rows.get(row.key) ?? this.#make(row);
@@ -92,10 +98,11 @@ class BarPanel {
       setAttr(node.value, "title", this.#full(row.units, view));
       setAttr(node.value, "data-raw", toText(row.units));
       setText(node.share, share(row.units, total));
-      const delta = row.before === null ? null : change(row.units, row.before, this.kpi.unit, this.kpi.good);
+      const isCompared = row.before !== null && row.closed !== null;
+      const delta = isCompared ? change(row.closed, row.before, this.kpi.unit, this.kpi.good) : null;
       setText(node.change, delta ? delta.words : "");
       setAttr(node.change, "data-tone", delta ? delta.tone : "flat");
-      setAttr(node.change, "title", row.before === null ? null : `${this.#full(row.before, view)} in the span before`);
+      setAttr(node.change, "title", isCompared ? this.#compared(row, view) : null);
       const isChosen = view.kpi === this.kpi.key && row.dims !== null && isSame(row.dims, dimsOf(this.kpi, view.currency, view.dims));
       setAttr(node.pick, "aria-pressed", row.dims === null ? null : String(isChosen));
       return node.item;
@@ -144,14 +151,15 @@ function folded(rows) {
   if (named.length <= BARS_MAX) return named;
   const rest = named.slice(BARS_MAX - 1);
   const sum = (pick) => rest.reduce((all, row) => (pick(row) === null ? all : (all ?? 0n) + pick(row)), null);
+  const parts = { units: sum((row) => row.units), closed: sum((row) => row.closed), before: sum((row) => row.before) };
   const title = rest.map((row) => row.label).join(", ");
   const others = { key: "others", dims: null, label: `${rest.length} others`, title };
-  return [...named.slice(0, BARS_MAX - 1), { ...others, units: sum((row) => row.units), before: sum((row) => row.before) }];
+  return [...named.slice(0, BARS_MAX - 1), { ...others, ...parts }];
 }
 
 function spanWords(view, span) {
   if (span.isWindow) return view.window === "all" ? "all time" : `last ${view.window.replace(/(\d+)/, "$1 ")}`;
   const from = bucketShort(span.from, view.grain);
   const last = bucketShort(span.last, view.grain);
-  return from === last ? from : `${from} to ${last}`;
+  return from === last ? bucketLong(span.from, view.grain) : `${from} to ${last}`;
 }

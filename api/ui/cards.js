@@ -90,7 +90,8 @@ class Card {
     this.arrow = el("span", { class: "arrow", "aria-hidden": "true" });
     this.words = el("span", { class: "num", "data-role": "change" });
     this.label = el("span", { class: "card-label" });
-    this.change = el("p", { class: "card-change" }, this.arrow, this.words, this.label);
+    this.rest = el("span", { class: "card-label card-rest", text: "before", hidden: true });
+    this.change = el("p", { class: "card-change" }, this.arrow, this.words, this.label, this.rest);
     this.line = svg("path", { class: "spark-line" });
     this.area = svg("path", { class: "spark-area" });
     this.tail = svg("path", { class: "spark-line spark-running" });
@@ -111,11 +112,11 @@ class Card {
     this.node = el(
       "article",
       { class: "card kpi", "data-kpi": kpi.key, "aria-busy": "true" },
-      el("div", { class: "card-head" }, el("h3", {}, this.button), this.mark),
-      el("p", { class: "card-main" }, this.value, this.unit),
+      el("div", { class: "card-head" }, el("h3", {}, this.button), this.unit),
+      el("p", { class: "card-main" }, this.value),
       this.change,
       this.spark,
-      el("p", { class: "card-foot" }, this.bucket),
+      el("p", { class: "card-foot" }, this.bucket, this.mark),
     );
   }
 
@@ -143,9 +144,10 @@ class Card {
     setAttr(this.value, "data-raw", raw ?? "");
     setAttr(this.value, "data-period", newest === null ? "" : new Date(newest).toISOString());
     setAttr(this.value, "title", raw === null ? whyEmpty(point, kpi, grain) : full(raw, kpi.unit, currency));
-    setText(this.unit, raw === null ? (point?.status === "error" ? "error" : "no data") : unitWords(kpi, currency));
+    const isError = point?.status === "error";
+    setText(this.unit, raw === null ? (isError ? "error" : "no data") : unitWords(raw, kpi.unit, currency));
     this.node.classList.toggle("is-empty", raw === null);
-    this.node.classList.toggle("is-error", point?.status === "error");
+    this.node.classList.toggle("is-error", isError);
     setAttr(this.mark, "hidden", isRunning ? null : "");
     setText(this.bucket, newest === null ? "\u00a0" : bucketName(newest, grain, asOf));
     setAttr(this.bucket, "title", newest === null ? null : `${bucketLong(newest, grain)}: ${bucketUtc(newest, grain)}`);
@@ -154,8 +156,9 @@ class Card {
   #drawChange(result) {
     setAttr(this.change, "data-tone", result.tone ?? "flat");
     setText(this.arrow, result.words === null ? "" : ARROWS[result.direction]);
-    setText(this.words, result.words ?? "\u2013");
+    setText(this.words, result.words ?? (result.label ? "\u2013" : ""));
     setText(this.label, result.label);
+    setAttr(this.rest, "hidden", result.label ? null : "");
     setAttr(this.change, "title", result.tip);
   }
 
@@ -196,7 +199,7 @@ function sparkOf(series, newest, grain, asOf) {
   const top = Math.max(...known);
   const low = Math.min(...known);
   const bottom = low >= 0 && low < top / 2 ? 0 : low;
-  const x = (i) => (SPARK.inset + (i * (SPARK.width - 2 * SPARK.inset)) / (SPARK_BUCKETS - 1)).toFixed(1);
+  const x = (i) => ((i * (SPARK.width - SPARK.inset)) / (SPARK_BUCKETS - 1)).toFixed(1);
   const high = SPARK.height - 2 * SPARK.inset;
   const y = (value) => (SPARK.inset + high * (top === bottom ? 0.5 : (top - value) / (top - bottom))).toFixed(1);
   const isRunning = asOf !== null && newest >= floorTo(asOf, grain);

@@ -5,13 +5,10 @@
  * comes from the row's decimal string.
  */
 
-import { toNumber, toUnits } from "./decimal.js";
 import { addBuckets, countBuckets } from "./time.js";
 
 /** The columns in the order in which the chart takes them. */
 export const COLUMNS = ["x", "upper", "lower", "expected", "ghost", "closed", "running"];
-
-const number = (text) => (text === null || text === undefined ? null : toNumber(toUnits(text)));
 
 /**
  * @param {import("./store.js").Series | null} series
@@ -32,11 +29,11 @@ export function chartData(series, range, { grain, ghost, alerts }) {
     row.isOdd = alert !== null || (!isRunning && point !== null && point.isOdd);
     rows.push(row);
     columns.x.push(start / 1000);
-    columns.upper.push(number(point?.upper));
-    columns.lower.push(number(point?.lower));
-    columns.expected.push(number(point?.expected));
-    columns.ghost.push(number(before?.value));
-    const value = number(point?.value);
+    columns.upper.push(point?.drawn.upper ?? null);
+    columns.lower.push(point?.drawn.lower ?? null);
+    columns.expected.push(point?.drawn.expected ?? null);
+    columns.ghost.push(before?.number ?? null);
+    const value = point?.number ?? null;
     columns.closed.push(isRunning ? null : value);
     columns.running.push(isRunning ? value : null);
   }

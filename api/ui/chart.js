@@ -13,9 +13,11 @@ import { addBuckets, bucketShort, hourMinute } from "./time.js";
 const { uPlot } = globalThis;
 const HEIGHT = 320;
 const HEIGHT_NARROW = 240;
-const NARROW = 560;
+const narrow = matchMedia("(max-width: 640px)");
 const RING_PX = 5;
 const index = Object.fromEntries(COLUMNS.map((name, i) => [name, i]));
+
+const isValue = (i) => i === index.closed || i === index.running;
 
 /** The colours of the current theme, from the style sheet. */
 function readColours() {
@@ -44,6 +46,8 @@ export class Chart {
   #colours = readColours();
   #model = null;
   #zoom = null;
+  /** The bucket under a cursor that was put there by keys or an alert, not by the pointer. */
+  #held = null;
 
   /**
    * @param {HTMLElement} host
@@ -57,6 +61,9 @@ export class Chart {
     new ResizeObserver(() => this.#resize()).observe(host);
     host.addEventListener("keydown", (event) => this.#key(event));
     host.addEventListener("dblclick", () => this.unzoom());
+    host.addEventListener("pointermove", () => {
+      this.#held = null;
+    });
   }
 
   /**
@@ -74,11 +81,19 @@ export class Chart {
       plot.setScale("x", this.#bounds());
     });
     if (isOther) {
+      this.#held = model.at;
       this.#onzoom(null);
-      this.#point(model.at === null ? null : model.rows.findIndex((row) => row.start === model.at));
-    } else {
-      this.#read();
+      if (model.at === null) this.#point(null);
     }
+    // The axes may have become wider, and the bucket with them somewhere else.
+    if (this.#held === null) this.#read();
+    else this.#point(model.rows.findIndex((row) => row.start === this.#held));
+  }
+
+  /** The cursor stands on buckets, not between them. */
+  #snap(plot, left) {
+    if (left < 0) return left;
+    return plot.valToPos(plot.data[index.x][plot.posToIdx(left)], "x");
   }
 
   /** Takes over the colours of another theme. */
@@ -111,22 +126,23 @@ export class Chart {
       {
         ...size,
         pxAlign: 0,
-        padding: [12, 8, 0, 0],
+        padding: [12, () => (this.#model.grain === "month" ? 32 : 20), 0, 0],
         legend: { show: false },
         tzDate: (seconds) =>
           this.#model.grain === "hour" ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         scales: { x: { time: true, auto: false }, y: { range: (_, min, max) => this.#rangeY(min, max) } },
         cursor: {
           y: false,
-          points: { size: (_, i) => (i === index.closed || i === index.running ? 8 : 0), width: 2 },
+          points: { size: (_, i) => (isValue(i) ? 8 : 0), width: (_, i) => (isValue(i) ? 2 : 0) },
+          move: (plot, left, top) => [this.#snap(plot, left), top],
           drag: { x: true, y: false, setScale: false, dist: 6 },
           bind: { dblclick: () => null },
         },
-        bands: [{ series: [index.upper, index.lower], fill: () => c().band }],
         series: [
           {},
-          line("transparent", { width: 0 }),
-          line("transparent", { width: 0 }),
+          // The band's edges count for the scale; the band itself is drawn as one shape.
+          line(null, { paths: () => null }),
+          line(null, { paths: () => null }),
           line(() => c().expected, { width: 1 }),
           line(() => c().ghost, { width: 1.25 }),
           line(() => c().line, { width: 2, points: this.#lonely(index.closed) }),
@@ -135,6 +151,7 @@ export class Chart {
         axes: [this.#axisX(), this.#axisY()],
         hooks: {
           drawClear: [(plot) => this.#shadeAt(plot)],
+          drawAxes: [(plot) => this.#band(plot)],
           draw: [(plot) => this.#ring(plot)],
           setCursor: [() => this.#read()],
           setSelect: [(plot) => this.#select(plot)],
@@ -206,7 +223,7 @@ export class Chart {
       space: 48,
       size: (_, values) => 20 + 7 * Math.max(3, ...(values ?? []).map((text) => text.length)),
       values: (_, splits, __, ___, step) =>
-        splits.map((value) => tick(value, this.#model.unit, this.#model.currency, step)),
+        splits.map((value) => (this.#model.hasData ? tick(value, this.#model.unit, this.#model.currency, step) : "")),
     };
   }
 
@@ -231,6 +248,38 @@ export class Chart {
     ctx.save();
     ctx.fillStyle = this.#colours.at;
     ctx.fillRect(from, bbox.top, to - from, bbox.height);
+    ctx.restore();
+  }
+
+  /**
+   * The expected band: a polygon for each run of buckets that have one. The library would clip one
+   * area by another, which costs a browser without a graphics card ten times as much.
+   */
+  #band(plot) {
+    const { ctx, bbox, data } = plot;
+    const { min } = plot.scales.x;
+    const [xs, upper, lower] = [data[index.x], data[index.upper], data[index.lower]];
+    const px = (i) => plot.valToPos(xs[i], "x", true);
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    ctx.fillStyle = this.#colours.band;
+    ctx.beginPath();
+    const from = Math.max(0, xs.findIndex((x) => x >= min) - 1);
+    for (let i = from; i < xs.length; i += 1) {
+      if (upper[i] === null || lower[i] === null) continue;
+      const begin = i;
+      while (i < xs.length && upper[i] !== null && lower[i] !== null) {
+        const y = plot.valToPos(upper[i], "y", true);
+        if (i === begin) ctx.moveTo(px(i), y);
+        else ctx.lineTo(px(i), y);
+        i += 1;
+      }
+      for (let back = i - 1; back >= begin; back -= 1) ctx.lineTo(px(back), plot.valToPos(lower[back], "y", true));
+      ctx.closePath();
+    }
+    ctx.fill();
     ctx.restore();
   }
 
@@ -287,11 +336,13 @@ export class Chart {
   #point(at) {
     const plot = this.#plot;
     if (at === null || at < 0) {
+      this.#held = null;
       plot.setCursor({ left: -10, top: -10 });
       this.#read();
       return;
     }
     const { closed, running } = index;
+    this.#held = this.#model.rows[at].start;
     const value = plot.data[closed][at] ?? plot.data[running][at] ?? plot.scales.y.min;
     const left = plot.valToPos(plot.data[index.x][at], "x");
     plot.setCursor({ left, top: value === null ? 0 : plot.valToPos(value, "y") });
@@ -325,7 +376,7 @@ export class Chart {
 
   #size() {
     const width = Math.max(200, Math.floor(this.#host.clientWidth));
-    return { width, height: width < NARROW ? HEIGHT_NARROW : HEIGHT };
+    return { width, height: narrow.matches ? HEIGHT_NARROW : HEIGHT };
   }
 
   #resize() {

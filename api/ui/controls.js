@@ -46,10 +46,10 @@ export function drawTheme() {
   setAttr(byId("theme"), "title", label);
 }
 
-/** Shows the view in the pickers. */
+/** Shows the view in the pickers; `tenants` is `null` until they are known. */
 export function drawControls(view, tenants, currencies) {
-  fillSelect(byId("tenant"), tenants, view.tenant);
-  setAttr(byId("tenant"), "disabled", tenants.length === 0 ? "" : null);
+  if (tenants !== null) fillSelect(byId("tenant"), tenants.length > 0 ? tenants : ["no tenant yet"], view.tenant);
+  setAttr(byId("tenant"), "disabled", tenants?.length > 0 ? null : "");
   fillSelect(byId("currency"), currencies, view.currency);
   setAttr(byId("currency-pick"), "hidden", currencies.length > 1 ? null : "");
   for (const button of byId("grains").children) {

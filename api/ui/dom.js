@@ -53,28 +53,37 @@ export function setAttr(node, name, value) {
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
+/** A digit that changed within this time does not flash again: what always changes needs no mark. */
+const FLASH_REST_MS = 1_500;
+const flashes = new WeakMap();
+
 /**
  * Shows a number and lets the characters that changed flash. Numbers are compared from their end,
  * where digits keep their place when a number grows.
  */
-export function setDigits(node, text) {
-  const before = node.dataset.shown ?? "";
+export function setDigits(node, text, now = performance.now()) {
+  const state = flashes.get(node) ?? { text: "", changedAt: [] };
+  const before = state.text;
   if (before === text) return;
-  node.dataset.shown = text;
-  if (before === "" || calm.matches) {
-    node.textContent = text;
-    return;
-  }
+  state.text = text;
+  flashes.set(node, state);
   const shift = before.length - text.length;
   const parts = [];
   for (let i = 0; i < text.length; i += 1) {
-    const changed = text[i] !== before[i + shift];
+    const fromEnd = text.length - i;
+    const isChanged = text[i] !== before[i + shift];
+    const isFlash = isChanged && now - (state.changedAt[fromEnd] ?? -Infinity) > FLASH_REST_MS;
+    if (isChanged) state.changedAt[fromEnd] = now;
     const last = parts.at(-1);
-    if (last && last.changed === changed) last.text += text[i];
-    else parts.push({ changed, text: text[i] });
+    if (last && last.isFlash === isFlash) last.text += text[i];
+    else parts.push({ isFlash, text: text[i] });
+  }
+  if (before === "" || calm.matches || !parts.some((part) => part.isFlash)) {
+    node.textContent = text;
+    return;
   }
   node.replaceChildren(
-    ...parts.map((part) => (part.changed ? el("span", { class: "flash", text: part.text }) : part.text)),
+    ...parts.map((part) => (part.isFlash ? el("span", { class: "flash", text: part.text }) : part.text)),
   );
 }
 
@@ -110,13 +119,13 @@ export function painter(parts) {
   };
 }
 
-/** Calls `act` at most once per `everyMs`, at once when it can and else when the time is over. */
+/** Calls `act` at most once per `everyMs()`, at once when it can and else when the time is over. */
 export function throttled(everyMs, act) {
   let last = -Infinity;
   let timer = null;
   return () => {
     if (timer !== null) return;
-    const wait = last + everyMs - performance.now();
+    const wait = last + everyMs() - performance.now();
     const run = () => {
       timer = null;
       last = performance.now();

@@ -32,11 +32,20 @@ function money(currency) {
 
 const abs = (units) => (units < 0n ? -units : units);
 
-/** A decimal string for a place with little room. */
+/** A decimal string for a place with little room: compact when it is large. */
 export function short(text, unit, currency) {
+  return spell(text, unit, currency, true);
+}
+
+/** A decimal string for a column: the same without being made compact. */
+export function plain(text, unit, currency) {
+  return spell(text, unit, currency, false);
+}
+
+function spell(text, unit, currency, isCompact) {
   if (text === null || text === undefined) return DASH;
   const units = toUnits(text);
-  const large = abs(units) >= COMPACT_FROM;
+  const large = isCompact && abs(units) >= COMPACT_FROM;
   const compact = { notation: "compact", minimumFractionDigits: 1, maximumFractionDigits: 1 };
   if (unit === "ratio") {
     if (abs(units) >= MULTIPLE_FROM) return `${numberFormat({ maximumFractionDigits: 1 }).format(text)}\u00d7`;
@@ -61,25 +70,34 @@ export function full(text, unit, currency) {
 
 /** A value at a tick of an axis; ticks are floats that the chart chose. */
 export function tick(number, unit, currency, step) {
-  const text = Math.abs(number);
+  const size = Math.abs(number);
   if (unit === "ratio") {
-    const digits = step * 100 < 1 ? 1 : 0;
+    const digits = digitsOf(step * 100);
     return numberFormat({ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(number);
   }
   const symbol = unit === "currency" ? money(currency) : {};
-  const large = Math.max(text, step) >= 10_000;
-  const scale = large ? 10 ** (3 * Math.floor(Math.log10(Math.max(text, 1)) / 3)) : 1;
-  const digits = Math.min(4, Math.max(0, Math.ceil(-Math.log10(step / scale) - 1e-9)));
+  const large = Math.max(size, step) >= 10_000;
+  const scale = large ? 10 ** (3 * Math.floor(Math.log10(Math.max(size, 1)) / 3)) : 1;
+  const digits = digitsOf(step / scale);
   const options = { minimumFractionDigits: number === 0 ? 0 : digits, maximumFractionDigits: digits };
   if (large) options.notation = "compact";
   return numberFormat({ ...symbol, ...options }).format(number);
 }
 
-/** What the numbers of a KPI are in: `USD`, `orders`, `% of revenue`. */
-export function unitWords(kpi, currency) {
-  if (kpi.unit === "currency") return currency ?? "currency";
-  if (kpi.unit === "ratio") return "percent";
-  return kpi.key === "orders" ? "orders" : "count";
+/** The decimals that tell multiples of a step apart. */
+function digitsOf(step) {
+  for (let digits = 0; digits < 4; digits += 1) {
+    const scaled = step * 10 ** digits;
+    if (Math.abs(scaled - Math.round(scaled)) < 1e-6 * scaled) return digits;
+  }
+  return 4;
+}
+
+/** What a number is in, as it is shown: `USD`, `percent`, `times`, `count`. */
+export function unitWords(text, unit, currency) {
+  if (unit === "currency") return currency ?? "currency";
+  if (unit !== "ratio") return unit;
+  return text !== null && abs(toUnits(text)) >= MULTIPLE_FROM ? "times" : "percent";
 }
 
 /**
@@ -129,6 +147,11 @@ export function share(part, whole) {
 /** A whole number of things, grouped. */
 export function count(number) {
   return numberFormat({ maximumFractionDigits: 0 }).format(number);
+}
+
+/** A large whole number in few characters. */
+export function roughly(number) {
+  return numberFormat({ notation: "compact", maximumFractionDigits: 1 }).format(number);
 }
 
 /** A rate per second, with decimals only when it is small. */

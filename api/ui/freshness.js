@@ -121,7 +121,7 @@ export class Freshness {
     setText(byId("connection"), word);
     setText(byId("freshness-rest"), rest);
     setAttr(byId("freshness-box"), "title", this.asOf === null ? null : `numbers as of ${utc(this.asOf)}`);
-    setText(byId("epoch"), this.epoch === null ? "\u00a0" : `epoch ${count(this.epoch)}`);
+    setText(byId("epoch"), this.epoch === null ? "" : `epoch ${count(this.epoch)}`);
     setAttr(byId("epoch"), "data-raw", this.epoch);
     setAttr(document.body, "data-fresh", tone === "good" ? "live" : word.replace(" ", "-"));
     this.#drawBanner(this.trouble ?? long, this.trouble ? "bad" : tone, word, now);

@@ -208,6 +208,8 @@ export class KpiStream {
     };
     socket.onopen = current(() => this.#send({ type: "connect", token }));
     socket.onmessage = current((event) => this.#receive(event.data));
+    // A failure is always followed by a close, which says more.
+    socket.onerror = () => {};
     socket.onclose = current((event) => this.#lost(event.code, event.reason));
   }
 
@@ -246,6 +248,7 @@ export class KpiStream {
   }
 
   #connected(frame) {
+    if (this.#phase === "live") return this.#scheduleRefresh(frame.token_ttl_s);
     this.#attempt = 0;
     this.#generation = frame.generation;
     this.#watch(SILENCE_MAX_MS);

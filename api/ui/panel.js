@@ -6,7 +6,7 @@
 import { Chart } from "./chart.js";
 import { chartData } from "./chart-data.js";
 import { byId, el, setAttr, setText } from "./dom.js";
-import { full, short, unitWords } from "./format.js";
+import { full, plain, short } from "./format.js";
 import { dimsOf } from "./stats.js";
 import { bucketLong, bucketUtc } from "./time.js";
 
@@ -24,11 +24,16 @@ export class Panel {
   #grain = "hour";
   #rows = [];
   #isTable = false;
+  #isZoomed = false;
+  #at = null;
   #speaking = null;
+  /** The bucket that is read out or about to be. */
+  #spoken = null;
 
   /**
    * @param {object} act
    * @param {(key: string) => void} act.pick another KPI is chosen
+   * @param {() => void} act.whole no single bucket is wanted any longer
    * @param {(on: boolean) => void} act.ghost the window before is wanted, or no longer
    * @param {(span: {from: number, to: number} | null) => void} act.zoom
    */
@@ -38,14 +43,18 @@ export class Panel {
       byId("plot"),
       (row, isPointed) => this.#read(row, isPointed),
       (span) => {
-        setAttr(byId("unzoom"), "hidden", span ? null : "");
+        this.#isZoomed = span !== null;
+        this.#drawUnzoom();
         act.zoom(span);
       },
     );
     byId("chart-kpi").addEventListener("change", (event) => act.pick(event.target.value));
     byId("ghost").addEventListener("click", () => act.ghost(byId("ghost").getAttribute("aria-pressed") !== "true"));
     byId("table-toggle").addEventListener("click", () => this.#toggleTable());
-    byId("unzoom").addEventListener("click", () => this.#chart.unzoom());
+    byId("unzoom").addEventListener("click", () => {
+      this.#chart.unzoom();
+      if (this.#at !== null) act.whole();
+    });
     byId("copy").addEventListener("click", () => this.#copy());
   }
 
@@ -66,10 +75,12 @@ export class Panel {
     this.#kpi = kpi;
     this.#currency = view.currency;
     this.#grain = view.grain;
+    this.#at = view.at;
+    this.#drawUnzoom();
     const picker = byId("chart-kpi");
     if (picker.value !== kpi.key) picker.value = kpi.key;
     const extra = Object.values(view.dims).map((value) => value || "(none)");
-    const unit = unitWords(kpi, view.currency);
+    const unit = kpi.unit === "currency" ? view.currency : kpi.unit === "ratio" ? "ratio" : null;
     setText(byId("chart-about"), [...extra, view.tenant, unit, `per ${view.grain}`].filter(Boolean).join(" \u00b7 "));
     setAttr(picker, "title", kpi.description || null);
     setAttr(byId("ghost"), "aria-pressed", view.ghost && range.before !== null ? "true" : "false");
@@ -91,6 +102,10 @@ export class Panel {
       at: view.at,
     });
     if (this.#isTable) this.#drawTable();
+  }
+
+  #drawUnzoom() {
+    setAttr(byId("unzoom"), "hidden", this.#isZoomed || this.#at !== null ? null : "");
   }
 
   #drawEmpty(words) {
@@ -115,7 +130,9 @@ export class Panel {
     setText(byId("read-note"), note);
     setAttr(byId("read-note"), "hidden", note ? null : "");
     byId("read-note").classList.toggle("is-odd", Boolean(row?.isOdd));
-    if (isPointed && document.activeElement === byId("plot")) this.#speak(row, facts, note);
+    const isRead = isPointed && document.activeElement === byId("plot");
+    if (isRead && row.start !== this.#spoken) this.#speak(row, facts, note);
+    this.#spoken = isRead ? row.start : null;
   }
 
   /** [name, value, hover text] of what can be read at a row; the places are fixed. */
@@ -152,15 +169,17 @@ export class Panel {
   }
 
   #drawTable() {
-    const cell = (text) => el("td", { text: text ?? DASH });
+    const { unit } = this.#kpi;
+    const cell = (text) =>
+      text === null || text === undefined
+        ? el("td", { text: DASH })
+        : el("td", { text: plain(text, unit, this.#currency), title: full(text, unit, this.#currency) });
     const body = this.#shownRows().map((row) =>
       el(
         "tr",
         {},
         el("th", { scope: "row", text: bucketLong(row.start, this.#grain), title: bucketUtc(row.start, this.#grain) }),
-        ...[row.point?.value, row.point?.expected, row.point?.lower, row.point?.upper].map((text) =>
-          cell(text === null || text === undefined ? null : full(text, this.#kpi.unit, this.#currency)),
-        ),
+        ...[row.point?.value, row.point?.expected, row.point?.lower, row.point?.upper].map(cell),
         el("td", { class: "words", text: noteOf(row) }),
       ),
     );
@@ -198,6 +217,7 @@ function noteOf(row) {
 }
 
 function emptyWords(kpi, view) {
+  if (view.tenant === null) return "Waiting for the first change event.";
   const what = [kpi.title, ...Object.values(view.dims)].join(", ");
   return `No data for ${what} in this window.`;
 }

@@ -53,7 +53,7 @@ export class Session {
     return this.#token;
   }
 
-  /** A loopback demo hands the page its token; any other server answers 404. */
+  /** A loopback demo hands the page its token; any other server, or name of it, does not. */
   async #handOut() {
     let response;
     try {
@@ -61,7 +61,7 @@ export class Session {
     } catch {
       throw new CallError(0, "the server cannot be reached");
     }
-    if (response.status === 404) return null;
+    if (response.status === 404 || response.status === 403) return null;
     if (!response.ok) throw new CallError(response.status, `the server gave no token (${response.status})`);
     const { token } = await response.json();
     this.#handedOut = true;

@@ -68,9 +68,10 @@ export function compare(store, kpi, currency, range, extra = {}) {
   const isWindow = range.before !== null;
   const nowFrom = isWindow ? range.start : addBuckets(range.running, grain, -1);
   const beforeFrom = isWindow ? range.before : addBuckets(range.running, grain, -2);
-  const label = isWindow ? "" : `vs the ${grain} before`;
+  const label = isWindow ? `vs ${range.label}` : `vs ${grain}`;
   const { earliest } = store;
-  if (earliest === null || earliest > addBuckets(beforeFrom, grain, isWindow ? Math.ceil(range.buckets / 10) : 0)) {
+  if (earliest === null) return { words: null, label: "", tip: "There are no numbers yet." };
+  if (earliest > addBuckets(beforeFrom, grain, isWindow ? Math.ceil(range.buckets / 10) : 0)) {
     return { words: null, label, tip: "Nothing to compare with: the history does not reach back that far." };
   }
   const now = over(store, kpi, currency, nowFrom, range.running, extra);
@@ -112,11 +113,15 @@ export function currenciesOf(store, kpis) {
 }
 
 /**
- * The rows of a breakdown over a span, largest first.
+ * The rows of a breakdown over a span, largest first. A row's change compares `closed`, its closed
+ * buckets, with `before`, as many buckets before them.
  *
- * @returns {{rows: {dims: object, name: string | null, units: bigint, before: bigint | null}[], total: bigint}}
+ * @param {{from: number, to: number, closedTo: number, before: number | null}} span
+ * @returns {{rows: {dims: object, name: string | null, units: bigint, closed: bigint | null, before: bigint | null}[], total: bigint}}
  */
-export function breakdown(store, kpi, currency, from, to, before) {
+export function breakdown(store, kpi, currency, { from, to, closedTo, before }) {
+  const { earliest } = store;
+  const isComparable = before !== null && earliest !== null && earliest <= before;
   const name = (kpi.dims ?? []).find((dim) => dim !== "currency");
   const rows = [];
   let total = 0n;
@@ -129,7 +134,8 @@ export function breakdown(store, kpi, currency, from, to, before) {
       dims: series.dims,
       name: series.dims[name] ?? null,
       units,
-      before: before === null ? null : sumOf(series, before, from, store.grain),
+      closed: isComparable ? sumOf(series, from, closedTo, store.grain) : null,
+      before: isComparable ? sumOf(series, before, from, store.grain) : null,
     });
   }
   rows.sort((a, b) => (a.units < b.units ? 1 : a.units > b.units ? -1 : String(a.name) < String(b.name) ? -1 : 1));

@@ -7,7 +7,7 @@
  * - After a snapshot the cells in its reach are exactly those of the snapshot.
  */
 
-import { toUnits } from "./decimal.js";
+import { toNumber, toUnits } from "./decimal.js";
 
 /** Dimensions as one text, whatever order their names came in. */
 export function dimsKey(dims) {
@@ -21,6 +21,8 @@ class Point {
   expected = null;
   lower = null;
   upper = null;
+  /** Expected, lower and upper as floats, for drawing. */
+  drawn = { expected: null, lower: null, upper: null };
   /** The snapshot that named it last. */
   seen = 0;
   #units = undefined;
@@ -31,15 +33,29 @@ class Point {
     this.#units = undefined;
   }
 
+  setBand(band) {
+    for (const name of ["expected", "lower", "upper"]) {
+      this[name] = band[name] ?? null;
+      this.drawn[name] = this[name] === null ? null : toNumber(toUnits(this[name]));
+    }
+  }
+
   /** The exact value, `null` when there is none. */
   get units() {
     if (this.#units === undefined) this.#units = this.value === null ? null : toUnits(this.value);
     return this.#units;
   }
 
-  /** Whether the value is outside of what was expected. */
+  /** The value as a float, for drawing. */
+  get number() {
+    return this.units === null ? null : toNumber(this.units);
+  }
+
+  /** Whether the value is outside of what was expected; floats decide unless it is close. */
   get isOdd() {
-    if (this.units === null || this.lower === null || this.upper === null) return false;
+    const { lower, upper } = this.drawn;
+    if (this.units === null || lower === null || upper === null) return false;
+    if (this.number > lower && this.number < upper) return false;
     return this.units < toUnits(this.lower) || this.units > toUnits(this.upper);
   }
 }
@@ -124,9 +140,7 @@ export class Store {
         const isKnown = series.points.has(start);
         const point = series.at(start);
         if (!bandsOnly || !isKnown) point.set(from.value, from.status);
-        point.expected = from.expected ?? null;
-        point.lower = from.lower ?? null;
-        point.upper = from.upper ?? null;
+        point.setBand(from);
       }
     }
     this.loaded.add(answer.kpi);

@@ -25,7 +25,7 @@ const BUCKETS = {
 };
 const FIRST_WINDOW = { hour: "7d", day: "30d", month: "all" };
 /** The most buckets that a chart shows: with more, the window `all` begins later. */
-export const BUCKETS_MAX = 10_000;
+export const BUCKETS_MAX = 5_000;
 
 /** How many buckets a window holds: see [`BUCKETS`]. */
 export function bucketsOf(grain, window) {
@@ -44,7 +44,8 @@ export function parseView(search) {
     window: query.get("window"),
     kpi: query.get("kpi"),
     currency: query.get("currency"),
-    dims: Object.fromEntries(dims.map(([name, value]) => [name.slice(4), value])),
+    // An empty value stands for the dimension's null.
+    dims: Object.fromEntries(dims.map(([name, value]) => [name.slice(4), value === "" ? null : value])),
     at: Number.isNaN(at) ? null : floorTo(at, grain),
     ghost: query.get("ghost") === "1",
     theme: query.get("theme"),
@@ -79,13 +80,14 @@ export function addressOf(view) {
 export function rangeOf(view, now, earliest) {
   const running = floorTo(now, view.grain);
   const buckets = bucketsOf(view.grain, view.window);
+  const label = view.grain === "month" ? `${buckets} months` : WINDOWS[view.window].label;
   if (buckets !== null) {
     const start = addBuckets(running, view.grain, -buckets);
-    return { running, start, before: addBuckets(start, view.grain, -buckets), buckets };
+    return { running, start, before: addBuckets(start, view.grain, -buckets), buckets, label };
   }
   const bound = addBuckets(running, view.grain, -BUCKETS_MAX);
   const start = Math.min(running, Math.max(bound, earliest ?? running));
-  return { running, start, before: null, buckets: null };
+  return { running, start, before: null, buckets: null, label };
 }
 
 /** Where to begin reading: the window, the one before and the buckets of a sparkline. */
