@@ -140,12 +140,15 @@ class Card {
     const point = newest === null ? null : series.points.get(newest);
     const isRunning = newest !== null && asOf !== null && newest >= floorTo(asOf, grain);
     const raw = point?.value ?? null;
-    setDigits(this.value, short(raw, kpi.unit, currency));
+    const shown = short(raw, kpi.unit, currency);
+    setDigits(this.value, shown);
     setAttr(this.value, "data-raw", raw ?? "");
     setAttr(this.value, "data-period", newest === null ? "" : new Date(newest).toISOString());
     setAttr(this.value, "title", raw === null ? whyEmpty(point, kpi, grain) : full(raw, kpi.unit, currency));
     const isError = point?.status === "error";
-    setText(this.unit, raw === null ? (isError ? "error" : "no data") : unitWords(raw, kpi.unit, currency));
+    const unit = raw === null ? (isError ? "error" : "no data") : unitWords(raw, kpi.unit, currency);
+    // A currency without a symbol of its own is in the value already.
+    setText(this.unit, shown.includes(unit) ? "" : unit);
     this.node.classList.toggle("is-empty", raw === null);
     this.node.classList.toggle("is-error", isError);
     setAttr(this.mark, "hidden", isRunning ? null : "");

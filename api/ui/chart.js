@@ -8,7 +8,7 @@
 
 import { COLUMNS, isolated } from "./chart-data.js";
 import { tick } from "./format.js";
-import { addBuckets, bucketShort, hourMinute } from "./time.js";
+import { addBuckets, bucketShort, dayMonth, hourMinute } from "./time.js";
 
 const { uPlot } = globalThis;
 const HEIGHT = 320;
@@ -196,7 +196,7 @@ export class Chart {
           if (grain !== "hour") return bucketShort(ms, grain);
           const date = new Date(ms);
           const isMidnight = date.getHours() === 0 && date.getMinutes() === 0;
-          if (step >= 86_400 || isMidnight) return dayMonth(date);
+          if (step >= 86_400 || isMidnight) return dayMonth(ms);
           return hourMinute(ms);
         });
       },
@@ -383,6 +383,3 @@ export class Chart {
     if (this.#plot && this.#host.clientWidth > 0) this.#plot.setSize(this.#size());
   }
 }
-
-const days = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const dayMonth = (date) => days.format(date);

@@ -7,6 +7,7 @@
  */
 
 import { ratio, toNumber, toText, toUnits } from "./decimal.js";
+import { LOCALE } from "./locale.js";
 
 /** Values at or above this (in absolute terms) are shown compactly, the whole of them on hover. */
 const COMPACT_FROM = toUnits("100000");
@@ -20,7 +21,7 @@ function numberFormat(options) {
   const key = JSON.stringify(options);
   let found = formats.get(key);
   if (!found) {
-    found = new Intl.NumberFormat(undefined, options);
+    found = new Intl.NumberFormat(LOCALE, options);
     formats.set(key, found);
   }
   return found;

@@ -5,6 +5,8 @@
  * day or month, whose name must not shift with the viewer, so those are written as UTC dates.
  */
 
+import { LOCALE } from "./locale.js";
+
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
 
@@ -40,7 +42,7 @@ export function rfc3339(ms) {
 const formats = new Map();
 function format(ms, options) {
   const key = JSON.stringify(options);
-  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(undefined, { ...options, hourCycle: "h23" }));
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(LOCALE, { ...options, hourCycle: "h23" }));
   return formats.get(key).format(ms);
 }
 
@@ -52,6 +54,11 @@ export function clock(ms) {
 /** `14:02` in the viewer's zone. */
 export function hourMinute(ms) {
   return format(ms, { hour: "2-digit", minute: "2-digit" });
+}
+
+/** `20 Nov` in the viewer's zone. */
+export function dayMonth(ms) {
+  return format(ms, { day: "numeric", month: "short" });
 }
 
 /** A bucket's short name: `14:00`, `20 Nov`, `Nov 2026`. */
