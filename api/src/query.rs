@@ -35,9 +35,8 @@ impl Query {
                 let detail = format!("`{name}` is given more than once; give it once");
                 return Err(Problem::bad_parameter(name, detail));
             }
-            if given.len() >= KPIS_MAX {
-                let detail = format!("more than {KPIS_MAX} parameters; ask for less at a time");
-                return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+            if given.len() >= KPIS_MAX + known.len() {
+                return Err(too_many_kpis());
             }
             given.push((name, value.into_owned()));
         }
@@ -74,12 +73,16 @@ impl Query {
 
     /// The KPIs: separated by commas, or the parameter several times.
     pub(crate) fn kpis(&self, known: &[KpiInfo]) -> Result<Option<BTreeSet<Arc<str>>>, Problem> {
-        let mut kpis = BTreeSet::new();
+        let (mut kpis, mut named) = (BTreeSet::new(), 0);
         let given = self.given.iter().filter(|(name, _)| *name == "kpi");
         for key in given.flat_map(|(_, value)| value.split(',')) {
             if key.is_empty() {
                 let detail = "`kpi` has an empty name; write keys separated by commas";
                 return Err(Problem::bad_parameter("kpi", detail));
+            }
+            named += 1;
+            if named > KPIS_MAX {
+                return Err(too_many_kpis());
             }
             let found = find(known, key)?;
             kpis.insert(Arc::clone(&found.key));
@@ -123,6 +126,11 @@ pub(crate) fn find<'a>(known: &'a [KpiInfo], key: &str) -> Result<&'a KpiInfo, P
         let detail = format!("there is no KPI `{}`{hint}; /api/v1/meta names all", shown(key));
         Problem::not_found(detail)
     })
+}
+
+fn too_many_kpis() -> Problem {
+    let detail = format!("`kpi` names more than {KPIS_MAX} KPIs; ask for fewer at a time");
+    Problem::bad_parameter("kpi", detail)
 }
 
 fn unknown(name: &str, known: &[&'static str]) -> Problem {

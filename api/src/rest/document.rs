@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::path::{Operation, ParameterIn, ParameterStyle};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ArrayBuilder, Content, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema,
@@ -103,6 +103,7 @@ fn describe_parameters(operation: &mut Operation) {
             "from" => Some("Only periods that start here or later: RFC 3339 or a date, in UTC.".into()),
             "to" => Some("Only periods that start before this: RFC 3339 or a date, in UTC.".into()),
             "kpi" if parameter.parameter_in == ParameterIn::Query => {
+                (parameter.style, parameter.explode) = (Some(ParameterStyle::Form), Some(false));
                 Some("Only these KPIs: keys separated by commas.".into())
             }
             _ => continue,
@@ -143,7 +144,7 @@ pub(super) struct KpisQuery {
     /// Only this grain.
     #[param(inline, required = false)]
     grain: GrainShape,
-    #[param(schema_with = kpi_keys, style = Form, explode = false, required = false)]
+    #[param(schema_with = kpi_keys, required = false)]
     kpi: Vec<String>,
     #[param(schema_with = instant, required = false)]
     from: String,

@@ -167,6 +167,10 @@ async fn what_cannot_be_answered_says_where_and_what_to_do() {
         let detail = world.t1(path).await.problem(status);
         assert!(detail.contains(expected), "{path}: {detail}");
     }
+    let many = |separator: &str| vec!["orders"; 101].join(separator);
+    let detail = world.t1(&format!("/api/v1/kpis?kpi={}", many(","))).await.problem(400);
+    assert!(detail.contains("more than 100"), "{detail}");
+    world.t1(&format!("/api/v1/kpis?kpi={}", many("&kpi="))).await.problem(400);
     let parameter = world.t1("/api/v1/kpis?grain=week").await.json()["parameter"].clone();
     assert_eq!(parameter, "grain");
     let refused = world.send("POST", "/api/v1/kpis", &[]).await;
