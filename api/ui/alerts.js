@@ -16,7 +16,7 @@ import { ago, bucketLong, bucketUtc, utc } from "./time.js";
 const KEPT_MAX = 500;
 const OPEN_SHOWN_MAX = 100;
 const RESOLVED_SHOWN_MAX = 20;
-const SEEN_KEY = "weir.acknowledged";
+const SEEN_KEY = "weir.seen";
 const SEEN_MAX = 500;
 const SEVERITIES = ["info", "warning", "error", "critical"];
 
@@ -29,7 +29,7 @@ export class Alerts {
   #kpis = new Map();
   #onlyTenant = false;
   #isLoaded = false;
-  #acknowledged = readSeen();
+  #seen = readSeen();
   #shown = "";
   #announced = new Set();
 
@@ -92,7 +92,7 @@ export class Alerts {
     const resolved = mine.filter((alert) => alert.state !== "open").slice(0, RESOLVED_SHOWN_MAX);
     this.#drawHead(open.length);
     // Ages move on without a rebuild, which would take the focus away from an item.
-    const key = JSON.stringify([this.#isLoaded, this.#onlyTenant && tenant, [...open, ...resolved], [...this.#acknowledged]]);
+    const key = JSON.stringify([this.#isLoaded, this.#onlyTenant && tenant, [...open, ...resolved], [...this.#seen]]);
     if (key !== this.#shown) {
       this.#shown = key;
       this.#rebuild(open, resolved);
@@ -129,12 +129,12 @@ export class Alerts {
   #item(alert) {
     const isOpen = alert.state === "open";
     const severity = SEVERITIES.includes(alert.severity) ? alert.severity : "info";
-    const isSeen = this.#acknowledged.has(alert.id);
+    const isSeen = this.#seen.has(alert.id);
     const since = Date.parse(isOpen ? alert.opened_at : (alert.resolved_at ?? alert.opened_at));
     const title = this.#kpis.get(alert.kpi)?.title ?? alert.kpi;
     const period = Date.parse(alert.period_start);
     const where = [alert.tenant, title, bucketLong(period, alert.grain)].join(" \u00b7 ");
-    const state = isOpen ? (isSeen ? "open, acknowledged" : "open") : "resolved";
+    const state = isOpen ? (isSeen ? "open, seen" : "open") : "resolved";
     return el(
       "li",
       { class: `alert is-${isOpen ? "open" : "resolved"}${isSeen && isOpen ? " is-seen" : ""}`, "data-alert": alert.id },
@@ -165,13 +165,13 @@ export class Alerts {
     return el("button", {
       type: "button",
       class: "link",
-      text: isSeen ? "undo" : "acknowledge",
+      text: isSeen ? "undo" : "mark as seen",
       title: "Dims this alert in this browser; it stays open for everybody else.",
       on: {
         click: () => {
-          if (isSeen) this.#acknowledged.delete(alert.id);
-          else this.#acknowledged.add(alert.id);
-          writeSeen(this.#acknowledged);
+          if (isSeen) this.#seen.delete(alert.id);
+          else this.#seen.add(alert.id);
+          writeSeen(this.#seen);
           this.#act.redraw();
         },
       },

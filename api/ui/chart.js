@@ -15,6 +15,8 @@ const HEIGHT = 320;
 const HEIGHT_NARROW = 240;
 const narrow = matchMedia("(max-width: 640px)");
 const RING_PX = 5;
+/** A band reaches at most this far beyond the values, in spans of theirs. */
+const BAND_REACH = 0.5;
 const index = Object.fromEntries(COLUMNS.map((name, i) => [name, i]));
 
 const isValue = (i) => i === index.closed || i === index.running;
@@ -130,7 +132,7 @@ export class Chart {
         legend: { show: false },
         tzDate: (seconds) =>
           this.#model.grain === "hour" ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-        scales: { x: { time: true, auto: false }, y: { range: (_, min, max) => this.#rangeY(min, max) } },
+        scales: { x: { time: true, auto: false }, y: { range: (plot, min, max) => this.#rangeY(plot, min, max) } },
         cursor: {
           y: false,
           points: { size: (_, i) => (isValue(i) ? 8 : 0), width: (_, i) => (isValue(i) ? 2 : 0) },
@@ -228,11 +230,29 @@ export class Chart {
   }
 
   /** From 0 when the values are not far above it; with some air otherwise. */
-  #rangeY(min, max) {
-    if (min === null || max === null) return [0, 1];
+  #rangeY(plot, lowest, highest) {
+    if (lowest === null || highest === null) return [0, 1];
+    const [min, max] = this.#withinReach(plot, lowest, highest);
     if (min >= 0 && min < max * 0.6) return [0, max * 1.06];
     const air = (max - min || Math.abs(max) || 1) * 0.1;
     return [min - air, max + air];
+  }
+
+  /** The values decide the scale: a band that is far wider than they are is cut off. */
+  #withinReach(plot, lowest, highest) {
+    const { min: from, max: to } = plot.scales.x;
+    let [low, high] = [Infinity, -Infinity];
+    for (const name of ["expected", "ghost", "closed", "running"]) {
+      plot.data[index[name]].forEach((value, at) => {
+        const x = plot.data[index.x][at];
+        if (value === null || x < from || x > to) return;
+        low = Math.min(low, value);
+        high = Math.max(high, value);
+      });
+    }
+    if (low > high) return [lowest, highest];
+    const reach = (high - low || Math.abs(high) || 1) * BAND_REACH;
+    return [Math.max(lowest, low - reach), Math.min(highest, high + reach)];
   }
 
   #shadeAt(plot) {
