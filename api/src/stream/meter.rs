@@ -34,7 +34,11 @@ impl Collector for Meter {
             ("weir_stream_frame_bytes", "Bytes of frames sent, as text", counters.bytes),
             ("weir_stream_snapshots", "Snapshots sent whole", counters.snapshots),
             ("weir_stream_resumed", "Subscriptions that went on where they were", counters.resumed),
-            ("weir_stream_conflated", "Times a slow client got newest values only", counters.conflated),
+            (
+                "weir_stream_conflated",
+                "Times a slow client got newest values only",
+                counters.conflated,
+            ),
         ] {
             let counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(counter)?;

@@ -21,7 +21,8 @@ impl Streams {
                 Ok(upgrade) => streams.upgrade(&headers, upgrade).await,
                 Err(refused) => {
                     let status = refused.into_response().status();
-                    let detail = "this is a WebSocket: send an upgrade, with the subprotocol `kpi.v1`";
+                    let detail =
+                        "this is a WebSocket: send an upgrade, with the subprotocol `kpi.v1`";
                     Problem::new(status, detail).into_response()
                 }
             }

@@ -1,8 +1,10 @@
 //! The serving half from outside: REST, tokens, alerts and the page of a running process.
 
 mod alerts;
+mod contract;
 mod page;
 mod rest;
+mod stream;
 
 use std::time::Duration;
 
@@ -42,4 +44,48 @@ fn get(port: u16, path: &str, token: &str) -> Value {
     let answer: Answer = request("GET", port, path, Some(token));
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.json()
+}
+
+/// A demo on a port that stays the same over restarts.
+struct Demo {
+    place: Place,
+    port: u16,
+    token: String,
+    run: Option<Weir>,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut demo = Demo { place: Place::new(), port, token: String::new(), run: None };
+        demo.run();
+        demo.token = std::fs::read_to_string(demo.place.path("token")).unwrap().trim().to_owned();
+        demo
+    }
+
+    fn run(&mut self) {
+        let (lake, token) = (self.place.path("demo"), self.place.path("token"));
+        let listen = format!("127.0.0.1:{}", self.port);
+        let run = self.place.start(&[
+            "demo",
+            "--listen",
+            &listen,
+            "--lake",
+            &lake.display().to_string(),
+            "--token-file",
+            &token.display().to_string(),
+            "--history-days",
+            "10",
+            "--seed",
+            "7",
+        ]);
+        self.run = Some(run);
+        ready(self.port);
+    }
+
+    fn url(&self, rest: &str) -> String {
+        format!("http://127.0.0.1:{}/{rest}", self.port)
+    }
 }

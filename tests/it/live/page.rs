@@ -5,57 +5,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{get, ready};
+use super::{Demo, get};
 use crate::support::browser::{Browser, Page};
 use crate::support::http::request;
-use crate::support::{Place, Weir};
 
 const SOON: Duration = Duration::from_secs(30);
 const SIZE: (u32, u32) = (1_440, 900);
-
-/// A demo on a port that stays the same over restarts.
-struct Demo {
-    place: Place,
-    port: u16,
-    token: String,
-    run: Option<Weir>,
-}
-
-impl Demo {
-    fn start() -> Demo {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let mut demo = Demo { place: Place::new(), port, token: String::new(), run: None };
-        demo.run();
-        demo.token = std::fs::read_to_string(demo.place.path("token")).unwrap().trim().to_owned();
-        demo
-    }
-
-    fn run(&mut self) {
-        let (lake, token) = (self.place.path("demo"), self.place.path("token"));
-        let listen = format!("127.0.0.1:{}", self.port);
-        let run = self.place.start(&[
-            "demo",
-            "--listen",
-            &listen,
-            "--lake",
-            &lake.display().to_string(),
-            "--token-file",
-            &token.display().to_string(),
-            "--history-days",
-            "10",
-            "--seed",
-            "7",
-        ]);
-        self.run = Some(run);
-        ready(self.port);
-    }
-
-    fn url(&self, rest: &str) -> String {
-        format!("http://127.0.0.1:{}/{rest}", self.port)
-    }
-}
 
 const CONNECTION: &str = "document.querySelector('[data-testid=connection]').textContent";
 
