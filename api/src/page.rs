@@ -10,10 +10,8 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderValue, ORIGIN,
-};
 use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HOST, HeaderMap, HeaderValue, ORIGIN};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -136,7 +134,8 @@ fn is_own_page(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let mut hosts = headers.get_all(HOST).iter();
     let Some(host) = hosts.next().and_then(|host| host.to_str().ok()) else { return false };
-    let is_same_site = text("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let is_same_site =
+        text("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
     let is_same_origin =
         text(ORIGIN.as_str()).is_none_or(|origin| origin == format!("http://{host}"));
     hosts.next().is_none() && is_loopback_name(host) && is_same_site && is_same_origin
@@ -169,8 +168,15 @@ mod tests {
             assert!(is_own_page(&headers(&[("host", host)])), "{host}");
         }
         for host in [
-            "evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "localhost:x",
-            "evil.example:8080", "127.0.0.1:80:80", "", "localhost@evil", "10.0.0.1:8080",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:80",
+            "localhost:x",
+            "evil.example:8080",
+            "127.0.0.1:80:80",
+            "",
+            "localhost@evil",
+            "10.0.0.1:8080",
         ] {
             assert!(!is_own_page(&headers(&[("host", host)])), "{host}");
         }

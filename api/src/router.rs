@@ -54,7 +54,9 @@ pub fn router(app: Arc<App>, stream: MethodRouter<Arc<App>>) -> Router {
 
 async fn unknown_path(uri: Uri) -> Problem {
     let path = shown(uri.path());
-    Problem::not_found(format!("there is nothing at `{path}`; /api/v1/openapi.json lists all routes"))
+    Problem::not_found(format!(
+        "there is nothing at `{path}`; /api/v1/openapi.json lists all routes"
+    ))
 }
 
 async fn unknown_method() -> Problem {

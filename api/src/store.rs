@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use schemas::{
-    Alert, CellKey, CellValue, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, SeriesId, Severity,
+    Alert, CellKey, CellValue, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, SeriesId,
+    Severity,
 };
 use tokio::sync::watch;
 
@@ -320,8 +321,8 @@ impl Store {
 
     /// How many alerts of each severity are open.
     pub fn open_alerts(&self) -> [(Severity, u64); 4] {
-        let mut counts =
-            [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical].map(|s| (s, 0));
+        let mut counts = [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical]
+            .map(|s| (s, 0));
         let held = self.held.read();
         for alert in held.alerts.values().filter(|alert| alert.is_open()) {
             let count = counts.iter_mut().find(|(severity, _)| *severity == alert.severity);

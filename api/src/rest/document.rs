@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::{Operation, ParameterIn, ParameterStyle};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ArrayBuilder, Content, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema,
-    SchemaFormat, Type,
+    ArrayBuilder, Content, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr,
+    ResponseBuilder, Schema, SchemaFormat, Type,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,7 +21,10 @@ use crate::query::{KPIS_MAX, NAME_MAX};
 
 /// What every route below `/api/v1` that needs a token can answer.
 const PROBLEMS: [(&str, &str); 8] = [
-    ("400", "A parameter is unknown, repeated or of the wrong form, or the answer would be too long"),
+    (
+        "400",
+        "A parameter is unknown, repeated or of the wrong form, or the answer would be too long",
+    ),
     ("401", "There is no token, or it is not accepted"),
     ("403", "The token is for another tenant, or lacks the scope"),
     ("404", "There is no such KPI or path"),
@@ -90,7 +93,8 @@ fn add_problems(operation: &mut Operation, has_tag: bool) {
     for (status, description) in PROBLEMS {
         let schema = Ref::from_schema_name(Problem::name());
         let content = Content::new(Some(RefOr::Ref(schema)));
-        let problem = ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
+        let problem =
+            ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
         responses.insert(status.to_owned(), RefOr::T(problem.build()));
     }
 }
@@ -100,7 +104,9 @@ fn describe_parameters(operation: &mut Operation) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = parameter else { continue };
         parameter.description = match parameter.name.as_str() {
-            "from" => Some("Only periods that start here or later: RFC 3339 or a date, in UTC.".into()),
+            "from" => {
+                Some("Only periods that start here or later: RFC 3339 or a date, in UTC.".into())
+            }
             "to" => Some("Only periods that start before this: RFC 3339 or a date, in UTC.".into()),
             "kpi" if parameter.parameter_in == ParameterIn::Query => {
                 (parameter.style, parameter.explode) = (Some(ParameterStyle::Form), Some(false));
@@ -120,7 +126,9 @@ pub(crate) async fn openapi() -> Response {
 /// An instant or a date.
 fn instant() -> Schema {
     let text = |format| {
-        ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(format)))
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(format)))
     };
     let both = OneOfBuilder::new().item(text(KnownFormat::DateTime)).item(text(KnownFormat::Date));
     Schema::OneOf(both.build())

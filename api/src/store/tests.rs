@@ -291,7 +291,10 @@ fn a_new_start_forgets_what_was_before() {
 #[test]
 fn whole_series_keep_points_outside_of_the_period_asked_for() {
     let store = Store::new(Vec::new());
-    let key = |start| CellKey { period_start: Micros(start), ..random_key(&mut StdRng::seed_from_u64(7)) };
+    let key = |start| CellKey {
+        period_start: Micros(start),
+        ..random_key(&mut StdRng::seed_from_u64(7))
+    };
     let cells = (0..3).map(|start| (key(start), value(start.into()), 1)).collect();
     store.start(Start { offset: 1, cells, ..Start::default() });
     let filter = Filter { from: Some(Micros(2)), ..Filter::default() };

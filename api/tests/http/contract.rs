@@ -88,7 +88,10 @@ fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
         }
         Value::String(text) if schema["pattern"].is_string() => {
             assert_eq!(schema["pattern"], r"^-?[0-9]+(\.[0-9]+)?$", "{place}");
-            assert!(text.bytes().all(|b| matches!(b, b'-' | b'.' | b'0'..=b'9')), "{place}: {text}");
+            assert!(
+                text.bytes().all(|b| matches!(b, b'-' | b'.' | b'0'..=b'9')),
+                "{place}: {text}"
+            );
         }
         _ => {}
     }

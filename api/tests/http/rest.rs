@@ -220,7 +220,10 @@ async fn nothing_is_served_before_recovery_is_over() {
     assert_eq!(world.ask("/readyz", &[]).await.json(), json!({"ready": true, "reasons": []}));
     world.health.0.lock().not_ready = vec!["no source".to_owned()];
     let not_ready = world.ask("/readyz", &[]).await;
-    assert_eq!((not_ready.status.as_u16(), &not_ready.json()["reasons"]), (503, &json!(["no source"])));
+    assert_eq!(
+        (not_ready.status.as_u16(), &not_ready.json()["reasons"]),
+        (503, &json!(["no source"]))
+    );
 }
 
 #[tokio::test]

@@ -134,7 +134,9 @@ async fn one_connection_too_many_is_told_so() {
     for _ in 0..50 {
         if running.is_alive().await {
             let metrics = running.world.ask("/metrics", &[]).await.text;
-            assert!(metrics.lines().any(|line| line.starts_with("weir_http_connections_refused_total")));
+            assert!(
+                metrics.lines().any(|line| line.starts_with("weir_http_connections_refused_total"))
+            );
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -147,14 +149,18 @@ async fn what_is_too_large_is_refused_and_not_read() {
     let running = Running::new(Limits::default());
     let header = "x".repeat(20_000);
     let answer = running
-        .exchange(&format!("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-a: {header}\r\n\r\n"))
+        .exchange(&format!(
+            "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-a: {header}\r\n\r\n"
+        ))
         .await;
     assert!(answer.starts_with("HTTP/1.1 431 ") && answer.contains("problem+json"), "{answer}");
     let header = "x".repeat(200_000);
-    let answer = running.exchange(&format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: {header}")).await;
+    let answer =
+        running.exchange(&format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx-a: {header}")).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let lines = "x-a: 1\r\n".repeat(200);
-    let answer = running.exchange(&format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{lines}\r\n")).await;
+    let answer =
+        running.exchange(&format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{lines}\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
     let address = "x".repeat(10_000);
     let answer = running
@@ -179,9 +185,7 @@ async fn a_client_that_takes_nothing_is_cut_off() {
     let get = "GET /api/v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10);
     let began = Instant::now();
     // It asks on and on and reads no answer, until buffers on both sides are full.
-    let asking = async {
-        while greedy.write_all(get.as_bytes()).await.is_ok() {}
-    };
+    let asking = async { while greedy.write_all(get.as_bytes()).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(10), asking).await.expect("never cut off");
     assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
     assert!(running.is_alive().await);

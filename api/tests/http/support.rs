@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use api::{
-    App, DevKeys, Health, Limits, MintRequest, PageSessions, Parts, Report, Scope, SourceLag, Start,
-    Store,
+    App, DevKeys, Health, Limits, MintRequest, PageSessions, Parts, Report, Scope, SourceLag,
+    Start, Store,
 };
 use axum::Router;
 use axum::body::Body;
@@ -122,9 +122,8 @@ pub(crate) fn alert(id: &str, tenant: &str, opened: &str, resolved: Option<&str>
 
 /// What is served at epoch 7, whose clock is 2026-11-21T10:00:00Z.
 pub(crate) fn start() -> Start {
-    let day = |kpi, tenant, start, mantissa| {
-        (key(kpi, tenant, Grain::Day, start), value(mantissa), 5)
-    };
+    let day =
+        |kpi, tenant, start, mantissa| (key(kpi, tenant, Grain::Day, start), value(mantissa), 5);
     let no_data = CellValue { value: None, status: Status::NoData, ..value(0) };
     Start {
         generation: "g1".to_owned(),
@@ -231,12 +230,7 @@ impl World {
         self.send("GET", path, headers).await
     }
 
-    pub(crate) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &[(&str, &str)],
-    ) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
