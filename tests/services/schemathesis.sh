@@ -37,7 +37,8 @@ pip_install() {
 }
 
 run_checks() { # run_checks URL TOKEN SECONDS
-  NO_PROXY=127.0.0.1,localhost "$home/bin/schemathesis" run "$1/api/v1/openapi.json" --url "$1" \
+  NO_PROXY=127.0.0.1,localhost "$home/bin/schemathesis" \
+    --config-file "$SERVICES_SOURCE/schemathesis.toml" run "$1/api/v1/openapi.json" --url "$1" \
     -H "Authorization: Bearer $2" --checks all --max-time "$3" --seed "${SEED:-1}"
 }
 
