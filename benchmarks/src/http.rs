@@ -67,7 +67,7 @@ impl Http {
 fn parse(head: &str) -> Option<(u16, usize)> {
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let lines = head.lines().filter_map(|line| line.split_once(':'));
-    let length = lines.filter(|(name, _)| *name == "content-length").last()?.1;
+    let (_, length) = lines.rev().find(|(name, _)| *name == "content-length")?;
     Some((status, length.trim().parse().ok()?))
 }
 

@@ -115,7 +115,10 @@ impl Live {
     /// When it does not end, or not well.
     pub fn stop(mut self) -> Result<(), Failure> {
         let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        drop(sent.map_err(Failure::io("send a signal with", Path::new("kill")))?);
+        let sent = sent.map_err(Failure::io("send a signal with", Path::new("kill")))?;
+        if !sent.success() {
+            return Err(self.complain("it was gone before it was to stop"));
+        }
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
             let ended = self.child.try_wait().map_err(Failure::io("wait for", &self.program))?;

@@ -116,6 +116,7 @@ async fn the_mute_are_closed_and_those_who_answer_are_not() {
     let mut mute = server.connect(ALL).await;
     mute.is_mute = true;
     let mut lively = server.connect(ALL).await;
+    lively.subscribe(1, json!({})).await;
     let lively = tokio::spawn(async move {
         let until = tokio::time::Instant::now() + Duration::from_millis(1_000);
         while tokio::time::Instant::now() < until {

@@ -191,8 +191,9 @@ impl Client {
     }
 
     pub(super) async fn next(&mut self) -> Heard {
+        let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let next = tokio::time::timeout(PATIENCE, self.socket.next());
+            let next = tokio::time::timeout_at(until, self.socket.next());
             match next.await.expect("the server says something") {
                 Some(Ok(Message::Text(text))) if text.as_str() == "{}" => {
                     if !self.is_mute {
