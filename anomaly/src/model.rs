@@ -38,7 +38,7 @@ const ADOPT_AFTER: u32 = 8;
 /// Errors before outliers are told from the rest.
 const FIRST_ERRORS: u32 = 20;
 /// Weight of the newest error in the loss of a predictor.
-const LOSS_PACE: f64 = 0.02;
+const LOSS_PACE: f64 = 0.01;
 /// Weight of the newest error in the spread.
 const SPREAD_PACE: f64 = 0.01;
 /// Weight of the newest error in the spread of a phase.
@@ -115,7 +115,7 @@ impl Model {
         };
         self.learn_spread(capped, bin);
         if self.learned > FIRST_ERRORS {
-            self.tail.learn(error.abs() / spread);
+            self.tail.learn(error / spread);
         }
         self.last = taught;
         self.fast += 0.3 * (taught - self.fast);

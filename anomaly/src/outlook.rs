@@ -50,8 +50,8 @@ pub(crate) struct Outlook {
     /// The forecast and its spread, in the model's space.
     pub(crate) center: f64,
     pub(crate) spread: f64,
-    /// The tail of its errors.
-    pub(crate) curve: u8,
+    /// The tails of its errors: below, above.
+    pub(crate) curves: [u8; 2],
     /// In values: what is expected, and the least and the most that are normal.
     pub(crate) expected: f64,
     pub(crate) lower: f64,
@@ -107,15 +107,15 @@ impl Learner {
         if shape.count {
             spread = spread.max((1.0 / (expected.max(0.0) + 1.0)).sqrt());
         }
-        let curve = model.tail.curve();
-        let reach = tail::reach(curve) * spread;
+        let curves = model.tail.curves();
+        let [below, above] = curves.map(|curve| tail::reach(curve) * spread);
         let least = if shape.log {
             (LEAST_OF_EXPECTED * expected.abs()).max(LEAST_OF_LEVEL * self.level)
         } else {
             LEAST_POINTS.max(LEAST_OF_EXPECTED * expected.abs())
         };
-        let mut lower = shape.value(center - reach).min(expected - least);
-        let mut upper = shape.value(center + reach).max(expected + least);
+        let mut lower = shape.value(center - below).min(expected - least);
+        let mut upper = shape.value(center + above).max(expected + least);
         if shape.count && expected < COUNTS_MAX {
             // Cornish and Fisher's expansion: Poisson's law is skewed where counts are small.
             let mean = expected.max(0.0);
@@ -124,7 +124,7 @@ impl Learner {
             upper = upper.max(mean + NORMAL_REACH * mean.sqrt() + skew);
         }
         let weight = LEAST_WEIGHT * self.weight;
-        Some(Outlook { center, spread, curve, expected, lower, upper, weight })
+        Some(Outlook { center, spread, curves, expected, lower, upper, weight })
     }
 }
 
@@ -145,7 +145,9 @@ impl Outlook {
 
     /// How likely chance is to give a value so far off.
     pub(crate) fn p(&self, shape: Shape, value: f64) -> f64 {
-        let by_errors = tail::p_value(self.curve, self.z(shape, value));
+        let z = self.z(shape, value);
+        let [below, above] = self.curves;
+        let by_errors = tail::p_value(if z < 0.0 { below } else { above }, z);
         let by_count = if shape.count { poisson(self.expected, value) } else { 0.0 };
         let p = by_errors.max(by_count);
         // The band and the p-value agree up to the approximation of the band.

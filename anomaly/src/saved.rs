@@ -77,7 +77,8 @@ impl Writer {
         self.word(u64::from(model.learned));
         self.word(u64::from(model.run));
         self.floats(&[model.last, model.fast, model.slow, model.center, model.error]);
-        self.floats(&[model.tail.quantile, learner.level, learner.weight, learner.active]);
+        self.floats(&model.tail.quantiles);
+        self.floats(&[learner.level, learner.weight, learner.active]);
         self.floats(&model.lifts);
         self.floats(&model.losses);
         self.floats(&model.guesses);
@@ -88,7 +89,7 @@ impl Writer {
     }
 
     fn outlook(&mut self, outlook: &Outlook) {
-        self.byte(outlook.curve);
+        self.0.extend_from_slice(&outlook.curves);
         self.floats(&[outlook.center, outlook.spread, outlook.expected]);
         self.floats(&[outlook.lower, outlook.upper, outlook.weight]);
     }
@@ -228,8 +229,8 @@ impl Reader<'_> {
         model.learned = self.small()?;
         model.run = self.small()?;
         [model.last, model.fast, model.slow, model.center, model.error] = self.floats()?;
-        let [quantile, level, weight, active] = self.floats()?;
-        model.tail = Tail { quantile };
+        model.tail = Tail { quantiles: self.floats()? };
+        let [level, weight, active] = self.floats()?;
         model.lifts = self.floats()?;
         model.losses = self.floats()?;
         model.guesses = self.floats()?;
@@ -242,9 +243,9 @@ impl Reader<'_> {
     }
 
     fn outlook(&mut self) -> Result<Outlook, SavedError> {
-        let curve = self.byte()?;
+        let curves = self.take()?;
         let [center, spread, expected, lower, upper, weight] = self.floats()?;
-        Ok(Outlook { center, spread, curve, expected, lower, upper, weight })
+        Ok(Outlook { center, spread, curves, expected, lower, upper, weight })
     }
 
     fn finding(&mut self) -> Result<Finding, SavedError> {

@@ -1,8 +1,8 @@
 //! How far from its centre a forecast error may be before that is no chance.
 //!
 //! Errors are measured in *spreads*: 1.2533 mean absolute deviations, which is the standard deviation
-//! when errors are normal. How heavy their tail is, is learned for each series as the spread that 2 %
-//! of its errors exceed, and read as Student's t with so many degrees of freedom.
+//! when errors are normal. How heavy their tail is, is learned for each series and side as the distance
+//! that 1 % of its errors exceed, and read as Student's t with so many degrees of freedom.
 //!
 //! # Guarantees
 //! - A heavier tail never gives a smaller p-value.
@@ -19,11 +19,15 @@ use statrs::function::gamma::ln_gamma;
 /// Mean absolute deviations of a normal distribution in one standard deviation.
 pub(crate) const SPREAD_OF_MAD: f64 = 1.253_314_137_315_500_3;
 
-/// The share of errors beyond the learned quantile.
-const BEYOND: f64 = 0.02;
+/// The share of errors beyond the learned quantile, on one side.
+const BEYOND: f64 = 0.01;
 
 /// The quantile of a series that has shown nothing yet: that of five degrees of freedom.
 const PRIOR: f64 = 2.83;
+
+/// The bounds of the logarithm of a learned quantile.
+const LEAST: f64 = 0.5;
+const MOST: f64 = 2.5;
 
 /// How fast the quantile follows.
 const PACE: f64 = 0.05;
@@ -37,7 +41,7 @@ struct Curve {
     law: Option<StudentsT>,
     /// Units of t in one spread.
     units: f64,
-    /// The 98 % quantile of absolute errors, in spreads.
+    /// The 99 % quantile of errors, in spreads.
     quantile: f64,
     /// The distance, in spreads, that chance exceeds with [`ALERT_P`].
     reach: f64,
@@ -56,35 +60,39 @@ impl Curve {
         let mean_abs = 2.0 * freedom.sqrt() * gamma / (root_pi * (freedom - 1.0));
         let units = SPREAD_OF_MAD * mean_abs;
         let at = |p: f64| law.as_ref().map_or(f64::INFINITY, |law| law.inverse_cdf(1.0 - p / 2.0));
-        Curve { law, units, quantile: at(BEYOND) / units, reach: at(ALERT_P) / units }
+        Curve { law, units, quantile: at(2.0 * BEYOND) / units, reach: at(ALERT_P) / units }
     }
 }
 
-/// The tail of one series' forecast errors.
+/// The tails of one series' forecast errors.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tail {
-    /// The logarithm of the learned quantile, in spreads.
-    pub(crate) quantile: f64,
+    /// The logarithm of the learned quantile, in spreads: of errors below, and above.
+    pub(crate) quantiles: [f64; 2],
 }
 
 impl Tail {
-    /// The tail of a series that has shown nothing yet.
+    /// The tails of a series that has shown nothing yet.
     pub(crate) fn new() -> Tail {
-        Tail { quantile: PRIOR.ln() }
+        Tail { quantiles: [PRIOR.ln(); 2] }
     }
 
     /// Learns an error of `distance` spreads.
     pub(crate) fn learn(&mut self, distance: f64) {
-        let beyond = distance.ln() > self.quantile;
-        self.quantile += PACE * (f64::from(u8::from(beyond)) - BEYOND);
-        self.quantile = self.quantile.clamp(0.5, 2.5);
+        for (quantile, distance) in self.quantiles.iter_mut().zip([-distance, distance]) {
+            let is_beyond = distance > quantile.exp();
+            *quantile += PACE * (f64::from(u8::from(is_beyond)) - BEYOND);
+            *quantile = quantile.clamp(LEAST, MOST);
+        }
     }
 
-    /// The curve that this tail is read as.
-    pub(crate) fn curve(self) -> u8 {
-        let quantile = self.quantile.exp();
-        let heavier = CURVES.iter().filter(|curve| curve.quantile >= quantile).count();
-        u8::try_from(heavier.saturating_sub(1)).unwrap_or(0)
+    /// The curves that these tails are read as.
+    pub(crate) fn curves(self) -> [u8; 2] {
+        self.quantiles.map(|quantile| {
+            let quantile = quantile.exp();
+            let heavier = CURVES.iter().filter(|curve| curve.quantile >= quantile).count();
+            u8::try_from(heavier.saturating_sub(1)).unwrap_or(0)
+        })
     }
 }
 
@@ -138,14 +146,18 @@ mod tests {
         // Normal scores of an even grid in a fixed shuffled order; and the same cubed.
         let normal = statrs::distribution::Normal::standard();
         let scores: Vec<f64> = (0..4001_u32)
-            .map(|i| normal.inverse_cdf((f64::from(i * 1597 % 4001) + 0.5) / 4001.0).abs())
+            .map(|i| normal.inverse_cdf((f64::from(i * 1597 % 4001) + 0.5) / 4001.0))
             .collect();
         let (mut light, mut heavy) = (Tail::new(), Tail::new());
         for score in &scores {
             light.learn(*score);
-            heavy.learn(score * score * score / 2.0);
+            // Heavy above, and light below.
+            heavy.learn(if *score > 0.0 { score * score * score / 2.0 } else { *score });
         }
-        assert!((light.quantile.exp() - 2.33).abs() < 0.35, "{}", light.quantile.exp());
-        assert!(light.curve() >= 6 && heavy.curve() <= 2);
+        for quantile in light.quantiles {
+            assert!((quantile.exp() - 2.33).abs() < 0.35, "{}", quantile.exp());
+        }
+        assert!(light.curves().iter().all(|curve| *curve >= 6));
+        assert!(heavy.curves()[0] >= 6 && heavy.curves()[1] <= 2);
     }
 }
