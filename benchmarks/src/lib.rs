@@ -14,6 +14,5 @@ pub mod machine;
 pub mod prepared;
 pub mod process;
 pub mod report;
-pub mod stopwatch;
 pub mod topic;
 pub mod weir;
