@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use benchmarks::events::Shape;
-use benchmarks::{prepared, stopwatch};
+use benchmarks::prepared;
+use criterion::{BatchSize, Criterion, SamplingMode, Throughput};
 use pipeline::decode::{ChangeBatch, DebeziumJson, Scratch, decode_batch};
 use pipeline::silver::TableFold;
 use schemas::{EpochStamp, Micros};
@@ -20,7 +21,7 @@ fn main() {
         out
     };
     let batches: Vec<ChangeBatch> = prepared::batches(SHAPE, 5_000).iter().map(decode).collect();
-    let changes = batches.iter().map(ChangeBatch::len).sum();
+    let changes: usize = batches.iter().map(ChangeBatch::len).sum();
     let empty = || TableFold::new(Arc::clone(&contract));
     let fold = |table: &mut TableFold| {
         let mut seen = 0;
@@ -31,5 +32,14 @@ fn main() {
         }
         assert!(seen > 0 && !table.is_empty());
     };
-    stopwatch::measure("fold, orders", stopwatch::elements(changes), 10, empty, fold);
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("fold");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.throughput(Throughput::Elements(changes as u64));
+    // Making the empty table and dropping the full one is not part of the time.
+    group.bench_function("orders", |bencher| {
+        bencher.iter_batched_ref(empty, fold, BatchSize::PerIteration);
+    });
+    group.finish();
+    criterion.final_summary();
 }

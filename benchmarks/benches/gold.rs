@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use benchmarks::events::Shape;
-use benchmarks::{prepared, stopwatch};
+use benchmarks::prepared;
+use criterion::{Criterion, SamplingMode, Throughput};
 use gold::Engine;
 use pipeline::decode::{ChangeBatch, DebeziumJson, PreparedContract, Scratch, decode_batch};
 use pipeline::silver::TableFold;
@@ -40,11 +41,15 @@ fn main() {
     let layout = contract.layout();
     let orders = contracts.iter().position(|contract| contract.name == "orders").unwrap();
     let changes = row_changes(&contract);
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("gold");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.throughput(Throughput::Elements(changes.len() as u64));
     for size in [1, 100, 5_000] {
         let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
         let mut engine = Engine::new(catalog, &contracts).unwrap();
         let mut id = 0_u32;
-        let work = |(): &mut ()| {
+        let mut work = || {
             for chunk in changes.chunks(size) {
                 id += 1;
                 let clock = SHAPE.end.plus(i64::from(id) * 1000);
@@ -55,11 +60,14 @@ fn main() {
                     let row = |bytes| layout.row(bytes);
                     engine.apply(orders, old.map(row), new.map(row)).unwrap();
                 }
-                std::hint::black_box(engine.finish_epoch(&stamp));
+                let output = std::hint::black_box(engine.finish_epoch(&stamp));
+                engine.recycle(output.updates);
             }
             engine.drain_changed_slots();
         };
-        let name = format!("gold, {size} changes an epoch");
-        stopwatch::measure(&name, stopwatch::elements(changes.len()), 10, || (), work);
+        let name = format!("{size} changes an epoch");
+        group.bench_function(name, |bencher| bencher.iter(&mut work));
     }
+    group.finish();
+    criterion.final_summary();
 }

@@ -1,7 +1,7 @@
 //! The main loop: polls in, epochs through the core, barriers out.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -129,19 +129,7 @@ impl Threads<'_> {
         shared.recorded.set(recorded_last);
         shared.in_bronze.set(held.epoch);
         shared.flushed.set(held.flushed);
-        let tail = match reread(tail, &mut sources, &shared.stop) {
-            Reread::Same(tail) => tail,
-            Reread::Other(reason) => {
-                tracing::error!(
-                    "recorded epochs cannot be read again: {reason}. A new stream generation starts; what the broker lost is not in bronze"
-                );
-                ledger = restart(&ledger, &ledger_dir, self.config)?;
-                Vec::new()
-            }
-            Reread::Stopped => {
-                return Err(Stopped::Failed("stopped before recovery was complete".into()));
-            }
-        };
+        let tail = self.reread(tail, &mut sources, (&mut ledger, &ledger_dir), &shared.stop)?;
         let generation = ledger.header().generation.clone();
         let progress = progress(&held.next, &tail);
         let ended = self.start_sources(&mut sources, &progress)?;
@@ -209,6 +197,27 @@ impl Threads<'_> {
         })
     }
 
+    /// The recorded epochs after bronze with their records. When these are gone, the ledger starts over.
+    fn reread(
+        &self,
+        tail: Vec<Entry>,
+        sources: &mut [Box<dyn Source>],
+        (ledger, folder): (&mut Ledger, &Path),
+        stop: &Stop,
+    ) -> Result<Vec<(Entry, Vec<RawBatch>)>, Stopped> {
+        match reread(tail, sources, stop) {
+            Reread::Same(tail) => Ok(tail),
+            Reread::Other(reason) => {
+                tracing::error!(
+                    "recorded epochs cannot be read again: {reason}. A new stream generation starts; what the broker lost is not in bronze"
+                );
+                *ledger = restart(ledger, folder, self.config)?;
+                Ok(Vec::new())
+            }
+            Reread::Stopped => Err(Stopped::Failed("stopped before recovery was complete".into())),
+        }
+    }
+
     /// Starts every source; returns which of them are at their end already.
     fn start_sources(
         &self,
@@ -248,7 +257,7 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn restart(ledger: &Ledger, folder: &std::path::Path, config: &Config) -> Result<Ledger, String> {
+fn restart(ledger: &Ledger, folder: &Path, config: &Config) -> Result<Ledger, String> {
     let header = Header { generation: new_generation(), ..ledger.header().clone() };
     let durable = config.lake.durability == Durability::Fsync;
     Ledger::open(folder, header, durable)

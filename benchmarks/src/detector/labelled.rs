@@ -50,7 +50,8 @@ fn judge(series: &Labelled, scores: &[f64], threshold: f64) -> Found {
         found: events.iter().filter(|own| alerts.iter().any(|at| hits(*at, **own))).count(),
         alerts: alerts.len(),
         wrong: alerts.iter().filter(|at| !is_true(**at)).count(),
-        weeks: (last - series.times.get(first).map_or(last, |at| at.0)).max(0) as f64 / WEEK_US as f64,
+        weeks: (last - series.times.get(first).map_or(last, |at| at.0)).max(0) as f64
+            / WEEK_US as f64,
     }
 }
 
