@@ -122,7 +122,7 @@ async fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let name = format!("weir-bench-serve-{}", machine::now().0);
     let topic = Topic::empty(&arguments.brokers, &name, arguments.partitions)?;
     let settings = arguments.settings.join("\n");
-    let load_before = machine::load();
+    let load = machine::load();
     let live = Live::start(&program, folder.path(), &topic, &settings).await?;
     send(&topic, HISTORY, 20_000, 1).await?;
     tokio::time::sleep(SETTLE).await;
@@ -148,9 +148,8 @@ async fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let seen: Vec<Seen> = watching.join_all().await;
     topic.delete()?;
     let fanout = fan_out(&seen);
-    let clients = count(arguments.clients);
     let report = format!(
-        "# Serving: {} clients, {} records/s, {} requests/s\n\n{}- load average {load_before} at the \
+        "# Serving: {} clients, {} records/s, {} requests/s\n\n{}- load average {load} at the \
          start\n- {} records/s sent for {} s\n\n\
          | figure | value |\n|---|---|\n\
          | server without clients | {:.0} MiB |\n| with idle clients | {:.0} MiB |\n\
@@ -169,7 +168,7 @@ async fn measure(arguments: &Arguments) -> Result<(), Failure> {
         arguments.seconds,
         empty / 1024.0,
         idle / 1024.0,
-        (idle - empty) / clients,
+        (idle - empty) / count(arguments.clients),
         loaded / 1024.0,
         connected_in.as_secs_f64(),
         fanout.frames,

@@ -53,7 +53,7 @@ fn rest_says_what_the_tables_say() {
     assert_eq!(found.len(), table.rows.len());
     let dims = |text: &str| serde_json::from_str::<Value>(text).unwrap().to_string();
     for (id, (value, ..)) in &table.rows {
-        let start = id.period_start.to_string();
+        let start = schemas::Micros(id.start).to_string();
         let key =
             format!("{} {} {} {start} {}", id.kpi, id.tenant, id.grain.name(), dims(&id.dims));
         let (served, status) = found.get(&key).unwrap_or_else(|| panic!("no {key}"));

@@ -144,7 +144,7 @@ impl Follower {
     /// Until it has everything up to `last`; with `drops` it reconnects now and then, with `naps`
     /// it does not read for a while.
     async fn follow(mut self, server: &Server, token: &str, last: u64, drops: f64, naps: f64) {
-        let mut rng = StdRng::seed_from_u64(u64::from(token.len() as u32) + last);
+        let mut rng = StdRng::seed_from_u64(token.len() as u64 + last);
         let mut client = self.begin(server, token).await;
         while self.reached < last {
             match client.next().await {

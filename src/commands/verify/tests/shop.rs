@@ -99,6 +99,7 @@ impl Shop {
             contracts,
             topics: topics.clone(),
             catalog: Arc::clone(&catalog),
+            meters: Arc::default(),
         };
         let recovered = recover(&inputs, runtime.handle(), &Stop::default()).unwrap();
         let Recovered { core, bronze, flusher, .. } = recovered;
