@@ -29,8 +29,13 @@ const LEAST_ACTIVE: f64 = 0.25;
 const LEAST_WEIGHT: f64 = 0.1;
 /// Weight of the newest bucket in the usual level.
 const LEVEL_PACE: f64 = 0.02;
+/// A value is far beyond all that ever was by so much of the range, and so many spreads off.
+const RECORD_MARGIN: f64 = 0.05;
+const RECORD_SPREADS: f64 = 3.5;
+/// Of that is spoken after so many times the buckets that are learned before any is judged.
+const RECORD_WARM: u32 = 3;
 /// Standard deviations of a normal law that chance exceeds with [`ALERT_P`].
-const NORMAL_REACH: f64 = 3.890_591_886;
+const NORMAL_REACH: f64 = 3.480_756_404;
 /// Counts above this are far from Poisson's skew.
 const COUNTS_MAX: f64 = 1000.0;
 
@@ -42,6 +47,9 @@ pub(crate) struct Learner {
     pub(crate) level: f64,
     pub(crate) weight: f64,
     pub(crate) active: f64,
+    /// The least and the most there ever was, in the model's space.
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 /// What is expected of one bucket.
@@ -63,7 +71,14 @@ pub(crate) struct Outlook {
 impl Learner {
     /// Nothing learned yet.
     pub(crate) fn new() -> Learner {
-        Learner { model: Model::new(), level: 0.0, weight: 0.0, active: 1.0 }
+        Learner {
+            model: Model::new(),
+            level: 0.0,
+            weight: 0.0,
+            active: 1.0,
+            low: f64::INFINITY,
+            high: f64::NEG_INFINITY,
+        }
     }
 
     /// Learns the bucket that is over, with the phase `bin`, and predicts the next one, before which
@@ -87,6 +102,7 @@ impl Learner {
             self.active += pace * (f64::from(u8::from(own.value.abs() > 0.0)) - self.active);
             let floor = floor(shape, self.model.center);
             self.model.learn(own.scaled, bin, floor);
+            (self.low, self.high) = (self.low.min(own.scaled), self.high.max(own.scaled));
         }
         if self.model.learned > 0 {
             self.model.foresee(past, shape.seasons);
@@ -109,6 +125,16 @@ impl Learner {
         }
         let curves = model.tail.curves();
         let [below, above] = curves.map(|curve| tail::reach(curve) * spread);
+        // Far beyond all that ever was, a heavy tail is no excuse.
+        let margin = RECORD_MARGIN * (self.high - self.low);
+        let near = RECORD_SPREADS * spread;
+        let (below, above) = if model.learned >= shape.warm.saturating_mul(RECORD_WARM) {
+            let record_below = (center - self.low + margin).max(near);
+            let record_above = (self.high + margin - center).max(near);
+            (below.min(record_below), above.min(record_above))
+        } else {
+            (below, above)
+        };
         let least = if shape.log {
             (LEAST_OF_EXPECTED * expected.abs()).max(LEAST_OF_LEVEL * self.level)
         } else {

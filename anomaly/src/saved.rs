@@ -78,7 +78,7 @@ impl Writer {
         self.word(u64::from(model.run));
         self.floats(&[model.last, model.fast, model.slow, model.center, model.error]);
         self.floats(&model.tail.quantiles);
-        self.floats(&[learner.level, learner.weight, learner.active]);
+        self.floats(&[learner.level, learner.weight, learner.active, learner.low, learner.high]);
         self.floats(&model.lifts);
         self.floats(&model.losses);
         self.floats(&model.guesses);
@@ -230,7 +230,7 @@ impl Reader<'_> {
         model.run = self.small()?;
         [model.last, model.fast, model.slow, model.center, model.error] = self.floats()?;
         model.tail = Tail { quantiles: self.floats()? };
-        let [level, weight, active] = self.floats()?;
+        let [level, weight, active, low, high] = self.floats()?;
         model.lifts = self.floats()?;
         model.losses = self.floats()?;
         model.guesses = self.floats()?;
@@ -239,6 +239,7 @@ impl Reader<'_> {
         }
         model.seen = self.take()?;
         (learner.level, learner.weight, learner.active) = (level, weight, active);
+        (learner.low, learner.high) = (low, high);
         Ok(learner)
     }
 

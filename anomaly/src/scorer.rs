@@ -325,6 +325,3 @@ impl Observer for Scorer {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

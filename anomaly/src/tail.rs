@@ -48,7 +48,7 @@ struct Curve {
 }
 
 /// The two-sided p-value at which an alert opens.
-pub(crate) const ALERT_P: f64 = 1e-4;
+pub(crate) const ALERT_P: f64 = 5e-4;
 
 static CURVES: LazyLock<Vec<Curve>> = LazyLock::new(|| FREEDOMS.map(Curve::new).into());
 

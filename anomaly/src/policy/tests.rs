@@ -1,1 +1,151 @@
-//! Tests.
+//! Tests of the module above.
+
+use proptest::prelude::*;
+use schemas::Severity;
+
+use super::*;
+use crate::rules::Kind;
+
+const HOUR: i64 = 3_600_000_000;
+
+fn finding(severity: Severity, z: f64) -> Finding {
+    Finding {
+        kind: Kind::Spike,
+        severity,
+        value: Some(1),
+        expected: Some(0),
+        lower: None,
+        upper: None,
+        deviation: 1.0,
+        z,
+        p: 1e-6,
+    }
+}
+
+fn at(hour: i64) -> Micros {
+    Micros(hour * HOUR)
+}
+
+fn bad(track: &mut Track, hour: i64, moment: Moment) -> Step {
+    track.judge(at(hour), Verdict::Anomalous(finding(Severity::Warning, 5.0)), moment, HOUR)
+}
+
+fn good(track: &mut Track, hour: i64, moment: Moment) -> Step {
+    track.judge(at(hour), Verdict::Normal, moment, HOUR)
+}
+
+#[test]
+fn the_last_cause_that_is_corrected_ends_an_episode() {
+    let mut track = Track::default();
+    assert!(matches!(bad(&mut track, 1, Moment::Close), Step::Open(bucket, _) if bucket == at(1)));
+    assert!(
+        matches!(bad(&mut track, 2, Moment::Close), Step::Show { bucket, .. } if bucket == at(2))
+    );
+    // The newest cause goes: the alert shows the one before.
+    let step = good(&mut track, 2, Moment::Late);
+    assert!(matches!(step, Step::Show { bucket, .. } if bucket == at(1)), "{step:?}");
+    let step = good(&mut track, 1, Moment::Quiet);
+    assert_eq!(step, Step::Resolve { first: at(1), why: Why::Corrected(at(1)) });
+    assert_eq!(track, Track::default());
+}
+
+#[test]
+fn a_bucket_that_stays_bad_does_not_reopen_what_was_resolved() {
+    let mut track = Track::default();
+    bad(&mut track, 1, Moment::Close);
+    let over = good(&mut track, 2, Moment::Close);
+    assert_eq!(over, Step::Resolve { first: at(1), why: Why::Returned(at(2)) });
+    assert_eq!(bad(&mut track, 1, Moment::Late), Step::Nothing);
+    assert_eq!(good(&mut track, 1, Moment::Late), Step::Nothing);
+    assert!(matches!(bad(&mut track, 1, Moment::Late), Step::Open(..)));
+}
+
+#[test]
+fn a_running_bucket_is_shown_again_when_it_gets_worse() {
+    let mut track = Track::default();
+    let anomalous = |severity, z| Verdict::Anomalous(finding(severity, z));
+    bad(&mut track, 1, Moment::Running);
+    let more = track.judge(at(1), anomalous(Severity::Warning, 6.0), Moment::Running, HOUR);
+    assert_eq!(more, Step::Nothing);
+    let worse = track.judge(at(1), anomalous(Severity::Critical, 9.0), Moment::Running, HOUR);
+    assert!(matches!(worse, Step::Show { .. }));
+    let closed = track.judge(at(1), anomalous(Severity::Error, 8.0), Moment::Close, HOUR);
+    assert!(matches!(closed, Step::Show { figures, .. } if figures.severity == Severity::Error));
+    let same = track.judge(at(1), anomalous(Severity::Error, 8.0), Moment::Late, HOUR);
+    assert_eq!(same, Step::Nothing);
+}
+
+#[test]
+fn what_is_not_judged_for_long_is_over() {
+    let mut track = Track::default();
+    bad(&mut track, 1, Moment::Close);
+    let unknown =
+        |track: &mut Track, hour| track.judge(at(hour), Verdict::Unknown, Moment::Close, HOUR);
+    assert_eq!(unknown(&mut track, 7), Step::Nothing);
+    assert_eq!(unknown(&mut track, 8), Step::Resolve { first: at(1), why: Why::Unjudged });
+}
+
+/// The same rules over all buckets ever judged, without bounds or shortcuts.
+#[derive(Default)]
+struct Model {
+    bad: std::collections::BTreeSet<i64>,
+    /// Buckets of the open episode that are bad.
+    open: Option<std::collections::BTreeSet<i64>>,
+}
+
+impl Model {
+    fn judge(&mut self, hour: i64, is_bad: bool, moment: Moment) {
+        if is_bad && moment == Moment::Quiet {
+            return;
+        }
+        if is_bad {
+            let is_new = self.bad.insert(hour);
+            match &mut self.open {
+                Some(own) if is_new => drop(own.insert(hour)),
+                Some(_) => {}
+                None if is_new => self.open = Some([hour].into()),
+                None => {}
+            }
+        } else if self.bad.remove(&hour) {
+            if let Some(own) = &mut self.open {
+                own.remove(&hour);
+            }
+            self.open.take_if(|own| own.is_empty());
+        } else if moment == Moment::Close {
+            self.open.take_if(|own| own.last().is_some_and(|last| *last < hour));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn episodes_follow_the_model(
+        steps in prop::collection::vec((0..2_i64, any::<bool>(), 0..4_u8, any::<bool>()), 1..60),
+    ) {
+        let (mut track, mut model) = (Track::default(), Model::default());
+        let mut now = 10;
+        for (back, is_bad, moment, moves) in steps {
+            now += i64::from(moves);
+            let hour = now - back;
+            let moment = match moment {
+                0 => Moment::Running,
+                1 => Moment::Late,
+                2 => Moment::Quiet,
+                _ => Moment::Close,
+            };
+            let was_open = track.open.is_some();
+            let step = if is_bad { bad(&mut track, hour, moment) } else { good(&mut track, hour, moment) };
+            model.judge(hour, is_bad, moment);
+            // With buckets no older than one, the bound of what is remembered only keeps an episode
+            // open whose forgotten buckets were never corrected, as the model does.
+            prop_assert_eq!(track.open.is_some(), model.open.is_some(), "{:?}", step);
+            match step {
+                Step::Open(bucket, _) => prop_assert!(!was_open && bucket == at(hour)),
+                Step::Resolve { .. } => prop_assert!(was_open && track.open.is_none()),
+                Step::Show { .. } => prop_assert!(was_open && track.open.is_some()),
+                Step::Nothing => prop_assert_eq!(was_open, track.open.is_some()),
+            }
+            prop_assert!(track.recent.len() <= RECENT);
+        }
+    }
+}

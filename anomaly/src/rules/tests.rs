@@ -1,1 +1,87 @@
-//! Tests.
+//! Tests of the module above.
+
+use std::collections::BTreeSet;
+
+use schemas::{Good, Unit};
+
+use super::*;
+use crate::model::Seasons;
+
+fn kpis() -> Vec<KpiInfo> {
+    let kpi = |key: &str, unit, is_ratio| KpiInfo {
+        key: key.into(),
+        title: key.into(),
+        description: None,
+        unit,
+        good: Good::Up,
+        is_ratio,
+        dims: Vec::new(),
+        breakdown_of: None,
+    };
+    vec![
+        kpi("orders", Unit::Count, false),
+        kpi("roi", Unit::Ratio, true),
+        kpi("total_cost", Unit::Currency, false),
+    ]
+}
+
+fn shape() -> Shape {
+    let seasons = Seasons { day: 0, week: 7 };
+    Shape { seasons, log: true, count: false, flow: true, warm: 14 }
+}
+
+#[test]
+fn every_rule_has_a_name_and_something_to_watch() {
+    let names: BTreeSet<&str> = REGISTRY.iter().map(|rule| rule.name()).collect();
+    assert_eq!(names.len(), REGISTRY.len());
+    for rule in REGISTRY {
+        let of = |grain| kpis().iter().filter(|kpi| rule.watches(kpi, grain)).count();
+        assert!(of(Grain::Hour) + of(Grain::Day) > 0, "{}", rule.name());
+        assert_eq!(of(Grain::Month), 0, "{}", rule.name());
+        assert!(rule.name().chars().all(|own| own.is_ascii_lowercase() || own == '_'));
+    }
+}
+
+#[test]
+fn without_anything_to_compare_with_no_rule_knows() {
+    let cell = CellValue {
+        value: Some(123_456),
+        numerator: Some(1),
+        denominator: Some(2),
+        status: Status::Ok,
+    };
+    for rule in REGISTRY {
+        for running in [false, true] {
+            for cell in [None, Some(cell), Some(CellValue { value: None, ..cell })] {
+                let shape = shape();
+                let bucket = Bucket { shape, running, cell, outlook: None, week_before: None };
+                assert_eq!(rule.judge(&bucket), Verdict::Unknown, "{}", rule.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cell_without_a_value_is_no_number() {
+    let outlook = Outlook {
+        center: 5.0,
+        spread: 0.1,
+        curves: [5, 5],
+        expected: 147.0,
+        lower: 60.0,
+        upper: 300.0,
+        weight: 0.0,
+    };
+    let broken =
+        CellValue { value: None, numerator: None, denominator: None, status: Status::Error };
+    for rule in REGISTRY {
+        let bucket = Bucket {
+            shape: shape(),
+            running: false,
+            cell: Some(broken),
+            outlook: Some(outlook),
+            week_before: Some(broken),
+        };
+        assert_eq!(rule.judge(&bucket), Verdict::Unknown, "{}", rule.name());
+    }
+}

@@ -54,8 +54,8 @@ impl Detector {
     }
 }
 
-/// -log10 of the p-value at which an alert opens.
-const ALERT: f64 = 4.0;
+/// -log10 of the p-value at which an alert opens, 5e-4.
+const ALERT: f64 = 3.301_029_995_663_981;
 /// The usual value of a series after scaling: like an amount of money, so that what is absolute in the
 /// model (1 unit of currency) means the same in every series.
 const USUAL: f64 = 1000.0;
