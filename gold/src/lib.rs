@@ -22,7 +22,7 @@ pub mod definition;
 pub mod engine;
 mod expr;
 pub mod history;
-mod nearest;
+pub mod nearest;
 mod plan;
 mod series;
 mod sum;

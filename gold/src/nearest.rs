@@ -1,7 +1,7 @@
 //! "Did you mean": the known name nearest to one that is unknown.
 
 /// ` (did you mean `x`?)` for the nearest of `known`, or nothing when none is near.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let near = known.map(|word| (strsim::damerau_levenshtein(name, word), word)).min();
     match near {
         Some((distance, word)) if distance <= 2 + name.len() / 4 => {

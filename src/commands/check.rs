@@ -13,6 +13,7 @@ use std::process::Command as Process;
 use std::time::Duration;
 
 use clap::Args;
+use gold::nearest::nearest;
 use lake::Lake;
 use pipeline::source::{FileConfig, KafkaConfig, SourceConfig};
 use rdkafka::ClientConfig;
@@ -23,7 +24,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use serde_json::{Value, json};
 
-use super::{Failure, chain, lake_root, nearest, run};
+use super::{Failure, chain, lake_root, run};
 use crate::config::Config;
 use crate::output;
 

@@ -10,15 +10,16 @@ use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use clap::{Args, Subcommand};
 use gold::audit::recompute_sql;
 use gold::definition::{Aggregate, Formula};
+use gold::nearest::nearest;
 use gold::{Catalog, Definition};
 use lake::{At, LakeError, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use schemas::{Grain, Micros, decimal};
 use serde_json::{Value, json};
 
+use super::Failure;
 use super::run::definitions;
 use super::verify::open;
-use super::{Failure, nearest};
 use crate::config::Config;
 use crate::output;
 use crate::runtime::tables::CURRENT;

@@ -194,9 +194,3 @@ fn load(path: Option<&Path>) -> Result<Effective, Failure> {
 pub(crate) fn lake_root<'a>(config: &'a Config, flag: Option<&'a Path>) -> &'a Path {
     flag.unwrap_or(&config.lake.uri)
 }
-
-/// `; did you mean ...?` with the known name nearest to `name`, or nothing when there are none.
-pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(known, name));
-    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
-}

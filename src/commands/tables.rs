@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use gold::nearest::nearest;
 use lake::{At, Lake, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use schemas::Micros;
 use serde_json::{Value, json};
 
 use super::verify::open;
-use super::{Failure, chain, nearest};
+use super::{Failure, chain};
 use crate::config::Config;
 use crate::output;
 

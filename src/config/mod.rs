@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gold::nearest::nearest;
 use pipeline::source::SourceConfig;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -260,8 +261,7 @@ fn check_key(path: &str, key: &str, known: &[&str], origin: &str) -> Result<(), 
     if known.contains(&key) {
         return Ok(());
     }
-    let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, key));
-    let hint = nearest.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+    let hint = nearest(key, known.iter().copied());
     Err(ConfigError::UnknownKey { key: path.into(), origin: origin.into(), hint })
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use gold::nearest::nearest;
 use gold::{Catalog, Engine, HistoryRow};
 use lake::cow::{FileId, SlotFiles};
 use pipeline::bronze::EpochRecords;
@@ -456,10 +457,9 @@ pub(crate) fn unknown_contract(
     contracts: &[Contract],
 ) -> String {
     let known: Vec<_> = contracts.iter().map(|contract| contract.name.as_str()).collect();
-    let nearest = known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
-    let hint = nearest.map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+    let hint = nearest(name, known.iter().copied());
     format!(
-        "topic `{}` of source `{}` names contract `{name}`, which does not exist{hint} (there are {})",
+        "topic `{}` of source `{}` names contract `{name}`, which does not exist{hint}; there are {}",
         topic.1,
         topic.0,
         known.join(", ")

@@ -69,39 +69,21 @@ pub(super) enum Field {
     Unknown,
 }
 
-struct FieldSeed;
-
-impl<'de> DeserializeSeed<'de> for FieldSeed {
-    type Value = Field;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Field, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for FieldSeed {
-    type Value = Field;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
-        Ok(match name {
-            "op" => Field::Op,
-            "before" => Field::Before,
-            "after" => Field::After,
-            "source" => Field::Source,
-            "ts_ms" | "ts_us" | "ts_ns" => Field::Clock,
-            "transaction" | "event_count" | "data_collections" | "message" => Field::Transaction,
-            "schema" => Field::Schema,
-            "payload" => Field::Payload,
-            "status" => Field::Status,
-            "id" => Field::Id,
-            "ddl" | "tableChanges" => Field::Ddl,
-            "databaseName" | "schemaName" => Field::Database,
-            _ => Field::Unknown,
-        })
+fn field(name: &str) -> Field {
+    match name {
+        "op" => Field::Op,
+        "before" => Field::Before,
+        "after" => Field::After,
+        "source" => Field::Source,
+        "ts_ms" | "ts_us" | "ts_ns" => Field::Clock,
+        "transaction" | "event_count" | "data_collections" | "message" => Field::Transaction,
+        "schema" => Field::Schema,
+        "payload" => Field::Payload,
+        "status" => Field::Status,
+        "id" => Field::Id,
+        "ddl" | "tableChanges" => Field::Ddl,
+        "databaseName" | "schemaName" => Field::Database,
+        _ => Field::Unknown,
     }
 }
 
@@ -166,7 +148,7 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
     not_an_object!();
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<RowShape, A::Error> {
-        while let Some(field) = map.next_key_seed(FieldSeed)? {
+        while let Some(field) = map.next_key_seed(NameSeed(field))? {
             self.field(&field, &mut map)?;
         }
         Ok(RowShape::Row)
@@ -260,7 +242,8 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
         self.cells.clear();
         self.cells.resize(self.contract.columns().len(), None);
         let mut guess = 0;
-        while let Some(found) = map.next_key_seed(ColumnSeed { contract: self.contract, guess })? {
+        let column = |guess: usize| NameSeed(move |name: &str| self.contract.find(name, guess));
+        while let Some(found) = map.next_key_seed(column(guess))? {
             let Some(column) = found else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -275,27 +258,25 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
     }
 }
 
-struct ColumnSeed<'a> {
-    contract: &'a PreparedContract,
-    guess: usize,
-}
+/// Reads the name of a field and says at once what it stands for.
+pub(super) struct NameSeed<F>(pub(super) F);
 
-impl<'de> DeserializeSeed<'de> for ColumnSeed<'_> {
-    type Value = Option<usize>;
+impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for NameSeed<F> {
+    type Value = T;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<usize>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
         from.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for ColumnSeed<'_> {
-    type Value = Option<usize>;
+impl<T, F: FnOnce(&str) -> T> Visitor<'_> for NameSeed<F> {
+    type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a column name")
+        f.write_str("a field name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
-        Ok(self.contract.find(name, self.guess))
+    fn visit_str<E>(self, name: &str) -> Result<T, E> {
+        Ok((self.0)(name))
     }
 }

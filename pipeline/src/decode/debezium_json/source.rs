@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::envelope::NameSeed;
 use crate::decode::SnapshotMarker;
 
 /// What `source` says.
@@ -65,7 +66,7 @@ impl<'de> Visitor<'de> for SourceSeed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Source, A::Error> {
         let mut source = Source::default();
-        while let Some(field) = map.next_key_seed(FieldSeed)? {
+        while let Some(field) = map.next_key_seed(NameSeed(field))? {
             if let Field::Other = field {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -89,33 +90,15 @@ impl<'de> Visitor<'de> for SourceSeed {
     }
 }
 
-struct FieldSeed;
-
-impl<'de> DeserializeSeed<'de> for FieldSeed {
-    type Value = Field;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Field, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for FieldSeed {
-    type Value = Field;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Field, E> {
-        Ok(match name {
-            "lsn" => Field::Lsn,
-            "file" => Field::File,
-            "pos" => Field::Pos,
-            "row" => Field::Row,
-            "ts_ms" => Field::Clock,
-            "snapshot" => Field::Snapshot,
-            _ => Field::Other,
-        })
+fn field(name: &str) -> Field {
+    match name {
+        "lsn" => Field::Lsn,
+        "file" => Field::File,
+        "pos" => Field::Pos,
+        "row" => Field::Row,
+        "ts_ms" => Field::Clock,
+        "snapshot" => Field::Snapshot,
+        _ => Field::Other,
     }
 }
 
