@@ -117,8 +117,7 @@ fn main() -> ExitCode {
 
 async fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let program = product(arguments.weir.as_deref())?;
-    let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir_in(&arguments.folder);
-    let folder = folder.map_err(Failure::io("create a folder in", &arguments.folder))?;
+    let folder = fresh(&arguments.folder)?;
     let name = format!("weir-bench-serve-{}", machine::now().0);
     let topic = Topic::empty(&arguments.brokers, &name, arguments.partitions)?;
     let settings = arguments.settings.join("\n");
@@ -184,6 +183,11 @@ async fn measure(arguments: &Arguments) -> Result<(), Failure> {
         count(rest.times.len()) / rest.took.as_secs_f64()
     );
     publish("serve", arguments.out.as_deref(), &report)
+}
+
+fn fresh(below: &Path) -> Result<tempfile::TempDir, Failure> {
+    let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir_in(below);
+    folder.map_err(Failure::io("create a folder in", below))
 }
 
 async fn send(topic: &Topic, changes: u64, rate: u32, seed: u64) -> Result<load::Load, Failure> {
