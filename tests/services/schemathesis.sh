@@ -43,7 +43,7 @@ run_checks() { # run_checks URL TOKEN SECONDS
 }
 
 serve_and_run() { # serve_and_run SECONDS
-  local root state line url token status=0
+  local root state url token status=0
   root=$(cd "$SERVICES_SOURCE/../.." && pwd)
   state=$(mktemp -d)
   trap 'rm -rf "$state"' EXIT # the server ends when its file is gone

@@ -1,6 +1,5 @@
 //! The server from outside: what it answers, what it refuses, and what it withstands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-#![allow(clippy::clone_on_ref_ptr, reason = "brevity in tests")]
 
 mod contract;
 mod page;

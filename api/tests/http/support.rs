@@ -169,7 +169,7 @@ impl World {
 
     pub(crate) fn recovering(limits: Limits, has_page: bool) -> World {
         let clock = Arc::new(TestClock(AtomicI64::new(at("2026-11-21T10:00:00Z").0)));
-        let dyn_clock: Arc<dyn Clock> = clock.clone();
+        let dyn_clock: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let keys = Arc::new(DevKeys::with_secret(&[7; 32], Arc::clone(&dyn_clock)));
         let health = Arc::new(TestHealth::default());
         *health.0.lock() = Report {
@@ -194,8 +194,8 @@ impl World {
         let app = App::new(Parts {
             store: Store::new(kpis),
             bands: Arc::new(PointBefore),
-            tokens: keys.clone(),
-            health: health.clone(),
+            tokens: Arc::<DevKeys>::clone(&keys),
+            health: Arc::<TestHealth>::clone(&health),
             clock: dyn_clock,
             limits,
             page,

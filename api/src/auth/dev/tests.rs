@@ -71,7 +71,7 @@ fn racing_processes_get_one_key() {
 #[tokio::test]
 async fn a_token_says_what_was_asked_for_until_it_expires() {
     let clock = clock();
-    let keys = DevKeys::with_secret(&[1; 32], Arc::clone(&clock));
+    let keys = DevKeys::with_secret(&[1; 32], Arc::<TestClock>::clone(&clock));
     let token = keys.mint(&request(60)).unwrap();
     let claims = keys.check(&token).await.unwrap();
     assert_eq!((&*claims.subject, claims.tenants), ("me", Tenants::One("t1".into())));
