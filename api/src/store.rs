@@ -49,7 +49,8 @@ pub struct Start {
     pub removed: Vec<(CellKey, EpochId)>,
     /// Removals up to this epoch are not known.
     pub removals_after: EpochId,
-    /// Every alert.
+    /// Every alert, with the epoch that published its last change in `epoch`: a tick's, when a timer
+    /// made it.
     pub alerts: Vec<Alert>,
 }
 
@@ -213,7 +214,7 @@ impl Store {
         }
         held.trim(self.log_max);
         for alert in alerts {
-            held.put_alert(alert.clone());
+            held.put_alert(Alert { epoch: stamp.id, ..alert.clone() });
         }
         if let Some(position) = &mut held.position {
             (position.offset, position.as_of) = (stamp.id, stamp.clock);
@@ -313,7 +314,8 @@ impl Store {
         Some((position, changes))
     }
 
-    /// Alerts that changed after `since` (all of them without), by the epoch of their last change.
+    /// Alerts that changed after `since` (all of them without), by the epoch that published their last
+    /// change, which is their `epoch` here.
     pub fn alerts(&self, since: Option<EpochId>) -> Option<(Position, Vec<Alert>)> {
         let held = self.held.read();
         let position = held.position.clone()?;

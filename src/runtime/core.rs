@@ -208,7 +208,7 @@ impl Core {
         if epoch.is_empty() && !self.is_fold_due(stamp.clock) {
             let output = self.gold.tick(stamp.clock);
             self.remember(output.history);
-            return Changes { updates: output.updates, alerts: self.watch.take() };
+            return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
         self.gold.begin_epoch(&stamp);
         let Core { tables, gold, decoded, counts, decoding, .. } = self;

@@ -306,7 +306,7 @@ impl Main<'_> {
             cells: cells.map(|row| (row.key, row.value, row.epoch)).collect(),
             removed,
             removals_after,
-            alerts: self.core.watch().alerts(),
+            alerts: self.core.watch().published(),
         };
         self.tell(News::Start(Box::new(start)));
     }

@@ -5,7 +5,8 @@
 //! - Removed cells are remembered for [`REMOVED_FOR`] of epoch clock and at most [`REMOVED_MAX`] of them,
 //!   so that a client that was away that long is told what is gone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use gold::Engine;
 use schemas::{Alert, CellKey, EpochId, EpochStamp, Grain, KpiUpdate, Micros, Observer};
@@ -24,6 +25,9 @@ pub(crate) struct Watch {
     removed: VecDeque<(CellKey, EpochId, Micros)>,
     /// Removals up to this epoch are not known.
     removals_after: EpochId,
+    /// The epoch in which each alert was published last: of a timer's alert the tick, which the row
+    /// does not name.
+    published: BTreeMap<Arc<str>, EpochId>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -37,6 +41,7 @@ impl std::fmt::Debug for Watch {
 struct Saved {
     after: EpochId,
     removed: Vec<SavedCell>,
+    published: BTreeMap<String, EpochId>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,7 +49,13 @@ struct SavedCell(String, String, String, String, i64, EpochId, i64);
 
 impl Watch {
     pub(crate) fn new(observer: Box<dyn Observer>) -> Watch {
-        Watch { observer, changed: false, removed: VecDeque::new(), removals_after: 0 }
+        Watch {
+            observer,
+            changed: false,
+            removed: VecDeque::new(),
+            removals_after: 0,
+            published: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn next_due(&self) -> Option<Micros> {
@@ -68,13 +79,16 @@ impl Watch {
             self.removed.push_back((gone.key.clone(), stamp.id, stamp.clock));
         }
         self.forget(stamp.clock.plus(-REMOVED_FOR));
-        self.take()
+        self.take(stamp.id)
     }
 
-    /// The alerts that changed.
-    pub(crate) fn take(&mut self) -> Vec<Alert> {
+    /// The alerts that changed in `epoch`, a tick perhaps.
+    pub(crate) fn take(&mut self, epoch: EpochId) -> Vec<Alert> {
         let alerts = self.observer.take_changes();
         self.changed |= !alerts.is_empty();
+        for alert in &alerts {
+            self.published.insert(Arc::clone(&alert.id), epoch);
+        }
         alerts
     }
 
@@ -102,6 +116,15 @@ impl Watch {
         self.observer.alerts()
     }
 
+    /// Every alert, `epoch` being the one that published it last.
+    pub(crate) fn published(&self) -> Vec<Alert> {
+        let with_epoch = |alert: Alert| {
+            let epoch = self.published.get(&alert.id).copied().unwrap_or(alert.epoch);
+            Alert { epoch, ..alert }
+        };
+        self.observer.alerts().into_iter().map(with_epoch).collect()
+    }
+
     /// Removed cells with their epochs, and the epoch after which they are all known.
     pub(crate) fn removed(&self) -> (Vec<(CellKey, EpochId)>, EpochId) {
         let removed = self.removed.iter().map(|(key, epoch, _)| (key.clone(), *epoch));
@@ -116,7 +139,9 @@ impl Watch {
             SavedCell(kpi, tenant, dims, grain.name().to_owned(), period_start.0, *epoch, clock.0)
         };
         let removed = self.removed.iter().map(saved).collect();
-        let removed = serde_json::to_vec(&Saved { after: self.removals_after, removed });
+        let published = self.published.iter().map(|(id, epoch)| (id.to_string(), *epoch)).collect();
+        let saved = Saved { after: self.removals_after, removed, published };
+        let removed = serde_json::to_vec(&saved);
         [
             ("detector".to_owned(), self.observer.save()),
             ("removed".to_owned(), removed.unwrap_or_default()),
@@ -137,6 +162,7 @@ impl Watch {
         self.observer.load(part("detector")?, alerts, gold)?;
         let saved: Saved = serde_json::from_slice(part("removed")?).map_err(|e| e.to_string())?;
         self.removals_after = saved.after;
+        self.published = saved.published.into_iter().map(|(id, at)| (id.into(), at)).collect();
         for SavedCell(kpi, tenant, dims, grain, start, epoch, clock) in saved.removed {
             let grain = Grain::parse(&grain).ok_or("the state names an unknown grain")?;
             let (kpi, tenant, dims) = (kpi.into(), tenant.into(), dims.into());

@@ -16,7 +16,7 @@ const NEVER_DIRECTLY: [(&str, &[&str]); 6] = [
     ("lake", &["rdkafka", "axum"]),
     ("gold", &["rdkafka", "axum"]),
     ("api", &["deltalake", "rdkafka"]),
-    ("harness", &["deltalake", "datafusion", "rdkafka", "tokio"]),
+    ("harness", &["deltalake", "datafusion", "rdkafka"]),
 ];
 
 /// Crates that must not be anywhere below one of ours.

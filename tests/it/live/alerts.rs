@@ -68,11 +68,10 @@ fn a_cost_spike_opens_an_alert_and_its_correction_resolves_it() {
     let today = now() / DAY * DAY;
     // A week ago 100; today 100 as well: nothing to say. The snapshot teaches only.
     let names: Vec<String> = (0..9).map(|day| format!("c{day}")).collect();
-    let history: Vec<(&str, Vec<u8>)> = (0..9)
-        .map(|day| {
-            (&*names[day as usize], charge(&names[day as usize], today - day * DAY, "100", 1, true))
-        })
-        .collect();
+    let charges = (0_i64..)
+        .zip(&names)
+        .map(|(day, name)| (name.as_str(), charge(name, today - day * DAY, "100", 1, true)));
+    let history: Vec<(&str, Vec<u8>)> = charges.collect();
     send(&topic, &history);
     let mut run = place.start(&["run"]);
     let port = port(&mut run);

@@ -105,11 +105,9 @@ fn unchunk(body: &str) -> String {
     let mut whole = String::new();
     while let Some((size, after)) = rest.split_once("\r\n") {
         let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
-        if size == 0 || after.len() < size {
-            break;
-        }
-        whole.push_str(&after[..size]);
-        rest = after[size..].trim_start_matches("\r\n");
+        let Some((chunk, more)) = after.split_at_checked(size).filter(|_| size > 0) else { break };
+        whole.push_str(chunk);
+        rest = more.trim_start_matches("\r\n");
     }
     whole
 }
