@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn statistics_keep_six_digits() {
-        assert_eq!(mantissa(1240.104_9), Some(12_401 * ONE / 10));
+        assert_eq!(mantissa(1_240.104_9), Some(12_401 * ONE / 10));
         assert_eq!(mantissa(-0.123_456_78), Some(-1_234_570_000));
         assert_eq!(mantissa(1.234_567e-8), Some(123));
         assert_eq!(mantissa(0.0), Some(0));
