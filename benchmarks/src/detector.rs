@@ -15,32 +15,49 @@ pub mod labelled;
 pub mod nab;
 pub mod scores;
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
-/// Rows of a Markdown table.
-#[derive(Debug)]
+/// A table of figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    text: String,
+    title: String,
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these columns.
-    pub fn new(columns: &[&str]) -> Table {
-        let rule = vec!["---"; columns.len()].join("|");
-        Table { text: format!("| {} |\n|{rule}|\n", columns.join(" | ")) }
+    pub fn new(title: &str, columns: &[&str]) -> Table {
+        let columns = columns.iter().map(|own| (*own).to_owned()).collect();
+        Table { title: title.to_owned(), columns, rows: Vec::new() }
     }
 
     /// Adds a row.
-    pub fn row(&mut self, cells: &[String]) {
-        // Writing to a string does not fail.
-        if writeln!(self.text, "| {} |", cells.join(" | ")).is_err() {
-            self.text.push('\n');
-        }
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
     }
 
-    /// The table.
-    pub fn into_text(self) -> String {
-        self.text
+    /// The table as Markdown.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        let rule = vec!["---"; self.columns.len()].join("|");
+        let rows: String = self.rows.iter().map(|row| line(row)).collect();
+        format!("### {}\n\n{}|{rule}|\n{rows}", self.title, line(&self.columns))
+    }
+
+    /// The table as JSON: a title, and an object for each row.
+    pub fn json(&self) -> serde_json::Value {
+        let object = |row: &Vec<String>| -> serde_json::Value {
+            self.columns
+                .iter()
+                .cloned()
+                .zip(row.iter().cloned())
+                .collect::<BTreeMap<_, _>>()
+                .into_iter()
+                .collect()
+        };
+        let rows: Vec<serde_json::Value> = self.rows.iter().map(object).collect();
+        serde_json::json!({ "title": self.title, "rows": rows })
     }
 }
 

@@ -36,7 +36,10 @@ fn scores(values: &[f64], count: bool) -> Vec<bool> {
     walk(values, series).iter().map(anomalous).collect()
 }
 
-fn kinds() -> Vec<(&'static str, bool, Box<dyn Fn(&mut Rng) -> Vec<f64>>)> {
+/// A name, whether its values are counts, and how a series of it is made.
+type Kind = (&'static str, bool, Box<dyn Fn(&mut Rng) -> Vec<f64>>);
+
+fn kinds() -> Vec<Kind> {
     vec![
         ("counts, 3 an hour", true, Box::new(|rng| counts(rng, 3.0))),
         ("counts, 30 an hour", true, Box::new(|rng| counts(rng, 30.0))),

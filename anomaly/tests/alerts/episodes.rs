@@ -132,7 +132,7 @@ fn later_buckets_extend_an_episode_and_a_normal_one_ends_it() {
     assert_eq!((first.key.period_start, second.key.period_start), (at(1), at(2)));
     assert_eq!(second.opened_at, first.opened_at);
     let over = only(usual_hour(&mut world, 3));
-    assert_eq!((over.id, over.resolved_at), (first.id.clone(), Some(at(4).plus(30 * SECOND))));
+    assert_eq!((&over.id, over.resolved_at), (&first.id, Some(at(4).plus(30 * SECOND))));
     let resolution = over.resolution.unwrap();
     assert!(
         resolution.starts_with("Monday 2026-09-07 03:00 UTC closed within the expected range, at "),

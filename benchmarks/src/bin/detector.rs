@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use benchmarks::detector::{data, generated, labelled, nab};
+use benchmarks::detector::{Table, data, generated, labelled, nab};
 use benchmarks::failure::Failure;
 use clap::Parser;
 
@@ -27,6 +27,9 @@ struct Arguments {
     /// Leave the generated series out.
     #[arg(long)]
     no_generated: bool,
+    /// Print JSON instead of Markdown.
+    #[arg(long)]
+    json: bool,
 }
 
 fn main() -> ExitCode {
@@ -40,15 +43,19 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<String, Failure> {
-    let mut parts = Vec::new();
+    let mut tables = Vec::new();
     if let Some(folder) = &arguments.nab {
-        parts.push(nab::report(&data::nab(folder)?));
+        tables.extend(nab::report(&data::nab(folder)?));
     }
     if let Some(folder) = &arguments.ms {
-        parts.push(labelled::report(&data::microsoft(folder)?));
+        tables.extend(labelled::report(&data::microsoft(folder)?));
     }
     if !arguments.no_generated {
-        parts.push(generated::report(arguments.seed));
+        tables.extend(generated::report(arguments.seed));
     }
-    Ok(parts.join("\n"))
+    if arguments.json {
+        let all: Vec<serde_json::Value> = tables.iter().map(Table::json).collect();
+        return Ok(format!("{:#}\n", serde_json::Value::from(all)));
+    }
+    Ok(tables.iter().map(Table::markdown).collect::<Vec<_>>().join("\n"))
 }

@@ -131,20 +131,23 @@ fn found(kind: Kind, rng: &mut StdRng, factor: f64) -> (usize, Vec<f64>) {
     (count, minutes)
 }
 
-/// The report.
-pub fn report(seed: u64) -> String {
+/// The tables.
+pub fn report(seed: u64) -> Vec<Table> {
     let mut rng = StdRng::seed_from_u64(seed);
     let names: Vec<String> = FACTORS.iter().map(|factor| format!("times {factor}")).collect();
-    let mut columns = vec!["series", "false alerts per series and month"];
-    columns.extend(names.iter().map(String::as_str));
-    let (mut table, mut times) = (
-        Table::new(&columns),
-        Table::new(&{
-            let mut columns = vec!["minutes into the hour, median"];
-            columns.extend(names.iter().map(String::as_str));
-            columns
-        }),
+    let with = |first: &[&'static str]| -> Vec<String> {
+        first.iter().map(|own| (*own).to_owned()).chain(names.iter().cloned()).collect()
+    };
+    let table = |title: &str, columns: Vec<String>| {
+        Table::new(title, &columns.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let title = format!(
+        "Generated, seed {seed}: {CLEAN} clean series of two months, and the share found of \
+         {INCIDENTS} hours each that were multiplied"
     );
+    let mut shares = table(&title, with(&["series", "false alerts per series and month"]));
+    let title = "Generated: minutes into the hour at which an incident is found, median";
+    let mut times = table(title, with(&["series"]));
     for kind in KINDS {
         let wrong = float(false_alerts(kind, &mut rng)) / float(CLEAN) / 2.0;
         let mut row = vec![kind.name.to_owned(), format!("{wrong:.3}")];
@@ -156,13 +159,8 @@ pub fn report(seed: u64) -> String {
             let median = minutes.get(minutes.len() / 2).filter(|_| count * 20 >= INCIDENTS);
             late.push(median.map_or("-".into(), |median| format!("{median:.1}")));
         }
-        table.row(&row);
-        times.row(&late);
+        shares.row(row);
+        times.row(late);
     }
-    format!(
-        "## Generated: seed {seed}, {CLEAN} clean series and {INCIDENTS} incidents of one hour each\n\n\
-         Share of incidents found, by what the hour was multiplied with:\n\n{}\n{}",
-        table.into_text(),
-        times.into_text()
-    )
+    vec![shares, times]
 }

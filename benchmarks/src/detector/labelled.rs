@@ -80,8 +80,8 @@ fn row(name: &str, threshold: &str, found: Found) -> Vec<String> {
     ]
 }
 
-/// The report.
-pub fn report(all: &[Labelled]) -> String {
+/// The table.
+pub fn report(all: &[Labelled]) -> Vec<Table> {
     let columns = [
         "detector",
         "threshold",
@@ -91,12 +91,13 @@ pub fn report(all: &[Labelled]) -> String {
         "false/alerts",
         "false per series-week",
     ];
-    let mut table = Table::new(&columns);
+    let title = format!("Microsoft layout, {} series", all.len());
+    let mut table = Table::new(&title, &columns);
     for detector in Detector::ALL {
         let scored: Vec<(&Labelled, Vec<f64>)> =
             all.iter().map(|own| (own, detector.scores(own, first_week(own)))).collect();
         let found = sum(scored.iter(), detector.threshold());
-        table.row(&row(detector.name(), "its own", found));
+        table.row(row(detector.name(), "its own", found));
         if detector != Detector::Weir {
             continue;
         }
@@ -106,17 +107,17 @@ pub fn report(all: &[Labelled]) -> String {
             } else {
                 format!("p < 1e-{p:.0}")
             };
-            table.row(&row(detector.name(), &name, sum(scored.iter(), p)));
+            table.row(row(detector.name(), &name, sum(scored.iter(), p)));
         }
         let mut categories: Vec<&str> = all.iter().map(|own| own.category.as_str()).collect();
         categories.sort_unstable();
         categories.dedup();
         for category in categories {
             let own = scored.iter().filter(|(own, _)| own.category == category);
-            table.row(&row(category, "its own", sum(own, detector.threshold())));
+            table.row(row(category, "its own", sum(own, detector.threshold())));
         }
     }
-    format!("## Microsoft layout: {} series\n\n{}", all.len(), table.into_text())
+    vec![table]
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ fn fitted(series: &[(&Labelled, Vec<f64>)], price: f64) -> f64 {
     // Ever closer towards the largest: few scores are of interest, and those are far out.
     let place = |step: usize| {
         let share = 0.93_f64.powi(i32::try_from(step).unwrap_or(i32::MAX));
-        all.iter().rev().nth(share_of(all.len(), share)).copied()
+        all.iter().rev().nth(share_of(all.len(), share)).or(all.first()).copied()
     };
     let tried = (0..TRIED).filter_map(place);
     let score = |threshold: &f64| sum(series, *threshold).score(price);
@@ -111,7 +111,7 @@ fn fitted(series: &[(&Labelled, Vec<f64>)], price: f64) -> f64 {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the length")]
 fn share_of(length: usize, share: f64) -> usize {
-    (float(length) * share * 0.2) as usize
+    (float(length) * share) as usize
 }
 
 fn row(name: &str, threshold: &str, tally: Tally) -> Vec<String> {
@@ -130,37 +130,26 @@ fn row(name: &str, threshold: &str, tally: Tally) -> Vec<String> {
     ]
 }
 
-/// The report.
-pub fn report(all: &[Labelled]) -> String {
-    let mut table = Table::new(&[
-        "detector",
-        "threshold",
-        FALSE[0].0,
-        FALSE[1].0,
-        "windows hit",
-        "alerts",
-        "false",
-        "false/alerts",
-    ]);
+/// The tables.
+pub fn report(all: &[Labelled]) -> Vec<Table> {
+    let columns = |first: &'static str, second: &'static str| {
+        let [a, b] = FALSE.map(|(name, _)| name);
+        [first, second, a, b, "windows hit", "alerts", "false", "false/alerts"]
+    };
+    let title = format!("NAB layout, {} series", all.len());
+    let mut table = Table::new(&title, &columns("detector", "threshold"));
     let scored = |detector: Detector| -> Vec<(&Labelled, Vec<f64>)> {
         all.iter().map(|own| (own, detector.scores(own, probation(own.values.len())))).collect()
     };
     for detector in Detector::ALL {
         let series = scored(detector);
-        table.row(&row(detector.name(), "its own", sum(&series, detector.threshold())));
+        table.row(row(detector.name(), "its own", sum(&series, detector.threshold())));
         let best = fitted(&series, FALSE[0].1);
-        table.row(&row(detector.name(), &format!("fitted: {best:.3}"), sum(&series, best)));
+        let name = format!("{best:.3}, fitted to these labels");
+        table.row(row(detector.name(), &name, sum(&series, best)));
     }
-    let mut by_category = Table::new(&[
-        "category",
-        "series",
-        FALSE[0].0,
-        FALSE[1].0,
-        "windows hit",
-        "alerts",
-        "false",
-        "false/alerts",
-    ]);
+    let title = "NAB layout by category, Weir at its own threshold";
+    let mut by_category = Table::new(title, &columns("category", "series"));
     let mut categories: Vec<&str> = all.iter().map(|own| own.category.as_str()).collect();
     categories.sort_unstable();
     categories.dedup();
@@ -169,15 +158,9 @@ pub fn report(all: &[Labelled]) -> String {
         let own: Vec<(&Labelled, Vec<f64>)> =
             series.iter().filter(|(own, _)| own.category == category).cloned().collect();
         let count = own.len().to_string();
-        by_category.row(&row(category, &count, sum(&own, Detector::Weir.threshold())));
+        by_category.row(row(category, &count, sum(&own, Detector::Weir.threshold())));
     }
-    format!(
-        "## NAB layout: {} series, {} windows\n\n{}\nBy category, at the product's own threshold:\n\n{}",
-        all.len(),
-        all.iter().map(|own| own.windows.len()).sum::<usize>(),
-        table.into_text(),
-        by_category.into_text()
-    )
+    vec![table, by_category]
 }
 
 #[cfg(test)]
