@@ -54,8 +54,17 @@ pub(crate) struct Episode {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Track {
     pub(crate) open: Option<Box<Episode>>,
-    /// The newest anomalous buckets, ascending, open or not.
-    pub(crate) recent: Vec<(Micros, Finding)>,
+    /// The newest anomalous buckets, ascending.
+    pub(crate) recent: Vec<Bad>,
+}
+
+/// An anomalous bucket.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Bad {
+    pub(crate) bucket: Micros,
+    pub(crate) figures: Finding,
+    /// Whether it belongs to the episode that is open, and not to one before.
+    pub(crate) is_cause: bool,
 }
 
 /// What to do with the alert of a track.
@@ -93,7 +102,7 @@ impl Track {
         moment: Moment,
         period: i64,
     ) -> Step {
-        let known = self.recent.iter().position(|(at, _)| *at == bucket);
+        let known = self.recent.iter().position(|own| own.bucket == bucket);
         match (verdict, known) {
             (Verdict::Anomalous(_), _) if moment == Moment::Quiet => Step::Nothing,
             (Verdict::Anomalous(figures), Some(at)) => self.again(bucket, figures, at, moment),
@@ -106,20 +115,15 @@ impl Track {
     }
 
     fn anomalous(&mut self, bucket: Micros, figures: Finding) -> Step {
-        let at = self.recent.partition_point(|(own, _)| *own < bucket);
-        self.recent.insert(at, (bucket, figures));
-        let forgets = self.recent.len() > RECENT;
-        if forgets {
-            self.recent.remove(0);
-        }
+        let at = self.recent.partition_point(|own| own.bucket < bucket);
+        self.recent.insert(at, Bad { bucket, figures, is_cause: true });
+        let forgotten = (self.recent.len() > RECENT).then(|| self.recent.remove(0));
         let Some(episode) = &mut self.open else {
-            // What was resolved before stays so: it is no part of this episode.
-            self.recent.retain(|(own, _)| *own == bucket);
             let episode = Episode { first: bucket, shown: bucket, figures, has_older: false };
             self.open = Some(Box::new(episode));
             return Step::Open(bucket, figures);
         };
-        episode.has_older |= forgets;
+        episode.has_older |= forgotten.is_some_and(|own| own.is_cause);
         if bucket < episode.shown {
             return Step::Nothing;
         }
@@ -130,7 +134,7 @@ impl Track {
     /// The bucket was anomalous before: its alert follows when it has got worse or is over.
     fn again(&mut self, bucket: Micros, figures: Finding, at: usize, moment: Moment) -> Step {
         if let Some(known) = self.recent.get_mut(at) {
-            known.1 = figures;
+            known.figures = figures;
         }
         let Some(episode) = self.open.as_mut().filter(|episode| episode.shown == bucket) else {
             return Step::Nothing;
@@ -144,17 +148,20 @@ impl Track {
     }
 
     fn corrected(&mut self, at: usize, why: Why) -> Step {
-        let (bucket, _) = self.recent.remove(at);
-        let Some(episode) = &mut self.open else { return Step::Nothing };
-        match self.recent.last() {
+        let corrected = self.recent.remove(at);
+        let Some(episode) = self.open.as_mut().filter(|_| corrected.is_cause) else {
+            return Step::Nothing;
+        };
+        match self.recent.iter().rfind(|own| own.is_cause) {
             None if !episode.has_older => {
                 let first = episode.first;
                 self.open = None;
                 Step::Resolve { first, why }
             }
-            Some(&(newest, figures)) if episode.shown == bucket => {
-                (episode.shown, episode.figures) = (newest, figures);
-                Step::Show { first: episode.first, bucket: newest, figures }
+            Some(newest) if episode.shown == corrected.bucket => {
+                (episode.shown, episode.figures) = (newest.bucket, newest.figures);
+                let (bucket, figures) = (newest.bucket, newest.figures);
+                Step::Show { first: episode.first, bucket, figures }
             }
             _ => Step::Nothing,
         }
@@ -162,25 +169,28 @@ impl Track {
 
     fn normal(&mut self, bucket: Micros, moment: Moment) -> Step {
         let over = |episode: &Episode| moment == Moment::Close && bucket > episode.shown;
-        match self.open.take_if(|episode| over(episode)) {
-            Some(episode) => Step::Resolve { first: episode.first, why: Why::Returned(bucket) },
-            None => Step::Nothing,
-        }
+        self.end(over, Why::Returned(bucket))
     }
 
     fn unjudged(&mut self, bucket: Micros, moment: Moment, period: i64) -> Step {
         let long = UNJUDGED_PERIODS.saturating_mul(period);
         let over =
             |own: &Episode| moment == Moment::Close && bucket.0.saturating_sub(own.shown.0) >= long;
-        match self.open.take_if(|episode| over(episode)) {
-            Some(episode) => Step::Resolve { first: episode.first, why: Why::Unjudged },
-            None => Step::Nothing,
-        }
+        self.end(over, Why::Unjudged)
+    }
+
+    /// Ends the episode if it is `over`. Its buckets stay anomalous, but are no cause of a later one.
+    fn end(&mut self, over: impl Fn(&Episode) -> bool, why: Why) -> Step {
+        let Some(episode) = self.open.take_if(|episode| over(episode)) else {
+            return Step::Nothing;
+        };
+        self.recent.iter_mut().for_each(|own| own.is_cause = false);
+        Step::Resolve { first: episode.first, why }
     }
 
     /// Whether the bucket was anomalous when it was last judged.
     pub(crate) fn knows(&self, bucket: Micros) -> bool {
-        self.recent.iter().any(|(own, _)| *own == bucket)
+        self.recent.iter().any(|own| own.bucket == bucket)
     }
 }
 

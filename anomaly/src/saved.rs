@@ -10,7 +10,7 @@ use schemas::{Cells, Grain, Micros, Severity};
 
 use crate::entry::{Entry, Name};
 use crate::outlook::{Learner, Outlook};
-use crate::policy::{Episode, Track};
+use crate::policy::{Bad, Episode, Track};
 use crate::rules::{Finding, Kind};
 use crate::scorer::{Scorer, new_entry};
 use crate::tail::Tail;
@@ -117,9 +117,10 @@ impl Writer {
             self.byte(u8::from(episode.has_older));
         }
         self.count(track.recent.len());
-        for (bucket, found) in &track.recent {
-            self.instant(*bucket);
-            self.finding(found);
+        for bad in &track.recent {
+            self.instant(bad.bucket);
+            self.finding(&bad.figures);
+            self.byte(u8::from(bad.is_cause));
         }
     }
 
@@ -272,7 +273,8 @@ impl Reader<'_> {
         }
         for _ in 0..self.count()? {
             let bucket = self.instant()?;
-            track.recent.push((bucket, self.finding()?));
+            let figures = self.finding()?;
+            track.recent.push(Bad { bucket, figures, is_cause: self.flag()? });
         }
         Ok(track)
     }
