@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::repository::{documents, fences, files, prose, read, root, spans, toml, weir};
 
 /// Tables of the lake that look like paths of the repository.
-const TABLES: [&str; 3] = ["gold/kpi_current", "gold/kpi_history", "gold/kpis"];
+const TABLES: [&str; 4] = ["gold/anomalies", "gold/kpi_current", "gold/kpi_history", "gold/kpis"];
 
 #[test]
 fn named_paths_exist() {

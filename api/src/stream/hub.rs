@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use schemas::EpochId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::WatchStream;
 
 use super::close;
 use super::cohort::{Channel, Cohort, Due, Handle};
@@ -133,7 +135,7 @@ impl Hub {
 
     /// Runs until the store is gone.
     pub(crate) async fn run(self: Arc<Self>) {
-        let mut published = self.store.published();
+        let mut published = WatchStream::from_changes(self.store.published());
         let mut next = self.round(Instant::now());
         loop {
             let later = async {
@@ -143,15 +145,14 @@ impl Hub {
                 }
             };
             tokio::select! {
-                changed = published.changed() => {
-                    if changed.is_err() {
+                epoch = published.next() => {
+                    if epoch.is_none() {
                         return;
                     }
                 }
                 () = self.poke.notified() => {}
                 () = later => {}
             }
-            published.borrow_and_update();
             next = self.round(Instant::now());
         }
     }
