@@ -16,11 +16,11 @@ pub(crate) const AMOUNT_ONE: i64 = 10_000;
 const COST_PER_AMOUNT: i64 = 1_000_000;
 
 /// Orders per hour of all tenants together, at level 1.
-const ORDERS_PER_HOUR: u64 = 32;
+const ORDERS_PER_HOUR: u64 = 128;
 /// Fixed-point one of shares and rates.
 pub(crate) const ONE: u64 = 1 << 16;
 /// Chances per tenant and hour for an order to arrive; bounds the orders of a tenant and hour.
-pub(crate) const ARRIVAL_SLOTS: u64 = 128;
+pub(crate) const ARRIVAL_SLOTS: u64 = 512;
 
 pub(crate) const CHANNELS: [(&str, u64); 4] =
     [("web", 470), ("app", 330), ("partner", 130), ("store", 70)];
