@@ -68,7 +68,12 @@ fn kill_at_random_instants_loses_nothing_and_doubles_nothing() {
     assert_eq!(report.bronze.unreadable_versions, 0);
     assert!(report.bronze.versions > outcome.committed);
     assert!(outcome.committed * COMMITTED_SHARE >= kills, "too few kills hit a run at work");
-    outcome.place.succeeds(&["verify"]);
+    // Alerts and scores too, against a run over the same epochs that nothing disturbed.
+    let proof = outcome.place.succeeds(&["verify", "--deep", "--json"]).json();
+    let alerts = proof["checks"].as_array().unwrap().iter().find(|c| c["check"] == "alerts");
+    let alerts = &alerts.expect("alerts are compared")["counts"]["alerts"];
+    println!("alerts compared with an undisturbed run: {alerts}");
+    assert!(alerts.as_u64() > Some(0), "no alert, no proof");
     outcome.clean_up();
     drop(held);
 }
