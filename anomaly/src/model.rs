@@ -93,9 +93,10 @@ impl Model {
 
     /// Learns the bucket that was forecast last. `floor` is the least spread that is plausible.
     pub(crate) fn learn(&mut self, value: f64, bin: usize, floor: f64) {
-        if self.learned == 0 {
+        // The first bucket is passed over: where a series or its history begins, it is seldom whole.
+        if self.learned <= 1 {
             (self.last, self.fast, self.slow) = (value, value, value);
-            self.learned = 1;
+            self.learned += 1;
             return;
         }
         let error = value - self.center;
