@@ -63,7 +63,7 @@ fn main() {
                 let output = std::hint::black_box(engine.finish_epoch(&stamp));
                 engine.recycle(output.updates);
             }
-            engine.drain_changed_slots();
+            drop(engine.take_changed_slots());
         };
         let name = format!("{size} changes an epoch");
         group.bench_function(name, |bencher| bencher.iter(&mut work));

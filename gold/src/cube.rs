@@ -8,48 +8,15 @@
 //! - Without new cells nothing is allocated per row once the buffers have grown.
 //! - [`Cube::touched`] is in cell key order after [`Cube::sort_touched`], whatever the hash order.
 
-use std::cmp::Ordering;
-
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use schemas::{EpochId, Grain, Micros};
+use schemas::Micros;
 
-use crate::history::CellHistory;
 use crate::plan::CubeShape;
-use crate::series::SeriesTable;
+use crate::series::SeriesIndex;
+use crate::slabs::{Cell, CellId, Memory, Slabs};
 use crate::sum::ExactSum;
 use crate::value::Numbers;
-
-/// What names a cell within its cube.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct CellId {
-    pub(crate) series: u32,
-    pub(crate) grain: Grain,
-    pub(crate) start: Micros,
-}
-
-/// A cell without its numbers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cell {
-    pub(crate) id: CellId,
-    pub(crate) end: Micros,
-    touched: bool,
-    /// Whether the slab entry is in use.
-    live: bool,
-    /// Whether a timer waits for the end of its period.
-    closing: bool,
-}
-
-/// What is remembered of one KPI of one cell besides the numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Memory {
-    pub(crate) history: CellHistory,
-    /// The data epoch that last changed it, and that epoch's clock.
-    pub(crate) epoch: EpochId,
-    pub(crate) as_of: Micros,
-    /// Its slot in the table of current values, while it exists.
-    pub(crate) slot: Option<u32>,
-}
 
 /// A touched cell and where its numbers before the epoch lie.
 #[derive(Debug, Clone, Copy)]
@@ -61,16 +28,12 @@ pub(crate) struct Touched {
 /// The cells of one set of dimensions.
 #[derive(Debug)]
 pub(crate) struct Cube {
+    pub(crate) slabs: Slabs,
+    series: SeriesIndex,
+    index: HashMap<CellId, u32, FixedState>,
+    free: Vec<u32>,
     counts_stride: usize,
     sums_stride: usize,
-    kpis_stride: usize,
-    pub(crate) series: SeriesTable,
-    index: HashMap<CellId, u32, FixedState>,
-    cells: Vec<Cell>,
-    free: Vec<u32>,
-    counts: Vec<i64>,
-    sums: Vec<ExactSum>,
-    memory: Vec<Memory>,
     pub(crate) touched: Vec<Touched>,
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
@@ -79,20 +42,26 @@ pub(crate) struct Cube {
 impl Cube {
     pub(crate) fn new(shape: &CubeShape) -> Cube {
         Cube {
+            slabs: Slabs::new(shape.counts, shape.sums, shape.kpis.len()),
+            series: SeriesIndex::new(shape.dims.clone()),
+            index: HashMap::with_hasher(FixedState::with_seed(0xce11)),
+            free: Vec::new(),
             counts_stride: shape.counts,
             sums_stride: shape.sums,
-            kpis_stride: shape.kpis.len(),
-            series: SeriesTable::new(shape.dims.clone()),
-            index: HashMap::with_hasher(FixedState::with_seed(0xce11)),
-            cells: Vec::new(),
-            free: Vec::new(),
-            counts: Vec::new(),
-            sums: Vec::new(),
-            memory: Vec::new(),
             touched: Vec::new(),
             counts_before: Vec::new(),
             sums_before: Vec::new(),
         }
+    }
+
+    /// The number of a series by its raw bytes; `None` when they are not those of one.
+    pub(crate) fn intern(&mut self, raw: &[u8]) -> Option<u32> {
+        self.series.intern(&mut self.slabs.series, raw)
+    }
+
+    /// The series of a tenant and dimensions written as canonical JSON, if it has been seen.
+    pub(crate) fn find_series(&self, tenant: &str, dims: &str) -> Option<u32> {
+        self.series.find(&self.slabs.series, tenant, dims)
     }
 
     pub(crate) fn find(&self, id: CellId) -> Option<u32> {
@@ -106,21 +75,21 @@ impl Cube {
         }
         let fresh =
             Cell { id, end: id.grain.end(id.start), touched: false, live: true, closing: false };
+        let slabs = &mut self.slabs;
         let cell = match self.free.pop() {
             Some(cell) => {
-                self.cells[cell as usize] = fresh;
-                self.numbers_mut(cell).0.fill(0);
-                self.numbers_mut(cell).1.fill(ExactSum::default());
-                self.memories_mut(cell).fill(Memory::default());
+                *slabs.cell_mut(cell) = fresh;
+                let (counts, sums) = slabs.numbers_mut(cell);
+                counts.fill(0);
+                sums.fill(ExactSum::default());
+                slabs.memories_mut(cell).fill(Memory::default());
                 cell
             }
             None => {
-                let cell = u32::try_from(self.cells.len()).unwrap_or(u32::MAX);
-                self.cells.push(fresh);
-                self.counts.resize(self.counts.len() + self.counts_stride, 0);
-                self.sums.resize(self.sums.len() + self.sums_stride, ExactSum::default());
-                self.memory.resize(self.memory.len() + self.kpis_stride, Memory::default());
-                cell
+                slabs.counts.push(0);
+                slabs.sums.push(ExactSum::default());
+                slabs.memory.push(Memory::default());
+                u32::try_from(slabs.cells.push(fresh)).unwrap_or(u32::MAX)
             }
         };
         self.index.insert(id, cell);
@@ -129,28 +98,14 @@ impl Cube {
 
     /// Puts the numbers of a cell aside unless this epoch has done so.
     pub(crate) fn touch(&mut self, cell: u32) {
-        let at = cell as usize;
-        if std::mem::replace(&mut self.cells[at].touched, true) {
+        if std::mem::replace(&mut self.slabs.cell_mut(cell).touched, true) {
             return;
         }
         let before = u32::try_from(self.touched.len()).unwrap_or(u32::MAX);
         self.touched.push(Touched { cell, before });
-        let counts = at * self.counts_stride..(at + 1) * self.counts_stride;
-        let sums = at * self.sums_stride..(at + 1) * self.sums_stride;
-        self.counts_before.extend_from_slice(&self.counts[counts]);
-        self.sums_before.extend_from_slice(&self.sums[sums]);
-    }
-
-    pub(crate) fn cell(&self, cell: u32) -> &Cell {
-        &self.cells[cell as usize]
-    }
-
-    pub(crate) fn numbers(&self, cell: u32) -> Numbers<'_> {
-        let at = cell as usize;
-        Numbers {
-            counts: &self.counts[at * self.counts_stride..(at + 1) * self.counts_stride],
-            sums: &self.sums[at * self.sums_stride..(at + 1) * self.sums_stride],
-        }
+        let Numbers { counts, sums } = self.slabs.numbers(cell);
+        self.counts_before.extend_from_slice(counts);
+        self.sums_before.extend_from_slice(sums);
     }
 
     /// The numbers of a touched cell before the epoch.
@@ -162,42 +117,8 @@ impl Cube {
         }
     }
 
-    pub(crate) fn numbers_mut(&mut self, cell: u32) -> (&mut [i64], &mut [ExactSum]) {
-        let at = cell as usize;
-        (
-            &mut self.counts[at * self.counts_stride..(at + 1) * self.counts_stride],
-            &mut self.sums[at * self.sums_stride..(at + 1) * self.sums_stride],
-        )
-    }
-
-    pub(crate) fn memory(&self, cell: u32, place: usize) -> &Memory {
-        &self.memory[cell as usize * self.kpis_stride + place]
-    }
-
-    pub(crate) fn memory_mut(&mut self, cell: u32, place: usize) -> &mut Memory {
-        &mut self.memory[cell as usize * self.kpis_stride + place]
-    }
-
-    fn memories_mut(&mut self, cell: u32) -> &mut [Memory] {
-        let at = cell as usize * self.kpis_stride;
-        &mut self.memory[at..at + self.kpis_stride]
-    }
-
-    /// Cell key order, the KPI apart.
-    pub(crate) fn order(&self, a: u32, b: u32) -> Ordering {
-        let (a, b) = (self.cell(a).id, self.cell(b).id);
-        let series = if a.series == b.series {
-            Ordering::Equal
-        } else {
-            self.series.get(a.series).order(self.series.get(b.series))
-        };
-        series.then_with(|| (a.grain, a.start).cmp(&(b.grain, b.start)))
-    }
-
     pub(crate) fn sort_touched(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
-        touched.sort_unstable_by(|a, b| self.order(a.cell, b.cell));
-        self.touched = touched;
+        self.touched.sort_unstable_by(|a, b| self.slabs.order(a.cell, b.cell));
     }
 
     /// Ends the epoch: forgets what was put aside and the cells that nothing needs any more, and names
@@ -205,7 +126,7 @@ impl Cube {
     pub(crate) fn clear_touched(&mut self, now: Micros, mut closing: impl FnMut(Micros, u32)) {
         let mut touched = std::mem::take(&mut self.touched);
         for Touched { cell, .. } in touched.drain(..) {
-            self.cells[cell as usize].touched = false;
+            self.slabs.cell_mut(cell).touched = false;
             self.release(cell, now);
             self.watch_end(cell, now, &mut closing);
         }
@@ -221,30 +142,23 @@ impl Cube {
         now: Micros,
         mut closing: impl FnMut(Micros, u32),
     ) {
-        let cell_mut = &mut self.cells[cell as usize];
-        if cell_mut.live && !cell_mut.closing && cell_mut.end > now {
-            cell_mut.closing = true;
-            closing(cell_mut.end, cell);
+        let Cell { live, closing: is_watched, end, .. } = *self.slabs.cell(cell);
+        if live && !is_watched && end > now {
+            self.slabs.cell_mut(cell).closing = true;
+            closing(end, cell);
         }
     }
 
     /// Forgets a cell unless a row feeds it or its history may still matter.
     pub(crate) fn release(&mut self, cell: u32, now: Micros) {
-        let Cell { id, end, live, .. } = *self.cell(cell);
-        let fed = self.numbers(cell).counts.iter().any(|count| *count != 0);
+        let Cell { id, end, live, .. } = *self.slabs.cell(cell);
+        let fed = self.slabs.numbers(cell).counts.iter().any(|count| *count != 0);
         let over = end <= now;
-        if !live || fed || self.memories_mut(cell).iter().any(|m| m.history.needed(over)) {
+        if !live || fed || self.slabs.memories(cell).iter().any(|m| m.history.needed(over)) {
             return;
         }
         self.index.remove(&id);
-        self.cells[cell as usize].live = false;
+        self.slabs.cell_mut(cell).live = false;
         self.free.push(cell);
-    }
-
-    /// Every cell in use, in cell key order.
-    pub(crate) fn sorted_cells(&self) -> Vec<u32> {
-        let mut cells: Vec<u32> = self.index.values().copied().collect();
-        cells.sort_unstable_by(|a, b| self.order(*a, *b));
-        cells
     }
 }

@@ -12,13 +12,15 @@
 //!   number of ticks nor flushes show in it. Updates are in cell key order.
 //! - A change that leaves a group and its numbers as they were costs nothing downstream.
 //! - `new`, [`Engine::rebuild`] of every live row and [`Engine::load_state`] give the engine that
-//!   [`Engine::save_state`] was called on: the same values, slots, timers and later output.
+//!   [`Frozen::save_state`] was called on: the same values, slots, timers and later output.
 //!
 //! # Non-guarantees
 //! - Nothing is durable here, and epochs must come in order with growing clocks.
 
 mod cells;
 mod fold;
+mod frozen;
+mod held;
 mod slots;
 mod state;
 mod timers;
@@ -30,13 +32,15 @@ use schemas::{
 };
 
 use crate::catalog::Catalog;
-use crate::cube::{Cube, Memory};
+use crate::cube::Cube;
 use crate::definition::{DefinitionError, Unit};
 use crate::history::{Mark, SETTLE_US, Seen, slot_end};
 use crate::plan::{Kpi, Plan};
+use crate::slabs::{Memory, Slabs};
 use crate::value::{NOTHING, Parts};
 use fold::Scratch;
-pub use slots::SlotEvent;
+pub use frozen::Frozen;
+use held::Held;
 use slots::Slots;
 pub use state::StateError;
 use timers::{CellRef, Due, Timers};
@@ -111,7 +115,7 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     catalog: Arc<Catalog>,
-    plan: Plan,
+    plan: Arc<Plan>,
     cubes: Vec<Cube>,
     timers: Timers,
     slots: Slots,
@@ -126,20 +130,30 @@ pub struct Engine {
     scratch: Scratch,
 }
 
+impl Held for Engine {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn slabs(&self, cube: usize) -> &Slabs {
+        &self.cubes[cube].slabs
+    }
+}
+
 impl Engine {
     /// An engine without rows. The order of `contracts` gives the numbers that [`Engine::apply`] takes.
     ///
     /// # Errors
     /// When the catalog was checked against other contracts.
     pub fn new(catalog: Arc<Catalog>, contracts: &[Contract]) -> Result<Engine, DefinitionError> {
-        let plan = Plan::compile(&catalog, contracts)?;
+        let plan = Arc::new(Plan::compile(&catalog, contracts)?);
         let cubes = plan.cubes.iter().map(Cube::new).collect();
         Ok(Engine {
             catalog,
             plan,
             cubes,
             timers: Timers::default(),
-            slots: Slots::default(),
+            slots: Slots::new(),
             clock: Micros(i64::MIN),
             last_data: None,
             history: Vec::new(),
@@ -224,77 +238,25 @@ impl Engine {
     pub fn snapshot(&self) -> Vec<CellRow> {
         let mut rows = Vec::new();
         for kpi in 0..self.plan.kpis.len() {
-            let cells = self.cubes[self.plan.kpis[kpi].cube].sorted_cells();
+            let cells = self.slabs_of(kpi).sorted_cells();
             rows.extend(cells.into_iter().filter_map(|cell| self.row(kpi, cell)));
         }
         rows
     }
 
-    /// The slots whose row changed, appeared or went since the last call, in slot order.
-    pub fn drain_changed_slots(&mut self) -> Vec<SlotEvent> {
-        self.slots.drain_changed()
-    }
-
-    /// The row in a slot, when there is one.
-    pub fn cell_row(&self, slot: u32) -> Option<CellRow> {
-        let CellRef { kpi, cell } = self.slots.get(slot)?;
-        self.row(kpi as usize, cell)
-    }
-
-    /// The slots that hold a row, in order.
-    pub fn live_slots(&self) -> Vec<u32> {
-        self.slots.live()
-    }
-
-    fn key(&self, kpi: usize, cell: u32) -> CellKey {
-        let kpi = &self.plan.kpis[kpi];
-        let cube = &self.cubes[kpi.cube];
-        let id = cube.cell(cell).id;
-        let series = cube.series.get(id.series);
-        CellKey {
-            kpi: Arc::clone(&kpi.key),
-            tenant: Arc::clone(&series.tenant),
-            dims: Arc::clone(&series.dims),
-            grain: id.grain,
-            period_start: id.start,
-        }
+    /// The slots whose row changed, appeared or went since the last call: each once, in no order.
+    pub fn take_changed_slots(&mut self) -> Vec<u32> {
+        self.slots.take_changed()
     }
 
     fn series_id(&self, kpi: usize, cell: u32) -> SeriesId {
-        let cube = &self.cubes[self.plan.kpis[kpi].cube];
-        SeriesId { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), series: cube.cell(cell).id.series }
-    }
-
-    fn parts(&self, kpi: usize, cell: u32) -> Option<Parts> {
-        let kpi = &self.plan.kpis[kpi];
-        Parts::of(&kpi.rule, self.cubes[kpi.cube].numbers(cell))
-    }
-
-    fn row(&self, kpi: usize, cell: u32) -> Option<CellRow> {
-        let value = self.parts(kpi, cell)?.value();
-        let memory = self.memory(kpi, cell);
-        let (epoch, as_of) = (memory.epoch, memory.as_of);
-        Some(CellRow {
-            key: self.key(kpi, cell),
-            value,
-            unit: self.plan.kpis[kpi].unit,
-            epoch,
-            as_of,
-        })
-    }
-
-    fn memory(&self, kpi: usize, cell: u32) -> &Memory {
-        let kpi = &self.plan.kpis[kpi];
-        self.cubes[kpi.cube].memory(cell, kpi.place)
+        let series = self.slabs_of(kpi).cell(cell).id.series;
+        SeriesId { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), series }
     }
 
     fn memory_mut(&mut self, kpi: usize, cell: u32) -> &mut Memory {
         let kpi = &self.plan.kpis[kpi];
-        self.cubes[kpi.cube].memory_mut(cell, kpi.place)
-    }
-
-    fn end(&self, kpi: usize, cell: u32) -> Micros {
-        self.cubes[self.plan.kpis[kpi].cube].cell(cell).end
+        &mut self.cubes[kpi.cube].slabs.memories_mut(cell)[kpi.place]
     }
 
     /// One KPI of one touched cell at the end of an epoch.
@@ -308,7 +270,7 @@ impl Engine {
         let Kpi { cube, rule, .. } = &self.plan.kpis[kpi];
         let cube = &self.cubes[*cube];
         let touched = cube.touched[at];
-        let after = Parts::of(rule, cube.numbers(touched.cell));
+        let after = Parts::of(rule, cube.slabs.numbers(touched.cell));
         if Parts::of(rule, cube.numbers_before(touched)) == after {
             return;
         }
@@ -407,8 +369,8 @@ impl Engine {
         mut decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
     ) {
         cells.sort_unstable_by(|a, b| {
-            let cube = &self.cubes[self.plan.kpis[a.kpi as usize].cube];
-            a.kpi.cmp(&b.kpi).then_with(|| cube.order(a.cell, b.cell))
+            let slabs = self.slabs_of(a.kpi as usize);
+            a.kpi.cmp(&b.kpi).then_with(|| slabs.order(a.cell, b.cell))
         });
         self.history.reserve(cells.len());
         for at in cells {

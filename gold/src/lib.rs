@@ -25,13 +25,14 @@ pub mod history;
 pub mod nearest;
 mod plan;
 mod series;
+mod slabs;
 mod sum;
 pub mod table;
 mod value;
 
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
-pub use engine::{CellRow, Engine, EngineError, EpochOutput, HistoryRow, SlotEvent, StateError};
+pub use engine::{CellRow, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError};
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
 pub const ENGINE_SEMANTICS: u32 = 1;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use schemas::RowRef;
 use schemas::contract::DEFAULT_TENANT;
+use schemas::{Paged, RowRef};
 
 /// Writes the raw bytes of a row's series: per part its length plus one and its text, or 0 for null.
 pub(crate) fn raw_series(row: RowRef<'_>, tenant: usize, dims: &[usize], out: &mut Vec<u8>) {
@@ -49,12 +49,12 @@ fn split_parts(mut raw: &[u8]) -> Option<Vec<Option<&str>>> {
 }
 
 /// One series.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Series {
     pub(crate) tenant: Arc<str>,
     /// Canonical JSON.
     pub(crate) dims: Arc<str>,
-    pub(crate) raw: Box<[u8]>,
+    pub(crate) raw: Arc<[u8]>,
 }
 
 impl Series {
@@ -63,28 +63,24 @@ impl Series {
     }
 }
 
-/// The series of one set of dimensions.
+/// Finds the series of one set of dimensions. The series themselves lie in a list beside it, which is
+/// handed in: readers of other threads have that list, too.
 #[derive(Debug)]
-pub(crate) struct SeriesTable {
+pub(crate) struct SeriesIndex {
     /// Names of the dimensions, sorted.
     names: Vec<String>,
-    all: Vec<Series>,
     index: HashTable<u32>,
     hasher: FixedState,
 }
 
-impl SeriesTable {
-    pub(crate) fn new(names: Vec<String>) -> SeriesTable {
+impl SeriesIndex {
+    pub(crate) fn new(names: Vec<String>) -> SeriesIndex {
         let hasher = FixedState::with_seed(0x5e71e5);
-        SeriesTable { names, all: Vec::new(), index: HashTable::new(), hasher }
-    }
-
-    pub(crate) fn get(&self, series: u32) -> &Series {
-        &self.all[series as usize]
+        SeriesIndex { names, index: HashTable::new(), hasher }
     }
 
     /// The series of a tenant and dimensions written as canonical JSON, if it has been seen.
-    pub(crate) fn find(&self, tenant: &str, dims: &str) -> Option<u32> {
+    pub(crate) fn find(&self, all: &Paged<Series>, tenant: &str, dims: &str) -> Option<u32> {
         let values: BTreeMap<String, Option<String>> = serde_json::from_str(dims).ok()?;
         if !values.keys().eq(&self.names) {
             return None;
@@ -92,16 +88,19 @@ impl SeriesTable {
         let mut raw = Vec::new();
         push_part(&mut raw, Some(tenant));
         values.values().for_each(|value| push_part(&mut raw, value.as_deref()));
-        let hash = self.hasher.hash_one(&*raw);
-        self.index.find(hash, |&at| *self.all[at as usize].raw == *raw).copied()
+        self.find_raw(all, &raw)
+    }
+
+    fn find_raw(&self, all: &Paged<Series>, raw: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(raw);
+        let is_it = |&at: &u32| all.get(at as usize).is_some_and(|series| *series.raw == *raw);
+        self.index.find(hash, is_it).copied()
     }
 
     /// The number of these raw bytes, which must come from [`raw_series`] with as many dimensions as
     /// the table has; `None` when they do not.
-    pub(crate) fn intern(&mut self, raw: &[u8]) -> Option<u32> {
-        let hash = self.hasher.hash_one(raw);
-        let found = self.index.find(hash, |&at| *self.all[at as usize].raw == *raw);
-        if let Some(&found) = found {
+    pub(crate) fn intern(&mut self, all: &mut Paged<Series>, raw: &[u8]) -> Option<u32> {
+        if let Some(found) = self.find_raw(all, raw) {
             return Some(found);
         }
         let parts = split_parts(raw)?;
@@ -109,14 +108,15 @@ impl SeriesTable {
         if values.len() != self.names.len() {
             return None;
         }
-        let number = u32::try_from(self.all.len()).ok()?;
-        self.all.push(Series {
+        let number = u32::try_from(all.len()).ok()?;
+        all.push(Series {
             tenant: Arc::from((*tenant)?),
             dims: Arc::from(dims_text(&self.names, values)),
             raw: raw.into(),
         });
-        let (all, hasher) = (&self.all, &self.hasher);
-        self.index.insert_unique(hash, number, |&at| hasher.hash_one(&*all[at as usize].raw));
+        let hash =
+            |&at: &u32| all.get(at as usize).map_or(0, |series| self.hasher.hash_one(&*series.raw));
+        self.index.insert_unique(self.hasher.hash_one(raw), number, hash);
         Some(number)
     }
 }
@@ -149,21 +149,26 @@ mod tests {
 
     #[test]
     fn interns_by_value_and_writes_canonical_json() {
-        let mut table = SeriesTable::new(vec!["channel".into(), "currency".into()]);
-        let first = table.intern(&raw(&[Some("t"), None, Some("U\"S\n")])).unwrap();
-        assert_eq!(table.intern(&raw(&[Some("t"), None, Some("U\"S\n")])), Some(first));
-        assert_ne!(table.intern(&raw(&[Some("t"), Some(""), Some("U\"S\n")])), Some(first));
-        assert_eq!(&*table.get(first).dims, r#"{"channel":null,"currency":"U\"S\n"}"#);
-        assert_eq!(&*table.get(first).tenant, "t");
+        let mut index = SeriesIndex::new(vec!["channel".into(), "currency".into()]);
+        let mut all = Paged::new(1);
+        let null = raw(&[Some("t"), None, Some("U\"S\n")]);
+        let first = index.intern(&mut all, &null).unwrap();
+        assert_eq!(index.intern(&mut all, &null), Some(first));
+        let empty = raw(&[Some("t"), Some(""), Some("U\"S\n")]);
+        assert_ne!(index.intern(&mut all, &empty), Some(first));
+        let series = all.get(first as usize).unwrap();
+        assert_eq!(&*series.dims, r#"{"channel":null,"currency":"U\"S\n"}"#);
+        assert_eq!(&*series.tenant, "t");
+        assert_eq!(index.find(&all, "t", &series.dims), Some(first));
     }
 
     #[test]
     fn refuses_bytes_that_are_no_series() {
-        let mut table = SeriesTable::new(vec!["currency".into()]);
+        let (mut index, mut all) = (SeriesIndex::new(vec!["currency".into()]), Paged::new(1));
         for bad in
             [&raw(&[Some("t")])[..], &raw(&[None, None]), &[1], &[9, 0, 0, 0, 0, 0, 0, 0, b'x']]
         {
-            assert_eq!(table.intern(bad), None);
+            assert_eq!(index.intern(&mut all, bad), None);
         }
     }
 }

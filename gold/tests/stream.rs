@@ -10,7 +10,7 @@ mod stream {
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gold::{CellRow, Engine, EpochOutput, HistoryRow, SlotEvent, catalog};
+use gold::{CellRow, Engine, EpochOutput, Frozen, HistoryRow, catalog};
 use proptest::prelude::*;
 use schemas::{Cells, Contract, EpochStamp, Micros, RowBuilder, RowLayout, SeriesId};
 use stream::model::{Model, ORDERS, Row};
@@ -83,6 +83,7 @@ struct Bench {
     layouts: Vec<RowLayout>,
     /// What a reader of the flushed table would see.
     table: BTreeMap<u32, CellRow>,
+    held: Option<(Vec<u32>, Frozen, Vec<CellRow>)>,
 }
 
 impl Bench {
@@ -94,7 +95,7 @@ impl Bench {
         };
         let contracts = vec![named("orders.toml"), named("costs.toml")];
         let layouts = contracts.iter().map(RowLayout::new).collect();
-        Bench { contracts, layouts, table: BTreeMap::new() }
+        Bench { contracts, layouts, table: BTreeMap::new(), held: None }
     }
 
     fn engine(&self) -> Engine {
@@ -165,31 +166,41 @@ impl Bench {
     }
 
     /// A second engine made from the rows and the saved state of the first.
-    fn restarted(&self, engine: &Engine, model: &Model) -> Engine {
-        let saved = engine.save_state();
+    fn restarted(&self, engine: &mut Engine, model: &Model) -> Engine {
+        let saved = engine.freeze().save_state();
         let mut fresh = self.engine();
         for ((table, _), row) in &model.rows {
             let bytes = self.bytes(*table, row);
             fresh.rebuild(*table, self.layouts[*table].row(&bytes)).unwrap();
         }
         fresh.load_state(&saved).unwrap();
-        assert_eq!(fresh.save_state(), saved, "state after a restart");
+        assert_eq!(fresh.freeze().save_state(), saved, "state after a restart");
         assert_eq!(fresh.snapshot(), engine.snapshot(), "cells after a restart");
         assert_eq!(fresh.next_due(), engine.next_due(), "timers after a restart");
-        assert_eq!(fresh.live_slots(), engine.live_slots(), "slots after a restart");
+        let slots = |engine: &mut Engine| engine.freeze().live_slots().collect::<Vec<_>>();
+        assert_eq!(slots(&mut fresh), slots(engine), "slots after a restart");
         fresh
     }
 
+    /// Starts a flush, which is written after the next epoch.
     fn flush(&mut self, engine: &mut Engine) {
-        for event in engine.drain_changed_slots() {
-            match event {
-                SlotEvent::Upsert(slot) => self.table.insert(slot, engine.cell_row(slot).unwrap()),
-                SlotEvent::Delete(slot) => self.table.remove(&slot),
+        self.write_held();
+        self.held = Some((engine.take_changed_slots(), engine.freeze(), engine.snapshot()));
+    }
+
+    fn write_held(&mut self) {
+        let Some((changed, frozen, expected)) = self.held.take() else { return };
+        for slot in changed {
+            match frozen.cell_row(slot) {
+                Some(row) => self.table.insert(slot, row),
+                None => self.table.remove(&slot),
             };
         }
+        let live: Vec<u32> = frozen.live_slots().collect();
+        assert!(self.table.keys().eq(&live), "the slots of the flushed table");
         let mut rows: Vec<_> = self.table.values().cloned().collect();
         rows.sort_by(|a, b| a.key.cmp(&b.key));
-        assert_eq!(rows, engine.snapshot(), "the flushed table");
+        assert_eq!(rows, expected, "the flushed table");
     }
 }
 
@@ -252,13 +263,15 @@ fn run(steps: &[Step]) {
         check_cells(&engine, &model);
         plain_history
             .extend(bench.epoch(&mut plain, &mut plain_rows, &stamp, &step.changes).history);
+        bench.write_held();
         if step.flush || step.restart {
             bench.flush(&mut engine);
         }
         if step.restart {
-            engine = bench.restarted(&engine, &model);
+            engine = bench.restarted(&mut engine, &model);
         }
     }
+    bench.write_held();
     let end = Micros(clock + 24 * 62 * HOUR);
     history.extend(engine.tick(end).history);
     plain_history.extend(plain.tick(end).history);
@@ -304,7 +317,7 @@ fn damaged_state_is_refused_and_missing_state_is_a_backlog() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let bench = Bench::new();
     let mut engine = bench.engine();
-    let saved = engine.save_state();
+    let saved = engine.freeze().save_state();
     for cut in 0..saved.len() {
         assert!(bench.engine().load_state(&saved[..cut]).is_err());
     }
@@ -352,19 +365,19 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     let mut grown = bench.engine();
     let bytes = bench.bytes(ORDERS, &order);
     grown.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
-    grown.load_state(&engine.save_state()).unwrap();
+    grown.load_state(&engine.freeze().save_state()).unwrap();
     let output = grown.tick(Micros(START + 1_000_000));
     let kpis: Vec<_> = output.history.iter().map(|row| &*row.key.kpi).collect();
     assert_eq!(kpis, [["average_order_value"; 3], ["orders"; 3]].concat());
-    assert_eq!(grown.drain_changed_slots().len(), 6, "only the new cells need writing");
+    assert_eq!(grown.take_changed_slots().len(), 6, "only the new cells need writing");
     // And back: the rows of a KPI that is gone are deleted from the table.
     let catalog = Arc::clone(engine.catalog());
     let mut shrunk = Engine::new(catalog, &bench.contracts).unwrap();
     shrunk.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
-    shrunk.load_state(&grown.save_state()).unwrap();
-    let events = shrunk.drain_changed_slots();
-    assert_eq!(events.len(), 6);
-    assert!(events.iter().all(|event| matches!(event, SlotEvent::Delete(_))));
+    shrunk.load_state(&grown.freeze().save_state()).unwrap();
+    let (changed, frozen) = (shrunk.take_changed_slots(), shrunk.freeze());
+    assert_eq!(changed.len(), 6);
+    assert!(changed.iter().all(|slot| !frozen.has_row(*slot)));
     assert_eq!(shrunk.snapshot(), engine.snapshot());
 }
 

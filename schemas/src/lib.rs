@@ -1,4 +1,5 @@
-//! The contracts of Weir: ids, time, money, rows, positions, epochs, KPI cells.
+//! The contracts of Weir: ids, time, money, rows, positions, epochs, KPI cells; and the list
+//! that rows and cells are kept in.
 //!
 //! # Guarantees
 //! - No IO, no async, no clock and no sibling crate: everything here is a pure value or function.
@@ -13,7 +14,9 @@ pub mod contract;
 pub mod decimal;
 pub mod epoch;
 pub mod kpi;
+pub mod marks;
 pub mod observe;
+pub mod paged;
 pub mod position;
 pub mod row;
 pub mod time;
@@ -22,7 +25,9 @@ pub use alert::{Alert, Contribution, Severity, alert_id};
 pub use contract::{Column, ColumnType, Contract, ContractError};
 pub use epoch::{EpochId, EpochStamp, Span};
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
+pub use marks::Marks;
 pub use observe::{Band, Bands, Cells, Observer};
+pub use paged::Paged;
 pub use position::Position;
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use time::{Clock, Grain, Micros};

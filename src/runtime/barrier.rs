@@ -11,14 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use gold::anomalies::anomalies_batch;
 use gold::table::{current_batch, history_batch};
-use gold::{CellRow, HistoryRow};
-use lake::cow::FileId;
+use gold::{CellRow, Frozen, HistoryRow};
+use lake::cow::{FileId, Rewrite, SlotFiles};
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use pipeline::decode::PreparedContract;
-use pipeline::silver::{RowBatchError, SilverRow, row_batch};
+use pipeline::silver::{FrozenTable, RowBatchError, SilverRow, row_batch};
 use pipeline::state::StateFiles;
 use schemas::{Alert, EpochId, EpochStamp, Micros};
 use tokio::runtime::Handle;
@@ -26,7 +26,8 @@ use tokio::runtime::Handle;
 use super::core::number;
 use super::meters::Meters;
 use super::stop::Stop;
-use super::tables::HISTORY;
+use super::tables::{ANOMALIES, CURRENT, HISTORY};
+use super::watch::FrozenWatch;
 
 /// Waits between tries while the disk is full or away.
 const RETRY: Duration = Duration::from_secs(1);
@@ -40,32 +41,46 @@ const STATES_KEPT: usize = 3;
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
 
-/// What one barrier writes.
+/// Rows of one data file of a keyed table.
+const FILE_ROWS_MAX: usize = 131_072;
+
+/// What one barrier writes: everything as it was at one epoch.
 #[derive(Debug)]
 pub(crate) struct BarrierJob {
     pub(crate) stamp: EpochStamp,
-    pub(crate) rewrites: Vec<Rewrite>,
+    pub(crate) silver: Vec<SilverJob>,
+    pub(crate) cells: CellsJob,
+    pub(crate) watch: FrozenWatch,
+    /// Every alert, when one has changed: they are few.
+    pub(crate) alerts: Option<Vec<Alert>>,
     pub(crate) history: Vec<HistoryRow>,
+    /// Parts of the state file that the above do not say.
     pub(crate) state: Vec<(String, Vec<u8>)>,
 }
 
-/// The new files of a keyed table and those they replace.
+/// A silver table, and the slots that changed since the last barrier.
 #[derive(Debug)]
-pub(crate) struct Rewrite {
+pub(crate) struct SilverJob {
     pub(crate) table: String,
     /// Replaces all files that the table has.
     pub(crate) whole: bool,
-    pub(crate) removes: Vec<FileId>,
-    pub(crate) writes: Vec<FileId>,
-    pub(crate) rows: Rows,
+    pub(crate) changed: Vec<u32>,
+    pub(crate) rows: FrozenTable,
 }
 
-/// The rows of each file to write.
+/// The KPI cells, and the slots that changed since the last barrier.
 #[derive(Debug)]
-pub(crate) enum Rows {
-    Silver { contract: Arc<PreparedContract>, files: Vec<Vec<SilverRow>> },
-    Cells(Vec<Vec<CellRow>>),
-    Alerts(Vec<Vec<Alert>>),
+pub(crate) struct CellsJob {
+    pub(crate) whole: bool,
+    pub(crate) changed: Vec<u32>,
+    pub(crate) cells: Frozen,
+}
+
+/// A file of a keyed table whose rows were loaded into these slots.
+#[derive(Debug)]
+pub(crate) struct LoadedFile {
+    pub(crate) path: String,
+    pub(crate) slots: Vec<u32>,
 }
 
 /// Writes barriers. Owns the silver and gold tables.
@@ -83,26 +98,27 @@ pub(crate) struct Flusher {
 struct KeyedFiles {
     table: Table,
     paths: BTreeMap<FileId, String>,
+    /// Which of them holds which slot.
+    slots: SlotFiles,
     /// Versions of the last barriers.
     versions: Vec<i64>,
     vacuumed: Instant,
 }
 
 impl Flusher {
-    /// A flusher over `tables`; `paths` says which file is which number for the tables that the core
-    /// loaded.
+    /// A flusher over `tables`; `loaded` names the files whose rows are in memory.
     pub(crate) fn new(
         tables: Vec<Table>,
-        mut paths: BTreeMap<String, BTreeMap<FileId, String>>,
+        mut loaded: BTreeMap<String, Vec<LoadedFile>>,
         state_folder: &Path,
         runtime: Handle,
         stop: Stop,
         meters: Arc<Meters>,
     ) -> Flusher {
         let keyed = |table: Table| {
-            let paths = paths.remove(table.name()).unwrap_or_default();
             let name = table.name().to_owned();
-            (name, KeyedFiles { table, paths, versions: Vec::new(), vacuumed: Instant::now() })
+            let files = loaded.remove(&name).unwrap_or_default();
+            (name, KeyedFiles::new(table, files))
         };
         Flusher {
             tables: tables.into_iter().map(keyed).collect(),
@@ -147,62 +163,118 @@ impl Flusher {
     /// Writes one barrier, trying again while the disk refuses. Returns whether it is complete: not
     /// when the run failed or is to stop while the disk still refuses.
     pub(crate) fn flush(&mut self, job: BarrierJob) -> bool {
-        let BarrierJob { stamp, rewrites, history, state } = job;
+        let BarrierJob { stamp, silver, cells, watch, alerts, history, mut state } = job;
+        state.extend(silver.iter().map(|job| (job.table.clone(), job.rows.save_state())));
+        state.push(("gold".to_owned(), cells.cells.save_state()));
+        state.extend(watch.into_parts());
         if self.retry("state", |this| Ok(this.state.write(stamp.id, &state)?)).is_none() {
             return false;
         }
         drop(state);
-        // Each table's rows are freed before the next one is written.
-        for rewrite in rewrites {
-            let files = self.retry(&rewrite.table, |this| this.write_keyed(&rewrite));
-            let Some(files) = files else { return false };
-            if !self.commit_keyed(&rewrite, files, stamp) {
-                return false;
+        // What was frozen of a table is let go before the next one is written.
+        silver.into_iter().all(|job| self.flush_silver(&job, stamp))
+            && self.flush_cells(&cells, stamp)
+            && self.flush_alerts(alerts.as_deref(), stamp)
+            && self.flush_history(&history, stamp)
+            && {
+                self.drop_old_states(stamp.id);
+                true
             }
-        }
-        let Some(files) = self.retry(HISTORY, |this| this.write_history(&history)) else {
-            return false;
-        };
-        if !self.commit(HISTORY, files, Vec::new(), stamp) {
-            return false;
-        }
-        self.drop_old_states(stamp.id);
-        true
     }
 
-    fn write_keyed(&mut self, rewrite: &Rewrite) -> Result<Vec<StagedFile>, FlushError> {
-        let table = self.table(&rewrite.table)?;
-        let mut files = Vec::new();
-        match &rewrite.rows {
-            Rows::Silver { contract, files: rows } => {
-                for rows in rows {
-                    let mut writer = table.file_writer(&[])?;
-                    for rows in rows.chunks(BATCH_ROWS) {
-                        writer.write(&row_batch(contract, rows)?)?;
-                    }
-                    files.push(writer.finish()?);
-                }
-            }
-            Rows::Alerts(alerts) => {
-                for rows in alerts {
-                    let mut writer = table.file_writer(&[])?;
-                    for rows in rows.chunks(BATCH_ROWS) {
-                        writer.write(&anomalies_batch(rows)?)?;
-                    }
-                    files.push(writer.finish()?);
-                }
-            }
-            Rows::Cells(cells) => {
-                for rows in cells {
-                    let mut writer = table.file_writer(&[])?;
-                    for rows in rows.chunks(BATCH_ROWS) {
-                        writer.write(&current_batch(rows)?)?;
-                    }
-                    files.push(writer.finish()?);
-                }
-            }
+    fn flush_silver(&mut self, job: &SilverJob, stamp: EpochStamp) -> bool {
+        let changed = job.changed.iter().map(|&slot| (slot, job.rows.has_row(slot)));
+        let live = job.whole.then(|| job.rows.live_slots());
+        let Some(plan) = self.plan(&job.table, changed, live) else { return false };
+        let batch = |slots: &[u32]| {
+            let rows: Vec<SilverRow> =
+                slots.iter().filter_map(|&slot| job.rows.silver_row(slot)).collect();
+            Ok(row_batch(job.rows.contract(), &rows)?)
+        };
+        self.write_keyed(&job.table, &plan, job.whole, stamp, batch)
+    }
+
+    fn flush_cells(&mut self, job: &CellsJob, stamp: EpochStamp) -> bool {
+        let changed = job.changed.iter().map(|&slot| (slot, job.cells.has_row(slot)));
+        let live = job.whole.then(|| job.cells.live_slots());
+        let Some(plan) = self.plan(CURRENT, changed, live) else { return false };
+        let batch = |slots: &[u32]| {
+            let rows: Vec<CellRow> =
+                slots.iter().filter_map(|&slot| job.cells.cell_row(slot)).collect();
+            Ok(current_batch(&rows)?)
+        };
+        self.write_keyed(CURRENT, &plan, job.whole, stamp, batch)
+    }
+
+    /// What to write of a keyed table: its files with changed slots (`true` where there is a row), or
+    /// all `live` ones.
+    fn plan(
+        &mut self,
+        table: &str,
+        changed: impl Iterator<Item = (u32, bool)>,
+        live: Option<impl Iterator<Item = u32>>,
+    ) -> Option<Rewrite> {
+        let Some(keyed) = self.tables.get_mut(table) else {
+            self.stop.fail(FlushError::NoTable(table.into()).to_string());
+            return None;
+        };
+        let slots = &mut keyed.slots;
+        if let Some(live) = live {
+            *slots = SlotFiles::new();
+            live.for_each(|slot| slots.upsert(slot));
+            return Some(slots.plan_full(FILE_ROWS_MAX));
         }
-        Ok(files)
+        for (slot, is_live) in changed {
+            if is_live { slots.upsert(slot) } else { slots.delete(slot) }
+        }
+        Some(slots.plan(FILE_ROWS_MAX))
+    }
+
+    fn write_keyed(
+        &mut self,
+        table: &str,
+        plan: &Rewrite,
+        whole: bool,
+        stamp: EpochStamp,
+        batch: impl Fn(&[u32]) -> Result<RecordBatch, FlushError>,
+    ) -> bool {
+        let files = self.retry(table, |this| {
+            let table = this.table(table)?;
+            let mut files = Vec::new();
+            for (_, slots) in &plan.writes {
+                let mut writer = table.file_writer(&[])?;
+                for slots in slots.chunks(BATCH_ROWS) {
+                    writer.write(&batch(slots)?)?;
+                }
+                files.push(writer.finish()?);
+            }
+            Ok(files)
+        });
+        let (Some(files), Some(keyed)) = (files, self.tables.get_mut(table)) else { return false };
+        let old = keyed.replace(plan, &files, whole);
+        self.commit(table, files, old, stamp)
+    }
+
+    /// Alerts are few: when one has changed, all are written again.
+    fn flush_alerts(&mut self, alerts: Option<&[Alert]>, stamp: EpochStamp) -> bool {
+        let files = self.retry(ANOMALIES, |this| {
+            let Some(alerts) = alerts.filter(|alerts| !alerts.is_empty()) else {
+                return Ok(Vec::new());
+            };
+            let mut writer = this.table(ANOMALIES)?.file_writer(&[])?;
+            for rows in alerts.chunks(BATCH_ROWS) {
+                writer.write(&anomalies_batch(rows)?)?;
+            }
+            Ok(vec![writer.finish()?])
+        });
+        let (Some(files), Some(keyed)) = (files, self.tables.get(ANOMALIES)) else { return false };
+        let old = if alerts.is_some() { keyed.all_paths() } else { Vec::new() };
+        self.commit(ANOMALIES, files, old, stamp)
+    }
+
+    fn flush_history(&mut self, rows: &[HistoryRow], stamp: EpochStamp) -> bool {
+        let files = self.retry(HISTORY, |this| this.write_history(rows));
+        files.is_some_and(|files| self.commit(HISTORY, files, Vec::new(), stamp))
     }
 
     /// Rows that the table already has, because it stood further than the recovery point, are left
@@ -222,25 +294,6 @@ impl Flusher {
             }
         }
         Ok(vec![writer.finish()?])
-    }
-
-    fn commit_keyed(
-        &mut self,
-        rewrite: &Rewrite,
-        files: Vec<StagedFile>,
-        stamp: EpochStamp,
-    ) -> bool {
-        let Some(keyed) = self.tables.get_mut(&rewrite.table) else { return false };
-        let old = if rewrite.whole {
-            keyed.paths.clear();
-            keyed.table.files().map(|file| file.path.clone()).collect()
-        } else {
-            rewrite.removes.iter().filter_map(|file| keyed.paths.remove(file)).collect()
-        };
-        for (id, file) in rewrite.writes.iter().zip(&files) {
-            keyed.paths.insert(*id, file.path().to_owned());
-        }
-        self.commit(&rewrite.table, files, old, stamp)
     }
 
     fn commit(
@@ -319,6 +372,34 @@ impl Flusher {
                 tracing::warn!("could not delete old state files: {error}");
             }
         }
+    }
+}
+
+impl KeyedFiles {
+    fn new(table: Table, files: Vec<LoadedFile>) -> KeyedFiles {
+        let (mut paths, mut slots) = (BTreeMap::new(), SlotFiles::new());
+        for (id, file) in (0_u32..).map(FileId).zip(files) {
+            slots.load(id, file.slots);
+            paths.insert(id, file.path);
+        }
+        KeyedFiles { table, paths, slots, versions: Vec::new(), vacuumed: Instant::now() }
+    }
+
+    fn all_paths(&self) -> Vec<String> {
+        self.table.files().map(|file| file.path.clone()).collect()
+    }
+
+    /// Notes the paths of the files that were written, and returns those that they replace.
+    fn replace(&mut self, plan: &Rewrite, files: &[StagedFile], whole: bool) -> Vec<String> {
+        let old = if whole {
+            self.paths.clear();
+            self.all_paths()
+        } else {
+            plan.removes.iter().filter_map(|file| self.paths.remove(file)).collect()
+        };
+        let written = plan.writes.iter().map(|(file, _)| *file).zip(files);
+        self.paths.extend(written.map(|(id, file)| (id, file.path().to_owned())));
+        old
     }
 }
 

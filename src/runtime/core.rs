@@ -9,22 +9,18 @@ use std::sync::Arc;
 
 use gold::nearest::nearest;
 use gold::{Catalog, Engine, HistoryRow};
-use lake::cow::{FileId, SlotFiles};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{ChangeBatch, PreparedContract, Scratch};
 use pipeline::epoch;
 use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
-use pipeline::silver::{SilverRow, SlotEvent, TableFold};
+use pipeline::silver::{SilverRow, TableFold};
 use schemas::{Alert, Contract, EpochId, EpochStamp, KpiUpdate, Micros, Observer};
 use serde_json::json;
 
-use super::barrier::{BarrierJob, Rewrite, Rows};
+use super::barrier::{BarrierJob, CellsJob, SilverJob};
 use super::decoding::{Decoded, Decoding};
 use super::watch::Watch;
-
-/// Rows of one data file of a keyed table.
-const FILE_ROWS_MAX: usize = 131_072;
 
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
@@ -33,7 +29,6 @@ pub(crate) struct Core {
     decoding: Arc<Decoding>,
     gold: Engine,
     watch: Watch,
-    cells: SlotFiles,
     /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
     /// whole.
     whole: BTreeSet<String>,
@@ -50,7 +45,6 @@ pub(crate) struct Core {
 struct KeyedTable {
     contract: Arc<PreparedContract>,
     fold: TableFold,
-    files: SlotFiles,
 }
 
 impl std::fmt::Debug for KeyedTable {
@@ -99,7 +93,6 @@ impl Core {
         let table = |contract: &Arc<PreparedContract>| KeyedTable {
             contract: Arc::clone(contract),
             fold: TableFold::new(Arc::clone(contract)),
-            files: SlotFiles::new(),
         };
         let tables = decoding.contracts().map(table).collect();
         let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
@@ -108,7 +101,6 @@ impl Core {
             decoding,
             gold,
             watch: Watch::new(observer),
-            cells: SlotFiles::new(),
             whole: BTreeSet::new(),
             last: None,
             history: Vec::new(),
@@ -253,45 +245,33 @@ impl Core {
         self.gold.recycle(updates);
     }
 
-    /// Everything to flush so that all tables stand at the last epoch.
+    /// Everything to flush so that all tables stand at the last epoch: frozen, not copied, because
+    /// epochs wait meanwhile.
     pub(crate) fn barrier(&mut self) -> Option<BarrierJob> {
         let stamp = self.last?;
         let whole = std::mem::take(&mut self.whole);
-        let mut rewrites = Vec::new();
-        let mut state = Vec::new();
-        for table in &mut self.tables {
-            for event in table.fold.drain_changed_slots() {
-                match event {
-                    SlotEvent::Upsert(slot) => table.files.upsert(slot),
-                    SlotEvent::Delete(slot) => table.files.delete(slot),
-                }
-            }
+        let silver = |table: &mut KeyedTable| {
             let name = silver_name(table.contract.contract());
-            let all = whole.contains(&name);
-            let plan = plan(&mut table.files, all);
-            let rows = |slots: &Vec<u32>| {
-                collect(slots, slots.iter().filter_map(|&slot| table.fold.silver_row(slot)))
-            };
-            rewrites.push(Rewrite {
-                table: name.clone(),
-                whole: all,
-                removes: plan.removes,
-                writes: plan.writes.iter().map(|(file, _)| *file).collect(),
-                rows: Rows::Silver {
-                    contract: Arc::clone(&table.contract),
-                    files: plan.writes.iter().map(|(_, slots)| rows(slots)).collect(),
-                },
-            });
-            state.push((name, table.fold.save_state()));
-        }
-        rewrites.push(self.cells_rewrite(whole.contains(super::tables::CURRENT)));
-        rewrites.push(self.alerts_rewrite());
-        state.push(("gold".to_owned(), self.gold.save_state()));
-        state.extend(self.watch.save());
-        state.push(("contracts".to_owned(), self.fingerprint.clone().into_bytes()));
-        state.push(("topics".to_owned(), self.topics_json()));
+            SilverJob {
+                whole: whole.contains(&name),
+                table: name,
+                changed: table.fold.take_changed_slots(),
+                rows: table.fold.freeze(),
+            }
+        };
+        let silver = self.tables.iter_mut().map(silver).collect();
+        let cells = CellsJob {
+            whole: whole.contains(super::tables::CURRENT),
+            changed: self.gold.take_changed_slots(),
+            cells: self.gold.freeze(),
+        };
+        let state = vec![
+            ("contracts".to_owned(), self.fingerprint.clone().into_bytes()),
+            ("topics".to_owned(), self.topics_json()),
+        ];
+        let (watch, alerts) = (self.watch.freeze(), self.watch.changed_alerts());
         let history = std::mem::take(&mut self.history);
-        Some(BarrierJob { stamp, rewrites, history, state })
+        Some(BarrierJob { stamp, silver, cells, watch, alerts, history, state })
     }
 
     /// Which topic is which contract, for reading a lake without its configuration.
@@ -302,38 +282,6 @@ impl Core {
         let topics = self.decoding.topics().iter();
         let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
         serde_json::Value::Array(topics.collect()).to_string().into_bytes()
-    }
-
-    fn cells_rewrite(&mut self, all: bool) -> Rewrite {
-        for event in self.gold.drain_changed_slots() {
-            match event {
-                gold::SlotEvent::Upsert(slot) => self.cells.upsert(slot),
-                gold::SlotEvent::Delete(slot) => self.cells.delete(slot),
-            }
-        }
-        let plan = plan(&mut self.cells, all);
-        let rows = |slots: &Vec<u32>| {
-            collect(slots, slots.iter().filter_map(|&slot| self.gold.cell_row(slot)))
-        };
-        Rewrite {
-            table: super::tables::CURRENT.into(),
-            whole: all,
-            removes: plan.removes,
-            writes: plan.writes.iter().map(|(file, _)| *file).collect(),
-            rows: Rows::Cells(plan.writes.iter().map(|(_, slots)| rows(slots)).collect()),
-        }
-    }
-
-    /// Alerts are few: when one changed, all are written again.
-    fn alerts_rewrite(&mut self) -> Rewrite {
-        let alerts = self.watch.changed_alerts();
-        Rewrite {
-            table: super::tables::ANOMALIES.into(),
-            whole: alerts.is_some(),
-            removes: Vec::new(),
-            writes: Vec::new(),
-            rows: Rows::Alerts(alerts.filter(|alerts| !alerts.is_empty()).into_iter().collect()),
-        }
     }
 
     fn is_fold_due(&self, clock: Micros) -> bool {
@@ -351,27 +299,25 @@ impl Core {
 
 /// Loading what the tables and state files hold.
 impl Core {
-    /// Adds the rows of one file of a silver table. KPIs follow with [`Core::finish_load`].
+    /// Adds rows of a silver table and returns their slots. KPIs follow with [`Core::finish_load`].
     ///
     /// # Errors
     /// When a key is there twice.
     pub(crate) fn load_rows(
         &mut self,
         table: &str,
-        file: FileId,
         rows: Vec<SilverRow>,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<u32>, String> {
         let found = self.tables.iter_mut().enumerate();
         let mut found = found.filter(|(_, t)| silver_name(t.contract.contract()) == table);
-        let Some((index, keyed)) = found.next() else { return Ok(()) };
+        let Some((index, keyed)) = found.next() else { return Ok(Vec::new()) };
         let mut slots = Vec::with_capacity(rows.len());
         for row in rows {
             let view = keyed.contract.layout().row(&row.row);
             self.gold.rebuild(index, view).map_err(|e| e.to_string())?;
             slots.push(keyed.fold.load(row).map_err(|e| e.to_string())?);
         }
-        keyed.files.load(file, slots);
-        Ok(())
+        Ok(slots)
     }
 
     /// The contract of a silver table.
@@ -401,9 +347,7 @@ impl Core {
         }
         self.watch.load(state, alerts, &self.gold)?;
         // Which files hold which cells is not known: the first barrier writes them all.
-        for slot in self.gold.live_slots() {
-            self.cells.upsert(slot);
-        }
+        self.write_whole(super::tables::CURRENT);
         self.last = Some(stamp);
         Ok(())
     }
@@ -425,17 +369,6 @@ impl Core {
         }
         self.whole.insert(table.to_owned());
     }
-}
-
-/// The rows of `slots` in one piece of memory: most slots have a row, and a list that grows is copied.
-fn collect<T>(slots: &[u32], rows: impl Iterator<Item = T>) -> Vec<T> {
-    let mut held = Vec::with_capacity(slots.len());
-    held.extend(rows);
-    held
-}
-
-fn plan(files: &mut SlotFiles, all: bool) -> lake::cow::Rewrite {
-    if all { files.plan_full(FILE_ROWS_MAX) } else { files.plan(FILE_ROWS_MAX) }
 }
 
 /// The silver table of a contract.

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use api::Start;
@@ -28,6 +27,7 @@ use super::publish::{self, News, Results, Subscriber};
 use super::recover::{Inputs, Recovered, new_generation, recover};
 use super::stop::Stop;
 use super::tail::{Reread, reread};
+use super::threads::{Turn, spawn};
 use crate::config::{Config, Durability};
 
 /// Epochs and polls that may wait between two threads.
@@ -156,15 +156,17 @@ impl Threads<'_> {
         let subscriber = &mut self.subscriber;
         let limits = limits(config);
         std::thread::scope(|scope| {
-            spawn(scope, "ledger", move || loops::write_ledger(ledger, &entries, clock, shared))?;
-            spawn(scope, "publish", move || {
+            spawn(scope, "ledger", Turn::Live, move || {
+                loops::write_ledger(ledger, &entries, clock, shared)
+            })?;
+            spawn(scope, "publish", Turn::Live, move || {
                 publish::publish(&results, clock, subscriber.as_mut(), shared);
             })?;
-            spawn(scope, "bronze", move || {
+            spawn(scope, "bronze", Turn::Background, move || {
                 let (interval, bytes) = (config.lake.flush_interval(), config.lake.flush_bytes());
                 loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
             })?;
-            spawn(scope, "barrier", move || {
+            spawn(scope, "barrier", Turn::Background, move || {
                 let vacuum = config.lake.vacuum_after();
                 loops::flush_barriers(flusher, &jobs, vacuum, clock, shared);
             })?;
@@ -177,7 +179,7 @@ impl Threads<'_> {
                     max_unflushed: config.epoch.max_unflushed(),
                     decoding: Arc::clone(main.core.decoding()),
                 };
-                spawn(scope, "source", move || {
+                spawn(scope, "source", Turn::Live, move || {
                     loops::read_source(&polling, source.as_mut(), &out, shared);
                 })?;
             }
@@ -235,16 +237,6 @@ impl Threads<'_> {
         }
         Ok(vec![false; sources.len()])
     }
-}
-
-/// Starts a thread that tools show by `name`.
-fn spawn<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    work: impl FnOnce() + Send + 'scope,
-) -> Result<(), String> {
-    let started = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work);
-    started.map(drop).map_err(|e| format!("could not start the {name} thread: {e}"))
 }
 
 fn limits(config: &Config) -> Limits {
@@ -419,8 +411,11 @@ impl Main<'_> {
     }
 
     fn start_barrier(&mut self) {
+        let begun = Instant::now();
         if let Some(job) = self.core.barrier() {
-            self.barrier.started(job.stamp.id);
+            let epoch = job.stamp.id;
+            tracing::debug!(epoch, took_us = begun.elapsed().as_micros(), "barrier frozen");
+            self.barrier.started(epoch);
             if self.to_flusher.send(job).is_err() {
                 self.shared.stop.ask();
             }

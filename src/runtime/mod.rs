@@ -26,6 +26,7 @@ pub(crate) mod recover;
 pub(crate) mod stop;
 pub(crate) mod tables;
 mod tail;
+mod threads;
 pub(crate) mod troubles;
 mod watch;
 

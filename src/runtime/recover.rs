@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gold::Catalog;
-use lake::cow::FileId;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
@@ -21,7 +20,7 @@ use pipeline::state::StateFiles;
 use schemas::{Alert, Contract, EpochId, EpochStamp, Micros};
 use tokio::runtime::Handle;
 
-use super::barrier::Flusher;
+use super::barrier::{Flusher, LoadedFile};
 use super::core::{Core, number};
 use super::meters::Meters;
 use super::stop::Stop;
@@ -52,8 +51,8 @@ pub(crate) struct Recovered {
     pub(crate) tail: Vec<Entry>,
 }
 
-/// Paths of the files that the core tracks, by table.
-type Paths = BTreeMap<String, BTreeMap<FileId, String>>;
+/// The files whose rows were loaded, by table.
+type Files = BTreeMap<String, Vec<LoadedFile>>;
 
 /// Brings the lake's state into memory.
 pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<Recovered, String> {
@@ -65,7 +64,7 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
         tracing::warn!("{warning}");
     }
     let held = bronze::held(&bronze);
-    let (mut core, paths) = load(inputs, &held, &newest)?;
+    let (mut core, files) = load(inputs, &held, &newest)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
     let (mut header, mut tail) = read_ledger(inputs, &held)?;
     let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
@@ -83,7 +82,7 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     })?;
     let state = lake.state_dir().join("state");
     let meters = Arc::clone(&inputs.meters);
-    let flusher = Flusher::new(newest, paths, &state, runtime.clone(), stop.clone(), meters);
+    let flusher = Flusher::new(newest, files, &state, runtime.clone(), stop.clone(), meters);
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, flusher, ledger, tail })
 }
@@ -103,17 +102,16 @@ pub(crate) fn new_generation() -> String {
 }
 
 /// The core at the last barrier that every table and the state file still hold, or an empty one.
-fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Paths), String> {
+fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Files), String> {
     let mut at_most = held.flushed;
     while at_most > 0 {
         match load_at(inputs, at_most)? {
-            Loaded::Whole(core, paths) => {
+            Loaded::Whole(core, files) => {
                 let mut core = *core;
-                core.write_whole(tables::CURRENT);
                 for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
                     core.write_whole(table.name());
                 }
-                return Ok((core, paths));
+                return Ok((core, files));
             }
             Loaded::Earlier(epoch) => {
                 tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
@@ -126,11 +124,11 @@ fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Paths),
     }
     let mut core = new_core(inputs)?;
     newest.iter().for_each(|table| core.write_whole(table.name()));
-    Ok((core, Paths::new()))
+    Ok((core, Files::new()))
 }
 
 enum Loaded {
-    Whole(Box<Core>, Paths),
+    Whole(Box<Core>, Files),
     /// Not there; the newest barrier that may be.
     Earlier(EpochId),
 }
@@ -150,7 +148,7 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
         return Ok(Loaded::Earlier(0));
     }
     let mut core = new_core(inputs)?;
-    let mut paths = Paths::new();
+    let mut loaded = Files::new();
     let mut clock = Micros(0);
     let mut alerts = Vec::new();
     for spec in tables::specs(&inputs.contracts) {
@@ -164,8 +162,8 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
         }
         clock = Micros(table.progress(CLOCK).unwrap_or(0));
         if let Some(contract) = core.silver_contract(&spec.name) {
-            let loaded = load_silver(&mut core, &table, &contract)?;
-            paths.insert(spec.name, loaded);
+            let files = load_silver(&mut core, &table, &contract)?;
+            loaded.insert(spec.name, files);
         } else if spec.name == tables::ANOMALIES {
             alerts = load_alerts(&table)?;
         }
@@ -175,7 +173,7 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
         tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
         return Ok(Loaded::Earlier(0));
     }
-    Ok(Loaded::Whole(Box::new(core), paths))
+    Ok(Loaded::Whole(Box::new(core), loaded))
 }
 
 fn new_core(inputs: &Inputs) -> Result<Core, String> {
@@ -198,20 +196,19 @@ fn load_silver(
     core: &mut Core,
     table: &Table,
     contract: &PreparedContract,
-) -> Result<BTreeMap<FileId, String>, String> {
+) -> Result<Vec<LoadedFile>, String> {
     let text = |e: LakeError| crate::commands::chain(&e);
-    let mut paths = BTreeMap::new();
-    for (index, file) in table.files().enumerate() {
-        let id = FileId(u32::try_from(index).unwrap_or(u32::MAX));
+    let mut files = Vec::new();
+    for file in table.files() {
         let mut rows = Vec::new();
         for batch in table.read(&[file.as_ref()], None).map_err(text)? {
             let batch = batch.map_err(text)?;
             rows.extend(rows_from_batch(contract, &batch).map_err(|e| e.to_string())?);
         }
-        core.load_rows(table.name(), id, rows)?;
-        paths.insert(id, file.path.clone());
+        let slots = core.load_rows(table.name(), rows)?;
+        files.push(LoadedFile { path: file.path.clone(), slots });
     }
-    Ok(paths)
+    Ok(files)
 }
 
 fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {

@@ -47,6 +47,34 @@ struct Saved {
 #[derive(Serialize, Deserialize)]
 struct SavedCell(String, String, String, String, i64, EpochId, i64);
 
+/// What is saved of a watch. Turning it into text takes longer than copying it.
+#[derive(Debug)]
+pub(crate) struct FrozenWatch {
+    detector: Vec<u8>,
+    removed: Vec<(CellKey, EpochId, Micros)>,
+    removals_after: EpochId,
+    published: BTreeMap<Arc<str>, EpochId>,
+}
+
+impl FrozenWatch {
+    /// The parts of the state file.
+    pub(crate) fn into_parts(self) -> [(String, Vec<u8>); 2] {
+        let saved = |(key, epoch, clock): &(CellKey, EpochId, Micros)| {
+            let CellKey { kpi, tenant, dims, grain, period_start } = key;
+            let [kpi, tenant, dims] = [kpi, tenant, dims].map(|text| text.to_string());
+            SavedCell(kpi, tenant, dims, grain.name().to_owned(), period_start.0, *epoch, clock.0)
+        };
+        let removed = self.removed.iter().map(saved).collect();
+        let published = self.published.iter().map(|(id, epoch)| (id.to_string(), *epoch)).collect();
+        let saved = Saved { after: self.removals_after, removed, published };
+        let removed = serde_json::to_vec(&saved);
+        [
+            ("detector".to_owned(), self.detector),
+            ("removed".to_owned(), removed.unwrap_or_default()),
+        ]
+    }
+}
+
 impl Watch {
     pub(crate) fn new(observer: Box<dyn Observer>) -> Watch {
         Watch {
@@ -131,21 +159,14 @@ impl Watch {
         (removed.collect(), self.removals_after)
     }
 
-    /// The parts of the state file.
-    pub(crate) fn save(&self) -> [(String, Vec<u8>); 2] {
-        let saved = |(key, epoch, clock): &(CellKey, EpochId, Micros)| {
-            let CellKey { kpi, tenant, dims, grain, period_start } = key;
-            let [kpi, tenant, dims] = [kpi, tenant, dims].map(|text| text.to_string());
-            SavedCell(kpi, tenant, dims, grain.name().to_owned(), period_start.0, *epoch, clock.0)
-        };
-        let removed = self.removed.iter().map(saved).collect();
-        let published = self.published.iter().map(|(id, epoch)| (id.to_string(), *epoch)).collect();
-        let saved = Saved { after: self.removals_after, removed, published };
-        let removed = serde_json::to_vec(&saved);
-        [
-            ("detector".to_owned(), self.observer.save()),
-            ("removed".to_owned(), removed.unwrap_or_default()),
-        ]
+    /// What the state file says of it, as it is now.
+    pub(crate) fn freeze(&self) -> FrozenWatch {
+        FrozenWatch {
+            detector: self.observer.save(),
+            removed: self.removed.iter().cloned().collect(),
+            removals_after: self.removals_after,
+            published: self.published.clone(),
+        }
     }
 
     /// Goes on from what was saved, the engine being loaded.

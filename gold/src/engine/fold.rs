@@ -7,9 +7,10 @@
 use schemas::{Grain, Micros, RowRef};
 
 use super::{Engine, EngineError};
-use crate::cube::{CellId, Cube};
+use crate::cube::Cube;
 use crate::plan::View;
 use crate::series::raw_series;
+use crate::slabs::CellId;
 
 /// Buffers that live as long as the engine, so that a row change allocates nothing.
 #[derive(Debug, Default)]
@@ -160,13 +161,13 @@ impl Fold<'_> {
         raw: &[u8],
         starts: [Micros; 3],
     ) -> Result<(), EngineError> {
-        let series = self.cube.series.intern(raw).ok_or(EngineError::Limit("too many series"))?;
+        let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
         for (grain, start) in Grain::ALL.into_iter().zip(starts) {
             let cell = self.cube.find_or_create(CellId { series, grain, start });
             if self.mode == Mode::Epoch {
                 self.cube.touch(cell);
             }
-            let (counts, sums) = self.cube.numbers_mut(cell);
+            let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[self.view.count] += 1;
             for (column, sum) in &self.view.sums {
                 sums[*sum].add(row.decimal(*column).unwrap_or(0));
@@ -192,19 +193,19 @@ impl Fold<'_> {
         raw: &[u8],
         starts: [Micros; 3],
     ) -> Result<(), EngineError> {
-        let series = self.cube.series.intern(raw).ok_or(EngineError::Limit("too many series"))?;
+        let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
         let mut result = Ok(());
         for (grain, start) in Grain::ALL.into_iter().zip(starts) {
             let id = CellId { series, grain, start };
             let count = self.view.count;
-            let found =
-                self.cube.find(id).filter(|cell| self.cube.numbers(*cell).counts[count] > 0);
+            let slabs = &self.cube.slabs;
+            let found = self.cube.find(id).filter(|cell| slabs.numbers(*cell).counts[count] > 0);
             let Some(cell) = found else {
                 result = Err(self.never_entered(id));
                 continue;
             };
             self.cube.touch(cell);
-            let (counts, sums) = self.cube.numbers_mut(cell);
+            let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[count] -= i64::from(new.is_none());
             for (column, sum) in &self.view.sums {
                 sums[*sum].subtract(old.decimal(*column).unwrap_or(0));
@@ -215,7 +216,7 @@ impl Fold<'_> {
     }
 
     fn never_entered(&self, id: CellId) -> EngineError {
-        let series = self.cube.series.get(id.series);
+        let series = self.cube.slabs.series(id.series);
         EngineError::NeverEntered {
             contract: self.view.contract,
             tenant: series.tenant.to_string(),

@@ -5,29 +5,20 @@
 
 use std::collections::BTreeSet;
 
+use schemas::{Marks, Paged};
+
 use super::timers::CellRef;
 
-/// What a flush has to do with one slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SlotEvent {
-    /// The slot holds a row that is new or changed.
-    Upsert(u32),
-    /// The slot holds no row any more.
-    Delete(u32),
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slots {
-    entries: Vec<Option<CellRef>>,
+    entries: Paged<Option<CellRef>>,
     free: BTreeSet<u32>,
-    changed: Vec<u32>,
-    /// Per slot, whether it is in `changed`.
-    noted: Vec<bool>,
+    changed: Marks,
 }
 
 impl Slots {
-    pub(super) fn get(&self, slot: u32) -> Option<CellRef> {
-        self.entries.get(slot as usize).copied().flatten()
+    pub(super) fn new() -> Slots {
+        Slots { entries: Paged::new(1), free: BTreeSet::new(), changed: Marks::default() }
     }
 
     /// The slot of a cell after a change: kept, taken or given back.
@@ -35,17 +26,16 @@ impl Slots {
         let slot = match (held, cell) {
             (None, None) => return None,
             (Some(slot), _) => slot,
-            (None, Some(_)) => self.free.pop_first().unwrap_or_else(|| {
-                self.entries.push(None);
-                self.noted.push(false);
-                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
-            }),
+            (None, Some(_)) => self
+                .free
+                .pop_first()
+                .unwrap_or_else(|| u32::try_from(self.entries.push(None)).unwrap_or(u32::MAX)),
         };
-        self.entries[slot as usize] = cell;
+        self.set(slot, cell);
         if cell.is_none() {
             self.free.insert(slot);
         }
-        self.note(slot);
+        self.changed.mark(slot);
         cell.map(|_| slot)
     }
 
@@ -53,37 +43,33 @@ impl Slots {
     pub(super) fn restore(&mut self, slot: u32, cell: Option<CellRef>) {
         for fresh in self.entries.len()..=slot as usize {
             self.entries.push(None);
-            self.noted.push(false);
             self.free.extend(u32::try_from(fresh));
         }
         match cell {
             Some(cell) => {
-                self.entries[slot as usize] = Some(cell);
+                self.set(slot, Some(cell));
                 self.free.remove(&slot);
             }
-            None => self.note(slot),
+            None => self.changed.mark(slot),
         }
     }
 
-    pub(super) fn drain_changed(&mut self) -> Vec<SlotEvent> {
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.sort_unstable();
-        let events = changed.into_iter().map(|slot| {
-            self.noted[slot as usize] = false;
-            let live = self.entries[slot as usize].is_some();
-            if live { SlotEvent::Upsert(slot) } else { SlotEvent::Delete(slot) }
-        });
-        events.collect()
+    pub(super) fn take_changed(&mut self) -> Vec<u32> {
+        self.changed.take()
     }
 
-    pub(super) fn live(&self) -> Vec<u32> {
-        let live = (0_u32..).zip(&self.entries).filter(|(_, entry)| entry.is_some());
-        live.map(|(slot, _)| slot).collect()
+    /// The slots as they are now.
+    pub(super) fn freeze(&mut self) -> Paged<Option<CellRef>> {
+        self.entries.freeze()
     }
 
-    fn note(&mut self, slot: u32) {
-        if !std::mem::replace(&mut self.noted[slot as usize], true) {
-            self.changed.push(slot);
+    /// Sets a slot, unless it holds that already: writing copies what a frozen state holds.
+    fn set(&mut self, slot: u32, cell: Option<CellRef>) {
+        if self.entries.get(slot as usize).is_some_and(|held| *held == cell) {
+            return;
+        }
+        if let Some(entry) = self.entries.get_mut(slot as usize) {
+            *entry = cell;
         }
     }
 }

@@ -15,10 +15,11 @@ mod bytes;
 use schemas::{EpochId, Grain, Micros};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Engine;
+use super::held::Held;
 use super::timers::CellRef;
-use crate::cube::{CellId, Memory};
+use super::{Engine, Frozen};
 use crate::history::SETTLE_US;
+use crate::slabs::{CellId, Memory};
 use bytes::{Reader, Writer};
 
 const MAGIC: &[u8] = b"WEIR-GOLD-1";
@@ -34,7 +35,7 @@ const HAS_ROW: u64 = 16;
 #[error("saved KPI state is damaged or of another release ({0}); rebuild it from silver")]
 pub struct StateError(&'static str);
 
-impl Engine {
+impl Frozen {
     /// The state that rows alone do not give back.
     pub fn save_state(&self) -> Vec<u8> {
         let mut out = Writer::default();
@@ -42,7 +43,7 @@ impl Engine {
         out.signed(self.clock.0);
         out.option(self.last_data.map(|(epoch, _)| epoch));
         out.signed(self.last_data.map_or(0, |(_, clock)| clock.0));
-        let (settle, restate) = self.timers.pending();
+        let (settle, restate) = self.pending;
         for due in [settle, restate] {
             out.unsigned(u64::from(due.is_some()));
             out.signed(due.map_or(0, |due| due.0));
@@ -58,7 +59,7 @@ impl Engine {
     }
 
     fn save_cube(&self, number: usize, out: &mut Writer) {
-        let (shape, cube) = (&self.plan.cubes[number], &self.cubes[number]);
+        let (shape, slabs) = (&self.plan.cubes[number], &self.cubes[number]);
         out.unsigned(shape.dims.len() as u64);
         shape.dims.iter().for_each(|name| out.bytes(name.as_bytes()));
         out.unsigned(shape.kpis.len() as u64);
@@ -67,15 +68,14 @@ impl Engine {
             out.bytes(kpi.key.as_bytes());
             out.unsigned(self.catalog.meaning(&kpi.key));
         }
-        let mut cells = cube.sorted_cells();
+        let mut cells = slabs.sorted_cells();
         cells.retain(|cell| shape.kpis.iter().any(|kpi| self.flags(*kpi, *cell) != 0));
         out.unsigned(cells.len() as u64);
         let mut series = None;
         for cell in cells {
-            let id = cube.cell(cell).id;
+            let id = slabs.cell(cell).id;
             // A series is written once, before its first cell; 0 stands for the one before.
-            let raw =
-                if series == Some(id.series) { &[] } else { &*cube.series.get(id.series).raw };
+            let raw = if series == Some(id.series) { &[] } else { &*slabs.series(id.series).raw };
             series = Some(id.series);
             out.bytes(raw);
             out.unsigned(id.grain as u64);
@@ -122,8 +122,10 @@ impl Engine {
     fn relative(&self, at: Micros) -> i64 {
         self.clock.0.wrapping_sub(at.0)
     }
+}
 
-    /// Restores what [`Engine::save_state`] saved, after every live row was given to
+impl Engine {
+    /// Restores what [`Frozen::save_state`] saved, after every live row was given to
     /// [`Engine::rebuild`]. KPIs that the state does not know, or knows with another meaning, are
     /// written to the history as if a backlog had just been read.
     ///
@@ -193,7 +195,7 @@ impl Engine {
             let known = kpis.iter().any(Option::is_some);
             let cell = match cube.filter(|_| known) {
                 Some(cube) => {
-                    let series = self.cubes[cube].series.intern(series)?;
+                    let series = self.cubes[cube].intern(series)?;
                     Some(self.cubes[cube].find_or_create(CellId { series, grain, start }))
                 }
                 None => None,
@@ -247,7 +249,7 @@ impl Engine {
         let settled = self.timers.has_dirty();
         let mut fresh = false;
         for kpi in 0..self.plan.kpis.len() {
-            for cell in self.cubes[self.plan.kpis[kpi].cube].sorted_cells() {
+            for cell in self.slabs_of(kpi).sorted_cells() {
                 if self.memory(kpi, cell).slot.is_some() || self.parts(kpi, cell).is_none() {
                     continue;
                 }
@@ -265,7 +267,7 @@ impl Engine {
             self.timers.settle_after(self.clock.plus(SETTLE_US));
         }
         for (number, cube) in self.cubes.iter_mut().enumerate() {
-            for cell in cube.sorted_cells() {
+            for cell in cube.slabs.sorted_cells() {
                 cube.watch_end(cell, self.clock, |end, cell| self.timers.close(end, number, cell));
             }
         }

@@ -12,6 +12,7 @@
 //! # Non-guarantees
 //! - Tombstones end after [`TOMBSTONE_RETENTION_US`]; a record that is later than that counts as new.
 
+mod frozen;
 mod index;
 mod report;
 mod snapshot;
@@ -26,7 +27,8 @@ use schemas::{ColumnType, EpochId, EpochStamp, Micros, Position, RowBuilder, Row
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
-pub use index::{Entry, SlotEvent};
+pub use frozen::FrozenTable;
+pub use index::Entry;
 pub use report::{Counters, Halt, LoadError};
 pub use snapshot::SNAPSHOT_SETTLE_US;
 pub use state::StateError;
@@ -47,7 +49,7 @@ pub type Sink<'a> = dyn FnMut(Option<RowRef<'_>>, Option<RowRef<'_>>) + 'a;
 #[derive(Debug)]
 pub struct TableFold {
     contract: Arc<PreparedContract>,
-    index: KeyIndex,
+    index: KeyIndex<Entry>,
     tombstones: Tombstones,
     /// The last truncate: a tombstone for every key without a row.
     floor: Option<Tombstone>,
@@ -64,8 +66,8 @@ impl TableFold {
     pub fn new(contract: Arc<PreparedContract>) -> TableFold {
         TableFold {
             contract,
-            index: KeyIndex::default(),
-            tombstones: Tombstones::default(),
+            index: KeyIndex::new(),
+            tombstones: Tombstones::new(),
             floor: None,
             incarnation: 0,
             halt: None,
@@ -350,16 +352,10 @@ impl TableFold {
         self.index.get(self.index.find(key)?)
     }
 
-    /// The row of a slot, as it is to be flushed.
-    pub fn silver_row(&self, slot: u32) -> Option<SilverRow> {
-        let Entry { row, position, epoch, .. } = self.index.get(slot)?;
-        Some(SilverRow { row: Arc::clone(row), position: *position, epoch: *epoch })
-    }
-
-    /// Takes the slots changed since the last call: each once, ascending. A slot that is named for
-    /// deletion may never have been flushed.
-    pub fn drain_changed_slots(&mut self) -> Vec<SlotEvent> {
-        self.index.drain()
+    /// Takes the slots changed since the last call: each once, in no order. A slot without a row may
+    /// never have been flushed.
+    pub fn take_changed_slots(&mut self) -> Vec<u32> {
+        self.index.take_changed()
     }
 
     /// Takes in a row read back from the silver table. Returns its slot, which counts as flushed.

@@ -214,7 +214,7 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
             }
         });
         if restart {
-            fold = reloaded(&fold);
+            fold = reloaded(&mut fold);
         }
     }
     views.retain(|_, weight| *weight != 0);
@@ -228,16 +228,21 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
 }
 
 /// The fold as a restart finds it: rows from the table, the rest from saved state.
-fn reloaded(fold: &TableFold) -> TableFold {
+fn reloaded(fold: &mut TableFold) -> TableFold {
     let mut fresh = TableFold::new(Arc::clone(fold.contract()));
-    let rows: Vec<SilverRow> = fold.rows().filter_map(|(slot, _)| fold.silver_row(slot)).collect();
+    let rows: Vec<SilverRow> = flushed(&fold.freeze()).into_values().collect();
     let batch = row_batch(fold.contract(), &rows).unwrap();
     for row in rows_from_batch(fold.contract(), &batch).unwrap() {
         fresh.load(row).unwrap();
     }
-    fresh.load_state(&fold.save_state()).unwrap();
-    assert_eq!(fresh.save_state(), fold.save_state());
+    fresh.load_state(&fold.freeze().save_state()).unwrap();
+    assert_eq!(fresh.freeze().save_state(), fold.freeze().save_state());
     fresh
+}
+
+/// The rows of a frozen table, by slot.
+fn flushed(frozen: &FrozenTable) -> BTreeMap<u32, SilverRow> {
+    frozen.live_slots().map(|slot| (slot, frozen.silver_row(slot).unwrap())).collect()
 }
 
 /// Every row with its position, by key.
@@ -267,7 +272,17 @@ proptest! {
         every in 1..9_usize,
     ) {
         let (mut fold, mut events) = (fold(), Builder::new(0));
-        let mut flushed: BTreeMap<u32, SilverRow> = BTreeMap::new();
+        let mut table: BTreeMap<u32, SilverRow> = BTreeMap::new();
+        let mut flush = |(changed, frozen): (Vec<u32>, FrozenTable)| {
+            for slot in changed {
+                match frozen.silver_row(slot) {
+                    Some(row) => table.insert(slot, row),
+                    None => table.remove(&slot),
+                };
+            }
+            assert_eq!(table, flushed(&frozen));
+        };
+        let mut held = None;
         for (at, step) in steps.iter().enumerate() {
             let key = key_name(step.key);
             let sequence = at as u128 + 1;
@@ -276,17 +291,15 @@ proptest! {
                 None => events.delete(&key, sequence),
             };
             fold.apply(&events.take(), &stamp(i64::try_from(sequence).unwrap()), &mut |_, _| {});
+            // What was frozen is written while the fold goes on.
+            held.take().into_iter().for_each(&mut flush);
             if at % every == 0 || at + 1 == steps.len() {
-                for event in fold.drain_changed_slots() {
-                    match event {
-                        SlotEvent::Upsert(slot) => flushed.insert(slot, fold.silver_row(slot).unwrap()),
-                        SlotEvent::Delete(slot) => flushed.remove(&slot),
-                    };
-                }
+                held = Some((fold.take_changed_slots(), fold.freeze()));
             }
         }
-        let rows: BTreeMap<_, _> =
-            fold.rows().map(|(slot, _)| (slot, fold.silver_row(slot).unwrap())).collect();
-        prop_assert_eq!(flushed, rows);
+        held.into_iter().for_each(&mut flush);
+        let rows: Vec<_> = fold.rows().map(|(slot, entry)| (slot, Arc::clone(&entry.row))).collect();
+        let table: Vec<_> = table.into_iter().map(|(slot, row)| (slot, row.row)).collect();
+        prop_assert_eq!(table, rows);
     }
 }

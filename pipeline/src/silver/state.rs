@@ -8,8 +8,10 @@ use std::sync::Arc;
 use schemas::{Micros, Position};
 use serde::{Deserialize, Serialize};
 
+use super::frozen::FrozenTable;
+use super::index::live;
 use super::snapshot::SnapshotRun;
-use super::tombstones::Tombstone;
+use super::tombstones::{Dead, Tombstone};
 use super::{Counters, Halt, TableFold};
 
 /// Why saved state was refused.
@@ -20,9 +22,10 @@ pub struct StateError {
     problem: String,
 }
 
-#[derive(Serialize, Deserialize)]
+/// All but the tombstones.
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Head {
+pub(super) struct Head {
     incarnation: u32,
     halt: Option<Halt>,
     snapshot: Option<SnapshotRun>,
@@ -33,28 +36,18 @@ struct Head {
 }
 
 impl TableFold {
-    /// Everything that the rows of the table do not say.
-    pub fn save_state(&self) -> Vec<u8> {
-        let head = Head {
+    pub(super) fn head(&self) -> Head {
+        Head {
             incarnation: self.incarnation,
             halt: self.halt.clone(),
             snapshot: self.snapshot,
             floor: self.floor.map(|floor| (floor.position.to_string(), floor.clock.0)),
             counters: self.counters,
             tombstones: self.tombstones.len(),
-        };
-        let mut out = Vec::new();
-        // Serialising plain data cannot fail; an empty head is refused when it is read back.
-        put(&mut out, &serde_json::to_vec(&head).unwrap_or_default());
-        for (key, tombstone) in self.tombstones.sorted() {
-            put(&mut out, key);
-            put(&mut out, tombstone.position.to_string().as_bytes());
-            out.extend_from_slice(&tombstone.clock.0.to_le_bytes());
         }
-        out
     }
 
-    /// Takes over what [`TableFold::save_state`] returned.
+    /// Takes over what [`FrozenTable::save_state`] returned.
     ///
     /// # Errors
     /// When the bytes are not what was saved; the fold is then unchanged.
@@ -64,7 +57,7 @@ impl TableFold {
         let mut rest = bytes;
         let head = take(&mut rest).ok_or_else(|| damaged("it is cut off".into()))?;
         let head: Head = serde_json::from_slice(head).map_err(|e| damaged(e.to_string()))?;
-        let mut tombstones = super::tombstones::Tombstones::default();
+        let mut tombstones = super::tombstones::Tombstones::new();
         for _ in 0..head.tombstones {
             let (key, tombstone) = take_tombstone(&mut rest)
                 .ok_or_else(|| damaged("a tombstone is cut off".into()))?;
@@ -88,6 +81,23 @@ impl TableFold {
         self.snapshot = head.snapshot;
         self.counters = head.counters;
         Ok(())
+    }
+}
+
+impl FrozenTable {
+    /// Everything that the rows of the table do not say. Tombstones are in it oldest first, then by key.
+    pub fn save_state(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Serialising plain data cannot fail; an empty head is refused when it is read back.
+        put(&mut out, &serde_json::to_vec(&self.head).unwrap_or_default());
+        let mut dead: Vec<&Dead> = live(&self.tombstones).map(|(_, dead)| dead).collect();
+        dead.sort_unstable_by(|a, b| (a.tombstone.clock, &a.key).cmp(&(b.tombstone.clock, &b.key)));
+        for Dead { key, tombstone } in dead {
+            put(&mut out, key);
+            put(&mut out, tombstone.position.to_string().as_bytes());
+            out.extend_from_slice(&tombstone.clock.0.to_le_bytes());
+        }
+        out
     }
 }
 

@@ -46,14 +46,13 @@ fn slots_are_used_again_and_drained_once() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
     events.upsert("a", "1", 1).upsert("b", "1", 2).upsert("c", "1", 3);
     apply(&mut fold, &mut events, 1);
-    let upserts = [SlotEvent::Upsert(0), SlotEvent::Upsert(1), SlotEvent::Upsert(2)];
-    assert_eq!(fold.drain_changed_slots(), upserts);
-    assert_eq!(fold.drain_changed_slots(), []);
+    assert_eq!(fold.take_changed_slots(), [0, 1, 2]);
+    assert!(fold.take_changed_slots().is_empty());
     events.delete("b", 4).upsert("d", "1", 5).delete("a", 6);
     apply(&mut fold, &mut events, 2);
-    assert_eq!(fold.drain_changed_slots(), [SlotEvent::Delete(0), SlotEvent::Upsert(1)]);
-    assert_eq!(fold.silver_row(1).map(|row| row.epoch), Some(2));
-    assert_eq!(fold.silver_row(0), None);
+    assert_eq!(fold.take_changed_slots(), [1, 0]);
+    assert_eq!(fold.freeze().silver_row(1).map(|row| row.epoch), Some(2));
+    assert_eq!(fold.freeze().silver_row(0), None);
     assert_eq!(text_rows(&fold), [("c", "1"), ("d", "1")].map(|(k, v)| (k.into(), v.into())));
 }
 
@@ -86,7 +85,7 @@ fn a_source_that_goes_back_halts_until_a_snapshot() {
     events.incremental("a", "no", 51);
     assert_eq!(apply(&mut fold, &mut events, 4), []);
     let mut restored = TableFold::new(Arc::clone(fold.contract()));
-    restored.load_state(&fold.save_state()).unwrap();
+    restored.load_state(&fold.freeze().save_state()).unwrap();
     assert_eq!(restored.halted(), fold.halted());
     events.snapshot("a", "new", 60, SnapshotMarker::First).snapshot(
         "c",
@@ -200,12 +199,12 @@ fn damaged_state_is_refused() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
     events.upsert("a", "1", 10).delete("a", 20).delete("b", 21).truncate(5);
     apply(&mut fold, &mut events, 5);
-    let saved = fold.save_state();
+    let saved = fold.freeze().save_state();
     for cut in 0..saved.len() {
         assert!(fold.load_state(&saved[..cut]).is_err(), "cut at {cut}");
     }
     fold.load_state(&saved).unwrap();
-    assert_eq!(fold.save_state(), saved);
+    assert_eq!(fold.freeze().save_state(), saved);
 }
 
 #[test]
@@ -213,7 +212,7 @@ fn a_row_read_back_twice_is_refused() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
     events.upsert("a", "1", 10);
     apply(&mut fold, &mut events, 5);
-    let row = fold.silver_row(0).unwrap();
+    let row = fold.freeze().silver_row(0).unwrap();
     assert!(fold.load(row).unwrap_err().to_string().contains("row `a` twice"));
 }
 

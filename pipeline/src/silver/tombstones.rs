@@ -1,11 +1,11 @@
 //! Positions of deleted keys, so that a late change cannot bring a row back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use schemas::{Micros, Position};
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use schemas::{Micros, Paged, Position};
+
+use super::index::{KeyIndex, Keyed};
 
 /// How long a deleted key is remembered, on epoch clocks. At least as long as Kafka keeps records.
 pub const TOMBSTONE_RETENTION_US: i64 = 7 * 86_400_000_000;
@@ -17,28 +17,52 @@ pub(super) struct Tombstone {
     pub(super) clock: Micros,
 }
 
-#[derive(Debug, Default)]
+/// A deleted key.
+#[derive(Debug, Clone)]
+pub(super) struct Dead {
+    pub(super) key: Arc<[u8]>,
+    pub(super) tombstone: Tombstone,
+}
+
+impl Keyed for Dead {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+#[derive(Debug)]
 pub(super) struct Tombstones {
-    held: HashMap<Arc<[u8]>, Tombstone, Xxh3DefaultBuilder>,
+    held: KeyIndex<Dead>,
     /// By clock, which never decreases. An entry whose key was deleted again or came back is void.
     queue: VecDeque<(Micros, Arc<[u8]>)>,
 }
 
 impl Tombstones {
+    pub(super) fn new() -> Tombstones {
+        Tombstones { held: KeyIndex::new(), queue: VecDeque::new() }
+    }
+
     pub(super) fn get(&self, key: &[u8]) -> Option<&Tombstone> {
-        self.held.get(key)
+        Some(&self.held.get(self.held.find(key)?)?.tombstone)
     }
 
     pub(super) fn put(&mut self, key: Arc<[u8]>, tombstone: Tombstone) {
         self.queue.push_back((tombstone.clock, Arc::clone(&key)));
-        self.held.insert(key, tombstone);
+        let known = self.held.find(&key);
+        match known.and_then(|slot| self.held.get_mut(slot)) {
+            Some(dead) => dead.tombstone = tombstone,
+            // Slot numbers end at four billion keys, which memory does first.
+            None => drop(self.held.insert(Dead { key, tombstone })),
+        }
         if self.queue.len() > 2 * self.held.len() + 1024 {
             self.drop_void();
         }
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
-        self.held.remove(key);
+        if let Some(slot) = self.held.find(key) {
+            self.held.remove(slot);
+        }
     }
 
     /// When the oldest one ends.
@@ -50,28 +74,25 @@ impl Tombstones {
     pub(super) fn purge(&mut self, now: Micros) {
         while self.due().is_some_and(|due| due <= now) {
             let Some((clock, key)) = self.queue.pop_front() else { return };
-            if self.held.get(&key).is_some_and(|held| held.clock == clock) {
-                self.held.remove(&key);
+            if self.get(&key).is_some_and(|held| held.clock == clock) {
+                self.remove(&key);
             }
         }
     }
 
     /// Keeps the queue in proportion to what is held.
     fn drop_void(&mut self) {
-        let held = &self.held;
-        self.queue.retain(|(clock, key)| held.get(key).is_some_and(|held| held.clock == *clock));
+        let mut queue = std::mem::take(&mut self.queue);
+        queue.retain(|(clock, key)| self.get(key).is_some_and(|held| held.clock == *clock));
+        self.queue = queue;
     }
 
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }
 
-    /// All of them, oldest first, then by key.
-    pub(super) fn sorted(&self) -> Vec<(&Arc<[u8]>, &Tombstone)> {
-        let mut by_age: BTreeMap<(Micros, &Arc<[u8]>), &Tombstone> = BTreeMap::new();
-        for (key, held) in &self.held {
-            by_age.insert((held.clock, key), held);
-        }
-        by_age.into_iter().map(|((_, key), held)| (key, held)).collect()
+    /// All of them, by slot, as they are now.
+    pub(super) fn freeze(&mut self) -> Paged<Option<Dead>> {
+        self.held.freeze()
     }
 }

@@ -1,0 +1,72 @@
+//! The engine's cells as they were at one epoch, for writing them while the engine goes on.
+//!
+//! # Guarantees
+//! - Freezing copies no cell, and what is frozen does not change.
+
+use std::sync::Arc;
+
+use schemas::{EpochId, Micros, Paged};
+
+use super::held::Held;
+use super::timers::CellRef;
+use super::{CellRow, Engine};
+use crate::catalog::Catalog;
+use crate::plan::Plan;
+use crate::slabs::Slabs;
+
+/// The cells of one epoch, and all else that is saved of it.
+#[derive(Debug)]
+pub struct Frozen {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) cubes: Vec<Slabs>,
+    pub(super) slots: Paged<Option<CellRef>>,
+    pub(super) clock: Micros,
+    pub(super) last_data: Option<(EpochId, Micros)>,
+    /// When settling and restating are due.
+    pub(super) pending: (Option<Micros>, Option<Micros>),
+}
+
+impl Held for Frozen {
+    fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    fn slabs(&self, cube: usize) -> &Slabs {
+        &self.cubes[cube]
+    }
+}
+
+impl Engine {
+    /// The cells as they are now.
+    pub fn freeze(&mut self) -> Frozen {
+        Frozen {
+            catalog: Arc::clone(&self.catalog),
+            plan: Arc::clone(&self.plan),
+            cubes: self.cubes.iter_mut().map(|cube| cube.slabs.freeze()).collect(),
+            slots: self.slots.freeze(),
+            clock: self.clock,
+            last_data: self.last_data,
+            pending: self.timers.pending(),
+        }
+    }
+}
+
+impl Frozen {
+    /// The row in a slot, when there is one.
+    pub fn cell_row(&self, slot: u32) -> Option<CellRow> {
+        let CellRef { kpi, cell } = (*self.slots.get(slot as usize)?)?;
+        self.row(kpi as usize, cell)
+    }
+
+    /// Whether there is a row in a slot.
+    pub fn has_row(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize).is_some_and(Option::is_some)
+    }
+
+    /// The slots that hold a row, ascending.
+    pub fn live_slots(&self) -> impl Iterator<Item = u32> {
+        let slots = (0_u32..).zip(self.slots.iter());
+        slots.filter(|(_, held)| held.is_some()).map(|(slot, _)| slot)
+    }
+}
