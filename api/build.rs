@@ -24,7 +24,13 @@ fn main() -> io::Result<()> {
     for file in &files {
         let name = file.strip_prefix(&folder).map_err(io::Error::other)?;
         let name = name.to_string_lossy().replace('\\', "/");
-        writeln!(list, "    ({name:?}, include_bytes!({file:?})),").map_err(io::Error::other)?;
+        // Not the path of today: what was built in one clone may be linked in another.
+        let path = format!("/ui/{name}");
+        writeln!(
+            list,
+            "    ({name:?}, include_bytes!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {path:?}))),"
+        )
+        .map_err(io::Error::other)?;
     }
     list.push_str("];\n");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
