@@ -237,9 +237,10 @@ impl Health for ProcessHealth {
         let seconds =
             |share| Some(std::time::Duration::from_micros(meters.freshness.quantile(share)?));
         let freshness = seconds(0.5).zip(seconds(0.99));
+        let halted = meters.halted.list();
         Report {
-            not_ready: troubles.clone(),
-            degraded: troubles,
+            degraded: troubles.iter().cloned().chain(halted).collect(),
+            not_ready: troubles,
             events: meters.events.get(),
             epochs: meters.epochs.get(),
             dead_letters: meters.dead_letters.get(),

@@ -83,6 +83,10 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         cells = outcome.cells.len(),
         "stopped, everything is flushed"
     );
+    // Whoever runs to the end wants to know that the numbers are those of the end.
+    if arguments.until_end && !outcome.halted.is_empty() {
+        return Err(Failure::Check(outcome.halted.join("; ")));
+    }
     Ok(())
 }
 

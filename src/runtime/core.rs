@@ -14,13 +14,16 @@ use pipeline::decode::{ChangeBatch, PreparedContract, Scratch};
 use pipeline::epoch;
 use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
-use pipeline::silver::{SilverRow, TableFold};
+use pipeline::silver::{Halt, SilverRow, TableFold};
 use schemas::{Alert, Contract, EpochId, EpochStamp, KpiUpdate, Micros, Observer};
 use serde_json::json;
 
 use super::barrier::{BarrierJob, CellsJob, SilverJob};
 use super::decoding::{Decoded, Decoding};
 use super::watch::Watch;
+
+/// The part of a state file that says under which KPI definitions cells were computed.
+const DEFINITIONS: &str = "definitions";
 
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Core {
     /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
     /// whole.
     whole: BTreeSet<String>,
+    /// Whether the cells on disk were computed under other KPI definitions.
+    is_redefined: bool,
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
@@ -102,6 +107,7 @@ impl Core {
             gold,
             watch: Watch::new(observer),
             whole: BTreeSet::new(),
+            is_redefined: false,
             last: None,
             history: Vec::new(),
             scratch: Scratch::default(),
@@ -135,6 +141,11 @@ impl Core {
     /// The KPI engine, for reading.
     pub(crate) fn gold(&self) -> &Engine {
         &self.gold
+    }
+
+    /// Why tables stand still, those that do.
+    pub(crate) fn halts(&self) -> impl Iterator<Item = &Halt> {
+        self.tables.iter().filter_map(|table| table.fold.halted())
     }
 
     /// Live rows of all tables.
@@ -213,13 +224,9 @@ impl Core {
         for (batch, changes) in epoch.batches.iter().zip(decoded.iter()) {
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
-            let was_running = table.fold.halted().is_none();
             table.fold.apply(changes, &stamp, &mut |old, new| {
                 failed += u64::from(gold.apply(index, old, new).is_err());
             });
-            if was_running && let Some(halt) = table.fold.halted() {
-                tracing::error!("{halt}");
-            }
         }
         counts.engine_errors += failed;
         if failed > 0 {
@@ -268,6 +275,7 @@ impl Core {
         let state = vec![
             ("contracts".to_owned(), self.fingerprint.clone().into_bytes()),
             ("topics".to_owned(), self.topics_json()),
+            (DEFINITIONS.to_owned(), self.gold.fingerprint().into_bytes()),
         ];
         let (watch, alerts) = (self.watch.freeze(), self.watch.changed_alerts());
         let history = std::mem::take(&mut self.history);
@@ -345,6 +353,9 @@ impl Core {
                 table.fold.load_state(bytes).map_err(|e| e.to_string())?;
             }
         }
+        let definitions = state.iter().find(|(name, _)| name == DEFINITIONS).map(|(_, held)| held);
+        self.is_redefined =
+            definitions.is_none_or(|held| *held != self.gold.fingerprint().as_bytes());
         self.watch.load(state, alerts, &self.gold)?;
         // Which files hold which cells is not known: the first barrier writes them all.
         self.write_whole(super::tables::CURRENT);
@@ -352,9 +363,10 @@ impl Core {
         Ok(())
     }
 
-    /// Whether a table on disk stands elsewhere than this state: at other rows, or further.
+    /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under
+    /// other KPI definitions.
     pub(crate) fn is_rebuilt(&self) -> bool {
-        self.whole.iter().any(|table| table != super::tables::CURRENT)
+        self.is_redefined || self.whole.iter().any(|table| table != super::tables::CURRENT)
     }
 
     /// Goes on after `stamp`, the furthest that any table stands.

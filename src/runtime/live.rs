@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 
 use super::barrier::BarrierJob;
 use super::core::{Changes, Core, Cut};
+use super::halts::Halts;
 use super::loops::{self, Poll, Shared};
 use super::meters::Meters;
 use super::outcome::{Outcome, Stopped};
@@ -147,6 +148,7 @@ impl Threads<'_> {
             to_bronze,
             to_flusher,
             barrier: BarrierTimer::new(self.config.lake.barrier_interval(), held.flushed),
+            halts: Halts::new(&shared.meters.halted),
             ended,
             started: Instant::now(),
             heard: false,
@@ -277,6 +279,7 @@ struct Main<'a> {
     to_bronze: SyncSender<Arc<EpochRecords>>,
     to_flusher: SyncSender<BarrierJob>,
     barrier: BarrierTimer,
+    halts: Halts<'a>,
     ended: Vec<bool>,
     started: Instant,
     /// Whether a source has brought anything since the start.
@@ -288,6 +291,7 @@ struct Main<'a> {
 impl Main<'_> {
     /// Tells subscribers how things stand after recovery.
     fn begin(&mut self, generation: String) {
+        self.halts.update(&self.core);
         let (removed, removals_after) = self.core.watch().removed();
         let cells = self.core.gold().snapshot().into_iter();
         let last = self.core.last();
@@ -394,6 +398,7 @@ impl Main<'_> {
         meters.epochs.add(u64::from(!records.is_empty()));
         meters.dead_letters.set(self.core.counts.dead_letters);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
+        self.halts.update(&self.core);
         let Changes { updates, alerts } = changes;
         let samples = samples(&records);
         let results = Results { stamp: records.stamp, updates, alerts, samples };
@@ -443,8 +448,10 @@ impl Main<'_> {
         let cells = snapshot.into_iter().map(|row| (row.key, row.value)).collect();
         let rows = self.core.rows();
         // Dropping the queues ends the threads: each finishes what it was sent.
-        drop(self);
-        shared.failure().map_or(Ok(Outcome { cells, rows }), |reason| Err(Stopped::Failed(reason)))
+        let Main { halts, .. } = self;
+        let halted = halts.into_reasons();
+        let outcome = Outcome { cells, rows, halted };
+        shared.failure().map_or(Ok(outcome), |reason| Err(Stopped::Failed(reason)))
     }
 
     /// Waits for the timers that are due within about a second: the end of a backlog. What has been

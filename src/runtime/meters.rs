@@ -38,6 +38,8 @@ pub(crate) struct Meters {
     pub(crate) lag: Mutex<BTreeMap<String, Vec<Lag>>>,
     /// What is wrong at the moment.
     pub(crate) troubles: Troubles,
+    /// Tables that stand still by themselves, while all else goes on.
+    pub(crate) halted: Troubles,
 }
 
 /// A counter that any thread may add to.

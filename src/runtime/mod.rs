@@ -16,6 +16,7 @@ mod contact;
 pub(crate) mod contracts;
 pub(crate) mod core;
 pub(crate) mod decoding;
+mod halts;
 mod live;
 mod loops;
 pub(crate) mod meters;

@@ -37,4 +37,6 @@ pub(crate) struct Outcome {
     pub(crate) cells: Vec<(CellKey, CellValue)>,
     /// Live rows of silver.
     pub(crate) rows: usize,
+    /// Why tables stand still, those that do.
+    pub(crate) halted: Vec<String>,
 }

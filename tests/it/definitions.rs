@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use harness::Options;
-use harness::tables::read_silver;
+use harness::tables::{read_current, read_silver};
 use schemas::{Contract, Grain, Micros};
 use serde_json::Value;
 
@@ -46,10 +46,30 @@ fn a_kpi_is_added_by_dropping_a_file() {
     assert_clean(place.lake(), None, &Options::default());
     place.succeeds(&["verify"]);
 
+    // A meaning that no row has, and none at all: what was computed before is gone from the table.
+    std::fs::write(folder.join("paid_orders.toml"), PAID.replace("'paid'", "'nothing'")).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+    assert_eq!(cells(&place, Grain::Day), BTreeMap::new());
+    place.succeeds(&["verify"]);
+    std::fs::write(folder.join("paid_orders.toml"), PAID).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+    assert_eq!(cells(&place, Grain::Day), count(&place, Grain::Day));
+    assert!(is_in_table(&place));
+    std::fs::remove_file(folder.join("paid_orders.toml")).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+    assert!(!is_in_table(&place));
+    place.succeeds(&["verify"]);
+
     let wrong = PAID.replace("currency", "curency");
     std::fs::write(folder.join("paid_orders.toml"), wrong).unwrap();
     let refused = place.weir(&["run", "--until-end"]).exits(2);
     refused.says(&["paid_orders.toml", "curency", "currency"]);
+}
+
+/// Whether the table of current values has any row of it.
+fn is_in_table(place: &Place) -> bool {
+    let table = read_current(place.lake()).unwrap().unwrap();
+    table.unknown_kpis.contains("paid_orders")
 }
 
 /// What `weir kpis get` says.

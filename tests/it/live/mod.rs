@@ -2,6 +2,7 @@
 
 mod alerts;
 mod contract;
+mod halted;
 mod page;
 mod rest;
 mod stream;
