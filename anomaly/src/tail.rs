@@ -22,7 +22,7 @@ pub(crate) const ALERT: f64 = 3.602_059_991_327_962;
 const BEYOND: f64 = 0.02;
 const SURPRISE_BEYOND: f64 = 1.698_970_004_336_019;
 /// The surprise of half of all errors: those on one side.
-const SURPRISE_OF_HALF: f64 = 0.301_029_995_663_981_2;
+const SURPRISE_OF_HALF: f64 = std::f64::consts::LOG10_2;
 
 /// What a series that has shown nothing yet is taken for: 2.1 spreads, exceeded by 22 % on average.
 const FIRST_START: f64 = 0.741_937_344_729_377_4;
