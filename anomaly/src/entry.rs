@@ -89,7 +89,7 @@ impl Past for CellPast<'_> {
         if at < self.entry.first {
             return None;
         }
-        Some(self.entry.observed(at, self.cells)?.scaled)
+        Some(self.entry.observed(at, self.cells)?.value)
     }
 }
 
@@ -102,7 +102,7 @@ struct ReadPast<'a> {
 
 impl Past for ReadPast<'_> {
     fn value(&self, back: usize) -> Option<f64> {
-        Some((*self.values.get(self.of.checked_sub(back)?)?)?.scaled)
+        Some((*self.values.get(self.of.checked_sub(back)?)?)?.value)
     }
 }
 
@@ -129,7 +129,7 @@ impl Entry {
     /// Notes that a bucket has a value.
     pub(crate) fn note(&mut self, start: Micros) {
         self.first = self.first.min(start);
-        if self.learner.model.learned == 0 {
+        if self.learner.seen == 0 {
             self.next = self.next.min(start);
         }
     }
@@ -155,7 +155,7 @@ impl Entry {
             let past = CellPast { entry: self, cells, of };
             learner.learn(self.shape, observed, phase(self.name.grain, self.next), &past);
             self.learner = learner;
-            self.learned();
+            self.learned(end);
         }
     }
 
@@ -173,15 +173,18 @@ impl Entry {
             let observed = values.get(place).copied().flatten();
             let past = ReadPast { values: &values, of: place.saturating_add(1) };
             self.learner.learn(self.shape, observed, phase(self.name.grain, self.next), &past);
-            self.learned();
+            self.learned(end);
         }
     }
 
-    /// The bucket `next` has been learned: keeps the outlook of the one after it.
-    fn learned(&mut self) {
+    /// The bucket `next` has been learned: keeps the outlook of the one after it, unless all before `end`
+    /// are being learned and it would be forgotten at once.
+    fn learned(&mut self, end: Micros) {
         self.next = self.next.plus(self.step);
-        if let Some(outlook) = self.learner.outlook(self.shape, phase(self.name.grain, self.next)) {
-            self.outlooks.push((self.next, outlook));
+        if self.next.plus(self.step.saturating_mul(OUTLOOKS as i64)) > end {
+            let phase = phase(self.name.grain, self.next);
+            let outlook = self.learner.outlook(self.shape, phase);
+            self.outlooks.extend(outlook.map(|outlook| (self.next, outlook)));
         }
         let oldest = self.next.plus(-self.step.saturating_mul(OUTLOOKS as i64 - 1));
         self.outlooks.retain(|(of, _)| *of >= oldest);

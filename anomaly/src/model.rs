@@ -10,9 +10,10 @@
 //!   become the rule.
 //! - The same buckets give the same bits.
 
+use crate::shape::Space;
 use crate::tail::{SPREAD_OF_MAD, Tail};
 
-/// Past values in the model's space.
+/// Past values.
 pub(crate) trait Past {
     /// The value `back` buckets before the one to be forecast, 1 being the newest.
     fn value(&self, back: usize) -> Option<f64>;
@@ -39,8 +40,12 @@ const ADOPT_AFTER: u32 = 8;
 const FIRST_ERRORS: u32 = 20;
 /// Weight of the newest error in the loss of a predictor.
 const LOSS_PACE: f64 = 0.01;
-/// Weight of the newest error in the spread.
+/// Weight of the newest error in the recent spread.
 const SPREAD_PACE: f64 = 0.01;
+/// The same in the usual spread.
+const USUAL_PACE: f64 = 0.0005;
+/// How much the recent spread counts: little, for a restless hour would excuse the next.
+const RECENT: f64 = 0.25;
 /// Weight of the newest error in the spread of a phase.
 const BIN_PACE: f64 = 0.1;
 /// The overall spread counts as so many errors of a phase.
@@ -64,8 +69,9 @@ pub(crate) struct Model {
     pub(crate) guesses: [f64; EXPERTS],
     /// The mix of them.
     pub(crate) center: f64,
-    /// The recent mean absolute error.
+    /// The recent mean absolute error, and the usual one.
     pub(crate) error: f64,
+    pub(crate) usual: f64,
     pub(crate) bins: [f32; BINS],
     pub(crate) seen: [u8; BINS],
     pub(crate) tail: Tail,
@@ -85,6 +91,7 @@ impl Model {
             guesses: [f64::NAN; EXPERTS],
             center: f64::NAN,
             error: 0.0,
+            usual: 0.0,
             bins: [0.0; BINS],
             seen: [0; BINS],
             tail: Tail::new(),
@@ -93,14 +100,13 @@ impl Model {
 
     /// Learns the bucket that was forecast last. `floor` is the least spread that is plausible.
     pub(crate) fn learn(&mut self, value: f64, bin: usize, floor: f64) {
-        // The first bucket is passed over: where a series or its history begins, it is seldom whole.
-        if self.learned <= 1 {
+        if self.learned == 0 {
             (self.last, self.fast, self.slow) = (value, value, value);
-            self.learned += 1;
+            self.learned = 1;
             return;
         }
         let error = value - self.center;
-        let spread = self.spread(bin).max(floor);
+        let spread = self.recent_spread(bin).max(floor);
         let outlier = self.learned > FIRST_ERRORS && error.abs() > WINSOR * spread;
         self.run = if outlier { self.run.saturating_add(1) } else { 0 };
         let taught = if outlier && self.run < ADOPT_AFTER {
@@ -109,15 +115,10 @@ impl Model {
             value
         };
         self.learn_errors(taught, spread);
-        let capped = if self.learned > FIRST_ERRORS {
-            error.abs().min(WINSOR * spread)
-        } else {
-            error.abs()
-        };
-        self.learn_spread(capped, bin);
         if self.learned > FIRST_ERRORS {
-            self.tail.learn(error / spread);
+            self.tail.learn(error / self.spread(bin).max(floor));
         }
+        self.learn_spread(error.abs(), bin, floor);
         self.last = taught;
         self.fast += 0.3 * (taught - self.fast);
         self.slow += 0.05 * (taught - self.slow);
@@ -143,22 +144,32 @@ impl Model {
         }
     }
 
-    fn learn_spread(&mut self, missed: f64, bin: usize) {
-        let pace = SPREAD_PACE.max(1.0 / f64::from(self.learned));
-        self.error += pace * (missed - self.error);
+    fn learn_spread(&mut self, missed: f64, bin: usize, floor: f64) {
+        let cap = |spread: f64| {
+            if self.learned > FIRST_ERRORS {
+                missed.min(WINSOR * spread.max(floor))
+            } else {
+                missed
+            }
+        };
+        let (recent, usual) = (cap(self.recent_spread(bin)), cap(self.early(self.usual)));
+        let pace = 1.0 / f64::from(self.learned);
+        self.error += SPREAD_PACE.max(pace) * (recent - self.error);
+        self.usual += USUAL_PACE.max(pace) * (usual - self.usual);
         if let (Some(own), Some(seen)) = (self.bins.get_mut(bin), self.seen.get_mut(bin)) {
             *seen = seen.saturating_add(1);
             let pace = BIN_PACE.max(1.0 / f64::from(*seen));
-            let moved = f64::from(*own) + pace * (missed - f64::from(*own));
+            let moved = f64::from(*own) + pace * (recent - f64::from(*own));
             *own = narrow(moved);
         }
     }
 
     /// Predicts the next bucket.
-    pub(crate) fn foresee(&mut self, past: &dyn Past, seasons: Seasons) {
-        let at = |back: usize| if back == 0 { None } else { past.value(back) };
-        let day = median::<7>(seasons.day, 3, past).unwrap_or(f64::NAN);
-        let week = median::<4>(seasons.week, 2, past).unwrap_or(f64::NAN);
+    pub(crate) fn foresee(&mut self, past: &dyn Past, seasons: Seasons, space: Space) {
+        let scaled = |value: Option<f64>| value.map_or(f64::NAN, |value| space.scaled(value));
+        let at = |back: usize| scaled(if back == 0 { None } else { past.value(back) });
+        let day = scaled(median::<7>(seasons.day, 3, past));
+        let week = scaled(median::<4>(seasons.week, 2, past));
         self.guesses = [
             self.last,
             self.fast,
@@ -167,8 +178,8 @@ impl Model {
             week,
             day + self.lifts[0],
             week + self.lifts[1],
-            at(seasons.day).unwrap_or(f64::NAN),
-            at(seasons.week).unwrap_or(f64::NAN),
+            at(seasons.day),
+            at(seasons.week),
         ];
         self.center = self.mix();
     }
@@ -195,10 +206,18 @@ impl Model {
 
     /// The usual size of an error in the phase `bin`: what one standard deviation is to a normal one.
     pub(crate) fn spread(&self, bin: usize) -> f64 {
+        self.recent_spread(bin).powf(RECENT) * self.early(self.usual).powf(1.0 - RECENT)
+    }
+
+    /// The recent size of an error in this phase.
+    fn recent_spread(&self, bin: usize) -> f64 {
         let own = self.bins.get(bin).copied().map_or(0.0, f64::from);
         let seen = f64::from(self.seen.get(bin).copied().unwrap_or(0).min(16));
-        let error = (seen * own + BIN_PRIOR * self.error) / (seen + BIN_PRIOR);
-        // Few errors say little about the spread: it is taken larger at first.
+        self.early((seen * own + BIN_PRIOR * self.error) / (seen + BIN_PRIOR))
+    }
+
+    /// A mean error as a spread. Few errors say little about it: it is taken larger at first.
+    fn early(&self, error: f64) -> f64 {
         SPREAD_OF_MAD * error * (1.0 + 10.0 / f64::from(self.learned.max(1)))
     }
 }

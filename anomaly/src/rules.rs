@@ -111,7 +111,7 @@ pub(crate) fn deviation(shape: Shape, value: f64, expected: f64) -> f64 {
 fn statistics(bucket: &Bucket, value: i128) -> (f64, f64) {
     bucket.outlook.map_or((0.0, 1.0), |outlook| {
         let value = float(value);
-        (outlook.z(bucket.shape, value), outlook.p(bucket.shape, value))
+        (outlook.z(value), outlook.p(bucket.shape, value))
     })
 }
 

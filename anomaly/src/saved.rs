@@ -9,14 +9,15 @@ use std::sync::Arc;
 use schemas::{Cells, Grain, Micros, Severity};
 
 use crate::entry::{Entry, Name};
-use crate::outlook::{Learner, Outlook};
+use crate::outlook::{Learner, Outlook, Records};
 use crate::policy::{Bad, Episode, Track};
 use crate::rules::{Finding, Kind};
 use crate::scorer::{Scorer, new_entry};
-use crate::tail::Tail;
+use crate::shape::Space;
+use crate::tail::{Curve, Side};
 
 /// The version of the bytes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why saved state cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -76,9 +77,15 @@ impl Writer {
         let model = &learner.model;
         self.word(u64::from(model.learned));
         self.word(u64::from(model.run));
-        self.floats(&[model.last, model.fast, model.slow, model.center, model.error]);
-        self.floats(&model.tail.quantiles);
-        self.floats(&[learner.level, learner.weight, learner.active, learner.low, learner.high]);
+        self.floats(&[model.last, model.fast, model.slow, model.center]);
+        self.floats(&[model.error, model.usual]);
+        for side in model.tail.sides {
+            self.floats(&[side.start, side.excess, side.square, side.count]);
+        }
+        self.word(u64::from(learner.seen));
+        self.word(u64::from(learner.sized));
+        self.floats(&[learner.level, learner.weight, learner.active, learner.size]);
+        self.floats(&[learner.low, learner.high]);
         self.floats(&model.lifts);
         self.floats(&model.losses);
         self.floats(&model.guesses);
@@ -89,9 +96,14 @@ impl Writer {
     }
 
     fn outlook(&mut self, outlook: &Outlook) {
-        self.0.extend_from_slice(&outlook.curves);
-        self.floats(&[outlook.center, outlook.spread, outlook.expected]);
-        self.floats(&[outlook.lower, outlook.upper, outlook.weight]);
+        self.byte(u8::from(outlook.space.log));
+        self.floats(&[outlook.space.unit, outlook.center, outlook.spread]);
+        for curve in outlook.curves {
+            self.floats(&[curve.start, curve.shape, curve.scale]);
+        }
+        let records = outlook.records;
+        self.floats(&[records.low, records.high, records.surprise]);
+        self.floats(&[outlook.expected, outlook.lower, outlook.upper, outlook.weight]);
     }
 
     fn finding(&mut self, found: &Finding) {
@@ -229,9 +241,16 @@ impl Reader<'_> {
         let model = &mut learner.model;
         model.learned = self.small()?;
         model.run = self.small()?;
-        [model.last, model.fast, model.slow, model.center, model.error] = self.floats()?;
-        model.tail = Tail { quantiles: self.floats()? };
-        let [level, weight, active, low, high] = self.floats()?;
+        [model.last, model.fast, model.slow, model.center] = self.floats()?;
+        [model.error, model.usual] = self.floats()?;
+        for side in &mut model.tail.sides {
+            let [start, excess, square, count] = self.floats()?;
+            *side = Side { start, excess, square, count };
+        }
+        learner.seen = self.small()?;
+        learner.sized = self.small()?;
+        [learner.level, learner.weight, learner.active, learner.size] = self.floats()?;
+        [learner.low, learner.high] = self.floats()?;
         model.lifts = self.floats()?;
         model.losses = self.floats()?;
         model.guesses = self.floats()?;
@@ -239,15 +258,24 @@ impl Reader<'_> {
             *bin = f32::from_bits(u32::from_le_bytes(self.take()?));
         }
         model.seen = self.take()?;
-        (learner.level, learner.weight, learner.active) = (level, weight, active);
-        (learner.low, learner.high) = (low, high);
         Ok(learner)
     }
 
     fn outlook(&mut self) -> Result<Outlook, SavedError> {
-        let curves = self.take()?;
-        let [center, spread, expected, lower, upper, weight] = self.floats()?;
-        Ok(Outlook { center, spread, curves, expected, lower, upper, weight })
+        let log = self.flag()?;
+        let [unit, center, spread] = self.floats()?;
+        let space = Space { log, unit };
+        let (below, above) = (self.curve()?, self.curve()?);
+        let [low, high, surprise] = self.floats()?;
+        let records = Records { low, high, surprise };
+        let [expected, lower, upper, weight] = self.floats()?;
+        let curves = [below, above];
+        Ok(Outlook { space, center, spread, curves, records, expected, lower, upper, weight })
+    }
+
+    fn curve(&mut self) -> Result<Curve, SavedError> {
+        let [start, shape, scale] = self.floats()?;
+        Ok(Curve { start, shape, scale })
     }
 
     fn finding(&mut self) -> Result<Finding, SavedError> {

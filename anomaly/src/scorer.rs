@@ -47,7 +47,7 @@ const NEAR_PERIODS: i64 = 2;
 const WEEK_US: i64 = 7 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
-const VERSION: &str = "weir-anomaly-1";
+const VERSION: &str = "weir-anomaly-2";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
@@ -190,7 +190,7 @@ impl Scorer {
             entry.note(start);
         }
         if quiet {
-            entry.stale |= entry.is_closed(start) && entry.learner.model.learned > 0;
+            entry.stale |= entry.is_closed(start) && entry.learner.seen > 0;
         }
         let end = start.plus(entry.step);
         let distance = end.0.saturating_sub(stamp.at.0).saturating_abs();

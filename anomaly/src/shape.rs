@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! - A flow without a cell is 0; a ratio without one is unknown.
-//! - The way into the model's space and back is monotone, so a band holds in both.
+//! - The way into a forecast's space and back is monotone, so a band holds in both.
 
 use schemas::{CellValue, Grain, KpiInfo, Micros, Status, Unit};
 
@@ -18,11 +18,14 @@ const THURSDAY: i64 = 3;
 const WARM_HOURS: u32 = 48;
 const WARM_DAYS: u32 = 14;
 
+/// The share of those after which the usual size of a series is known well enough.
+const SIZED_AFTER: u32 = 4;
+
 /// What the numbers of a KPI and grain are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shape {
     pub(crate) seasons: Seasons,
-    /// Whether deviations are proportional to the value: forecast on a logarithmic scale.
+    /// Whether deviations grow with the value: forecast on a scale that is bent.
     pub(crate) log: bool,
     /// Whether they count events, which vary by chance as Poisson's law says.
     pub(crate) count: bool,
@@ -32,14 +35,44 @@ pub(crate) struct Shape {
     pub(crate) warm: u32,
 }
 
-/// What a bucket says, as the model sees it.
+/// What a bucket says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Observed {
-    /// In the model's space.
-    pub(crate) scaled: f64,
     pub(crate) value: f64,
     /// The size of a ratio's denominator; 1 for flows.
     pub(crate) weight: f64,
+}
+
+/// The space in which a series is forecast: values as they are, or bent like a logarithm from about the
+/// series' usual size on. Below it steps count as they are, so that next to nothing is not infinitely
+/// less than little.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Space {
+    pub(crate) log: bool,
+    /// The usual size.
+    pub(crate) unit: f64,
+}
+
+impl Space {
+    /// The space for numbers of this shape whose usual size is `unit`.
+    pub(crate) fn of(shape: Shape, unit: f64) -> Space {
+        Space { log: shape.log, unit }
+    }
+
+    /// Into the space.
+    pub(crate) fn scaled(self, value: f64) -> f64 {
+        if self.log { value.signum() * (value.abs() / self.unit).ln_1p() } else { value }
+    }
+
+    /// Back from it.
+    pub(crate) fn value(self, scaled: f64) -> f64 {
+        if self.log { scaled.signum() * scaled.abs().exp_m1() * self.unit } else { scaled }
+    }
+
+    /// What a small step at `value` becomes.
+    pub(crate) fn slope(self, value: f64) -> f64 {
+        if self.log { 1.0 / (value.abs() + self.unit) } else { 1.0 }
+    }
 }
 
 impl Shape {
@@ -62,24 +95,19 @@ impl Shape {
     /// What a cell says.
     pub(crate) fn observe(self, cell: Option<CellValue>) -> Option<Observed> {
         let Some(cell) = cell else {
-            return self.flow.then_some(Observed { scaled: 0.0, value: 0.0, weight: 1.0 });
+            return self.flow.then_some(Observed { value: 0.0, weight: 1.0 });
         };
         if cell.status != Status::Ok {
             return None;
         }
         let value = float(cell.value?);
         let weight = if self.flow { 1.0 } else { cell.denominator.map_or(1.0, float).abs() };
-        Some(Observed { scaled: self.scaled(value), value, weight })
+        Some(Observed { value, weight })
     }
 
-    /// Into the model's space.
-    pub(crate) fn scaled(self, value: f64) -> f64 {
-        if self.log { value.signum() * value.abs().ln_1p() } else { value }
-    }
-
-    /// Back from the model's space.
-    pub(crate) fn value(self, scaled: f64) -> f64 {
-        if self.log { scaled.signum() * scaled.abs().exp_m1() } else { scaled }
+    /// Buckets after which the usual size of a series is known well enough to start.
+    pub(crate) fn sized(self) -> u32 {
+        self.warm / SIZED_AFTER
     }
 }
 
@@ -123,9 +151,15 @@ mod tests {
             flow: true,
             warm: 48,
         };
-        for value in [-1e9, -3.5, 0.0, 1e-6, 20.0, 7e12] {
-            let back = shape.value(shape.scaled(value));
-            assert!((back - value).abs() <= 1e-12 * (1.0 + value.abs()), "{value} {back}");
+        for unit in [0.02, 1.0, 3e6] {
+            let space = Space::of(shape, unit);
+            for value in [-1e9, -3.5, 0.0, 1e-6, 20.0, 7e12] {
+                let back = space.value(space.scaled(value));
+                assert!((back - value).abs() <= 1e-12 * (unit + value.abs()), "{value} {back}");
+                let step = 1e-4 * (unit + value.abs());
+                let rise = space.scaled(value + step) - space.scaled(value);
+                assert!((rise / step / space.slope(value) - 1.0).abs() < 1e-3, "{value}");
+            }
         }
     }
 }

@@ -1,163 +1,209 @@
-//! How far from its centre a forecast error may be before that is no chance.
+//! How improbable a forecast error of some size is, by what the series' own errors were like.
 //!
 //! Errors are measured in *spreads*: 1.2533 mean absolute deviations, which is the standard deviation
-//! when errors are normal. How heavy their tail is, is learned for each series and side as the distance
-//! that 1 % of its errors exceed, and read as Student's t with so many degrees of freedom.
+//! when errors are normal. On each side the distance that 2 % of the errors exceed is followed, and how
+//! far those go beyond it; behind it the curve is a generalised Pareto law with the moments of these.
 //!
 //! # Guarantees
-//! - A heavier tail never gives a smaller p-value.
+//! - A larger error is never less surprising, and of two tails the heavier one is less surprised far out.
 //!
 //! # Non-guarantees
-//! - The tail is a family of curves, not a fact: far beyond what a series has shown, a p-value is an
-//!   extrapolation.
-
-use std::sync::LazyLock;
-
-use statrs::distribution::{ContinuousCDF, StudentsT};
-use statrs::function::gamma::ln_gamma;
+//! - Far beyond what a series has shown, a p-value is an extrapolation: it ranks.
 
 /// Mean absolute deviations of a normal distribution in one standard deviation.
 pub(crate) const SPREAD_OF_MAD: f64 = 1.253_314_137_315_500_3;
 
-/// The share of errors beyond the learned quantile, on one side.
-const BEYOND: f64 = 0.01;
-
-/// The quantile of a series that has shown nothing yet: that of five degrees of freedom.
-const PRIOR: f64 = 2.83;
-
-/// The bounds of the logarithm of a learned quantile.
-const LEAST: f64 = 0.5;
-const MOST: f64 = 2.5;
-
-/// How fast the quantile follows.
-const PACE: f64 = 0.05;
-
-/// The family, heaviest first.
-const FREEDOMS: [f64; 10] = [2.2, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0, 12.0, 30.0];
-
-/// One curve of the family.
-#[derive(Debug)]
-struct Curve {
-    law: Option<StudentsT>,
-    /// Units of t in one spread.
-    units: f64,
-    /// The 99 % quantile of errors, in spreads.
-    quantile: f64,
-    /// The distance, in spreads, that chance exceeds with [`ALERT_P`].
-    reach: f64,
-}
-
 /// The two-sided p-value at which an alert opens.
 pub(crate) const ALERT_P: f64 = 5e-4;
+/// The same as a surprise: minus the decimal logarithm of a p-value on one side.
+pub(crate) const ALERT: f64 = 3.602_059_991_327_962;
 
-static CURVES: LazyLock<Vec<Curve>> = LazyLock::new(|| FREEDOMS.map(Curve::new).into());
+/// The share of errors beyond the followed distance, on one side, and its surprise.
+const BEYOND: f64 = 0.02;
+const SURPRISE_BEYOND: f64 = 1.698_970_004_336_019;
+/// The surprise of half of all errors: those on one side.
+const SURPRISE_OF_HALF: f64 = std::f64::consts::LOG10_2;
 
-impl Curve {
-    fn new(freedom: f64) -> Curve {
-        let law = StudentsT::new(0.0, 1.0, freedom).ok();
-        let gamma = (ln_gamma(freedom.midpoint(1.0)) - ln_gamma(freedom / 2.0)).exp();
-        let root_pi = std::f64::consts::PI.sqrt();
-        let mean_abs = 2.0 * freedom.sqrt() * gamma / (root_pi * (freedom - 1.0));
-        let units = SPREAD_OF_MAD * mean_abs;
-        let at = |p: f64| law.as_ref().map_or(f64::INFINITY, |law| law.inverse_cdf(1.0 - p / 2.0));
-        Curve { law, units, quantile: at(2.0 * BEYOND) / units, reach: at(ALERT_P) / units }
-    }
+/// What a series that has shown nothing yet is taken for: 2.1 spreads, exceeded by 22 % on average.
+const FIRST_START: f64 = 0.741_937_344_729_377_4;
+const FIRST_EXCESS: f64 = 0.22;
+/// That counts as so many errors.
+const FIRST_COUNT: f64 = 8.0;
+/// Errors that are remembered.
+const LAST_COUNT: f64 = 100.0;
+/// How fast the distance follows, and the excess at which it gets faster.
+const PACE: f64 = 0.05;
+const USUAL_EXCESS: f64 = 0.25;
+/// The least distance: one spread.
+const LEAST_START: f64 = 0.0;
+/// The lightest tail, for a series may always turn out to be worse than it was.
+const LEAST_SHAPE: f64 = 0.1;
+const LEAST_SCALE: f64 = 1e-3;
+
+/// What is remembered of the errors on one side.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Side {
+    /// The logarithm of the distance, in spreads, that few errors exceed.
+    pub(crate) start: f64,
+    /// How far those that do are beyond: the mean of the logarithm, and of its square.
+    pub(crate) excess: f64,
+    pub(crate) square: f64,
+    /// How many of them there were.
+    pub(crate) count: f64,
 }
 
-/// The tails of one series' forecast errors.
+/// The tails of one series' forecast errors: of those below, and those above.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Tail {
-    /// The logarithm of the learned quantile, in spreads: of errors below, and above.
-    pub(crate) quantiles: [f64; 2],
+    pub(crate) sides: [Side; 2],
+}
+
+/// The tail of one side as a curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Curve {
+    /// Where the law begins, in spreads.
+    pub(crate) start: f64,
+    /// Its index (heavier when larger) and its scale in starts.
+    pub(crate) shape: f64,
+    pub(crate) scale: f64,
 }
 
 impl Tail {
     /// The tails of a series that has shown nothing yet.
     pub(crate) fn new() -> Tail {
-        Tail { quantiles: [PRIOR.ln(); 2] }
+        let side = Side {
+            start: FIRST_START,
+            excess: FIRST_EXCESS,
+            square: 2.0 * FIRST_EXCESS * FIRST_EXCESS,
+            count: FIRST_COUNT,
+        };
+        Tail { sides: [side; 2] }
     }
 
     /// Learns an error of `distance` spreads.
     pub(crate) fn learn(&mut self, distance: f64) {
-        for (quantile, distance) in self.quantiles.iter_mut().zip([-distance, distance]) {
-            let is_beyond = distance > quantile.exp();
-            *quantile += PACE * (f64::from(u8::from(is_beyond)) - BEYOND);
-            *quantile = quantile.clamp(LEAST, MOST);
+        for (side, distance) in self.sides.iter_mut().zip([-distance, distance]) {
+            side.learn(distance);
         }
     }
 
-    /// The curves that these tails are read as.
-    pub(crate) fn curves(self) -> [u8; 2] {
-        self.quantiles.map(|quantile| {
-            let quantile = quantile.exp();
-            let heavier = CURVES.iter().filter(|curve| curve.quantile >= quantile).count();
-            u8::try_from(heavier.saturating_sub(1)).unwrap_or(0)
-        })
+    /// The curves of both sides.
+    pub(crate) fn curves(self) -> [Curve; 2] {
+        self.sides.map(Side::curve)
     }
 }
 
-fn curve(number: u8) -> Option<&'static Curve> {
-    CURVES.get(usize::from(number))
+impl Side {
+    fn learn(&mut self, distance: f64) {
+        let is_beyond = distance > self.start.exp();
+        if is_beyond {
+            let excess = distance.ln() - self.start;
+            self.count = (self.count + 1.0).min(LAST_COUNT);
+            self.excess += (excess - self.excess) / self.count;
+            self.square += (excess * excess - self.square) / self.count;
+        }
+        let pace = PACE * (self.excess / USUAL_EXCESS).max(1.0);
+        self.start += pace * (f64::from(u8::from(is_beyond)) - BEYOND);
+        self.start = self.start.max(LEAST_START);
+    }
+
+    /// Dekkers, Einmahl and de Haan's moment estimator of the tail index.
+    fn curve(self) -> Curve {
+        let evenness = (self.excess * self.excess / self.square).min(0.999);
+        let bend = (1.0 - 0.5 / (1.0 - evenness)).min(0.0);
+        Curve {
+            start: self.start.exp(),
+            shape: (self.excess + bend).max(LEAST_SHAPE),
+            scale: (self.excess * (1.0 - bend)).max(LEAST_SCALE),
+        }
+    }
 }
 
-/// The distance, in spreads, beyond which an alert opens.
-pub(crate) fn reach(number: u8) -> f64 {
-    curve(number).map_or(f64::INFINITY, |curve| curve.reach)
-}
+impl Curve {
+    /// How surprising an error of `distance` spreads on this side is: minus the decimal logarithm of the
+    /// share of errors that are at least as large.
+    pub(crate) fn surprise(&self, distance: f64) -> f64 {
+        let starts = distance.max(0.0) / self.start;
+        if starts <= 1.0 {
+            return SURPRISE_OF_HALF + (SURPRISE_BEYOND - SURPRISE_OF_HALF) * starts;
+        }
+        SURPRISE_BEYOND + (self.shape * (starts - 1.0) / self.scale).ln_1p() / self.rate()
+    }
 
-/// How likely chance is to exceed `distance` spreads, on either side.
-pub(crate) fn p_value(number: u8, distance: f64) -> f64 {
-    let law = curve(number).and_then(|curve| Some((curve.law.as_ref()?, curve.units)));
-    law.map_or(1.0, |(law, units)| (2.0 * law.sf(distance.abs() * units)).clamp(0.0, 1.0))
+    /// The distance with this surprise.
+    pub(crate) fn reach(&self, surprise: f64) -> f64 {
+        if surprise <= SURPRISE_BEYOND {
+            let part = (surprise - SURPRISE_OF_HALF) / (SURPRISE_BEYOND - SURPRISE_OF_HALF);
+            return self.start * part.max(0.0);
+        }
+        let beyond = ((surprise - SURPRISE_BEYOND) * self.rate()).exp_m1();
+        self.start * (1.0 + self.scale / self.shape * beyond)
+    }
+
+    fn rate(&self) -> f64 {
+        self.shape * std::f64::consts::LN_10
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use statrs::distribution::{ContinuousCDF, Normal};
+
     use super::*;
 
-    /// From tables of Student's t: the upper 1 % point for 3, 5 and 30 degrees of freedom.
-    #[test]
-    fn quantiles_agree_with_printed_tables() {
-        for (at, freedom, point) in [(2, 3.0, 4.541), (5, 5.0, 3.365), (9, 30.0, 2.457)] {
-            let curve = &CURVES[at];
-            assert!((FREEDOMS[at] - freedom).abs() < 1e-9);
-            assert!((curve.quantile * curve.units - point).abs() < 1e-3, "{freedom}");
-        }
-        // The mean absolute value of t with 3 degrees of freedom is 2 sqrt(3) / pi.
-        let expected = 2.0 * 3.0_f64.sqrt() / std::f64::consts::PI * SPREAD_OF_MAD;
-        assert!((CURVES[2].units - expected).abs() < 1e-9);
+    /// Normal scores of an even grid in a fixed shuffled order.
+    fn normal_scores() -> Vec<f64> {
+        let normal = Normal::standard();
+        let score = |i: u32| normal.inverse_cdf((f64::from(i * 1597 % 4001) + 0.5) / 4001.0);
+        (0..4001).map(score).collect()
     }
 
     #[test]
-    fn heavier_tails_reach_further_and_p_values_fall() {
-        for pair in CURVES.windows(2) {
-            assert!(pair[0].quantile > pair[1].quantile && pair[0].reach > pair[1].reach);
-        }
-        for number in 0..10 {
-            assert!((p_value(number, reach(number)) / ALERT_P - 1.0).abs() < 1e-6);
-            let falling: Vec<f64> = (0..20).map(|z| p_value(number, f64::from(z))).collect();
-            assert!(falling.windows(2).all(|pair| pair[0] > pair[1]));
-            assert!((falling[0] - 1.0).abs() < 1e-9);
+    fn the_level_of_alerts_is_one_number() {
+        assert!((2.0 * 10.0_f64.powf(-ALERT) - ALERT_P).abs() < 1e-12);
+        assert!((10.0_f64.powf(-SURPRISE_BEYOND) - BEYOND).abs() < 1e-12);
+        assert!((FIRST_START.exp() - 2.1).abs() < 1e-12);
+    }
+
+    #[test]
+    fn reach_and_surprise_are_inverse_and_rise() {
+        let mut tail = Tail::new();
+        for curve in [tail.curves()[0], {
+            (1..400).for_each(|at| tail.learn(f64::from(at % 37).powi(2) / 100.0));
+            tail.curves()[1]
+        }] {
+            let mut before = 0.0;
+            for step in 1..200 {
+                let distance = f64::from(step) * 0.1;
+                let surprise = curve.surprise(distance);
+                assert!(surprise > before, "{distance}");
+                assert!((curve.reach(surprise) - distance).abs() < 1e-9, "{distance}");
+                before = surprise;
+            }
+            assert!((curve.surprise(0.0) - 0.301).abs() < 1e-3);
         }
     }
 
     #[test]
-    fn the_learned_quantile_tells_light_from_heavy() {
-        // Normal scores of an even grid in a fixed shuffled order; and the same cubed.
-        let normal = statrs::distribution::Normal::standard();
-        let scores: Vec<f64> = (0..4001_u32)
-            .map(|i| normal.inverse_cdf((f64::from(i * 1597 % 4001) + 0.5) / 4001.0))
-            .collect();
-        let (mut light, mut heavy) = (Tail::new(), Tail::new());
-        for score in &scores {
-            light.learn(*score);
-            // Heavy above, and light below.
-            heavy.learn(if *score > 0.0 { score * score * score / 2.0 } else { *score });
+    fn normal_errors_get_their_own_quantiles() {
+        let mut tail = Tail::new();
+        normal_scores().into_iter().for_each(|score| tail.learn(score));
+        for curve in tail.curves() {
+            // From a table of the normal law: 2 % beyond 2.05, 0.1 % beyond 3.09.
+            assert!((curve.start - 2.05).abs() < 0.5, "{curve:?}");
+            let surprise = curve.surprise(3.09);
+            assert!((2.3..3.5).contains(&surprise), "{surprise}");
         }
-        for quantile in light.quantiles {
-            assert!((quantile.exp() - 2.33).abs() < 0.35, "{}", quantile.exp());
+    }
+
+    #[test]
+    fn the_heavy_side_is_told_from_the_light_one() {
+        let mut tail = Tail::new();
+        for score in normal_scores() {
+            tail.learn(if score > 0.0 { score * score * score / 2.0 } else { score });
         }
-        assert!(light.curves().iter().all(|curve| *curve >= 6));
-        assert!(heavy.curves()[0] >= 6 && heavy.curves()[1] <= 2);
+        let [below, above] = tail.curves();
+        assert!(above.shape > 2.0 * below.shape, "{below:?} {above:?}");
+        assert!(above.reach(ALERT) > 3.0 * below.reach(ALERT));
     }
 }

@@ -40,13 +40,13 @@ pub struct Score {
 }
 
 struct Slice<'a> {
-    scaled: &'a [f64],
+    values: &'a [f64],
 }
 
 impl Past for Slice<'_> {
     fn value(&self, back: usize) -> Option<f64> {
-        let at = self.scaled.len().checked_sub(back)?;
-        self.scaled.get(at).copied()
+        let at = self.values.len().checked_sub(back)?;
+        self.values.get(at).copied()
     }
 }
 
@@ -54,7 +54,6 @@ impl Past for Slice<'_> {
 pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
     let Series { day, week, phase, count, warm } = series;
     let shape = Shape { seasons: Seasons { day, week }, log: true, count, flow: true, warm };
-    let scaled: Vec<f64> = values.iter().map(|value| shape.scaled(*value)).collect();
     let length = if day > 0 { day } else { week.max(1) };
     let bin = |at: usize| {
         let phase = (at + phase) % length;
@@ -67,13 +66,13 @@ pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
             expected: outlook.expected,
             lower: outlook.lower,
             upper: outlook.upper,
-            z: outlook.z(shape, *value),
+            z: outlook.z(*value),
             p: outlook.p(shape, *value),
             anomalous: outlook.is_anomalous(*value),
         }));
-        let (known, _) = scaled.split_at(at + 1);
-        let observed = Observed { scaled: shape.scaled(*value), value: *value, weight: 1.0 };
-        learner.learn(shape, Some(observed), bin(at), &Slice { scaled: known });
+        let (known, _) = values.split_at(at + 1);
+        let observed = Observed { value: *value, weight: 1.0 };
+        learner.learn(shape, Some(observed), bin(at), &Slice { values: known });
     }
     scores
 }

@@ -62,7 +62,7 @@ impl Rule for Seasonal {
             lower: shown(outlook.lower),
             upper: shown(outlook.upper),
             deviation,
-            z: outlook.z(shape, value),
+            z: outlook.z(value),
             p,
         })
     }

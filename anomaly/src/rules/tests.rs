@@ -6,6 +6,8 @@ use schemas::{Good, Unit};
 
 use super::*;
 use crate::model::Seasons;
+use crate::outlook::Records;
+use crate::shape::Space;
 
 fn kpis() -> Vec<KpiInfo> {
     let kpi = |key: &str, unit, is_ratio| KpiInfo {
@@ -64,9 +66,11 @@ fn without_anything_to_compare_with_no_rule_knows() {
 #[test]
 fn a_cell_without_a_value_is_no_number() {
     let outlook = Outlook {
-        center: 5.0,
+        space: Space::of(shape(), 100.0),
+        center: 0.9,
         spread: 0.1,
-        curves: [5, 5],
+        curves: crate::tail::Tail::new().curves(),
+        records: Records { low: 50.0, high: 400.0, surprise: 1.0 },
         expected: 147.0,
         lower: 60.0,
         upper: 300.0,
