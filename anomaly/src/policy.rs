@@ -10,6 +10,8 @@
 //!
 //! # Guarantees
 //! - Judging a bucket again that has not changed sides opens and resolves nothing.
+//! - A bucket that changes and stays anomalous is shown again when it gets worse, when it closes, and
+//!   otherwise at most once in [`RETELL_US`]; what is put off is owed, not forgotten.
 //! - A quiet epoch never opens an episode and never moves it to another bucket, but ends it when its
 //!   corrections take the cause away.
 //!
@@ -22,6 +24,8 @@ use crate::rules::{Finding, Verdict};
 
 /// Anomalous buckets that are remembered for corrections.
 pub(crate) const RECENT: usize = 4;
+/// How long an alert's figures stand before they follow a bucket that goes on changing.
+pub(crate) const RETELL_US: i64 = 30_000_000;
 /// An episode whose series could not be judged for so many periods is over.
 const UNJUDGED_PERIODS: i64 = 7;
 
@@ -48,6 +52,9 @@ pub(crate) struct Episode {
     pub(crate) figures: Finding,
     /// Whether anomalous buckets have been forgotten, which no correction can take back.
     pub(crate) has_older: bool,
+    /// When its figures were shown last, and whether they have changed since.
+    pub(crate) told: Micros,
+    pub(crate) owes: bool,
 }
 
 /// What is remembered for one series, grain and rule.
@@ -78,6 +85,8 @@ pub(crate) enum Step {
     Show { first: Micros, bucket: Micros, figures: Finding },
     /// It is over.
     Resolve { first: Micros, why: Why },
+    /// Its figures have changed, and are to be judged again then.
+    Later(Micros),
 }
 
 /// Why an alert is over.
@@ -94,18 +103,34 @@ pub(crate) enum Why {
 }
 
 impl Track {
-    /// Takes the verdict on one bucket of `period` microseconds.
+    /// Takes the verdict on one bucket of `period` microseconds, reached at `now`.
     pub(crate) fn judge(
         &mut self,
         bucket: Micros,
         verdict: Verdict,
         moment: Moment,
         period: i64,
+        now: Micros,
+    ) -> Step {
+        let step = self.decide(bucket, verdict, moment, period, now);
+        if let (Step::Open(..) | Step::Show { .. }, Some(episode)) = (step, &mut self.open) {
+            (episode.told, episode.owes) = (now, false);
+        }
+        step
+    }
+
+    fn decide(
+        &mut self,
+        bucket: Micros,
+        verdict: Verdict,
+        moment: Moment,
+        period: i64,
+        now: Micros,
     ) -> Step {
         let known = self.recent.iter().position(|own| own.bucket == bucket);
         match (verdict, known) {
             (Verdict::Anomalous(_), _) if moment == Moment::Quiet => Step::Nothing,
-            (Verdict::Anomalous(figures), Some(at)) => self.again(bucket, figures, at, moment),
+            (Verdict::Anomalous(figures), Some(at)) => self.again(bucket, figures, at, moment, now),
             (Verdict::Anomalous(figures), None) => self.anomalous(bucket, figures),
             (Verdict::Normal, Some(at)) => self.corrected(at, Why::Corrected(bucket)),
             (Verdict::Unknown, Some(at)) => self.corrected(at, Why::Removed(bucket)),
@@ -119,7 +144,8 @@ impl Track {
         self.recent.insert(at, Bad { bucket, figures, is_cause: true });
         let forgotten = (self.recent.len() > RECENT).then(|| self.recent.remove(0));
         let Some(episode) = &mut self.open else {
-            let episode = Episode { first: bucket, shown: bucket, figures, has_older: false };
+            let (first, shown, told) = (bucket, bucket, bucket);
+            let episode = Episode { first, shown, figures, has_older: false, told, owes: false };
             self.open = Some(Box::new(episode));
             return Step::Open(bucket, figures);
         };
@@ -131,17 +157,30 @@ impl Track {
         Step::Show { first: episode.first, bucket, figures }
     }
 
-    /// The bucket was anomalous before: its alert follows when it has got worse or is over.
-    fn again(&mut self, bucket: Micros, figures: Finding, at: usize, moment: Moment) -> Step {
+    /// The bucket was anomalous before: its alert follows at once when it has got worse or is over.
+    fn again(
+        &mut self,
+        bucket: Micros,
+        figures: Finding,
+        at: usize,
+        moment: Moment,
+        now: Micros,
+    ) -> Step {
         if let Some(known) = self.recent.get_mut(at) {
             known.figures = figures;
         }
         let Some(episode) = self.open.as_mut().filter(|episode| episode.shown == bucket) else {
             return Step::Nothing;
         };
-        let worse = figures.severity > episode.figures.severity;
-        if figures == episode.figures || (moment == Moment::Running && !worse) {
+        if figures == episode.figures {
+            episode.owes = false;
             return Step::Nothing;
+        }
+        let due = episode.told.plus(RETELL_US);
+        let at_once = moment == Moment::Close || figures.severity > episode.figures.severity;
+        if !at_once && now < due {
+            episode.owes = true;
+            return Step::Later(due);
         }
         episode.figures = figures;
         Step::Show { first: episode.first, bucket, figures }

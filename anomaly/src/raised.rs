@@ -37,7 +37,7 @@ pub(crate) fn take(
     let Some(kpi) = scorer.kpis.get(entry.kpi) else { return };
     let name = |first: Micros| alert_id(&entry.name.cell(first), rule.name());
     let id = match step {
-        Step::Nothing => return,
+        Step::Nothing | Step::Later(_) => return,
         Step::Open(bucket, figures) => {
             let id = name(bucket);
             let by_week = rule.wants_week_before();

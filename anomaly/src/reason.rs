@@ -30,7 +30,8 @@ pub(crate) fn reason(kpi: &KpiInfo, key: &CellKey, found: &Finding, week_before:
     if found.kind == Kind::Missing {
         let expected = amount(found.expected);
         return format!(
-            "Nothing arrived for {subject} in {when}: about {expected} was expected{normal}"
+            "Nothing arrived for {subject} {at}: about {expected} was expected{normal}",
+            at = at(key.grain, &when),
         );
     }
     let side = if found.deviation < 0.0 { "below" } else { "above" };
@@ -42,7 +43,8 @@ pub(crate) fn reason(kpi: &KpiInfo, key: &CellKey, found: &Finding, week_before:
     };
     let (value, expected) = (amount(found.value), amount(found.expected));
     format!(
-        "{subject} is {far} {side} {yardstick} for {when}: {value} instead of {about}{expected}{normal}"
+        "{subject} {is} {far} {side} {yardstick} for {when}: {value} instead of {about}{expected}{normal}",
+        is = verb(&kpi.title),
     )
 }
 
@@ -64,6 +66,20 @@ pub(crate) fn resolution(kpi: &KpiInfo, grain: Grain, why: Why, value: Option<i1
     }
 }
 
+/// "is", or "are" after a title such as "Orders".
+fn verb(title: &str) -> &'static str {
+    let is_plural = title.ends_with('s') && !title.ends_with("ss");
+    if is_plural { "are" } else { "is" }
+}
+
+/// When something did not arrive.
+fn at(grain: Grain, period: &str) -> String {
+    match grain {
+        Grain::Hour => format!("in the hour from {period}"),
+        Grain::Day | Grain::Month => format!("on {period}"),
+    }
+}
+
 /// "Total cost of tenant-03 (USD)".
 fn subject(kpi: &KpiInfo, key: &CellKey) -> String {
     let dims = dims(&key.dims);
@@ -71,7 +87,8 @@ fn subject(kpi: &KpiInfo, key: &CellKey) -> String {
         .iter()
         .map(|(name, value)| match &**name {
             "currency" => value.clone(),
-            _ => format!("{name} {value}"),
+            // "service ai-api" for a column `service_name`.
+            _ => format!("{} {value}", name.trim_end_matches("_name").replace('_', " ")),
         })
         .collect();
     let of = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
@@ -127,6 +144,13 @@ mod tests {
         let at = Micros::parse("2026-11-20T14:00:00Z").unwrap();
         assert_eq!(period(Grain::Hour, at), "Friday 2026-11-20 14:00 UTC");
         assert_eq!(period(Grain::Day, Grain::Day.start(at)), "Friday 2026-11-20");
+    }
+
+    #[test]
+    fn titles_have_their_verb() {
+        let verbs = ["Orders", "Total cost", "Gross loss"].map(verb);
+        assert_eq!(verbs, ["are", "is", "is"]);
+        assert_eq!(at(Grain::Day, "Friday 2026-11-20"), "on Friday 2026-11-20");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod cost_spike;
 mod roi_drop;
 mod seasonal;
 
-use schemas::{CellValue, Grain, KpiInfo, Severity, Status};
+use schemas::{CellValue, Good, Grain, KpiInfo, Severity, Status};
 
 use crate::number::{float, mantissa};
 use crate::outlook::Outlook;
@@ -36,6 +36,8 @@ pub(crate) trait Rule: Sync {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bucket {
     pub(crate) shape: Shape,
+    /// Which way is good.
+    pub(crate) good: Good,
     /// Whether more may still arrive.
     pub(crate) running: bool,
     /// What it says; `None` when nothing feeds it.

@@ -127,6 +127,8 @@ impl Writer {
             self.instant(episode.shown);
             self.finding(&episode.figures);
             self.byte(u8::from(episode.has_older));
+            self.instant(episode.told);
+            self.byte(u8::from(episode.owes));
         }
         self.count(track.recent.len());
         for bad in &track.recent {
@@ -297,7 +299,9 @@ impl Reader<'_> {
         if self.flag()? {
             let (first, shown) = (self.instant()?, self.instant()?);
             let (figures, has_older) = (self.finding()?, self.flag()?);
-            track.open = Some(Box::new(Episode { first, shown, figures, has_older }));
+            let (told, owes) = (self.instant()?, self.flag()?);
+            let episode = Episode { first, shown, figures, has_older, told, owes };
+            track.open = Some(Box::new(episode));
         }
         for _ in 0..self.count()? {
             let bucket = self.instant()?;

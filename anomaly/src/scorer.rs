@@ -31,7 +31,7 @@ use schemas::{
 
 use crate::entry::{Entry, Name, RULES};
 use crate::outlook::Learner;
-use crate::policy::{Moment, Track};
+use crate::policy::{Moment, RETELL_US, Step, Track};
 use crate::rules::{Bucket, REGISTRY};
 use crate::shape::{Shape, step};
 use crate::{raised, saved};
@@ -59,6 +59,9 @@ pub struct Scorer {
     pub(crate) cursor: Option<Micros>,
     /// When the backlog that is being read has settled.
     pub(crate) settle: Option<Micros>,
+    /// Alerts whose figures have changed since they were shown: when to look again, the series and
+    /// the bucket.
+    pub(crate) owed: BTreeSet<(Micros, usize, Micros)>,
     /// The last epoch with records.
     pub(crate) epoch: EpochId,
     pub(crate) alerts: BTreeMap<Arc<str>, Alert>,
@@ -91,6 +94,7 @@ impl Scorer {
             by_name: BTreeMap::new(),
             cursor: None,
             settle: None,
+            owed: BTreeSet::new(),
             epoch: 0,
             alerts: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -124,6 +128,9 @@ impl Scorer {
         if let Some(id) = entry.id {
             self.by_id.insert((id, entry.name.grain), place);
         }
+        let open = entry.tracks.iter().filter_map(|track| track.open.as_ref());
+        let owing = open.filter(|episode| episode.owes);
+        self.owed.extend(owing.map(|own| (own.told.plus(RETELL_US), place, own.shown)));
         self.by_name.insert(entry.name.clone(), place);
         self.entries.push(entry);
         place
@@ -181,6 +188,16 @@ impl Scorer {
         }
     }
 
+    /// Looks again at the alerts whose figures may follow their buckets now.
+    fn retell(&mut self, stamp: Stamp, cells: &dyn Cells) {
+        while self.owed.first().is_some_and(|(due, ..)| *due <= stamp.at) {
+            let Some((_, place, start)) = self.owed.pop_first() else { return };
+            let Some(entry) = self.entries.get(place) else { continue };
+            let moment = if entry.is_closed(start) { Moment::Late } else { Moment::Running };
+            self.judge(place, start, moment, stamp, cells);
+        }
+    }
+
     /// Sees one update.
     fn update(&mut self, stamp: Stamp, quiet: bool, update: &KpiUpdate, cells: &dyn Cells) {
         let Some(place) = self.place(update) else { return };
@@ -224,8 +241,10 @@ impl Scorer {
             if outlook.is_none() && !wants_week_before && moment != Moment::Close {
                 continue;
             }
+            let Some(kpi) = self.kpis.get(entry.kpi) else { return };
             let bucket = Bucket {
                 shape: entry.shape,
+                good: kpi.good,
                 running: moment != Moment::Close && !entry.is_closed(start),
                 cell: entry.cell(start, cells),
                 outlook,
@@ -235,7 +254,10 @@ impl Scorer {
             };
             let verdict = rule.judge(&bucket);
             let Some(track) = entry.tracks.get_mut(number) else { return };
-            let taken = track.judge(start, verdict, moment, entry.step);
+            let taken = track.judge(start, verdict, moment, entry.step, stamp.at);
+            if let Step::Later(due) = taken {
+                self.owed.insert((due, place, start));
+            }
             raised::take(self, place, number, taken, stamp, cells);
         }
     }
@@ -301,6 +323,10 @@ impl Observer for Scorer {
             if update.key.grain != Grain::Month {
                 self.update(stamp, epoch.quiet, update, cells);
             }
+        }
+        // Only here, and not by a timer: how many ticks there were must change nothing.
+        if !epoch.quiet {
+            self.retell(stamp, cells);
         }
     }
 

@@ -27,11 +27,17 @@ fn at(hour: i64) -> Micros {
 }
 
 fn bad(track: &mut Track, hour: i64, moment: Moment) -> Step {
-    track.judge(at(hour), Verdict::Anomalous(finding(Severity::Warning, 5.0)), moment, HOUR)
+    track.judge(
+        at(hour),
+        Verdict::Anomalous(finding(Severity::Warning, 5.0)),
+        moment,
+        HOUR,
+        at(hour),
+    )
 }
 
 fn good(track: &mut Track, hour: i64, moment: Moment) -> Step {
-    track.judge(at(hour), Verdict::Normal, moment, HOUR)
+    track.judge(at(hour), Verdict::Normal, moment, HOUR, at(hour))
 }
 
 #[test]
@@ -61,26 +67,41 @@ fn a_bucket_that_stays_bad_does_not_reopen_what_was_resolved() {
 }
 
 #[test]
-fn a_running_bucket_is_shown_again_when_it_gets_worse() {
+fn a_bucket_is_shown_again_when_it_gets_worse_or_half_a_minute_later() {
     let mut track = Track::default();
-    let anomalous = |severity, z| Verdict::Anomalous(finding(severity, z));
-    bad(&mut track, 1, Moment::Running);
-    let more = track.judge(at(1), anomalous(Severity::Warning, 6.0), Moment::Running, HOUR);
-    assert_eq!(more, Step::Nothing);
-    let worse = track.judge(at(1), anomalous(Severity::Critical, 9.0), Moment::Running, HOUR);
+    let start = at(1);
+    let mut judge = |severity, z, moment, after| {
+        track.judge(
+            start,
+            Verdict::Anomalous(finding(severity, z)),
+            moment,
+            HOUR,
+            start.plus(after),
+        )
+    };
+    let second = 1_000_000;
+    assert!(matches!(judge(Severity::Warning, 5.0, Moment::Running, 0), Step::Open(..)));
+    let put_off = Step::Later(start.plus(RETELL_US));
+    assert_eq!(judge(Severity::Warning, 6.0, Moment::Running, 10 * second), put_off);
+    assert_eq!(judge(Severity::Warning, 5.0, Moment::Running, 20 * second), Step::Nothing);
+    assert_eq!(judge(Severity::Warning, 6.0, Moment::Running, 29 * second), put_off);
+    let told = judge(Severity::Warning, 6.0, Moment::Running, RETELL_US);
+    assert!(matches!(told, Step::Show { figures, .. } if figures.z > 5.5));
+    let worse = judge(Severity::Critical, 9.0, Moment::Running, RETELL_US + 1);
     assert!(matches!(worse, Step::Show { .. }));
-    let closed = track.judge(at(1), anomalous(Severity::Error, 8.0), Moment::Close, HOUR);
+    let closed = judge(Severity::Error, 8.0, Moment::Close, RETELL_US + 2);
     assert!(matches!(closed, Step::Show { figures, .. } if figures.severity == Severity::Error));
-    let same = track.judge(at(1), anomalous(Severity::Error, 8.0), Moment::Late, HOUR);
-    assert_eq!(same, Step::Nothing);
+    assert_eq!(judge(Severity::Error, 8.0, Moment::Late, RETELL_US + 3), Step::Nothing);
+    assert!(matches!(judge(Severity::Error, 7.0, Moment::Late, RETELL_US + 4), Step::Later(_)));
 }
 
 #[test]
 fn what_is_not_judged_for_long_is_over() {
     let mut track = Track::default();
     bad(&mut track, 1, Moment::Close);
-    let unknown =
-        |track: &mut Track, hour| track.judge(at(hour), Verdict::Unknown, Moment::Close, HOUR);
+    let unknown = |track: &mut Track, hour| {
+        track.judge(at(hour), Verdict::Unknown, Moment::Close, HOUR, at(hour))
+    };
     assert_eq!(unknown(&mut track, 7), Step::Nothing);
     assert_eq!(unknown(&mut track, 8), Step::Resolve { first: at(1), why: Why::Unjudged });
 }
@@ -143,7 +164,9 @@ proptest! {
                 Step::Open(bucket, _) => prop_assert!(!was_open && bucket == at(hour)),
                 Step::Resolve { .. } => prop_assert!(was_open && track.open.is_none()),
                 Step::Show { .. } => prop_assert!(was_open && track.open.is_some()),
-                Step::Nothing => prop_assert_eq!(was_open, track.open.is_some()),
+                Step::Nothing | Step::Later(_) => {
+                    prop_assert_eq!(was_open, track.open.is_some());
+                }
             }
             prop_assert!(track.recent.len() <= RECENT);
         }

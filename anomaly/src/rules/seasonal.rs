@@ -4,7 +4,7 @@
 //! - Too high is said as soon as it is reached, too low only when the bucket is over. A ratio is
 //!   judged when its bucket is over: half of an hour's revenue over half of its cost proves nothing.
 
-use schemas::{Grain, KpiInfo, Severity};
+use schemas::{Good, Grain, KpiInfo, Severity};
 
 use super::{Bucket, Finding, Kind, Rule, Verdict, deviation, shown};
 
@@ -56,7 +56,7 @@ impl Rule for Seasonal {
         let deviation = deviation(shape, value, outlook.expected);
         Verdict::Anomalous(Finding {
             kind,
-            severity: severity(p, deviation),
+            severity: severity(p, deviation, bucket.good),
             value: bucket.cell.and_then(|cell| cell.value),
             expected: shown(outlook.expected),
             lower: shown(outlook.lower),
@@ -68,12 +68,31 @@ impl Rule for Seasonal {
     }
 }
 
-fn severity(p: f64, deviation: f64) -> Severity {
-    if p < CRITICAL_P && deviation.abs() >= CRITICAL_DEVIATION {
+/// What is better than expected wakes nobody: it may be wrong, but it can wait.
+fn severity(p: f64, deviation: f64, good: Good) -> Severity {
+    if (deviation > 0.0) == (good == Good::Up) {
+        Severity::Warning
+    } else if p < CRITICAL_P && deviation.abs() >= CRITICAL_DEVIATION {
         Severity::Critical
     } else if p < ERROR_P && deviation.abs() >= ERROR_DEVIATION {
         Severity::Error
     } else {
         Severity::Warning
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_better_than_expected_is_no_more_than_a_warning() {
+        for (good, bad_side) in [(Good::Up, -0.5), (Good::Down, 0.5)] {
+            assert_eq!(severity(1e-9, bad_side, good), Severity::Critical);
+            assert_eq!(severity(1e-9, -bad_side, good), Severity::Warning);
+            assert_eq!(severity(1e-6, bad_side, good), Severity::Error);
+            assert_eq!(severity(1e-9, bad_side * 0.5, good), Severity::Error);
+            assert_eq!(severity(1e-4, bad_side, good), Severity::Warning);
+        }
     }
 }

@@ -56,7 +56,9 @@ fn without_anything_to_compare_with_no_rule_knows() {
         for running in [false, true] {
             for cell in [None, Some(cell), Some(CellValue { value: None, ..cell })] {
                 let shape = shape();
-                let bucket = Bucket { shape, running, cell, outlook: None, week_before: None };
+                let good = Good::Up;
+                let bucket =
+                    Bucket { shape, good, running, cell, outlook: None, week_before: None };
                 assert_eq!(rule.judge(&bucket), Verdict::Unknown, "{}", rule.name());
             }
         }
@@ -80,6 +82,7 @@ fn a_cell_without_a_value_is_no_number() {
         CellValue { value: None, numerator: None, denominator: None, status: Status::Error };
     for rule in REGISTRY {
         let bucket = Bucket {
+            good: Good::Up,
             shape: shape(),
             running: false,
             cell: Some(broken),
