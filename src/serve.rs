@@ -59,15 +59,18 @@ pub(crate) struct Serving {
 impl Serving {
     /// Listens and serves; every answer is 503 until the run has recovered.
     ///
+    /// `None` when the run is to stop before another process has left the port.
+    ///
     /// # Errors
     /// When the address may not or cannot be listened on, or tokens cannot be checked.
-    pub(crate) fn start(served: &Served<'_>) -> Result<Serving, Failure> {
+    pub(crate) fn start(served: &Served<'_>) -> Result<Option<Serving>, Failure> {
         let Served { config, catalog, runtime, .. } = served;
         let keys = match config.auth.jwks_url() {
             Some(_) => None,
             None => Some(Arc::new(dev_keys(&config.lake.uri)?)),
         };
-        let listener = listen(&config.api.listen, keys.is_some())?;
+        let listener = listen(address(config)?, served.stop)?;
+        let Some(listener) = listener else { return Ok(None) };
         let address = listener.local_addr().map_err(|e| Failure::Stopped(e.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let tokens: Arc<dyn TokenCheck> = match &keys {
@@ -111,7 +114,7 @@ impl Serving {
             }
         });
         tracing::info!("listening on http://{address}");
-        Ok(Serving { store, server })
+        Ok(Some(Serving { store, server }))
     }
 
     /// The newest numbers.
@@ -139,6 +142,16 @@ impl Serving {
 /// When the file cannot be read or written.
 pub(crate) fn dev_keys(lake: &Path) -> Result<DevKeys, Failure> {
     DevKeys::open(&lake.join("_weir"), Arc::new(WallClock)).map_err(|e| Failure::Stopped(chain(&e)))
+}
+
+/// Whether a run may listen and check tokens as configured; touches nothing.
+///
+/// # Errors
+/// What [`Serving::start`] would refuse.
+pub(crate) fn check(config: &Config) -> Result<(), Failure> {
+    address(config)?;
+    let clock: Arc<dyn Clock> = Arc::new(WallClock);
+    config.auth.jwks_url().map_or(Ok(()), |_| jwks(config, &clock).map(drop))
 }
 
 fn jwks(config: &Config, clock: &Arc<dyn Clock>) -> Result<Jwks, Failure> {
@@ -174,18 +187,26 @@ fn stream_limits(config: &Config) -> StreamLimits {
     }
 }
 
-/// Binds the configured address, waiting for another process to leave it.
-fn listen(text: &str, has_dev_key: bool) -> Result<TcpListener, Failure> {
+/// The configured address, when it may be listened on.
+pub(crate) fn address(config: &Config) -> Result<SocketAddr, Failure> {
+    let text = &config.api.listen;
     let found = text.to_socket_addrs().map(|mut addresses| addresses.next());
     let address: SocketAddr = found.ok().flatten().ok_or_else(|| {
         Failure::Usage(format!("[api] listen: `{text}` is no address; write it as 127.0.0.1:8080"))
     })?;
+    let has_dev_key = config.auth.jwks_url().is_none();
     may_listen(address, has_dev_key).map_err(|e| Failure::Usage(e.to_string()))?;
+    Ok(address)
+}
+
+/// Binds the address, waiting for another process to leave it.
+fn listen(address: SocketAddr, stop: &Stop) -> Result<Option<TcpListener>, Failure> {
     let begin = Instant::now();
     let mut said = false;
     loop {
         match TcpListener::bind(address) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => return Ok(Some(listener)),
+            Err(_) if stop.is_asked() => return Ok(None),
             Err(error) if begin.elapsed() >= PORT_WAIT => {
                 return Err(Failure::Stopped(format!(
                     "could not listen on {address}: {error}; end the process that has the port, or set \

@@ -7,7 +7,6 @@
 
 use std::fs::{File, TryLockError};
 use std::io::Read;
-use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 use std::time::Duration;
@@ -24,9 +23,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use serde_json::{Value, json};
 
-use super::{Failure, chain, lake_root, run};
+use super::setup::{self, Refusal};
+use super::{Failure, chain, lake_root};
 use crate::config::Config;
-use crate::output;
+use crate::{output, serve};
 
 /// How long a broker may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -79,6 +79,11 @@ impl Finding {
         Finding { subject: subject.into(), level, text: text.into(), advice }
     }
 
+    fn refused(refusal: Refusal) -> Finding {
+        let Refusal { subject, text, advice } = refusal;
+        Finding { subject, level: Level::Configuration, text, advice: advice.map(str::to_owned) }
+    }
+
     fn word(&self) -> &'static str {
         match self.level {
             Level::Ok => "ok",
@@ -99,16 +104,25 @@ impl Finding {
 }
 
 pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    let mut findings = configuration(config);
+    let mut config = config.clone();
+    config.lake.uri = lake_root(&config, arguments.lake.as_deref()).to_path_buf();
+    let (mut findings, refusals) = configuration(&config);
+    let is_fine = |subject: &str| refusals.iter().all(|refusal| refusal.subject != subject);
     for source in &config.sources {
         match source {
+            _ if !is_fine(&format!("source {}", source.name())) => {}
             SourceConfig::Kafka(kafka) => findings.extend(check_kafka(kafka)),
             SourceConfig::File(file) => findings.push(check_file(file)),
         }
     }
-    let root = lake_root(config, arguments.lake.as_deref());
-    findings.extend(check_lake(root));
-    findings.push(check_listen(&config.api.listen));
+    let root = &config.lake.uri;
+    if is_fine(&format!("lake {}", root.display())) {
+        findings.extend(check_lake(root));
+    }
+    if is_fine("api") {
+        findings.extend(check_listen(&config));
+    }
+    findings.extend(refusals.into_iter().map(Finding::refused));
     if arguments.json {
         output::json(&findings.iter().map(Finding::to_json).collect());
     } else {
@@ -140,48 +154,19 @@ fn outcome(findings: &[Finding]) -> Result<(), Failure> {
     }
 }
 
-/// Contracts, KPI definitions and the topics' contracts.
-fn configuration(config: &Config) -> Vec<Finding> {
-    let wrong = |subject: &str, text: String, advice: &str| {
-        Finding::new(subject, Level::Configuration, text, advice)
+/// What the configuration describes, or why it is refused.
+fn configuration(config: &Config) -> (Vec<Finding>, Vec<Refusal>) {
+    let setup = match setup::prepare(config, true) {
+        Ok(setup) => setup,
+        Err(refusals) => return (Vec::new(), refusals),
     };
-    let (contracts, catalog) = match run::definitions(config) {
-        Ok(found) => found,
-        Err(failure) => {
-            let advice = "correct the file that is named, or take it out of its folder";
-            return vec![wrong("definitions", failure.to_string(), advice)];
-        }
-    };
-    let names: Vec<_> = contracts.iter().map(|contract| contract.name.as_str()).collect();
-    let kpis = catalog.definitions().len();
-    let mut findings = vec![
+    let names: Vec<_> = setup.contracts.iter().map(|contract| contract.name.as_str()).collect();
+    let kpis = setup.catalog.definitions().len();
+    let findings = vec![
         Finding::ok("contracts", names.join(", ")),
         Finding::ok("kpis", format!("{kpis} definitions")),
     ];
-    if config.sources.is_empty() {
-        let advice = "add one (`weir run` needs it; `weir demo` does not)";
-        findings.push(wrong("sources", "no [[sources]] are configured".into(), advice));
-    }
-    let mut seen: Vec<&str> = Vec::new();
-    for source in &config.sources {
-        let subject = format!("source {}", source.name());
-        if seen.contains(&source.name()) {
-            let advice = "give each of [[sources]] its own `name`";
-            findings.push(wrong(&subject, "two sources have this name".into(), advice));
-        }
-        seen.push(source.name());
-        if let Err(error) = source.open() {
-            findings.push(wrong(&subject, chain(&error), "correct it in the configuration"));
-        }
-    }
-    for (topic, name) in run::topics(config) {
-        if !contracts.iter().any(|contract| contract.name == name) {
-            let text = crate::runtime::core::unknown_contract(&topic, &name, &contracts);
-            let advice = "name an existing contract, or add the contract's file under [contracts]";
-            findings.push(wrong(&format!("topic {}", topic.1), text, advice));
-        }
-    }
-    findings
+    (findings, Vec::new())
 }
 
 /// Keeps librdkafka's own words out of the answer; the last complaint is told instead.
@@ -189,9 +174,7 @@ fn configuration(config: &Config) -> Vec<Finding> {
 struct Quiet(std::sync::Mutex<Option<String>>);
 
 impl ClientContext for Quiet {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(facility, "{message}");
-    }
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, _: KafkaError, reason: &str) {
         if let Ok(mut last) = self.0.lock() {
@@ -207,10 +190,16 @@ fn check_kafka(config: &KafkaConfig) -> Vec<Finding> {
     let subject = format!("broker {}", config.brokers);
     let metadata = match metadata(config) {
         Ok(metadata) => metadata,
-        Err(reason) => {
-            let advice = "check that the broker runs, that `brokers` names it, and what \
-                          [sources.librdkafka] says about TLS and SASL";
-            return vec![Finding::new(&subject, Level::Unreachable, reason, advice)];
+        Err((level, reason)) => {
+            let advice = match level {
+                Level::Configuration => "correct [sources.librdkafka]",
+                _ => {
+                    "check that the broker runs, that `brokers` names it, and what \
+                     [sources.librdkafka] says about TLS and SASL"
+                }
+            };
+            // librdkafka repeats what it was given.
+            return vec![Finding::new(&subject, level, config.librdkafka.mask(&reason), advice)];
         }
     };
     let brokers = metadata.brokers().len();
@@ -234,8 +223,7 @@ fn check_kafka(config: &KafkaConfig) -> Vec<Finding> {
     findings
 }
 
-fn metadata(config: &KafkaConfig) -> Result<Metadata, String> {
-    config.librdkafka.check().map_err(|e| e.to_string())?;
+fn metadata(config: &KafkaConfig) -> Result<Metadata, (Level, String)> {
     let mut client = ClientConfig::new();
     client
         .set("bootstrap.servers", &config.brokers)
@@ -247,43 +235,32 @@ fn metadata(config: &KafkaConfig) -> Result<Metadata, String> {
     for (property, value) in &config.librdkafka.0 {
         client.set(property, value);
     }
-    let consumer: BaseConsumer<Quiet> =
-        client.create_with_context(Quiet::default()).map_err(|e| e.to_string())?;
+    let consumer: BaseConsumer<Quiet> = client
+        .create_with_context(Quiet::default())
+        .map_err(|error| (Level::Configuration, error.to_string()))?;
     consumer.fetch_metadata(None, ANSWER).map_err(|error| {
         // Connection troubles are queued as events and told while polling.
         (0..10).for_each(|_| drop(consumer.poll(Duration::from_millis(10))));
         let last = consumer.context().0.lock().ok().and_then(|mut last| last.take());
         let last = last.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        format!("no answer within {} s: {error}{last}", ANSWER.as_secs())
+        let text = format!("no answer within {} s: {error}{last}", ANSWER.as_secs());
+        (Level::Unreachable, text)
     })
 }
 
 fn check_file(config: &FileConfig) -> Finding {
     let subject = format!("files {}", config.path.display());
-    let advice = "correct `path`, or let this user read it";
-    let problem = |text: String| Finding::new(&subject, Level::Problem, text, advice);
-    if !config.path.is_dir() {
-        return match File::open(&config.path) {
-            Ok(_) => Finding::ok(&subject, "can be read"),
-            Err(error) => problem(format!("cannot be read: {error}")),
-        };
-    }
-    let mut files = 0_u64;
-    let entries = match std::fs::read_dir(&config.path) {
-        Ok(entries) => entries,
-        Err(error) => return problem(format!("cannot be listed: {error}")),
-    };
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
-        files += 1;
-        if let Err(error) = File::open(&path) {
-            return problem(format!("{} cannot be read: {error}", path.display()));
+    match setup::files(&config.path) {
+        Err(reason) => {
+            Finding { advice: None, ..Finding::new(&subject, Level::Configuration, reason, "") }
         }
+        Ok(0) => {
+            let advice = "nothing will be read until files are there";
+            Finding::new(&subject, Level::Warning, "the folder is empty", advice)
+        }
+        Ok(1) => Finding::ok(&subject, "can be read"),
+        Ok(files) => Finding::ok(&subject, format!("{files} files can be read")),
     }
-    if files == 0 {
-        let advice = "nothing will be read until files are there";
-        return Finding::new(&subject, Level::Warning, "the folder is empty", advice);
-    }
-    Finding::ok(&subject, format!("{files} files can be read"))
 }
 
 fn check_lake(root: &Path) -> Vec<Finding> {
@@ -367,22 +344,16 @@ fn parse_df(answer: &str) -> Option<u64> {
     answer.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }
 
-fn check_listen(listen: &str) -> Finding {
-    let subject = format!("listen {listen}");
-    match listen.to_socket_addrs().map(|mut addresses| addresses.next()) {
-        Ok(Some(address)) => match std::net::TcpListener::bind(address) {
-            Ok(_) => Finding::ok(&subject, "free"),
-            Err(error) => {
-                let advice =
-                    "fine while `weir run` runs; otherwise set [api] listen to a free port";
-                Finding::new(&subject, Level::Warning, format!("cannot be bound: {error}"), advice)
-            }
-        },
-        _ => {
-            let advice = "write it as host:port, such as 127.0.0.1:8080";
-            Finding::new(&subject, Level::Configuration, "is no address", advice)
+fn check_listen(config: &Config) -> Option<Finding> {
+    let address = serve::address(config).ok()?;
+    let subject = format!("listen {}", config.api.listen);
+    Some(match std::net::TcpListener::bind(address) {
+        Ok(_) => Finding::ok(&subject, "free"),
+        Err(error) => {
+            let advice = "fine while `weir run` runs; otherwise set [api] listen to a free port";
+            Finding::new(&subject, Level::Warning, format!("cannot be bound: {error}"), advice)
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -422,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_source_that_is_missing_is_a_problem_and_an_address_must_be_one() {
+    fn a_file_source_that_is_missing_is_an_error_of_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let config = |path: PathBuf| FileConfig {
             name: "file".into(),
@@ -430,10 +401,9 @@ mod tests {
             contract: None,
             topics: Default::default(),
         };
-        assert_eq!(check_file(&config(folder.path().join("none"))).level, Level::Problem);
+        assert_eq!(check_file(&config(folder.path().join("none"))).level, Level::Configuration);
         assert_eq!(check_file(&config(folder.path().to_path_buf())).level, Level::Warning);
         std::fs::write(folder.path().join("a.jsonl"), "{}").unwrap();
         assert_eq!(check_file(&config(folder.path().to_path_buf())).level, Level::Ok);
-        assert_eq!(check_listen("nowhere").level, Level::Configuration);
     }
 }

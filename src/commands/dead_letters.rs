@@ -158,15 +158,11 @@ impl Letter {
 fn beginning(value: &[u8]) -> String {
     let shown = value.get(..SHOWN).unwrap_or(value);
     let text = String::from_utf8_lossy(shown);
-    let mut line: String = text.chars().flat_map(escaped).collect();
+    let mut line = output::escaped(&text, |_| false).into_owned();
     if value.len() > SHOWN {
         line.push('…');
     }
     line
-}
-
-fn escaped(c: char) -> Box<dyn Iterator<Item = char>> {
-    if c.is_control() { Box::new(c.escape_default()) } else { Box::new(std::iter::once(c)) }
 }
 
 struct Columns {

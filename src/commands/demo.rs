@@ -10,10 +10,10 @@ use api::{Filter, MintRequest, Scope, Store};
 use clap::Args;
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
 use schemas::{Clock, Grain, Micros};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::run::{definitions, open_lake, tokio_runtime};
-use super::{Failure, chain, verify};
+use super::{Failure, chain, setup, verify};
 use crate::config::{Effective, parse_duration};
 use crate::demo::generator::{BASE_RATE, Generator};
 use crate::demo::score::score;
@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     /// Write a token for all tenants into this file, before `/readyz` answers 200.
     #[arg(long, value_name = "F")]
     token_file: Option<PathBuf>,
-    /// Print the summary as JSON.
+    /// Print the summary, with the checks, as JSON and nothing else.
     #[arg(long)]
     json: bool,
 }
@@ -75,6 +75,9 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
     let temporary = std::env::temp_dir().join(format!("weir-demo-{}", std::process::id()));
     config.lake.uri = arguments.lake.clone().unwrap_or_else(|| temporary.clone());
     config.api.listen.clone_from(&arguments.listen);
+    if let Some(refusal) = setup::folder(&config.lake.uri) {
+        return Err(setup::failure(&[refusal]));
+    }
     let result = demo(&arguments, config);
     if arguments.lake.is_none() {
         drop(std::fs::remove_dir_all(&temporary));
@@ -85,13 +88,14 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
 fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let (contracts, catalog) = definitions(&config)?;
-    let lake = open_lake(&config)?;
-    let plan = plan(arguments, clock.now()).kept_in(&lake.state_dir()).map_err(Failure::Stopped)?;
-    let shop = Shop::new(plan.clone(), Arc::clone(&clock));
-    let shop = shop.map_err(|e| Failure::Stopped(chain(&e)))?;
     let runtime = tokio_runtime()?;
     let stop = Stop::default();
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
+    let Some(lake) = open_lake(&config, &stop)? else { return Ok(()) };
+    setup::refuse_configured(&lake)?;
+    let plan = plan(arguments, clock.now()).kept_in(&lake.state_dir()).map_err(Failure::Stopped)?;
+    let shop = Shop::new(plan.clone(), Arc::clone(&clock));
+    let shop = shop.map_err(|e| Failure::Stopped(chain(&e)))?;
     let meters = Arc::new(Meters::default());
     if let Some(file) = &arguments.token_file {
         write_token(&config, file)?;
@@ -104,6 +108,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         runtime: runtime.handle(),
         page_session: true,
     })?;
+    let Some(serving) = serving else { return Ok(()) };
     let store = Arc::clone(serving.store());
     let run = Run {
         lake,
@@ -118,7 +123,8 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         meters: Arc::clone(&meters),
         subscriber: serving.subscriber(),
     };
-    let watch = Watch { stop: &stop, meters: &meters, store: &store, length: arguments.length };
+    let (length, table) = (arguments.length, !arguments.json);
+    let watch = Watch { stop: &stop, meters: &meters, store: &store, length, table };
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| watch.run());
         let outcome = runtime::run(run, runtime.handle());
@@ -130,8 +136,19 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
     if arguments.length.is_none() && arguments.events.is_none() {
         return Ok(());
     }
-    summarize(arguments, &plan, &meters, &outcome, &store);
-    verify::execute(&config, &verify::Arguments::of(config.lake.uri.clone()))
+    let summary = summarize(arguments, &plan, &meters, &outcome, &store);
+    let checks = verify::Arguments::of(config.lake.uri.clone());
+    let Some(mut summary) = summary else { return verify::execute(&config, &checks) };
+    let report = verify::examine(&config, &checks);
+    let verified = match &report {
+        Ok(report) => report.to_json(),
+        Err(failure) => json!({ "ok": false, "error": failure.to_string() }),
+    };
+    if let Some(summary) = summary.as_object_mut() {
+        summary.insert("verify".into(), verified);
+    }
+    output::json(&summary);
+    report?.outcome()
 }
 
 fn write_token(config: &crate::config::Config, file: &std::path::Path) -> Result<(), Failure> {
@@ -160,12 +177,14 @@ struct Watch<'a> {
     meters: &'a Meters,
     store: &'a Store,
     length: Option<Duration>,
+    /// Whether to show first numbers on stdout.
+    table: bool,
 }
 
 impl Watch<'_> {
     fn run(&self) {
         let (started, mut last) = (Instant::now(), (Instant::now(), 0));
-        let mut shown = false;
+        let mut shown = !self.table;
         while !self.stop.is_asked() {
             std::thread::sleep(Duration::from_millis(100));
             if self.length.is_some_and(|length| started.elapsed() >= length) {
@@ -234,13 +253,14 @@ fn rounded(mantissa: i128) -> String {
     decimal_text(mantissa / unit, 4)
 }
 
+/// Prints the summary, or gives it for JSON.
 fn summarize(
     arguments: &Arguments,
     plan: &Plan,
     meters: &Meters,
     outcome: &Outcome,
     store: &Store,
-) {
+) -> Option<Value> {
     let until = plan
         .start()
         .plus(arguments.length.map_or(0, |l| i64::try_from(l.as_micros()).unwrap_or(i64::MAX)));
@@ -249,7 +269,7 @@ fn summarize(
     let score = score(&incidents, &alerts, until);
     let hash = content_hash(outcome);
     if arguments.json {
-        output::json(&json!({
+        return Some(json!({
             "events": meters.events.get(),
             "epochs": meters.epochs.get(),
             "kpi_cells": outcome.cells.len(),
@@ -263,7 +283,6 @@ fn summarize(
             "freshness_p99_us": meters.freshness.quantile(0.99),
             "kpi_current_hash": hash,
         }));
-        return;
     }
     kpi_table(store);
     output::line(&format!(
@@ -287,6 +306,7 @@ fn summarize(
         milliseconds(meters, 0.99)
     ));
     output::line(&format!("hash of kpi_current {hash}\n"));
+    None
 }
 
 /// A hash of what the current cells say, without when they came to say it.

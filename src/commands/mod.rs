@@ -10,6 +10,7 @@ mod dead_letters;
 mod demo;
 mod kpis;
 mod run;
+mod setup;
 mod tables;
 mod token;
 mod verify;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, ConfigError, Effective};
+use crate::output;
 use crate::runtime::Stopped;
 
 /// Turns database change streams into KPIs people can trust.
@@ -101,6 +103,7 @@ impl From<ConfigError> for Failure {
 impl From<Stopped> for Failure {
     fn from(stopped: Stopped) -> Failure {
         match stopped {
+            Stopped::Configuration(reason) => Failure::Usage(reason),
             Stopped::Unreachable(reason) => Failure::Unreachable(reason),
             Stopped::Failed(reason) => Failure::Stopped(reason),
         }
@@ -132,30 +135,36 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 pub(crate) fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let code = if error.use_stderr() { 2 } else { 0 };
+        Err(error) if error.use_stderr() => {
             drop(error.print());
-            return ExitCode::from(code);
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            output::note(help.print());
+            return end(Ok(()));
         }
     };
     start_log();
-    match dispatch(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln_error(&failure);
-            ExitCode::from(failure.code())
-        }
-    }
+    end(dispatch(arguments))
+}
+
+/// Says how a command failed, also when it did all but what it says was lost.
+fn end(result: Result<(), Failure>) -> ExitCode {
+    let lost = output::lost().map(Failure::Stopped);
+    let failures: Vec<Failure> = result.err().into_iter().chain(lost).collect();
+    failures.iter().for_each(eprintln_error);
+    failures.first().map_or(ExitCode::SUCCESS, |failure| ExitCode::from(failure.code()))
 }
 
 #[expect(clippy::print_stderr, reason = "the last word of a failed command goes to stderr")]
 fn eprintln_error(failure: &Failure) {
-    eprintln!("error: {failure}");
+    let text = failure.to_string();
+    eprintln!("error: {}", output::escaped(&text, |c| c == '\n'));
 }
 
 fn start_log() {
     let stderr = std::io::stderr();
-    let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let colour = stderr.is_terminal() && wants_colour(std::env::var_os("NO_COLOR").as_deref());
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -163,6 +172,11 @@ fn start_log() {
         .with_ansi(colour)
         .with_target(false)
         .init();
+}
+
+/// By <https://no-color.org>: set, and not to an empty text, means no.
+fn wants_colour(no_color: Option<&std::ffi::OsStr>) -> bool {
+    no_color.is_none_or(std::ffi::OsStr::is_empty)
 }
 
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
@@ -193,4 +207,13 @@ fn load(path: Option<&Path>) -> Result<Effective, Failure> {
 /// The folder of the lake that a read-only command looks at.
 pub(crate) fn lake_root<'a>(config: &'a Config, flag: Option<&'a Path>) -> &'a Path {
     flag.unwrap_or(&config.lake.uri)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn an_empty_no_color_means_nothing() {
+        let asked = |text: &str| super::wants_colour(Some(text.as_ref()));
+        assert!(super::wants_colour(None) && asked("") && !asked("1") && !asked("0"));
+    }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use gold::Catalog;
 use lake::{Lake, LakeError};
-use pipeline::source::{Source, SourceConfig};
+use pipeline::source::SourceConfig;
 use schemas::{Clock, Contract};
 
+use super::setup::{self, Setup};
 use super::{Failure, chain};
 use crate::config::Config;
 use crate::runtime::meters::Meters;
@@ -20,6 +21,8 @@ use crate::wall_clock::WallClock;
 
 /// How long a start waits for another process to leave the lake.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Between tries.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -29,30 +32,27 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failure> {
-    let sources = open_sources(&config)?;
-    let topics = topics(&config);
-    if sources.is_empty() {
-        let needed = "no [[sources]] are configured; `weir demo` needs none";
-        return Err(Failure::Usage(needed.into()));
-    }
-    let (contracts, catalog) = definitions(&config)?;
-    check_topics(&topics, &contracts)?;
+    let setup = setup::prepare(&config, !arguments.until_end);
+    let Setup { sources, topics, contracts, catalog } = setup.map_err(|e| setup::failure(&e))?;
     let runtime = tokio_runtime()?;
     let stop = Stop::default();
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
     let meters = Arc::new(Meters::default());
-    let lake = open_lake(&config)?;
-    let serving = match arguments.until_end {
-        true => None,
-        false => Some(Serving::start(&Served {
+    let Some(lake) = open_lake(&config, &stop)? else { return Ok(()) };
+    let mut serving = None;
+    if !arguments.until_end {
+        serving = Serving::start(&Served {
             config: &config,
             catalog: &catalog,
             meters: &meters,
             stop: &stop,
             runtime: runtime.handle(),
             page_session: false,
-        })?),
-    };
+        })?;
+        if serving.is_none() {
+            return Ok(());
+        }
+    }
     let nobody = || Box::new(Nobody) as Box<dyn Subscriber>;
     let run = Run {
         lake,
@@ -90,13 +90,23 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
     Ok(())
 }
 
-/// The lake, locked for writing.
-pub(crate) fn open_lake(config: &Config) -> Result<Lake, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    Lake::open_writer(&config.lake.uri, LOCK_WAIT, clock).map_err(|error| match error {
-        LakeError::LakeInUse { .. } => Failure::Stopped(chain(&error)),
-        error => Failure::from(error),
-    })
+/// The lake, locked for writing; `None` when the run is to stop before another process has left it.
+pub(crate) fn open_lake(config: &Config, stop: &Stop) -> Result<Option<Lake>, Failure> {
+    let (begin, mut said) = (Instant::now(), false);
+    loop {
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        match Lake::open_writer(&config.lake.uri, Duration::ZERO, clock) {
+            Err(LakeError::LakeInUse { .. }) if stop.is_asked() => return Ok(None),
+            Err(error @ LakeError::LakeInUse { .. }) if begin.elapsed() < LOCK_WAIT => {
+                if !said {
+                    tracing::warn!("trying for {} s: {error}", LOCK_WAIT.as_secs());
+                    said = true;
+                }
+                std::thread::sleep(LOCK_RETRY);
+            }
+            opened => return Ok(Some(opened?)),
+        }
+    }
 }
 
 /// Contracts and KPI definitions in force.
@@ -125,30 +135,6 @@ pub(crate) fn topics(config: &Config) -> Topics {
         }
     }
     topics
-}
-
-fn open_sources(config: &Config) -> Result<Vec<Box<dyn Source>>, Failure> {
-    let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    for source in &config.sources {
-        let opened = source.open().map_err(|e| Failure::Usage(chain(&e)))?;
-        if sources.iter().any(|other| other.name() == opened.name()) {
-            let name = opened.name();
-            let hint = "give each of [[sources]] its own `name`";
-            return Err(Failure::Usage(format!("two sources are named `{name}`; {hint}")));
-        }
-        sources.push(opened);
-    }
-    Ok(sources)
-}
-
-fn check_topics(topics: &Topics, contracts: &[Contract]) -> Result<(), Failure> {
-    for (topic, name) in topics {
-        if !contracts.iter().any(|contract| contract.name == *name) {
-            let text = crate::runtime::core::unknown_contract(topic, name, contracts);
-            return Err(Failure::Usage(text));
-        }
-    }
-    Ok(())
 }
 
 /// The runtime on which tables are committed.

@@ -3,8 +3,9 @@
 //! # Guarantees
 //! - A key that does not exist is refused with its place and the nearest key that does.
 //! - Every default is in `default.toml`, with a reason.
-//! - [`Effective::show`] never prints a secret.
+//! - [`Effective::show`] never prints a secret, and no refusal does.
 
+mod fault;
 mod units;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gold::nearest::nearest;
-use pipeline::source::SourceConfig;
+use pipeline::source::{Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -35,9 +36,6 @@ const SOURCE_KEYS: [&str; 11] = [
     "path",
     "contract",
 ];
-
-/// Parts of a key that make its value a secret.
-const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "key.pem", "sasl.username"];
 
 /// What the configuration says, typed.
 #[derive(Debug, Clone, Deserialize)]
@@ -172,12 +170,12 @@ impl Config {
 pub(crate) enum ConfigError {
     #[error("could not read `{path}`: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{origin} is not valid TOML: {source}")]
-    Toml { origin: String, source: Box<toml::de::Error> },
+    #[error("{origin} is not valid TOML: {place}: {reason}")]
+    Toml { origin: String, place: String, reason: String },
     #[error("unknown key `{key}` in {origin}{hint}")]
     UnknownKey { key: String, origin: String, hint: String },
-    #[error("configuration is not valid: {0}")]
-    Value(String),
+    #[error("`{key}` in {origin} is not valid: {reason}")]
+    Value { key: String, origin: String, reason: String },
 }
 
 /// The configuration and where each value came from.
@@ -210,16 +208,16 @@ impl Effective {
             apply_environment(&mut tree, &known, &mut origins, name, value)?;
         }
         let values = flatten(&tree, &origins);
-        let config = Value::Table(tree).try_into::<Config>();
-        let config = config.map_err(|e| ConfigError::Value(e.message().to_owned()))?;
+        let config = Value::Table(tree.clone()).try_into::<Config>();
+        let config = config.map_err(|error| fault::name(&error, &tree, &origins))?;
         Ok(Effective { config, values })
     }
 
     /// One line per value: `key = value  # origin`, secrets masked.
     pub(crate) fn show(&self) -> Vec<(String, String, String)> {
         let masked = |key: &str, value: &str| {
-            let secret = SECRET_WORDS.iter().any(|word| key.to_lowercase().contains(word));
-            if secret { "\"***\"".to_owned() } else { value.to_owned() }
+            let is_secret = Properties::is_secret(key) || key.contains("sasl.username");
+            if is_secret { "\"***\"".to_owned() } else { value.to_owned() }
         };
         let row = |(key, (value, origin)): (&String, &(String, String))| {
             (key.clone(), masked(key, value), origin.clone())
@@ -229,8 +227,11 @@ impl Effective {
 }
 
 fn parse(text: &str, origin: &str) -> Result<Table, ConfigError> {
-    text.parse::<Table>()
-        .map_err(|source| ConfigError::Toml { origin: origin.into(), source: Box::new(source) })
+    text.parse::<Table>().map_err(|error| {
+        // The line itself may hold a secret.
+        let place = fault::place(text, error.span());
+        ConfigError::Toml { origin: origin.into(), place, reason: error.message().to_owned() }
+    })
 }
 
 fn refuse_unknown(file: &Table, known: &Table, origin: &str) -> Result<(), ConfigError> {
@@ -241,6 +242,8 @@ fn refuse_unknown(file: &Table, known: &Table, origin: &str) -> Result<(), Confi
                     check_key(&format!("sources.{key}"), key, &SOURCE_KEYS, origin)?;
                 }
             }
+            // Refused by its type.
+            ("sources", _) => {}
             (_, value) => {
                 let sections: Vec<&str> =
                     known.keys().map(String::as_str).chain(["sources"]).collect();
@@ -353,52 +356,4 @@ fn walk(path: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("weir.toml");
-        std::fs::write(&path, text).unwrap();
-        let environment: Vec<_> =
-            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Effective::load(Some(&path), &environment)
-    }
-
-    const KAFKA: &str = "[[sources]]\nkind='kafka'\nbrokers='a:1'\ngroup='g'\n\
-                         [sources.topics]\n't'='orders'\n[sources.librdkafka]\n'sasl.password'='x'";
-
-    #[test]
-    fn environment_beats_file_beats_default_and_each_value_knows_its_origin() {
-        let text = format!("[epoch]\nlinger='20ms'\nmax_records=5\n{KAFKA}");
-        let environment =
-            [("WEIR__EPOCH__MAX_RECORDS", "7"), ("KAFKA_BOOTSTRAP_SERVERS", "b:2"), ("HOME", "/")];
-        let effective = load(&text, &environment).unwrap();
-        assert_eq!(effective.config.epoch.linger(), Duration::from_millis(20));
-        assert_eq!(effective.config.epoch.max_records, 7);
-        let shown = effective.show();
-        let find = |key: &str| shown.iter().find(|row| row.0 == key).unwrap().clone();
-        assert!(find("epoch.max_records").2.contains("WEIR__EPOCH__MAX_RECORDS"));
-        assert!(find("epoch.linger").2.ends_with("weir.toml"));
-        assert_eq!(find("epoch.max_bytes").2, "default");
-        assert_eq!(find("sources.0.brokers").1, "\"b:2\"");
-        assert_eq!(find("sources.0.librdkafka.sasl.password").1, "\"***\"");
-    }
-
-    #[test]
-    fn refuses_unknown_keys_with_the_nearest_known_one() {
-        for (text, says) in [
-            ("[epoch]\nlingr='1ms'", "`epoch.lingr` in"),
-            ("[epoch]\nlingr='1ms'", "did you mean `linger`?"),
-            ("[epoc]\nlinger='1ms'", "did you mean `epoch`?"),
-            ("[[sources]]\nkind='kafka'\nbroker='x'", "did you mean `brokers`?"),
-            ("[lake]\nflush_interval='soon'", "soon"),
-            ("[lake", "not valid TOML"),
-        ] {
-            let error = load(text, &[]).unwrap_err().to_string();
-            assert!(error.contains(says), "{error}");
-        }
-        let error = load("", &[("WEIR__LAKE__URL", "x")]).unwrap_err().to_string();
-        assert!(error.contains("did you mean `uri`?"), "{error}");
-    }
-}
+mod tests;

@@ -20,6 +20,9 @@ use super::generator::{COSTS_TOPIC, Generator, GeneratorConfig, ORDERS_TOPIC};
 /// The source's name, part of the app ids in the lake.
 pub(crate) const SOURCE: &str = "demo";
 
+/// The file in the lake's state folder by which a lake of the demo is recognised.
+const PLAN_FILE: &str = "demo.json";
+
 /// The longest a sender sleeps before it looks whether it is to end.
 const NAP: Duration = Duration::from_millis(50);
 
@@ -56,12 +59,17 @@ impl Plan {
         }
     }
 
+    /// Whether a lake with this state folder is one of the demo.
+    pub(crate) fn is_kept_in(state: &Path) -> bool {
+        state.join(PLAN_FILE).is_file()
+    }
+
     /// The plan that a lake holds, or this one, which the lake then holds.
     ///
     /// # Errors
     /// When the file cannot be read or written.
     pub(crate) fn kept_in(self, state: &Path) -> Result<Plan, String> {
-        let path = state.join("demo.json");
+        let path = state.join(PLAN_FILE);
         let place = path.display();
         if path.is_file() {
             let text =

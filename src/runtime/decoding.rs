@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
+use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch};
 use pipeline::epoch;
 use pipeline::record::{RawBatch, TopicPartition};
 use schemas::Contract;
@@ -52,12 +52,7 @@ impl Decoding {
     ) -> Result<Decoding, String> {
         let mut tables = Vec::new();
         for contract in contracts {
-            let decoder = registry::find(&contract.format).ok_or_else(|| {
-                let known: Vec<_> = registry::names().collect();
-                let (name, format) = (&contract.name, &contract.format);
-                format!("contract `{name}`: no decoder `{format}`; there are {}", known.join(", "))
-            })?;
-            let prepared = PreparedContract::new(contract.clone()).map_err(|e| e.to_string())?;
+            let (prepared, decoder) = super::contracts::usable(contract)?;
             tables.push((Arc::new(prepared), decoder));
         }
         let mut indexes = BTreeMap::new();

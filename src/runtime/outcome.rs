@@ -6,6 +6,9 @@ use schemas::{CellKey, CellValue};
 /// Why a run could not start, or ended early.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Stopped {
+    /// A source's configuration is refused.
+    #[error("{0}")]
+    Configuration(String),
     /// A broker that is needed at once does not answer.
     #[error("{0}")]
     Unreachable(String),
@@ -24,6 +27,7 @@ impl From<SourceError> for Stopped {
     fn from(error: SourceError) -> Stopped {
         let reason = crate::commands::chain(&error);
         match error {
+            SourceError::Config(_) => Stopped::Configuration(reason),
             SourceError::Unreachable { .. } => Stopped::Unreachable(reason),
             _ => Stopped::Failed(reason),
         }

@@ -3,7 +3,7 @@
 //! # Guarantees
 //! - Unknown keys are refused by name.
 //! - A librdkafka property that would break exactness is refused with the reason.
-//! - Secrets never appear in `Debug` output.
+//! - Secrets never appear in `Debug` output, nor in what [`Properties::mask`] has seen.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +12,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{FileSource, KafkaSource, Source, SourceError};
+
+/// What is shown in place of a secret.
+const MASK: &str = "***";
 
 /// One `[[sources]]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,14 @@ pub enum ConfigError {
         /// What it said.
         reason: String,
     },
+    /// Two answers to the question which table a line changes.
+    #[error(
+        "source `{name}` has `contract` and [sources.topics]: keep `contract` if each line is a plain Debezium value, or [sources.topics] if lines have coordinates"
+    )]
+    TwoShapes {
+        /// The source.
+        name: String,
+    },
     /// Nothing to read.
     #[error(
         "source `{name}` names no topic; add one under [sources.topics], such as \"shop.public.orders\" = \"orders\""
@@ -161,6 +172,9 @@ impl SourceConfig {
     pub fn open(&self) -> Result<Box<dyn Source>, SourceError> {
         Ok(match self {
             SourceConfig::Kafka(c) => Box::new(KafkaSource::new(c.clone())?),
+            SourceConfig::File(c) if c.contract.is_some() && !c.topics.is_empty() => {
+                return Err(ConfigError::TwoShapes { name: c.name.clone() }.into());
+            }
             SourceConfig::File(c) => Box::new(FileSource::new(c.clone())),
         })
     }
@@ -189,9 +203,20 @@ impl From<BTreeMap<String, Property>> for Properties {
 impl Properties {
     /// Whether the property's value must not be shown.
     pub fn is_secret(property: &str) -> bool {
-        ["password", "secret", "key.pem", "token", "sasl.jaas", "oauthbearer.config"]
+        let property = property.to_lowercase();
+        ["pass", "secret", "key.pem", "token", "jaas", "oauthbearer.config", "credential"]
             .iter()
             .any(|part| property.contains(part))
+    }
+
+    /// The text without the values of secret properties. librdkafka repeats values in what it says.
+    pub fn mask(&self, text: &str) -> String {
+        let secrets = self.0.iter().filter(|(property, _)| Properties::is_secret(property));
+        let mut values: Vec<&str> = secrets.map(|(_, value)| value.trim()).collect();
+        values.retain(|value| !value.is_empty());
+        // One value may be the beginning of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.iter().fold(text.to_owned(), |text, value| text.replace(value, MASK))
     }
 
     /// Refuses what would lose or double records.
@@ -233,7 +258,7 @@ impl Properties {
 impl fmt::Debug for Properties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |p: &str, v: &String| {
-            if Properties::is_secret(p) { "***".to_owned() } else { v.clone() }
+            if Properties::is_secret(p) { MASK.to_owned() } else { v.clone() }
         };
         f.debug_map().entries(self.0.iter().map(|(p, v)| (p, shown(p, v)))).finish()
     }
@@ -307,5 +332,45 @@ mod tests {
         let SourceConfig::Kafka(c) = config else { panic!("kafka") };
         assert_eq!(c.librdkafka.0["a.b"], "5");
         assert_eq!(c.librdkafka.0["c"], "true");
+    }
+
+    #[test]
+    fn secret_values_are_masked_in_any_text() {
+        let properties = [
+            ("ssl.key.password", "hunter"),
+            ("SASL.Password", "hunter3"),
+            ("sasl.jaas.config", "x password=h4;"),
+            ("sasl.passwrd", "h5"),
+            ("ssl.ca.location", "/ca"),
+            ("ssl.keystore.password", ""),
+        ];
+        let properties = Properties(properties.map(|(p, v)| (p.into(), v.into())).into());
+        let said = "hunter3, hunter, `x password=h4;`, h5, /ca";
+        assert_eq!(properties.mask(said), "***, ***, `***`, ***, /ca");
+    }
+
+    #[test]
+    fn properties_that_librdkafka_refuses_are_refused_at_once_without_their_values() {
+        for (property, value) in [
+            ("ssl.key.password", "hunter3"),
+            ("sasl.passwrd", "hunter9"),
+            ("sasl.jaas.config", "x password=hunter4;"),
+            ("no.such.property", "hunter5"),
+        ] {
+            let config = kafka(&format!(
+                r#","topics":{{"a":"orders"}},"librdkafka":{{"{property}":"{value}"}}"#
+            ));
+            let refused = config.unwrap().open().err().unwrap().to_string();
+            assert!(refused.contains(property), "{refused}");
+            assert!(!refused.contains("hunter"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_file_has_one_contract_or_topics_of_its_own() {
+        let both = r#"{"kind":"file","path":"x","contract":"orders","topics":{"a":"costs"}}"#;
+        let both: SourceConfig = serde_json::from_str(both).unwrap();
+        let refused = both.open().err().unwrap().to_string();
+        assert!(refused.contains("`contract`") && refused.contains("sources.topics"), "{refused}");
     }
 }

@@ -65,13 +65,23 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// The checks of one lake, printed for people.
+    /// The usual checks of one lake.
     pub(crate) fn of(lake: PathBuf) -> Arguments {
         Arguments { deep: false, lake: Some(lake), json: false }
     }
 }
 
 pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let report = examine(config, arguments)?;
+    report.print(arguments.json);
+    report.outcome()
+}
+
+/// Makes the checks that are asked for.
+///
+/// # Errors
+/// As [`verify`], and when the configuration is wrong or there is no lake.
+pub(crate) fn examine(config: &Config, arguments: &Arguments) -> Result<Report, Failure> {
     let (contracts, catalog) = definitions(config)?;
     let subject = Subject {
         lake: open(config, arguments.lake.as_deref())?,
@@ -80,9 +90,7 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
         topics: super::run::topics(config),
         skips: skips(config),
     };
-    let report = verify(&subject, arguments.deep)?;
-    report.print(arguments.json);
-    report.outcome()
+    verify(&subject, arguments.deep)
 }
 
 /// Opens a lake for reading; that there is none is an error of usage.

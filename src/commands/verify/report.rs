@@ -173,19 +173,24 @@ impl Report {
     /// Prints it, as text or as JSON.
     pub(crate) fn print(&self, as_json: bool) {
         if as_json {
-            output::json(&json!({
-                "lake": self.lake,
-                "ok": self.failed() == 0,
-                "epoch": self.epoch,
-                "as_of": self.as_of,
-                "failed": self.failed(),
-                "checks": self.checks.iter().map(Check::to_json).collect::<Vec<_>>(),
-            }));
+            output::json(&self.to_json());
             return;
         }
         let width = self.checks.iter().map(|check| check.subject.chars().count()).max();
         self.checks.iter().for_each(|check| check.print(width.unwrap_or(0)));
         output::line(&self.summary());
+    }
+
+    /// All of it, for scripts.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "lake": self.lake,
+            "ok": self.failed() == 0,
+            "epoch": self.epoch,
+            "as_of": self.as_of,
+            "failed": self.failed(),
+            "checks": self.checks.iter().map(Check::to_json).collect::<Vec<_>>(),
+        })
     }
 
     /// The last line.

@@ -3,6 +3,7 @@
 mod configuration;
 mod damage;
 mod disk;
+mod output;
 mod process;
 
 use harness::Options;

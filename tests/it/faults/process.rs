@@ -76,3 +76,27 @@ fn commands_read_beside_a_live_run() {
     run.stops();
     assert_clean(lake, Some(&log(&records)), &Options::default());
 }
+
+#[test]
+fn a_signal_ends_the_wait_for_the_lake_and_for_the_port() {
+    let place = Place::new();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    place.configure_files("");
+    let text = std::fs::read_to_string(place.path("weir.toml")).unwrap();
+    let text = text.replace("127.0.0.1:0", &address.to_string());
+    std::fs::write(place.path("weir.toml"), text).unwrap();
+    for signal in ["TERM", "INT"] {
+        // The first waits for the port, the second for the lake that the first holds.
+        let mut port = place.start(&["run"]);
+        port.wait_for("is in use; trying", SOON);
+        let mut lake = place.start(&["run", "--until-end"]);
+        lake.wait_for("is in use by process", SOON);
+        for waiting in [lake, port] {
+            let begin = Instant::now();
+            crate::support::weir::signal(signal, waiting.pid());
+            waiting.wait(SOON).exits(0);
+            assert!(begin.elapsed() < crate::support::weir::STOP, "{:?}", begin.elapsed());
+        }
+    }
+}

@@ -113,11 +113,8 @@ impl Place {
         ))
     }
 
-    /// Starts a command with the configuration of this place.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Weir {
-        let number = self.runs.fetch_add(1, Ordering::SeqCst);
-        let (stdout, stderr) =
-            (self.path(&format!("{number}.out")), self.path(&format!("{number}.err")));
+    /// A command with the configuration of this place, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.current_dir(self.folder.path()).args(arguments);
         if self.path("weir.toml").exists() {
@@ -131,6 +128,15 @@ impl Place {
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(std::process::Stdio::null());
+        command
+    }
+
+    /// Starts a command with the configuration of this place.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Weir {
+        let number = self.runs.fetch_add(1, Ordering::SeqCst);
+        let (stdout, stderr) =
+            (self.path(&format!("{number}.out")), self.path(&format!("{number}.err")));
+        let mut command = self.command(arguments);
         command.stdout(File::create(&stdout).unwrap());
         command.stderr(File::create(&stderr).unwrap());
         let started = Instant::now();

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
-use crate::source::{ConfigError, KafkaConfig};
+use crate::source::{ConfigError, KafkaConfig, Properties};
 
 /// Bytes that one fetch may bring for one partition.
 const FETCH_BYTES: &str = "4194304";
@@ -17,6 +17,8 @@ const FETCH_BYTES: &str = "4194304";
 #[derive(Debug, Default)]
 pub(super) struct Context {
     down: Mutex<Option<String>>,
+    /// librdkafka may repeat values of these.
+    properties: Properties,
 }
 
 impl Context {
@@ -29,10 +31,12 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // Connection troubles arrive as errors as well, and are said once, as notices.
+        let message = self.properties.mask(message);
         tracing::debug!(target: "librdkafka", ?level, facility, "{message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let reason = self.properties.mask(reason);
         let code = error.rdkafka_error_code();
         if matches!(
             code,
@@ -45,7 +49,7 @@ impl ClientContext for Context {
                     | RDKafkaErrorCode::SSL
             )
         ) {
-            *self.down.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+            *self.down.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
         }
         tracing::debug!(target: "librdkafka", ?code, "{reason}");
     }
@@ -58,6 +62,28 @@ pub(super) fn connect(
     config: &KafkaConfig,
     partitions: usize,
 ) -> Result<Arc<BaseConsumer<Context>>, ConfigError> {
+    let context = Context { properties: config.librdkafka.clone(), ..Context::default() };
+    let created = settings(config, partitions)?.create_with_context(context);
+    created.map(Arc::new).map_err(|e| refused(config, &e))
+}
+
+/// Refuses what librdkafka would refuse, without a client: no thread, no connection.
+pub(super) fn check(config: &KafkaConfig) -> Result<(), ConfigError> {
+    let native = settings(config, 1)?.create_native_config();
+    native.map(drop).map_err(|e| refused(config, &e))
+}
+
+fn refused(config: &KafkaConfig, error: &KafkaError) -> ConfigError {
+    let reason = match error {
+        // As a whole it would repeat the value, and the property may be a misspelt secret.
+        KafkaError::ClientConfig(_, reason, property, _) => format!("`{property}`: {reason}"),
+        error => error.to_string(),
+    };
+    let reason = config.librdkafka.mask(&reason);
+    ConfigError::Refused { name: config.name.clone(), reason }
+}
+
+fn settings(config: &KafkaConfig, partitions: usize) -> Result<ClientConfig, ConfigError> {
     config.librdkafka.check()?;
     // With queues of their own, the bound holds for each partition.
     let share = (u64::from(config.prefetch_mib) * 1024 / partitions.max(1) as u64).max(1024);
@@ -85,7 +111,5 @@ pub(super) fn connect(
     for (property, value) in &config.librdkafka.0 {
         client.set(property, value);
     }
-    let refused =
-        |e: KafkaError| ConfigError::Refused { name: config.name.clone(), reason: e.to_string() };
-    client.create_with_context(Context::default()).map(Arc::new).map_err(refused)
+    Ok(client)
 }

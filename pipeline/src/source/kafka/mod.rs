@@ -93,9 +93,10 @@ impl KafkaSource {
     /// A source that connects when it is started.
     ///
     /// # Errors
-    /// When the configuration names no topic, or a property that would break exactness.
+    /// When the configuration names no topic, or a property that would break exactness or that
+    /// librdkafka does not take.
     pub fn new(config: KafkaConfig) -> Result<KafkaSource, SourceError> {
-        config.librdkafka.check()?;
+        client::check(&config)?;
         if config.topics.is_empty() {
             return Err(super::ConfigError::NoTopics { name: config.name }.into());
         }
@@ -163,6 +164,7 @@ impl KafkaSource {
     }
 
     fn disconnected(&mut self, brokers: &str, reason: String) -> Result<(), SourceError> {
+        let reason = self.config.librdkafka.mask(&reason);
         let link = self.link()?;
         if link.down_since.is_none() {
             link.down_since = Some(Instant::now());

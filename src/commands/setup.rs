@@ -1,0 +1,238 @@
+//! What a run needs, found out before anything is touched: the same for `weir run` and `weir check`.
+//!
+//! # Guarantees
+//! - Nothing is connected to and nothing is written.
+//! - Every refusal is one of the configuration, and says what to do.
+//!
+//! # Non-guarantees
+//! - What only a running service can tell, such as a broker that is away, is not asked.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use gold::Catalog;
+use lake::{At, Lake, LakeError, Table};
+use pipeline::bronze;
+use pipeline::source::{Source, SourceConfig};
+use schemas::Contract;
+
+use super::run::{Topics, definitions, topics};
+use super::{Failure, chain};
+use crate::config::Config;
+use crate::demo::shop::Plan;
+use crate::serve;
+
+/// What a configuration describes.
+pub(crate) struct Setup {
+    pub(crate) sources: Vec<Box<dyn Source>>,
+    pub(crate) topics: Topics,
+    pub(crate) contracts: Vec<Contract>,
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+/// Why a configuration is refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What it is about: `definitions`, `source NAME`, `topic NAME`, `lake FOLDER` or `api`.
+    pub(crate) subject: String,
+    pub(crate) text: String,
+    /// What to do, where the text does not say it.
+    pub(crate) advice: Option<&'static str>,
+}
+
+/// Everything that a run needs, or all that is wrong. `serves`: whether the API is started.
+///
+/// # Errors
+/// At least one refusal.
+pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusal>> {
+    let mut refusals = Vec::new();
+    let found = definitions(config).map_err(|failure| {
+        let advice = "correct the file that is named, or take it out of its folder";
+        refusals.push(refusal("definitions", failure.to_string(), Some(advice)));
+    });
+    let topics = topics(config);
+    let sources = sources(config, &mut refusals);
+    if let Ok((contracts, _)) = &found {
+        refusals.extend(topics.iter().filter_map(|(topic, name)| unknown(topic, name, contracts)));
+    }
+    refusals.extend(folder(&config.lake.uri));
+    refusals.extend(generated(&config.lake.uri));
+    if serves && let Err(failure) = serve::check(config) {
+        refusals.push(refusal("api", failure.to_string(), None));
+    }
+    match found {
+        Ok((contracts, catalog)) if refusals.is_empty() => {
+            Ok(Setup { sources, topics, contracts, catalog })
+        }
+        _ => Err(refusals),
+    }
+}
+
+/// The failure of a command that is refused.
+pub(crate) fn failure(refusals: &[Refusal]) -> Failure {
+    let said = |refusal: &Refusal| match refusal.advice {
+        Some(advice) => format!("{}; {advice}", refusal.text),
+        None => refusal.text.clone(),
+    };
+    let first = refusals.first().map(said).unwrap_or_default();
+    let more = match refusals.len().saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" (and {more} more: `weir check` lists them)"),
+    };
+    Failure::Usage(first + &more)
+}
+
+fn refusal(subject: &str, text: String, advice: Option<&'static str>) -> Refusal {
+    Refusal { subject: subject.to_owned(), text, advice }
+}
+
+fn sources(config: &Config, refusals: &mut Vec<Refusal>) -> Vec<Box<dyn Source>> {
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    if config.sources.is_empty() {
+        let advice = "add one (`weir run` needs it; `weir demo` does not)";
+        refusals.push(refusal("sources", "no [[sources]] are configured".into(), Some(advice)));
+    }
+    for source in &config.sources {
+        let name = source.name();
+        let subject = format!("source {name}");
+        if sources.iter().any(|other| other.name() == name) {
+            let advice = "give each of [[sources]] its own `name`";
+            let text = format!("two sources are named `{name}`");
+            refusals.push(refusal(&subject, text, Some(advice)));
+            continue;
+        }
+        match source.open() {
+            Ok(opened) => sources.push(opened),
+            Err(error) => refusals.push(refusal(&subject, chain(&error), None)),
+        }
+        if let SourceConfig::File(file) = source
+            && let Err(reason) = files(&file.path)
+        {
+            let advice = "correct `path` of the source, or let this user read it";
+            refusals.push(refusal(&subject, reason, Some(advice)));
+        }
+    }
+    sources
+}
+
+/// How many files there are to read.
+///
+/// # Errors
+/// When one of them, or the folder, cannot be read; the text names it.
+pub(crate) fn files(path: &Path) -> Result<usize, String> {
+    let unreadable = |path: &Path, error: std::io::Error| {
+        format!("`{}` cannot be read: {error}", path.display())
+    };
+    if !path.is_dir() {
+        return File::open(path).map(|_| 1).map_err(|error| unreadable(path, error));
+    }
+    let mut files = 0;
+    for entry in std::fs::read_dir(path).map_err(|error| unreadable(path, error))? {
+        let entry = entry.map_err(|error| unreadable(path, error))?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && entry.path().is_file() {
+            File::open(entry.path()).map_err(|error| unreadable(&entry.path(), error))?;
+            files += 1;
+        }
+    }
+    Ok(files)
+}
+
+fn unknown(topic: &(String, String), name: &str, contracts: &[Contract]) -> Option<Refusal> {
+    let is_known = contracts.iter().any(|contract| contract.name == name);
+    (!is_known).then(|| {
+        let text = crate::runtime::core::unknown_contract(topic, name, contracts);
+        let advice = "name one of them, or add the contract's file under [contracts]";
+        refusal(&format!("topic {}", topic.1), text, Some(advice))
+    })
+}
+
+/// Refuses what cannot be the folder of a lake.
+pub(crate) fn folder(root: &Path) -> Option<Refusal> {
+    let shown = root.display();
+    let subject = format!("lake {shown}");
+    if root.as_os_str().is_empty() {
+        return Some(refusal(&subject, "[lake] uri is empty; name a folder".into(), None));
+    }
+    if root.to_string_lossy().contains("://") {
+        let text = format!("the lake `{shown}` is no folder, and other places are not supported");
+        return Some(refusal(&subject, text, Some("set [lake] uri to a folder on a local disk")));
+    }
+    let file = root.ancestors().find(|path| path.exists() && !path.is_dir())?;
+    let text = format!("the lake `{shown}` cannot be a folder: `{}` is a file", file.display());
+    Some(refusal(&subject, text, Some("set [lake] uri to another folder")))
+}
+
+/// Refuses a lake of the demo: configured sources beside a generated shop would be one wrong table.
+fn generated(root: &Path) -> Option<Refusal> {
+    Plan::is_kept_in(&root.join("_weir")).then(|| {
+        let shown = root.display();
+        let text = format!("the lake `{shown}` holds a shop that `weir demo` generated");
+        let advice = "set [lake] uri to another folder, or go on with `weir demo --lake`";
+        refusal(&format!("lake {shown}"), text, Some(advice))
+    })
+}
+
+/// Refuses a lake with records of configured sources: a generated shop is no place for them.
+///
+/// # Errors
+/// Also when the lake cannot be read.
+pub(crate) fn refuse_configured(lake: &Lake) -> Result<(), Failure> {
+    if Plan::is_kept_in(&lake.state_dir()) {
+        return Ok(());
+    }
+    let held = match Table::open(lake, bronze::TABLE, At::Newest) {
+        Err(LakeError::NoTable { .. }) => return Ok(()),
+        table => bronze::held(&table?),
+    };
+    let Some(of) = held.next.keys().next() else { return Ok(()) };
+    let (root, source) = (lake.root().display(), &of.source);
+    Err(Failure::Usage(format!(
+        "the lake `{root}` holds records of source `{source}`, which `weir run` read: give the demo another \
+         folder with `--lake`"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lake_is_a_folder_or_can_become_one() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (root, says) in [
+            (Path::new("s3://bucket/x"), "no folder"),
+            (Path::new(""), "empty"),
+            (file.as_path(), "is a file"),
+            (&file.join("below/lake"), "is a file"),
+        ] {
+            let text = folder(root).unwrap().text;
+            assert!(text.contains(says), "{text}");
+        }
+        for root in [Path::new("./new/lake"), Path::new("lake"), place.path()] {
+            assert!(folder(root).is_none(), "{}", root.display());
+        }
+    }
+
+    #[test]
+    fn the_failure_says_the_first_refusal_and_how_many_more_there_are() {
+        let two = [refusal("a", "no".into(), Some("do")), refusal("b", "never".into(), None)];
+        assert_eq!(failure(&two).to_string(), "no; do (and 1 more: `weir check` lists them)");
+        assert_eq!(failure(&two[1..]).to_string(), "never");
+    }
+
+    #[test]
+    fn files_are_counted_as_the_source_reads_them() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(files(&folder.path().join("none")).unwrap_err().contains("none"));
+        assert_eq!(files(folder.path()), Ok(0));
+        for name in ["a.ndjson", ".hidden"] {
+            std::fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        assert_eq!(files(folder.path()), Ok(1));
+        assert_eq!(files(&folder.path().join("a.ndjson")), Ok(1));
+    }
+}

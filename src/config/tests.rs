@@ -1,0 +1,94 @@
+//! The configuration, from its texts.
+
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weir.toml");
+    std::fs::write(&path, text).unwrap();
+    let environment: Vec<_> =
+        environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    Effective::load(Some(&path), &environment)
+}
+
+const KAFKA: &str = "[[sources]]\nkind='kafka'\nbrokers='a:1'\ngroup='g'\n\
+                     [sources.topics]\n't'='orders'\n[sources.librdkafka]\n'sasl.password'='x'";
+
+#[test]
+fn environment_beats_file_beats_default_and_each_value_knows_its_origin() {
+    let text = format!("[epoch]\nlinger='20ms'\nmax_records=5\n{KAFKA}");
+    let environment =
+        [("WEIR__EPOCH__MAX_RECORDS", "7"), ("KAFKA_BOOTSTRAP_SERVERS", "b:2"), ("HOME", "/")];
+    let effective = load(&text, &environment).unwrap();
+    assert_eq!(effective.config.epoch.linger(), Duration::from_millis(20));
+    assert_eq!(effective.config.epoch.max_records, 7);
+    let shown = effective.show();
+    let find = |key: &str| shown.iter().find(|row| row.0 == key).unwrap().clone();
+    assert!(find("epoch.max_records").2.contains("WEIR__EPOCH__MAX_RECORDS"));
+    assert!(find("epoch.linger").2.ends_with("weir.toml"));
+    assert_eq!(find("epoch.max_bytes").2, "default");
+    assert_eq!(find("sources.0.brokers").1, "\"b:2\"");
+    assert_eq!(find("sources.0.librdkafka.sasl.password").1, "\"***\"");
+}
+
+#[test]
+fn refuses_unknown_keys_with_the_nearest_known_one() {
+    for (text, says) in [
+        ("[epoch]\nlingr='1ms'", "`epoch.lingr` in"),
+        ("[epoch]\nlingr='1ms'", "did you mean `linger`?"),
+        ("[epoc]\nlinger='1ms'", "did you mean `epoch`?"),
+        ("[[sources]]\nkind='kafka'\nbroker='x'", "did you mean `brokers`?"),
+        ("[lake]\nflush_interval='soon'", "soon"),
+        ("[lake", "not valid TOML"),
+    ] {
+        let error = load(text, &[]).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let error = load("", &[("WEIR__LAKE__URL", "x")]).unwrap_err().to_string();
+    assert!(error.contains("did you mean `uri`?"), "{error}");
+}
+
+#[test]
+fn a_refusal_names_the_key_and_where_it_was_set() {
+    for (text, says) in [
+        ("[lake]\nflush_interval='-1s'", ["`lake.flush_interval`", "weir.toml`", "`-1s` is no"]),
+        ("[lake]\nuri=5", ["`lake.uri`", "weir.toml`", "integer `5`"]),
+        ("[epoch]\nmax_records='x'", ["`epoch.max_records`", "weir.toml`", "usize"]),
+        ("lake=5", ["`lake`", "weir.toml`", "integer `5`"]),
+        ("[sources]\nkind='file'", ["`sources`", "weir.toml`", "sequence"]),
+        ("[[sources]]\nkind='pigeon'", ["`sources.0.kind`", "weir.toml`", "`kafka` or `file`"]),
+        ("[[sources]]\nkind='kafka'", ["`sources.0`", "weir.toml`", "`brokers`"]),
+        (
+            "[[sources]]\nkind='file'\npath='x'\n[[sources]]\nkind='file'\npath=5",
+            ["`sources.1.path`", "weir.toml`", "integer `5`"],
+        ),
+        (
+            "[[sources]]\nkind='kafka'\nbrokers='b'\nlost_records='jump'",
+            ["`sources.0.lost_records`", "weir.toml`", "`jump`"],
+        ),
+    ] {
+        let error = load(text, &[]).unwrap_err().to_string();
+        says.iter().for_each(|part| assert!(error.contains(part), "`{part}`: {error}"));
+    }
+    let error = load("", &[("WEIR__EPOCH__LINGER", "soon")]).unwrap_err().to_string();
+    let expected = "`epoch.linger` in environment WEIR__EPOCH__LINGER is not valid";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn no_secret_is_shown_and_none_is_in_a_refusal() {
+    let text = KAFKA.replace(
+        "'sasl.password'='x'",
+        "'sasl.password'='h1'\n'sasl.jaas.config'='h2'\n'sasl.username'='h3'\n'SSL.Key.Password'='h4'",
+    );
+    for (key, value, _) in load(&text, &[]).unwrap().show() {
+        let shown = ["h1", "h2", "h3", "h4"].iter().any(|secret| value.contains(secret));
+        assert!(!shown, "{key} = {value}");
+    }
+    for (from, to) in [("'h1'", "hunter2"), ("'h1'", "'hunter2"), ("'h1'", "['hunter2']")] {
+        let error = load(&text.replace(from, to), &[]).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        let place = if to.starts_with('[') { "sources.0.librdkafka" } else { "line 8, column" };
+        assert!(error.contains(place), "{error}");
+    }
+}
