@@ -122,12 +122,10 @@ fn a_table_whose_contract_changes_is_built_again_from_bronze() {
         )
     };
     std::fs::write(&input, line(1, "1.5") + &line(2, "2")).unwrap();
-    let configuration = format!(
-        "contracts.definitions = {folder:?}\nlake.uri = {:?}\n[[sources]]\nkind = \"file\"\n\
-         path = {input:?}\ncontract = \"refunds\"\n",
-        place.lake()
-    );
-    std::fs::write(place.path("weir.toml"), configuration).unwrap();
+    place.configure(&format!(
+        "contracts.definitions = {folder:?}\n[[sources]]\nkind = \"file\"\npath = {input:?}\n\
+         contract = \"refunds\"\n"
+    ));
     place.succeeds(&["run", "--until-end"]);
     place.succeeds(&["verify", "--deep"]);
     let columns = |text: &str| {
