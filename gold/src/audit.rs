@@ -1,15 +1,15 @@
 //! The audit: every KPI recomputed with SQL over silver and compared with what the engine wrote.
 //!
 //! The SQL text is made from the definitions alone and run by DataFusion: filters are parsed,
-//! planned and evaluated there, periods are cut by `date_trunc`, sums are DataFusion's. A quotient is
-//! checked by multiplying back in 256 bits. Nothing here calls the engine.
+//! planned and evaluated there, periods are cut by SQL arithmetic, sums are DataFusion's in 256 bits. A
+//! quotient is checked by multiplying back in 256 bits. Nothing here calls the engine.
 //!
 //! # Guarantees
 //! - A cell that is missing, too many, doubled or wrong in value, parts or status is a mismatch.
-//! - Comparisons are exact.
+//! - Comparisons are exact. A sum beyond `decimal(38,10)` must be an `error` cell.
 //!
 //! # Non-guarantees
-//! - Which epoch changed a cell last is not checked, and sums beyond `decimal(38,10)` are not recomputed.
+//! - Which epoch changed a cell last is not checked.
 
 mod compare;
 mod sql;

@@ -58,19 +58,21 @@ impl Parts {
             Rule::Ratio(terms, below) => {
                 let below = amount(*below, numbers);
                 let mut exists = below != Amount::Absent;
-                let mut above = Some(0_i128);
+                // Exact whatever the order: terms may cancel out after leaving the range.
+                let (mut above, mut fits) = (ExactSum::default(), true);
                 for (minus, measure) in terms {
-                    let term = match amount(*measure, numbers) {
+                    match amount(*measure, numbers) {
                         Amount::Absent => continue,
-                        Amount::Exact(number) => Some(if *minus { -number } else { number }),
-                        Amount::Overflow => None,
-                    };
+                        Amount::Exact(number) if *minus => above.subtract(number),
+                        Amount::Exact(number) => above.add(number),
+                        Amount::Overflow => fits = false,
+                    }
                     exists = true;
-                    above = above.zip(term).and_then(|(sum, term)| sum.checked_add(term));
                 }
-                let fits =
-                    above.filter(|n| n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
-                let above = fits.map_or(Amount::Overflow, Amount::Exact);
+                let above = above
+                    .get()
+                    .filter(|n| fits && n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
+                let above = above.map_or(Amount::Overflow, Amount::Exact);
                 exists.then_some(Parts { above, below, ratio: true })
             }
         }

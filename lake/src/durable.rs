@@ -78,7 +78,11 @@ pub(crate) fn sync_file(file: &File, path: &Path) -> io::Result<()> {
 
 /// Makes the name of `path` durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), sync_dir)
+    path.parent().map_or(Ok(()), |parent| match parent.as_os_str().is_empty() {
+        // A name alone is a name in the current folder.
+        true => sync_dir(Path::new(".")),
+        false => sync_dir(parent),
+    })
 }
 
 /// True for the name of a file that a crashed writer left behind.
@@ -226,6 +230,12 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the staging file is gone");
         put_replace(&path, [b"third".as_slice()].into_iter()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"third");
+    }
+
+    #[test]
+    fn a_name_alone_has_the_current_folder_as_its_parent() {
+        sync_parent(Path::new("lake")).unwrap();
+        sync_parent(Path::new("x/lake")).unwrap_err();
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! # Non-guarantees
 //! - Nothing here decides how epochs are cut or what rows mean.
 
+mod last;
 mod replay;
 mod rows;
 
@@ -21,6 +22,7 @@ use lake::{Commit, CommitError, FileFactory, FileWriter, LakeError, StagedFile, 
 use schemas::{EpochId, EpochStamp, Micros};
 
 use crate::record::{RawBatch, TopicPartition};
+pub use last::last_records;
 pub use replay::replay;
 use rows::Rows;
 

@@ -54,7 +54,7 @@ impl<'a> Contact<'a> {
                     self.reach();
                     self.troubles.set(&self.topic(topic), &notice.to_string());
                 }
-                Notice::Gap { .. } | Notice::Trouble { .. } => {}
+                Notice::Gap { .. } | Notice::Unended { .. } | Notice::Trouble { .. } => {}
             }
             if let Notice::Assigned { partition, .. } = notice {
                 self.troubles.clear(&self.topic(&partition.topic));

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch};
 use pipeline::epoch;
-use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::record::{RawBatch, RawRecord, TopicPartition};
+use pipeline::source::wrong_line;
 use schemas::Contract;
 
 /// Change batches kept for the next polls.
@@ -102,10 +103,7 @@ impl Decoding {
         let table = self.table_of(of).and_then(|at| self.tables.get(at));
         let Some((contract, decoder)) = table else {
             changes.clear(of.partition);
-            let (topic, every) = (&of.topic, 0..batch.len());
-            let reason =
-                format!("no contract for topic `{topic}`: name one under [sources.topics]");
-            return every.map(|at| (at, reason.clone())).collect();
+            return batch.iter().map(|record| no_contract(of, &record)).enumerate().collect();
         };
         decode_batch(*decoder, contract, batch, scratch, changes);
         changes.errors().iter().map(|(at, error)| (*at, error.to_string())).collect()
@@ -116,5 +114,15 @@ impl Decoding {
         let mut spares = self.spares.lock();
         let room = SPARES_MAX.saturating_sub(spares.len());
         spares.extend(changes.into_iter().take(room));
+    }
+}
+
+/// Why a record of a topic without a contract changes nothing.
+fn no_contract(of: &TopicPartition, record: &RawRecord<'_>) -> String {
+    match wrong_line(of, record) {
+        Some(wrong) => {
+            format!("not a line with `topic`, `partition`, `offset`, `key` and `value`: {wrong}")
+        }
+        None => format!("no contract for topic `{}`: name one under [sources.topics]", of.topic),
     }
 }

@@ -12,8 +12,8 @@ use gold::Catalog;
 use lake::Lake;
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Header, Ledger};
-use pipeline::record::{RawBatch, TopicPartition};
-use pipeline::source::{Limits, Progress, Reached as Offset, Source};
+use pipeline::record::RawBatch;
+use pipeline::source::{Limits, Progress, Source};
 use schemas::{Clock, Contract, Micros};
 use tokio::runtime::Handle;
 
@@ -27,7 +27,7 @@ use super::pace::BarrierTimer;
 use super::publish::{self, News, Results, Subscriber};
 use super::recover::{Inputs, Recovered, new_generation, recover};
 use super::stop::Stop;
-use super::tail::{Reread, reread};
+use super::tail::{Reread, progress, reread};
 use super::threads::{Turn, spawn};
 use crate::config::{Config, Durability};
 
@@ -125,14 +125,14 @@ impl Threads<'_> {
         ledger_dir: PathBuf,
         shared: &Shared,
     ) -> Result<Outcome, Stopped> {
-        let Recovered { core, bronze, held, flusher, mut ledger, tail } = recovered;
+        let Recovered { core, bronze, held, lasts, flusher, mut ledger, tail } = recovered;
         let recorded_last = tail.last().map_or(held.epoch, |entry| entry.epoch);
         shared.recorded.set(recorded_last);
         shared.in_bronze.set(held.epoch);
         shared.flushed.set(held.flushed);
         let tail = self.reread(tail, &mut sources, (&mut ledger, &ledger_dir), &shared.stop)?;
         let generation = ledger.header().generation.clone();
-        let progress = progress(&held.next, &tail);
+        let progress = progress(&held.next, &lasts, &tail);
         let ended = self.start_sources(&mut sources, &progress)?;
         let (to_core, polls) = sync_channel(QUEUE);
         let (to_ledger, entries) = sync_channel(EPOCH_QUEUE);
@@ -256,18 +256,6 @@ fn restart(ledger: &Ledger, folder: &Path, config: &Config) -> Result<Ledger, St
     let durable = config.lake.durability == Durability::Fsync;
     Ledger::open(folder, header, durable)
         .map_err(|e| format!("could not open the ledger in `{}`: {e}", folder.display()))
-}
-
-/// Where each partition goes on: after bronze and the tail.
-fn progress(held: &BTreeMap<TopicPartition, i64>, tail: &[(Entry, Vec<RawBatch>)]) -> Progress {
-    let at = |next| Offset { next, last: None };
-    let mut progress: Progress = held.iter().map(|(of, next)| (of.clone(), at(*next))).collect();
-    for batch in tail.iter().flat_map(|(_, batches)| batches) {
-        if let Some((_, to)) = batch.span() {
-            progress.insert(batch.topic().as_ref().clone(), at(to));
-        }
-    }
-    progress
 }
 
 struct Main<'a> {

@@ -15,7 +15,9 @@ use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
 use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::record::TopicPartition;
 use pipeline::silver::rows_from_batch;
+use pipeline::source::{LastRecord, needs_last};
 use pipeline::state::StateFiles;
 use schemas::{Alert, Contract, EpochId, EpochStamp, Micros};
 use tokio::runtime::Handle;
@@ -45,6 +47,8 @@ pub(crate) struct Recovered {
     pub(crate) core: Core,
     pub(crate) bronze: BronzeWriter,
     pub(crate) held: Held,
+    /// The last record of the partitions whose topics have no id: their sources compare it.
+    pub(crate) lasts: BTreeMap<TopicPartition, LastRecord>,
     pub(crate) flusher: Flusher,
     pub(crate) ledger: Ledger,
     /// Recorded epochs that bronze does not hold: to be read again from their sources.
@@ -64,6 +68,9 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
         tracing::warn!("{warning}");
     }
     let held = bronze::held(&bronze);
+    let wanted = held.next.iter().filter(|(of, _)| needs_last(of));
+    let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
+    let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
     let (mut core, files) = load(inputs, &held, &newest)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
     let (mut header, mut tail) = read_ledger(inputs, &held)?;
@@ -84,7 +91,7 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let meters = Arc::clone(&inputs.meters);
     let flusher = Flusher::new(newest, files, &state, runtime.clone(), stop.clone(), meters);
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
-    Ok(Recovered { core, bronze, held, flusher, ledger, tail })
+    Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
 }
 
 /// The highest epoch, with its clock, that any silver or gold table holds.
@@ -104,6 +111,11 @@ pub(crate) fn new_generation() -> String {
 /// The core at the last barrier that every table and the state file still hold, or an empty one.
 fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Files), String> {
     let mut at_most = held.flushed;
+    for table in newest.iter().filter(|table| table.is_outdated()) {
+        let name = table.name();
+        tracing::warn!("the contract of {name} has other columns now: built again from bronze");
+        at_most = 0;
+    }
     while at_most > 0 {
         match load_at(inputs, at_most)? {
             Loaded::Whole(core, files) => {
@@ -119,7 +131,7 @@ fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Files),
             }
         }
     }
-    if held.flushed > 0 {
+    if held.flushed > 0 && !newest.iter().any(Table::is_outdated) {
         tracing::warn!("no barrier is whole: rebuilding silver and gold from bronze");
     }
     let mut core = new_core(inputs)?;

@@ -46,11 +46,16 @@ pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
     specs
 }
 
-/// Opens every table for writing at its newest version.
+/// Opens every table for writing at its newest version. Silver tables may be outdated: their contract
+/// has changed, and the next barrier writes them whole.
 pub(crate) async fn open_all(lake: &Lake, contracts: &[Contract]) -> Result<Vec<Table>, LakeError> {
     let mut tables = Vec::new();
-    for spec in specs(contracts) {
-        tables.push(Table::open_or_create(lake, &spec).await?);
+    for (at, spec) in specs(contracts).iter().enumerate() {
+        let is_silver = at < contracts.len();
+        tables.push(match is_silver {
+            true => Table::open_or_replace(lake, spec).await?,
+            false => Table::open_or_create(lake, spec).await?,
+        });
     }
     Ok(tables)
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use pipeline::epoch;
 use pipeline::ledger::Entry;
-use pipeline::record::RawBatch;
-use pipeline::source::{Source, SourceError};
+use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::source::{LastRecord, Progress, Reached, Source, SourceError, last_of};
 use schemas::Span;
 
 use super::stop::Stop;
@@ -60,6 +60,23 @@ pub(super) fn reread(tail: Vec<Entry>, sources: &mut [Box<dyn Source>], stop: &S
         epochs.push((entry, batches));
     }
     Reread::Same(epochs)
+}
+
+/// Where each partition goes on: after bronze and the tail. `lasts` are the last records of bronze.
+pub(super) fn progress(
+    held: &BTreeMap<TopicPartition, i64>,
+    lasts: &BTreeMap<TopicPartition, LastRecord>,
+    tail: &[(Entry, Vec<RawBatch>)],
+) -> Progress {
+    let at = |of: &TopicPartition, next| Reached { next, last: lasts.get(of).copied() };
+    let held = held.iter().map(|(of, next)| (of.clone(), at(of, *next)));
+    let mut progress: Progress = held.collect();
+    for batch in tail.iter().flat_map(|(_, batches)| batches) {
+        if let Some((_, next)) = batch.span() {
+            progress.insert(batch.topic().as_ref().clone(), Reached { next, last: last_of(batch) });
+        }
+    }
+    progress
 }
 
 type PartitionKey = (String, String, String, i32);

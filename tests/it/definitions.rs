@@ -115,3 +115,59 @@ fn count(place: &Place, grain: Grain) -> BTreeMap<Cell, i64> {
     }
     counts
 }
+
+/// The contract of a table of our own, with this type of the amount and these columns at its end.
+fn refunds(amount: &str, more: &str) -> String {
+    format!(
+        "name = \"refunds\"\nformat = \"debezium-json\"\nkey = [\"refund_id\"]\ncolumns = [\n\
+         {{ name = \"refund_id\", type = \"text\", required = true }},\n\
+         {{ name = \"amount\", type = \"{amount}\", required = true }},\n{more}]\n"
+    )
+}
+
+#[test]
+fn a_table_whose_contract_changes_is_built_again_from_bronze() {
+    let place = Place::new();
+    let folder = place.path("contracts");
+    std::fs::create_dir_all(&folder).unwrap();
+    let contract = folder.join("refunds.toml");
+    let note = "{ name = \"note\", type = \"text\" },\n";
+    let reason = "{ name = \"reason\", type = \"text\" },\n";
+    std::fs::write(&contract, refunds("decimal(18,4)", note)).unwrap();
+    let input = place.path("refunds.ndjson");
+    let line = |id: u32, amount: &str| {
+        format!(
+            "{{\"op\":\"c\",\"after\":{{\"refund_id\":\"{id}\",\"amount\":\"{amount}\",\"note\":\"n\",\
+             \"reason\":\"r\"}},\"source\":{{\"lsn\":{id}}}}}\n"
+        )
+    };
+    std::fs::write(&input, line(1, "1.5") + &line(2, "2")).unwrap();
+    place.configure(&format!(
+        "contracts.definitions = {folder:?}\n[[sources]]\nkind = \"file\"\npath = {input:?}\n\
+         contract = \"refunds\"\n"
+    ));
+    place.succeeds(&["run", "--until-end"]);
+    place.succeeds(&["verify", "--deep"]);
+    let columns = |text: &str| {
+        let contract = Contract::parse(text).unwrap();
+        let silver = read_silver(place.lake(), &contract).unwrap().unwrap();
+        (silver.rows.len(), contract.columns.len())
+    };
+    let changes = [
+        (refunds("decimal(18,4)", &format!("{note}{reason}")), 2),
+        (refunds("decimal(18,4)", ""), 2),
+        (refunds("decimal(20,4)", note), 2),
+        (refunds("decimal(20,4)", &format!("{reason}{note}")), 3),
+    ];
+    for (at, (text, rows)) in (0_u32..).zip(changes) {
+        std::fs::write(&contract, &text).unwrap();
+        if at == 3 {
+            let mut lines = std::fs::read_to_string(&input).unwrap();
+            lines.push_str(&line(3, "3"));
+            std::fs::write(&input, lines).unwrap();
+        }
+        place.succeeds(&["run", "--until-end"]);
+        assert_eq!(columns(&text).0, rows, "{text}");
+        place.succeeds(&["verify", "--deep"]);
+    }
+}

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
 };
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType, i256,
+    DataType, Decimal128Type, Decimal256Type, Int64Type, TimeUnit, TimestampMicrosecondType, i256,
 };
 use datafusion::prelude::SessionContext;
 use schemas::{Grain, Micros, decimal};
@@ -35,9 +35,31 @@ impl fmt::Display for Cell {
 /// What the recompute says of a cell.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    above: i128,
+    above: Part,
     /// A ratio's denominator, when a row feeds it.
-    below: Option<i128>,
+    below: Option<Part>,
+}
+
+/// A recomputed number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Exact(i128),
+    /// It does not fit into `decimal(38,10)`.
+    Beyond,
+}
+
+impl Part {
+    fn new(number: i256) -> Part {
+        let fits = |n: &i128| n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs();
+        number.to_i128().filter(fits).map_or(Part::Beyond, Part::Exact)
+    }
+
+    fn number(self) -> Option<i128> {
+        match self {
+            Part::Exact(number) => Some(number),
+            Part::Beyond => None,
+        }
+    }
 }
 
 /// What the table says of a cell.
@@ -82,24 +104,30 @@ pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -
         (held.status != should)
             .then(|| Problem(format!("status is {}, should be {should}", held.status)))
     };
+    let above = expected.above.number();
     if !ratio {
-        return wrong_status("ok")
-            .or_else(|| differs("value", held.value, Some(expected.above)))
+        return wrong_status(if above.is_some() { "ok" } else { "error" })
+            .or_else(|| differs("value", held.value, above))
             .or_else(|| differs("numerator", held.numerator, None))
             .or_else(|| differs("denominator", held.denominator, None));
     }
-    let parts = differs("numerator", held.numerator, Some(expected.above))
-        .or_else(|| differs("denominator", held.denominator, expected.below));
-    parts.or_else(|| match (expected.below, held.value) {
+    let below = expected.below.and_then(Part::number);
+    let parts = differs("numerator", held.numerator, above)
+        .or_else(|| differs("denominator", held.denominator, below));
+    let (Some(above), false) = (above, expected.below == Some(Part::Beyond)) else {
+        let rest = || wrong_status("error").or_else(|| differs("value", held.value, None));
+        return parts.or_else(rest);
+    };
+    parts.or_else(|| match (below, held.value) {
         (None | Some(0), _) => {
             wrong_status("no_data").or_else(|| differs("value", held.value, None))
         }
         (Some(below), None) => wrong_status("error").or_else(|| {
-            let fits = !beyond_range(expected.above, below);
+            let fits = !beyond_range(above, below);
             fits.then(|| Problem::new("status is error, but the quotient fits"))
         }),
         (Some(below), Some(value)) => wrong_status("ok").or_else(|| {
-            let wrong = !is_quotient(value, expected.above, below);
+            let wrong = !is_quotient(value, above, below);
             wrong.then(|| {
                 Problem(format!("value {} is not the quotient of its parts", text(Some(value))))
             })
@@ -156,7 +184,8 @@ pub(super) async fn expected(
     for batch in rows(context, &what, &recompute_sql(catalog, definition, grain)).await? {
         let columns = Columns { batch: &batch, what: &what };
         let (tenants, starts) = (columns.text("tenant_id")?, columns.instant("period_start")?);
-        let (above, below) = (columns.number("above")?, columns.number("below")?);
+        let (above, below) = (columns.wide("above")?, columns.wide("below")?);
+        let beyond = columns.count("beyond")?;
         let below_count = columns.count("below_cnt")?;
         let mut values = Vec::with_capacity(dims.len());
         for name in &dims {
@@ -168,8 +197,12 @@ pub(super) async fn expected(
                 dims: canonical_json(&values, row),
                 period_start: Micros(starts.value(row)),
             };
-            let below = (below_count.value(row) > 0).then(|| below.value(row));
-            cells.insert(cell, Expected { above: above.value(row), below });
+            let above = match beyond.value(row) {
+                0 => Part::new(above.value(row)),
+                _ => Part::Beyond,
+            };
+            let below = (below_count.value(row) > 0).then(|| Part::new(below.value(row)));
+            cells.insert(cell, Expected { above, below });
         }
     }
     Ok(cells)
@@ -242,6 +275,11 @@ impl Columns<'_> {
     fn number(&self, name: &str) -> Result<Decimal128Array, AuditError> {
         let column = self.column(name, &DataType::Decimal128(38, 10))?;
         column.as_primitive_opt::<Decimal128Type>().cloned().ok_or_else(|| self.shape(name))
+    }
+
+    fn wide(&self, name: &str) -> Result<Decimal256Array, AuditError> {
+        let column = self.column(name, &DataType::Decimal256(76, 10))?;
+        column.as_primitive_opt::<Decimal256Type>().cloned().ok_or_else(|| self.shape(name))
     }
 
     fn instant(&self, name: &str) -> Result<TimestampMicrosecondArray, AuditError> {

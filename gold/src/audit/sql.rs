@@ -6,18 +6,26 @@ use schemas::contract::DEFAULT_TENANT;
 use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition, Formula};
 
-const NUMBER: &str = "DECIMAL(38,10)";
+/// Wide enough for any sum of numbers that fit into `decimal(38,10)`: SQL's sums wrap in silence.
+const NUMBER: &str = "DECIMAL(76,10)";
+
+/// The greatest number of `decimal(38,10)`.
+const GREATEST: &str = "9999999999999999999999999999.9999999999";
+
+const HOUR_US: i64 = 3_600_000_000;
+const DAY_US: i64 = 86_400_000_000;
 
 /// The SQL that recomputes a KPI at a grain over the tables `silver_<contract>`, with the columns
 /// `tenant_id`, one per dimension (`dim_<name>`), `period_start`, then `cnt` (rows that feed the cell),
-/// `above` (a flow's value, a ratio's numerator), `below` and `below_cnt` (a ratio's denominator and
-/// the rows that feed it).
+/// `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
+/// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it).
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     let Formula::Ratio { numerator, denominator } = &definition.formula else {
         let none = format!("CAST(NULL AS {NUMBER}) AS below, CAST(0 AS BIGINT) AS below_cnt");
         return format!(
-            "SELECT flow.*, {none} FROM ({}) AS flow",
-            flow_sql(catalog, definition, grain)
+            "SELECT flow.*, {} AS beyond, {none} FROM ({}) AS flow",
+            beyond(),
+            flow_sql(catalog, definition, grain),
         );
     };
     // Tagged parts, added up: the same cells as a full outer join of all parts.
@@ -27,24 +35,45 @@ pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -
         let sign = if term.minus { "-" } else { "" };
         if let Some(part) = catalog.get(&term.kpi) {
             parts.push(format!(
-                "SELECT {keys}, cnt, {sign}above AS above, CAST(0 AS {NUMBER}) AS below, \
+                "SELECT {keys}, cnt, {sign}above AS above, {} AS beyond, CAST(0 AS {NUMBER}) AS below, \
                  CAST(0 AS BIGINT) AS below_cnt FROM ({}) AS part",
+                beyond(),
                 flow_sql(catalog, part, grain),
             ));
         }
     }
     if let Some(part) = catalog.get(denominator) {
         parts.push(format!(
-            "SELECT {keys}, cnt, CAST(0 AS {NUMBER}) AS above, above AS below, cnt AS below_cnt \
-             FROM ({}) AS part",
+            "SELECT {keys}, cnt, CAST(0 AS {NUMBER}) AS above, CAST(0 AS BIGINT) AS beyond, \
+             above AS below, cnt AS below_cnt FROM ({}) AS part",
             flow_sql(catalog, part, grain),
         ));
     }
     format!(
-        "SELECT {keys}, SUM(cnt) AS cnt, SUM(above) AS above, SUM(below) AS below, \
+        "SELECT {keys}, SUM(cnt) AS cnt, SUM(above) AS above, SUM(beyond) AS beyond, SUM(below) AS below, \
          SUM(below_cnt) AS below_cnt FROM ({}) AS parts GROUP BY {keys}",
         parts.join(" UNION ALL "),
     )
+}
+
+fn beyond() -> String {
+    let greatest = format!("CAST('{GREATEST}' AS {NUMBER})");
+    format!("CASE WHEN above BETWEEN -{greatest} AND {greatest} THEN 0 ELSE 1 END")
+}
+
+/// The start of the period that `time` is in, by arithmetic on microseconds: `date_trunc` goes through
+/// nanoseconds, which end in the year 2262.
+fn period_start(time: &str, grain: Grain) -> String {
+    let at = format!("CAST(\"{time}\" AS BIGINT)");
+    let floor = |unit: i64| format!("({at} - (({at} % {unit}) + {unit}) % {unit})");
+    let start = match grain {
+        Grain::Hour => floor(HOUR_US),
+        Grain::Day => floor(DAY_US),
+        Grain::Month => {
+            format!("({} - (date_part('day', \"{time}\") - 1) * {DAY_US})", floor(DAY_US))
+        }
+    };
+    format!("to_timestamp_micros({start})")
 }
 
 fn keys(catalog: &Catalog, definition: &Definition) -> String {
@@ -64,7 +93,7 @@ fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String 
     for (name, column) in dims {
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
     }
-    columns.push_str(&format!(", date_trunc('{}', \"{time}\") AS period_start", grain.name()));
+    columns.push_str(&format!(", {} AS period_start", period_start(time, grain)));
     let above = match aggregate {
         Aggregate::Count => format!("CAST(1 AS {NUMBER})"),
         Aggregate::Sum(column) => format!("CAST(\"{column}\" AS {NUMBER})"),

@@ -177,3 +177,135 @@ async fn cells_of_a_kpi_without_definition_are_found() {
     assert!(findings.iter().any(|f| f.kpi == "forgotten" && f.mismatches == 1));
     assert!(findings.iter().any(|f| f.kpi == "average_order_value" && f.mismatches == 1));
 }
+
+const PAY: &str = r#"
+name = "pay"
+format = "debezium-json"
+key = ["id"]
+tenant = "tenant"
+columns = [
+  { name = "id", type = "text", required = true },
+  { name = "tenant", type = "text" },
+  { name = "amount", type = "decimal(38,10)", required = true },
+  { name = "fee", type = "decimal(38,10)", required = true },
+  { name = "at", type = "timestamp", required = true },
+]
+"#;
+
+/// The greatest number of `decimal(38,10)`.
+const MOST: i128 = schemas::decimal::MANTISSA_MAX;
+const PAID_AT: &str = "2026-03-01T10:00:00Z";
+
+/// Tenant, amount, fee, instant.
+const PAID: [(&str, i128, i128, &str); 13] = [
+    // Beyond 38 digits; four of them are beyond 128 bits too.
+    ("two", MOST, 1, PAID_AT),
+    ("two", MOST, 1, PAID_AT),
+    ("four", MOST, MOST, PAID_AT),
+    ("four", MOST, MOST, PAID_AT),
+    ("four", MOST, MOST, PAID_AT),
+    ("four", MOST, MOST, PAID_AT),
+    // Out of range and back.
+    ("back", -MOST, 2, PAID_AT),
+    ("back", -MOST, 2, PAID_AT),
+    ("back", MOST, -1, PAID_AT),
+    ("far", 5, 1, "9999-12-31T23:59:59.999999Z"),
+    ("far", 6, 1, "2262-04-12T00:00:00Z"),
+    ("far", 7, 1, "0001-01-31T22:59:59.999999Z"),
+    ("far", 8, 1, "1677-09-21T00:00:00Z"),
+];
+
+fn paid(engine: &mut Engine, contract: &Contract, index: usize) -> RecordBatch {
+    let layout = RowLayout::new(contract);
+    for (tenant, amount, fee, at) in PAID {
+        let mut builder = RowBuilder::default();
+        builder.reset(layout.len());
+        builder.set_text(1, tenant);
+        builder.set_decimal(2, amount);
+        builder.set_decimal(3, fee);
+        builder.set_timestamp(4, Micros::parse(at).unwrap());
+        let mut bytes = Vec::new();
+        builder.finish(&layout, &mut bytes);
+        engine.apply(index, None, Some(layout.row(&bytes))).unwrap();
+    }
+    let decimals = |numbers: [i128; PAID.len()]| -> ArrayRef {
+        let numbers = Decimal128Array::from_iter_values(numbers);
+        Arc::new(numbers.with_precision_and_scale(38, 10).unwrap())
+    };
+    let at = PAID.map(|row| Micros::parse(row.3).unwrap().0);
+    let columns: [(&str, ArrayRef); 4] = [
+        ("tenant", Arc::new(StringArray::from_iter_values(PAID.map(|row| row.0)))),
+        ("amount", decimals(PAID.map(|row| row.1))),
+        ("fee", decimals(PAID.map(|row| row.2))),
+        ("at", Arc::new(TimestampMicrosecondArray::from_iter_values(at).with_timezone("UTC"))),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+#[tokio::test]
+async fn sums_beyond_the_range_and_far_years_are_recomputed_too() {
+    let mut contracts = contracts();
+    contracts.push(Contract::parse(PAY).unwrap());
+    let flow = |key: &str, of: &str| {
+        let text = format!(
+            "key='{key}'\ntitle='T'\nunit='currency'\ngood='up'\ncontract='pay'\ntime='at'\n\
+             aggregate='sum({of})'\n"
+        );
+        Definition::parse(&format!("{key}.toml"), &text).unwrap()
+    };
+    let ratio = "key='net'\ntitle='T'\nunit='ratio'\ngood='up'\nnumerator='paid - fees'\n\
+                 denominator='fees'\n";
+    let own = vec![
+        flow("paid", "amount"),
+        flow("fees", "fee"),
+        Definition::parse("net.toml", ratio).unwrap(),
+    ];
+    let catalog = crate::catalog::with_built_in(own, &contracts).unwrap();
+    let mut engine = Engine::new(Arc::clone(&catalog), &contracts).unwrap();
+    let stamp = EpochStamp { id: 1, clock: Micros::parse("2026-03-02").unwrap(), quiet: false };
+    engine.begin_epoch(&stamp);
+    let index = contracts.len() - 1;
+    let silver_pay = paid(&mut engine, &contracts[index], index);
+    engine.finish_epoch(&stamp);
+    let cells = engine.snapshot();
+    let status = |kpi: &str, tenant: &str| {
+        let own = |row: &&CellRow| {
+            &*row.key.kpi == kpi && &*row.key.tenant == tenant && row.key.grain == Grain::Day
+        };
+        cells.iter().find(own).unwrap().value.clone()
+    };
+    assert_eq!(status("paid", "two").status, schemas::Status::Error);
+    assert_eq!(status("paid", "back").value, Some(-MOST));
+    assert_eq!(status("net", "four").status, schemas::Status::Error);
+    let findings = async |cells: &[CellRow]| {
+        let context = SessionContext::new();
+        context.register_batch("silver_orders", silver(&[], ORDER_COLUMNS, 4)).unwrap();
+        context.register_batch("silver_costs", silver(&[], COST_COLUMNS, 10)).unwrap();
+        context.register_batch("silver_pay", silver_pay.clone()).unwrap();
+        context.register_batch("kpi_current", table::current_batch(cells).unwrap()).unwrap();
+        audit(&context, &catalog).await.unwrap()
+    };
+    for finding in findings(&cells).await {
+        assert_eq!(finding.mismatches, 0, "{finding:?}");
+        let expected = match (finding.kpi.as_str(), finding.grain) {
+            ("paid" | "fees" | "net", _) => 7,
+            _ => 0,
+        };
+        assert_eq!(finding.cells, expected, "{finding:?}");
+    }
+    // A number where there can be none is found, and so is an error where there is a number.
+    for (tenant, value, status) in [
+        ("two", Some(2), schemas::Status::Ok),
+        ("two", None, schemas::Status::NoData),
+        ("back", None, schemas::Status::Error),
+        ("far", None, schemas::Status::Error),
+    ] {
+        let mut cells = cells.clone();
+        let wrong =
+            cells.iter_mut().find(|row| &*row.key.kpi == "paid" && &*row.key.tenant == tenant);
+        let wrong = &mut wrong.unwrap().value;
+        (wrong.value, wrong.status) = (value, status);
+        let found: usize = findings(&cells).await.iter().map(|finding| finding.mismatches).sum();
+        assert_eq!(found, 1, "{tenant} {status:?}");
+    }
+}

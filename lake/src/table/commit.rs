@@ -38,8 +38,20 @@ impl Table {
     /// Makes the commit and returns its version. When this returns `Ok`, the commit is durable.
     pub async fn commit(&mut self, commit: &Commit) -> Result<i64, CommitError> {
         self.check_progress(commit)?;
-        let lines = self.lines(commit)?;
-        self.put(commit, lines).await
+        let mut lines = self.lines(commit)?;
+        let replacement = self.writing.as_ref().and_then(|writing| writing.replacement.clone());
+        if let Some(metadata) = replacement {
+            if let Some(kept) = self.files().find(|file| !commit.removes.contains(&file.path)) {
+                let path = kept.path.clone();
+                return Err(self.conflict(format!("{path} has another schema and is not removed")));
+            }
+            lines.insert(0, Line { meta_data: Some(metadata), ..Line::default() });
+        }
+        let version = self.put(commit, lines).await?;
+        if let Some(writing) = &mut self.writing {
+            writing.replacement = None;
+        }
+        Ok(version)
     }
 
     fn check_progress(&self, commit: &Commit) -> Result<(), CommitError> {

@@ -87,6 +87,8 @@ pub struct Table {
 struct Writing {
     store: LogStoreRef,
     files: FileFactory,
+    /// What the next commit makes of the table, whose files have another schema.
+    replacement: Option<Metadata>,
     /// Set when the log is not what the state says.
     lost: Option<Lost>,
 }
@@ -112,6 +114,20 @@ impl Table {
     /// Checks the seals since the newest checkpoint and that every live file is there; moves a
     /// damaged newest entry or checkpoint aside (see [`Table::warnings`]).
     pub async fn open_or_create(lake: &Lake, spec: &TableSpec) -> Result<Table, LakeError> {
+        Table::open_for_writing(lake, spec, false).await
+    }
+
+    /// As [`Table::open_or_create`], but takes a table of another schema too. Its files are of no use
+    /// then: the next commit gives it the new schema, and must remove all of them.
+    pub async fn open_or_replace(lake: &Lake, spec: &TableSpec) -> Result<Table, LakeError> {
+        Table::open_for_writing(lake, spec, true).await
+    }
+
+    async fn open_for_writing(
+        lake: &Lake,
+        spec: &TableSpec,
+        replace: bool,
+    ) -> Result<Table, LakeError> {
         let clock = Arc::clone(&lake.writer(&spec.name)?.clock);
         let folder = lake.table_dir(&spec.name)?;
         let log = Log::new(&spec.name, &folder);
@@ -119,30 +135,44 @@ impl Table {
         let wanted = schema::from_delta(&spec.name, &schema_string, &spec.partition_columns)?;
         let surveyed = log.survey(Some(lake))?;
         let found = surveyed.newest();
+        let mut replacement = None;
         let (state, columns) = match found {
             Some(newest) => {
                 let state = log.replay(&surveyed.listing, newest)?;
                 log.check_files(&folder, &state)?;
                 let held = columns(&spec.name, &state)?;
-                if let Some(difference) = schema::difference(&held, &wanted) {
-                    let detail = format!(
-                        "{difference}; move the folder {} away to rebuild the table",
-                        folder.display()
-                    );
-                    return Err(LakeError::Schema { table: spec.name.clone(), detail });
+                match schema::difference(&held, &wanted) {
+                    None => (state, held),
+                    Some(_) if replace => {
+                        let metadata = state.metadata.clone();
+                        replacement = metadata.map(|held| Metadata {
+                            description: Some(spec.description.clone()),
+                            schema_string: schema_string.clone(),
+                            partition_columns: spec.partition_columns.clone(),
+                            ..held
+                        });
+                        (state, wanted)
+                    }
+                    Some(difference) => {
+                        let detail = format!(
+                            "{difference}; move the folder {} away to rebuild the table",
+                            folder.display()
+                        );
+                        return Err(LakeError::Schema { table: spec.name.clone(), detail });
+                    }
                 }
-                (state, held)
             }
             None => (State { version: -1, ..State::default() }, wanted),
         };
         let columns = Arc::new(columns);
         let files = FileFactory::new(&spec.name, &folder, Arc::clone(&columns), clock);
+        let store = store::log_store(&folder)?;
         crate::durable::create_dirs(&log.folder).map_err(LakeError::io("create", &log.folder))?;
         let mut table = Table {
             lake: lake.clone(),
             name: spec.name.clone(),
             checkpointed: surveyed.listing.checkpoints.last().copied().unwrap_or(0),
-            writing: Some(Writing { store: store::log_store(&folder)?, files, lost: None }),
+            writing: Some(Writing { store, files, replacement, lost: None }),
             folder,
             log,
             columns,
@@ -244,6 +274,11 @@ impl Table {
     /// All recorded progress.
     pub fn progress_all(&self) -> &BTreeMap<String, i64> {
         &self.state.progress
+    }
+
+    /// Whether the live files have another schema than the next commit will give the table.
+    pub fn is_outdated(&self) -> bool {
+        self.writing.as_ref().is_some_and(|writing| writing.replacement.is_some())
     }
 
     /// The live files, by path.

@@ -346,3 +346,44 @@ async fn readers_need_no_right_to_write() {
     let error = Table::open_or_create(&reader, &spec("bronze/changes")).await.unwrap_err();
     assert!(matches!(error, LakeError::ReadOnly { .. }));
 }
+
+#[tokio::test]
+async fn a_table_of_another_schema_is_replaced_by_the_next_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(folder.path());
+    drop(filled(&lake, "silver/orders", 2).await);
+    let old = spec("silver/orders");
+    let kept = old.schema.fields().iter().filter(|field| field.name() != "amount").cloned();
+    let note =
+        Arc::new(arrow::datatypes::Field::new("note", arrow::datatypes::DataType::Utf8, true));
+    let schema = Arc::new(arrow::datatypes::Schema::new(kept.chain([note]).collect::<Vec<_>>()));
+    let new = TableSpec { schema, ..old.clone() };
+    let error = Table::open_or_create(&lake, &new).await.unwrap_err();
+    assert!(matches!(error, LakeError::Schema { .. }), "{error}");
+    let mut table = Table::open_or_replace(&lake, &new).await.unwrap();
+    assert!(table.is_outdated());
+    let all: Vec<String> = table.files().map(|file| file.path.clone()).collect();
+    let progress = vec![("weir/epoch".to_owned(), 77)];
+    let kept = Commit { progress: progress.clone(), operation: "WRITE", ..Commit::default() };
+    let error = table.commit(&kept).await.unwrap_err();
+    assert!(error.to_string().contains("is not removed"), "{error}");
+    assert_eq!(Table::open(&lake, "silver/orders", At::Newest).unwrap().row_count(), 20);
+    let mut writer = table.file_writer(&day("2026-11-21")).unwrap();
+    writer.write(&arrow::array::RecordBatch::new_empty(table.file_schema())).unwrap();
+    let adds = vec![writer.finish().unwrap()];
+    let commit = Commit { adds, removes: all, ..kept };
+    assert_eq!(table.commit(&commit).await.unwrap(), 3);
+    assert!(!table.is_outdated());
+    table.checkpoint().run().unwrap();
+    // Readers see the schema of each version, and nothing is damaged.
+    let read = |at| Table::open(&lake, "silver/orders", at).unwrap();
+    let newest = read(At::Newest);
+    assert_eq!((newest.row_count(), newest.progress("weir/epoch")), (0, Some(77)));
+    assert!(newest.schema().field_with_name("note").is_ok());
+    assert!(newest.schema().field_with_name("amount").is_err());
+    assert_eq!(newest.verify(true).unwrap(), []);
+    assert_eq!(epochs(&read(At::Version(2))).len(), 20);
+    assert!(read(At::Version(2)).schema().field_with_name("amount").is_ok());
+    assert!(!Table::open_or_replace(&lake, &new).await.unwrap().is_outdated());
+    assert!(Table::open_or_create(&lake, &old).await.is_err());
+}

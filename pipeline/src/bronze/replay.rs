@@ -1,5 +1,6 @@
 //! Epochs read back from bronze, for recovery and for checks.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -34,6 +35,16 @@ pub fn replay(
     files.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
     let files: Vec<&DataFile> = files.into_iter().map(|(_, file)| file).collect();
     let batches = table.read_range(&files, None, "epoch", range)?;
+    Ok(Epochs { batches, batch: None, row: 0, current: None })
+}
+
+/// The rows of one file with offsets in this range, by epoch.
+pub(super) fn rows_at(
+    table: &Table,
+    file: &DataFile,
+    offsets: RangeInclusive<i64>,
+) -> Result<impl Iterator<Item = Result<EpochRecords, LakeError>> + use<>, LakeError> {
+    let batches = table.read_range(&[file], None, "offset", offsets)?;
     Ok(Epochs { batches, batch: None, row: 0, current: None })
 }
 
@@ -77,7 +88,7 @@ impl<I: Iterator<Item = Result<RecordBatch, LakeError>>> Iterator for Epochs<I> 
     }
 }
 
-fn unreadable() -> LakeError {
+pub(super) fn unreadable() -> LakeError {
     LakeError::Engine {
         action: "read the columns of",
         place: super::TABLE.into(),

@@ -132,3 +132,40 @@ async fn large_batches_are_read_back_as_small_ones_are() {
     let errors: usize = table.read(&files, None).unwrap().map(|b| broken(b.unwrap())).sum();
     assert_eq!(errors, 5);
 }
+
+#[tokio::test]
+async fn last_records_are_found_in_whichever_file_they_are() {
+    use crate::source::{LastRecord, record_hash};
+    let folder = tempfile::tempdir().unwrap();
+    let wait = std::time::Duration::ZERO;
+    let lake = lake::Lake::open_writer(folder.path(), wait, Arc::new(FixedClock)).unwrap();
+    let mut writer =
+        BronzeWriter::new(Table::open_or_create(&lake, &spec()).await.unwrap()).unwrap();
+    let of = |number| TopicPartition { incarnation: "file".into(), ..partition("t", number) };
+    let mut expected = BTreeMap::new();
+    // Partition 0 in the first commit only, 1 and 2 in all; offsets of 1 and 2 are the same.
+    for id in 1..=3_i64 {
+        let mut batches = Vec::new();
+        for number in i32::from(id > 1)..3 {
+            let mut batch = RawBatch::new(Arc::new(of(number)));
+            for offset in [id * 10, id * 10 + 4] {
+                let value = format!("{number} {offset}");
+                batch.push(offset, Some(offset), None, Some(value.as_bytes()), &[]);
+            }
+            let last = batch.get(1).unwrap();
+            expected
+                .insert(of(number), LastRecord { offset: last.offset, hash: record_hash(&last) });
+            batches.push(batch);
+        }
+        let stamp = EpochStamp { id: id.unsigned_abs(), clock: Micros(id), quiet: false };
+        let errors = vec![Vec::new(); batches.len()];
+        writer.append(Arc::new(EpochRecords { stamp, batches, errors })).unwrap();
+        writer.commit(0).await.unwrap();
+    }
+    let table = writer.table();
+    let wanted = held(table).next;
+    assert_eq!(last_records(table, wanted.clone()).unwrap(), expected);
+    let gone = wanted.into_iter().map(|(of, next)| (of, next + 1)).collect();
+    assert_eq!(last_records(table, gone).unwrap(), BTreeMap::new());
+    assert_eq!(last_records(table, BTreeMap::new()).unwrap(), BTreeMap::new());
+}

@@ -30,7 +30,7 @@ use crate::record::{RawBatch, RawRecord, TopicPartition};
 
 pub use config::{ConfigError, FileConfig, KafkaConfig, LostRecords, Properties, SourceConfig};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
-pub use file::FileSource;
+pub use file::{FileSource, wrong_line};
 pub use kafka::KafkaSource;
 
 /// How far one partition has been ingested.
@@ -145,6 +145,19 @@ pub trait Source: Send {
     fn commit_group_offsets(&mut self, progress: &[(Arc<TopicPartition>, i64)]);
 }
 
+/// Whether a source recognises a topic that was replaced by its last committed record only: it has no
+/// topic id.
+pub fn needs_last(partition: &TopicPartition) -> bool {
+    let incarnation = &*partition.incarnation;
+    incarnation == file::INCARNATION || incarnation.parse::<u64>().is_ok()
+}
+
+/// The last committed record among these, for those that need it.
+pub fn last_of(batch: &RawBatch) -> Option<LastRecord> {
+    let last = batch.get(batch.len().checked_sub(1)?)?;
+    needs_last(batch.topic()).then(|| LastRecord { offset: last.offset, hash: record_hash(&last) })
+}
+
 /// The hash of one record, headers and offset aside, by which a replaced topic or file is recognised.
 pub fn record_hash(record: &RawRecord<'_>) -> u128 {
     let mut hash = xxhash_rust::xxh3::Xxh3::new();
@@ -237,6 +250,14 @@ pub enum Notice {
         high: i64,
         /// Why, and what to do.
         reason: String,
+    },
+    /// The last line of a file is still being written.
+    #[error("line {line} of `{path}` has no end yet; it is left for the next run")]
+    Unended {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u64,
     },
     /// A passing or unexpected answer about one topic; it is tried again.
     #[error("topic `{topic}`: {reason}; trying again")]

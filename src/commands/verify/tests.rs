@@ -292,6 +292,36 @@ fn history_rows_that_are_gone_doubled_or_flagged_wrong_are_seen() {
 }
 
 #[test]
+fn a_changed_or_invented_alert_is_seen_by_the_deep_check() {
+    let shop = Shop::alarmed();
+    let report = shop.verify(true);
+    assert_eq!(broken(&report), BTreeSet::new(), "{}", told(&report));
+    let sound = report.checks.iter().find(|check| check.name == "alerts").unwrap();
+    assert!(sound.counts.iter().any(|(name, count)| *name == "alerts" && *count > 0), "{sound:?}");
+    type Defect = fn(RecordBatch) -> RecordBatch;
+    let defects: [(&str, Defect); 2] = [
+        ("differs", |rows| {
+            let values = rows["value"].as_primitive::<Decimal128Type>();
+            let changed = Decimal128Array::from_iter(values.iter().map(|v| v.map(|v| v + 1)));
+            let changed = changed.with_precision_and_scale(38, 10).unwrap();
+            with_column(&rows, "value", Arc::new(changed))
+        }),
+        ("is not a result of bronze", |rows| {
+            let ids = (0..rows.num_rows()).map(|at| format!("{at:032x}"));
+            with_column(&rows, "id", Arc::new(StringArray::from_iter_values(ids)))
+        }),
+    ];
+    for (says, defect) in defects {
+        let shop = Shop::alarmed();
+        rewrite(&shop, &spec(ANOMALIES), defect);
+        let report = shop.verify(true);
+        assert_eq!(broken(&report), [("alerts", ANOMALIES.to_owned())].into(), "{}", told(&report));
+        assert!(told(&report).contains(says), "{}", told(&report));
+        assert_eq!(shop.verify(false).failed(), 0, "only the deep check reads alerts");
+    }
+}
+
+#[test]
 fn a_torn_log_entry_is_seen_and_the_rest_compared_before_it() {
     let shop = Shop::filled();
     let entry = newest_file(&shop.lake, "silver/orders", "json", "_delta_log");

@@ -8,6 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::record::RawRecord;
 
+/// The greatest offset: the one after it is a number still.
+const OFFSET_MAX: i64 = i64::MAX - 1;
+
 /// A record, borrowed from its line where possible.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line<'a> {
@@ -17,6 +20,8 @@ pub(super) struct Line<'a> {
     pub(super) timestamp: Option<i64>,
     pub(super) key: Option<Cow<'a, [u8]>>,
     pub(super) value: Option<Cow<'a, [u8]>>,
+    /// Why the line is no record; its bytes are the value then.
+    pub(super) wrong: Option<String>,
 }
 
 impl Line<'_> {
@@ -25,7 +30,7 @@ impl Line<'_> {
         RawRecord {
             offset: self.offset,
             prev_offset: self.offset,
-            timestamp: self.timestamp.and_then(Micros::from_millis),
+            timestamp: self.timestamp.map(|ms| Micros(ms.saturating_mul(1_000))),
             key: self.key.as_deref(),
             value: self.value.as_deref(),
             headers: &[],
@@ -47,23 +52,32 @@ struct Coordinates<'a> {
     timestamp: Option<i64>,
 }
 
-/// A line `{"topic","partition","offset","key","value"}`; `None` when it is none.
-pub(super) fn parse(line: &[u8]) -> Option<Line<'_>> {
-    let fields: Coordinates<'_> = serde_json::from_slice(line).ok()?;
-    if fields.partition < 0 || fields.offset < 0 || fields.topic.is_empty() {
-        return None;
+/// A line `{"topic","partition","offset","key","value"}`, or why it is none.
+pub(super) fn parse(line: &[u8]) -> Result<Line<'_>, String> {
+    let fields: Coordinates<'_> = serde_json::from_slice(line).map_err(|e| e.to_string())?;
+    let (partition, offset) = (fields.partition, fields.offset);
+    if fields.topic.is_empty() {
+        return Err("`topic` is empty".to_owned());
     }
+    if partition < 0 {
+        return Err(format!("partition {partition} is negative"));
+    }
+    if !(0..=OFFSET_MAX).contains(&offset) {
+        return Err(format!("offset {offset} is not between 0 and {OFFSET_MAX}"));
+    }
+    let no_text = |name: &str| format!("`{name}` is no Unicode text");
     let key = match fields.key {
-        Some(key) => bytes(key)?,
+        Some(key) => bytes(key).ok_or_else(|| no_text("key"))?,
         None => None,
     };
-    Some(Line {
+    Ok(Line {
         topic: fields.topic,
-        partition: fields.partition,
-        offset: fields.offset,
+        partition,
+        offset,
         timestamp: fields.timestamp,
         key,
-        value: bytes(fields.value)?,
+        value: bytes(fields.value).ok_or_else(|| no_text("value"))?,
+        wrong: None,
     })
 }
 

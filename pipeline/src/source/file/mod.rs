@@ -3,15 +3,19 @@
 //! # Guarantees
 //! - Every line that is not blank is one record. A line that is none (not JSON, a field missing) is a
 //!   record all the same: its bytes are the value, its topic is the file's name, its partition 0, and
-//!   its offset counts such lines of that file. It ends as a dead letter.
+//!   its offset counts such lines of that file. A header says why, see [`wrong_line`], and it ends as
+//!   a dead letter.
+//! - A last line that is still being written is not taken before its end has come; where the end is
+//!   fixed, it is named and left for the next start.
 //! - Offsets of a topic and partition rise, in file name order; a line that goes back stops the source
 //!   with its place, as it might be a record that was never read.
-//! - Starting again skips what progress covers, and notices when the last committed record is not the
-//!   same any more.
+//! - Starting again skips what progress covers. Where the last committed record is not the same any
+//!   more, or is gone while its partition or file is still there, the source stops by name.
 //!
 //! # Non-guarantees
 //! - Files may grow and new ones may appear (later in name order, if they go on with the same
-//!   partitions), but what was read must not change.
+//!   partitions), and files that were read may be taken away, but what was read must not change. Of
+//!   what was read, only the last record of each partition is compared.
 
 mod line;
 mod walk;
@@ -31,10 +35,13 @@ use self::line::Line;
 use self::walk::Walk;
 use super::record_hash;
 use super::{FileConfig, Lag, LastRecord, Limits, Notice, Progress, Pulled, Source, SourceError};
-use crate::record::{RawBatch, TopicPartition};
+use crate::record::{RawBatch, RawRecord, TopicPartition};
 
 /// The incarnation of every topic in files.
-const INCARNATION: &str = "file";
+pub(super) const INCARNATION: &str = "file";
+
+/// The header that says why a line is no record.
+const WRONG: &str = "weir-line";
 
 /// How often files are looked at again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +55,8 @@ pub struct FileSource {
     spots: Spots,
     looked: Option<Instant>,
     held: Option<SourceError>,
+    /// Whether everything that was there at the start has been walked through, and compared.
+    compared: bool,
 }
 
 /// By topic, then partition.
@@ -59,8 +68,10 @@ struct Spot {
     partition: Arc<TopicPartition>,
     /// The next offset to hand out; smaller ones were committed before.
     next: i64,
-    /// One past the last offset seen in this walk.
+    /// One past the last offset seen in this walk; 0 before the first.
     seen: i64,
+    /// The partition is a file, whose first line must still be there.
+    rooted: bool,
     /// The last committed record, until it is compared.
     last: Option<LastRecord>,
     slot: Option<usize>,
@@ -72,7 +83,15 @@ impl FileSource {
     /// A source that opens its files when it is started.
     pub fn new(config: FileConfig) -> FileSource {
         let (progress, spots) = (Progress::new(), Spots::new());
-        FileSource { config, progress, walk: None, spots, looked: None, held: None }
+        FileSource {
+            config,
+            progress,
+            walk: None,
+            spots,
+            looked: None,
+            held: None,
+            compared: false,
+        }
     }
 
     /// Reads lines until there are no more, a limit or the deadline. Returns whether there are none.
@@ -95,10 +114,10 @@ impl FileSource {
             }
             let Some((text, input)) = walk.line() else { return Ok(true) };
             let line = read_line(text, input, plain);
-            let first = |line: &Line<'_>| first_spot(&source, line, &self.progress);
+            let first = |line: &Line<'_>| first_spot(&source, line, &self.progress, plain);
             let spot = spot(&mut self.spots, &line, first, &mut pulled.notices);
-            spot.see(line.offset).map_err(|reason| input.error(reason))?;
-            if !spot.is_new(&line).map_err(|reason| input.error(reason))? {
+            let is_new = spot.compare(&line).and_then(|()| spot.see(line.offset));
+            if !is_new.map_err(|reason| input.error(reason))? {
                 continue;
             }
             let size = spot.push(&line, into);
@@ -113,6 +132,33 @@ impl FileSource {
             }
         }
         Ok(true)
+    }
+
+    /// When all that was there at the start has been read: whether the last committed records were
+    /// among it.
+    fn compare_ends(&mut self) -> Result<(), SourceError> {
+        if self.compared {
+            return Ok(());
+        }
+        self.compared = true;
+        let has = |file: &str| self.walk.as_ref().is_some_and(|walk| walk.has(file));
+        let plain = self.config.contract.is_some();
+        for (of, last) in self.progress.iter().filter_map(|(of, r)| Some((of, r.last?))) {
+            let spot = self.spots.get(&of.topic).and_then(|spots| spots.get(&of.partition));
+            let end = match spot {
+                Some(spot) if spot.last.is_some() => spot.seen,
+                None if plain && has(&of.topic) => 0,
+                _ => continue,
+            };
+            let reason = format!(
+                "what was read to offset {} before ends at offset {end} now; restore the file, or \
+                 read the new one under another source name",
+                last.offset.saturating_add(1)
+            );
+            let span = Box::new(span_of(of, last.offset));
+            return Err(SourceError::Lost { span, reason });
+        }
+        Ok(())
     }
 
     fn look_again(&mut self) -> Result<bool, SourceError> {
@@ -140,6 +186,7 @@ impl Source for FileSource {
         self.progress = progress.clone();
         self.spots.clear();
         self.held = None;
+        self.compared = false;
         self.walk = Some(Walk::new(&self.config.path)?);
         self.looked = Some(Instant::now());
         Ok(())
@@ -166,7 +213,12 @@ impl Source for FileSource {
         let until = Instant::now() + wait;
         loop {
             let deadline = until.max(Instant::now() + linger);
-            match self.read(limits, deadline, into, &mut pulled) {
+            let read = self.read(limits, deadline, into, &mut pulled);
+            let read = read.and_then(|idle| match idle {
+                true => self.compare_ends().map(|()| idle),
+                false => Ok(idle),
+            });
+            match read {
                 Ok(idle) => pulled.idle = idle,
                 // What was read before the bad place comes first; the error comes with the next poll.
                 Err(error) if pulled.records > 0 => {
@@ -177,6 +229,10 @@ impl Source for FileSource {
             }
             let fixed = self.walk.as_ref().is_none_or(Walk::is_fixed);
             pulled.at_end = fixed && pulled.idle;
+            if let Some(walk) = self.walk.as_ref().filter(|_| pulled.at_end) {
+                let left = walk.left().map(|(path, line)| Notice::Unended { path, line });
+                pulled.notices.extend(left);
+            }
             if pulled.records > 0 || pulled.at_end || Instant::now() >= until {
                 return Ok(pulled);
             }
@@ -191,8 +247,12 @@ impl Source for FileSource {
         let plain = self.config.contract.is_some();
         let mut walk = Walk::new(&self.config.path)?;
         walk.fix_end()?;
-        let mut read: Vec<(RawBatch, i64)> =
-            spans.iter().map(|span| (RawBatch::new(Arc::new(partition_of(span))), 0)).collect();
+        let batch = |span: &Span| {
+            let mut batch = RawBatch::new(Arc::new(partition_of(span)));
+            batch.set_first_prev_offset(span.from);
+            batch
+        };
+        let mut read: Vec<(RawBatch, i64)> = spans.iter().map(|span| (batch(span), 0)).collect();
         let mut lines = 0_u64;
         while walk.advance()? {
             lines += 1;
@@ -240,8 +300,8 @@ impl Source for FileSource {
 }
 
 impl Spot {
-    /// Offsets rise within a walk.
-    fn see(&mut self, offset: i64) -> Result<(), String> {
+    /// Offsets rise within a walk. Returns whether the record was not committed before.
+    fn see(&mut self, offset: i64) -> Result<bool, String> {
         if offset < self.seen {
             return Err(format!(
                 "offset {offset} of topic `{}` partition {} comes after offset {}; offsets must rise, \
@@ -253,25 +313,26 @@ impl Spot {
             ));
         }
         self.seen = offset.saturating_add(1);
-        Ok(())
+        Ok(offset >= self.next)
     }
 
-    /// Whether the line was not committed before. Compares the last committed record on the way.
-    fn is_new(&mut self, line: &Line<'_>) -> Result<bool, String> {
-        if let Some(last) = self.last
-            && line.offset >= last.offset
-        {
-            let hash = record_hash(&line.as_record());
-            if line.offset > last.offset || hash != last.hash {
-                return Err(format!(
-                    "the record at offset {} of topic `{}` partition {} is not the one that was \
-                     committed; restore the file, or read the new one under another source name",
-                    last.offset, self.partition.topic, self.partition.partition
-                ));
-            }
-            self.last = None;
+    /// Compares the last committed record when the walk comes to it.
+    fn compare(&mut self, line: &Line<'_>) -> Result<(), String> {
+        let Some(last) = self.last.filter(|last| line.offset >= last.offset) else { return Ok(()) };
+        let is_same = match line.offset == last.offset {
+            true => record_hash(&line.as_record()) == last.hash,
+            // Files that were read may have been taken away, unless the partition is this file.
+            false => self.seen == 0 && !self.rooted,
+        };
+        if !is_same {
+            return Err(format!(
+                "the record at offset {} of topic `{}` partition {} is not the one that was \
+                 committed; restore the file, or read the new one under another source name",
+                last.offset, self.partition.topic, self.partition.partition
+            ));
         }
-        Ok(line.offset >= self.next)
+        self.last = None;
+        Ok(())
     }
 
     fn push(&mut self, line: &Line<'_>, into: &mut Vec<RawBatch>) -> usize {
@@ -292,23 +353,40 @@ impl Spot {
 
 fn push(batch: &mut RawBatch, line: &Line<'_>) -> usize {
     let (key, value) = (line.key.as_deref(), line.value.as_deref());
-    batch.push(line.offset, line.timestamp, key, value, &[]);
+    match &line.wrong {
+        None => batch.push(line.offset, line.timestamp, key, value, &[]),
+        Some(wrong) => {
+            let headers = [(WRONG, Some(wrong.as_bytes()))];
+            batch.push(line.offset, line.timestamp, key, value, &headers);
+        }
+    }
     key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
+}
+
+/// Why the line of a file is no record, if this record stands for one.
+pub fn wrong_line<'a>(of: &TopicPartition, record: &RawRecord<'a>) -> Option<&'a str> {
+    let header = record.headers.iter().find(|header| &*header.key == WRONG);
+    let header = header.filter(|_| *of.incarnation == *INCARNATION)?;
+    std::str::from_utf8(header.value.as_deref()?).ok()
 }
 
 /// A line as a record, whatever it holds.
 fn read_line<'a>(text: &'a [u8], input: &mut walk::Input, plain: bool) -> Line<'a> {
-    let parsed = if plain { None } else { line::parse(text) };
-    parsed.unwrap_or_else(|| {
-        let offset = if plain { input.number() } else { input.next_bad() };
-        Line {
-            topic: Cow::Owned(input.topic().to_string()),
-            partition: 0,
-            offset,
-            timestamp: None,
-            key: None,
-            value: Some(Cow::Borrowed(text)),
-        }
+    let own = |input: &walk::Input, offset, wrong| Line {
+        topic: Cow::Owned(input.topic().to_string()),
+        partition: 0,
+        offset,
+        timestamp: None,
+        key: None,
+        value: Some(Cow::Borrowed(text)),
+        wrong,
+    };
+    if plain {
+        return own(input, input.number(), None);
+    }
+    line::parse(text).unwrap_or_else(|wrong| {
+        let offset = input.next_bad();
+        own(input, offset, Some(wrong))
     })
 }
 
@@ -328,7 +406,7 @@ fn spot<'a>(
     })
 }
 
-fn first_spot(source: &Arc<str>, line: &Line<'_>, progress: &Progress) -> Spot {
+fn first_spot(source: &Arc<str>, line: &Line<'_>, progress: &Progress, plain: bool) -> Spot {
     let key = TopicPartition {
         source: Arc::clone(source),
         topic: Arc::from(&*line.topic),
@@ -339,6 +417,7 @@ fn first_spot(source: &Arc<str>, line: &Line<'_>, progress: &Progress) -> Spot {
     Spot {
         next: reached.map_or(line.offset, |r| r.next),
         seen: 0,
+        rooted: plain || line.wrong.is_some(),
         last: reached.and_then(|r| r.last),
         partition: Arc::new(key),
         slot: None,
@@ -353,5 +432,16 @@ fn partition_of(span: &Span) -> TopicPartition {
         topic: Arc::from(span.topic.as_str()),
         incarnation: Arc::from(span.incarnation.as_str()),
         partition: span.partition,
+    }
+}
+
+fn span_of(of: &TopicPartition, offset: i64) -> Span {
+    Span {
+        source: of.source.to_string(),
+        topic: of.topic.to_string(),
+        incarnation: of.incarnation.to_string(),
+        partition: of.partition,
+        from: offset,
+        to: offset.saturating_add(1),
     }
 }

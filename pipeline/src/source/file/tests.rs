@@ -129,6 +129,8 @@ fn plain_values_take_file_name_and_line_number() {
     let soon = Instant::now() + Duration::from_secs(5);
     let again = first.reread(std::slice::from_ref(&span), soon).unwrap();
     assert_eq!(shown(&again[0]), expected[1..2]);
+    // Offset 1 was a blank line: the part that was read began before it.
+    assert_eq!(again[0].span(), Some((1, 3)));
     let lost = first.reread(&[Span { to: 9, ..span }], soon).unwrap_err();
     assert!(lost.to_string().contains("end at offset 4"), "{lost}");
 }
@@ -205,4 +207,160 @@ fn new_lines_and_files_are_picked_up() {
         })
         .unwrap();
     assert!(error.to_string().contains("now 5 bytes"), "{error}");
+}
+
+fn append(path: &Path, text: &str) {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// What a start behind `progress` gives up to the end, and what it says besides.
+fn run(path: &Path, contract: Option<&str>, progress: &mut Progress) -> (Vec<String>, Vec<String>) {
+    let mut source = source(path, contract, progress);
+    source.stop_at_end().unwrap();
+    let mut batches = Vec::new();
+    let wait = Duration::from_secs(9);
+    let pulled = source.poll(Duration::ZERO, wait, &WIDE, &mut batches).unwrap();
+    assert!(pulled.at_end);
+    for batch in &batches {
+        let (_, next) = batch.span().unwrap();
+        let last = crate::source::last_of(batch);
+        progress.insert(batch.topic().as_ref().clone(), Reached { next, last });
+    }
+    let is_assigned = |notice: &&Notice| matches!(notice, Notice::Assigned { .. });
+    let said = pulled.notices.iter().filter(|n| !is_assigned(n)).map(ToString::to_string);
+    (batches.iter().flat_map(shown).collect(), said.collect())
+}
+
+#[test]
+fn a_half_written_last_line_is_left_until_its_end_has_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let mut progress = Progress::new();
+    append(&path, "{\"x\":0}\n\n{\"x\":");
+    let (lines, said) = run(&path, Some("orders"), &mut progress);
+    assert_eq!(lines, ["a/0/0 -={\"x\":0}"]);
+    let left =
+        format!("line 3 of `{}` has no end yet; it is left for the next run", path.display());
+    assert_eq!(said, [left]);
+    // A whole value is taken without an end, and its end is no line of its own.
+    append(&path, "2}");
+    let (lines, said) = run(&path, Some("orders"), &mut progress);
+    assert_eq!((lines, said.len()), (vec!["a/0/2 -={\"x\":2}".to_owned()], 0));
+    append(&path, "\n{\"x\":3}\n12");
+    let (lines, said) = run(&path, Some("orders"), &mut progress);
+    assert_eq!((lines, said.len()), (vec!["a/0/3 -={\"x\":3}".to_owned()], 1));
+    append(&path, "3\n");
+    let (lines, said) = run(&path, Some("orders"), &mut progress);
+    assert_eq!((lines, said.len()), (vec!["a/0/4 -=123".to_owned()], 0));
+}
+
+#[test]
+fn a_line_that_is_written_in_pieces_while_it_is_followed_is_one_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    append(&path, "{\"x\":0}\n");
+    let mut source = source(&path, Some("orders"), &Progress::new());
+    let mut poll = || {
+        let mut batches = Vec::new();
+        source.poll(Duration::from_millis(1_300), Duration::ZERO, &WIDE, &mut batches)?;
+        Ok::<_, SourceError>(batches.iter().flat_map(shown).collect::<Vec<_>>())
+    };
+    assert_eq!(poll().unwrap().len(), 1);
+    append(&path, "{\"x\"");
+    assert_eq!(poll().unwrap(), [""; 0]);
+    assert_eq!(poll().unwrap(), [""; 0], "also after it has stayed as it is");
+    append(&path, ":1}");
+    assert_eq!(poll().unwrap(), ["a/0/1 -={\"x\":1}"]);
+    append(&path, "\n{\"x\":2}\n{\"x\":3}");
+    assert_eq!(poll().unwrap(), ["a/0/2 -={\"x\":2}", "a/0/3 -={\"x\":3}"]);
+    append(&path, ",\n");
+    let error = poll().and_then(|_| poll()).unwrap_err().to_string();
+    assert!(error.contains("line 4") && error.contains("goes on"), "{error}");
+}
+
+#[test]
+fn a_replaced_or_shortened_file_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    append(&path, "{\"x\":0}\n{\"x\":1}\n");
+    let mut progress = Progress::new();
+    assert_eq!(run(&path, Some("orders"), &mut progress).0.len(), 2);
+    assert_eq!(run(&path, Some("orders"), &mut progress).0.len(), 0);
+    let refused = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let error = all(&mut source(folder.path(), Some("orders"), &progress), &WIDE).unwrap_err();
+        error.to_string()
+    };
+    let other = refused("{\"q\":0}\n{\"q\":1}\n{\"q\":2}\n");
+    assert!(other.contains("line 2") && other.contains("offset 1"), "{other}");
+    for shorter in ["{\"x\":0}\n", ""] {
+        let error = refused(shorter);
+        assert!(error.contains("topic `a`") && error.contains("offset 2 before"), "{error}");
+    }
+    let blank = refused("\n\n\n{\"x\":0}\n");
+    assert!(blank.contains("line 4"), "{blank}");
+    // A file that was read and taken away is missed by nobody.
+    std::fs::rename(&path, folder.path().join("b")).unwrap();
+    let lines = all(&mut source(folder.path(), Some("orders"), &progress), &WIDE).unwrap();
+    assert_eq!(lines, ["b/0/3 -={\"x\":0}"]);
+}
+
+#[test]
+fn partitions_go_on_in_later_files_when_the_earlier_ones_are_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |offset: i64| {
+        format!("{{\"topic\":\"t\",\"partition\":0,\"offset\":{offset},\"value\":\"{offset}\"}}\n")
+    };
+    let path = folder.path().join("1");
+    append(&path, &(line(3) + &line(5)));
+    let mut progress = Progress::new();
+    assert_eq!(run(folder.path(), None, &mut progress).0.len(), 2);
+    std::fs::remove_file(&path).unwrap();
+    append(&folder.path().join("2"), &line(7));
+    assert_eq!(run(folder.path(), None, &mut progress.clone()).0, ["t/0/7 -=7"]);
+    append(&path, &line(3));
+    let error = all(&mut source(folder.path(), None, &progress), &WIDE).unwrap_err();
+    assert!(error.to_string().contains("offset 5"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_with_a_line_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("in");
+    let line = |partition: i64, offset: &str| {
+        format!(
+            "{{\"topic\":\"t\",\"partition\":{partition},\"offset\":{offset},\"value\":{{}}}}\n"
+        )
+    };
+    let text = "\u{feff}".to_owned()
+        + &line(0, "7")
+        + &line(0, "9223372036854775807")
+        + &line(0, "-5")
+        + &line(-1, "8")
+        + "garbage\n{\"topic\":\"t\"}\n"
+        + &line(0, "9223372036854775806");
+    std::fs::write(&path, text).unwrap();
+    let mut source = source(&path, None, &Progress::new());
+    let mut batches = Vec::new();
+    source.poll(Duration::ZERO, Duration::from_secs(9), &WIDE, &mut batches).unwrap();
+    assert_eq!(shown(&batches[0]), ["t/0/7 -={}", "t/0/9223372036854775806 -={}"]);
+    assert_eq!(batches[0].span(), Some((7, i64::MAX)));
+    let of = batches[1].topic();
+    let wrong: Vec<&str> = batches[1].iter().map(|r| wrong_line(of, &r).unwrap()).collect();
+    let says = [
+        "offset 9223372036854775807 is not between 0 and 9223372036854775806",
+        "offset -5 is not",
+        "partition -1 is negative",
+        "expected value at line 1 column 1",
+        "missing field `partition`",
+    ];
+    assert_eq!(wrong.len(), says.len());
+    for (wrong, says) in wrong.iter().zip(says) {
+        assert!(wrong.contains(says), "{wrong}");
+    }
+    assert_eq!(batches[0].iter().find_map(|r| wrong_line(batches[0].topic(), &r)), None);
+    // Plain values are read behind the mark as well.
+    std::fs::write(&path, "\u{feff}{\"x\":1}\n").unwrap();
+    assert_eq!(run(&path, Some("orders"), &mut Progress::new()).0, ["in/0/0 -={\"x\":1}"]);
 }

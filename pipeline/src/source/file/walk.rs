@@ -4,8 +4,10 @@
 //! - Every line that is not blank is given once, in file name order; what is appended, or appears as a
 //!   new file, is found by [`Walk::look_again`].
 //! - A line is bounded by [`LINE_BYTES_MAX`]. A file that became shorter is an error.
-//! - The last line of a plain file that does not end yet is given once the file has not grown for a
-//!   second, or at once when the end is fixed.
+//! - A line is given when its end has come. A last line without one is given when it is a whole JSON
+//!   value, which nothing can make longer; else it is left, see [`Walk::left`]. Its number does not
+//!   depend on when its end comes.
+//! - A byte order mark at the start of a file is no part of its first line.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -14,7 +16,6 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use flate2::read::MultiGzDecoder;
 
@@ -23,8 +24,8 @@ use crate::source::SourceError;
 /// The longest line.
 pub(super) const LINE_BYTES_MAX: u64 = 64 << 20;
 
-/// How long a last line without an end is waited for.
-const UNENDED: Duration = Duration::from_secs(1);
+/// What some programs write before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A walk over lines.
 #[derive(Debug)]
@@ -48,13 +49,16 @@ pub(super) struct Input {
     position: u64,
     /// The size up to which it is read now.
     size: u64,
-    /// When that was its size.
-    looked: Instant,
-    /// The size when it was last read to its end, for packed files.
+    /// The size when it was opened: it is read up to there.
+    opened: u64,
+    /// The size up to which it was last read to its end.
     finished: Option<u64>,
     lines: u64,
     bad: i64,
-    unended: Option<(u64, Instant)>,
+    /// The line read last had no end.
+    unended: bool,
+    /// A last line, from 1, that is neither ended nor whole.
+    left: Option<u64>,
 }
 
 impl Walk {
@@ -94,7 +98,7 @@ impl Walk {
                 );
                 return Err(input.error(reason));
             }
-            (input.size, input.looked) = (size, Instant::now());
+            input.size = size;
         }
         self.at = None;
         Ok(())
@@ -107,7 +111,7 @@ impl Walk {
             let Some(input) = self.files.get_mut(&name) else { return Ok(false) };
             self.line.clear();
             if input.read_line(&mut self.line, self.fixed)? {
-                if self.line.iter().all(u8::is_ascii_whitespace) {
+                if is_blank(&self.line) {
                     continue;
                 }
                 return Ok(true);
@@ -123,6 +127,17 @@ impl Walk {
             }
             self.at = next;
         }
+    }
+
+    /// Last lines that were not given, because their end has not come: path and number, from 1.
+    pub(super) fn left(&self) -> impl Iterator<Item = (String, u64)> {
+        let left = |input: &Input| Some((input.path.display().to_string(), input.left?));
+        self.files.values().filter_map(left)
+    }
+
+    /// Whether there is a file of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.files.values().any(|input| *input.topic == *name)
     }
 
     fn current(&mut self) -> Option<OsString> {
@@ -148,11 +163,12 @@ impl Input {
             open: None,
             position: 0,
             size: 0,
-            looked: Instant::now(),
+            opened: 0,
             finished: None,
             lines: 0,
             bad: 0,
-            unended: None,
+            unended: false,
+            left: None,
         }
     }
 
@@ -178,59 +194,68 @@ impl Input {
     }
 
     fn read_line(&mut self, line: &mut Vec<u8>, fixed: bool) -> Result<bool, SourceError> {
-        if !self.open(fixed)? {
+        if !self.open(fixed)? || (self.unended && !self.read_end(line, fixed)?) {
             return Ok(false);
         }
-        let Some(open) = self.open.as_mut() else { return Ok(false) };
-        let read = open.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', line);
-        let read = match read {
-            // A packed file that is still being written ends in the middle.
-            Err(e) if self.packed && !fixed && e.kind() == io::ErrorKind::UnexpectedEof => {
-                return Ok(self.finish());
-            }
-            Err(e) => return Err(unreadable(&self.path, e)),
-            Ok(read) => read as u64,
-        };
-        if read == 0 {
-            return Ok(self.finish());
+        let read = self.read_bytes(line, fixed)?;
+        if self.lines == 0 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
         }
-        if line.last() != Some(&b'\n') {
-            if read >= LINE_BYTES_MAX {
-                let reason = format!("the line is longer than {LINE_BYTES_MAX} bytes; split it");
-                return Err(self.error(reason));
-            }
-            if !self.packed && !fixed && !self.is_settled() {
-                self.open = None;
-                return Ok(false);
-            }
+        let ended = line.last() == Some(&b'\n');
+        if !ended && !is_whole(line) {
+            self.left = (!is_blank(line)).then_some(self.lines + 1);
+            self.finish();
+            return Ok(false);
         }
         while line.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
             line.pop();
         }
         self.position += read;
         self.lines += 1;
-        self.unended = None;
+        (self.unended, self.left) = (!ended, None);
         Ok(true)
     }
 
-    /// Nothing more for now.
-    fn finish(&mut self) -> bool {
-        self.open = None;
-        self.finished = Some(self.size);
-        false
+    /// Reads the end of a line that was given without one. False while it has not come.
+    fn read_end(&mut self, rest: &mut Vec<u8>, fixed: bool) -> Result<bool, SourceError> {
+        let read = self.read_bytes(rest, fixed)?;
+        if !is_blank(rest) {
+            let reason = "the line goes on after it was read as a whole; end each line with a newline \
+                          before the next one begins";
+            return Err(self.error(reason.to_owned()));
+        }
+        self.position += read;
+        self.unended = rest.last() != Some(&b'\n');
+        if self.unended {
+            self.finish();
+        }
+        rest.clear();
+        Ok(!self.unended)
     }
 
-    /// Whether a last line without an end has been the last for long enough.
-    fn is_settled(&mut self) -> bool {
-        match self.unended {
-            Some((size, since)) if size == self.size => {
-                self.looked.saturating_duration_since(since) >= UNENDED
+    /// Appends what there is up to the end of the line, and returns how many bytes that is.
+    fn read_bytes(&mut self, line: &mut Vec<u8>, fixed: bool) -> Result<u64, SourceError> {
+        let Some(open) = self.open.as_mut() else { return Ok(0) };
+        let read = match open.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', line) {
+            // A packed file that is still being written ends in the middle.
+            Err(e) if self.packed && !fixed && e.kind() == io::ErrorKind::UnexpectedEof => {
+                line.clear();
+                return Ok(0);
             }
-            _ => {
-                self.unended = Some((self.size, Instant::now()));
-                false
-            }
+            Err(e) => return Err(unreadable(&self.path, e)),
+            Ok(read) => read as u64,
+        };
+        if read >= LINE_BYTES_MAX && line.last() != Some(&b'\n') {
+            let reason = format!("the line is longer than {LINE_BYTES_MAX} bytes; split it");
+            return Err(self.error(reason));
         }
+        Ok(read)
+    }
+
+    /// Nothing more for now.
+    fn finish(&mut self) {
+        self.open = None;
+        self.finished = Some(self.opened);
     }
 
     /// Opens the file at the place reached, if it has more.
@@ -238,18 +263,21 @@ impl Input {
         if self.open.is_some() {
             return Ok(true);
         }
-        let more =
-            if self.packed { self.finished != Some(self.size) } else { self.size > self.position };
-        if !more {
+        let read_before = !self.packed && self.size <= self.position;
+        if self.finished == Some(self.size) || read_before {
             return Ok(false);
         }
+        self.opened = self.size;
         let mut file = File::open(&self.path).map_err(|e| unreadable(&self.path, e))?;
         if self.packed {
             let mut open =
                 BufReader::with_capacity(1 << 18, MultiGzDecoder::new(BufReader::new(file)));
             if !self.skip_lines(&mut open, fixed)? {
-                return Ok(self.finish());
+                self.finish();
+                return Ok(false);
             }
+            // Skipping took the end of the last line too, if it has come.
+            self.unended = false;
             self.open = Some(Box::new(open));
         } else {
             file.seek(SeekFrom::Start(self.position)).map_err(|e| unreadable(&self.path, e))?;
@@ -277,6 +305,16 @@ impl Input {
         }
         Ok(true)
     }
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace)
+}
+
+/// Whether a line without its end is a whole JSON value: anything but a number shows its own end.
+fn is_whole(line: &[u8]) -> bool {
+    !line.last().is_some_and(u8::is_ascii_digit)
+        && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
 impl fmt::Debug for Input {

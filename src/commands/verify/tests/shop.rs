@@ -22,6 +22,7 @@ use crate::wall_clock::WallClock;
 
 const TOPIC: &str = "shop.public.orders";
 const SECOND: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND;
 
 pub(super) struct Shop {
     pub(super) lake: Lake,
@@ -29,6 +30,7 @@ pub(super) struct Shop {
     /// The clock of the last epoch.
     pub(super) now: Micros,
     topic: String,
+    key: &'static str,
     topics: Topics,
     catalog: Arc<Catalog>,
     core: Core,
@@ -79,19 +81,72 @@ fn deleted(id: &str, lsn: u64) -> String {
     .to_string()
 }
 
+/// A charge for the first hour of a day.
+fn charge(id: &str, day: Micros, cost: &str, is_snapshot: bool) -> String {
+    json!({
+        "op": if is_snapshot { "r" } else { "c" },
+        "before": null,
+        "after": {
+            "charge_id": id,
+            "tenant_id": "t1",
+            "service_name": "db",
+            "charge_category": "Usage",
+            "billed_cost": cost,
+            "effective_cost": cost,
+            "billing_currency": "USD",
+            "resource_id": null,
+            "charge_period_start": day.to_string(),
+            "charge_period_end": day.plus(3_600 * SECOND).to_string(),
+            "tags": null,
+            "updated_at": "2026-11-21T07:00:00Z",
+        },
+        "source": {
+            "lsn": if is_snapshot { 1 } else { 2 },
+            "ts_ms": 1_795_244_400_000_u64,
+            "snapshot": if is_snapshot { "true" } else { "false" },
+        },
+        "ts_ms": 1_795_244_400_000_u64,
+    })
+    .to_string()
+}
+
 impl Shop {
     pub(super) fn new() -> Shop {
         Shop::with_topic(TOPIC)
     }
 
     pub(super) fn with_topic(topic: &str) -> Shop {
+        Shop::of(topic, "orders", "order_id")
+    }
+
+    /// Nine days of the same cost, then a charge that is none of the usual ones.
+    pub(super) fn alarmed() -> Shop {
+        let mut shop = Shop::of("shop.public.costs", "costs", "charge_id");
+        let today = shop.now.0.div_euclid(DAY) * DAY;
+        let names: Vec<String> = (0..9).map(|day| format!("c{day}")).collect();
+        let charges = (0_i64..).zip(&names);
+        let history: Vec<_> = charges
+            .map(|(day, name)| {
+                let charge = charge(name, Micros(today - day * DAY), "100", true);
+                (0, name.as_str(), Some(charge))
+            })
+            .collect();
+        shop.epoch(&history);
+        shop.tick();
+        shop.epoch(&[(0, "more", Some(charge("more", Micros(today), "50", false)))]);
+        shop.tick();
+        shop.flush();
+        shop
+    }
+
+    fn of(topic: &str, contract: &str, key: &'static str) -> Shop {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("lake");
         let lake = Lake::open_writer(&root, Duration::ZERO, Arc::new(WallClock)).unwrap();
         let runtime = tokio_runtime().unwrap();
         let contracts = contracts();
         let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
-        let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), "orders".to_owned())].into();
+        let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), contract.to_owned())].into();
         let inputs = Inputs {
             lake: lake.clone(),
             ledger_dir: lake.state_dir().join("ledger"),
@@ -108,6 +163,7 @@ impl Shop {
             runtime,
             now: Micros::parse("2026-11-21T07:00:00Z").unwrap(),
             topic: topic.to_owned(),
+            key,
             topics,
             catalog,
             core,
@@ -184,7 +240,7 @@ impl Shop {
                 batch.set_first_prev_offset(*next);
                 batch
             });
-            let key = json!({ "order_id": key }).to_string();
+            let key = json!({ (self.key): key }).to_string();
             let value = value.as_ref().map(String::as_bytes);
             batch.push(*next, Some(self.now.0 / 1000), Some(key.as_bytes()), value, &[]);
             *next += 1;
