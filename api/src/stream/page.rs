@@ -14,8 +14,9 @@ use crate::wire::{AlertView, Cell, CellName, json};
 /// Cells or alerts in one page.
 pub(crate) const PAGE_CELLS: usize = 500;
 
-/// Bytes after which a page ends, whatever the number of cells.
-const PAGE_BYTES: usize = 256 << 10;
+/// Bytes after which a page ends, whatever the number of cells. A client that reads as slowly as 10 KB
+/// in a second takes such a frame in time.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// A reached epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
