@@ -32,6 +32,10 @@ use super::session::Session;
 use super::subscription::Subscription;
 use crate::claims::Claims;
 
+/// The most that a client which takes what it is sent may need for an answer, in time limits of one
+/// that does not.
+const SLOW_PONGS: u32 = 6;
+
 /// Why a connection ends.
 #[derive(Debug)]
 pub(crate) enum End {
@@ -146,10 +150,17 @@ impl Connection {
         let Some(session) = &self.session else { return self.connect_by };
         let limits = &self.shared.limits;
         let life = match self.pinged_at {
-            Some(at) => at.max(self.taken_at) + limits.pong_timeout,
+            Some(at) => self.pong_by(at),
             None => self.heard_at + limits.ping_interval,
         };
         session.ends_at.min(life).min(self.progress_at)
+    }
+
+    /// When a client that was asked for a sign of life at `at` counts as mute: what it takes meanwhile
+    /// stands before its answer.
+    fn pong_by(&self, at: Instant) -> Instant {
+        let wait = self.shared.limits.pong_timeout;
+        (at.max(self.taken_at) + wait).min(at + wait * SLOW_PONGS)
     }
 
     /// Does what is due; whether there may be something to send.
@@ -163,7 +174,7 @@ impl Connection {
             return Err(End::close(close::TOKEN, "the token has expired"));
         }
         match self.pinged_at {
-            Some(at) if now >= at.max(self.taken_at) + limits.pong_timeout => {
+            Some(at) if now >= self.pong_by(at) => {
                 return Err(End::close(close::NO_PONG, "no sign of life in time"));
             }
             None if now >= self.heard_at + limits.ping_interval => {

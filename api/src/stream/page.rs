@@ -1,7 +1,7 @@
 //! What the server says, as text: frames, and pages of cells and alerts. Pure.
 //!
 //! # Guarantees
-//! - A page has at most [`PAGE_CELLS`] cells, so that no frame outgrows the buffer of a socket.
+//! - A page has at most [`PAGE_CELLS`] cells and not much more than [`PAGE_BYTES`], so that no frame outgrows the buffer of a socket.
 //! - The offset of a page counts only when no page with `more` precedes the next one: all pages of an
 //!   update but the last say `"more":true`.
 
