@@ -164,5 +164,7 @@ function spanWords(view, span) {
   if (span.isWindow) return view.window === "all" ? "all time" : `last ${view.window.replace(/(\d+)/, "$1 ")}`;
   const from = bucketShort(span.from, view.grain);
   const last = bucketShort(span.last, view.grain);
-  return from === last ? bucketLong(span.from, view.grain) : `${from} to ${last}`;
+  if (from === last && span.from === span.last) return bucketLong(span.from, view.grain);
+  if (view.grain !== "hour") return `${from} to ${last}`;
+  return `${bucketLong(span.from, "hour").replace(/\s*UTC$/, "")} to ${bucketLong(span.last, "hour")}`;
 }
