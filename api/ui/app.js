@@ -149,7 +149,7 @@ function barSpan() {
   };
   if (zoom) return of(zoom.from, zoom.to, null);
   if (view.at !== null) return of(view.at, view.at, view.at < range.running ? addBuckets(view.at, view.grain, -1) : null);
-  return { ...of(range.start, range.running, range.before), isWindow: true };
+  return { ...of(range.start, range.running, range.before), isWindow: true, label: range.label };
 }
 
 /** Changes the view, the address and whatever follows from both. */

@@ -161,7 +161,7 @@ function folded(rows) {
 }
 
 function spanWords(view, span) {
-  if (span.isWindow) return view.window === "all" ? "all time" : `last ${view.window.replace(/(\d+)/, "$1 ")}`;
+  if (span.isWindow) return view.window === "all" ? "all time" : `last ${span.label}`;
   const from = bucketShort(span.from, view.grain);
   const last = bucketShort(span.last, view.grain);
   if (from === last && span.from === span.last) return bucketLong(span.from, view.grain);
