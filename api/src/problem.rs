@@ -4,8 +4,10 @@
 //! - Every problem says what failed, where, and what to do, and nothing about the inside of the
 //!   process: no path, no stack, no token.
 
+use std::borrow::Cow;
+
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -29,8 +31,8 @@ pub struct Problem {
     pub detail: String,
     /// Which parameter, when it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub parameter: Option<&'static str>,
+    #[schema(nullable = false, value_type = Option<String>)]
+    pub parameter: Option<Cow<'static, str>>,
     #[serde(skip)]
     #[schema(ignore)]
     extra: Extra,
@@ -42,6 +44,7 @@ enum Extra {
     None,
     RetryAfter(u32),
     Challenge(&'static str),
+    Allow(&'static str),
 }
 
 impl Problem {
@@ -59,13 +62,24 @@ impl Problem {
 
     /// A query parameter that cannot be understood.
     pub fn bad_parameter(parameter: &'static str, detail: impl Into<String>) -> Problem {
-        let problem = Problem::new(StatusCode::BAD_REQUEST, detail);
-        Problem { parameter: Some(parameter), ..problem }
+        Problem::new(StatusCode::BAD_REQUEST, detail).about(parameter)
+    }
+
+    /// The same problem, of a parameter.
+    #[must_use]
+    pub fn about(self, parameter: impl Into<Cow<'static, str>>) -> Problem {
+        Problem { parameter: Some(parameter.into()), ..self }
     }
 
     /// Nothing is there under that name.
     pub fn not_found(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// A method that the route does not take.
+    pub(crate) fn not_allowed(allow: &'static str, detail: impl Into<String>) -> Problem {
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail);
+        Problem { extra: Extra::Allow(allow), ..problem }
     }
 
     /// Nothing can be served at the moment; ask again after some seconds.
@@ -125,6 +139,9 @@ impl IntoResponse for Problem {
             Extra::None => {}
             Extra::RetryAfter(seconds) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Extra::Allow(methods) => {
+                headers.insert(ALLOW, HeaderValue::from_static(methods));
             }
             Extra::Challenge(challenge) => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

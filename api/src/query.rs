@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - An unknown or repeated parameter, or a value of the wrong form, is a 400 that says which and
 //!   what to write instead.
+//! - An instant is RFC 3339 or a date, in no other form.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ impl Query {
     }
 
     /// An instant.
-    pub(crate) fn instant(&self, name: &'static str) -> Result<Option<Micros>, Problem> {
+    fn instant(&self, name: &'static str) -> Result<Option<Micros>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let bad = || {
             let detail = format!(
@@ -101,7 +102,18 @@ impl Query {
             );
             Problem::bad_parameter(name, detail)
         };
-        Micros::parse(text).map(Some).ok_or_else(bad)
+        parse_instant(text).map(Some).ok_or_else(bad)
+    }
+
+    /// The span from `from` to `to`.
+    pub(crate) fn span(&self) -> Result<(Option<Micros>, Option<Micros>), Problem> {
+        let (from, to) = (self.instant("from")?, self.instant("to")?);
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            let detail =
+                "`from` is later than `to`; periods from `from` up to before `to` are answered";
+            return Err(Problem::bad_parameter("from", detail));
+        }
+        Ok((from, to))
     }
 
     /// One of some words.
@@ -119,12 +131,39 @@ impl Query {
     }
 }
 
+/// RFC 3339 (`T` and `Z` in either case, a zone as `+02:00`), or a date, which is its midnight in UTC.
+pub(crate) fn parse_instant(text: &str) -> Option<Micros> {
+    let (date, rest) = match text.split_once(['T', 't']) {
+        Some((date, time)) => (date, Some(time)),
+        None => (text, None),
+    };
+    let has_form = |text: &str, form: &str| {
+        let fits = |(letter, wanted): (char, char)| match wanted {
+            '0' => letter.is_ascii_digit(),
+            _ => letter == wanted,
+        };
+        text.chars().count() == form.len() && text.chars().zip(form.chars()).all(fits)
+    };
+    let is_time = |time: &str| {
+        let zone_at = time.find(['Z', 'z', '+', '-'])?;
+        let (clock, zone) = time.split_at(zone_at);
+        let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+        let is_fraction = !fraction.is_empty() && fraction.chars().all(|c| c.is_ascii_digit());
+        let is_zone =
+            matches!(zone, "Z" | "z") || has_form(zone, "+00:00") || has_form(zone, "-00:00");
+        (has_form(clock, "00:00:00") && is_fraction && is_zone).then_some(())
+    };
+    let is_instant =
+        has_form(date, "0000-00-00") && rest.is_none_or(|time| is_time(time).is_some());
+    is_instant.then(|| Micros::parse(&text.to_ascii_uppercase())).flatten()
+}
+
 /// The KPI with this key.
 pub(crate) fn find<'a>(known: &'a [KpiInfo], key: &str) -> Result<&'a KpiInfo, Problem> {
     known.iter().find(|kpi| *kpi.key == *key).ok_or_else(|| {
         let hint = nearest(key, known.iter().map(|kpi| &*kpi.key));
         let detail = format!("there is no KPI `{}`{hint}; /api/v1/meta names all", shown(key));
-        Problem::not_found(detail)
+        Problem::not_found(detail).about("kpi")
     })
 }
 
@@ -141,7 +180,7 @@ fn unknown(name: &str, known: &[&'static str]) -> Problem {
         let all = known.join(", ");
         format!("there is no parameter `{}`{hint}; there are {all}", shown(name))
     };
-    Problem::new(StatusCode::BAD_REQUEST, detail)
+    Problem::new(StatusCode::BAD_REQUEST, detail).about(shown(name))
 }
 
 fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
@@ -168,13 +207,13 @@ pub(crate) fn shown(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const KNOWN: [&str; 4] = ["tenant", "grain", "kpi", "from"];
+    const KNOWN: [&str; 5] = ["tenant", "grain", "kpi", "from", "to"];
 
     fn refusal(raw: &str) -> String {
         let read = |query: Query| {
             query.tenant()?;
             query.grain()?;
-            query.instant("from")
+            query.span()
         };
         Query::parse(Some(raw), &KNOWN).and_then(read).unwrap_err().detail
     }
@@ -189,6 +228,7 @@ mod tests {
             ("from=yesterday", "2026-03-01T00:00:00Z"),
             ("from=2026-02-30", "`from` is `2026-02-30`"),
             ("from=2026-01-01T00:00:00+02:00", "%2B"),
+            ("from=2026-01-02&to=2026-01-01", "later than `to`"),
         ] {
             let refusal = refusal(raw);
             assert!(refusal.contains(expected), "{raw}: {refusal}");
@@ -197,12 +237,45 @@ mod tests {
     }
 
     #[test]
+    fn an_instant_is_rfc_3339_or_a_date() {
+        for (text, expected) in [
+            ("2026-11-20", "2026-11-20T00:00:00Z"),
+            ("2026-11-20T14:00:00Z", "2026-11-20T14:00:00Z"),
+            ("2026-11-20t14:00:00.25z", "2026-11-20T14:00:00.250Z"),
+            ("2026-11-20T14:00:00-01:30", "2026-11-20T15:30:00Z"),
+        ] {
+            assert_eq!(parse_instant(text).map(|at| at.to_string()).as_deref(), Some(expected));
+        }
+        for text in [
+            "",
+            "2026-11-20T14:00:00",
+            "2026-11-20 14:00:00Z",
+            "2026-11-20 14:00:00",
+            "2026-11-20T14:00Z",
+            "2026-11-20T14:00:00+0130",
+            "2026-11-20T14:00:00.Z",
+            "2026-11-20T14:00:00 Z",
+            "2026-11-20T",
+            "2026-1-2",
+            " 2026-11-20",
+            "20261120",
+            "2026-02-30",
+            "1795245775",
+            "\u{662}026-11-20",
+        ] {
+            assert_eq!(parse_instant(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn good_parameters_are_read() {
         let raw = "tenant=a%20b&grain=day&from=2026-01-01T00:00:00%2B02:00";
         let query = Query::parse(Some(raw), &KNOWN).unwrap();
         assert_eq!(query.tenant().unwrap(), Some("a b"));
         assert_eq!(query.grain().unwrap(), Some(Grain::Day));
-        let from = query.instant("from").unwrap().unwrap();
+        let (from, to) = query.span().unwrap();
+        let from = from.unwrap();
+        assert_eq!(to, None);
         assert_eq!(from.to_string(), "2025-12-31T22:00:00Z");
         assert!(Query::parse(None, &[]).unwrap().given.is_empty());
     }

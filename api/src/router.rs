@@ -3,21 +3,25 @@
 //! # Guarantees
 //! - Whatever is asked, the answer is made here: unknown paths, methods, and requests beyond the
 //!   limits are problems too.
+//! - A body is read up to its limit and for a moment only; what it says is not looked at.
 //! - Every answer carries the headers that keep browsers from doing more with it than is meant.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue,
+    REFERRER_POLICY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, Version};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use futures::StreamExt;
+use tokio::time::timeout;
 
 use crate::app::App;
 use crate::problem::Problem;
@@ -30,6 +34,11 @@ const URI_MAX: usize = 8 << 10;
 const HEADERS_MAX: usize = 16 << 10;
 /// Bytes of a request's body, of which no route makes any use.
 const BODY_MAX: u64 = 64 << 10;
+/// Bytes of a body of unknown length that are read: a client that is still sending when the connection
+/// is closed may not see the answer.
+const DRAINED_MAX: u64 = 1 << 20;
+/// How long such a body is waited for.
+const BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// What a page of this server may load: its own files, and nothing may put it into a frame.
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; \
@@ -67,14 +76,52 @@ async fn unknown_method() -> Problem {
 async fn every_request(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = match too_large(request.uri(), request.headers()) {
-        Some(problem) => problem.into_response(),
-        None => next.run(request).await,
+    let mut response = match admitted(request).await {
+        Err(problem) => problem.into_response(),
+        Ok(request) => next.run(request).await,
     };
     add_headers(response.headers_mut());
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
     app.metrics.answered(route, response.status().as_u16(), began.elapsed());
     response
+}
+
+/// The request, if it keeps to the rules that all routes share.
+async fn admitted(request: Request) -> Result<Request, Problem> {
+    if let Some(problem) = too_large(request.uri(), request.headers()) {
+        return Err(problem);
+    }
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        let detail = format!("there are {hosts} `Host` headers; HTTP/1.1 asks for one");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    if !request.headers().contains_key(TRANSFER_ENCODING) {
+        return Ok(request);
+    }
+    // Its length is told by nothing but itself.
+    let (parts, body) = request.into_parts();
+    let mut chunks = body.into_data_stream();
+    let mut length = 0;
+    let count = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            length += chunk.len() as u64;
+            if length > DRAINED_MAX {
+                break;
+            }
+        }
+    };
+    drop(timeout(BODY_WAIT, count).await);
+    if length > BODY_MAX {
+        Err(body_too_large())
+    } else {
+        Ok(Request::from_parts(parts, Body::empty()))
+    }
+}
+
+fn body_too_large() -> Problem {
+    let detail = format!("the body is larger than {BODY_MAX} bytes; no route reads one");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 fn too_large(uri: &Uri, headers: &HeaderMap) -> Option<Problem> {
@@ -89,10 +136,7 @@ fn too_large(uri: &Uri, headers: &HeaderMap) -> Option<Problem> {
         return Some(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, detail));
     }
     let body = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok()?;
-    (body > BODY_MAX).then(|| {
-        let detail = format!("the body is larger than {BODY_MAX} bytes; no route reads one");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    })
+    (body > BODY_MAX).then(body_too_large)
 }
 
 fn add_headers(headers: &mut HeaderMap) {

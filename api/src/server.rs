@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - There are never more than [`Limits::connections`](crate::Limits) at a time, streams included;
 //!   one more is answered 503 and closed.
+//! - Of what is sent, the system holds little for a client that does not take it: see [`bounded`].
 //! - A client that is slow to send its headers, keeps an idle connection, or takes nothing of what is
 //!   sent to it, is cut off. The limits say when.
 //! - After the shutdown signal nothing new is accepted; open requests get [`Limits::shutdown`](crate::Limits) to end.
@@ -14,6 +15,7 @@ mod connection;
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -32,6 +34,11 @@ use connection::Connection;
 
 /// Bytes that a connection buffers of what it reads or writes.
 const BUFFER_MAX: usize = 64 << 10;
+/// Bytes that the system may hold of what was sent to a client and not taken. It counts its own
+/// bookkeeping in and doubles the number for that.
+const SEND_BUFFER: u32 = 64 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// Connections that are being told that there is no room; beyond them, they are closed unanswered.
 const REFUSALS_MAX: usize = 64;
 /// How long telling one takes at most.
@@ -45,6 +52,21 @@ const NO_ROOM: &str = "HTTP/1.1 503 Service Unavailable\r\n\
     {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"there are too many connections; close some or try again in 1 s\"}\n";
 
+/// A listener whose connections hold [`SEND_BUFFER`] bytes of what a client has not taken. Left to
+/// itself the system lets them grow to megabytes, all of which a slow client of the stream would have
+/// to read before it comes to what is new.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub(crate) fn bounded(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    let socket = std::net::TcpStream::from(OwnedFd::from(listener));
+    let socket = TcpSocket::from_std_stream(socket);
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.listen(BACKLOG)
+}
+
 /// Serves connections until `shutdown` is over.
 ///
 /// # Errors
@@ -55,8 +77,7 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = TcpListener::from_std(listener)?;
+    let listener = bounded(listener)?;
     let room = Arc::new(Semaphore::new(app.limits.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let (stop, stopping) = watch::channel(false);

@@ -1,5 +1,6 @@
 /**
- * alerts: the list of open and recently resolved alerts, newest first.
+ * alerts: the list of open alerts, the most severe first, and of recently resolved ones. It is of the
+ * tenant that is looked at unless all are asked for; how many others have is always said.
  *
  * Guarantees
  * - An alert is known by its id; whatever order its states arrive in, a resolved one stays resolved.
@@ -10,7 +11,7 @@
  */
 
 import { byId, el, setAttr, setText } from "./dom.js";
-import { full } from "./format.js";
+import { full, unbroken } from "./format.js";
 import { ago, bucketLong, bucketUtc, utc } from "./time.js";
 
 const KEPT_MAX = 500;
@@ -24,10 +25,9 @@ const SEVERITIES = ["info", "warning", "error", "critical"];
 export class Alerts {
   #byId = new Map();
   #act;
-  #tenant = null;
   #tenants = 1;
   #kpis = new Map();
-  #onlyTenant = false;
+  #isOfAll = false;
   #isLoaded = false;
   #seen = readSeen();
   #shown = "";
@@ -41,9 +41,13 @@ export class Alerts {
   constructor(act) {
     this.#act = act;
     byId("alerts-scope").addEventListener("click", () => {
-      this.#onlyTenant = !this.#onlyTenant;
-      act.redraw();
+      this.#toggle();
     });
+  }
+
+  #toggle() {
+    this.#isOfAll = !this.#isOfAll;
+    this.#act.redraw();
   }
 
   /** Takes a whole state: what it does not name is forgotten. */
@@ -82,20 +86,21 @@ export class Alerts {
     return found;
   }
 
-  draw({ tenant, tenants, kpis, now }) {
-    this.#tenant = tenant;
+  /** `isWatched` says whether anything of the tenant is watched; `null` when that is not known. */
+  draw({ tenant, tenants, kpis, isWatched, now }) {
     this.#tenants = tenants;
     this.#kpis = kpis;
     const all = [...this.#byId.values()].sort(order);
-    const mine = this.#onlyTenant ? all.filter((alert) => alert.tenant === tenant) : all;
+    const mine = this.#isOfAll || tenant === null ? all : all.filter((alert) => alert.tenant === tenant);
+    const others = all.filter((alert) => alert.state === "open" && !mine.includes(alert)).length;
     const open = mine.filter((alert) => alert.state === "open");
     const resolved = mine.filter((alert) => alert.state !== "open").slice(0, RESOLVED_SHOWN_MAX);
     this.#drawHead(open.length);
     // Ages move on without a rebuild, which would take the focus away from an item.
-    const key = JSON.stringify([this.#isLoaded, this.#onlyTenant && tenant, [...open, ...resolved], [...this.#seen]]);
+    const key = JSON.stringify([this.#isLoaded, isWatched, others, [...open, ...resolved], [...this.#seen]]);
     if (key !== this.#shown) {
       this.#shown = key;
-      this.#rebuild(open, resolved);
+      this.#rebuild(open, resolved, others, isWatched);
     }
     for (const age of byId("alerts").querySelectorAll("time[data-from]")) {
       setText(age, ago(now - Number(age.dataset.from)));
@@ -107,23 +112,29 @@ export class Alerts {
     byId("alerts-count").classList.toggle("is-bad", open > 0);
     const scope = byId("alerts-scope");
     setAttr(scope, "hidden", this.#tenants > 1 ? null : "");
-    setAttr(scope, "aria-pressed", String(this.#onlyTenant));
-    setText(scope, `Only ${this.#tenant ?? "this tenant"}`);
+    setAttr(scope, "aria-pressed", String(this.#isOfAll));
   }
 
-  #rebuild(open, resolved) {
+  #rebuild(open, resolved, others, isWatched) {
     const list = byId("alerts");
     const focused = document.activeElement?.closest?.("[data-alert]")?.dataset.alert;
     const items = open.slice(0, OPEN_SHOWN_MAX).map((alert) => this.#item(alert));
     if (open.length > OPEN_SHOWN_MAX) {
-      items.push(el("li", { class: "alerts-note", text: `and ${open.length - OPEN_SHOWN_MAX} older ones` }));
+      items.push(el("li", { class: "alerts-note", text: `and ${open.length - OPEN_SHOWN_MAX} more` }));
     }
-    if (this.#isLoaded && open.length === 0) items.push(calmItem());
+    if (this.#isLoaded && open.length === 0) items.push(calmItem(isWatched));
+    if (this.#isLoaded && others > 0) items.push(this.#othersItem(others));
     if (resolved.length > 0) items.push(el("li", { class: "alerts-section", text: "Recently resolved" }));
     items.push(...resolved.map((alert) => this.#item(alert)));
     if (!this.#isLoaded) items.push(...[1, 2, 3].map(() => el("li", { class: "alert skeleton-row" })));
     list.replaceChildren(...items);
     if (focused) list.querySelector(`[data-alert="${CSS.escape(focused)}"] button`)?.focus();
+  }
+
+  #othersItem(others) {
+    const text = `${others} more of other tenants`;
+    const button = el("button", { type: "button", class: "link", text, on: { click: () => this.#toggle() } });
+    return el("li", { class: "alerts-note" }, button);
   }
 
   #item(alert) {
@@ -153,7 +164,7 @@ export class Alerts {
       el("button", {
         type: "button",
         class: "alert-open",
-        text: alert.reason,
+        text: unbroken(alert.reason),
         title: expectedWords(alert, this.#kpis.get(alert.kpi)),
         on: { click: () => this.#act.open(alert) },
       }),
@@ -179,19 +190,23 @@ export class Alerts {
   }
 }
 
-function calmItem() {
+function calmItem(isWatched) {
+  const watched = "Every watched bucket is within what was expected.";
+  const nothing = "Nothing is watched yet: there is too little history to expect anything.";
   return el(
     "li",
     { class: "alerts-calm" },
     el("strong", { text: "No open alerts" }),
-    el("span", { text: "Every watched bucket is within what was expected." }),
+    isWatched === null ? null : el("span", { text: isWatched ? watched : nothing }),
   );
 }
 
-/** Open ones first, the newest of each first. */
+/** Open ones first, those by severity; the newest first among equals. */
 function order(a, b) {
   const byState = Number(b.state === "open") - Number(a.state === "open");
   if (byState !== 0) return byState;
+  const bySeverity = SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity);
+  if (a.state === "open" && bySeverity !== 0) return bySeverity;
   const when = (alert) => (alert.state === "open" ? alert.opened_at : (alert.resolved_at ?? alert.opened_at));
   return Date.parse(when(b)) - Date.parse(when(a)) || (a.id < b.id ? -1 : 1);
 }

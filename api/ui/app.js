@@ -15,7 +15,7 @@ import { Alerts } from "./alerts.js";
 import { Bars, PANELS_MAX } from "./bars.js";
 import { Cards, SPARK_BUCKETS, cardKpis, isPlain } from "./cards.js";
 import { askForToken, drawControls, drawTheme, wireControls } from "./controls.js";
-import { byId, painter, setText, throttled } from "./dom.js";
+import { byId, painter, setAttr, setText, throttled } from "./dom.js";
 import { Freshness } from "./freshness.js";
 import { KpiStream } from "./kpi-stream.js";
 import { Panel } from "./panel.js";
@@ -23,7 +23,7 @@ import { Session } from "./session.js";
 import { currenciesOf, sumOf, withParts } from "./stats.js";
 import { Store } from "./store.js";
 import { addBuckets, countBuckets, floorTo, rfc3339 } from "./time.js";
-import { addressOf, parseView, rangeOf, readFrom, windowFor, withWindow } from "./view.js";
+import { addressOf, parseView, rangeOf, readFrom, unknownIn, windowFor, withWindow } from "./view.js";
 
 const AGES_EVERY_MS = 1_000;
 const RANGE_EVERY_MS = 1_000;
@@ -52,6 +52,8 @@ let subscription = null;
 let subscribedFrom = 0;
 let alertsSubscription = null;
 let isReady = false;
+/** What the address named and nobody knows, in sentences, until something else is chosen. */
+let unknown = [];
 
 const fresh = new Freshness();
 const session = new Session(async (reason) => {
@@ -91,6 +93,8 @@ const ask = painter({
   controls: () => {
     drawControls(view, meta?.tenants ?? null, store ? currenciesOf(store, meta.kpis) : []);
     setText(byId("page-title"), `KPIs of ${view.tenant ?? "no tenant yet"}`);
+    setAttr(byId("notice"), "hidden", unknown.length > 0 ? null : "");
+    setText(byId("notice-words"), unknown.length > 0 ? `${unknown.join(" ")} The defaults are shown instead.` : "");
     document.title = view.tenant ? `${view.tenant} \u00b7 Weir` : "Weir";
   },
   cards: () => {
@@ -112,9 +116,16 @@ const ask = painter({
   alerts: () => {
     const kpis = new Map((meta?.kpis ?? []).map((kpi) => [kpi.key, kpi]));
     const tenants = meta?.tenants.length ?? 1;
-    alerts.draw({ tenant: view.tenant, tenants, kpis, now: Date.now() + session.skewMs });
+    alerts.draw({ tenant: view.tenant, tenants, kpis, isWatched: isWatched(), now: Date.now() + session.skewMs });
   },
 });
+
+/** Whether anything of the tenant is watched; `null` while that is not known. Months have no bands. */
+function isWatched() {
+  if (!store || store.hasBand) return store ? true : null;
+  const isKnown = view.grain !== "month" && cardKpis(plainKpis()).every((kpi) => store.loaded.has(kpi.key));
+  return isKnown ? false : null;
+}
 
 /** Comparisons and bars sum whole windows, so they are made anew less often than the rest. */
 const compareSoon = throttled(() => COMPARE_EVERY_MS, () => {
@@ -132,11 +143,13 @@ const chartSoon = throttled(
 function barSpan() {
   const of = (from, last, before) => {
     const to = addBuckets(last, view.grain, 1);
-    return { from, to, last, closedTo: Math.min(to, range.running), before, isWindow: false };
+    const closedTo = Math.min(to, range.running);
+    const beforeTo = before === null ? null : addBuckets(before, view.grain, countBuckets(from, closedTo, view.grain));
+    return { from, to, last, closedTo, before, beforeTo, isWindow: false };
   };
   if (zoom) return of(zoom.from, zoom.to, null);
   if (view.at !== null) return of(view.at, view.at, view.at < range.running ? addBuckets(view.at, view.grain, -1) : null);
-  return { ...of(range.start, range.running, range.before), isWindow: true };
+  return { ...of(range.start, range.running, range.before), isWindow: true, label: range.label };
 }
 
 /** Changes the view, the address and whatever follows from both. */
@@ -144,6 +157,7 @@ function change(part, { isHistory = true } = {}) {
   const before = view;
   view = withWindow({ ...view, ...part });
   if (meta) view = withKnown(view);
+  unknown = isHistory || !meta ? [] : unknownIn(location.search, meta);
   const target = addressOf(view);
   if (isHistory && target !== location.search) history.pushState(null, "", target);
   const isOther = ["tenant", "grain", "window"].some((name) => before[name] !== view[name]);
@@ -249,7 +263,9 @@ async function loadSeries(keys, signal, options = {}) {
       const answer = await session.get(`kpis/${encodeURIComponent(key)}/series`, query, signal);
       signal.throwIfAborted();
       target.load(answer, options);
-      ask("cards", "chart", "bars");
+      // A comparison may need several series, and nothing else may change for a long time.
+      isCompared = false;
+      ask("cards", "chart", "bars", "alerts");
       return answer.epoch;
     }),
   );
@@ -431,6 +447,7 @@ async function start() {
   fresh.seen({ ...meta, asOf: meta.as_of }, false);
   fresh.trouble = null;
   isReady = true;
+  unknown = unknownIn(location.search, meta);
   view = withKnown(view);
   history.replaceState(null, "", addressOf(view));
   cards.build(cardKpis(plainKpis()));

@@ -6,7 +6,7 @@
 
 import { byId, el, setAttr, setText } from "./dom.js";
 import { ratio, toNumber, toText } from "./decimal.js";
-import { change, full, share, short } from "./format.js";
+import { change, full, isCompact, share, short } from "./format.js";
 import { breakdown, dimsOf } from "./stats.js";
 import { bucketLong, bucketShort } from "./time.js";
 
@@ -31,7 +31,7 @@ export class Bars {
     setAttr(byId("breakdowns"), "hidden", this.#panels.length === 0 ? "" : null);
   }
 
-  /** @param {{from: number, to: number, closedTo: number, before: number | null, isWindow: boolean}} span what to sum */
+  /** @param {{from: number, to: number, closedTo: number, before: number | null, beforeTo: number | null, isWindow: boolean}} span what to sum */
   draw({ store, view, span }) {
     for (const panel of this.#panels) panel.draw(store, view, span);
   }
@@ -39,6 +39,7 @@ export class Bars {
 
 class BarPanel {
   #rows = new Map();
+  isLarge = false;
 
   constructor(kpi, onpick) {
     this.kpi = kpi;
@@ -63,6 +64,8 @@ class BarPanel {
     if (isLoading) return;
     const { rows, total } = breakdown(store, kpi, view.currency, span);
     setText(this.about, spanWords(view, span));
+    // One way of writing numbers in one panel.
+    this.isLarge = [total, ...rows.map((row) => row.units)].some((units) => isCompact(toText(units)));
     const all = { units: total };
     setText(this.total, rows.length === 0 ? "" : this.#short(all.units, view));
     setAttr(this.total, "title", rows.length === 0 ? null : this.#full(all.units, view));
@@ -72,7 +75,7 @@ class BarPanel {
   }
 
   #short(units, view) {
-    return short(toText(units), this.kpi.unit, view.currency);
+    return short(toText(units), this.kpi.unit, view.currency, this.isLarge);
   }
 
   #full(units, view) {
@@ -81,7 +84,7 @@ class BarPanel {
 
   #compared(row, view) {
     const [now, before] = [this.#full(row.closed, view), this.#full(row.before, view)];
-    return `${now} against ${before} in as many ${view.grain}s before; closed ${view.grain}s only`;
+    return `${now} against ${before} in the same ${view.grain}s before; closed ${view.grain}s only`;
   }
 
   #drawRows(rows, total, view) {
@@ -158,8 +161,10 @@ function folded(rows) {
 }
 
 function spanWords(view, span) {
-  if (span.isWindow) return view.window === "all" ? "all time" : `last ${view.window.replace(/(\d+)/, "$1 ")}`;
+  if (span.isWindow) return view.window === "all" ? "all time" : `last ${span.label}`;
   const from = bucketShort(span.from, view.grain);
   const last = bucketShort(span.last, view.grain);
-  return from === last ? bucketLong(span.from, view.grain) : `${from} to ${last}`;
+  if (from === last && span.from === span.last) return bucketLong(span.from, view.grain);
+  if (view.grain !== "hour") return `${from} to ${last}`;
+  return `${bucketLong(span.from, "hour").replace(/\s*UTC$/, "")} to ${bucketLong(span.last, "hour")}`;
 }

@@ -9,10 +9,11 @@ import { el, setAttr, setDigits, setText, svg } from "./dom.js";
 import { toNumber } from "./decimal.js";
 import { full, short, unitWords } from "./format.js";
 import { compare, dimsOf } from "./stats.js";
-import { addBuckets, bucketLong, bucketShort, bucketUtc, floorTo } from "./time.js";
+import { addBuckets, bucketLong, bucketShort, bucketUtc, countBuckets, floorTo } from "./time.js";
 
 /** Buckets of a sparkline. */
 export const SPARK_BUCKETS = 30;
+const SPARK_BUCKETS_MIN = 6;
 /** Cards in the row. */
 const CARDS = 6;
 /** The KPIs that say most about a shop and its bill, in this order; others fill the row up. */
@@ -89,9 +90,8 @@ class Card {
     this.bucket = el("span", { class: "card-bucket" });
     this.arrow = el("span", { class: "arrow", "aria-hidden": "true" });
     this.words = el("span", { class: "num", "data-role": "change" });
-    this.label = el("span", { class: "card-label" });
-    this.rest = el("span", { class: "card-label card-rest", text: "before", hidden: true });
-    this.change = el("p", { class: "card-change" }, this.arrow, this.words, this.label, this.rest);
+    this.change = el("p", { class: "card-change" }, this.arrow, this.words);
+    this.label = el("p", { class: "card-label", text: "\u00a0" });
     this.line = svg("path", { class: "spark-line" });
     this.area = svg("path", { class: "spark-area" });
     this.tail = svg("path", { class: "spark-line spark-running" });
@@ -115,6 +115,7 @@ class Card {
       el("div", { class: "card-head" }, el("h3", {}, this.button), this.unit),
       el("p", { class: "card-main" }, this.value),
       this.change,
+      this.label,
       this.spark,
       el("p", { class: "card-foot" }, this.bucket, this.mark),
     );
@@ -159,10 +160,10 @@ class Card {
   #drawChange(result) {
     setAttr(this.change, "data-tone", result.tone ?? "flat");
     setText(this.arrow, result.words === null ? "" : ARROWS[result.direction]);
-    setText(this.words, result.words ?? (result.label ? "\u2013" : ""));
-    setText(this.label, result.label);
-    setAttr(this.rest, "hidden", result.label ? null : "");
+    setText(this.words, result.words ?? (result.label ? "no comparison yet" : ""));
+    setText(this.label, result.label || "\u00a0");
     setAttr(this.change, "title", result.tip);
+    setAttr(this.label, "title", result.tip);
   }
 
   #drawSpark(series, newest, grain, asOf) {
@@ -185,15 +186,17 @@ function whyEmpty(point, kpi, grain) {
 /** `today, Sat 21 Nov` for what runs; the bucket's name otherwise. */
 function bucketName(start, grain, asOf) {
   if (grain !== "hour") return grain === "day" ? `${bucketShort(start, grain)} UTC` : bucketShort(start, grain);
-  const isToday = asOf !== null && new Date(start).toDateString() === new Date(asOf).toDateString();
-  const hours = `${bucketShort(start, grain)}\u2013${bucketShort(addBuckets(start, grain, 1), grain)}`;
+  const isToday = asOf !== null && floorTo(start, "day") === floorTo(asOf, "day");
+  const hours = `${bucketShort(start, grain)}\u2013${bucketShort(addBuckets(start, grain, 1), grain)} UTC`;
   return isToday ? hours : `${bucketLong(start, "hour").replace(/, [^,]*$/, "")}, ${hours}`;
 }
 
 /** The paths of a sparkline: closed buckets, their area, the running end and a dot on it. */
 function sparkOf(series, newest, grain, asOf) {
   const values = [];
-  for (let i = SPARK_BUCKETS - 1; i >= 0; i -= 1) {
+  // A short history is not squeezed into a corner.
+  const buckets = Math.min(SPARK_BUCKETS, Math.max(SPARK_BUCKETS_MIN, countBuckets(series.oldest, newest, grain) + 1));
+  for (let i = buckets - 1; i >= 0; i -= 1) {
     const units = series.points.get(addBuckets(newest, grain, -i))?.units;
     values.push(units === undefined || units === null ? null : toNumber(units));
   }
@@ -202,11 +205,11 @@ function sparkOf(series, newest, grain, asOf) {
   const top = Math.max(...known);
   const low = Math.min(...known);
   const bottom = low >= 0 && low < top / 2 ? 0 : low;
-  const x = (i) => ((i * (SPARK.width - SPARK.inset)) / (SPARK_BUCKETS - 1)).toFixed(1);
+  const x = (i) => ((i * (SPARK.width - SPARK.inset)) / (buckets - 1)).toFixed(1);
   const high = SPARK.height - 2 * SPARK.inset;
   const y = (value) => (SPARK.inset + high * (top === bottom ? 0.5 : (top - value) / (top - bottom))).toFixed(1);
   const isRunning = asOf !== null && newest >= floorTo(asOf, grain);
-  const last = SPARK_BUCKETS - 1;
+  const last = buckets - 1;
   let line = "";
   let area = "";
   let begin = null;

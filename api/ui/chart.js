@@ -17,6 +17,8 @@ const narrow = matchMedia("(max-width: 640px)");
 const RING_PX = 5;
 /** A band reaches at most this far beyond the values, in spans of theirs. */
 const BAND_REACH = 0.5;
+/** With at most so many buckets the scale of amounts begins at 0. */
+const FROM_ZERO_MAX = 6;
 const index = Object.fromEntries(COLUMNS.map((name, i) => [name, i]));
 
 const isValue = (i) => i === index.closed || i === index.running;
@@ -130,8 +132,7 @@ export class Chart {
         pxAlign: 0,
         padding: [12, () => (this.#model.grain === "month" ? 32 : 20), 0, 0],
         legend: { show: false },
-        tzDate: (seconds) =>
-          this.#model.grain === "hour" ? new Date(seconds * 1000) : uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         scales: { x: { time: true, auto: false }, y: { range: (plot, min, max) => this.#rangeY(plot, min, max) } },
         cursor: {
           y: false,
@@ -197,7 +198,7 @@ export class Chart {
           const ms = seconds * 1000;
           if (grain !== "hour") return bucketShort(ms, grain);
           const date = new Date(ms);
-          const isMidnight = date.getHours() === 0 && date.getMinutes() === 0;
+          const isMidnight = date.getUTCHours() === 0 && date.getUTCMinutes() === 0;
           if (step >= 86_400 || isMidnight) return dayMonth(ms);
           return hourMinute(ms);
         });
@@ -233,16 +234,18 @@ export class Chart {
   #rangeY(plot, lowest, highest) {
     if (lowest === null || highest === null) return [0, 1];
     const [min, max] = this.#withinReach(plot, lowest, highest);
-    if (min >= 0 && min < max * 0.6) return [0, max * 1.06];
+    // A line of a few amounts would look like a cliff.
+    const isShort = this.#model.rows.length <= FROM_ZERO_MAX && this.#model.unit !== "ratio";
+    if (min >= 0 && (isShort || min < max * 0.6)) return [0, max * 1.06];
     const air = (max - min || Math.abs(max) || 1) * 0.1;
     return [min - air, max + air];
   }
 
-  /** The values decide the scale: a band that is far wider than they are is cut off. */
+  /** The values decide the scale: what was expected is cut off where it is far from them. */
   #withinReach(plot, lowest, highest) {
     const { min: from, max: to } = plot.scales.x;
     let [low, high] = [Infinity, -Infinity];
-    for (const name of ["expected", "ghost", "closed", "running"]) {
+    for (const name of ["ghost", "closed", "running"]) {
       plot.data[index[name]].forEach((value, at) => {
         const x = plot.data[index.x][at];
         if (value === null || x < from || x > to) return;

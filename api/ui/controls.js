@@ -80,18 +80,20 @@ export function askForToken(reason) {
   const input = byId("sign-in-token");
   input.value = "";
   input.focus();
+  const form = byId("sign-in-form");
   return new Promise((resolve) => {
-    byId("sign-in-form").addEventListener(
-      "submit",
-      (event) => {
-        event.preventDefault();
-        const token = input.value.trim();
-        input.value = "";
-        setAttr(panel, "hidden", "");
-        document.body.classList.remove("signed-out");
-        resolve(token);
-      },
-      { once: true },
-    );
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      const token = input.value.trim();
+      input.value = "";
+      if (!/^[\x21-\x7e]+$/.test(token)) {
+        byId("sign-in-why").textContent = "This is no token: tokens have no blanks and no letters beyond ASCII.";
+        return;
+      }
+      form.onsubmit = null;
+      setAttr(panel, "hidden", "");
+      document.body.classList.remove("signed-out");
+      resolve(token);
+    };
   });
 }

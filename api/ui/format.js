@@ -2,6 +2,7 @@
  * format: decimal strings as people read them.
  *
  * Guarantees
+ * - A percentage has a space before its sign that lines are not broken at, as in the server's sentences.
  * - A value is formatted from its decimal string: `Intl.NumberFormat` takes strings and keeps every
  *   digit. No value goes through a float on its way to the screen.
  */
@@ -33,9 +34,24 @@ function money(currency) {
 
 const abs = (units) => (units < 0n ? -units : units);
 
-/** A decimal string for a place with little room: compact when it is large. */
-export function short(text, unit, currency) {
-  return spell(text, unit, currency, true);
+/** Whether a value is made compact where there is little room. */
+export function isCompact(text) {
+  return text !== null && text !== undefined && abs(toUnits(text)) >= COMPACT_FROM;
+}
+
+/** A decimal string for a place with little room: compact when it, or what it stands beside, is large. */
+export function short(text, unit, currency, isLarge = isCompact(text)) {
+  return spell(text, unit, currency, isLarge);
+}
+
+function percent(number, digits) {
+  const options = { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return numberFormat(options).format(number).replace(/\s*%/, "\u00a0%");
+}
+
+/** A sentence whose percentages are not torn apart at the end of a line. */
+export function unbroken(sentence) {
+  return sentence.replace(/(\d) (?=%)/g, "$1\u00a0");
 }
 
 /** A decimal string for a column: the same without being made compact. */
@@ -43,20 +59,19 @@ export function plain(text, unit, currency) {
   return spell(text, unit, currency, false);
 }
 
-function spell(text, unit, currency, isCompact) {
+function spell(text, unit, currency, isLarge) {
   if (text === null || text === undefined) return DASH;
   const units = toUnits(text);
-  const large = isCompact && abs(units) >= COMPACT_FROM;
   const compact = { notation: "compact", minimumFractionDigits: 1, maximumFractionDigits: 1 };
   if (unit === "ratio") {
     if (abs(units) >= MULTIPLE_FROM) return `${numberFormat({ maximumFractionDigits: 1 }).format(text)}\u00d7`;
-    return numberFormat({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(text);
+    return percent(text, 1);
   }
   if (unit === "currency") {
-    if (large) return numberFormat({ ...money(currency), ...compact }).format(text);
+    if (isLarge) return numberFormat({ ...money(currency), ...compact }).format(text);
     return numberFormat({ ...money(currency), minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(text);
   }
-  if (large) return numberFormat(compact).format(text);
+  if (isLarge) return numberFormat(compact).format(text);
   return numberFormat({ maximumFractionDigits: 2 }).format(text);
 }
 
@@ -64,7 +79,10 @@ function spell(text, unit, currency, isCompact) {
 export function full(text, unit, currency) {
   if (text === null || text === undefined) return DASH;
   const digits = { minimumFractionDigits: 0, maximumFractionDigits: 10 };
-  if (unit === "ratio") return `${numberFormat({ style: "percent", maximumFractionDigits: 8 }).format(text)} (${text})`;
+  if (unit === "ratio") {
+    const whole = numberFormat({ style: "percent", maximumFractionDigits: 8 }).format(text);
+    return `${whole.replace(/\s*%/, "\u00a0%")} (${text})`;
+  }
   if (unit === "currency") return numberFormat({ ...money(currency), ...digits, minimumFractionDigits: 2 }).format(text);
   return numberFormat(digits).format(text);
 }
@@ -73,8 +91,7 @@ export function full(text, unit, currency) {
 export function tick(number, unit, currency, step) {
   const size = Math.abs(number);
   if (unit === "ratio") {
-    const digits = digitsOf(step * 100);
-    return numberFormat({ style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }).format(number);
+    return percent(number, digitsOf(step * 100));
   }
   const symbol = unit === "currency" ? money(currency) : {};
   const large = Math.max(size, step) >= 10_000;
@@ -113,14 +130,14 @@ export function change(now, before, unit, good) {
   const difference = now - before;
   let words;
   if (unit === "ratio") {
-    words = `${signed(toNumber(difference) * 100)} pp`;
+    words = `${signed(toNumber(difference) * 100)}\u00a0pp`;
   } else {
     const share = ratio(difference, abs(before));
-    if (share === null) return now === 0n ? flat(`0.0 %`) : { words: "new", direction: "up", tone: toneOf("up", good) };
-    const percent = toNumber(share) * 100;
-    words = Math.abs(percent) >= 1000 ? `${signed(percent / 100, 0)}\u00d7` : `${signed(percent)} %`;
+    if (share === null) return now === 0n ? flat("0.0\u00a0%") : { words: "new", direction: "up", tone: toneOf("up", good) };
+    const hundredths = toNumber(share) * 100;
+    words = Math.abs(hundredths) >= 1000 ? `${signed(hundredths / 100, 0)}\u00d7` : `${signed(hundredths)}\u00a0%`;
   }
-  if (difference === 0n || /^[+\u2212]0(\.0)? /.test(words)) return flat(words.replace(/^[+\u2212]/, ""));
+  if (difference === 0n || /^[+\u2212]0(\.0)?\u00a0/.test(words)) return flat(words.replace(/^[+\u2212]/, ""));
   const direction = difference > 0n ? "up" : "down";
   return { words, direction, tone: toneOf(direction, good) };
 }
@@ -141,8 +158,7 @@ function signed(number, digits = 1) {
 /** A share of a whole, for display beside a bar. */
 export function share(part, whole) {
   if (whole === 0n) return DASH;
-  const value = ratio(part, whole);
-  return numberFormat({ style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(toText(value));
+  return percent(toText(ratio(part, whole)), 1);
 }
 
 /** A whole number of things, grouped. */

@@ -15,8 +15,13 @@ import { ago, clock, span, utc } from "./time.js";
 
 /** Progress comes at least every 5 s; a silence of this length means that something is wrong. */
 const SILENT_MS = 12_000;
-/** Numbers that are further behind than this are not called live. */
+/** Numbers that are further behind than this are not called live, once they have been for a while. */
 const BEHIND_MAX_MS = 5_000;
+/**
+ * A little more than the 5 s in which the server says how far it has read: after its start, or after a
+ * change that follows on silence, a frame may be older than what the server knows.
+ */
+const BEHIND_FOR_MS = 6_000;
 const DRAW_EVERY_MS = 250;
 /** How long a trouble lasts before the page speaks of it in a banner. */
 const BANNER_AFTER_MS = 700;
@@ -35,6 +40,7 @@ export class Freshness {
   #closedBecause = null;
   #upTo = null;
   #behindMs = null;
+  #behindSince = null;
   #frameAt = null;
   #troubleSince = null;
   #announced = "";
@@ -55,14 +61,17 @@ export class Freshness {
   /** A frame or an answer says how fresh the numbers are. */
   seen({ asOf, watermark, epoch, degraded, reasons }, isLive = true) {
     const now = Date.now();
-    const at = Date.parse(asOf ?? "");
-    const mark = Date.parse(watermark ?? "");
+    const at = instant(asOf);
+    const mark = instant(watermark);
     if (!Number.isNaN(at)) this.asOf = Math.max(this.asOf ?? at, at);
     // While nothing changes, the watermark moves on: all there was up to it has been read.
     const upTo = Math.max(Number.isNaN(at) ? 0 : at, Number.isNaN(mark) ? 0 : mark);
     if (upTo > 0) {
       this.#upTo = Math.max(this.#upTo ?? upTo, upTo);
-      if (isLive) this.#behindMs = Math.max(0, now + this.skewMs - this.#upTo);
+      if (isLive) {
+        this.#behindMs = Math.max(0, now + this.skewMs - this.#upTo);
+        this.#behindSince = this.#behindMs > BEHIND_MAX_MS ? (this.#behindSince ?? now) : null;
+      }
     }
     if (isLive) this.#frameAt = now;
     if (epoch !== undefined && epoch !== null) this.epoch = Math.max(this.epoch ?? 0, epoch);
@@ -77,6 +86,8 @@ export class Freshness {
     this.epoch = null;
     this.asOf = null;
     this.#upTo = null;
+    this.#behindMs = null;
+    this.#behindSince = null;
   }
 
   /** Where the page stands: a word, a sentence, and for trouble a longer one. */
@@ -107,7 +118,7 @@ export class Freshness {
       return { word: "stale", rest: since ? ` since ${since}` : "", tone: "warn", long };
     }
     if (this.#behindMs === null) return { word: "live", rest: "", tone: "good", long: null };
-    if (this.#behindMs > BEHIND_MAX_MS) {
+    if (this.#behindSince !== null && now - this.#behindSince > BEHIND_FOR_MS) {
       const long = `Nothing newer has been read for ${span(now + this.skewMs - this.#upTo)}; ${numbers}.`;
       return { word: "stale", rest: ` since ${clock(this.#upTo)}`, tone: "warn", long };
     }
@@ -147,4 +158,10 @@ export class Freshness {
       setText(byId("spoken"), words);
     }
   }
+}
+
+/** The instant of a clock; before its first epoch a server's is at the beginning of time, which is none. */
+function instant(text) {
+  const at = Date.parse(text ?? "");
+  return at > 0 ? at : NaN;
 }

@@ -107,6 +107,7 @@ export class KpiStream {
   #attempt = 0;
   #minPauseMs = 0;
   #wantNewToken = false;
+  #refusal = "";
   #generation = null;
   #ttlMs = null;
   #nextId = 1;
@@ -116,8 +117,8 @@ export class KpiStream {
   /**
    * @param {object} options
    * @param {string | URL} options.url the address of `/api/v1/stream`, as `ws:` or `wss:`
-   * @param {(why: {reason: "connect" | "refused" | "refresh"}) => string | null | Promise<string | null>} options.token
-   *   gives a valid token. `refused`: the one before no longer is; `refresh`: it soon will not be, and
+   * @param {(why: {reason: "connect" | "refused" | "refresh", detail?: string}) => string | null | Promise<string | null>} options.token
+   *   gives a valid token. `refused`: the one before no longer is, and `detail` says why; `refresh`: it soon will not be, and
    *   `null` lets it expire
    * @param {typeof WebSocket} [options.WebSocket] another implementation
    */
@@ -186,7 +187,8 @@ export class KpiStream {
     this.#to("connecting");
     let token;
     try {
-      token = await this.#token({ reason: this.#wantNewToken ? "refused" : "connect" });
+      const refused = { reason: "refused", detail: this.#refusal };
+      token = await this.#token(this.#wantNewToken ? refused : { reason: "connect" });
     } catch (error) {
       if (this.#phase === "connecting") this.#pause({ code: 0, reason: `no token: ${error.message}` });
       return;
@@ -326,6 +328,7 @@ export class KpiStream {
       return;
     }
     this.#wantNewToken = verdict === "reauthenticate";
+    this.#refusal = reason;
     this.#pause({ code, verdict, reason });
   }
 

@@ -6,7 +6,7 @@
 import { Chart } from "./chart.js";
 import { chartData } from "./chart-data.js";
 import { byId, el, setAttr, setText } from "./dom.js";
-import { full, plain, short } from "./format.js";
+import { full, isCompact, plain, short } from "./format.js";
 import { dimsOf } from "./stats.js";
 import { bucketLong, bucketUtc } from "./time.js";
 
@@ -81,7 +81,7 @@ export class Panel {
     if (picker.value !== kpi.key) picker.value = kpi.key;
     const extra = Object.values(view.dims).map((value) => value || "(none)");
     const unit = kpi.unit === "currency" ? view.currency : kpi.unit === "ratio" ? "ratio" : null;
-    setText(byId("chart-about"), [...extra, view.tenant, unit, `per ${view.grain}`].filter(Boolean).join(" \u00b7 "));
+    setText(byId("chart-about"), [...extra, view.tenant, unit, `per ${view.grain}`, "UTC"].filter(Boolean).join(" \u00b7 "));
     setAttr(picker, "title", kpi.description || null);
     setAttr(byId("ghost"), "aria-pressed", view.ghost && range.before !== null ? "true" : "false");
     setAttr(byId("ghost"), "disabled", range.before === null ? "" : null);
@@ -137,7 +137,9 @@ export class Panel {
 
   /** [name, value, hover text] of what can be read at a row; the places are fixed. */
   #facts({ point, before }) {
-    const spell = (text) => short(text, this.#kpi.unit, this.#currency);
+    const shown = [point?.value, point?.lower, point?.upper, before?.value];
+    const isLarge = shown.some(isCompact);
+    const spell = (text) => short(text, this.#kpi.unit, this.#currency, isLarge);
     const whole = (text) => (text === null || text === undefined ? null : full(text, this.#kpi.unit, this.#currency));
     const facts = [["actual", spell(point?.value), whole(point?.value)]];
     const hasBand = point && point.lower !== null && point.upper !== null;

@@ -23,6 +23,8 @@ export class Session {
   #token = null;
   #handedOut = false;
   #asked = null;
+  /** Why the last token was not accepted, in the server's words. */
+  #refusal = "";
   /** Called with a reason when a person has to give a token: resolves to it. */
   onask;
   /** By how much the server's clock is ahead of this one, ms; below 2 s it cannot be told. */
@@ -37,7 +39,8 @@ export class Session {
    * A token. `refused`: the one before no longer holds; `refresh`: it soon will not, and `null` says
    * that there is no other without asking a person, which is not done early.
    */
-  async token({ reason = "connect" } = {}) {
+  async token({ reason = "connect", detail = "" } = {}) {
+    if (detail) this.#refusal = detail;
     if (this.#token && reason === "connect") return this.#token;
     if (reason === "refresh" && !this.#handedOut) return null;
     // However many calls need a token at once, it is asked for once.
@@ -49,7 +52,9 @@ export class Session {
 
   async #ask() {
     const handed = await this.#handOut();
-    this.#token = handed ?? (await this.onask(this.#token ? "The token has expired or was refused." : ""));
+        const why = this.#token ? sentence(this.#refusal || "the token has expired or is not accepted") : "";
+    this.#token = handed ?? (await this.onask(why));
+    this.#refusal = "";
     return this.#token;
   }
 
@@ -69,15 +74,21 @@ export class Session {
   }
 
   /**
-   * `GET /api/v1/<path>`; a 401 is answered once with a new token.
+   * `GET /api/v1/<path>`; a 401 is answered with a new token: with another of the server's own once, with
+   * those of a person until one is accepted.
    *
    * @param {Record<string, string | null | undefined>} [query]
    * @param {AbortSignal} [signal]
    */
   async get(path, query = {}, signal = undefined) {
-    const response = await this.#fetch(path, query, signal, await this.token());
-    if (response.status !== 401) return this.#read(response);
-    return this.#read(await this.#fetch(path, query, signal, await this.token({ reason: "refused" })));
+    let token = await this.token();
+    for (let attempt = 0; ; attempt += 1) {
+      const response = await this.#fetch(path, query, signal, token);
+      if (response.status !== 401 || (attempt > 0 && this.#handedOut)) return this.#read(response);
+      const detail = await detailOf(response);
+      // Another call may have asked for a token meanwhile.
+      token = token === this.#token ? await this.token({ reason: "refused", detail }) : await this.token();
+    }
   }
 
   async #fetch(path, query, signal, token) {
@@ -107,13 +118,18 @@ export class Session {
       this.skewMs = Math.abs(skew) > 2000 ? skew : 0;
     }
     if (response.ok) return response.json();
-    let detail = "";
-    try {
-      const problem = await response.json();
-      detail = problem.detail ?? problem.title ?? "";
-    } catch {
-      // An answer without a problem document still has its status.
-    }
-    throw new CallError(response.status, detail || `the server answered ${response.status}`);
+    throw new CallError(response.status, (await detailOf(response)) || `the server answered ${response.status}`);
   }
 }
+
+async function detailOf(response) {
+  try {
+    const problem = await response.json();
+    return problem.detail ?? problem.title ?? "";
+  } catch {
+    // An answer without a problem document still has its status.
+    return "";
+  }
+}
+
+const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;

@@ -3,7 +3,8 @@
  *
  * Guarantees
  * - Sums are exact. Ratios of a window are quotients of the window's sums, never means of ratios.
- * - A comparison takes closed buckets only, the same number on both sides, and says which.
+ * - A comparison takes the closed buckets of a window and those in their places in the window before, so
+ *   that a bucket that runs is not held against a whole one, and says which.
  */
 
 import { ratio, toNumber, toText } from "./decimal.js";
@@ -68,14 +69,15 @@ export function compare(store, kpi, currency, range, extra = {}) {
   const isWindow = range.before !== null;
   const nowFrom = isWindow ? range.start : addBuckets(range.running, grain, -1);
   const beforeFrom = isWindow ? range.before : addBuckets(range.running, grain, -2);
-  const label = isWindow ? `vs ${range.label}` : `vs ${grain}`;
+  const beforeTo = isWindow ? addBuckets(range.running, grain, -range.buckets) : nowFrom;
+  const label = isWindow ? `last ${range.label} vs the ${range.label} before` : `last full ${grain} vs the one before`;
   const { earliest } = store;
   if (earliest === null) return { words: null, label: "", tip: "There are no numbers yet." };
   if (earliest > addBuckets(beforeFrom, grain, isWindow ? Math.ceil(range.buckets / 10) : 0)) {
     return { words: null, label, tip: "Nothing to compare with: the history does not reach back that far." };
   }
   const now = over(store, kpi, currency, nowFrom, range.running, extra);
-  const before = over(store, kpi, currency, beforeFrom, nowFrom, extra);
+  const before = over(store, kpi, currency, beforeFrom, beforeTo, extra);
   if (kpi.is_ratio && !PARTS[kpi.key]) {
     return { words: null, label, tip: "A ratio of parts that this page does not know is not compared." };
   }
@@ -90,7 +92,7 @@ export function compare(store, kpi, currency, range, extra = {}) {
   const how = kpi.is_ratio ? "from the sums of" : "sum of";
   const tip =
     `${spell(now)} (${how} ${spanOf(nowFrom, range.running)}) against ` +
-    `${spell(before)} (${spanOf(beforeFrom, nowFrom)}). Closed ${grain}s only; the running ${grain} is not counted.`;
+    `${spell(before)} (${spanOf(beforeFrom, beforeTo)}). Closed ${grain}s only; the running ${grain} is not counted.`;
   return { ...change(now, before, kpi.unit, kpi.good), label, tip };
 }
 
@@ -114,12 +116,12 @@ export function currenciesOf(store, kpis) {
 
 /**
  * The rows of a breakdown over a span, largest first. A row's change compares `closed`, its closed
- * buckets, with `before`, as many buckets before them.
+ * buckets, with those from `before` to `beforeTo`.
  *
- * @param {{from: number, to: number, closedTo: number, before: number | null}} span
+ * @param {{from: number, to: number, closedTo: number, before: number | null, beforeTo: number | null}} span
  * @returns {{rows: {dims: object, name: string | null, units: bigint, closed: bigint | null, before: bigint | null}[], total: bigint}}
  */
-export function breakdown(store, kpi, currency, { from, to, closedTo, before }) {
+export function breakdown(store, kpi, currency, { from, to, closedTo, before, beforeTo }) {
   const { earliest } = store;
   const isComparable = before !== null && earliest !== null && earliest <= before;
   const name = (kpi.dims ?? []).find((dim) => dim !== "currency");
@@ -135,7 +137,7 @@ export function breakdown(store, kpi, currency, { from, to, closedTo, before }) 
       name: series.dims[name] ?? null,
       units,
       closed: isComparable ? sumOf(series, from, closedTo, store.grain) : null,
-      before: isComparable ? sumOf(series, before, from, store.grain) : null,
+      before: isComparable ? sumOf(series, before, beforeTo, store.grain) : null,
     });
   }
   rows.sort((a, b) => (a.units < b.units ? 1 : a.units > b.units ? -1 : String(a.name) < String(b.name) ? -1 : 1));

@@ -101,6 +101,8 @@ export class Store {
   #snapshot = 0;
   /** KPIs whose series have been read at least once. */
   loaded = new Set();
+  /** Whether any bucket has a band: whether anything is watched. */
+  hasBand = false;
   /** When a KPI last changed on this page, by `performance.now()`. */
   changedAt = new Map();
 
@@ -141,6 +143,7 @@ export class Store {
         const point = series.at(start);
         if (!bandsOnly || !isKnown) point.set(from.value, from.status);
         point.setBand(from);
+        this.hasBand ||= point.lower !== null;
       }
     }
     this.loaded.add(answer.kpi);

@@ -1,8 +1,8 @@
 /**
  * time: buckets of a grain, which are UTC, and how instants are written.
  *
- * Hours and instants are written in the viewer's zone, with UTC on hover. A day or a month is a UTC
- * day or month, whose name must not shift with the viewer, so those are written as UTC dates.
+ * Everything is written in UTC, the zone of the buckets and of the server's sentences: two zones on one
+ * page would have to be told apart everywhere. A time that stands alone says so.
  */
 
 import { LOCALE } from "./locale.js";
@@ -42,21 +42,21 @@ export function rfc3339(ms) {
 const formats = new Map();
 function format(ms, options) {
   const key = JSON.stringify(options);
-  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(LOCALE, { ...options, hourCycle: "h23" }));
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(LOCALE, { ...options, hourCycle: "h23", timeZone: "UTC" }));
   return formats.get(key).format(ms);
 }
 
-/** `14:02:11` in the viewer's zone. */
+/** `14:02:11 UTC`. */
 export function clock(ms) {
-  return format(ms, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return `${format(ms, { hour: "2-digit", minute: "2-digit", second: "2-digit" })}\u00a0UTC`;
 }
 
-/** `14:02` in the viewer's zone. */
+/** `14:02`, for places that name the zone themselves. */
 export function hourMinute(ms) {
   return format(ms, { hour: "2-digit", minute: "2-digit" });
 }
 
-/** `20 Nov` in the viewer's zone. */
+/** `20 Nov`. */
 export function dayMonth(ms) {
   return format(ms, { day: "numeric", month: "short" });
 }
@@ -64,19 +64,20 @@ export function dayMonth(ms) {
 /** A bucket's short name: `14:00`, `20 Nov`, `Nov 2026`. */
 export function bucketShort(ms, grain) {
   if (grain === "hour") return hourMinute(ms);
-  if (grain === "day") return format(ms, { day: "numeric", month: "short", timeZone: "UTC" });
-  return format(ms, { month: "short", year: "numeric", timeZone: "UTC" });
+  if (grain === "day") return format(ms, { day: "numeric", month: "short" });
+  return format(ms, { month: "short", year: "numeric" });
 }
 
-/** A bucket's name that stands alone: `Fri, Nov 20, 14:00`, `Fri, Nov 20, 2026`, `November 2026`. */
+/** A bucket's name that stands alone: `Fri, Nov 20, 14:00 UTC`, `Fri, Nov 20, 2026`, `November 2026`. */
 export function bucketLong(ms, grain) {
   if (grain === "hour") {
-    return format(ms, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+    const day = { weekday: "short", day: "numeric", month: "short" };
+    return `${format(ms, { ...day, hour: "2-digit", minute: "2-digit" })}\u00a0UTC`;
   }
   if (grain === "day") {
-    return format(ms, { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+    return format(ms, { weekday: "short", day: "numeric", month: "short", year: "numeric" });
   }
-  return format(ms, { month: "long", year: "numeric", timeZone: "UTC" });
+  return format(ms, { month: "long", year: "numeric" });
 }
 
 /** The exact span of a bucket in UTC, for hover texts. */

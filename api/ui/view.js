@@ -58,6 +58,18 @@ export function withWindow(view) {
   return fits ? view : { ...view, window: FIRST_WINDOW[view.grain] };
 }
 
+/** What an address names and the page does not know, in sentences. */
+export function unknownIn(search, { tenants, kpis }) {
+  const query = new URLSearchParams(search);
+  const [tenant, kpi, grain, window] = ["tenant", "kpi", "grain", "window"].map((name) => query.get(name));
+  const found = [];
+  if (tenant && tenants.length > 0 && !tenants.includes(tenant)) found.push(`There is no tenant \u201c${tenant}\u201d that this token may see.`);
+  if (kpi && !kpis.some(({ key }) => key === kpi)) found.push(`There is no KPI \u201c${kpi}\u201d.`);
+  if (grain && !GRAINS.includes(grain)) found.push(`\u201c${grain}\u201d is no grain: there are ${GRAINS.join(", ")}.`);
+  if (window && !(window in WINDOWS)) found.push(`\u201c${window}\u201d is no window: there are ${Object.keys(WINDOWS).join(", ")}.`);
+  return found;
+}
+
 /** The address of a view, relative to the page. */
 export function addressOf(view) {
   const query = new URLSearchParams();
@@ -72,8 +84,9 @@ export function addressOf(view) {
 }
 
 /**
- * The buckets of a view at an instant: `start` to `running` (excluded) are closed, `running` is the
- * one that runs; `before` is where the window before begins, `null` when there is none.
+ * The buckets of a view at an instant. A window of seven days has seven buckets: `start` to `running`
+ * (excluded) are closed, `running` is the last one and runs; `before` is where the seven before begin,
+ * `null` when there are none.
  *
  * @param {number | null} earliest the first bucket known, which the window `all` begins with
  */
@@ -82,10 +95,10 @@ export function rangeOf(view, now, earliest) {
   const buckets = bucketsOf(view.grain, view.window);
   const label = view.grain === "month" ? `${buckets} months` : WINDOWS[view.window].label;
   if (buckets !== null) {
-    const start = addBuckets(running, view.grain, -buckets);
+    const start = addBuckets(running, view.grain, 1 - buckets);
     return { running, start, before: addBuckets(start, view.grain, -buckets), buckets, label };
   }
-  const bound = addBuckets(running, view.grain, -BUCKETS_MAX);
+  const bound = addBuckets(running, view.grain, 1 - BUCKETS_MAX);
   const start = Math.min(running, Math.max(bound, earliest ?? running));
   return { running, start, before: null, buckets: null, label };
 }
@@ -102,7 +115,7 @@ export function windowFor(grain, at, now) {
   const running = floorTo(now, grain);
   for (const window of Object.keys(WINDOWS)) {
     const buckets = bucketsOf(grain, window);
-    if (buckets !== 0 && (buckets === null || addBuckets(running, grain, -buckets) <= at)) return window;
+    if (buckets !== 0 && (buckets === null || addBuckets(running, grain, 1 - buckets) <= at)) return window;
   }
   return "all";
 }

@@ -1,8 +1,10 @@
 //! `weir demo`: everything in one process, on a generated shop.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -151,13 +153,24 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
     report?.outcome()
 }
 
-fn write_token(config: &crate::config::Config, file: &std::path::Path) -> Result<(), Failure> {
+fn write_token(config: &crate::config::Config, file: &Path) -> Result<(), Failure> {
     let (subject, tenant) = ("demo".to_owned(), "*".to_owned());
     let request = MintRequest { subject, tenant, scopes: Scope::ALL.to_vec(), ttl: TOKEN_TTL };
     let token = dev_keys(&config.lake.uri)?.mint(&request);
     let token = token.map_err(|e| Failure::Stopped(chain(&e)))?;
-    let written = std::fs::write(file, format!("{token}\n"));
+    let written = write_private(file, &format!("{token}\n"));
     written.map_err(|e| Failure::Stopped(format!("could not write `{}`: {e}", file.display())))
+}
+
+/// Writes a file that only its owner can read, also when it was there and others could.
+fn write_private(file: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(file)?;
+    // What is no plain file, such as /dev/stdout, keeps its own.
+    if opened.metadata()?.is_file() {
+        opened.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    opened.write_all(text.as_bytes())
 }
 
 fn plan(arguments: &Arguments, now: Micros) -> Plan {
@@ -317,4 +330,21 @@ fn content_hash(outcome: &Outcome) -> String {
         hash.update(format!("{key:?} {value:?}\n"));
     }
     hash.finalize().iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_file_is_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        write_private(&file, "a longer one\n").unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        write_private(&file, "b\n").unwrap();
+        assert_eq!((mode(), std::fs::read_to_string(&file).unwrap().as_str()), (0o600, "b\n"));
+    }
 }

@@ -6,12 +6,12 @@
 use std::sync::LazyLock;
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use utoipa::openapi::path::{Operation, ParameterIn, ParameterStyle};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
-    ArrayBuilder, Content, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref, RefOr,
-    ResponseBuilder, Schema, SchemaFormat, Type,
+    ArrayBuilder, Content, HeaderBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref,
+    RefOr, Response, ResponseBuilder, Schema, SchemaFormat, Type,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -86,9 +86,14 @@ pub(crate) fn text() -> &'static str {
 
 fn add_problems(operation: &mut Operation, has_tag: bool) {
     let responses = &mut operation.responses.responses;
+    if let Some(RefOr::T(answer)) = responses.get_mut("200") {
+        add_headers(answer, has_tag);
+    }
     if has_tag {
-        let unchanged = ResponseBuilder::new().description("The client's copy is the answer");
-        responses.insert("304".to_owned(), RefOr::T(unchanged.build()));
+        let mut unchanged =
+            ResponseBuilder::new().description("The client's copy is the answer").build();
+        add_headers(&mut unchanged, true);
+        responses.insert("304".to_owned(), RefOr::T(unchanged));
     }
     for (status, description) in PROBLEMS {
         let schema = Ref::from_schema_name(Problem::name());
@@ -96,6 +101,20 @@ fn add_problems(operation: &mut Operation, has_tag: bool) {
         let problem =
             ResponseBuilder::new().description(description).content(PROBLEM_JSON, content);
         responses.insert(status.to_owned(), RefOr::T(problem.build()));
+    }
+}
+
+/// What an answer says of itself.
+fn add_headers(response: &mut Response, has_tag: bool) {
+    let mut add = |name: &str, description: &str| {
+        let header = HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .description(Some(description));
+        response.headers.insert(name.to_owned(), RefOr::T(header.build()));
+    };
+    add("Cache-Control", "`private, no-cache`: only the client may keep it, and must ask again");
+    if has_tag {
+        add("ETag", "A weak tag of the answer, for `If-None-Match`");
     }
 }
 
@@ -118,7 +137,7 @@ fn describe_parameters(operation: &mut Operation) {
 }
 
 /// `GET /api/v1/openapi.json`.
-pub(crate) async fn openapi() -> Response {
+pub(crate) async fn openapi() -> axum::response::Response {
     let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")];
     (headers, text()).into_response()
 }

@@ -65,13 +65,9 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
 
 /// The part of a filter that all routes with cells share.
 pub(super) fn filter(ask: &Ask, query: &Query) -> Result<Filter, Problem> {
-    Ok(Filter {
-        tenant: ask.claims.tenant(query.tenant()?)?,
-        kpis: None,
-        grain: query.grain()?,
-        from: query.instant("from")?,
-        to: query.instant("to")?,
-    })
+    let (from, to) = query.span()?;
+    let tenant = ask.claims.tenant(query.tenant()?)?;
+    Ok(Filter { tenant, kpis: None, grain: query.grain()?, from, to })
 }
 
 /// Refuses an answer that would be too long.

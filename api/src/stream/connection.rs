@@ -4,14 +4,21 @@
 //! - What a client has been sent is known by one offset for each subscription. Nothing is queued for
 //!   it: when it can take more, it gets what changed since.
 //! - Every wait has an end: a client that takes nothing, says nothing or says too much is closed.
+//! - A client that takes what it is sent, however slowly, is not called mute: its answer may stand behind
+//!   all of that.
+//! - The clock of `progress` frames never goes back, and moves on while nothing changes.
 //! - A place is given back however the connection ends.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures::poll;
 use rand::Rng;
+use schemas::Micros;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Shared;
@@ -24,6 +31,10 @@ use super::request::{self, Request};
 use super::session::Session;
 use super::subscription::Subscription;
 use crate::claims::Claims;
+
+/// The most that a client which takes what it is sent may need for an answer, in time limits of one
+/// that does not.
+const SLOW_PONGS: u32 = 6;
 
 /// Why a connection ends.
 #[derive(Debug)]
@@ -54,7 +65,11 @@ pub(crate) struct Connection {
     pub(super) connect_by: Instant,
     heard_at: Instant,
     pinged_at: Option<Instant>,
+    /// When a frame last had to wait for the client to take what came before it.
+    taken_at: Instant,
     progress_at: Instant,
+    /// The clock of the last progress frame.
+    told: Micros,
     /// It is being sent its last frames.
     pub(super) is_leaving: bool,
 }
@@ -73,6 +88,8 @@ impl Connection {
             connect_by: now + limits.connect_timeout,
             heard_at: now,
             pinged_at: None,
+            taken_at: now,
+            told: Micros(i64::MIN),
             progress_at: now + limits.progress_interval,
             is_leaving: false,
             shared,
@@ -92,7 +109,7 @@ impl Connection {
         match end {
             End::Gone => {
                 self.shared.counts.gone();
-                self.hear_out().await;
+                self.hear_out(self.shared.limits.close_timeout).await;
             }
             End::Close(verdict) => {
                 self.shared.counts.closed(verdict.code);
@@ -133,10 +150,17 @@ impl Connection {
         let Some(session) = &self.session else { return self.connect_by };
         let limits = &self.shared.limits;
         let life = match self.pinged_at {
-            Some(at) => at + limits.pong_timeout,
+            Some(at) => self.pong_by(at),
             None => self.heard_at + limits.ping_interval,
         };
         session.ends_at.min(life).min(self.progress_at)
+    }
+
+    /// When a client that was asked for a sign of life at `at` counts as mute: what it takes meanwhile
+    /// stands before its answer.
+    fn pong_by(&self, at: Instant) -> Instant {
+        let wait = self.shared.limits.pong_timeout;
+        (at.max(self.taken_at) + wait).min(at + wait * SLOW_PONGS)
     }
 
     /// Does what is due; whether there may be something to send.
@@ -150,12 +174,12 @@ impl Connection {
             return Err(End::close(close::TOKEN, "the token has expired"));
         }
         match self.pinged_at {
-            Some(at) if now >= at + limits.pong_timeout => {
+            Some(at) if now >= self.pong_by(at) => {
                 return Err(End::close(close::NO_PONG, "no sign of life in time"));
             }
             None if now >= self.heard_at + limits.ping_interval => {
-                self.pinged_at = Some(now);
                 self.send(text("{}".into())).await?;
+                self.pinged_at = Some(Instant::now());
             }
             _ => {}
         }
@@ -177,11 +201,12 @@ impl Connection {
         }
         // Without a subscription it would say nothing that the client could rely on.
         let Some(mark) = least else { return Ok(false) };
+        // An epoch may have been published a moment ago; what was said of the one before still holds.
+        let as_of = self.shared.clock_at(mark).max(self.told);
+        self.told = as_of;
         let frame = format!(
-            "{{\"type\":\"progress\",\"offset\":{},\"as_of\":\"{}\",\"watermark\":\"{}\",{}}}",
+            "{{\"type\":\"progress\",\"offset\":{},\"as_of\":\"{as_of}\",\"watermark\":\"{as_of}\",{}}}",
             mark.offset,
-            mark.as_of,
-            mark.as_of,
             self.shared.degradation()
         );
         self.send(text(frame)).await?;
@@ -192,7 +217,7 @@ impl Connection {
         let message = match incoming {
             None | Some(Ok(Message::Close(_))) => return Err(End::Gone),
             Some(Err(error)) if is_broken(&error) => return Err(End::Gone),
-            Some(Err(error)) => return Err(End::close(close::BAD_FRAME, error.to_string())),
+            Some(Err(error)) => return Err(End::close(close::BAD_FRAME, broken_rule(&error))),
             Some(Ok(message)) => message,
         };
         let now = Instant::now();
@@ -249,7 +274,17 @@ impl Connection {
             Message::Text(text) => text.len(),
             _ => 0,
         };
-        match timeout(self.shared.limits.send_timeout, self.socket.send(message)).await {
+        let mut sent = pin!(self.socket.send(message));
+        let result = match poll!(sent.as_mut()) {
+            Poll::Ready(result) => Ok(result),
+            Poll::Pending => {
+                let result = timeout(self.shared.limits.send_timeout, sent).await;
+                // It went through because the client took what was there before.
+                self.taken_at = Instant::now();
+                result
+            }
+        };
+        match result {
             Err(_) => Err(End::close(close::SLOW, "frames were not taken in time")),
             Ok(Err(_)) => Err(End::Gone),
             Ok(Ok(())) => {
@@ -292,17 +327,35 @@ impl Connection {
     }
 
     async fn close(&mut self, verdict: Verdict) {
+        let limits = &self.shared.limits;
+        let wait = match verdict.code {
+            close::SHUTDOWN => limits.close_timeout,
+            _ => limits.linger,
+        };
         let frame = CloseFrame { code: verdict.code, reason: verdict.reason.into() };
         let sent = self.socket.send(Message::Close(Some(frame)));
-        if matches!(timeout(self.shared.limits.close_timeout, sent).await, Ok(Ok(()))) {
-            self.hear_out().await;
+        if matches!(timeout(wait, sent).await, Ok(Ok(()))) {
+            self.hear_out(wait).await;
         }
     }
 
-    /// Reads on for a moment: a socket dropped with unread bytes takes back what was sent last.
-    async fn hear_out(&mut self) {
+    /// Reads on until the client has closed too: a socket that is dropped before takes back what the
+    /// client has not read yet, the reason included.
+    async fn hear_out(&mut self, wait: Duration) {
         let rest = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-        drop(timeout(self.shared.limits.close_timeout, rest).await);
+        drop(timeout(wait, rest).await);
+    }
+}
+
+/// What is wrong with something that is no message, in the words of the protocol.
+fn broken_rule(error: &axum::Error) -> &'static str {
+    let text = error.to_string();
+    if text.contains("too long") || text.contains("too big") {
+        "a message is longer than 64 KiB"
+    } else if text.to_lowercase().contains("utf-8") {
+        "a message is not UTF-8 text"
+    } else {
+        "what was sent is no WebSocket message"
     }
 }
 

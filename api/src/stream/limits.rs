@@ -35,8 +35,10 @@ pub struct StreamLimits {
     pub progress_interval: Duration,
     /// How long a connection outlives its token.
     pub expiry_grace: Duration,
-    /// Time for closing politely.
+    /// Time for closing politely when there is little of it.
     pub close_timeout: Duration,
+    /// How long a client that is closed may take to read up to the reason.
+    pub linger: Duration,
     /// Least time between two frames of a filter, for each subscriber that it has.
     pub pace: Duration,
     /// The most that [`StreamLimits::pace`] may add up to.
@@ -69,6 +71,7 @@ impl Default for StreamLimits {
             progress_interval: Duration::from_secs(5),
             expiry_grace: Duration::from_secs(25),
             close_timeout: Duration::from_secs(1),
+            linger: Duration::from_secs(10),
             pace: Duration::from_micros(50),
             pace_max: Duration::from_millis(250),
             alerts_behind: 1_000,

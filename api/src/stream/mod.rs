@@ -23,7 +23,7 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
-use schemas::Clock;
+use schemas::{Clock, Micros};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -39,6 +39,7 @@ pub mod close;
 mod cohort;
 mod connection;
 mod counters;
+mod fields;
 mod hub;
 mod limits;
 mod meter;
@@ -261,6 +262,13 @@ impl Shared {
         };
         let busy = |_| End::close(close::TRY_LATER, "too many clients are being sent snapshots");
         tokio::time::timeout(self.limits.bulk_timeout, turn).await.map_err(busy)
+    }
+
+    /// The clock of what stands at `mark`: the store's own, which goes on while nothing changes, when it
+    /// stands there too.
+    pub(crate) fn clock_at(&self, mark: Mark) -> Micros {
+        let position = self.store.position().filter(|position| position.offset == mark.offset);
+        position.map_or(mark.as_of, |position| position.as_of.max(mark.as_of))
     }
 
     /// Whether so much happened since that a client certainly missed values.

@@ -1,7 +1,7 @@
 //! What the server says, as text: frames, and pages of cells and alerts. Pure.
 //!
 //! # Guarantees
-//! - A page has at most [`PAGE_CELLS`] cells, so that no frame outgrows the buffer of a socket.
+//! - A page has at most [`PAGE_CELLS`] cells and not much more than [`PAGE_BYTES`], so that no frame outgrows the buffer of a socket.
 //! - The offset of a page counts only when no page with `more` precedes the next one: all pages of an
 //!   update but the last say `"more":true`.
 
@@ -14,8 +14,9 @@ use crate::wire::{AlertView, Cell, CellName, json};
 /// Cells or alerts in one page.
 pub(crate) const PAGE_CELLS: usize = 500;
 
-/// Bytes after which a page ends, whatever the number of cells.
-const PAGE_BYTES: usize = 256 << 10;
+/// Bytes after which a page ends, whatever the number of cells. A client that reads as slowly as 10 KB
+/// in a second takes such a frame in time.
+const PAGE_BYTES: usize = 64 << 10;
 
 /// A reached epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

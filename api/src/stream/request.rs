@@ -2,15 +2,15 @@
 //!
 //! # Guarantees
 //! - A message is taken whole or refused with what is wrong with it: unknown types and fields, wrong
-//!   types and fields that are there twice are refused.
+//!   types and fields that are there twice are refused, in the words of the protocol.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use schemas::{EpochId, Grain, Micros};
-use serde::Deserialize;
+use schemas::{EpochId, Grain};
 
 use super::cohort::Channel;
+use super::fields::Fields;
+use crate::query::{NAME_MAX, parse_instant, shown};
 use crate::store::Filter;
 
 /// One message of a client.
@@ -42,8 +42,7 @@ pub(crate) struct Subscribe {
 }
 
 /// Where a client stands.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Since {
     /// The stream generation.
     pub(crate) generation: String,
@@ -51,86 +50,71 @@ pub(crate) struct Since {
     pub(crate) offset: EpochId,
 }
 
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-enum Wire {
-    Connect { token: String },
-    Refresh { token: String },
-    Subscribe { id: u64, channel: WireChannel, filter: Option<WireFilter>, since: Option<Since> },
-    Unsubscribe { id: u64 },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum WireChannel {
-    Kpi,
-    Alerts,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct WireFilter {
-    tenant: Option<String>,
-    kpi: Option<Names>,
-    grain: Option<String>,
-    from: Option<String>,
-    to: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "`kpi` must be a name or a list of names")]
-enum Names {
-    One(String),
-    Many(Vec<String>),
-}
-
 /// Reads a message; the error says what is wrong with it.
 pub(crate) fn parse(text: &str) -> Result<Request, String> {
-    let inner = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    if inner.is_some_and(|inner| inner.trim().is_empty()) {
+    let mut fields = Fields::parse(text, "the message")?;
+    if fields.is_empty() {
         return Ok(Request::Pong);
     }
-    let wire = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    Ok(match wire {
-        Wire::Connect { token } => Request::Connect(token),
-        Wire::Refresh { token } => Request::Refresh(token),
-        Wire::Unsubscribe { id } => Request::Unsubscribe(id),
-        Wire::Subscribe { id, channel, filter, since } => {
-            let filter = filter.unwrap_or_default();
-            let channel = match channel {
-                WireChannel::Kpi => Channel::Kpi,
-                WireChannel::Alerts if filter.from.is_some() || filter.to.is_some() => {
-                    return Err("`from` and `to` are not for the channel `alerts`".into());
-                }
-                WireChannel::Alerts => Channel::Alerts,
-            };
-            Request::Subscribe(Subscribe { id, channel, filter: filter.read()?, since })
+    let kind = fields.text("type")?.ok_or("the message has no `type`")?;
+    let request = match kind.as_str() {
+        "connect" => Request::Connect(fields.must("token", Fields::text)?),
+        "refresh" => Request::Refresh(fields.must("token", Fields::text)?),
+        "unsubscribe" => Request::Unsubscribe(fields.must("id", Fields::whole)?),
+        "subscribe" => Request::Subscribe(subscribe(&mut fields)?),
+        _ => {
+            let kind = shown(&kind);
+            return Err(format!(
+                "the type `{kind}` is unknown; use connect, subscribe, unsubscribe or refresh"
+            ));
         }
-    })
+    };
+    fields.end()?;
+    Ok(request)
 }
 
-impl WireFilter {
-    fn read(self) -> Result<Filter, String> {
-        let grain = |name: String| {
-            Grain::parse(&name).ok_or_else(|| "`grain` must be hour, day or month".to_owned())
-        };
-        let instant = |field: &'static str| {
-            move |text: String| {
-                Micros::parse(&text).ok_or_else(|| format!("`{field}` is no RFC 3339 instant"))
-            }
-        };
-        let kpis = self.kpi.map(|names| match names {
-            Names::One(name) => BTreeSet::from([Arc::from(name)]),
-            Names::Many(names) => names.into_iter().map(Arc::from).collect(),
-        });
-        Ok(Filter {
-            tenant: self.tenant.map(Arc::from),
-            kpis,
-            grain: self.grain.map(grain).transpose()?,
-            from: self.from.map(instant("from")).transpose()?,
-            to: self.to.map(instant("to")).transpose()?,
-        })
+fn subscribe(fields: &mut Fields) -> Result<Subscribe, String> {
+    let id = fields.must("id", Fields::whole)?;
+    let channel = match fields.must("channel", Fields::text)?.as_str() {
+        "kpi" => Channel::Kpi,
+        "alerts" => Channel::Alerts,
+        other => {
+            return Err(format!("the channel `{}` is unknown; use kpi or alerts", shown(other)));
+        }
+    };
+    let filter = fields.object("filter")?.map(filter).transpose()?.unwrap_or_default();
+    if channel == Channel::Alerts && (filter.from.is_some() || filter.to.is_some()) {
+        return Err("`from` and `to` are not for the channel `alerts`".into());
     }
+    let since = fields.object("since")?.map(|mut since| {
+        let generation = since.must("generation", Fields::text)?;
+        let offset = since.must("offset", Fields::whole)?;
+        since.end().map(|()| Since { generation, offset })
+    });
+    Ok(Subscribe { id, channel, filter, since: since.transpose()? })
+}
+
+fn filter(mut fields: Fields) -> Result<Filter, String> {
+    let tenant = fields.text("tenant")?;
+    if tenant.as_ref().is_some_and(|tenant| !(1..=NAME_MAX).contains(&tenant.chars().count())) {
+        return Err(format!("`tenant` must have 1 to {NAME_MAX} characters; leave it out for all"));
+    }
+    let kpis = fields.names("kpi")?;
+    let grain = |name: String| Grain::parse(&name).ok_or("`grain` must be hour, day or month");
+    let grain = fields.text("grain")?.map(grain).transpose()?;
+    let mut instant = |name: &'static str| {
+        let at = |text: String| {
+            parse_instant(&text)
+                .ok_or(format!("`{name}` must be RFC 3339 or a date, as 2026-03-01"))
+        };
+        fields.text(name)?.map(at).transpose()
+    };
+    let (from, to) = (instant("from")?, instant("to")?);
+    if from.zip(to).is_some_and(|(from, to)| from > to) {
+        return Err("`from` is later than `to`".into());
+    }
+    fields.end()?;
+    Ok(Filter { tenant: tenant.map(Arc::from), kpis, grain, from, to })
 }
 
 #[cfg(test)]
@@ -157,34 +141,51 @@ mod tests {
 
     #[test]
     fn refuses_everything_else_and_says_why() {
-        for (text, word) in [
-            ("", "EOF"),
-            ("[]", ""),
-            ("null", ""),
-            (r#"{"type":"get"}"#, "unknown variant `get`"),
-            (r#"{"id":1}"#, "type"),
-            (r#"{"type":"connect"}"#, "token"),
-            (r#"{"type":"connect","token":1}"#, "string"),
-            (r#"{"type":"connect","token":"t","x":1}"#, "unknown field `x`"),
-            (r#"{"type":"unsubscribe","id":"1"}"#, "u64"),
-            (r#"{"type":"unsubscribe","id":-1}"#, "u64"),
-            (r#"{"type":"unsubscribe","id":1,"id":2}"#, "duplicate"),
-            (r#"{"type":"subscribe","id":1,"channel":"x"}"#, "unknown variant `x`"),
-            (
-                r#"{"type":"subscribe","id":1,"channel":"kpi","filter":{"g":1}}"#,
-                "unknown field `g`",
-            ),
-            (r#"{"type":"subscribe","id":1,"channel":"kpi","filter":{"grain":"week"}}"#, "grain"),
-            (r#"{"type":"subscribe","id":1,"channel":"kpi","filter":{"from":"soon"}}"#, "from"),
-            (r#"{"type":"subscribe","id":1,"channel":"kpi","filter":{"kpi":1}}"#, "list of names"),
-            (r#"{"type":"subscribe","id":1,"channel":"kpi","since":{"offset":1}}"#, "generation"),
-            (
-                r#"{"type":"subscribe","id":1,"channel":"alerts","filter":{"to":"2026-11-01"}}"#,
-                "to",
-            ),
+        for (text, expected) in [
+            ("", "the message is no JSON object"),
+            ("nonsense", "the message is no JSON object"),
+            ("[]", "the message is no JSON object"),
+            ("null", "the message is no JSON object"),
+            ("{} {}", "the message is no JSON object"),
+            (r#"{"type":"get"}"#, "the type `get` is unknown"),
+            (r#"{"type":7}"#, "`type` must be a text"),
+            (r#"{"id":1}"#, "the message has no `type`"),
+            (r#"{"type":"connect"}"#, "the message has no `token`"),
+            (r#"{"type":"connect","token":null}"#, "the message has no `token`"),
+            (r#"{"type":"connect","token":1}"#, "`token` must be a text"),
+            (r#"{"type":"connect","token":"t","x":1}"#, "the message has an unknown field `x`"),
+            (r#"{"type":"unsubscribe","id":"1"}"#, "`id` must be a whole number"),
+            (r#"{"type":"unsubscribe","id":-1}"#, "`id` must be a whole number"),
+            (r#"{"type":"unsubscribe","id":1.5}"#, "`id` must be a whole number"),
+            (r#"{"type":"unsubscribe","id":1,"id":2}"#, "the message has the field `id` twice"),
+            (r#"{"type":"subscribe","id":1,"channel":"x"}"#, "the channel `x` is unknown"),
+            (r#"{"type":"subscribe","id":1}"#, "the message has no `channel`"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(error.contains(word), "{text}: {error}");
+            assert!(error.starts_with(expected), "{text}: {error}");
         }
+        for (rest, expected) in [
+            (r#""filter":7"#, "filter is no JSON object"),
+            (r#""filter":{"g":1}"#, "filter has an unknown field `g`"),
+            (r#""filter":{"kpi":"a","kpi":"b"}"#, "filter has the field `kpi` twice"),
+            (r#""filter":{"grain":"week"}"#, "`grain` must be hour, day or month"),
+            (r#""filter":{"from":"soon"}"#, "`from` must be RFC 3339 or a date"),
+            (r#""filter":{"to":"2026-11-20 14:00:00Z"}"#, "`to` must be RFC 3339 or a date"),
+            (r#""filter":{"from":"2026-11-02","to":"2026-11-01"}"#, "`from` is later than `to`"),
+            (r#""filter":{"kpi":1}"#, "`kpi` must be a name or a list of names"),
+            (r#""filter":{"kpi":[]}"#, "`kpi` is an empty list"),
+            (r#""filter":{"kpi":["orders",""]}"#, "`kpi` has an empty name"),
+            (r#""filter":{"kpi":""}"#, "`kpi` has an empty name"),
+            (r#""filter":{"tenant":""}"#, "`tenant` must have 1 to 256 characters"),
+            (r#""filter":{"tenant":5}"#, "`tenant` must be a text"),
+            (r#""since":{"offset":1}"#, "since has no `generation`"),
+            (r#""since":{"generation":"g","offset":1,"x":2}"#, "since has an unknown field `x`"),
+        ] {
+            let text = format!(r#"{{"type":"subscribe","id":1,"channel":"kpi",{rest}}}"#);
+            let error = parse(&text).unwrap_err();
+            assert!(error.starts_with(expected) && error.len() <= 123, "{text}: {error}");
+        }
+        let text = r#"{"type":"subscribe","id":1,"channel":"alerts","filter":{"to":"2026-11-01"}}"#;
+        assert!(parse(text).unwrap_err().contains("not for the channel `alerts`"));
     }
 }

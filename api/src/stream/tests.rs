@@ -5,4 +5,5 @@ mod consistency;
 mod history;
 mod limits;
 mod rules;
+mod slow;
 mod support;

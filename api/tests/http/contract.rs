@@ -1,6 +1,5 @@
 //! The description of the API: committed, current, and true of what is answered.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -139,27 +138,4 @@ async fn every_route_that_needs_a_token_says_so() {
         let methods: Vec<_> = item.as_object().unwrap().keys().collect();
         assert_eq!(methods, ["get"], "{path}: everything is only read");
     }
-}
-
-#[tokio::test]
-async fn the_metrics_are_those_that_are_documented() {
-    let world = World::new();
-    world.t1("/api/v1/kpis").await;
-    let text = world.ask("/metrics", &[]).await.text;
-    let name = |line: &str| {
-        let mut words = line.strip_prefix("# TYPE ")?.split(' ');
-        let (name, kind) = (words.next()?, words.next()?);
-        Some(format!("{name}{}", if kind == "counter" { "_total" } else { "" }))
-    };
-    let served: BTreeSet<String> = text.lines().filter_map(name).collect();
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/http.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let section = page.split("\n## Metrics\n").nth(1).unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
-    let names = rows.flat_map(|row| row.split(", "));
-    let bare = |name: &str| name.trim_matches('`').split('{').next().unwrap().to_owned();
-    // A label list holds commas too; what is no name of ours is a part of one.
-    let documented: BTreeSet<String> =
-        names.map(bare).filter(|name| name.starts_with("weir_")).collect();
-    assert_eq!(served, documented);
 }

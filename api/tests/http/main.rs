@@ -3,6 +3,7 @@
 
 mod contract;
 mod page;
+mod probes;
 mod rest;
 mod serve;
 mod server;

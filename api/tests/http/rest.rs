@@ -50,7 +50,7 @@ async fn kpis_are_narrowed_by_every_parameter() {
     let between = "kpi=revenue_booked&from=2026-11-20T00:00:00Z&to=2026-11-21";
     assert_eq!(starts(between).await, [day(20)], "from is inclusive, to is not");
     assert_eq!(starts("kpi=revenue_booked&to=2026-11-20").await, [day(19)]);
-    assert!(starts("from=2026-11-21&to=2026-11-20").await.is_empty());
+    assert!(starts("from=2026-11-21&to=2026-11-21").await.is_empty());
     assert!(starts("tenant=nobody").await.is_empty());
     assert_eq!(starts("grain=hour").await, ["2026-11-21T09:00:00Z"]);
     assert_eq!(starts("kpi=orders,gross_margin&tenant=t1&grain=day").await.len(), 2);
@@ -156,6 +156,10 @@ async fn what_cannot_be_answered_says_where_and_what_to_do() {
         ("/api/v1/kpis?kpi=", 400, "separated by commas"),
         ("/api/v1/kpis?grain=week", 400, "hour, day or month"),
         ("/api/v1/kpis?from=soon", 400, "RFC 3339"),
+        ("/api/v1/kpis?from=2026-11-20T14:00:00", 400, "RFC 3339"),
+        ("/api/v1/kpis?to=2026-11-20%2014:00:00Z", 400, "RFC 3339"),
+        ("/api/v1/kpis?from=2026-11-21&to=2026-11-20", 400, "later than `to`"),
+        ("/api/v1/kpis/orders/series?from=2026-11-21&to=2026-11-20", 400, "later than `to`"),
         ("/api/v1/kpis?tennant=t1", 400, "did you mean `tenant`?"),
         ("/api/v1/kpis/orders/series?kpi=orders", 400, "there is no parameter `kpi`"),
         ("/api/v1/alerts?state=closed", 400, "open or resolved or all"),
@@ -171,8 +175,16 @@ async fn what_cannot_be_answered_says_where_and_what_to_do() {
     let detail = world.t1(&format!("/api/v1/kpis?kpi={}", many(","))).await.problem(400);
     assert!(detail.contains("more than 100"), "{detail}");
     world.t1(&format!("/api/v1/kpis?kpi={}", many("&kpi="))).await.problem(400);
-    let parameter = world.t1("/api/v1/kpis?grain=week").await.json()["parameter"].clone();
-    assert_eq!(parameter, "grain");
+    for (query, parameter) in [
+        ("grain=week", "grain"),
+        ("from=2026-11-21&to=2026-11-20", "from"),
+        ("kpi=joy", "kpi"),
+        ("tennant=t1", "tennant"),
+        ("a%0d%0ab=1", "ab"),
+    ] {
+        let problem = world.t1(&format!("/api/v1/kpis?{query}")).await.json();
+        assert_eq!(problem["parameter"], parameter, "{query}: {problem}");
+    }
     let refused = world.send("POST", "/api/v1/kpis", &[]).await;
     assert!(refused.problem(405).contains("GET"));
     assert_eq!(refused.header("allow"), "GET,HEAD");

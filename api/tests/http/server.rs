@@ -178,6 +178,38 @@ async fn what_is_too_large_is_refused_and_not_read() {
 }
 
 #[tokio::test]
+async fn a_body_without_a_length_is_bounded_too() {
+    let running = Running::new(Limits::default());
+    let head = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                transfer-encoding: chunked\r\n\r\n";
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+    for (chunks, status) in [(1, 200), (4, 200), (5, 413), (60, 413)] {
+        let answer = running.exchange(&format!("{head}{}0\r\n\r\n", chunk.repeat(chunks))).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{chunks}: {answer}");
+    }
+    // One that never ends is answered, too.
+    let answer = running.exchange(&format!("{head}{}", chunk.repeat(8))).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("problem+json"), "{answer}");
+    assert!(running.is_alive().await);
+}
+
+#[tokio::test]
+async fn a_request_says_whom_it_is_for() {
+    let running = Running::new(Limits::default());
+    let rest = "connection: close\r\n\r\n";
+    for (head, status) in [
+        ("GET /healthz HTTP/1.1\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: a\r\nhost: b\r\n", 400),
+        ("GET /healthz HTTP/1.1\r\nhost: a\r\n", 200),
+        ("GET /healthz HTTP/1.0\r\n", 200),
+    ] {
+        let answer = running.exchange(&format!("{head}{rest}")).await;
+        let (line, _) = answer.split_once("\r\n").unwrap();
+        assert!(line.contains(&format!(" {status} ")), "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off() {
     let write_timeout = Duration::from_millis(500);
     let running = Running::new(Limits { write_timeout, ..Limits::default() });

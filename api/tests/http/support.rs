@@ -232,6 +232,9 @@ impl World {
 
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", "weir.example");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

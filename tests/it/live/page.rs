@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Demo, get};
+use super::{Demo, get, mint, port, ready};
+use crate::support::Place;
 use crate::support::browser::{Browser, Page};
 use crate::support::http::request;
+use crate::support::stream::{append, options, records};
 
 const SOON: Duration = Duration::from_secs(30);
 const SIZE: (u32, u32) = (1_440, 900);
@@ -92,6 +94,102 @@ fn without_its_socket_the_page_does_not_claim_to_be_live() {
     std::thread::sleep(Duration::from_secs(3));
     let state = page.text(CONNECTION);
     assert!(!state.to_lowercase().starts_with("live"), "{state}");
+}
+
+/// Signs in with a token.
+fn sign_in(page: &mut Page, token: &str) {
+    page.wait_until("!document.querySelector('#sign-in').hidden", SOON);
+    page.eval(&format!(
+        "document.querySelector('#sign-in-token').value = '{token}'; \
+         document.querySelector('#sign-in-form').requestSubmit()"
+    ));
+}
+
+/// For longer than the page waits before it calls numbers old, it calls them live.
+#[track_caller]
+fn stays_live(page: &mut Page) {
+    page.wait_until(&format!("/^live/i.test({CONNECTION})"), SOON);
+    let begin = std::time::Instant::now();
+    while begin.elapsed() < Duration::from_secs(14) {
+        let state = page.text("document.querySelector('[data-testid=freshness]').textContent");
+        assert!(state.starts_with("live"), "{state} after {:?}", begin.elapsed());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+const CHANGES: &str =
+    "[...document.querySelectorAll('[data-role=change]')].map(c => c.textContent)";
+
+#[test]
+fn a_lake_that_is_empty_or_quiet_is_live_and_has_all_its_words() {
+    let place = Place::new();
+    place.configure_files("lake.flush_interval = \"100ms\"\n");
+    std::fs::create_dir_all(place.path("input")).unwrap();
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let browser = Browser::start();
+    let url = format!("http://127.0.0.1:{port}/");
+    let mut page = browser.open(&url, SIZE, "");
+    sign_in(&mut page, "a.forged.token");
+    page.wait_until(
+        "/not accepted/.test(document.querySelector('#sign-in-why').textContent)",
+        SOON,
+    );
+    sign_in(&mut page, &token);
+    stays_live(&mut page);
+    let alerts = page.text("document.querySelector('#alerts').textContent");
+    assert!(alerts.contains("Nothing is watched yet"), "{alerts}");
+    page.screenshot(&pictures().join("empty.png"));
+
+    append(&place.path("input/a.ndjson"), &records(&options(77, 4_000)));
+    page.wait_until("document.querySelector('#tenant').value.length > 2", SOON);
+    stays_live(&mut page);
+    // Opened when nothing changes any more, every card still says how it compares.
+    let asked = "?tenant=nobody&grain=week&kpi=joy";
+    let mut page = browser.open(&format!("{url}{asked}"), SIZE, "");
+    sign_in(&mut page, &token);
+    page.wait_until(
+        &format!("{CHANGES}.length === 6 && {CHANGES}.every(text => text !== '')"),
+        SOON,
+    );
+    let notice = page.text("document.querySelector('[data-testid=notice]').innerText");
+    for word in ["nobody", "week", "joy"] {
+        assert!(notice.contains(word), "{notice}");
+    }
+    page.screenshot(&pictures().join("quiet.png"));
+    numbers_and_windows_are_as_written(&mut page);
+}
+
+/// The page's own modules, in a browser.
+fn numbers_and_windows_are_as_written(page: &mut Page) {
+    let range = |grain: &str, window: &str| {
+        let iso = "(at => at === null ? null : new Date(at).toISOString().slice(0, 13))";
+        format!(
+            "import('/ui/view.js').then(({{ rangeOf }}) => {{ const r = rangeOf({{ grain: '{grain}', \
+             window: '{window}' }}, Date.UTC(2026, 10, 21, 15, 30), null); \
+             return [r.before, r.start, r.running].map({iso}).join(' '); }})"
+        )
+    };
+    for (grain, window, expected) in [
+        ("day", "7d", "2026-11-08T00 2026-11-15T00 2026-11-21T00"),
+        ("hour", "24h", "2026-11-19T16 2026-11-20T16 2026-11-21T15"),
+        ("hour", "7d", "2026-11-07T16 2026-11-14T16 2026-11-21T15"),
+        ("month", "90d", "2026-06-01T00 2026-09-01T00 2026-11-01T00"),
+    ] {
+        assert_eq!(page.text(&range(grain, window)), expected, "{grain} {window}");
+    }
+    for (call, expected) in [
+        ("short('0.41', 'ratio', null)", "41.0\u{a0}%"),
+        ("change(1058000n, 1000000n, 'count', 'up').words", "+5.8\u{a0}%"),
+        ("change(10n, 10n, 'count', 'up').words", "0.0\u{a0}%"),
+        ("unbroken('a is 39 % above')", "a is 39\u{a0}% above"),
+        ("short('82751.7', 'currency', 'USD', true)", "$82.8K"),
+    ] {
+        let code = format!("import('/ui/format.js').then((f) => f.{call})");
+        assert_eq!(page.text(&code), expected, "{call}");
+    }
 }
 
 #[test]

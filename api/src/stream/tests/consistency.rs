@@ -246,7 +246,7 @@ async fn large_epochs_come_in_pages() {
     let mut pages = 0;
     while follower.reached < 2 {
         if follower.has_snapshot && server.history.lock().last == 1 {
-            assert_eq!(pages, 4, "500 cells a page");
+            assert_eq!(pages, 5, "64 KiB a page");
             server.publish(many(1_700, 1));
         }
         let Heard::Frame(frame) = client.next().await else { panic!("closed") };

@@ -86,6 +86,7 @@ pub(super) fn quick() -> StreamLimits {
         per_subject: 1_000,
         progress_interval: Duration::from_millis(100),
         close_timeout: Duration::from_millis(300),
+        linger: Duration::from_millis(300),
         ..StreamLimits::default()
     }
 }
@@ -117,7 +118,8 @@ impl Server {
             async move { streams.upgrade(&headers, ws).await }
         });
         let app = Router::new().route("/api/v1/stream", route);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = crate::server::bounded(listener).unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Server { address, store, streams, history: Shared::default() }
