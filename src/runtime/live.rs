@@ -139,7 +139,7 @@ impl Threads<'_> {
         let (to_publish, results) = sync_channel(RESULT_QUEUE);
         let (to_bronze, epochs) = sync_channel(EPOCH_QUEUE);
         let (to_flusher, jobs) = sync_channel(1);
-        let mut main = Main {
+        let main = Main {
             core,
             clock: self.clock,
             shared,
@@ -186,18 +186,7 @@ impl Threads<'_> {
                 })?;
             }
             drop(to_core);
-            for (entry, batches) in tail {
-                main.replay(&entry, batches);
-            }
-            main.begin(generation);
-            if main.core.is_rebuilt() {
-                // Tables may stand at the last epoch already, with other rows: write at a later one.
-                let cut = main.core.cut_tick(clock.now());
-                main.process(cut);
-            }
-            main.turn_until_stopped(&polls);
-            drop(polls);
-            main.finish(self.until_end)
+            main.run(tail, generation, polls, self.until_end)
         })
     }
 
@@ -277,6 +266,28 @@ struct Main<'a> {
 }
 
 impl Main<'_> {
+    /// From the recorded epochs that bronze does not hold to the last barrier.
+    fn run(
+        mut self,
+        tail: Vec<(Entry, Vec<RawBatch>)>,
+        generation: String,
+        polls: Receiver<Poll>,
+        until_end: bool,
+    ) -> Result<Outcome, Stopped> {
+        for (entry, batches) in tail {
+            self.replay(&entry, batches);
+        }
+        self.begin(generation);
+        if self.core.is_rebuilt() {
+            // Tables may stand at the last epoch already, with other rows: write at a later one.
+            let cut = self.core.cut_tick(self.clock.now());
+            self.process(cut);
+        }
+        self.turn_until_stopped(&polls);
+        drop(polls);
+        self.finish(until_end)
+    }
+
     /// Tells subscribers how things stand after recovery.
     fn begin(&mut self, generation: String) {
         self.halts.update(&self.core);
