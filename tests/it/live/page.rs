@@ -144,7 +144,7 @@ fn a_lake_that_is_empty_or_quiet_is_live_and_has_all_its_words() {
     page.screenshot(&pictures().join("empty.png"));
 
     append(&place.path("input/a.ndjson"), &records(&options(77, 4_000)));
-    page.wait_until("document.querySelector('#tenant').value.length > 2", SOON);
+    page.wait_until("!/no tenant/.test(document.querySelector('#tenant').value)", SOON);
     stays_live(&mut page);
     // Opened when nothing changes any more, every card still says how it compares.
     let asked = "?tenant=nobody&grain=week&kpi=joy";
