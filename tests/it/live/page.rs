@@ -98,7 +98,7 @@ fn without_its_socket_the_page_does_not_claim_to_be_live() {
 
 /// Signs in with a token.
 fn sign_in(page: &mut Page, token: &str) {
-    page.wait_until("!document.querySelector('#sign-in').hidden", SOON);
+    page.wait_until("document.querySelector('#sign-in')?.hidden === false", SOON);
     page.eval(&format!(
         "document.querySelector('#sign-in-token').value = '{token}'; \
          document.querySelector('#sign-in-form').requestSubmit()"
