@@ -13,7 +13,8 @@ const UNDER_WAY: u64 = 600_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn little_is_under_way_to_a_client_that_does_not_read() {
-    let server = Server::start(quick()).await;
+    let limits = StreamLimits { send_timeout: Duration::from_secs(60), ..quick() };
+    let server = Server::start(limits).await;
     let mut client = server.connect(ALL).await;
     client.subscribe(1, json!({})).await;
     // One that reads shows that every epoch was made into frames.
