@@ -98,7 +98,7 @@ fn without_its_socket_the_page_does_not_claim_to_be_live() {
 
 /// Signs in with a token.
 fn sign_in(page: &mut Page, token: &str) {
-    page.wait_until("!document.querySelector('#sign-in').hidden", SOON);
+    page.wait_until("document.querySelector('#sign-in')?.hidden === false", SOON);
     page.eval(&format!(
         "document.querySelector('#sign-in-token').value = '{token}'; \
          document.querySelector('#sign-in-form').requestSubmit()"
@@ -144,7 +144,7 @@ fn a_lake_that_is_empty_or_quiet_is_live_and_has_all_its_words() {
     page.screenshot(&pictures().join("empty.png"));
 
     append(&place.path("input/a.ndjson"), &records(&options(77, 4_000)));
-    page.wait_until("document.querySelector('#tenant').value.length > 2", SOON);
+    page.wait_until("!/no tenant/.test(document.querySelector('#tenant').value)", SOON);
     stays_live(&mut page);
     // Opened when nothing changes any more, every card still says how it compares.
     let asked = "?tenant=nobody&grain=week&kpi=joy";

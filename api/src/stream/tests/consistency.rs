@@ -271,14 +271,12 @@ async fn a_client_that_does_not_read_gets_the_newest_values() {
         let Heard::Frame(frame) = client.next().await else { panic!("closed") };
         sleeper.take(&frame);
     }
-    let counters = server.streams.counters();
-    assert!(counters.conflated > 0, "{counters:?}");
-    assert!(sleeper.frames < 250, "{} frames of 300", sleeper.frames);
+    assert!(sleeper.frames < 250, "{} frames of 500", sleeper.frames);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_never_reads_is_closed_and_disturbs_nobody() {
-    let limits = StreamLimits { send_timeout: Duration::from_millis(300), ..quick() };
+    let limits = StreamLimits { send_timeout: Duration::from_millis(1_500), ..quick() };
     let server = std::sync::Arc::new(Server::start(limits).await);
     server.publish(many(1_500, 0));
     let mut never = Follower::new(Filter::default(), json!({}), &server.history);

@@ -13,15 +13,26 @@ const UNDER_WAY: u64 = 600_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn little_is_under_way_to_a_client_that_does_not_read() {
-    let server = Server::start(quick()).await;
+    let limits = StreamLimits { send_timeout: Duration::from_secs(60), ..quick() };
+    let server = Server::start(limits).await;
     let mut client = server.connect(ALL).await;
     client.subscribe(1, json!({})).await;
+    // One that reads shows that every epoch was made into frames.
+    let mut witness = server.connect(ALL).await;
+    witness.subscribe(1, json!({})).await;
     let before = server.streams.counters().bytes;
-    for round in 1..=200 {
+    let mut witnessed = 0;
+    for round in 1..=100_u32 {
         server.publish(many(400, round));
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        loop {
+            let Heard::Frame(frame) = witness.next().await else { panic!("closed") };
+            witnessed += frame.to_string().len() as u64;
+            if frame["offset"] == round && frame["more"] != true {
+                break;
+            }
+        }
     }
-    let sent = server.streams.counters().bytes - before;
+    let sent = server.streams.counters().bytes - before - witnessed;
     assert!(sent < UNDER_WAY, "{sent} bytes were sent to a client that takes none");
     // What it reads then is at most that, and the newest.
     let last = server.history.lock().last;
