@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn records_without_values_are_counted() {
         let mut none: Paged<u8> = Paged::new(0);
-        (0..PAGE * 2).for_each(|_| drop(none.push(1)));
+        assert_eq!((0..PAGE * 2).map(|_| none.push(1)).last(), Some(PAGE * 2 - 1));
         assert_eq!((none.len(), none.record(300), none.get(0)), (PAGE * 2, &[][..], None));
         assert!(none.record_mut(3).is_empty() && none.freeze().iter().next().is_none());
     }

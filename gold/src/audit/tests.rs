@@ -272,7 +272,7 @@ async fn sums_beyond_the_range_and_far_years_are_recomputed_too() {
         let own = |row: &&CellRow| {
             &*row.key.kpi == kpi && &*row.key.tenant == tenant && row.key.grain == Grain::Day
         };
-        cells.iter().find(own).unwrap().value.clone()
+        cells.iter().find(own).unwrap().value
     };
     assert_eq!(status("paid", "two").status, schemas::Status::Error);
     assert_eq!(status("paid", "back").value, Some(-MOST));
