@@ -189,6 +189,7 @@ columns = [
   { name = "amount", type = "decimal(38,10)", required = true },
   { name = "fee", type = "decimal(38,10)", required = true },
   { name = "at", type = "timestamp", required = true },
+  { name = "currency", type = "text" },
 ]
 "#;
 
@@ -224,6 +225,7 @@ fn paid(engine: &mut Engine, contract: &Contract, index: usize) -> RecordBatch {
         builder.set_decimal(2, amount);
         builder.set_decimal(3, fee);
         builder.set_timestamp(4, Micros::parse(at).unwrap());
+        builder.set_text(5, "USD");
         let mut bytes = Vec::new();
         builder.finish(&layout, &mut bytes);
         engine.apply(index, None, Some(layout.row(&bytes))).unwrap();
@@ -233,7 +235,8 @@ fn paid(engine: &mut Engine, contract: &Contract, index: usize) -> RecordBatch {
         Arc::new(numbers.with_precision_and_scale(38, 10).unwrap())
     };
     let at = PAID.map(|row| Micros::parse(row.3).unwrap().0);
-    let columns: [(&str, ArrayRef); 4] = [
+    let columns: [(&str, ArrayRef); 5] = [
+        ("currency", Arc::new(StringArray::from_iter_values(PAID.map(|_| "USD")))),
         ("tenant", Arc::new(StringArray::from_iter_values(PAID.map(|row| row.0)))),
         ("amount", decimals(PAID.map(|row| row.1))),
         ("fee", decimals(PAID.map(|row| row.2))),
@@ -249,7 +252,7 @@ async fn sums_beyond_the_range_and_far_years_are_recomputed_too() {
     let flow = |key: &str, of: &str| {
         let text = format!(
             "key='{key}'\ntitle='T'\nunit='currency'\ngood='up'\ncontract='pay'\ntime='at'\n\
-             aggregate='sum({of})'\n"
+             aggregate='sum({of})'\ndims=['currency']\n"
         );
         Definition::parse(&format!("{key}.toml"), &text).unwrap()
     };
