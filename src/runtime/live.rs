@@ -164,7 +164,7 @@ impl Threads<'_> {
             spawn(scope, "publish", Turn::Live, move || {
                 publish::publish(&results, clock, subscriber.as_mut(), shared);
             })?;
-            spawn(scope, "bronze", Turn::Background, move || {
+            spawn(scope, "bronze", Turn::Live, move || {
                 let (interval, bytes) = (config.lake.flush_interval(), config.lake.flush_bytes());
                 loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
             })?;

@@ -1,7 +1,7 @@
 //! Starting threads, with what each of them may take from the others.
 //!
 //! # Guarantees
-//! - Threads that write tables yield to those between a record and a client when both want a core.
+//! - The thread that writes barriers yields to those between a record and a client when both want a core.
 //!
 //! # Non-guarantees
 //! - An operating system that refuses runs them like all others.
@@ -13,9 +13,10 @@ use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_pr
 /// Whose turn it is when there are fewer cores than work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Somebody waits for it: polling, the core, the ledger, publication.
+    /// Somebody waits for it: polling, the core, the ledger, publication; and bronze, because what it has
+    /// not written yet is held in memory.
     Live,
-    /// Nobody does: bronze and barriers, which take a core for seconds. About a tenth of a live
+    /// Nobody does: barriers, which take a core for seconds. About a tenth of a live
     /// thread's share (a nice value of 9) while live threads want it all, and everything otherwise.
     Background,
 }
