@@ -31,8 +31,12 @@ pub fn publish(scenario: &str, out: Option<&Path>, report: &str) -> Result<(), F
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     let named = folder.join(format!("{scenario}-{}.md", machine::now().date()));
     let path = out.map_or(named, Path::to_path_buf);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Failure::io("create", folder))?;
+    }
     std::fs::write(&path, report).map_err(Failure::io("write", &path))?;
     drop(std::io::stdout().lock().write_all(report.as_bytes()));
+    say(&format!("written to {}", path.display()));
     Ok(())
 }
 

@@ -4,7 +4,6 @@
 //! # Guarantees
 //! - A run that loses a record, fails, or (unless told otherwise) does not verify is no result.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use benchmarks::ceiling::{self, Stage};
 use benchmarks::events::Shape;
 use benchmarks::failure::Failure;
 use benchmarks::report::Ingest;
+use benchmarks::tool::{product, publish, say};
 use benchmarks::topic::Topic;
 use benchmarks::weir::{Figures, Run, Verify};
 use benchmarks::{machine, prepared};
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 
 /// Whether every lake that was verified passed.
 fn measure(arguments: &Arguments) -> Result<bool, Failure> {
-    let program = program(arguments)?;
+    let program = product(arguments.weir.as_deref())?;
     let Arguments { events, partitions, seed, .. } = *arguments;
     let shape = Shape { seed, changes: events, partitions, end: machine::now() };
     let name = format!("weir-bench-orders-{events}-{partitions}-{seed}");
@@ -101,15 +101,7 @@ fn measure(arguments: &Arguments) -> Result<bool, Failure> {
     if !arguments.keep_topic {
         topic.delete()?;
     }
-    let text = report.markdown();
-    let path = out_path(arguments, &report.date);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(Failure::io("create", folder))?;
-    }
-    std::fs::write(&path, &text).map_err(Failure::io("write", &path))?;
-    let printed = std::io::stdout().lock().write_all(text.as_bytes());
-    drop(printed);
-    say(&format!("written to {}", path.display()));
+    publish("ingest", arguments.out.as_deref(), &report.markdown())?;
     Ok(report.runs.iter().all(passed))
 }
 
@@ -146,25 +138,6 @@ fn fresh(below: &Path) -> Result<tempfile::TempDir, Failure> {
     folder.map_err(Failure::io("create a folder in", below))
 }
 
-/// The binary that was built into the same folder as this program.
-fn program(arguments: &Arguments) -> Result<PathBuf, Failure> {
-    if let Some(given) = &arguments.weir {
-        return Ok(given.clone());
-    }
-    let own = std::env::current_exe().map_err(Failure::io("find", Path::new("this program")))?;
-    let beside = own.with_file_name("weir");
-    if beside.exists() {
-        return Ok(beside);
-    }
-    let text = format!("there is no `{}`; build it with `cargo build --release`", beside.display());
-    Err(Failure::Worthless(text))
-}
-
-fn out_path(arguments: &Arguments, date: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-    arguments.out.clone().unwrap_or_else(|| folder.join(format!("ingest-{date}.md")))
-}
-
 fn command_line() -> String {
     let words: Vec<String> = std::env::args().skip(1).collect();
     format!("ingest {}", words.join(" ")).trim_end().to_owned()
@@ -173,10 +146,4 @@ fn command_line() -> String {
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are exact in a float")]
 fn float(number: u64) -> f64 {
     number as f64
-}
-
-/// Progress goes to standard error, the report to standard output.
-fn say(text: &str) {
-    let written = writeln!(std::io::stderr().lock(), "{text}");
-    drop(written);
 }
