@@ -14,7 +14,7 @@ use gold::Catalog;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
-use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::TopicPartition;
 use pipeline::silver::rows_from_batch;
 use pipeline::source::{LastRecord, needs_last};
@@ -73,7 +73,7 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
     let (mut core, files) = load(inputs, &held, &newest)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
-    let (mut header, mut tail) = read_ledger(inputs, &held)?;
+    let (mut header, mut tail, mut segments) = read_ledger(inputs, &held)?;
     let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
     if let Some(beyond) = furthest(&newest).filter(|stamp| stamp.id > recorded) {
         tracing::warn!(
@@ -81,12 +81,12 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
              written again from bronze, under a new stream generation",
             beyond.id
         );
-        (header.generation, tail) = (new_generation(), Vec::new());
+        (header.generation, tail, segments) = (new_generation(), Vec::new(), Segments::default());
         core.skip_to(beyond);
     }
-    let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable).map_err(|e| {
-        format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display())
-    })?;
+    let ledger = Ledger::open(&inputs.ledger_dir, header, segments, inputs.durable);
+    let place = inputs.ledger_dir.display();
+    let ledger = ledger.map_err(|e| format!("could not open the ledger in `{place}`: {e}"))?;
     let state = lake.state_dir().join("state");
     let meters = Arc::clone(&inputs.meters);
     let flusher = Flusher::new(newest, files, &state, runtime.clone(), stop.clone(), meters);
@@ -242,46 +242,51 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
     Ok(())
 }
 
-/// The header to go on under, and the recorded epochs after bronze. A ledger that does not continue
-/// bronze is a lost one.
-fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>), String> {
-    let found = Ledger::recover(&inputs.ledger_dir).map_err(|e| {
+/// The header to go on under, the recorded epochs after bronze, and the segments to go on behind. A
+/// ledger that does not continue bronze is a lost one.
+fn read_ledger(
+    inputs: &Inputs,
+    held: &Held,
+) -> Result<(Header, Vec<Entry>, Segments), String> {
+    let found = Ledger::recover(&inputs.ledger_dir, held.epoch).map_err(|e| {
         format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display())
     })?;
     let fingerprint = fingerprint(inputs);
     let lake = inputs.lake.id().to_owned();
     let fresh = || {
         let generation = new_generation();
-        Header { lake: lake.clone(), generation, fingerprint: fingerprint.clone() }
+        let header = Header { lake: lake.clone(), generation, fingerprint: fingerprint.clone() };
+        (header, Vec::new(), Segments::default())
     };
     let problem = match (&found.header, &found.damage) {
-        (_, Some(damage)) => Some(format!("it is damaged ({damage})")),
-        (None, None) if held.epoch == 0 => return Ok((fresh(), Vec::new())),
+        (_, Some(damage)) => Some(damage.clone()),
+        (None, None) if held.epoch == 0 => return Ok(fresh()),
         (None, None) => Some("it is missing".to_owned()),
         (Some(header), None) if header.lake != lake => Some("it is of another lake".to_owned()),
         (Some(header), None) if header.fingerprint != fingerprint => {
             Some("contracts or KPI definitions have changed".to_owned())
         }
-        (Some(_), None) => continues(&found.entries, held).err(),
+        (Some(_), None) => continues(found.range, &found.entries, held).err(),
     };
     match (found.header, problem) {
-        (Some(header), None) => {
-            let tail = found.entries.into_iter().filter(|entry| entry.epoch > held.epoch).collect();
-            Ok((header, tail))
-        }
+        (Some(header), None) => Ok((header, found.entries, found.segments)),
         (_, problem) => {
             let problem = problem.unwrap_or_default();
             tracing::warn!(
                 "the ledger is not used: {problem}. A new stream generation starts; no data is lost"
             );
-            Ok((fresh(), Vec::new()))
+            Ok(fresh())
         }
     }
 }
 
-fn continues(entries: &[Entry], held: &Held) -> Result<(), String> {
-    let last = entries.last().map_or(0, |entry| entry.epoch);
-    let first = entries.first().map_or(0, |entry| entry.epoch);
+/// `entries` are those after bronze's last epoch, of a ledger that holds the epochs of `range`.
+fn continues(
+    range: Option<(EpochId, EpochId)>,
+    entries: &[Entry],
+    held: &Held,
+) -> Result<(), String> {
+    let (first, last) = range.unwrap_or((0, 0));
     if last < held.epoch || first > held.epoch + 1 {
         let bronze = held.epoch;
         return Err(format!("it holds epochs {first} to {last} and bronze ends at {bronze}"));
@@ -290,7 +295,7 @@ fn continues(entries: &[Entry], held: &Held) -> Result<(), String> {
     for (of, offset) in &held.next {
         next.insert((&of.source, &of.topic, &of.incarnation, of.partition), *offset);
     }
-    for span in entries.iter().filter(|e| e.epoch > held.epoch).flat_map(|entry| &entry.spans) {
+    for span in entries.iter().flat_map(|entry| &entry.spans) {
         let key = (&*span.source, &*span.topic, &*span.incarnation, span.partition);
         let expected = next.insert(key, span.to);
         if expected.is_some_and(|expected| expected != span.from) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use gold::Catalog;
 use lake::Lake;
 use pipeline::bronze::EpochRecords;
-use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::RawBatch;
 use pipeline::source::{Progress, Source};
 use schemas::{Clock, Contract, Feed, Micros, Published, Start};
@@ -237,7 +237,7 @@ impl Threads<'_> {
 fn restart(ledger: &Ledger, settings: &Settings) -> Result<Ledger, String> {
     let header = Header { generation: new_generation(), ..ledger.header().clone() };
     let folder = &settings.ledger_dir;
-    Ledger::open(folder, header, settings.durable)
+    Ledger::open(folder, header, Segments::default(), settings.durable)
         .map_err(|e| format!("could not open the ledger in `{}`: {e}", folder.display()))
 }
 
