@@ -1,5 +1,5 @@
-//! The contracts of Weir: ids, time, money, rows, positions, epochs, KPI cells; and the list
-//! that rows and cells are kept in.
+//! The contracts of Weir: ids, time, money, rows, positions, epochs, control records, KPI cells; and
+//! the list that rows and cells are kept in.
 //!
 //! # Guarantees
 //! - No IO, no async, no clock and no sibling crate: everything here is a pure value or function.
@@ -11,6 +11,7 @@
 
 pub mod alert;
 pub mod contract;
+pub mod control;
 pub mod decimal;
 pub mod epoch;
 mod error_chain;
@@ -25,6 +26,7 @@ pub mod time;
 
 pub use alert::{Alert, Contribution, Severity, alert_id};
 pub use contract::{Column, ColumnType, Contract, ContractError};
+pub use control::{CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce};
 pub use epoch::{EpochId, EpochStamp, Span};
 pub use error_chain::chain;
 pub use feed::{Feed, Published, Start};

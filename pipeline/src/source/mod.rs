@@ -16,6 +16,7 @@
 //! - A source never decides what has been ingested. That is bronze's business.
 
 mod config;
+mod control;
 mod embedded;
 mod file;
 mod kafka;
@@ -28,6 +29,7 @@ use schemas::Span;
 
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 
+pub use control::{ControlFile, ControlFileError, is_control};
 pub use config::{ConfigError, FileConfig, KafkaConfig, LostRecords, Properties, SourceConfig};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
 pub use file::{FileSource, wrong_line};
