@@ -18,6 +18,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Bytes of epochs that may wait for bronze before polling pauses.
     pub max_unflushed: usize,
+    /// Memory of the process beyond which polling pauses; three quarters of the machine's where `None`.
+    pub memory_limit: Option<u64>,
     /// Bronze commits at least this often while there is something to commit.
     pub flush_interval: Duration,
     /// Bronze commits when it holds this many bytes.

@@ -12,6 +12,7 @@
 //! - [`InForce`] is a function of the records that it has seen and of their epochs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -68,6 +69,15 @@ pub enum DefinitionKind {
     Contract,
     /// A KPI.
     Kpi,
+}
+
+impl fmt::Display for DefinitionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DefinitionKind::Contract => "contract",
+            DefinitionKind::Kpi => "KPI",
+        })
+    }
 }
 
 /// A definition that comes into force, in place of the one before it, or goes.

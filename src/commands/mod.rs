@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod contracts;
 mod dead_letters;
+mod decisions;
 mod demo;
 mod kpis;
 mod run;

@@ -52,6 +52,7 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         stop,
         meters: Arc::clone(&meters),
         feed: serving.as_ref().map(Serving::feed),
+        definitions: Vec::new(),
     };
     let outcome = engine::run(run, runtime.handle());
     if let Some(serving) = serving {

@@ -1,4 +1,4 @@
-//! `weir tables`: the tables of a lake, from their logs alone.
+//! `weir tables`: the tables of a lake, from their logs alone, and what can be decided of them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,10 @@ use clap::Subcommand;
 use gold::nearest::nearest;
 use lake::{At, Lake, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use schemas::{Micros, chain};
+use schemas::{Decision, Micros, chain};
 use serde_json::{Value, json};
 
+use super::decisions;
 use super::setup::open;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -39,12 +40,24 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let a halted table go on: what comes from here on is later than all that it holds.
+    Resume {
+        /// The table, such as `orders` or `silver/orders`.
+        table: String,
+        /// The lake's folder, instead of the configured one.
+        #[arg(long, value_name = "DIR")]
+        lake: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     match command {
         Command::List { lake, json } => list(config, lake.as_deref(), *json),
         Command::Show { table, lake, json } => show(config, lake.as_deref(), table, *json),
+        Command::Resume { table, lake, json } => resume(config, lake.as_deref(), table, *json),
     }
 }
 
@@ -156,6 +169,21 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
     };
     let rows: Vec<_> = commits.map(commit).collect();
     output::table(&["version", "committed", "operation", "rows added", "epoch"], &rows);
+    Ok(())
+}
+
+fn resume(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Result<(), Failure> {
+    let lake = open(config, flag)?;
+    let silver = if name.contains('/') { name.to_owned() } else { format!("silver/{name}") };
+    let table = open_table(&lake, &silver)?;
+    let Some(contract) = table.name().strip_prefix("silver/") else {
+        return Err(Failure::Usage(format!(
+            "`{name}` is no silver table: only those can be halted"
+        )));
+    };
+    let decision = Decision::ResumeTable { table: contract.to_owned() };
+    let decided = decisions::decide(config, &lake, decision, "weir tables resume")?;
+    decided.print(&format!("the resumption of table `{contract}`"), as_json);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 pub(crate) use units::parse_duration;
-use units::{Bytes, Span};
+use units::{Bytes, BytesOrAuto, Span};
 
 const DEFAULTS: &str = include_str!("default.toml");
 
@@ -61,6 +61,7 @@ pub(crate) struct LakeConfig {
     barrier_interval: Span,
     pub(crate) durability: Durability,
     vacuum_after: Span,
+    memory_limit: BytesOrAuto,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -138,6 +139,7 @@ impl Config {
                 partition_bytes: bytes.div_ceil(2),
             },
             max_unflushed: epoch.max_unflushed.0,
+            memory_limit: lake.memory_limit.0.map(|bytes| bytes as u64),
             flush_interval: lake.flush_interval.0,
             flush_bytes: lake.flush_bytes.0,
             barrier_interval: lake.barrier_interval.0,

@@ -4,6 +4,7 @@
 //! - What it holds after an epoch depends on the records and clocks of all epochs so far, and on
 //!   nothing else: live, replayed from the ledger and replayed from bronze give the same.
 
+pub(crate) mod control;
 pub(crate) mod decoding;
 pub(crate) mod frozen;
 pub(crate) mod watch;
@@ -18,11 +19,12 @@ use pipeline::epoch;
 use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
 use pipeline::silver::{Halt, SilverRow, TableFold};
-use schemas::{Alert, Contract, EpochStamp, KpiUpdate, Micros, Observer};
+use schemas::{Alert, Contract, ControlRecord, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 use serde_json::json;
 
 use crate::contracts::fingerprint;
 use crate::tables::{self, silver_name};
+use control::Control;
 use decoding::{Decoded, Decoding};
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
@@ -47,6 +49,9 @@ pub(crate) struct Core {
     scratch: Scratch,
     /// The changes of the epoch that was cut last, until they are folded.
     decoded: Vec<ChangeBatch>,
+    /// The decisions among its records, until then.
+    decisions: Vec<ControlRecord>,
+    control: Control,
     /// What silver depends on besides bronze.
     fingerprint: String,
     pub(crate) counts: Counts,
@@ -117,6 +122,8 @@ impl Core {
             history: Vec::new(),
             scratch: Scratch::default(),
             decoded: Vec::new(),
+            decisions: Vec::new(),
+            control: Control::default(),
             fingerprint: fingerprint(contracts, topics),
             counts: Counts::default(),
         })
@@ -151,6 +158,17 @@ impl Core {
     /// Why tables stand still, those that do.
     pub(crate) fn halts(&self) -> impl Iterator<Item = &Halt> {
         self.tables.iter().filter_map(|table| table.fold.halted())
+    }
+
+    /// The definitions in force, as control records have put them.
+    pub(crate) fn in_force(&self) -> &InForce {
+        &self.control.in_force
+    }
+
+    /// Live rows of each silver table.
+    pub(crate) fn table_rows(&self) -> Vec<(String, usize)> {
+        let rows = |t: &KeyedTable| (silver_name(t.contract.contract()), t.fold.len());
+        self.tables.iter().map(rows).collect()
     }
 
     /// Live rows of all tables.
@@ -212,20 +230,24 @@ impl Core {
     pub(crate) fn fold(&mut self, epoch: &EpochRecords) -> Changes {
         let stamp = epoch.stamp;
         self.last = Some(stamp);
-        self.watch.advance(&stamp, epoch.is_empty(), &self.gold);
-        if epoch.is_empty() && !self.is_fold_due(stamp.clock) {
+        let is_tick = !epoch.has_events();
+        self.watch.advance(&stamp, is_tick, &self.gold);
+        let decisions = std::mem::take(&mut self.decisions);
+        if is_tick && !self.is_fold_due(stamp.clock) {
+            self.control.take(&stamp, &decisions, &mut self.tables);
             let output = self.gold.tick(stamp.clock);
             self.remember(output.history);
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
         self.gold.begin_epoch(&stamp);
-        let Core { tables, gold, decoded, counts, decoding, .. } = self;
+        let Core { tables, gold, decoded, counts, decoding, control, .. } = self;
         let mut failed = 0;
         for (index, table) in tables.iter_mut().enumerate() {
             table.fold.fire(stamp.clock, &mut |old, new| {
                 failed += u64::from(gold.apply(index, old, new).is_err());
             });
         }
+        control.take(&stamp, &decisions, tables);
         for (batch, changes) in epoch.batches.iter().zip(decoded.iter()) {
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
@@ -281,6 +303,7 @@ impl Core {
             ("contracts".to_owned(), self.fingerprint.clone().into_bytes()),
             ("topics".to_owned(), self.topics_json()),
             (DEFINITIONS.to_owned(), self.gold.fingerprint().into_bytes()),
+            (control::PART.to_owned(), serde_json::to_vec(self.in_force()).unwrap_or_default()),
         ];
         let (watch, alerts) = (self.watch.freeze(), self.watch.changed_alerts());
         let history = std::mem::take(&mut self.history);
@@ -303,7 +326,8 @@ impl Core {
 
     /// Keeps the changes for [`Core::fold`] and gives the records on.
     fn hold(&mut self, stamp: EpochStamp, decoded: Decoded) -> EpochRecords {
-        let Decoded { batches, changes, errors } = decoded;
+        let Decoded { batches, changes, errors, decisions } = decoded;
+        self.decisions = decisions;
         self.counts.dead_letters += errors.iter().map(|errors| errors.len() as u64).sum::<u64>();
         self.decoding.recycle(std::mem::replace(&mut self.decoded, changes));
         EpochRecords { stamp, batches, errors }
@@ -357,6 +381,9 @@ impl Core {
             for table in tables.filter(|t| silver_name(t.contract.contract()) == *name) {
                 table.fold.load_state(bytes).map_err(|e| e.to_string())?;
             }
+        }
+        if let Some((_, held)) = state.iter().find(|(name, _)| name == control::PART) {
+            self.control.in_force = serde_json::from_slice(held).map_err(|e| e.to_string())?;
         }
         let definitions = state.iter().find(|(name, _)| name == DEFINITIONS).map(|(_, held)| held);
         self.is_redefined =

@@ -244,10 +244,7 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
 
 /// The header to go on under, the recorded epochs after bronze, and the segments to go on behind. A
 /// ledger that does not continue bronze is a lost one.
-fn read_ledger(
-    inputs: &Inputs,
-    held: &Held,
-) -> Result<(Header, Vec<Entry>, Segments), String> {
+fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>, Segments), String> {
     let found = Ledger::recover(&inputs.ledger_dir, held.epoch).map_err(|e| {
         format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display())
     })?;

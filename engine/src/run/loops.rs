@@ -16,6 +16,7 @@ use schemas::{Clock, EpochStamp, KpiUpdate, chain};
 use tokio::runtime::Handle;
 
 use super::contact::Contact;
+use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::stop::{Reached, Stop};
 use crate::core::decoding::{Decoded, Decoding};
@@ -38,7 +39,7 @@ const SPARES_MAX: usize = 4;
 const TRIM: Duration = Duration::from_secs(60);
 
 /// What the threads share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) meters: Arc<Meters>,
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) verified: Reached,
     /// Bytes of epochs that are not in bronze.
     pub(super) unflushed: Arc<AtomicUsize>,
+    /// Sources are not polled while it is passed.
+    pub(super) memory: MemoryBound,
     /// Bronze commits at once instead of at its interval.
     pub(super) hurry: AtomicBool,
     /// Updates that were published, emptied: memory for those of the next epochs.
@@ -59,6 +62,23 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// What the threads of a run share that fills these meters.
+    pub(super) fn new(stop: Stop, meters: Arc<Meters>, memory: MemoryBound) -> Shared {
+        Shared {
+            stop,
+            recorded: meters.recorded.clone(),
+            in_bronze: meters.in_bronze.clone(),
+            flushed: meters.flushed.clone(),
+            verified: Reached::default(),
+            unflushed: Arc::clone(&meters.unflushed),
+            memory,
+            hurry: AtomicBool::new(false),
+            spare_updates: Mutex::default(),
+            offsets: Mutex::default(),
+            meters,
+        }
+    }
+
     /// Keeps the memory of published updates while a backlog is read: its epochs have many.
     pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
         updates.clear();
@@ -83,7 +103,8 @@ impl Drop for Alarm<'_> {
 /// What a source thread hands to the core.
 #[derive(Debug)]
 pub(super) struct Poll {
-    pub(super) source: usize,
+    /// The number of the source; `None` for that of control records.
+    pub(super) source: Option<usize>,
     pub(super) decoded: Decoded,
     /// The hash of the records.
     pub(super) hash: String,
@@ -93,8 +114,8 @@ pub(super) struct Poll {
 /// How one source is polled.
 #[derive(Debug)]
 pub(super) struct Polling<'a> {
-    /// The number of the source.
-    pub(super) index: usize,
+    /// The number of the source; `None` for that of control records, which nobody waits for.
+    pub(super) index: Option<usize>,
     pub(super) linger: Duration,
     pub(super) limits: &'a Limits,
     pub(super) max_unflushed: usize,
@@ -110,12 +131,17 @@ pub(super) fn read_source(
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "source");
-    let mut contact = Contact::new(source.name(), &shared.meters.troubles);
     let Polling { index, linger, limits, max_unflushed, .. } = *polling;
+    let mut contact = index.map(|_| Contact::new(source.name(), &shared.meters.troubles));
     let (mut committed, mut scratch) = (Vec::new(), Scratch::default());
     while !shared.stop.is_asked() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
             std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        // Decisions are few, and one of them may be what helps.
+        if index.is_some() && shared.memory.is_passed(&shared.meters) {
+            std::thread::sleep(POLL);
             continue;
         }
         let mut batches = Vec::new();
@@ -127,10 +153,12 @@ pub(super) fn read_source(
                 return;
             }
         };
-        pulled.notices.iter().for_each(|notice| say(source.name(), notice));
-        contact.heard(&pulled);
-        if contact.is_lag_due() {
-            shared.meters.lag.lock().insert(source.name().to_owned(), source.lag());
+        if let Some(contact) = &mut contact {
+            pulled.notices.iter().for_each(|notice| say(source.name(), notice));
+            contact.heard(&pulled);
+            if contact.is_lag_due() {
+                shared.meters.lag.lock().insert(source.name().to_owned(), source.lag());
+            }
         }
         let is_empty = batches.is_empty();
         let decoded = polling.decoding.decode(batches, &mut scratch);

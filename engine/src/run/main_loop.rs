@@ -10,16 +10,18 @@ use lake::Lake;
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::RawBatch;
-use pipeline::source::{Progress, Source};
-use schemas::{Clock, Contract, Feed, Micros, Published, Start};
+use pipeline::source::{ControlFile, Progress, Source};
+use schemas::{Clock, Contract, DefinitionChange, Feed, Published, Start};
 use tokio::runtime::Handle;
 
+use super::control::ControlDesk;
 use super::halts::Halts;
 use super::loops::{self, Poll, Shared};
+use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
-use super::publish::{self, News, Results};
+use super::publish::{self, News, Results, samples};
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
 use crate::Topics;
@@ -45,8 +47,6 @@ const IDLE: Duration = Duration::from_millis(250);
 const UNSEEN: i64 = 200_000;
 /// Timers wait this long after the start for the sources to bring what came meanwhile.
 const HEAR: Duration = Duration::from_secs(10);
-/// Freshness is sampled at about this many records of a batch.
-const SAMPLES: usize = 16;
 
 /// What a run is made of.
 pub struct Run {
@@ -72,6 +72,8 @@ pub struct Run {
     pub meters: Arc<Meters>,
     /// Is told of every published epoch, in order; `None` when nobody listens.
     pub feed: Option<Box<dyn Feed>>,
+    /// The definitions of this run, which it puts in force where others are.
+    pub definitions: Vec<DefinitionChange>,
 }
 
 impl std::fmt::Debug for Run {
@@ -86,15 +88,9 @@ impl std::fmt::Debug for Run {
 /// When it cannot start, or a thread cannot go on; the text says why and what to do.
 pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     let Run { settings, lake, contracts, catalog, topics, sources, .. } = run;
-    let shared = Shared {
-        stop: run.stop.clone(),
-        meters: Arc::clone(&run.meters),
-        recorded: run.meters.recorded.clone(),
-        in_bronze: run.meters.in_bronze.clone(),
-        flushed: run.meters.flushed.clone(),
-        unflushed: Arc::clone(&run.meters.unflushed),
-        ..Shared::default()
-    };
+    let memory = MemoryBound::new(settings.memory_limit);
+    let shared = Shared::new(run.stop.clone(), Arc::clone(&run.meters), memory);
+    let control = ControlFile::new(&lake.state_dir(), settings.durable);
     let inputs = Inputs {
         ledger_dir: settings.ledger_dir.clone(),
         lake,
@@ -112,6 +108,7 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         clock: clock.as_ref(),
         feed,
         until_end: run.until_end,
+        desk: ControlDesk::open(control, run.definitions)?,
     };
     threads.run(recovered, sources, &shared)
 }
@@ -122,6 +119,7 @@ struct Threads<'a> {
     clock: &'a dyn Clock,
     feed: Option<Box<dyn Feed>>,
     until_end: bool,
+    desk: ControlDesk,
 }
 
 impl Threads<'_> {
@@ -145,7 +143,7 @@ impl Threads<'_> {
         let (to_publish, results) = sync_channel(RESULT_QUEUE);
         let (to_bronze, epochs) = sync_channel(EPOCH_QUEUE);
         let (to_flusher, jobs) = sync_channel(1);
-        let main = Main {
+        let mut main = Main {
             core,
             clock: self.clock,
             shared,
@@ -160,8 +158,8 @@ impl Threads<'_> {
             heard: false,
             said: Instant::now(),
         };
-        let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
-        let feed = self.feed.as_deref_mut();
+        let Threads { settings, clock, runtime, until_end, .. } = self;
+        let (feed, desk) = (self.feed.as_deref_mut(), &mut self.desk);
         std::thread::scope(|scope| {
             spawn(scope, "ledger", Turn::Live, move || {
                 loops::write_ledger(ledger, &entries, clock, shared)
@@ -176,33 +174,44 @@ impl Threads<'_> {
             spawn(scope, "barrier", Turn::Background, move || {
                 loops::flush_barriers(flusher, &jobs, settings.vacuum_after, clock, shared);
             })?;
+            main.recover(tail, generation);
+            main.decide(desk, &progress, settings, until_end)?;
+            let decoding = Arc::clone(main.core.decoding());
+            let polling = |index| loops::Polling {
+                index,
+                linger: settings.linger,
+                limits: &settings.limits,
+                max_unflushed: settings.max_unflushed,
+                decoding: Arc::clone(&decoding),
+            };
             for (index, source) in sources.iter_mut().enumerate() {
-                let out = to_core.clone();
-                let polling = loops::Polling {
-                    index,
-                    linger: settings.linger,
-                    limits: &settings.limits,
-                    max_unflushed: settings.max_unflushed,
-                    decoding: Arc::clone(main.core.decoding()),
-                };
+                let (out, polling) = (to_core.clone(), polling(Some(index)));
                 spawn(scope, "source", Turn::Live, move || {
                     loops::read_source(&polling, source.as_mut(), &out, shared);
                 })?;
             }
+            // At a fixed end, all that was decided has been read.
+            if !until_end {
+                let (out, polling) = (to_core.clone(), polling(None));
+                spawn(scope, "control", Turn::Live, move || {
+                    loops::read_source(&polling, desk.source(), &out, shared);
+                })?;
+            }
             drop(to_core);
-            main.run(tail, generation, polls, self.until_end)
+            main.run(polls, until_end)
         })
     }
 
     /// The recorded epochs after bronze with their records. When these are gone, the ledger starts over.
     fn reread(
-        &self,
+        &mut self,
         tail: Vec<Entry>,
         sources: &mut [Box<dyn Source>],
         ledger: &mut Ledger,
         stop: &Stop,
     ) -> Result<Vec<(Entry, Vec<RawBatch>)>, Stopped> {
-        match reread(tail, sources, stop) {
+        let sources = sources.iter_mut().map(|source| source.as_mut() as &mut dyn Source);
+        match reread(tail, sources.chain([self.desk.source()]), stop) {
             Reread::Same(tail) => Ok(tail),
             Reread::Other(reason) => {
                 tracing::error!(
@@ -260,14 +269,8 @@ struct Main<'a> {
 }
 
 impl Main<'_> {
-    /// From the recorded epochs that bronze does not hold to the last barrier.
-    fn run(
-        mut self,
-        tail: Vec<(Entry, Vec<RawBatch>)>,
-        generation: String,
-        polls: Receiver<Poll>,
-        until_end: bool,
-    ) -> Result<Outcome, Stopped> {
+    /// Takes the recorded epochs that bronze does not hold, and tells subscribers how things stand.
+    fn recover(&mut self, tail: Vec<(Entry, Vec<RawBatch>)>, generation: String) {
         for (entry, batches) in tail {
             self.replay(&entry, batches);
         }
@@ -277,6 +280,25 @@ impl Main<'_> {
             let cut = self.core.cut_tick(self.clock.now());
             self.process(cut);
         }
+    }
+
+    /// Takes what has been decided so far, the definitions of this run included.
+    fn decide(
+        &mut self,
+        desk: &mut ControlDesk,
+        progress: &Progress,
+        settings: &Settings,
+        until_end: bool,
+    ) -> Result<(), Stopped> {
+        desk.define(self.core.in_force(), self.clock)?;
+        let decoding = Arc::clone(self.core.decoding());
+        let polls = desk.start(progress, until_end, &settings.limits, &decoding)?;
+        polls.into_iter().for_each(|poll| self.take(poll));
+        Ok(())
+    }
+
+    /// From the first poll to the last barrier.
+    fn run(mut self, polls: Receiver<Poll>, until_end: bool) -> Result<Outcome, Stopped> {
         self.turn_until_stopped(&polls);
         drop(polls);
         self.finish(until_end)
@@ -326,7 +348,7 @@ impl Main<'_> {
         while !self.shared.stop.is_asked() && !self.ended.iter().all(|ended| *ended) {
             match polls.recv_timeout(self.wait()) {
                 Ok(poll) => {
-                    self.heard = true;
+                    self.heard |= poll.source.is_some();
                     self.take(poll);
                 }
                 Err(RecvTimeoutError::Timeout) => self.tell_idle(),
@@ -353,9 +375,8 @@ impl Main<'_> {
             let cut = self.core.cut_decoded(poll.decoded, poll.hash, self.clock.now());
             self.process(cut);
         }
-        if let (true, Some(ended)) = (poll.at_end, self.ended.get_mut(poll.source)) {
-            *ended = true;
-        }
+        let ended = poll.source.and_then(|source| self.ended.get_mut(source));
+        ended.into_iter().for_each(|ended| *ended |= poll.at_end);
     }
 
     fn tick_if_due(&mut self) {
@@ -386,9 +407,9 @@ impl Main<'_> {
 
     fn hand_on(&mut self, records: EpochRecords, changes: Changes) {
         let meters = &self.shared.meters;
-        meters.events.add(records.len() as u64);
-        meters.bytes.add(records.bytes() as u64);
-        meters.epochs.add(u64::from(!records.is_empty()));
+        meters.events.add(records.events().map(|batch| batch.len() as u64).sum());
+        meters.bytes.add(records.events().map(|batch| batch.bytes() as u64).sum());
+        meters.epochs.add(u64::from(records.has_events()));
         meters.dead_letters.set(self.core.counts.dead_letters);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core);
@@ -411,6 +432,7 @@ impl Main<'_> {
 
     fn start_barrier(&mut self) {
         let begun = Instant::now();
+        *self.shared.meters.table_rows.lock() = self.core.table_rows();
         if let Some(job) = self.core.barrier() {
             let epoch = job.stamp.id;
             tracing::debug!(epoch, took_us = begun.elapsed().as_micros(), "barrier frozen");
@@ -469,18 +491,4 @@ impl Shared {
     fn failure(&self) -> Option<String> {
         self.stop.failure()
     }
-}
-
-/// Timestamps of some records of a live epoch, each with the number of records it stands for.
-fn samples(records: &EpochRecords) -> Vec<(Micros, u64)> {
-    if records.stamp.quiet {
-        return Vec::new();
-    }
-    let mut samples = Vec::new();
-    for batch in &records.batches {
-        let step = batch.len().div_ceil(SAMPLES).max(1);
-        let of = |record: pipeline::record::RawRecord<'_>| Some((record.timestamp?, step as u64));
-        samples.extend((0..batch.len()).step_by(step).filter_map(|at| of(batch.get(at)?)));
-    }
-    samples
 }

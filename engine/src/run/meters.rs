@@ -48,6 +48,8 @@ pub struct Meters {
     pub lag: Mutex<BTreeMap<String, Vec<Lag>>>,
     /// What is wrong at the moment.
     pub troubles: Troubles,
+    /// Live rows of each silver table, as of the last barrier that began.
+    pub table_rows: Mutex<Vec<(String, usize)>>,
     /// Tables that stand still by themselves, while all else goes on.
     pub halted: Troubles,
 }

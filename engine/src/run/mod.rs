@@ -1,9 +1,11 @@
 //! A run: the main loop, the threads beside it, and what is known of them from outside.
 
 mod contact;
+mod control;
 mod halts;
 mod loops;
 mod main_loop;
+mod memory;
 pub(crate) mod meters;
 mod outcome;
 mod pace;

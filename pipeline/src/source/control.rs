@@ -24,6 +24,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::to_raw_value;
 
+use super::file::INCARNATION;
 use super::{FileConfig, FileSource};
 use crate::record::TopicPartition;
 
@@ -173,6 +174,16 @@ impl ControlFile {
     }
 }
 
+/// The only partition of the built-in source.
+pub fn control_partition() -> TopicPartition {
+    TopicPartition {
+        source: CONTROL.into(),
+        topic: CONTROL.into(),
+        incarnation: INCARNATION.into(),
+        partition: 0,
+    }
+}
+
 /// Whether records of this partition are control records.
 pub fn is_control(of: &TopicPartition) -> bool {
     *of.source == *CONTROL
@@ -222,13 +233,14 @@ fn last_lines(file: &mut File, size: u64) -> io::Result<(u64, Vec<u8>)> {
         let from = begin.saturating_sub(PIECE);
         let mut piece = Vec::new();
         file.seek(SeekFrom::Start(from))?;
-        file.by_ref().take(begin - from).read_to_end(&mut piece)?;
+        Read::by_ref(file).take(begin - from).read_to_end(&mut piece)?;
         piece.append(&mut bytes);
         (begin, bytes) = (from, piece);
         // What comes before the first line feed may be the rest of a line.
-        let mut whole = bytes.splitn(2, |byte| *byte == b'\n').skip(1).flat_map(|rest| {
-            rest.split(|byte| *byte == b'\n')
-        });
+        let mut whole = bytes
+            .splitn(2, |byte| *byte == b'\n')
+            .skip(1)
+            .flat_map(|rest| rest.split(|byte| *byte == b'\n'));
         if begin == 0 || whole.any(|line| offset_of(line).is_some()) {
             return Ok((begin, bytes));
         }
@@ -249,8 +261,6 @@ fn blank(file: &mut File, from: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use std::fs;
 
     use schemas::{Decision, Micros};
@@ -272,8 +282,12 @@ mod tests {
 
     fn poll(source: &mut dyn Source) -> Vec<(i64, String)> {
         let mut batches: Vec<RawBatch> = Vec::new();
-        let limits =
-            Limits { records: 100, bytes: 1 << 20, partition_records: 100, partition_bytes: 1 << 20 };
+        let limits = Limits {
+            records: 100,
+            bytes: 1 << 20,
+            partition_records: 100,
+            partition_bytes: 1 << 20,
+        };
         source.poll(Duration::ZERO, Duration::ZERO, &limits, &mut batches).unwrap();
         let id = |value: Option<&[u8]>| ControlRecord::parse(value.unwrap()).unwrap().id;
         let all = batches.iter().flat_map(RawBatch::iter);
@@ -347,14 +361,8 @@ mod tests {
 
     /// Where a reader goes on that has read these.
     fn read_progress(read: &[(i64, String)]) -> Progress {
-        let of = TopicPartition {
-            source: Arc::from(CONTROL),
-            topic: Arc::from(CONTROL),
-            incarnation: Arc::from("file"),
-            partition: 0,
-        };
         let next = read.last().map_or(0, |(offset, _)| offset + 1);
-        [(of, Reached { next, last: None })].into()
+        [(control_partition(), Reached { next, last: None })].into()
     }
 
     #[test]
