@@ -92,7 +92,7 @@ pub fn unknown_contract(topic: &(String, String), name: &str, contracts: &[Contr
     )
 }
 
-fn toml_files(folder: Option<&Path>) -> Result<Vec<std::path::PathBuf>, String> {
+pub(crate) fn toml_files(folder: Option<&Path>) -> Result<Vec<std::path::PathBuf>, String> {
     let Some(folder) = folder else { return Ok(Vec::new()) };
     let unreadable = |e| format!("could not read contracts folder `{}`: {e}", folder.display());
     let mut paths = Vec::new();

@@ -14,6 +14,7 @@
 
 pub mod contracts;
 mod core;
+pub mod definitions;
 mod flush;
 mod run;
 mod settings;

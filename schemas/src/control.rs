@@ -94,6 +94,40 @@ pub struct DefinitionChange {
     pub text: Option<String>,
 }
 
+/// What a file says for people only, and computes nothing.
+const FOR_PEOPLE: [&str; 4] = ["title", "description", "owner", "note"];
+
+impl DefinitionChange {
+    /// The definition in a file. Its identity is what the file says, without layout, comments and what is
+    /// for people only.
+    ///
+    /// # Errors
+    /// When the text is no TOML, or does not say what it defines.
+    pub fn of_file(of: DefinitionKind, text: &str) -> Result<DefinitionChange, String> {
+        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+        let field = match of {
+            DefinitionKind::Contract => "name",
+            DefinitionKind::Kpi => "key",
+        };
+        let name = table.get(field).and_then(toml::Value::as_str).map(str::to_owned);
+        let name = name.ok_or_else(|| format!("`{field}` is missing"))?;
+        drop_for_people(&mut table);
+        // Sorted by field, in a form that no other version of a library writes otherwise.
+        let canonical = serde_json::to_vec(&table).map_err(|e| e.to_string())?;
+        let identity = xxhash_rust::xxh3::xxh3_128(&canonical);
+        let (identity, text) = (Some(format!("{identity:032x}")), Some(text.to_owned()));
+        Ok(DefinitionChange { of, name, identity, text })
+    }
+}
+
+fn drop_for_people(table: &mut toml::Table) {
+    table.retain(|field, _| !FOR_PEOPLE.contains(&field));
+    for value in table.iter_mut().map(|(_, value)| value) {
+        let items = value.as_array_mut().into_iter().flatten();
+        items.filter_map(toml::Value::as_table_mut).for_each(drop_for_people);
+    }
+}
+
 /// Why bytes are no control record.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -333,6 +367,22 @@ mod tests {
             let error = ControlRecord::parse(good.replace(from, to).as_bytes()).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn the_identity_of_a_file_is_its_meaning() {
+        let of = |text: &str| DefinitionChange::of_file(DefinitionKind::Contract, text).unwrap();
+        let base = of("name='t'\nkey=['a']\ncolumns=[{name='a',type='text'}]");
+        assert_eq!(base.name, "t");
+        // Every lake has it: it must not change by itself.
+        assert_eq!(base.identity.as_deref(), Some("2caf085961ef803b89074e0968581f90"));
+        let laid_out =
+            of("# c\nkey = [\"a\"]\nname = 't'\ncolumns=[{type='text', name='a', note='n'}]\n");
+        assert_eq!(laid_out.identity, base.identity);
+        let typed = of("name='t'\nkey=['a']\ncolumns=[{name='a',type='json'}]");
+        assert_ne!(typed.identity, base.identity);
+        let nameless = DefinitionChange::of_file(DefinitionKind::Kpi, "name='t'").unwrap_err();
+        assert!(nameless.contains("`key`"), "{nameless}");
     }
 
     #[test]

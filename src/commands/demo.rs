@@ -123,7 +123,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         stop: stop.clone(),
         meters: Arc::clone(&meters),
         feed: Some(serving.feed()),
-        definitions: Vec::new(),
+        definitions: setup::wanted(&config)?,
     };
     let (length, table) = (arguments.length, !arguments.json);
     let watch = Watch { stop: &stop, meters: &meters, store: &store, length, table };

@@ -9,6 +9,7 @@ mod contracts;
 mod dead_letters;
 mod decisions;
 mod demo;
+mod in_force;
 mod kpis;
 mod run;
 mod setup;

@@ -18,7 +18,7 @@ use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze;
 use pipeline::source::{Source, SourceConfig, is_control};
 use schemas::control::RESERVED;
-use schemas::{Clock, Contract, chain};
+use schemas::{Clock, Contract, DefinitionChange, chain};
 
 use crate::config::Config;
 use crate::demo::shop::Plan;
@@ -37,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) topics: Topics,
     pub(crate) contracts: Vec<Contract>,
     pub(crate) catalog: Arc<Catalog>,
+    /// The same, as they are put in force.
+    pub(crate) definitions: Vec<DefinitionChange>,
 }
 
 /// Why a configuration is refused.
@@ -71,7 +73,9 @@ pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusa
     }
     match found {
         Ok((contracts, catalog)) if refusals.is_empty() => {
-            Ok(Setup { sources, topics, contracts, catalog })
+            let definitions = wanted(config)
+                .map_err(|failure| vec![refusal("definitions", failure.to_string(), None)])?;
+            Ok(Setup { sources, topics, contracts, catalog, definitions })
         }
         _ => Err(refusals),
     }
@@ -259,6 +263,12 @@ pub(crate) fn definitions(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog
     let own = own.map_err(|e| Failure::Usage(chain(&e)))?.unwrap_or_default();
     let catalog = gold::catalog::with_built_in(own, &contracts);
     Ok((contracts, catalog.map_err(|e| Failure::Usage(chain(&e)))?))
+}
+
+/// The texts of contracts and KPI definitions, as they are put in force.
+pub(crate) fn wanted(config: &Config) -> Result<Vec<DefinitionChange>, Failure> {
+    let wanted = engine::definitions::wanted(config.contracts.folder(), config.gold.folder());
+    wanted.map_err(Failure::Usage)
 }
 
 /// The contracts of all configured topics.
