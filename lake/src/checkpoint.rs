@@ -26,7 +26,7 @@ use crate::durable;
 use crate::error::LakeError;
 use crate::log::Log;
 use crate::seal;
-use crate::state::State;
+use crate::version::State;
 
 const ROWS_PER_BATCH: usize = 4_096;
 

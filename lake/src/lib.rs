@@ -28,21 +28,21 @@ mod log;
 pub mod query;
 mod schema;
 mod seal;
-mod state;
 mod stats;
 mod store;
 mod table;
 mod vector;
+mod version;
 
 pub use checkpoint::CheckpointJob;
 pub use data_file::{FileFactory, FileWriter, StagedFile};
 pub use error::{CommitError, LakeError};
 pub use folder::{FORMAT_VERSION, Lake};
-pub use state::DataFile;
 pub use table::{
     At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, Mark, Severity, Table, TableSpec,
     Vacuumed,
 };
+pub use version::DataFile;
 
 /// The text that `commitInfo.engineInfo` carries.
 pub(crate) const ENGINE: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));

@@ -16,7 +16,7 @@ use crate::checkpoint;
 use crate::error::LakeError;
 use crate::folder::Lake;
 use crate::seal::{self, Entry, Fault};
-use crate::state::{DataFile, State};
+use crate::version::{DataFile, State};
 
 pub(crate) const RESTORE: &str = "restore the file from a copy of the lake, or move the table's folder away \
                        and rebuild the table";

@@ -33,9 +33,9 @@ use deltalake::logstore::object_store::path::Path;
 
 use crate::error::LakeError;
 use crate::folder::Lake;
-use crate::state::DataFile;
 use crate::table::{At, Table};
 use crate::vector;
+use crate::version::DataFile;
 
 /// A session with `tables`: (name in SQL, table, version or the newest). Blocking while it opens.
 pub fn session(

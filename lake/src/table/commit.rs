@@ -15,8 +15,8 @@ use crate::durable;
 use crate::error::{CommitError, LakeError};
 use crate::features::Feature;
 use crate::seal::{self, Draft, Fault};
-use crate::state::DataFile;
 use crate::vector::{self, DeletionVector};
+use crate::version::DataFile;
 
 /// What a commit changes. Rows, removals and progress take effect together.
 #[derive(Debug, Clone, Default)]

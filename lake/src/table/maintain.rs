@@ -10,8 +10,8 @@ use schemas::Micros;
 
 use super::Table;
 use crate::error::LakeError;
-use crate::state::FileKey;
 use crate::vector;
+use crate::version::FileKey;
 
 /// What a vacuum removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -30,8 +30,8 @@ use crate::features::Features;
 use crate::folder::Lake;
 use crate::log::Log;
 use crate::schema::{self, Columns};
-use crate::state::{DataFile, State};
 use crate::store;
+use crate::version::{DataFile, State};
 
 pub use commit::{Commit, Mark};
 pub use maintain::Vacuumed;

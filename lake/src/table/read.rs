@@ -28,8 +28,8 @@ use roaring::RoaringBitmap;
 use super::Table;
 use crate::error::LakeError;
 use crate::log::RESTORE;
-use crate::state::DataFile;
 use crate::vector::{self, DeletionVector};
+use crate::version::DataFile;
 
 const ROWS_PER_BATCH: usize = 8_192;
 

@@ -12,7 +12,7 @@ use crate::checkpoint;
 use crate::data_file::hash_file;
 use crate::error::LakeError;
 use crate::log::file_fault;
-use crate::state::DataFile;
+use crate::version::DataFile;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
