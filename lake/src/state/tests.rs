@@ -183,7 +183,7 @@ fn damage_is_seen_and_the_barrier_before_it_is_whole() {
     for epoch in 1..=4_u32 {
         for number in 0..20 {
             let part = world.entry(NAMES[(number % 2) as usize].to_owned()).or_default();
-            part.set(number * epoch, Some(vec![number as u8; 9]));
+            part.set(number * epoch, Some(number.to_le_bytes().repeat(2)));
         }
         log.write(u64::from(epoch), &parts(&world)).unwrap();
         log.complete(u64::from(epoch)).unwrap();
