@@ -24,8 +24,8 @@ mod turn;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use schemas::state::{decode, encode};
@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::durable;
-use frame::{Frames, Seal};
+use frame::{Frames, Seal, Segment};
 use turn::Turns;
 
 /// Complete barriers whose state can be read.
@@ -44,8 +44,8 @@ pub const KEPT: usize = 3;
 const VERSION: u8 = 2;
 /// What a manifest begins with, the version apart.
 const MANIFEST: &[u8; 7] = b"weirst0";
-/// A segment ends when it is this long, or a sixteenth of all of them.
-const SEGMENT_MIN: u64 = 256 << 10;
+/// A segment ends when it is as long as a sixteenth of all of them, within these bounds.
+const SEGMENT_MIN: u64 = if cfg!(test) { 2 << 10 } else { 1 << 20 };
 const SEGMENT_MAX: u64 = 64 << 20;
 
 /// Why the state of a barrier cannot be read.
@@ -154,7 +154,7 @@ pub struct StateLog {
     extents: Vec<Extent>,
     turns: Turns,
     /// The segment that is being written, by this run.
-    open: Option<(File, Extent)>,
+    open: Option<Segment>,
     next_segment: u64,
     /// Complete barriers that can be read, with the first segment that each needs.
     kept: VecDeque<(EpochId, u64)>,
@@ -231,7 +231,7 @@ impl StateLog {
             fs::remove_file(manifest_path(&self.folder, old))?;
         }
         let needed = self.kept.iter().map(|(_, first)| *first).min().unwrap_or(u64::MAX);
-        let open = self.open.as_ref().map_or(u64::MAX, |(_, extent)| extent.segment);
+        let open = self.open.as_ref().map_or(u64::MAX, |open| open.extent.segment);
         for old in numbers(&self.folder, "log")? {
             if old < needed.min(open) {
                 fs::remove_file(segment_path(&self.folder, old))?;
@@ -249,10 +249,10 @@ impl StateLog {
     }
 
     fn open_extent(&self) -> Option<Extent> {
-        self.open.as_ref().map(|(_, extent)| *extent)
+        self.open.as_ref().map(|open| open.extent)
     }
 
-    /// Appends what a barrier writes, durably, to the segment that is open.
+    /// Appends what a barrier writes, durably.
     fn append(
         &mut self,
         parts: &[StatePart<'_>],
@@ -260,32 +260,23 @@ impl StateLog {
         turns: &mut Turns,
     ) -> io::Result<u64> {
         let total: u64 = extents.iter().map(|extent| extent.seal.length).sum();
-        let (mut file, mut extent) = self.segment(total)?;
-        let before = extent.seal.length;
-        let mut out = Frames::new(extent.seal, &mut file);
-        turns.write(parts, extent.segment, &mut out)?;
-        extent.seal = out.finish()?;
-        durable::sync_file(&file, &segment_path(&self.folder, extent.segment))?;
-        extents.retain(|held| held.segment != extent.segment);
-        extents.push(extent);
-        self.open = Some((file, extent));
-        Ok(extent.seal.length - before)
-    }
-
-    /// The segment to append to: the one that is open, unless it is long enough.
-    fn segment(&mut self, total: u64) -> io::Result<(File, Extent)> {
         let long = (total / 16).clamp(SEGMENT_MIN, SEGMENT_MAX);
-        if let Some(open) = self.open.take().filter(|(_, extent)| extent.seal.length < long) {
-            return Ok(open);
+        let StateLog { folder, next_segment, open, .. } = self;
+        let mut next = || {
+            let segment = *next_segment;
+            *next_segment = segment.saturating_add(1);
+            Segment::create(segment_path(folder, segment), segment)
+        };
+        let segment = open.take().map_or_else(&mut next, Ok)?;
+        let mut out = Frames::new(segment, long, &mut next);
+        turns.write(parts, &mut out)?;
+        let (done, segment, written) = out.finish()?;
+        for extent in done.into_iter().chain([segment.extent]) {
+            extents.retain(|held| held.segment != extent.segment);
+            extents.push(extent);
         }
-        let segment = self.next_segment;
-        self.next_segment = segment.saturating_add(1);
-        let path = segment_path(&self.folder, segment);
-        let mut file = File::options().append(true).create_new(true).open(&path)?;
-        let seal = Seal::begin(segment);
-        file.write_all(frame::SEGMENT)?;
-        durable::sync_dir(&self.folder)?;
-        Ok((file, Extent { segment, seal }))
+        self.open = Some(segment);
+        Ok(written)
     }
 }
 

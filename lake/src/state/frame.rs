@@ -4,10 +4,14 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use schemas::state::{Bytes, decode, encode};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::Extent;
+use crate::durable;
 
 /// What a segment begins with.
 pub(super) const SEGMENT: &[u8; 8] = b"weirsg02";
@@ -65,10 +69,37 @@ pub(super) fn open(bytes: &[u8], segment: u64, seal: Seal) -> Result<Vec<Frame<'
     if hash == seal.hash { Ok(frames) } else { Err("it does not end as its manifest says") }
 }
 
+/// A segment that is being written.
+#[derive(Debug)]
+pub(super) struct Segment {
+    file: File,
+    path: PathBuf,
+    pub(super) extent: Extent,
+}
+
+impl Segment {
+    /// A new file.
+    pub(super) fn create(path: PathBuf, segment: u64) -> io::Result<Segment> {
+        let mut file = File::options().append(true).create_new(true).open(&path)?;
+        file.write_all(SEGMENT)?;
+        durable::sync_parent(&path)?;
+        Ok(Segment { file, path, extent: Extent { segment, seal: Seal::begin(segment) } })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        durable::sync_file(&self.file, &self.path)
+    }
+}
+
 /// Writes frames of records, which are gathered until they are enough for one.
 pub(super) struct Frames<'a> {
-    seal: Seal,
-    file: &'a mut File,
+    open: Segment,
+    /// A segment that is as long ends.
+    long: u64,
+    next: &'a mut dyn FnMut() -> io::Result<Segment>,
+    /// Those that ended.
+    done: Vec<Extent>,
+    written: u64,
     part: String,
     reset: bool,
     bytes: Vec<u8>,
@@ -77,10 +108,28 @@ pub(super) struct Frames<'a> {
 }
 
 impl<'a> Frames<'a> {
-    /// Frames after those that `seal` covers.
-    pub(super) fn new(seal: Seal, file: &'a mut File) -> Frames<'a> {
-        let (part, bytes, ends) = (String::new(), Vec::new(), Vec::new());
-        Frames { seal, file, part, reset: false, bytes, ends }
+    /// Frames at the end of `open`; `next` makes the segment after one that is `long`.
+    pub(super) fn new(
+        open: Segment,
+        long: u64,
+        next: &'a mut dyn FnMut() -> io::Result<Segment>,
+    ) -> Frames<'a> {
+        Frames {
+            open,
+            long,
+            next,
+            done: Vec::new(),
+            written: 0,
+            part: String::new(),
+            reset: false,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    /// The segment that the next record is written to, or one before it.
+    pub(super) fn segment(&self) -> u64 {
+        self.open.extent.segment
     }
 
     /// Goes on with a part; `reset` makes what was written of it before void.
@@ -116,6 +165,11 @@ impl<'a> Frames<'a> {
         if self.ends.is_empty() && !self.reset {
             return Ok(());
         }
+        if self.open.extent.seal.length >= self.long {
+            self.open.sync()?;
+            let ended = std::mem::replace(&mut self.open, (self.next)()?);
+            self.done.push(ended.extent);
+        }
         let mut from = 0;
         let records = self.ends.iter().map(|(number, end)| {
             let record = end.map(|end| {
@@ -130,19 +184,23 @@ impl<'a> Frames<'a> {
         encode(&frame, &mut out);
         let body = out.get(HEAD..).unwrap_or_default();
         let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-        let hash = xxh3_64_with_seed(body, self.seal.hash);
+        let hash = xxh3_64_with_seed(body, self.open.extent.seal.hash);
         out.splice(..HEAD, length.to_le_bytes().into_iter().chain(hash.to_le_bytes()));
-        self.file.write_all(&out)?;
-        self.seal = Seal { length: self.seal.length + out.len() as u64, hash };
+        self.open.file.write_all(&out)?;
+        let seal = &mut self.open.extent.seal;
+        *seal = Seal { length: seal.length + out.len() as u64, hash };
+        self.written += out.len() as u64;
         self.bytes.clear();
         self.ends.clear();
         self.reset = false;
         Ok(())
     }
 
-    /// Writes what is gathered; the seal of everything.
-    pub(super) fn finish(mut self) -> io::Result<Seal> {
+    /// Writes what is gathered, durably: the segments that ended, the one that is open, and how many
+    /// bytes were written.
+    pub(super) fn finish(mut self) -> io::Result<(Vec<Extent>, Segment, u64)> {
         self.flush()?;
-        Ok(self.seal)
+        self.open.sync()?;
+        Ok((self.done, self.open, self.written))
     }
 }

@@ -88,11 +88,10 @@ impl Turns {
         Pages { part: self.parts_seen, queued: Vec::new() }
     }
 
-    /// Writes what changed, and pages whose turn it is, into `segment`.
+    /// Writes what changed, and pages whose turn it is.
     pub(super) fn write(
         &mut self,
         parts: &[StatePart<'_>],
-        segment: u64,
         out: &mut Frames<'_>,
     ) -> io::Result<()> {
         self.drop_parts(parts, out)?;
@@ -102,17 +101,17 @@ impl Turns {
                     let mut changed = changed.to_vec();
                     changed.sort_unstable();
                     out.part(name, false)?;
-                    self.owed += self.write_numbers(name, &**records, changed, segment, out)?;
+                    self.owed += self.write_numbers(name, &**records, changed, out)?;
                 }
                 None => {
                     out.part(name, true)?;
                     let pages = self.new_part();
                     self.parts.insert(name.clone(), pages);
-                    self.write_numbers(name, &**records, 0..records.end(), segment, out)?;
+                    self.write_numbers(name, &**records, 0..records.end(), out)?;
                 }
             }
         }
-        self.write_pages(parts, segment, out)
+        self.write_pages(parts, out)
     }
 
     /// Parts that are no more.
@@ -130,20 +129,19 @@ impl Turns {
         name: &str,
         records: &dyn Records,
         numbers: impl IntoIterator<Item = u32>,
-        segment: u64,
         out: &mut Frames<'_>,
     ) -> io::Result<u64> {
         let mut written = 0;
         let Some(pages) = self.parts.get_mut(name) else { return Ok(0) };
         for number in numbers {
-            let mut is_there = false;
+            let (mut is_there, since) = (false, out.segment());
             written += out.record(number, |bytes| {
                 is_there = records.write(number, bytes);
                 is_there
             })?;
             let page = number / PAGE;
             if is_there && pages.add(page) {
-                self.queue.push_back(Turn { part: pages.part, page, since: segment });
+                self.queue.push_back(Turn { part: pages.part, page, since });
             }
         }
         Ok(written)
@@ -153,7 +151,6 @@ impl Turns {
     fn write_pages(
         &mut self,
         parts: &[StatePart<'_>],
-        segment: u64,
         out: &mut Frames<'_>,
     ) -> io::Result<()> {
         let by_number: BTreeMap<u32, &StatePart<'_>> =
@@ -164,12 +161,12 @@ impl Turns {
                 self.queue.pop_front();
                 continue;
             };
-            if self.owed == 0 || since >= segment {
+            if self.owed == 0 || since >= out.segment() {
                 break;
             }
             self.queue.pop_front();
             out.part(name, false)?;
-            let mut is_there = false;
+            let (mut is_there, since) = (false, out.segment());
             let numbers = page * PAGE..records.end().min((page + 1).saturating_mul(PAGE));
             let mut record = Vec::new();
             for number in numbers {
@@ -184,12 +181,12 @@ impl Turns {
                 }
             }
             if is_there {
-                self.queue.push_back(Turn { part, page, since: segment });
+                self.queue.push_back(Turn { part, page, since });
             } else if let Some(pages) = self.parts.get_mut(name) {
                 pages.remove(page);
             }
         }
-        if self.queue.front().is_none_or(|turn| turn.since >= segment) {
+        if self.queue.front().is_none_or(|turn| turn.since >= out.segment()) {
             self.owed = 0;
         }
         Ok(())
