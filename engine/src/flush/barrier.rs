@@ -6,6 +6,7 @@
 //!   is on disk before the first of them.
 //! - Only when all have committed is the barrier complete, which bronze's next commit then says.
 
+use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

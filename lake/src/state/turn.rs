@@ -148,11 +148,7 @@ impl Turns {
     }
 
     /// Writes pages in turn, as many bytes as are owed.
-    fn write_pages(
-        &mut self,
-        parts: &[StatePart<'_>],
-        out: &mut Frames<'_>,
-    ) -> io::Result<()> {
+    fn write_pages(&mut self, parts: &[StatePart<'_>], out: &mut Frames<'_>) -> io::Result<()> {
         let by_number: BTreeMap<u32, &StatePart<'_>> =
             parts.iter().filter_map(|own| Some((self.parts.get(&own.name)?.part, own))).collect();
         // Pages of this segment are as new as can be.
