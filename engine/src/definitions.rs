@@ -8,7 +8,6 @@ use std::path::Path;
 
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{FLUSHED, TABLE};
-use pipeline::state::StateFiles;
 use schemas::{DefinitionChange, DefinitionKind, InForce, chain};
 
 use crate::contracts::toml_files;
@@ -63,16 +62,16 @@ pub fn in_force(lake: &Lake) -> Result<Option<InForce>, LakeError> {
     };
     let flushed = bronze.progress(FLUSHED).and_then(|epoch| u64::try_from(epoch).ok());
     let Some(flushed) = flushed.filter(|epoch| *epoch > 0) else { return Ok(None) };
-    let files = StateFiles::new(&lake.state_dir().join("state"));
-    let state = match files.read(flushed) {
-        Ok(state) => state,
+    match lake::state::read(&lake.state_dir().join("state"), flushed) {
+        Ok(state) => {
+            let held = state.saved.head::<&str>(PART).ok();
+            Ok(held.and_then(|text| serde_json::from_str(text).ok()))
+        }
         Err(error) => {
             tracing::warn!("could not read the state of barrier {flushed}: {}", chain(&error));
-            return Ok(None);
+            Ok(None)
         }
-    };
-    let part = state.iter().find(|(name, _)| name == PART);
-    Ok(part.and_then(|(_, bytes)| serde_json::from_slice(bytes).ok()))
+    }
 }
 
 #[cfg(test)]
