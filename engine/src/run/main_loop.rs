@@ -23,8 +23,9 @@ use super::publish::{self, News, Results};
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
 use crate::Topics;
+use crate::core::epoch::Epoch;
 use crate::core::frozen::BarrierJob;
-use crate::core::{Changes, Core, Cut};
+use crate::core::{Changes, Core};
 use crate::flush::recover::{Inputs, Recovered, new_generation, recover};
 use crate::flush::tail::{Reread, progress, reread};
 use crate::settings::Settings;
@@ -274,8 +275,7 @@ impl Main<'_> {
         self.begin(generation);
         if self.core.is_rebuilt() {
             // Tables may stand at the last epoch already, with other rows: write at a later one.
-            let cut = self.core.cut_tick(self.clock.now());
-            self.process(cut);
+            self.tick(self.clock.now());
         }
         self.turn_until_stopped(&polls);
         drop(polls);
@@ -350,8 +350,8 @@ impl Main<'_> {
 
     fn take(&mut self, poll: Poll) {
         if !poll.decoded.batches.is_empty() {
-            let cut = self.core.cut_decoded(poll.decoded, poll.hash, self.clock.now());
-            self.process(cut);
+            let last = self.core.last();
+            self.process(Epoch::cut(last, poll.decoded, poll.hash, self.clock.now()));
         }
         if let (true, Some(ended)) = (poll.at_end, self.ended.get_mut(poll.source)) {
             *ended = true;
@@ -361,20 +361,22 @@ impl Main<'_> {
     fn tick_if_due(&mut self) {
         let now = self.clock.now();
         if self.core.next_due().is_some_and(|due| due <= now) {
-            let cut = self.core.cut_tick(now);
-            self.process(cut);
+            self.tick(now);
         }
     }
 
+    fn tick(&mut self, now: Micros) {
+        self.process(Epoch::tick(self.core.last(), now));
+    }
+
     /// A cut epoch: recorded while it is folded, then handed on.
-    fn process(&mut self, cut: Cut) {
-        let Cut { records, entry } = cut;
-        if self.to_ledger.send(entry).is_err() {
+    fn process(&mut self, epoch: Epoch) {
+        if self.to_ledger.send(epoch.entry()).is_err() {
             return self.shared.stop.ask();
         }
         let spare = self.shared.spare_updates.lock().pop();
         spare.into_iter().for_each(|spare| self.core.recycle(spare));
-        let changes = self.core.fold(&records);
+        let (records, changes) = self.core.fold(epoch);
         self.hand_on(records, changes);
     }
 
