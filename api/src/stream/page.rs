@@ -221,7 +221,12 @@ mod tests {
 
     #[test]
     fn a_snapshot_of_nothing_is_one_page() {
-        let position = Position { generation: "g\"1".into(), offset: 4, as_of: Micros(0) };
+        let position = Position {
+            generation: "g\"1".into(),
+            offset: 4,
+            as_of: Micros(0),
+            degraded: Arc::default(),
+        };
         let pages = snapshot(&position, "upserts", std::iter::empty());
         let expected = serde_json::json!({
             "type": "snapshot", "id": 7, "generation": "g\"1", "offset": 4,

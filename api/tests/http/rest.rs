@@ -136,7 +136,7 @@ async fn meta_and_status_say_what_there_is() {
     assert_eq!(status["events_total"], 100);
     let source = json!({"name": "kafka", "topic": "shop.orders", "partition": 3, "lag": 12});
     assert_eq!(status["sources"], json!([source]));
-    world.health.0.lock().degraded = vec!["the broker is away".to_owned()];
+    world.health.0.lock().troubles = vec!["the broker is away".to_owned()];
     let status = world.t1("/api/v1/status").await.good();
     assert_eq!(status["degraded"], true);
     assert_eq!(status["reasons"], json!(["the broker is away"]));
@@ -230,7 +230,7 @@ async fn nothing_is_served_before_recovery_is_over() {
     assert_eq!(world.ask("/healthz", &[]).await.status, 200);
     world.app.store.start(start());
     assert_eq!(world.ask("/readyz", &[]).await.json(), json!({"ready": true, "reasons": []}));
-    world.health.0.lock().not_ready = vec!["no source".to_owned()];
+    world.health.0.lock().troubles = vec!["no source".to_owned()];
     let not_ready = world.ask("/readyz", &[]).await;
     assert_eq!(
         (not_ready.status.as_u16(), &not_ready.json()["reasons"]),
@@ -259,9 +259,9 @@ async fn copies_are_good_until_the_next_epoch() {
     let all = format!("Bearer {}", world.token("*", &Scope::ALL));
     let other = world.ask(path, &[("authorization", &all), ("if-none-match", &tag)]).await;
     assert_eq!(other.status, 200, "another token's tenants");
-    world.health.0.lock().degraded = vec!["old".to_owned()];
+    world.health.0.lock().troubles = vec!["old".to_owned()];
     assert_eq!(ask(path, &tag).await.status, 200, "a degraded answer differs");
-    world.health.0.lock().degraded.clear();
+    world.health.0.lock().troubles.clear();
     assert_eq!(ask(path, &tag).await.status, 304);
     let update = KpiUpdate {
         key: key("orders", "t1", Grain::Day, "2026-11-21"),
