@@ -182,6 +182,8 @@ pub(crate) fn alerts(alerts: &[(EpochId, &str)]) -> Vec<Page> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn json(page: &Page) -> serde_json::Value {

@@ -1,10 +1,11 @@
 //! Shapes and values of the answers, their errors, and copies that clients keep.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::{Limits, Scope};
-use schemas::{CellKey, EpochStamp, Grain, KpiUpdate, Micros, SeriesId};
+use schemas::{CellKey, EpochStamp, Grain, KpiUpdate, Micros, Published, SeriesId};
 use serde_json::{Value, json};
 
 use crate::support::{ONE, World, at, key, start, value};
@@ -271,7 +272,8 @@ async fn copies_are_good_until_the_next_epoch() {
         as_of: at("2026-11-21T10:00:01Z"),
     };
     let stamp = EpochStamp { id: 8, clock: update.as_of, quiet: false };
-    world.app.store.apply(&stamp, &[update], &[]);
+    let (cells, alerts) = (vec![update], Vec::new());
+    world.app.store.publish(&Published { stamp, cells, alerts, degraded: Arc::default() });
     let next = ask(path, &tag).await;
     assert_eq!((next.status.as_u16(), &next.json()["epoch"]), (200, &json!(8)));
     assert_eq!(next.json()["kpis"][1]["value"], "43");
