@@ -7,7 +7,7 @@
 //!   and is said; it never costs rows.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gold::Catalog;
@@ -105,12 +105,19 @@ fn furthest(tables: &[Table]) -> Option<EpochStamp> {
 }
 
 /// A name for a stream generation that no other has.
-pub(crate) fn new_generation() -> String {
+fn new_generation() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
 fn state_folder(inputs: &Inputs) -> PathBuf {
     inputs.lake.state_dir().join("state")
+}
+
+/// A ledger in place of one whose epochs cannot be read again: of a new stream generation.
+pub(crate) fn restart(ledger: &Ledger, folder: &Path, durable: bool) -> Result<Ledger, String> {
+    let header = Header { generation: new_generation(), ..ledger.header().clone() };
+    Ledger::open(folder, header, Segments::default(), durable)
+        .map_err(|e| format!("could not open the ledger in `{}`: {e}", folder.display()))
 }
 
 /// The core at the last barrier that every table and the saved state still hold, or an empty one.

@@ -46,12 +46,11 @@ pub struct Meters {
     pub unflushed: Arc<AtomicUsize>,
     /// How far each source's partitions are behind.
     pub lag: Mutex<BTreeMap<String, Vec<Lag>>>,
-    /// What is wrong at the moment.
+    /// What is wrong at the moment with what is around the pipeline. What the epochs themselves make
+    /// doubtful travels with the results.
     pub troubles: Troubles,
     /// Live rows of each silver table, as of the last barrier that began.
     pub table_rows: Mutex<Vec<(String, usize)>>,
-    /// Tables that stand still by themselves, while all else goes on.
-    pub halted: Troubles,
 }
 
 /// A counter that any thread may add to.

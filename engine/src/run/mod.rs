@@ -2,6 +2,7 @@
 
 mod contact;
 mod control;
+mod fanout;
 mod halts;
 mod loops;
 mod main_loop;
