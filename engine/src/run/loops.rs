@@ -39,7 +39,7 @@ const SPARES_MAX: usize = 4;
 const TRIM: Duration = Duration::from_secs(60);
 
 /// What the threads share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) meters: Arc<Meters>,

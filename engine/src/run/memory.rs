@@ -43,6 +43,13 @@ struct State {
     over: bool,
 }
 
+impl Default for MemoryBound {
+    /// No bound.
+    fn default() -> MemoryBound {
+        MemoryBound { limit: u64::MAX, state: Mutex::default() }
+    }
+}
+
 impl MemoryBound {
     /// The configured bound, else three quarters of what this process may have.
     pub(super) fn new(configured: Option<u64>) -> MemoryBound {
