@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::ask::{Ask, json, private};
 use super::shapes::UnitShape;
+use crate::VERSION;
 use crate::app::App;
 use crate::claims::Tenants;
 use crate::problem::Problem;
@@ -97,7 +98,7 @@ pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
         Tenants::One(tenant) => vec![Arc::clone(tenant)],
     };
     let answer = Meta {
-        version: App::VERSION,
+        version: VERSION,
         generation: Arc::clone(&position.generation),
         epoch: position.offset,
         as_of: position.as_of.to_string(),
