@@ -14,9 +14,7 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use schemas::{
-    Alert, CellKey, CellValue, EpochId, EpochStamp, KpiInfo, KpiUpdate, Micros, Severity,
-};
+use schemas::{Alert, EpochId, EpochStamp, KpiInfo, KpiUpdate, Micros, Severity, Start};
 use tokio::sync::watch;
 
 mod alerts;
@@ -47,26 +45,6 @@ pub struct StreamPosition {
     pub offset: EpochId,
     /// Its clock.
     pub as_of: Micros,
-}
-
-/// State of the pipeline when it begins to publish.
-#[derive(Debug, Clone, Default)]
-pub struct Start {
-    /// The stream generation.
-    pub generation: String,
-    /// The epoch up to which everything below is complete, and its clock.
-    pub offset: EpochId,
-    /// That epoch's clock.
-    pub as_of: Option<Micros>,
-    /// Every cell, and the epoch that changed it last.
-    pub cells: Vec<(CellKey, CellValue, EpochId)>,
-    /// Cells that were removed after `removals_after`, and when.
-    pub removed: Vec<(CellKey, EpochId)>,
-    /// Removals up to this epoch are not known.
-    pub removals_after: EpochId,
-    /// Every alert, with the epoch that published its last change in `epoch`: a tick's, when a timer
-    /// made it.
-    pub alerts: Vec<Alert>,
 }
 
 /// The cells and alerts that are served.

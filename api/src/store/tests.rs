@@ -4,7 +4,7 @@ use std::collections::{BTreeMap as Map, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use schemas::{Grain, SeriesId, Severity, Status};
+use schemas::{CellKey, CellValue, Grain, SeriesId, Severity, Status};
 
 use super::*;
 

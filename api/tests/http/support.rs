@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::{
     App, AppParts, DevKeys, Health, MintRequest, PageSessions, Report, Scope, ServerLimits,
-    SourceLag, Start, Store,
+    SourceLag, Store,
 };
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +15,7 @@ use axum::routing::{MethodRouter, get};
 use parking_lot::Mutex;
 use schemas::{
     Alert, Band, Bands, CellKey, CellValue, Clock, Contribution, Good, Grain, KpiInfo, Micros,
-    Severity, Status, Unit,
+    Severity, Start, Status, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;

@@ -144,7 +144,7 @@ fn measure(arguments: &Arguments) -> Result<String, Failure> {
         number += 1;
     }
     let store = Store::new(Vec::new());
-    store.start(api::Start::default());
+    store.start(schemas::Start::default());
     let mut applied = Vec::new();
     let mut grow = |from: usize, to: usize, epoch: &mut u64| {
         for part in updates.get(from..to).unwrap_or_default().chunks(EPOCH) {
