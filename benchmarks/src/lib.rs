@@ -23,4 +23,5 @@ pub mod subscriber;
 pub mod times;
 pub mod tool;
 pub mod topic;
+pub mod upserts;
 pub mod weir;
