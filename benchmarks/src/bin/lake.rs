@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use benchmarks::failure::Failure;
 use benchmarks::machine;
-use benchmarks::quantiles::Times;
+use benchmarks::times::Times;
 use benchmarks::tool::{publish, say};
 use benchmarks::upserts::{Keyed, Merged, Rows, bytes_below};
 use clap::Parser;
