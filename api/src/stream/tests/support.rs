@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::routing::get;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
-use schemas::{Clock, Micros};
+use schemas::{Clock, Micros, Start};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
