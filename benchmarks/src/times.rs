@@ -6,12 +6,12 @@
 use hdrhistogram::Histogram;
 
 /// Significant digits that are kept.
-const DIGITS: u8 = 3;
+const DIGITS: u8 = 4;
 
 /// Measured times.
 #[derive(Debug, Clone)]
 pub struct Times {
-    /// In microseconds; `None` when there is no memory for it.
+    /// In microseconds; `None` when one of them has no room.
     micros: Option<Histogram<u64>>,
 }
 
@@ -20,9 +20,8 @@ impl Times {
     pub fn new(millis: impl IntoIterator<Item = f64>) -> Times {
         let mut micros = Histogram::new(DIGITS).ok();
         for time in millis {
-            if let Some(micros) = &mut micros {
-                micros.saturating_record(whole_micros(time));
-            }
+            // A figure without one of its times would be wrong: better none.
+            micros = micros.and_then(|mut own| own.record(whole_micros(time)).ok().map(|()| own));
         }
         Times { micros }
     }

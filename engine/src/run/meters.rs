@@ -85,8 +85,11 @@ impl Durations {
         if held.is_none() {
             *held = Histogram::new(DIGITS).ok();
         }
-        if let Some(histogram) = &mut *held {
-            histogram.saturating_record_n(u64::try_from(micros).unwrap_or(0), weight);
+        let recorded =
+            held.as_mut().map(|own| own.record_n(u64::try_from(micros).unwrap_or(0), weight));
+        // It grows with what it is told; a duration that it has no room for is left out, and said.
+        if let Some(Err(error)) = recorded {
+            tracing::debug!(%error, micros, "a duration is not counted");
         }
     }
 
