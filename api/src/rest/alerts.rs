@@ -39,8 +39,8 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, ask: Ask) -> Result<Resp
     let query = ask.query(&["state", "tenant"])?;
     let tenant = ask.claims.tenant(query.tenant()?)?;
     let wanted = query.word("state", &["open", "resolved", "all"])?.unwrap_or("open");
-    let degraded = !app.health.report().degraded.is_empty();
-    let state = if degraded { "degraded" } else { "" };
+    let troubled = !app.health.report().troubles.is_empty();
+    let state = if troubled { "degraded" } else { "" };
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -51,7 +51,7 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, ask: Ask) -> Result<Resp
     let answer = Alerts {
         epoch: position.offset,
         as_of: position.as_of.to_string(),
-        degraded,
+        degraded: troubled || !position.degraded.is_empty(),
         alerts: alerts.iter().take(ALERTS_MAX).map(|alert| wire::AlertView::new(alert)).collect(),
         more: alerts.len() > ALERTS_MAX,
     };

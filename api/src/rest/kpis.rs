@@ -49,8 +49,8 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
         (None, None) => Periods::Newest,
         _ => Periods::All,
     };
-    let degraded = !app.health.report().degraded.is_empty();
-    let state = if degraded { "degraded" } else { "" };
+    let troubled = !app.health.report().troubles.is_empty();
+    let state = if troubled { "degraded" } else { "" };
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -61,7 +61,7 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
     let answer = Kpis {
         epoch: position.offset,
         as_of: position.as_of.to_string(),
-        degraded,
+        degraded: troubled || !position.degraded.is_empty(),
         kpis: cells.iter().map(|cell| shown(cell, kpis)).collect(),
     };
     ask.answer(&position, state, &answer)

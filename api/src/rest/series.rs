@@ -113,8 +113,8 @@ pub(crate) async fn series(
     let info = find(app.store.kpis(), &kpi)?;
     filter.kpis = Some(BTreeSet::from([Arc::clone(&info.key)]));
     filter.grain = Some(filter.grain.unwrap_or(Grain::Day));
-    let degraded = !app.health.report().degraded.is_empty();
-    let state = if degraded { "degraded" } else { "" };
+    let troubled = !app.health.report().troubles.is_empty();
+    let state = if troubled { "degraded" } else { "" };
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -126,7 +126,7 @@ pub(crate) async fn series(
     let (key, unit) = (Arc::clone(&info.key), info.unit);
     let turn = Arc::clone(&app.series_turns).acquire_owned().await;
     let work = move || {
-        let answer = answer(&app, &filter, (key, unit), &position, &cells, degraded);
+        let answer = answer(&app, &filter, (key, unit), &position, &cells, troubled);
         // The turn ends when the work does, also when the client has gone.
         drop(turn);
         (position, answer)
@@ -146,7 +146,7 @@ fn answer(
     (kpi, unit): (Arc<str>, Unit),
     position: &StreamPosition,
     cells: &Snapshot,
-    degraded: bool,
+    troubled: bool,
 ) -> Series {
     let grain = filter.grain.unwrap_or(Grain::Day);
     let one = |(name, cells): (&SeriesName, Vec<ServedCell<'_>>)| {
@@ -180,7 +180,7 @@ fn answer(
         unit: unit.name(),
         epoch: position.offset,
         as_of: position.as_of.to_string(),
-        degraded,
+        degraded: troubled || !position.degraded.is_empty(),
         series: cells.series().filter_map(one).collect(),
         kpi,
     }

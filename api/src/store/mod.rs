@@ -11,10 +11,11 @@
 //! # Non-guarantees
 //! - Nothing is durable: the pipeline starts it anew after every start of the process.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use schemas::{Alert, EpochId, EpochStamp, KpiInfo, KpiUpdate, Micros, Severity, Start};
+use schemas::{Alert, EpochId, KpiInfo, Micros, Published, Reason, Severity, Start};
 use tokio::sync::watch;
 
 mod alerts;
@@ -35,6 +36,8 @@ use cells::CellTable;
 
 /// Changes that are remembered. A client that is further behind starts with a snapshot.
 pub const LOG_MAX: usize = 1 << 18;
+/// Changes of what is doubtful that are remembered, for clients that are a few epochs behind.
+const DEGRADED_MAX: usize = 64;
 
 /// Place of a reader in the stream of epochs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct StreamPosition {
     pub offset: EpochId,
     /// Its clock.
     pub as_of: Micros,
+    /// Why numbers as of this epoch may be old or incomplete.
+    pub degraded: Arc<[Reason]>,
 }
 
 /// The cells and alerts that are served.
@@ -63,6 +68,8 @@ struct Served {
     position: Option<StreamPosition>,
     cells: CellTable,
     alerts: AlertTable,
+    /// The last changes of what is doubtful, and the epochs that brought them.
+    degraded: VecDeque<(EpochId, Arc<[Reason]>)>,
 }
 
 impl Store {
@@ -96,25 +103,36 @@ impl Store {
         }
         alerts.forget(as_of);
         let generation = start.generation.into();
-        let position = Some(StreamPosition { generation, offset: start.offset, as_of });
-        let before =
-            std::mem::replace(&mut *self.served.write(), Served { position, cells, alerts });
+        let (offset, degraded) = (start.offset, start.degraded);
+        let doubts = VecDeque::from([(offset, Arc::clone(&degraded))]);
+        let position = Some(StreamPosition { generation, offset, as_of, degraded });
+        let fresh = Served { position, cells, alerts, degraded: doubts };
+        let before = std::mem::replace(&mut *self.served.write(), fresh);
         self.published.send_replace(start.offset);
         drop(before);
     }
 
-    /// Takes a published epoch: its changed cells and alerts.
-    pub fn apply(&self, stamp: &EpochStamp, updates: &[KpiUpdate], alerts: &[Alert]) {
-        let mut served = self.served.write();
-        served.cells.apply(updates, stamp.id, self.log_max);
+    /// Takes a published epoch: its changed cells and alerts, and what is doubtful from it on.
+    pub fn publish(&self, published: &Published) {
+        let Published { stamp, cells, alerts, degraded } = published;
+        let mut held = self.served.write();
+        let served = &mut *held;
+        served.cells.apply(cells, stamp.id, self.log_max);
         for alert in alerts {
             served.alerts.put(Alert { epoch: stamp.id, ..alert.clone() });
         }
         served.alerts.forget(stamp.clock);
         if let Some(position) = &mut served.position {
             (position.offset, position.as_of) = (stamp.id, stamp.clock);
+            if position.degraded != *degraded {
+                position.degraded = Arc::clone(degraded);
+                served.degraded.push_back((stamp.id, Arc::clone(degraded)));
+                if served.degraded.len() > DEGRADED_MAX {
+                    served.degraded.pop_front();
+                }
+            }
         }
-        drop(served);
+        drop(held);
         self.published.send_replace(stamp.id);
     }
 
@@ -133,6 +151,16 @@ impl Store {
     /// The last epoch that is served; `None` until the pipeline has recovered.
     pub fn position(&self) -> Option<StreamPosition> {
         self.served.read().position.clone()
+    }
+
+    /// Why numbers as of this epoch may be old or incomplete.
+    pub fn degraded_at(&self, offset: EpochId) -> Arc<[Reason]> {
+        let served = self.served.read();
+        let known = served.degraded.iter().rev().find(|(from, _)| *from <= offset);
+        known
+            .or(served.degraded.front())
+            .map(|(_, reasons)| Arc::clone(reasons))
+            .unwrap_or_default()
     }
 
     /// The cells that a filter takes, in (tenant, KPI, dims, grain, period) order, and where they

@@ -182,7 +182,7 @@ impl Connection {
         let frame = format!(
             "{{\"type\":\"progress\",\"offset\":{},\"as_of\":\"{as_of}\",\"watermark\":\"{as_of}\",{}}}",
             mark.offset,
-            self.shared.degradation()
+            self.shared.degradation(mark)
         );
         self.outlet.send(text(frame)).await?;
         Ok(false)

@@ -18,7 +18,8 @@ use benchmarks::process::resident_kib;
 use benchmarks::times::Times;
 use clap::Parser;
 use schemas::{
-    Alert, CellKey, CellValue, EpochStamp, Grain, KpiUpdate, Micros, SeriesId, Severity, Status,
+    Alert, CellKey, CellValue, EpochStamp, Grain, KpiUpdate, Micros, Published, SeriesId, Severity,
+    Status,
 };
 
 #[global_allocator]
@@ -196,7 +197,9 @@ fn measure(arguments: &Arguments) -> Result<String, Failure> {
 
 fn apply(store: &Store, epoch: u64, updates: &[KpiUpdate], alerts: &[Alert]) -> f64 {
     let stamp = EpochStamp { id: epoch, clock: Micros(0), quiet: false };
-    timed(|| store.apply(&stamp, updates, alerts))
+    let (cells, alerts) = (updates.to_vec(), alerts.to_vec());
+    let published = Published { stamp, cells, alerts, degraded: Arc::default() };
+    timed(|| store.publish(&published))
 }
 
 /// Bytes of this program in memory.

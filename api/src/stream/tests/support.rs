@@ -73,7 +73,7 @@ struct Slowly;
 
 impl Health for Slowly {
     fn report(&self) -> Report {
-        Report { degraded: vec!["source `a` is \"slow\"".into()], ..Report::default() }
+        Report { troubles: vec!["source `a` is \"slow\"".into()], ..Report::default() }
     }
 }
 
