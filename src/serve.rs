@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use api::stream::{StreamLimits, Streams};
 use api::{
-    App, DevKeys, Health, Jwks, JwksConfig, Limits, PageSessions, Parts, Report, SourceLag, Store,
-    TokenCheck, may_listen,
+    App, AppParts, DevKeys, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
+    SourceLag, Store, TokenCheck, may_listen,
 };
 use engine::{Meters, Stop};
 use gold::Catalog;
@@ -88,7 +88,7 @@ impl Serving {
             Arc::clone(&clock),
             stream_limits(config),
         );
-        let app = App::new(Parts {
+        let app = App::new(AppParts {
             store: Arc::clone(&store),
             bands: Arc::new(anomaly::Expected::new(infos)),
             tokens,
@@ -168,12 +168,12 @@ fn jwks(config: &Config, clock: &Arc<dyn Clock>) -> Result<Jwks, Failure> {
     Jwks::new(config, Arc::clone(clock)).map_err(|e| Failure::Usage(chain(&e)))
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits {
+fn limits(config: &Config) -> ServerLimits {
+    ServerLimits {
         connections: config.api.max_connections,
         requests_per_s: config.api.requests_per_second,
         requests_burst: config.api.requests_per_second.saturating_mul(2),
-        ..Limits::default()
+        ..ServerLimits::default()
     }
 }
 

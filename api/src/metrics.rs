@@ -24,7 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use schemas::Severity;
 
-use crate::app::App;
+use crate::VERSION;
 use crate::health::{Health, Report};
 use crate::store::Store;
 
@@ -75,7 +75,7 @@ impl Metrics {
         let text = "Connections turned away because there were too many";
         registry.register("weir_http_connections_refused", text, refused.clone());
         let build: Family<Labels, Gauge> = Family::default();
-        build.get_or_create(&vec![("version", App::VERSION.to_owned())]).set(1);
+        build.get_or_create(&vec![("version", VERSION.to_owned())]).set(1);
         registry.register("weir_build_info", "The version that runs; always 1", build);
         registry.register_collector(Box::new(Pipeline { health, store }));
         Metrics { registry: Mutex::new(registry), requests, seconds, connections, refused }

@@ -17,9 +17,10 @@ pub mod load;
 pub mod machine;
 pub mod prepared;
 pub mod process;
-pub mod quantiles;
+
 pub mod report;
 pub mod subscriber;
+pub mod times;
 pub mod tool;
 pub mod topic;
 pub mod upserts;

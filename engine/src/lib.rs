@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use gold::Catalog;
 use schemas::Observer;
 
-pub use run::{Count, Histogram, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
+pub use run::{Count, Durations, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
 pub use settings::Settings;
 
 /// (source, topic) to contract; the topic `*` stands for every other topic of the source.

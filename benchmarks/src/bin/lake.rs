@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use benchmarks::failure::Failure;
 use benchmarks::machine;
-use benchmarks::quantiles::Times;
+use benchmarks::times::Times;
 use benchmarks::tool::{publish, say};
 use benchmarks::upserts::{Keyed, Merged, Rows, bytes_below};
 use clap::Parser;
@@ -173,7 +173,7 @@ impl Place<'_> {
     }
 
     fn row(&self, report: &mut String, writer: &str, rounds: &[Round]) {
-        let times = Times::new(rounds.iter().map(|it| it.took.as_secs_f64() * 1e3).collect());
+        let times = Times::new(rounds.iter().map(|it| it.took.as_secs_f64() * 1e3));
         let mut bytes: Vec<u64> = rounds.iter().map(|round| round.bytes).collect();
         bytes.sort_unstable();
         let median = bytes.get(bytes.len() / 2).copied().unwrap_or(0);

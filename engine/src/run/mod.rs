@@ -16,7 +16,7 @@ mod threads;
 mod troubles;
 
 pub use main_loop::{Run, run};
-pub use meters::{Count, Histogram, Meters};
+pub use meters::{Count, Durations, Meters};
 pub use outcome::{Outcome, Stopped};
 pub use stop::{Reached, Stop};
 pub use troubles::Troubles;

@@ -7,6 +7,7 @@
 
 mod envelope;
 mod key;
+mod names;
 mod schema;
 mod source;
 

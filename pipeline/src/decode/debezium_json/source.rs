@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::envelope::NameSeed;
+use super::names::NameSeed;
 use crate::decode::SnapshotMarker;
 
 /// What `source` says.

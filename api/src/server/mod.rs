@@ -1,12 +1,12 @@
 //! Connections: accepting, bounding and ending them.
 //!
 //! # Guarantees
-//! - There are never more than [`Limits::connections`](crate::Limits) at a time, streams included;
+//! - There are never more than [`ServerLimits::connections`](crate::ServerLimits) at a time, streams included;
 //!   one more is answered 503 and closed.
 //! - Of what is sent, the system holds little for a client that does not take it: see [`bounded`].
 //! - A client that is slow to send its headers, keeps an idle connection, or takes nothing of what is
 //!   sent to it, is cut off. The limits say when.
-//! - After the shutdown signal nothing new is accepted; open requests get [`Limits::shutdown`](crate::Limits) to end.
+//! - After the shutdown signal nothing new is accepted; open requests get [`ServerLimits::shutdown`](crate::ServerLimits) to end.
 //!
 //! # Non-guarantees
 //! - Headers beyond 64 KiB or 100 lines are answered 431 by the HTTP library, without a body.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use schemas::{Alert, EpochId, Micros};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::cohort::Channel;
-use super::page::{self, Mark, Page, Piece};
-use crate::store::{Filter, Position, Store};
-use crate::wire::unit_of;
+use super::page::{self, Channel, Mark, Page, Piece};
+use crate::store::{CellFilter, Periods, Store, StreamPosition};
+use crate::wire::{CellName, unit_of};
 
 /// How long a resolved alert stays in snapshots.
 const RESOLVED_FOR_US: i64 = 24 * 3_600 * 1_000_000;
@@ -24,7 +23,7 @@ pub(crate) struct Bulk {
 }
 
 impl Bulk {
-    fn new(position: &Position, pages: Vec<Page>) -> Bulk {
+    fn new(position: &StreamPosition, pages: Vec<Page>) -> Bulk {
         Bulk {
             generation: Arc::clone(&position.generation),
             to: position.into(),
@@ -40,18 +39,20 @@ impl Bulk {
 }
 
 /// Everything that a filter takes; `None` before recovery.
-pub(crate) fn snapshot(store: &Store, channel: Channel, filter: &Filter) -> Option<Bulk> {
+pub(crate) fn snapshot(store: &Store, channel: Channel, filter: &CellFilter) -> Option<Bulk> {
     if channel == Channel::Alerts {
-        let (position, alerts) = store.alerts(None)?;
+        let (position, alerts) = store.alerts(filter.tenant.as_ref(), None)?;
         let wanted = alerts
             .iter()
             .filter(|alert| filter.takes(&alert.key) && is_shown(alert, position.as_of));
-        let pages = page::snapshot(&position, "alerts", wanted.map(page::alert));
+        let pages = page::snapshot(&position, "alerts", wanted.map(|alert| page::alert(alert)));
         return Some(Bulk::new(&position, pages));
     }
-    let (position, cells) = store.cells(filter, false)?;
-    let texts =
-        cells.iter().map(|(key, value)| page::upsert(key, value, unit_of(store.kpis(), &key.kpi)));
+    let (position, cells) = store.cells(filter, Periods::All)?;
+    let texts = cells.iter().map(|cell| {
+        let unit = unit_of(store.kpis(), &cell.series.kpi);
+        page::upsert(CellName::served(cell), &cell.value, unit)
+    });
     let pages = page::snapshot(&position, "upserts", texts);
     Some(Bulk::new(&position, pages))
 }
@@ -64,14 +65,11 @@ fn is_shown(alert: &Alert, as_of: Micros) -> bool {
 pub(crate) fn missed(
     store: &Store,
     channel: Channel,
-    filter: &Filter,
+    filter: &CellFilter,
     since: EpochId,
 ) -> Option<Bulk> {
     if channel == Channel::Alerts {
-        let (position, alerts) = store.alerts(Some(since))?;
-        if since > position.offset {
-            return None;
-        }
+        let (position, alerts) = store.alerts(filter.tenant.as_ref(), Some(since))?;
         let wanted = alerts.iter().filter(|alert| filter.takes(&alert.key));
         let texts: Vec<(EpochId, String)> =
             wanted.map(|alert| (alert.epoch, page::alert(alert))).collect();
