@@ -8,6 +8,8 @@
 //!   torn, zeroed, exchanged or missing entry is seen when a table is opened. What is seen is either
 //!   repaired without loss of consistency or refused with the name of the file.
 //! - A commit costs O(its own changes), however long the log and however many files are live.
+//! - A log, its checkpoints and what vacuum keeps have bounds; small files of append-only tables become
+//!   large ones off the commit path ([`compact`]).
 //! - Tables are plain Delta (reader version 1, writer version 2): other engines read them.
 //!
 //! # Non-guarantees
@@ -15,7 +17,9 @@
 //! - Object stores are not served yet, nor deletion vectors, nor schema evolution.
 
 mod actions;
+mod backup;
 mod checkpoint;
+pub mod compact;
 pub mod cow;
 mod data_file;
 mod durable;
@@ -29,14 +33,15 @@ mod stats;
 mod store;
 mod table;
 
+pub use backup::Copied;
 pub use checkpoint::CheckpointJob;
 pub use data_file::{FileFactory, FileWriter, StagedFile};
 pub use error::{CommitError, LakeError};
 pub use folder::{FORMAT_VERSION, Lake};
 pub use log::DataFile;
 pub use table::{
-    At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, Severity, Table, TableSpec,
-    Vacuumed,
+    At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, LOG_ENTRIES_MAX, LogKeep,
+    Severity, Table, TableSpec, VacuumJob, Vacuumed,
 };
 
 /// The text that `commitInfo.engineInfo` carries.
