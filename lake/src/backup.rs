@@ -47,12 +47,17 @@ impl Table {
     /// Copies this version into the lake that is being made in `root`. Blocking.
     pub fn copy_to(&self, root: &Path) -> Result<Copied, LakeError> {
         let folder = self.name().split('/').fold(root.to_path_buf(), |path, part| path.join(part));
+        let log = folder.join("_delta_log");
+        if log.exists() {
+            // Of a copy that was begun and not finished.
+            fs::remove_dir_all(&log).map_err(LakeError::io("delete", &log))?;
+        }
         let mut copied = Copied::default();
         for file in self.files() {
             let (from, to) = (self.folder().join(&file.path), folder.join(&file.path));
             copied.add(copy(&from, &to, file.hash.as_deref())?);
         }
-        copied.add(self.log_of_version(&folder.join("_delta_log"))?);
+        copied.add(self.log_of_version(&log)?);
         Ok(copied)
     }
 

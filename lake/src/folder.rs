@@ -185,6 +185,12 @@ impl Lake {
         Ok(target)
     }
 
+    /// Moves a table's folder out of the way, to be built again, and says where it is now.
+    pub fn set_table_aside(&self, table: &str) -> Result<PathBuf, LakeError> {
+        self.writer(table)?;
+        self.quarantine(table, &self.table_dir(table)?)
+    }
+
     fn remove_staged(&self) -> Result<(), LakeError> {
         let mut folders = vec![self.state_dir()];
         for table in self.table_names()? {

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use gold::anomalies::anomalies_batch;
@@ -30,9 +30,6 @@ use crate::tables::{ANOMALIES, CURRENT, HISTORY, number};
 
 /// Waits between tries while the disk is full or away.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Old data files are looked for this often.
-const VACUUM: Duration = Duration::from_secs(30);
 
 /// State files kept besides the newest: recovery may start at the barrier before it.
 const STATES_KEPT: usize = 3;
@@ -67,9 +64,6 @@ struct KeyedFiles {
     paths: BTreeMap<FileId, String>,
     /// Which of them holds which slot.
     slots: SlotFiles,
-    /// Versions of the last barriers.
-    versions: Vec<i64>,
-    vacuumed: Instant,
 }
 
 impl Flusher {
@@ -97,34 +91,9 @@ impl Flusher {
         }
     }
 
-    /// Checkpoints and vacuum, between barriers. Data files are kept while the last barriers of this
-    /// run may be recovered to.
-    pub(crate) fn maintain(&mut self, vacuum_after: Duration, now: Micros) {
-        let age = i64::try_from(vacuum_after.as_micros()).unwrap_or(i64::MAX);
-        for keyed in self.tables.values_mut() {
-            let version = keyed.table.version();
-            keyed.versions.push(version);
-            if keyed.table.checkpoint_due() {
-                let job = keyed.table.checkpoint();
-                if let Err(error) = job.run() {
-                    tracing::warn!("could not write a checkpoint: {error}");
-                }
-            }
-            if keyed.versions.len() > STATES_KEPT {
-                keyed.versions.remove(0);
-            }
-            let (Some(&keep_from), true) =
-                (keyed.versions.first(), keyed.vacuumed.elapsed() > VACUUM)
-            else {
-                continue;
-            };
-            if keyed.versions.len() == STATES_KEPT {
-                keyed.vacuumed = Instant::now();
-                if let Err(error) = keyed.table.vacuum(now.plus(-age), keep_from) {
-                    tracing::warn!("could not delete old files: {error}");
-                }
-            }
-        }
+    /// The tables, for upkeep between barriers.
+    pub(crate) fn tables_mut(&mut self) -> impl Iterator<Item = &mut Table> {
+        self.tables.values_mut().map(|keyed| &mut keyed.table)
     }
 
     /// Writes one barrier, trying again while the disk refuses. Returns whether it is complete: not
@@ -349,7 +318,7 @@ impl KeyedFiles {
             slots.load(id, file.slots);
             paths.insert(id, file.path);
         }
-        KeyedFiles { table, paths, slots, versions: Vec::new(), vacuumed: Instant::now() }
+        KeyedFiles { table, paths, slots }
     }
 
     fn all_paths(&self) -> Vec<String> {

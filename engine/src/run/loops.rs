@@ -21,6 +21,9 @@ use super::stop::{Reached, Stop};
 use crate::core::decoding::{Decoded, Decoding};
 use crate::core::frozen::BarrierJob;
 use crate::flush::barrier::Flusher;
+use crate::settings::Settings;
+use crate::tables::number;
+use crate::upkeep::{Keeper, Keepers};
 
 /// How long a source waits for records before it looks whether the run is to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -204,12 +207,13 @@ pub(super) fn write_ledger(
 pub(super) fn write_bronze(
     mut writer: BronzeWriter,
     epochs: &Receiver<Arc<EpochRecords>>,
-    interval: Duration,
-    flush_bytes: usize,
-    runtime: &Handle,
+    settings: &Settings,
+    mut keeper: Keeper,
+    (clock, runtime): (&dyn Clock, &Handle),
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "bronze");
+    let (interval, flush_bytes) = (settings.flush_interval, settings.flush_bytes);
     let mut due = Instant::now() + interval;
     let (mut held_bytes, mut open) = (0, true);
     let mut last = 0;
@@ -243,6 +247,8 @@ pub(super) fn write_bronze(
         if !shared.recorded.wait(last, &shared.stop) || !commit(&mut writer, runtime, shared) {
             return;
         }
+        keeper.barrier(writer.table(), number(writer.flushed()));
+        keeper.tend(writer.table_mut(), clock.now(), runtime);
         shared.unflushed.fetch_sub(held_bytes, Ordering::Relaxed);
         held_bytes = 0;
         *shared.offsets.lock() = offsets.iter().map(|(of, to)| (Arc::clone(of), *to)).collect();
@@ -261,14 +267,6 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
                 if let Some(stamp) = reached {
                     shared.verified.set(shared.in_bronze.get());
                     shared.in_bronze.set(stamp.id);
-                }
-                if writer.table().checkpoint_due() {
-                    let job = writer.table_mut().checkpoint();
-                    runtime.spawn_blocking(move || {
-                        if let Err(error) = job.run() {
-                            tracing::warn!("could not write a checkpoint of bronze: {error}");
-                        }
-                    });
                 }
                 return true;
             }
@@ -294,8 +292,8 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
 pub(super) fn flush_barriers(
     mut flusher: Flusher,
     jobs: &Receiver<BarrierJob>,
-    vacuum_after: Duration,
-    clock: &dyn Clock,
+    mut keepers: Keepers,
+    (clock, runtime): (&dyn Clock, &Handle),
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "barrier");
@@ -315,6 +313,8 @@ pub(super) fn flush_barriers(
         shared.meters.barrier_ms.add(took);
         shared.flushed.set(epoch);
         tracing::debug!(epoch, took_ms = took, "barrier complete");
-        flusher.maintain(vacuum_after, clock.now());
+        for table in flusher.tables_mut() {
+            keepers.after_barrier(table, number(epoch), clock.now(), runtime);
+        }
     }
 }

@@ -28,6 +28,7 @@ use crate::core::{Changes, Core, Cut};
 use crate::flush::recover::{Inputs, Recovered, new_generation, recover};
 use crate::flush::tail::{Reread, progress, reread};
 use crate::settings::Settings;
+use crate::upkeep::{self, Keeper, Keepers, offline};
 
 /// Epochs and polls that may wait between two threads.
 const QUEUE: usize = 2;
@@ -37,8 +38,10 @@ const EPOCH_QUEUE: usize = 1024;
 const RESULT_QUEUE: usize = 16;
 /// The main loop looks at its timers at least this often.
 const TURN: Duration = Duration::from_millis(20);
-/// At the end of the input, timers due this soon are still waited for.
+/// At the end of the input, timers due this soon are still waited for ...
 const SETTLE: i64 = 1_100_000;
+/// ... and those of the KPI history this long: a restatement is due at the end of its slot.
+const RESTATE: i64 = 5_100_000;
 /// Subscribers hear at least this often that nothing arrived.
 const IDLE: Duration = Duration::from_millis(250);
 /// What may have arrived without having been seen yet, in microseconds.
@@ -113,7 +116,11 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         feed,
         until_end: run.until_end,
     };
-    threads.run(recovered, sources, &shared)
+    let outcome = threads.run(recovered, sources, &shared)?;
+    if run.until_end {
+        offline::end_of_batch(&inputs.lake, &settings.upkeep, clock.now(), runtime, &run.stop);
+    }
+    Ok(outcome)
 }
 
 struct Threads<'a> {
@@ -145,6 +152,7 @@ impl Threads<'_> {
         let (to_publish, results) = sync_channel(RESULT_QUEUE);
         let (to_bronze, epochs) = sync_channel(EPOCH_QUEUE);
         let (to_flusher, jobs) = sync_channel(1);
+        let (to_upkeep, tasks) = sync_channel(upkeep::QUEUE);
         let main = Main {
             core,
             clock: self.clock,
@@ -162,6 +170,9 @@ impl Threads<'_> {
         };
         let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
         let feed = self.feed.as_deref_mut();
+        let meters = || Arc::clone(&shared.meters);
+        let keeper = Keeper::new(bronze.table(), settings.upkeep, to_upkeep.clone(), meters());
+        let keepers = Keepers::new(settings.upkeep, to_upkeep, meters());
         std::thread::scope(|scope| {
             spawn(scope, "ledger", Turn::Live, move || {
                 loops::write_ledger(ledger, &entries, clock, shared)
@@ -170,11 +181,13 @@ impl Threads<'_> {
                 publish::publish(&results, clock, feed, shared);
             })?;
             spawn(scope, "bronze", Turn::Live, move || {
-                let (interval, bytes) = (settings.flush_interval, settings.flush_bytes);
-                loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
+                loops::write_bronze(bronze, &epochs, settings, keeper, (clock, runtime), shared);
             })?;
             spawn(scope, "barrier", Turn::Background, move || {
-                loops::flush_barriers(flusher, &jobs, settings.vacuum_after, clock, shared);
+                loops::flush_barriers(flusher, &jobs, keepers, (clock, runtime), shared);
+            })?;
+            spawn(scope, "upkeep", Turn::Background, move || {
+                upkeep::work(&tasks, &shared.meters, &|| !shared.is_ending());
             })?;
             for (index, source) in sources.iter_mut().enumerate() {
                 let out = to_core.clone();
@@ -448,12 +461,17 @@ impl Main<'_> {
         shared.failure().map_or(Ok(outcome), |reason| Err(Stopped::Failed(reason)))
     }
 
-    /// Waits for the timers that are due within about a second: the end of a backlog. What has been
-    /// read is flushed meanwhile, so that the last barrier has only what the timers add.
+    /// Waits for the timers that are due within about a second, the end of a backlog, and for the
+    /// restatements that are. What has been read is flushed meanwhile, so that the last barrier has
+    /// only what the timers add.
     fn settle(&mut self) {
-        let until = self.clock.now().plus(SETTLE);
+        let now = self.clock.now();
+        let is_near = |due: Option<Micros>, span| due.is_some_and(|due| due <= now.plus(span));
         let mut early = false;
-        while self.core.next_due().is_some_and(|due| due <= until) && !self.shared.stop.is_asked() {
+        while (is_near(self.core.next_due(), SETTLE)
+            || is_near(self.core.gold().next_due(), RESTATE))
+            && !self.shared.stop.is_asked()
+        {
             let flushed = self.shared.flushed.get() >= self.barrier.running;
             if !early && flushed && self.core.last().is_some_and(|l| l.id > self.barrier.running) {
                 early = true;
@@ -468,6 +486,10 @@ impl Main<'_> {
 impl Shared {
     fn failure(&self) -> Option<String> {
         self.stop.failure()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
     }
 }
 

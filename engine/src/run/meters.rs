@@ -9,6 +9,7 @@ use pipeline::source::Lag;
 
 use super::stop::Reached;
 use super::troubles::Troubles;
+use crate::upkeep::Debt;
 
 /// Buckets per doubling: a quantile is exact to about 3 percent.
 const STEPS: u32 = 32;
@@ -46,6 +47,8 @@ pub struct Meters {
     pub unflushed: Arc<AtomicUsize>,
     /// How far each source's partitions are behind.
     pub lag: Mutex<BTreeMap<String, Vec<Lag>>>,
+    /// What tables have lying about.
+    pub debt: Mutex<BTreeMap<String, Debt>>,
     /// What is wrong at the moment.
     pub troubles: Troubles,
     /// Tables that stand still by themselves, while all else goes on.

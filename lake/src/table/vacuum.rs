@@ -19,7 +19,7 @@ use schemas::Micros;
 use super::Table;
 use super::clean::{delete, instant};
 use crate::error::LakeError;
-use crate::log::Tombstone;
+use crate::log::{Log, Tombstone};
 
 /// Replaced files may take this many times the live bytes before the oldest go early ...
 const REPLACED_SHARE: u64 = 3;
@@ -116,6 +116,11 @@ impl VacuumJob {
             found.bytes += size;
         }
         Ok(found)
+    }
+
+    /// Entries of the table's log that are on disk.
+    pub fn log_entries(&self) -> Result<usize, LakeError> {
+        Ok(Log::new(&self.table, &self.folder).list()?.entries.len())
     }
 
     /// Deletes the files. Blocking.
