@@ -156,6 +156,7 @@ impl Collector for Pipeline {
         let mut out = Out(encoder);
         counters(&mut out, &report)?;
         progress(&mut out, &report)?;
+        debt(&mut out, &report)?;
         let published = self.store.position().map_or(0, |position| position.offset);
         out.gauge("weir_epoch_published", "The last epoch that is served", published)?;
         let cells = u64::try_from(self.store.len()).unwrap_or(u64::MAX);
@@ -217,6 +218,22 @@ fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {
         (labels, lag.lag)
     });
     out.gauges("weir_source_lag_records", "Records not yet read", lag.collect())
+}
+
+/// What the lake's tables have lying about: what upkeep keeps bounded.
+fn debt(out: &mut Out<'_>, report: &Report) -> fmt::Result {
+    let kinds: [(&str, &str, fn(&TableDebt) -> u64); 5] = [
+        ("weir_table_files", "Live data files of a table", |debt| debt.files),
+        ("weir_table_bytes", "Bytes of the live files", |debt| debt.bytes),
+        ("weir_table_replaced_files", "Replaced files kept for readers", |d| d.replaced_files),
+        ("weir_table_replaced_bytes", "Bytes of the replaced files", |d| d.replaced_bytes),
+        ("weir_table_log_entries", "Entries of a table's log", |debt| debt.log_entries),
+    ];
+    for (name, help, value) in kinds {
+        let of = |debt: &TableDebt| (vec![("table", debt.table.clone())], value(debt));
+        out.gauges(name, help, report.debt.iter().map(of).collect())?;
+    }
+    Ok(())
 }
 
 /// Memory of this process in RAM, where the system says it.

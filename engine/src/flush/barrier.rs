@@ -6,6 +6,7 @@
 //!   disk before the first of them.
 //! - Only when all have committed is the barrier complete, which bronze's next commit then says.
 
+use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use pipeline::silver::{RowBatchError, SilverRow, row_batch};
 use pipeline::state::StateFiles;
-use schemas::{Alert, EpochId, EpochStamp, Micros};
+use schemas::{Alert, EpochId, EpochStamp};
 use tokio::runtime::Handle;
 
 use crate::core::frozen::{BarrierJob, CellsJob, SilverJob};

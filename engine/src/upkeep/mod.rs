@@ -96,9 +96,9 @@ pub(crate) fn barriers_of(table: &str) -> &'static str {
 /// A piece of upkeep for the thread.
 #[derive(Debug)]
 pub(crate) enum Task {
-    Checkpoint(CheckpointJob, LogKeep),
+    Checkpoint(Box<CheckpointJob>, LogKeep),
     Vacuum(String, VacuumJob),
-    Merge(MergeJob, SyncSender<Option<Merged>>),
+    Merge(Box<MergeJob>, SyncSender<Option<Merged>>),
 }
 
 /// Does upkeep until nobody can ask for any more. `may_go_on` is asked within every second or so.
@@ -205,7 +205,7 @@ impl Keeper {
         }
         if table.checkpoint_due() {
             let keep = self.upkeep.log_keep(now, version_from);
-            return self.hand_on(Task::Checkpoint(table.checkpoint(), keep));
+            return self.hand_on(Task::Checkpoint(Box::new(table.checkpoint()), keep));
         }
         if self.vacuumed.is_none_or(|at| at.elapsed() > VACUUM) {
             self.vacuumed = Some(Instant::now());
@@ -226,7 +226,7 @@ impl Keeper {
             Ok(job) => {
                 let (reply, merged) = sync_channel(1);
                 self.merging = Some(merged);
-                self.hand_on(Task::Merge(job, reply));
+                self.hand_on(Task::Merge(Box::new(job), reply));
             }
             Err(error) => tracing::warn!("could not look for small files: {error}"),
         }

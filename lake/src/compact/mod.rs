@@ -21,8 +21,8 @@ use arrow::datatypes::DataType;
 
 use crate::data_file::{FileFactory, StagedFile};
 use crate::error::{CommitError, LakeError};
-use crate::log::DataFile;
 use crate::table::{Commit, Table};
+use crate::version::DataFile;
 pub use plan::{FAN_IN, Piece, TARGET_BYTES, next_merge};
 
 /// Bytes written between two syncs, so that no sync is long.
@@ -75,7 +75,7 @@ impl Merge {
 
     /// Their rows.
     pub fn rows(&self) -> u64 {
-        self.files.iter().map(|file| file.rows).sum()
+        self.files.iter().map(|file| file.live_rows()).sum()
     }
 }
 
