@@ -240,9 +240,9 @@ impl Feed for StoreFeed {
 }
 
 fn table_debt((table, debt): (&String, &Debt)) -> TableDebt {
-    let Debt { files, bytes, replaced_files, replaced_bytes, log_entries } = *debt;
+    let Debt { files, bytes, replaced_files, replaced_bytes, dead_rows, log_entries } = *debt;
     let table = table.clone();
-    TableDebt { table, files, bytes, replaced_files, replaced_bytes, log_entries }
+    TableDebt { table, files, bytes, replaced_files, replaced_bytes, dead_rows, log_entries }
 }
 
 /// The meters of a run as its probes show them.

@@ -26,6 +26,8 @@ pub struct TableDebt {
     pub replaced_files: u64,
     /// Their bytes.
     pub replaced_bytes: u64,
+    /// Rows that are in live files and gone.
+    pub dead_rows: u64,
     /// Entries of the log.
     pub log_entries: u64,
 }

@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use schemas::Severity;
 
 use crate::app::App;
-use crate::health::{Health, Report};
+use crate::health::{Health, Report, TableDebt};
 use crate::store::Store;
 
 /// The media type of the metrics.
@@ -220,13 +220,17 @@ fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {
     out.gauges("weir_source_lag_records", "Records not yet read", lag.collect())
 }
 
+/// One figure of a table.
+type Figure = fn(&TableDebt) -> u64;
+
 /// What the lake's tables have lying about: what upkeep keeps bounded.
 fn debt(out: &mut Out<'_>, report: &Report) -> fmt::Result {
-    let kinds: [(&str, &str, fn(&TableDebt) -> u64); 5] = [
+    let kinds: [(&str, &str, Figure); 6] = [
         ("weir_table_files", "Live data files of a table", |debt| debt.files),
         ("weir_table_bytes", "Bytes of the live files", |debt| debt.bytes),
         ("weir_table_replaced_files", "Replaced files kept for readers", |d| d.replaced_files),
         ("weir_table_replaced_bytes", "Bytes of the replaced files", |d| d.replaced_bytes),
+        ("weir_table_dead_rows", "Rows in live files that are gone", |debt| debt.dead_rows),
         ("weir_table_log_entries", "Entries of a table's log", |debt| debt.log_entries),
     ];
     for (name, help, value) in kinds {

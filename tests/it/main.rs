@@ -16,3 +16,4 @@ mod live;
 mod pg;
 mod support;
 mod surface;
+mod upkeep;

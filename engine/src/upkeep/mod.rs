@@ -58,6 +58,8 @@ pub struct Debt {
     pub replaced_files: u64,
     /// Their bytes.
     pub replaced_bytes: u64,
+    /// Rows that are in live files and gone.
+    pub dead_rows: u64,
     /// Entries of the log.
     pub log_entries: u64,
 }
@@ -265,6 +267,7 @@ impl Keeper {
         let debt = debts.entry(table.name().to_owned()).or_default();
         debt.files = table.files().count() as u64;
         debt.bytes = table.byte_count();
+        debt.dead_rows = table.files().map(|file| file.rows - file.live_rows()).sum();
         (debt.replaced_files, debt.replaced_bytes) = (replaced_files as u64, replaced_bytes);
     }
 }
