@@ -80,7 +80,8 @@ fn many_flushes_leave_a_small_lake() {
     while flushed < flushes && (asked.is_some() || begun.elapsed() < SMOKE) {
         for _ in 0..10 {
             id += 1;
-            producer.send(format!("{{\"order_id\":\"{id}\"}}").as_bytes(), order(id % 500).as_bytes());
+            producer
+                .send(format!("{{\"order_id\":\"{id}\"}}").as_bytes(), order(id % 500).as_bytes());
             std::thread::sleep(Duration::from_millis(25));
         }
         assert!(run.is_running(), "{}", run.log());
