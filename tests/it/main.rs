@@ -14,7 +14,6 @@ mod kafka;
 mod kills;
 mod live;
 mod pg;
-mod soak;
 mod support;
 mod surface;
 mod upkeep;
