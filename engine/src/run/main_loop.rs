@@ -21,6 +21,7 @@ use super::meters::Meters;
 use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
 use super::publish::{self, News, Results};
+use super::samples;
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
 use crate::Topics;
@@ -50,8 +51,6 @@ const IDLE: Duration = Duration::from_millis(250);
 const UNSEEN: i64 = 200_000;
 /// Timers wait this long after the start for the sources to bring what came meanwhile.
 const HEAR: Duration = Duration::from_secs(10);
-/// Freshness is sampled at about this many records of a batch.
-const SAMPLES: usize = 16;
 
 /// What a run is made of.
 pub struct Run {
@@ -412,7 +411,7 @@ impl Main<'_> {
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);
         let Changes { updates, alerts } = changes;
-        let samples = samples(&records);
+        let samples = samples::of(&records);
         let degraded = self.halts.reasons();
         let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
         let results = Results { published, samples };
@@ -498,18 +497,4 @@ impl Shared {
     fn is_ending(&self) -> bool {
         self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
     }
-}
-
-/// Timestamps of some records of a live epoch, each with the number of records it stands for.
-fn samples(records: &EpochRecords) -> Vec<(Micros, u64)> {
-    if records.stamp.quiet {
-        return Vec::new();
-    }
-    let mut samples = Vec::new();
-    for batch in &records.batches {
-        let step = batch.len().div_ceil(SAMPLES).max(1);
-        let of = |record: pipeline::record::RawRecord<'_>| Some((record.timestamp?, step as u64));
-        samples.extend((0..batch.len()).step_by(step).filter_map(|at| of(batch.get(at)?)));
-    }
-    samples
 }
