@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use schemas::Severity;
 
 use crate::VERSION;
-use crate::health::{Health, Report};
+use crate::health::{Health, Report, TableDebt};
 use crate::store::Store;
 
 /// The media type of the metrics.
@@ -156,6 +156,7 @@ impl Collector for Pipeline {
         let mut out = Out(encoder);
         counters(&mut out, &report)?;
         progress(&mut out, &report)?;
+        debt(&mut out, &report)?;
         let position = self.store.position();
         let doubtful = position.as_ref().is_some_and(|position| !position.degraded.is_empty());
         let text = "1 when answers may be old or incomplete";
@@ -219,6 +220,26 @@ fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {
         (labels, lag.lag)
     });
     out.gauges("weir_source_lag_records", "Records not yet read", lag.collect())
+}
+
+/// One figure of a table.
+type Figure = fn(&TableDebt) -> u64;
+
+/// What the lake's tables have lying about: what upkeep keeps bounded.
+fn debt(out: &mut Out<'_>, report: &Report) -> fmt::Result {
+    let kinds: [(&str, &str, Figure); 6] = [
+        ("weir_table_files", "Live data files of a table", |debt| debt.files),
+        ("weir_table_bytes", "Bytes of the live files", |debt| debt.bytes),
+        ("weir_table_replaced_files", "Replaced files kept for readers", |d| d.replaced_files),
+        ("weir_table_replaced_bytes", "Bytes of the replaced files", |d| d.replaced_bytes),
+        ("weir_table_dead_rows", "Rows in live files that are gone", |debt| debt.dead_rows),
+        ("weir_table_log_entries", "Entries of a table's log", |debt| debt.log_entries),
+    ];
+    for (name, help, value) in kinds {
+        let of = |debt: &TableDebt| (vec![("table", debt.table.clone())], value(debt));
+        out.gauges(name, help, report.debt.iter().map(of).collect())?;
+    }
+    Ok(())
 }
 
 /// Memory of this process in RAM, where the system says it.

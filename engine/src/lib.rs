@@ -19,6 +19,7 @@ mod flush;
 mod run;
 mod settings;
 pub mod tables;
+pub mod upkeep;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use schemas::Observer;
 
 pub use run::{Count, Durations, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
 pub use settings::Settings;
+pub use upkeep::{Debt, Upkeep};
 
 /// (source, topic) to contract; the topic `*` stands for every other topic of the source.
 pub type Topics = BTreeMap<(String, String), String>;

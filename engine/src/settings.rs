@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use pipeline::source::Limits;
 
+use crate::upkeep::Upkeep;
+
 /// How a run goes about its work. No result depends on it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -26,6 +28,6 @@ pub struct Settings {
     pub flush_bytes: usize,
     /// The least time between the starts of two barriers.
     pub barrier_interval: Duration,
-    /// How long replaced data files are kept.
-    pub vacuum_after: Duration,
+    /// How much of the past is kept.
+    pub upkeep: Upkeep,
 }

@@ -216,6 +216,11 @@ impl BronzeWriter {
         &self.table
     }
 
+    /// The last barrier that a commit has published.
+    pub fn flushed(&self) -> EpochId {
+        self.flushed
+    }
+
     /// The table, for checkpoints and clean-up between commits.
     pub fn table_mut(&mut self) -> &mut Table {
         &mut self.table

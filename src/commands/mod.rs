@@ -15,6 +15,7 @@ mod run;
 mod setup;
 mod tables;
 mod token;
+mod upkeep;
 mod verify;
 
 use std::io::IsTerminal;

@@ -1,8 +1,9 @@
-//! `weir tables`: the tables of a lake, from their logs alone, and what can be decided of them.
+//! `weir tables`: the tables of a lake, from their logs alone; their upkeep is in `upkeep.rs`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use engine::upkeep::offline::Chores;
 use gold::nearest::nearest;
 use lake::{At, Lake, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::decisions;
 use super::setup::open;
+use super::upkeep::{self, Change, Export, Past, Restore};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -51,6 +53,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Merge small files of bronze and of the KPI history, as a run does by itself.
+    Compact(Change),
+    /// Delete data files, log entries and checkpoints that are not needed, as a run does by itself.
+    Vacuum(Change),
+    /// The commits of one table.
+    History(Past),
+    /// Move damaged files aside; what bronze can rebuild is given up for that.
+    Repair(Change),
+    /// Copy the lake to another folder, also while it is in use: a backup.
+    Export(Export),
+    /// Make a lake of a backup.
+    Restore(Restore),
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
@@ -58,6 +72,16 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
         Command::List { lake, json } => list(config, lake.as_deref(), *json),
         Command::Show { table, lake, json } => show(config, lake.as_deref(), table, *json),
         Command::Resume { table, lake, json } => resume(config, lake.as_deref(), table, *json),
+        Command::Compact(change) => {
+            upkeep::tend(config, change, Chores { compact: true, vacuum: false })
+        }
+        Command::Vacuum(change) => {
+            upkeep::tend(config, change, Chores { compact: false, vacuum: true })
+        }
+        Command::History(past) => upkeep::history(config, past),
+        Command::Repair(change) => upkeep::repair(config, change),
+        Command::Export(export) => upkeep::export(config, export),
+        Command::Restore(restore) => upkeep::restore(config, restore),
     }
 }
 

@@ -11,7 +11,7 @@ mod units;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use engine::Settings;
+use engine::{Settings, Upkeep};
 use gold::nearest::nearest;
 use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
@@ -62,6 +62,8 @@ pub(crate) struct LakeConfig {
     pub(crate) durability: Durability,
     vacuum_after: Span,
     memory_limit: BytesOrAuto,
+    log_retention: Span,
+    compact: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -143,7 +145,11 @@ impl Config {
             flush_interval: lake.flush_interval.0,
             flush_bytes: lake.flush_bytes.0,
             barrier_interval: lake.barrier_interval.0,
-            vacuum_after: lake.vacuum_after.0,
+            upkeep: Upkeep {
+                vacuum_after: lake.vacuum_after.0,
+                log_retention: lake.log_retention.0,
+                compact: lake.compact,
+            },
         }
     }
 
@@ -315,8 +321,10 @@ fn apply_environment(
 /// The text of an environment variable as the type that the default has.
 fn typed_like(known: &Table, section: &str, key: &str, text: &str) -> Value {
     let default = known.get(section).and_then(|section| section.get(key));
-    match (default, text.parse::<i64>()) {
-        (Some(Value::Integer(_)), Ok(number)) => Value::Integer(number),
+    let boolean = text.parse().ok().map(Value::Boolean);
+    match (default, text.parse::<i64>(), boolean) {
+        (Some(Value::Integer(_)), Ok(number), _) => Value::Integer(number),
+        (Some(Value::Boolean(_)), _, Some(boolean)) => boolean,
         _ => Value::String(text.into()),
     }
 }

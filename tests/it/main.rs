@@ -17,3 +17,4 @@ mod live;
 mod pg;
 mod support;
 mod surface;
+mod upkeep;

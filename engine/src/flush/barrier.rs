@@ -9,18 +9,18 @@
 use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use gold::anomalies::anomalies_batch;
 use gold::table::{current_batch, history_batch};
 use gold::{CellRow, HistoryRow};
 use lake::cow::{FileId, Rewrite, SlotFiles};
-use lake::state::{KEPT, StateLog};
+use lake::state::StateLog;
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use pipeline::silver::{RowBatchError, SilverRow, row_batch};
-use schemas::{Alert, EpochStamp, Micros};
+use schemas::{Alert, EpochStamp};
 use tokio::runtime::Handle;
 
 use crate::core::frozen::{BarrierJob, CellsJob, SilverJob};
@@ -30,9 +30,6 @@ use crate::tables::{ANOMALIES, CURRENT, HISTORY, number};
 
 /// Waits between tries while the disk is full or away.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Old data files are looked for this often.
-const VACUUM: Duration = Duration::from_secs(30);
 
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
@@ -63,9 +60,6 @@ struct KeyedFiles {
     paths: BTreeMap<FileId, String>,
     /// Which of them holds which slot.
     slots: SlotFiles,
-    /// Versions of the last barriers.
-    versions: Vec<i64>,
-    vacuumed: Instant,
 }
 
 impl Flusher {
@@ -86,34 +80,9 @@ impl Flusher {
         Flusher { tables: tables.into_iter().map(keyed).collect(), state, runtime, stop, meters }
     }
 
-    /// Checkpoints and vacuum, between barriers. Data files are kept while the last barriers of this
-    /// run may be recovered to.
-    pub(crate) fn maintain(&mut self, vacuum_after: Duration, now: Micros) {
-        let age = i64::try_from(vacuum_after.as_micros()).unwrap_or(i64::MAX);
-        for keyed in self.tables.values_mut() {
-            let version = keyed.table.version();
-            keyed.versions.push(version);
-            if keyed.table.checkpoint_due() {
-                let job = keyed.table.checkpoint();
-                if let Err(error) = job.run() {
-                    tracing::warn!("could not write a checkpoint: {error}");
-                }
-            }
-            if keyed.versions.len() > KEPT {
-                keyed.versions.remove(0);
-            }
-            let (Some(&keep_from), true) =
-                (keyed.versions.first(), keyed.vacuumed.elapsed() > VACUUM)
-            else {
-                continue;
-            };
-            if keyed.versions.len() == KEPT {
-                keyed.vacuumed = Instant::now();
-                if let Err(error) = keyed.table.vacuum(now.plus(-age), keep_from) {
-                    tracing::warn!("could not delete old files: {error}");
-                }
-            }
-        }
+    /// The tables, for upkeep between barriers.
+    pub(crate) fn tables_mut(&mut self) -> impl Iterator<Item = &mut Table> {
+        self.tables.values_mut().map(|keyed| &mut keyed.table)
     }
 
     /// Writes one barrier, trying again while the disk refuses. Returns whether it is complete: not
@@ -327,7 +296,7 @@ impl KeyedFiles {
             slots.load(id, file.slots);
             paths.insert(id, file.path);
         }
-        KeyedFiles { table, paths, slots, versions: Vec::new(), vacuumed: Instant::now() }
+        KeyedFiles { table, paths, slots }
     }
 
     fn all_paths(&self) -> Vec<String> {

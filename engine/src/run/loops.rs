@@ -22,6 +22,9 @@ use super::stop::{Reached, Stop};
 use crate::core::decoding::{Decoded, Decoding};
 use crate::core::frozen::BarrierJob;
 use crate::flush::barrier::Flusher;
+use crate::settings::Settings;
+use crate::tables::number;
+use crate::upkeep::{Keeper, Keepers};
 
 /// How long a source waits for records before it looks whether the run is to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -122,6 +125,23 @@ pub(super) struct Polling<'a> {
     pub(super) limits: &'a Limits,
     pub(super) max_unflushed: usize,
     pub(super) decoding: Arc<Decoding>,
+}
+
+impl<'a> Polling<'a> {
+    /// The way that `settings` ask for; `index` is `None` for the control source.
+    pub(super) fn new(
+        index: Option<usize>,
+        settings: &'a Settings,
+        decoding: &Arc<Decoding>,
+    ) -> Polling<'a> {
+        Polling {
+            index,
+            linger: settings.linger,
+            limits: &settings.limits,
+            max_unflushed: settings.max_unflushed,
+            decoding: Arc::clone(decoding),
+        }
+    }
 }
 
 /// Polls one source until the run stops or the end that was fixed is reached, and decodes what it
@@ -234,12 +254,13 @@ pub(super) fn write_ledger(
 pub(super) fn write_bronze(
     mut writer: BronzeWriter,
     epochs: &Receiver<Arc<EpochRecords>>,
-    interval: Duration,
-    flush_bytes: usize,
-    runtime: &Handle,
+    settings: &Settings,
+    mut keeper: Keeper,
+    (clock, runtime): (&dyn Clock, &Handle),
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "bronze");
+    let (interval, flush_bytes) = (settings.flush_interval, settings.flush_bytes);
     let mut due = Instant::now() + interval;
     let (mut held_bytes, mut open) = (0, true);
     let mut last = 0;
@@ -273,6 +294,8 @@ pub(super) fn write_bronze(
         if !shared.recorded.wait(last, &shared.stop) || !commit(&mut writer, runtime, shared) {
             return;
         }
+        keeper.barrier(writer.table(), number(writer.flushed()));
+        keeper.tend(writer.table_mut(), clock.now(), runtime);
         shared.unflushed.fetch_sub(held_bytes, Ordering::Relaxed);
         held_bytes = 0;
         *shared.offsets.lock() = offsets.iter().map(|(of, to)| (Arc::clone(of), *to)).collect();
@@ -291,14 +314,6 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
                 if let Some(stamp) = reached {
                     shared.verified.set(shared.in_bronze.get());
                     shared.in_bronze.set(stamp.id);
-                }
-                if writer.table().checkpoint_due() {
-                    let job = writer.table_mut().checkpoint();
-                    runtime.spawn_blocking(move || {
-                        if let Err(error) = job.run() {
-                            tracing::warn!("could not write a checkpoint of bronze: {error}");
-                        }
-                    });
                 }
                 return true;
             }
@@ -324,8 +339,8 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
 pub(super) fn flush_barriers(
     mut flusher: Flusher,
     jobs: &Receiver<BarrierJob>,
-    vacuum_after: Duration,
-    clock: &dyn Clock,
+    mut keepers: Keepers,
+    (clock, runtime): (&dyn Clock, &Handle),
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "barrier");
@@ -345,6 +360,8 @@ pub(super) fn flush_barriers(
         shared.meters.barrier_ms.add(took);
         shared.flushed.set(epoch);
         tracing::debug!(epoch, took_ms = took, "barrier complete");
-        flusher.maintain(vacuum_after, clock.now());
+        for table in flusher.tables_mut() {
+            keepers.after_barrier(table, number(epoch), clock.now(), runtime);
+        }
     }
 }

@@ -22,7 +22,8 @@ use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
-use super::publish::{self, News, Results, samples};
+use super::publish::{self, News, Results};
+use super::samples;
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
 use crate::Topics;
@@ -32,6 +33,7 @@ use crate::core::{Changes, Core};
 use crate::flush::recover::{Inputs, Recovered, recover, restart};
 use crate::flush::tail::{Reread, progress, reread};
 use crate::settings::Settings;
+use crate::upkeep::{self, Keeper, Keepers, offline};
 
 /// Epochs and polls that may wait between two threads.
 const QUEUE: usize = 2;
@@ -41,8 +43,10 @@ const EPOCH_QUEUE: usize = 1024;
 const RESULT_QUEUE: usize = 16;
 /// The main loop looks at its timers at least this often.
 const TURN: Duration = Duration::from_millis(20);
-/// At the end of the input, timers due this soon are still waited for.
+/// At the end of the input, timers due this soon are still waited for ...
 const SETTLE: i64 = 1_100_000;
+/// ... and those of the KPI history this long: a restatement is due at the end of its slot.
+const RESTATE: i64 = 5_100_000;
 /// Subscribers hear at least this often that nothing arrived.
 const IDLE: Duration = Duration::from_millis(250);
 /// What may have arrived without having been seen yet, in microseconds.
@@ -111,7 +115,11 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         until_end: run.until_end,
         desk: ControlDesk::open(control, run.definitions)?,
     };
-    threads.run(recovered, sources, feeds, &shared)
+    let outcome = threads.run(recovered, sources, feeds, &shared)?;
+    if run.until_end {
+        offline::end_of_batch(&inputs.lake, &settings.upkeep, clock.now(), runtime, &run.stop);
+    }
+    Ok(outcome)
 }
 
 struct Threads<'a> {
@@ -144,6 +152,7 @@ impl Threads<'_> {
         let (to_publish, results) = sync_channel(RESULT_QUEUE);
         let (to_bronze, epochs) = sync_channel(EPOCH_QUEUE);
         let (to_flusher, jobs) = sync_channel(1);
+        let (to_upkeep, tasks) = sync_channel(upkeep::QUEUE);
         let mut main = Main {
             core,
             clock: self.clock,
@@ -162,6 +171,9 @@ impl Threads<'_> {
         };
         let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
         let (until_end, desk) = (self.until_end, &mut self.desk);
+        let meters = || Arc::clone(&shared.meters);
+        let keeper = Keeper::new(bronze.table(), settings.upkeep, to_upkeep.clone(), meters());
+        let keepers = Keepers::new(settings.upkeep, to_upkeep, meters());
         std::thread::scope(|scope| {
             spawn(scope, "ledger", Turn::Live, move || {
                 loops::write_ledger(ledger, &entries, clock, shared)
@@ -171,22 +183,18 @@ impl Threads<'_> {
                 publish::publish(&results, feeds, shared);
             })?;
             spawn(scope, "bronze", Turn::Live, move || {
-                let (interval, bytes) = (settings.flush_interval, settings.flush_bytes);
-                loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
+                loops::write_bronze(bronze, &epochs, settings, keeper, (clock, runtime), shared);
             })?;
             spawn(scope, "barrier", Turn::Background, move || {
-                loops::flush_barriers(flusher, &jobs, settings.vacuum_after, clock, shared);
+                loops::flush_barriers(flusher, &jobs, keepers, (clock, runtime), shared);
+            })?;
+            spawn(scope, "upkeep", Turn::Background, move || {
+                upkeep::work(&tasks, &shared.meters, &|| !shared.is_ending());
             })?;
             main.recover(tail, generation);
             main.decide(desk, &progress, settings, until_end)?;
             let decoding = Arc::clone(main.core.decoding());
-            let polling = |index| loops::Polling {
-                index,
-                linger: settings.linger,
-                limits: &settings.limits,
-                max_unflushed: settings.max_unflushed,
-                decoding: Arc::clone(&decoding),
-            };
+            let polling = |index| loops::Polling::new(index, settings, &decoding);
             for (index, source) in sources.iter_mut().enumerate() {
                 let (out, polling) = (to_core.clone(), polling(Some(index)));
                 spawn(scope, "source", Turn::Live, move || {
@@ -418,7 +426,7 @@ impl Main<'_> {
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);
         let Changes { updates, alerts } = changes;
-        let samples = samples(&records);
+        let samples = samples::of(&records);
         let degraded = self.halts.reasons();
         let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
         let results = Results { published, samples };
@@ -475,12 +483,17 @@ impl Main<'_> {
         shared.failure().map_or(Ok(outcome), |reason| Err(Stopped::Failed(reason)))
     }
 
-    /// Waits for the timers that are due within about a second: the end of a backlog. What has been
-    /// read is flushed meanwhile, so that the last barrier has only what the timers add.
+    /// Waits for the timers that are due within about a second, the end of a backlog, and for the
+    /// restatements that are. What has been read is flushed meanwhile, so that the last barrier has
+    /// only what the timers add.
     fn settle(&mut self) {
-        let until = self.clock.now().plus(SETTLE);
+        let now = self.clock.now();
+        let is_near = |due: Option<Micros>, span| due.is_some_and(|due| due <= now.plus(span));
         let mut early = false;
-        while self.core.next_due().is_some_and(|due| due <= until) && !self.shared.stop.is_asked() {
+        while (is_near(self.core.next_due(), SETTLE)
+            || is_near(self.core.gold().next_due(), RESTATE))
+            && !self.shared.stop.is_asked()
+        {
             let flushed = self.shared.flushed.get() >= self.barrier.running;
             if !early && flushed && self.core.last().is_some_and(|l| l.id > self.barrier.running) {
                 early = true;
@@ -495,5 +508,9 @@ impl Main<'_> {
 impl Shared {
     fn failure(&self) -> Option<String> {
         self.stop.failure()
+    }
+
+    fn is_ending(&self) -> bool {
+        self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
     }
 }

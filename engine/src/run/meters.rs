@@ -10,6 +10,7 @@ use pipeline::source::Lag;
 
 use super::stop::Reached;
 use super::troubles::Troubles;
+use crate::upkeep::Debt;
 
 /// Significant digits of a duration: a quantile is exact to one percent.
 const DIGITS: u8 = 2;
@@ -47,6 +48,8 @@ pub struct Meters {
     pub unflushed: Arc<AtomicUsize>,
     /// How far each source's partitions are behind.
     pub lag: Mutex<BTreeMap<String, Vec<Lag>>>,
+    /// What tables have lying about.
+    pub debt: Mutex<BTreeMap<String, Debt>>,
     /// What is wrong at the moment with what is around the pipeline. What the epochs themselves make
     /// doubtful travels with the results.
     pub troubles: Troubles,

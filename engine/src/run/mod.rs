@@ -11,6 +11,7 @@ pub(crate) mod meters;
 mod outcome;
 mod pace;
 mod publish;
+mod samples;
 pub(crate) mod stop;
 mod threads;
 mod troubles;
