@@ -78,6 +78,7 @@ impl Shared {
             unflushed: Arc::clone(&meters.unflushed),
             memory,
             hurry: AtomicBool::new(false),
+            start_wanted: AtomicBool::new(false),
             spare_updates: Mutex::default(),
             offsets: Mutex::default(),
             meters,
