@@ -26,4 +26,6 @@ pub struct Settings {
     pub barrier_interval: Duration,
     /// How long replaced data files are kept.
     pub vacuum_after: Duration,
+    /// How rows leave the files of silver tables.
+    pub silver: lake::keyed::Deletes,
 }

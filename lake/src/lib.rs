@@ -17,7 +17,6 @@
 
 mod actions;
 mod checkpoint;
-pub mod cow;
 mod data_file;
 mod durable;
 mod error;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use engine::Settings;
 use gold::nearest::nearest;
+use lake::keyed::Deletes;
 use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -61,6 +62,7 @@ pub(crate) struct LakeConfig {
     barrier_interval: Span,
     pub(crate) durability: Durability,
     vacuum_after: Span,
+    deletion_vectors: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -142,6 +144,7 @@ impl Config {
             flush_bytes: lake.flush_bytes.0,
             barrier_interval: lake.barrier_interval.0,
             vacuum_after: lake.vacuum_after.0,
+            silver: if lake.deletion_vectors { Deletes::Mark } else { Deletes::Rewrite },
         }
     }
 

@@ -290,6 +290,9 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
     }
 }
 
+/// Tables are tidied this often while no barrier comes.
+const TIDY: Duration = Duration::from_secs(30);
+
 /// Writes barriers once bronze holds their epoch.
 pub(super) fn flush_barriers(
     mut flusher: Flusher,
@@ -299,7 +302,16 @@ pub(super) fn flush_barriers(
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "barrier");
-    while let Ok(job) = jobs.recv() {
+    loop {
+        let job = match jobs.recv_timeout(TIDY) {
+            Ok(job) => job,
+            // An idle table is tidied too.
+            Err(RecvTimeoutError::Timeout) => {
+                flusher.maintain(vacuum_after, clock.now());
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let epoch = job.stamp.id;
         if !shared.in_bronze.wait(epoch, &shared.stop) {
             return;

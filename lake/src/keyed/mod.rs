@@ -298,20 +298,24 @@ impl KeyedTable {
         Ok(version)
     }
 
-    /// Notes that the version now is that of a barrier, then compacts, writes a checkpoint if one is
-    /// due, and deletes files that none of the last barriers needs. For the time between barriers.
-    ///
-    /// # Errors
-    /// When the disk refuses. The table is whole then, and the next round goes on.
-    pub async fn after_barrier(
-        &mut self,
-        vacuum_after: Duration,
-        now: Micros,
-    ) -> Result<(), KeyedError> {
+    /// Notes that the version now is that of a complete barrier.
+    pub fn note_barrier(&mut self) {
         self.barriers.push(self.table.version());
         if self.barriers.len() > BARRIERS_KEPT {
             self.barriers.remove(0);
         }
+    }
+
+    /// Compacts, writes a checkpoint if one is due, and deletes files that none of the last barriers
+    /// needs. For the time between barriers.
+    ///
+    /// # Errors
+    /// When the disk refuses. The table is whole then, and the next round goes on.
+    pub async fn maintain(
+        &mut self,
+        vacuum_after: Duration,
+        now: Micros,
+    ) -> Result<(), KeyedError> {
         let compacted = self.compact(IDLE_AFTER).await;
         if self.table.checkpoint_due() {
             self.table.checkpoint().run()?;
