@@ -14,5 +14,6 @@ mod kafka;
 mod kills;
 mod live;
 mod pg;
+mod readers;
 mod support;
 mod surface;
