@@ -2,12 +2,11 @@
 //!
 //! # Guarantees
 //! - Nothing is written before bronze holds the epoch.
-//! - Every table gets one commit with the epoch and its clock, changed or not; the state file is on
-//!   disk before the first of them.
+//! - Every table gets one commit with the epoch and its clock, changed or not; the saved state
+//!   is on disk before the first of them.
 //! - Only when all have committed is the barrier complete, which bronze's next commit then says.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +14,10 @@ use gold::HistoryRow;
 use gold::anomalies::FrozenAlerts;
 use gold::table::history_batch;
 use lake::keyed::{Deletes, FrozenRows, KeyedError, KeyedTable};
+use lake::state::StateLog;
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use pipeline::state::StateFiles;
-use schemas::{EpochId, EpochStamp, Micros};
+use schemas::{EpochStamp, Micros};
 use tokio::runtime::Handle;
 
 use crate::core::frozen::{BarrierJob, SilverJob};
@@ -28,9 +27,6 @@ use crate::tables::{ANOMALIES, CURRENT, HISTORY, number};
 
 /// Waits between tries while the disk is full or away.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// State files kept besides the newest: recovery may start at the barrier before it.
-const STATES_KEPT: usize = 3;
 
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
@@ -56,8 +52,7 @@ pub(crate) struct LoadedFile {
 #[derive(Debug)]
 pub(crate) struct Flusher {
     tables: BTreeMap<String, KeyedTable>,
-    state: StateFiles,
-    states: Vec<EpochId>,
+    state: StateLog,
     runtime: Handle,
     stop: Stop,
     meters: Arc<Meters>,
@@ -73,7 +68,7 @@ impl Flusher {
         tables: Vec<Table>,
         mut loaded: BTreeMap<String, LoadedTable>,
         silver: Deletes,
-        state_folder: &Path,
+        state: StateLog,
         runtime: Handle,
         stop: Stop,
         meters: Arc<Meters>,
@@ -85,8 +80,7 @@ impl Flusher {
             let loaded = loaded.remove(&name).unwrap_or_default();
             keyed.insert(name, keyed_table(table, deletes, loaded)?);
         }
-        let state = StateFiles::new(state_folder);
-        Ok(Flusher { tables: keyed, state, states: Vec::new(), runtime, stop, meters })
+        Ok(Flusher { tables: keyed, state, runtime, stop, meters })
     }
 
     /// Compaction, checkpoints and vacuum, between barriers. Data files are kept while the last barriers
@@ -102,14 +96,14 @@ impl Flusher {
     /// Writes one barrier, trying again while the disk refuses. Returns whether it is complete: not
     /// when the run failed or is to stop while the disk still refuses.
     pub(crate) fn flush(&mut self, job: BarrierJob) -> bool {
-        let BarrierJob { stamp, silver, cells, watch, alerts, history, mut state } = job;
-        state.extend(silver.iter().map(|job| (job.table.clone(), job.rows.save_state())));
-        state.push(("gold".to_owned(), cells.cells.save_state()));
-        state.extend(watch.into_parts());
-        if self.retry("state", |this| Ok(this.state.write(stamp.id, &state)?)).is_none() {
-            return false;
-        }
-        drop(state);
+        let parts = job.parts();
+        let written = self.retry("state", |this| Ok(this.state.write(job.stamp.id, &parts)?));
+        let Some(bytes) = written else { return false };
+        tracing::debug!(epoch = job.stamp.id, bytes, "state written");
+        drop(parts);
+        let BarrierJob { stamp, silver, cells, watch, all_alerts, history, .. } = job;
+        let alerts = (all_alerts || watch.has_changed_alerts()).then(|| watch.alerts());
+        drop(watch);
         // What was frozen of a table is let go before the next one is written.
         let has_alerts = alerts.is_some();
         let alerts = FrozenAlerts(alerts.unwrap_or_default());
@@ -120,7 +114,9 @@ impl Flusher {
             && self.flush_history(&history, stamp)
             && {
                 self.tables.values_mut().for_each(KeyedTable::note_barrier);
-                self.drop_old_states(stamp.id);
+                if let Err(error) = self.state.complete(stamp.id) {
+                    tracing::warn!("could not delete old state: {error}");
+                }
                 true
             }
     }
@@ -228,19 +224,6 @@ impl Flusher {
 
     fn table_mut(&mut self, name: &str) -> Result<&mut KeyedTable, FlushError> {
         self.tables.get_mut(name).ok_or_else(|| FlushError::NoTable(name.into()))
-    }
-
-    fn drop_old_states(&mut self, newest: EpochId) {
-        self.states.push(newest);
-        if self.states.len() > STATES_KEPT
-            && let Some(oldest) = self.states.len().checked_sub(STATES_KEPT)
-        {
-            self.states.drain(..oldest);
-            let keep_from = self.states.first().copied().unwrap_or(newest);
-            if let Err(error) = self.state.drop_before(keep_from) {
-                tracing::warn!("could not delete old state files: {error}");
-            }
-        }
     }
 }
 
