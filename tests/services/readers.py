@@ -36,10 +36,15 @@ def with_duckdb(table, columns):
     folder = os.path.join(site.getsitepackages()[0], "duckdb_ext", "extensions")
     extension = glob.glob(os.path.join(folder, "**", "delta.duckdb_extension"), recursive=True)[0]
     # What was not installed is not fetched either.
-    settings = {"autoinstall_known_extensions": "false", "TimeZone": "UTC"}
-    connection = duckdb.connect(config=settings)
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     connection.execute(f"LOAD '{extension}'")
-    return connection.execute(f"SELECT {columns} FROM delta_scan('{table}')").fetchall()
+    found = f"FROM delta_scan('{table}')"
+    # Instants with a zone would need one more extension to become text.
+    quoted = ", ".join(f'"{name}"' for name in columns.split(", "))
+    kinds = connection.execute(f"DESCRIBE SELECT {quoted} {found}").fetchall()
+    instant = "TIMESTAMP WITH TIME ZONE"
+    wanted = [f'epoch_us("{row[0]}")' if row[1] == instant else f'"{row[0]}"' for row in kinds]
+    return connection.execute(f"SELECT {', '.join(wanted)} {found}").fetchall()
 
 
 def plain(value):
