@@ -30,4 +30,6 @@ pub struct Settings {
     pub barrier_interval: Duration,
     /// How much of the past is kept.
     pub upkeep: Upkeep,
+    /// How rows leave the files of silver tables.
+    pub silver: lake::keyed::Deletes,
 }

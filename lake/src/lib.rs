@@ -21,7 +21,6 @@ mod actions;
 mod backup;
 mod checkpoint;
 pub mod compact;
-pub mod cow;
 mod data_file;
 mod durable;
 mod error;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use engine::{Settings, Upkeep};
 use gold::nearest::nearest;
+use lake::keyed::Deletes;
 use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -64,6 +65,7 @@ pub(crate) struct LakeConfig {
     memory_limit: BytesOrAuto,
     log_retention: Span,
     compact: bool,
+    deletion_vectors: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -150,6 +152,7 @@ impl Config {
                 log_retention: lake.log_retention.0,
                 compact: lake.compact,
             },
+            silver: if lake.deletion_vectors { Deletes::Mark } else { Deletes::Rewrite },
         }
     }
 

@@ -15,6 +15,7 @@ mod kafka;
 mod kills;
 mod live;
 mod pg;
+mod readers;
 mod support;
 mod surface;
 mod upkeep;

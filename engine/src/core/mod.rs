@@ -47,6 +47,8 @@ pub(crate) struct Core {
     /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
     /// whole.
     whole: BTreeSet<String>,
+    /// Silver tables that stand further than the rows that were loaded.
+    ahead: BTreeSet<String>,
     /// Whether the cells on disk were computed under other KPI definitions.
     is_redefined: bool,
     last: Option<EpochStamp>,
@@ -111,6 +113,7 @@ impl Core {
             gold,
             watch: Watch::new(observer),
             whole: BTreeSet::new(),
+            ahead: BTreeSet::new(),
             is_redefined: false,
             last: None,
             history: Vec::new(),
@@ -364,12 +367,46 @@ impl Core {
     /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under
     /// other KPI definitions.
     pub(crate) fn is_rebuilt(&self) -> bool {
-        self.is_redefined || self.whole.iter().any(|table| table != tables::CURRENT)
+        let is_ahead = !self.ahead.is_empty();
+        self.is_redefined || is_ahead || self.whole.iter().any(|table| table != tables::CURRENT)
     }
 
     /// Goes on after `stamp`, the furthest that any table stands.
     pub(crate) fn skip_to(&mut self, stamp: EpochStamp) {
         self.last = Some(stamp);
+    }
+
+    /// A table on disk stands elsewhere than the rows that were loaded. The places of silver rows are
+    /// found by key once bronze is replayed; other tables are written whole.
+    pub(crate) fn stands_elsewhere(&mut self, table: &str) {
+        if self.silver_contract(table).is_some() {
+            self.ahead.insert(table.to_owned());
+        } else {
+            self.write_whole(table);
+        }
+    }
+
+    /// Whether a silver table stands further than the rows that were loaded.
+    pub(crate) fn is_ahead(&self, table: &str) -> bool {
+        self.ahead.contains(table)
+    }
+
+    /// The slots with a row of a silver table whose places are about to be found: what has changed so
+    /// far is known from them, and not flushed again.
+    pub(crate) fn take_located(&mut self, table: &str) -> Vec<u32> {
+        let mut tables = self.tables.iter_mut();
+        let Some(keyed) = tables.find(|t| silver_name(t.contract.contract()) == table) else {
+            return Vec::new();
+        };
+        drop(keyed.fold.take_changed_slots());
+        keyed.fold.rows().map(|(slot, _)| slot).collect()
+    }
+
+    /// The slot with the key of a row of a silver table, and whether the row there is the same.
+    pub(crate) fn locate(&self, table: &str, row: &SilverRow) -> Option<(u32, bool)> {
+        let mut tables = self.tables.iter();
+        let keyed = tables.find(|t| silver_name(t.contract.contract()) == table)?;
+        keyed.fold.locate(row)
     }
 
     /// The next barrier writes this table whole: its files are not those that were loaded.

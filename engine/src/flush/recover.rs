@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gold::Catalog;
+use lake::keyed::Deletes;
 use lake::state::{self, Read, StateLog};
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
@@ -22,7 +23,7 @@ use pipeline::source::{LastRecord, needs_last};
 use schemas::{Alert, Contract, EpochId, EpochStamp, Micros, chain};
 use tokio::runtime::Handle;
 
-use super::barrier::{Flusher, LoadedFile};
+use super::barrier::{Flusher, LoadedFile, LoadedTable};
 use crate::core::{CONTRACTS, Core};
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
@@ -34,6 +35,8 @@ pub(crate) struct Inputs {
     pub(crate) lake: Lake,
     pub(crate) ledger_dir: PathBuf,
     pub(crate) durable: bool,
+    /// How rows leave the files of silver tables.
+    pub(crate) silver: Deletes,
     pub(crate) contracts: Vec<Contract>,
     /// (source, topic) to contract.
     pub(crate) topics: BTreeMap<(String, String), String>,
@@ -56,7 +59,7 @@ pub(crate) struct Recovered {
 }
 
 /// The files whose rows were loaded, by table.
-type Files = BTreeMap<String, Vec<LoadedFile>>;
+type Files = BTreeMap<String, LoadedTable>;
 
 /// Brings the lake's state into memory.
 pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<Recovered, String> {
@@ -71,8 +74,14 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let wanted = held.next.iter().filter(|(of, _)| needs_last(of));
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
-    let (mut core, files, state) = load(inputs, &held, &newest)?;
+    let (mut core, mut files, state) = load(inputs, &held, &newest)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
+    for table in &newest {
+        if core.is_ahead(table.name()) {
+            let located = locate(&mut core, table)?;
+            files.insert(table.name().to_owned(), located);
+        }
+    }
     let (mut header, mut tail, mut segments) = read_ledger(inputs, &held)?;
     let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
     if let Some(beyond) = furthest(&newest).filter(|stamp| stamp.id > recorded) {
@@ -90,7 +99,9 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let state = StateLog::new(&state_folder(inputs), state.as_ref())
         .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
     let meters = Arc::clone(&inputs.meters);
-    let flusher = Flusher::new(newest, files, state, runtime.clone(), stop.clone(), meters);
+    let (runtime, stop) = (runtime.clone(), stop.clone());
+    let flusher = Flusher::new(newest, files, inputs.silver, state, runtime, stop, meters);
+    let flusher = flusher.map_err(text)?;
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
 }
@@ -137,7 +148,7 @@ fn load(
             Loaded::Whole(core, files, state) => {
                 let mut core = *core;
                 for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
-                    core.write_whole(table.name());
+                    core.stands_elsewhere(table.name());
                 }
                 return Ok((core, files, Some(*state)));
             }
@@ -231,7 +242,7 @@ fn load_silver(
     core: &mut Core,
     table: &Table,
     contract: &PreparedContract,
-) -> Result<Vec<LoadedFile>, String> {
+) -> Result<LoadedTable, String> {
     let text = |e: LakeError| chain(&e);
     let mut files = Vec::new();
     for file in table.files() {
@@ -240,10 +251,30 @@ fn load_silver(
             let batch = batch.map_err(text)?;
             rows.extend(rows_from_batch(contract, &batch).map_err(|e| e.to_string())?);
         }
-        let slots = core.load_rows(table.name(), rows)?;
+        let slots = core.load_rows(table.name(), rows)?.into_iter().map(Some).collect();
         files.push(LoadedFile { path: file.path.clone(), slots });
     }
-    Ok(files)
+    Ok(LoadedTable { files, ..LoadedTable::default() })
+}
+
+/// Where the rows in memory lie in a table that stands further than what was loaded: found by key.
+fn locate(core: &mut Core, table: &Table) -> Result<LoadedTable, String> {
+    let text = |e: LakeError| chain(&e);
+    let mut located = LoadedTable { live: core.take_located(table.name()), ..Default::default() };
+    let Some(contract) = core.silver_contract(table.name()) else { return Ok(located) };
+    for file in table.files() {
+        let mut slots = Vec::new();
+        for batch in table.read(&[file.as_ref()], None).map_err(text)? {
+            let batch = batch.map_err(text)?;
+            for row in rows_from_batch(&contract, &batch).map_err(|e| e.to_string())? {
+                let found = core.locate(table.name(), &row);
+                slots.push(found.map(|(slot, _)| slot));
+                located.differing.extend(found.filter(|(_, same)| !same).map(|(slot, _)| slot));
+            }
+        }
+        located.files.push(LoadedFile { path: file.path.clone(), slots });
+    }
+    Ok(located)
 }
 
 fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {

@@ -336,6 +336,9 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
     }
 }
 
+/// Tables are tidied this often while no barrier comes.
+const TIDY: Duration = Duration::from_secs(30);
+
 /// Writes barriers once bronze holds their epoch.
 pub(super) fn flush_barriers(
     mut flusher: Flusher,
@@ -345,7 +348,18 @@ pub(super) fn flush_barriers(
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "barrier");
-    while let Ok(job) = jobs.recv() {
+    loop {
+        let job = match jobs.recv_timeout(TIDY) {
+            Ok(job) => job,
+            // An idle table is tidied too.
+            Err(RecvTimeoutError::Timeout) => {
+                if keepers.compacts() {
+                    flusher.compact();
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let epoch = job.stamp.id;
         if !shared.in_bronze.wait(epoch, &shared.stop) {
             return;
@@ -361,6 +375,9 @@ pub(super) fn flush_barriers(
         shared.meters.barrier_ms.add(took);
         shared.flushed.set(epoch);
         tracing::debug!(epoch, took_ms = took, "barrier complete");
+        if keepers.compacts() {
+            flusher.compact();
+        }
         for table in flusher.tables_mut() {
             keepers.after_barrier(table, number(epoch), clock.now(), runtime);
         }

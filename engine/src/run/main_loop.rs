@@ -101,6 +101,7 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         ledger_dir: settings.ledger_dir.clone(),
         lake,
         durable: settings.durable,
+        silver: settings.silver,
         contracts,
         topics,
         catalog,

@@ -286,6 +286,11 @@ impl Keepers {
         Keepers { upkeep, tasks, meters, keepers: BTreeMap::new() }
     }
 
+    /// Whether small files are merged.
+    pub(crate) fn compacts(&self) -> bool {
+        self.upkeep.compact
+    }
+
     /// What is to be done for a table after a barrier.
     pub(crate) fn after_barrier(
         &mut self,
