@@ -71,13 +71,10 @@ impl Shared {
             recorded: meters.recorded.clone(),
             in_bronze: meters.in_bronze.clone(),
             flushed: meters.flushed.clone(),
-            verified: Reached::default(),
             unflushed: Arc::clone(&meters.unflushed),
             memory,
-            hurry: AtomicBool::new(false),
-            spare_updates: Mutex::default(),
-            offsets: Mutex::default(),
             meters,
+            ..Shared::default()
         }
     }
 
