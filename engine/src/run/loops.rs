@@ -74,7 +74,6 @@ impl Shared {
             recorded: meters.recorded.clone(),
             in_bronze: meters.in_bronze.clone(),
             flushed: meters.flushed.clone(),
-            verified: Reached::default(),
             unflushed: Arc::clone(&meters.unflushed),
             memory,
             hurry: AtomicBool::new(false),
@@ -82,6 +81,7 @@ impl Shared {
             spare_updates: Mutex::default(),
             offsets: Mutex::default(),
             meters,
+            ..Shared::default()
         }
     }
 
