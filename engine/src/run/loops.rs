@@ -12,7 +12,7 @@ use pipeline::epoch;
 use pipeline::ledger::{Entry, Ledger, LedgerError};
 use pipeline::record::TopicPartition;
 use pipeline::source::{Limits, Notice, Source};
-use schemas::{Clock, EpochStamp, KpiUpdate, chain};
+use schemas::{Clock, EpochId, EpochStamp, KpiUpdate, chain};
 use tokio::runtime::Handle;
 
 use super::contact::Contact;
@@ -76,13 +76,16 @@ impl Shared {
             flushed: meters.flushed.clone(),
             unflushed: Arc::clone(&meters.unflushed),
             memory,
-            hurry: AtomicBool::new(false),
-            start_wanted: AtomicBool::new(false),
-            spare_updates: Mutex::default(),
-            offsets: Mutex::default(),
             meters,
             ..Shared::default()
         }
+    }
+
+    /// Notes the last epoch in the ledger, in bronze and flushed, as recovery found them.
+    pub(super) fn stand_at(&self, recorded: EpochId, in_bronze: EpochId, flushed: EpochId) {
+        self.recorded.set(recorded);
+        self.in_bronze.set(in_bronze);
+        self.flushed.set(flushed);
     }
 
     /// Keeps the memory of published updates while a backlog is read: its epochs have many.

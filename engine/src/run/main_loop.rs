@@ -141,9 +141,7 @@ impl Threads<'_> {
     ) -> Result<Outcome, Stopped> {
         let Recovered { core, bronze, held, lasts, flusher, mut ledger, tail } = recovered;
         let recorded_last = tail.last().map_or(held.epoch, |entry| entry.epoch);
-        shared.recorded.set(recorded_last);
-        shared.in_bronze.set(held.epoch);
-        shared.flushed.set(held.flushed);
+        shared.stand_at(recorded_last, held.epoch, held.flushed);
         let tail = self.reread(tail, &mut sources, &mut ledger, &shared.stop)?;
         let generation = ledger.header().generation.clone();
         let progress = progress(&held.next, &lasts, &tail);

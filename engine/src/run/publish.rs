@@ -2,15 +2,10 @@
 
 use std::sync::mpsc::Receiver;
 
-use pipeline::bronze::EpochRecords;
-use pipeline::record::RawRecord;
 use schemas::{Micros, Published, Start};
 
 use super::fanout::{Delivery, Fanout};
 use super::loops::{Alarm, Shared};
-
-/// Freshness is sampled at about this many records of a batch.
-const SAMPLES: usize = 16;
 
 /// What the publishing thread is told, in order.
 #[derive(Debug)]
@@ -53,18 +48,4 @@ pub(super) fn publish<'a>(news: &Receiver<News>, mut feeds: Fanout<'a>, shared: 
             }
         }
     }
-}
-
-/// Timestamps of some records of a live epoch, each with the number of records it stands for.
-pub(super) fn samples(records: &EpochRecords) -> Vec<(Micros, u64)> {
-    if records.stamp.quiet {
-        return Vec::new();
-    }
-    let mut samples = Vec::new();
-    for batch in records.events() {
-        let step = batch.len().div_ceil(SAMPLES).max(1);
-        let of = |record: RawRecord<'_>| Some((record.timestamp?, step as u64));
-        samples.extend((0..batch.len()).step_by(step).filter_map(|at| of(batch.get(at)?)));
-    }
-    samples
 }

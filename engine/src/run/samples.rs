@@ -13,7 +13,7 @@ pub(super) fn of(records: &EpochRecords) -> Vec<(Micros, u64)> {
         return Vec::new();
     }
     let mut samples = Vec::new();
-    for batch in &records.batches {
+    for batch in records.events() {
         let step = batch.len().div_ceil(SAMPLES).max(1);
         let of = |record: RawRecord<'_>| Some((record.timestamp?, step as u64));
         samples.extend((0..batch.len()).step_by(step).filter_map(|at| of(batch.get(at)?)));
