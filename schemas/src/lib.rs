@@ -1,5 +1,5 @@
-//! The contracts of Weir: ids, time, money, rows, positions, epochs, KPI cells; and the list
-//! that rows and cells are kept in.
+//! The contracts of Weir: ids, time, money, rows and their changes, positions, epochs, KPI cells; and
+//! the list that rows and cells are kept in.
 //!
 //! # Guarantees
 //! - No IO, no async, no clock and no sibling crate: everything here is a pure value or function.
@@ -10,9 +10,13 @@
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
 pub mod alert;
+pub mod column;
 pub mod contract;
+pub mod datum;
 pub mod decimal;
+pub mod delta;
 pub mod epoch;
+pub mod key;
 pub mod kpi;
 pub mod marks;
 pub mod observe;
@@ -22,12 +26,16 @@ pub mod row;
 pub mod time;
 
 pub use alert::{Alert, Contribution, Severity, alert_id};
-pub use contract::{Column, ColumnType, Contract, ContractError};
+pub use column::{Column, ColumnType, RowSchema};
+pub use contract::{Contract, ContractError};
+pub use datum::Datum;
+pub use delta::{Delta, KeyChange};
 pub use epoch::{EpochId, EpochStamp, Span};
+pub use key::RowKey;
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use marks::Marks;
 pub use observe::{Band, Bands, Cells, Observer};
 pub use paged::Paged;
 pub use position::Position;
 pub use row::{RowBuilder, RowLayout, RowRef};
-pub use time::{Clock, Grain, Micros};
+pub use time::{Clock, Date, Grain, Micros};
