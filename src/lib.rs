@@ -6,8 +6,8 @@
 mod commands;
 mod config;
 mod demo;
+mod failure;
 mod output;
-mod runtime;
 mod serve;
 mod wall_clock;
 

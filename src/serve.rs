@@ -12,19 +12,17 @@ use std::time::{Duration, Instant};
 
 use api::stream::{StreamLimits, Streams};
 use api::{
-    App, DevKeys, Health, Jwks, JwksConfig, Limits, PageSessions, Parts, Report, SourceLag, Start,
-    Store, TokenCheck, may_listen,
+    App, DevKeys, Health, Jwks, JwksConfig, Limits, PageSessions, Parts, Report, SourceLag, Store,
+    TokenCheck, may_listen,
 };
+use engine::{Meters, Stop};
 use gold::Catalog;
-use schemas::{Alert, Clock, EpochStamp, KpiUpdate, Micros};
+use schemas::{Clock, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
-use crate::commands::{Failure, chain};
 use crate::config::Config;
-use crate::runtime::Subscriber;
-use crate::runtime::meters::Meters;
-use crate::runtime::stop::Stop;
+use crate::failure::Failure;
 use crate::wall_clock::WallClock;
 
 /// How long a start waits for another process to leave the port.
@@ -123,8 +121,8 @@ impl Serving {
     }
 
     /// What the run tells of its epochs.
-    pub(crate) fn subscriber(&self) -> Box<dyn Subscriber> {
-        Box::new(Feed(Arc::clone(&self.store)))
+    pub(crate) fn feed(&self) -> Box<dyn Feed> {
+        Box::new(StoreFeed(Arc::clone(&self.store)))
     }
 
     /// Waits until clients have been told; the run's stop has begun it.
@@ -224,16 +222,16 @@ fn listen(address: SocketAddr, stop: &Stop) -> Result<Option<TcpListener>, Failu
     }
 }
 
-/// The store as a subscriber of the run.
-struct Feed(Arc<Store>);
+/// The store as the feed of the run.
+struct StoreFeed(Arc<Store>);
 
-impl Subscriber for Feed {
+impl Feed for StoreFeed {
     fn start(&mut self, start: Start) {
         self.0.start(start);
     }
 
-    fn epoch(&mut self, stamp: &EpochStamp, updates: &[KpiUpdate], alerts: &[Alert]) {
-        self.0.apply(stamp, updates, alerts);
+    fn epoch(&mut self, published: &Published) {
+        self.0.apply(&published.stamp, &published.cells, &published.alerts);
     }
 
     fn idle(&mut self, as_of: Micros) {

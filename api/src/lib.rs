@@ -32,4 +32,4 @@ pub use problem::{PROBLEM_JSON, Problem};
 pub use rest::{ALERTS_MAX, POINTS_MAX};
 pub use router::router;
 pub use server::serve;
-pub use store::{Filter, Position, Start, Store};
+pub use store::{Filter, Position, Store};

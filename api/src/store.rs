@@ -16,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use schemas::{
     Alert, CellKey, CellValue, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, SeriesId,
-    Severity,
+    Severity, Start,
 };
 use tokio::sync::watch;
 
@@ -32,26 +32,6 @@ pub struct Position {
     pub offset: EpochId,
     /// Its clock.
     pub as_of: Micros,
-}
-
-/// What the pipeline knows when it begins to publish.
-#[derive(Debug, Clone, Default)]
-pub struct Start {
-    /// The stream generation.
-    pub generation: String,
-    /// The epoch up to which everything below is complete, and its clock.
-    pub offset: EpochId,
-    /// That epoch's clock.
-    pub as_of: Option<Micros>,
-    /// Every cell, and the epoch that changed it last.
-    pub cells: Vec<(CellKey, CellValue, EpochId)>,
-    /// Cells that were removed after `removals_after`, and when.
-    pub removed: Vec<(CellKey, EpochId)>,
-    /// Removals up to this epoch are not known.
-    pub removals_after: EpochId,
-    /// Every alert, with the epoch that published its last change in `epoch`: a tick's, when a timer
-    /// made it.
-    pub alerts: Vec<Alert>,
 }
 
 /// Which cells a reader wants. An absent part means all.

@@ -21,11 +21,12 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
+use schemas::chain;
 use serde_json::{Value, json};
 
-use super::setup::{self, Refusal};
-use super::{Failure, chain, lake_root};
+use super::setup::{self, Refusal, lake_root};
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::{output, serve};
 
 /// How long a broker may take to answer.

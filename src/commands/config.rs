@@ -3,8 +3,8 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Failure;
 use crate::config::Effective;
+use crate::failure::Failure;
 use crate::output;
 
 #[derive(Debug, Subcommand)]

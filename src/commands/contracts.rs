@@ -4,10 +4,10 @@ use clap::Subcommand;
 use schemas::{Column, Contract};
 use serde_json::{Value, json};
 
-use super::Failure;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::output;
-use crate::runtime::contracts;
+use engine::contracts;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -14,9 +14,9 @@ use pipeline::bronze::TABLE;
 use schemas::Micros;
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::verify::open;
+use super::setup::open;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::output;
 
 /// Bytes of a value that are shown.

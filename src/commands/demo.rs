@@ -10,20 +10,19 @@ use std::time::{Duration, Instant};
 
 use api::{Filter, MintRequest, Scope, Store};
 use clap::Args;
+use engine::{Meters, Outcome, Run, Stop};
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
-use schemas::{Clock, Grain, Micros};
+use schemas::{Clock, Grain, Micros, chain};
 use serde_json::{Value, json};
 
-use super::run::{definitions, open_lake, tokio_runtime};
-use super::{Failure, chain, setup, verify};
+use super::setup::{self, definitions, open_lake, tokio_runtime};
+use super::verify;
 use crate::config::{Effective, parse_duration};
 use crate::demo::generator::{BASE_RATE, Generator};
 use crate::demo::score::score;
 use crate::demo::shop::{Plan, Shop, topics};
+use crate::failure::Failure;
 use crate::output;
-use crate::runtime::meters::Meters;
-use crate::runtime::stop::Stop;
-use crate::runtime::{self, Outcome, Run};
 use crate::serve::{Served, Serving, dev_keys};
 use crate::wall_clock::WallClock;
 
@@ -113,8 +112,8 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
     let Some(serving) = serving else { return Ok(()) };
     let store = Arc::clone(serving.store());
     let run = Run {
+        settings: config.settings(&lake.state_dir()),
         lake,
-        config: config.clone(),
         contracts,
         catalog,
         topics: topics(),
@@ -123,13 +122,13 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         clock: Arc::clone(&clock),
         stop: stop.clone(),
         meters: Arc::clone(&meters),
-        subscriber: serving.subscriber(),
+        feed: Some(serving.feed()),
     };
     let (length, table) = (arguments.length, !arguments.json);
     let watch = Watch { stop: &stop, meters: &meters, store: &store, length, table };
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| watch.run());
-        let outcome = runtime::run(run, runtime.handle());
+        let outcome = engine::run(run, runtime.handle());
         stop.ask();
         outcome
     });
@@ -150,7 +149,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         summary.insert("verify".into(), verified);
     }
     output::json(&summary);
-    report?.outcome()
+    verify::outcome(&report?)
 }
 
 fn write_token(config: &crate::config::Config, file: &Path) -> Result<(), Failure> {

@@ -17,12 +17,11 @@ use pipeline::bronze::{CLOCK, EPOCH};
 use schemas::{Grain, Micros, decimal};
 use serde_json::{Value, json};
 
-use super::Failure;
-use super::run::definitions;
-use super::verify::open;
+use super::setup::{definitions, open};
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::output;
-use crate::runtime::tables::CURRENT;
+use engine::tables::CURRENT;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -22,9 +22,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, ConfigError, Effective};
+use crate::config::Effective;
+use crate::failure::Failure;
 use crate::output;
-use crate::runtime::Stopped;
 
 /// Turns database change streams into KPIs people can trust.
 #[derive(Debug, Parser)]
@@ -65,70 +65,6 @@ enum Command {
     /// The effective configuration.
     #[command(subcommand)]
     Config(config::Command),
-}
-
-/// How a command failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    /// A check found something wrong; it has already been printed.
-    #[error("{0}")]
-    Check(String),
-    /// Wrong usage or configuration.
-    #[error("{0}")]
-    Usage(String),
-    /// A service that is needed cannot be reached.
-    #[error("{0}")]
-    Unreachable(String),
-    /// Anything else that stopped the command.
-    #[error("{0}")]
-    Stopped(String),
-}
-
-impl Failure {
-    fn code(&self) -> u8 {
-        match self {
-            Failure::Check(_) | Failure::Stopped(_) => 1,
-            Failure::Usage(_) => 2,
-            Failure::Unreachable(_) => 3,
-        }
-    }
-}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Failure {
-        Failure::Usage(error.to_string())
-    }
-}
-
-impl From<Stopped> for Failure {
-    fn from(stopped: Stopped) -> Failure {
-        match stopped {
-            Stopped::Configuration(reason) => Failure::Usage(reason),
-            Stopped::Unreachable(reason) => Failure::Unreachable(reason),
-            Stopped::Failed(reason) => Failure::Stopped(reason),
-        }
-    }
-}
-
-impl From<lake::LakeError> for Failure {
-    fn from(error: lake::LakeError) -> Failure {
-        Failure::Stopped(chain(&error))
-    }
-}
-
-/// An error with its causes, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Runs the command line.
@@ -202,11 +138,6 @@ fn load(path: Option<&Path>) -> Result<Effective, Failure> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     Ok(Effective::load(path, &environment)?)
-}
-
-/// The folder of the lake that a read-only command looks at.
-pub(crate) fn lake_root<'a>(config: &'a Config, flag: Option<&'a Path>) -> &'a Path {
-    flag.unwrap_or(&config.lake.uri)
 }
 
 #[cfg(test)]

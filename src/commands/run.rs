@@ -1,28 +1,15 @@
 //! `weir run`: the pipeline against the configured sources.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use gold::Catalog;
-use lake::{Lake, LakeError};
-use pipeline::source::SourceConfig;
-use schemas::{Clock, Contract};
+use engine::{Meters, Run, Stop};
 
-use super::setup::{self, Setup};
-use super::{Failure, chain};
+use super::setup::{self, Setup, open_lake, tokio_runtime};
 use crate::config::Config;
-use crate::runtime::meters::Meters;
-use crate::runtime::stop::Stop;
-use crate::runtime::{self, Nobody, Run, Subscriber, contracts};
+use crate::failure::Failure;
 use crate::serve::{Served, Serving};
 use crate::wall_clock::WallClock;
-
-/// How long a start waits for another process to leave the lake.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// Between tries.
-const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -53,10 +40,9 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
             return Ok(());
         }
     }
-    let nobody = || Box::new(Nobody) as Box<dyn Subscriber>;
     let run = Run {
+        settings: config.settings(&lake.state_dir()),
         lake,
-        config,
         contracts,
         catalog,
         topics,
@@ -65,9 +51,9 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         clock: Arc::new(WallClock),
         stop,
         meters: Arc::clone(&meters),
-        subscriber: serving.as_ref().map_or_else(nobody, Serving::subscriber),
+        feed: serving.as_ref().map(Serving::feed),
     };
-    let outcome = runtime::run(run, runtime.handle());
+    let outcome = engine::run(run, runtime.handle());
     if let Some(serving) = serving {
         serving.finish(&runtime);
     }
@@ -88,60 +74,4 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         return Err(Failure::Check(outcome.halted.join("; ")));
     }
     Ok(())
-}
-
-/// The lake, locked for writing; `None` when the run is to stop before another process has left it.
-pub(crate) fn open_lake(config: &Config, stop: &Stop) -> Result<Option<Lake>, Failure> {
-    let (begin, mut said) = (Instant::now(), false);
-    loop {
-        let clock: Arc<dyn Clock> = Arc::new(WallClock);
-        match Lake::open_writer(&config.lake.uri, Duration::ZERO, clock) {
-            Err(LakeError::LakeInUse { .. }) if stop.is_asked() => return Ok(None),
-            Err(error @ LakeError::LakeInUse { .. }) if begin.elapsed() < LOCK_WAIT => {
-                if !said {
-                    tracing::warn!("trying for {} s: {error}", LOCK_WAIT.as_secs());
-                    said = true;
-                }
-                std::thread::sleep(LOCK_RETRY);
-            }
-            opened => return Ok(Some(opened?)),
-        }
-    }
-}
-
-/// Contracts and KPI definitions in force.
-pub(crate) fn definitions(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Failure> {
-    let contracts = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
-    let own = config.gold.folder().map(gold::definition::load_dir).transpose();
-    let own = own.map_err(|e| Failure::Usage(chain(&e)))?.unwrap_or_default();
-    let catalog = gold::catalog::with_built_in(own, &contracts);
-    Ok((contracts, catalog.map_err(|e| Failure::Usage(chain(&e)))?))
-}
-
-/// (source, topic) to contract; the topic `*` stands for every other topic of the source.
-pub(crate) type Topics = BTreeMap<(String, String), String>;
-
-/// The contracts of all configured topics.
-pub(crate) fn topics(config: &Config) -> Topics {
-    let mut topics = Topics::new();
-    for source in &config.sources {
-        let (named, every) = match source {
-            SourceConfig::Kafka(kafka) => (&kafka.topics, None),
-            SourceConfig::File(file) => (&file.topics, file.contract.as_ref()),
-        };
-        let every = every.map(|contract| ("*".to_owned(), contract.clone()));
-        for (topic, contract) in named.clone().into_iter().chain(every) {
-            topics.insert((source.name().to_owned(), topic), contract);
-        }
-    }
-    topics
-}
-
-/// The runtime on which tables are committed.
-pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::Stopped(format!("could not start the runtime: {e}")))
 }

@@ -10,18 +10,25 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use engine::{Stop, Topics, contracts};
 use gold::Catalog;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze;
 use pipeline::source::{Source, SourceConfig};
-use schemas::Contract;
+use schemas::{Clock, Contract, chain};
 
-use super::run::{Topics, definitions, topics};
-use super::{Failure, chain};
 use crate::config::Config;
 use crate::demo::shop::Plan;
+use crate::failure::Failure;
 use crate::serve;
+use crate::wall_clock::WallClock;
+
+/// How long a start waits for another process to leave the lake.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// Between tries.
+const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// What a configuration describes.
 pub(crate) struct Setup {
@@ -142,7 +149,7 @@ pub(crate) fn files(path: &Path) -> Result<usize, String> {
 fn unknown(topic: &(String, String), name: &str, contracts: &[Contract]) -> Option<Refusal> {
     let is_known = contracts.iter().any(|contract| contract.name == name);
     (!is_known).then(|| {
-        let text = crate::runtime::core::unknown_contract(topic, name, contracts);
+        let text = contracts::unknown_contract(topic, name, contracts);
         let advice = "name one of them, or add the contract's file under [contracts]";
         refusal(&format!("topic {}", topic.1), text, Some(advice))
     })
@@ -192,6 +199,69 @@ pub(crate) fn refuse_configured(lake: &Lake) -> Result<(), Failure> {
         "the lake `{root}` holds records of source `{source}`, which `weir run` read: give the demo another \
          folder with `--lake`"
     )))
+}
+
+/// The folder of the lake that a read-only command looks at.
+pub(crate) fn lake_root<'a>(config: &'a Config, flag: Option<&'a Path>) -> &'a Path {
+    flag.unwrap_or(&config.lake.uri)
+}
+
+/// Opens a lake for reading; that there is none is an error of usage.
+pub(crate) fn open(config: &Config, flag: Option<&Path>) -> Result<Lake, Failure> {
+    Lake::open_reader(lake_root(config, flag)).map_err(|error| match error {
+        LakeError::NoLake { .. } => Failure::Usage(chain(&error)),
+        error => error.into(),
+    })
+}
+
+/// The lake, locked for writing; `None` when the run is to stop before another process has left it.
+pub(crate) fn open_lake(config: &Config, stop: &Stop) -> Result<Option<Lake>, Failure> {
+    let (begin, mut said) = (Instant::now(), false);
+    loop {
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        match Lake::open_writer(&config.lake.uri, Duration::ZERO, clock) {
+            Err(LakeError::LakeInUse { .. }) if stop.is_asked() => return Ok(None),
+            Err(error @ LakeError::LakeInUse { .. }) if begin.elapsed() < LOCK_WAIT => {
+                if !said {
+                    tracing::warn!("trying for {} s: {error}", LOCK_WAIT.as_secs());
+                    said = true;
+                }
+                std::thread::sleep(LOCK_RETRY);
+            }
+            opened => return Ok(Some(opened?)),
+        }
+    }
+}
+
+/// Contracts and KPI definitions in force.
+pub(crate) fn definitions(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Failure> {
+    let contracts = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
+    let own = config.gold.folder().map(gold::definition::load_dir).transpose();
+    let own = own.map_err(|e| Failure::Usage(chain(&e)))?.unwrap_or_default();
+    let catalog = gold::catalog::with_built_in(own, &contracts);
+    Ok((contracts, catalog.map_err(|e| Failure::Usage(chain(&e)))?))
+}
+
+/// The contracts of all configured topics.
+pub(crate) fn topics(config: &Config) -> Topics {
+    let mut topics = Topics::new();
+    for source in &config.sources {
+        let (named, every) = match source {
+            SourceConfig::Kafka(kafka) => (&kafka.topics, None),
+            SourceConfig::File(file) => (&file.topics, file.contract.as_ref()),
+        };
+        let every = every.map(|contract| ("*".to_owned(), contract.clone()));
+        for (topic, contract) in named.clone().into_iter().chain(every) {
+            topics.insert((source.name().to_owned(), topic), contract);
+        }
+    }
+    topics
+}
+
+/// The runtime on which tables are committed.
+pub(crate) fn tokio_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    engine::tokio_runtime()
+        .map_err(|e| Failure::Stopped(format!("could not start the runtime: {e}")))
 }
 
 #[cfg(test)]

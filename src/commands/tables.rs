@@ -6,12 +6,12 @@ use clap::Subcommand;
 use gold::nearest::nearest;
 use lake::{At, Lake, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use schemas::Micros;
+use schemas::{Micros, chain};
 use serde_json::{Value, json};
 
-use super::verify::open;
-use super::{Failure, chain};
+use super::setup::open;
 use crate::config::Config;
+use crate::failure::Failure;
 use crate::output;
 
 /// Commits shown of one table.

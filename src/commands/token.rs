@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use api::{MintRequest, Scope};
 use clap::{Args, Subcommand};
+use schemas::chain;
 
-use super::Failure;
 use crate::config::{Config, parse_duration};
+use crate::failure::Failure;
 use crate::output;
 use crate::serve::dev_keys;
 
@@ -68,7 +69,7 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
     let (subject, tenant) = (mint.sub.clone(), mint.tenant.clone());
     let request = MintRequest { subject, tenant, scopes, ttl: mint.ttl };
     let token = dev_keys(&config.lake.uri)?.mint(&request);
-    output::line(&token.map_err(|e| Failure::Stopped(super::chain(&e)))?);
+    output::line(&token.map_err(|e| Failure::Stopped(chain(&e)))?);
     Ok(())
 }
 

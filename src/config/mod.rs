@@ -10,10 +10,10 @@ mod units;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use engine::Settings;
 use gold::nearest::nearest;
-use pipeline::source::{Properties, SourceConfig};
+use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -115,38 +115,6 @@ impl AuthConfig {
     }
 }
 
-impl LakeConfig {
-    pub(crate) fn flush_interval(&self) -> Duration {
-        self.flush_interval.0
-    }
-
-    pub(crate) fn flush_bytes(&self) -> usize {
-        self.flush_bytes.0
-    }
-
-    pub(crate) fn barrier_interval(&self) -> Duration {
-        self.barrier_interval.0
-    }
-
-    pub(crate) fn vacuum_after(&self) -> Duration {
-        self.vacuum_after.0
-    }
-}
-
-impl EpochConfig {
-    pub(crate) fn linger(&self) -> Duration {
-        self.linger.0
-    }
-
-    pub(crate) fn max_bytes(&self) -> usize {
-        self.max_bytes.0
-    }
-
-    pub(crate) fn max_unflushed(&self) -> usize {
-        self.max_unflushed.0
-    }
-}
-
 impl FolderConfig {
     /// The folder, when one is configured.
     pub(crate) fn folder(&self) -> Option<&Path> {
@@ -155,6 +123,28 @@ impl FolderConfig {
 }
 
 impl Config {
+    /// What a run on the lake with this state folder is told.
+    pub(crate) fn settings(&self, lake_state: &Path) -> Settings {
+        let Config { lake, epoch, .. } = self;
+        let (records, bytes) = (epoch.max_records, epoch.max_bytes.0);
+        Settings {
+            ledger_dir: self.ledger_dir(lake_state),
+            durable: lake.durability == Durability::Fsync,
+            linger: epoch.linger.0,
+            limits: Limits {
+                records,
+                bytes,
+                partition_records: records.div_ceil(2),
+                partition_bytes: bytes.div_ceil(2),
+            },
+            max_unflushed: epoch.max_unflushed.0,
+            flush_interval: lake.flush_interval.0,
+            flush_bytes: lake.flush_bytes.0,
+            barrier_interval: lake.barrier_interval.0,
+            vacuum_after: lake.vacuum_after.0,
+        }
+    }
+
     /// Where the ledger lives.
     pub(crate) fn ledger_dir(&self, lake_state: &Path) -> PathBuf {
         if self.ledger.dir.as_os_str().is_empty() {

@@ -10,20 +10,22 @@ use crate::repository::{files, members, metadata, packages, prose, read, text, t
 const HEADING: &str = "## Who may depend on whom";
 
 /// Crates that one of ours must not depend on itself.
-const NEVER_DIRECTLY: [(&str, &[&str]); 6] = [
+const NEVER_DIRECTLY: [(&str, &[&str]); 7] = [
     ("schemas", &["tokio", "arrow", "deltalake", "datafusion", "rdkafka"]),
     ("anomaly", &["tokio", "deltalake", "datafusion", "rdkafka", "axum"]),
     ("lake", &["rdkafka", "axum"]),
     ("gold", &["rdkafka", "axum"]),
+    ("engine", &["axum", "clap", "deltalake", "rdkafka", "sqlx", "toml"]),
     ("api", &["deltalake", "rdkafka"]),
     ("harness", &["deltalake", "datafusion", "rdkafka"]),
 ];
 
 /// Crates that must not be anywhere below one of ours.
-const NEVER_BELOW: [(&str, &[&str]); 3] = [
+const NEVER_BELOW: [(&str, &[&str]); 4] = [
     ("schemas", &["tokio", "deltalake-core"]),
     ("anomaly", &["tokio", "deltalake-core"]),
     ("gold", &["rdkafka", "axum"]),
+    ("engine", &["axum", "clap", "sqlx"]),
 ];
 
 /// Crates of which two versions would double the build, or give types that do not fit together.

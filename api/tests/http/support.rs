@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use api::{
-    App, DevKeys, Health, Limits, MintRequest, PageSessions, Parts, Report, Scope, SourceLag,
-    Start, Store,
+    App, DevKeys, Health, Limits, MintRequest, PageSessions, Parts, Report, Scope, SourceLag, Store,
 };
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +14,7 @@ use axum::routing::{MethodRouter, get};
 use parking_lot::Mutex;
 use schemas::{
     Alert, Band, Bands, CellKey, CellValue, Clock, Contribution, Good, Grain, KpiInfo, Micros,
-    Severity, Status, Unit,
+    Severity, Start, Status, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;

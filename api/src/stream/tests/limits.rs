@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::support::{ALL, Server, quick};
-use crate::store::Start;
 use crate::stream::StreamLimits;
 
 #[tokio::test]

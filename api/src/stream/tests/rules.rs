@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::support::{ALL, Heard, Server, quick};
-use crate::store::Start;
 use crate::stream::StreamLimits;
 
 fn subscribe(id: u64) -> Value {

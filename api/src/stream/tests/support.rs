@@ -20,7 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::history::{self, Shared, kpis};
 use crate::claims::{AuthError, Claims, Scope, Tenants, TokenCheck};
 use crate::health::{Health, Report};
-use crate::store::{Start, Store};
+use crate::store::Store;
 use crate::stream::{StreamLimits, Streams};
 
 /// How long a test waits for anything.

@@ -1,0 +1,389 @@
+//! The deterministic core: epochs in, rows and KPI cells out. Synchronous, without IO.
+//!
+//! # Guarantees
+//! - What it holds after an epoch depends on the records and clocks of all epochs so far, and on
+//!   nothing else: live, replayed from the ledger and replayed from bronze give the same.
+
+pub(crate) mod decoding;
+pub(crate) mod frozen;
+pub(crate) mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gold::{Catalog, Engine, HistoryRow};
+use pipeline::bronze::EpochRecords;
+use pipeline::decode::{ChangeBatch, PreparedContract, Scratch};
+use pipeline::epoch;
+use pipeline::ledger::Entry;
+use pipeline::record::RawBatch;
+use pipeline::silver::{Halt, SilverRow, TableFold};
+use schemas::{Alert, Contract, EpochStamp, KpiUpdate, Micros, Observer};
+use serde_json::json;
+
+use crate::contracts::fingerprint;
+use crate::tables::{self, silver_name};
+use decoding::{Decoded, Decoding};
+use frozen::{BarrierJob, CellsJob, SilverJob};
+use watch::Watch;
+
+/// The part of a state file that says under which KPI definitions cells were computed.
+const DEFINITIONS: &str = "definitions";
+
+/// The folds of all tables and the KPI engine over them.
+#[derive(Debug)]
+pub(crate) struct Core {
+    tables: Vec<KeyedTable>,
+    decoding: Arc<Decoding>,
+    gold: Engine,
+    watch: Watch,
+    /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
+    /// whole.
+    whole: BTreeSet<String>,
+    /// Whether the cells on disk were computed under other KPI definitions.
+    is_redefined: bool,
+    last: Option<EpochStamp>,
+    history: Vec<HistoryRow>,
+    scratch: Scratch,
+    /// The changes of the epoch that was cut last, until they are folded.
+    decoded: Vec<ChangeBatch>,
+    /// What silver depends on besides bronze.
+    fingerprint: String,
+    pub(crate) counts: Counts,
+}
+
+struct KeyedTable {
+    contract: Arc<PreparedContract>,
+    fold: TableFold,
+}
+
+impl std::fmt::Debug for KeyedTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("KeyedTable");
+        shown.field("contract", &self.contract.contract().name);
+        shown.field("rows", &self.fold.len()).finish_non_exhaustive()
+    }
+}
+
+/// What the core has seen since it was made.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Counts {
+    pub(crate) dead_letters: u64,
+    pub(crate) engine_errors: u64,
+}
+
+/// What an epoch changed.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Cells, in key order.
+    pub(crate) updates: Vec<KpiUpdate>,
+    /// Alerts, in the order of their ids.
+    pub(crate) alerts: Vec<Alert>,
+}
+
+/// A cut epoch: its records for bronze and its entry for the ledger.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    pub(crate) records: EpochRecords,
+    pub(crate) entry: Entry,
+}
+
+impl Core {
+    /// A core without rows. `topics` maps (source, topic) to a contract's name.
+    ///
+    /// # Errors
+    /// When a contract names no decoder, or a definition does not fit the contracts.
+    pub(crate) fn new(
+        contracts: &[Contract],
+        topics: &BTreeMap<(String, String), String>,
+        catalog: Arc<Catalog>,
+        observer: Box<dyn Observer>,
+    ) -> Result<Core, String> {
+        let decoding = Arc::new(Decoding::new(contracts, topics)?);
+        let table = |contract: &Arc<PreparedContract>| KeyedTable {
+            contract: Arc::clone(contract),
+            fold: TableFold::new(Arc::clone(contract)),
+        };
+        let tables = decoding.contracts().map(table).collect();
+        let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
+        Ok(Core {
+            tables,
+            decoding,
+            gold,
+            watch: Watch::new(observer),
+            whole: BTreeSet::new(),
+            is_redefined: false,
+            last: None,
+            history: Vec::new(),
+            scratch: Scratch::default(),
+            decoded: Vec::new(),
+            fingerprint: fingerprint(contracts, topics),
+            counts: Counts::default(),
+        })
+    }
+
+    /// The stamp of the last epoch.
+    pub(crate) fn last(&self) -> Option<EpochStamp> {
+        self.last
+    }
+
+    /// When a tick is needed, if no epoch comes before.
+    pub(crate) fn next_due(&self) -> Option<Micros> {
+        let folds = self.tables.iter().filter_map(|table| table.fold.due());
+        folds.chain(self.gold.next_due()).chain(self.watch.next_due()).min()
+    }
+
+    /// Drops the history rows that wait for a barrier, in a run that has none.
+    pub(crate) fn forget_history(&mut self) {
+        self.history.clear();
+    }
+
+    /// What alerts and removed cells there are.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// The KPI engine, for reading.
+    pub(crate) fn gold(&self) -> &Engine {
+        &self.gold
+    }
+
+    /// Why tables stand still, those that do.
+    pub(crate) fn halts(&self) -> impl Iterator<Item = &Halt> {
+        self.tables.iter().filter_map(|table| table.fold.halted())
+    }
+
+    /// Live rows of all tables.
+    pub(crate) fn rows(&self) -> usize {
+        self.tables.iter().map(|table| table.fold.len()).sum()
+    }
+
+    /// What sources decode with.
+    pub(crate) fn decoding(&self) -> &Arc<Decoding> {
+        &self.decoding
+    }
+
+    /// Makes an epoch of the records of one poll. [`Core::fold`] must follow before the next cut.
+    #[cfg(test)]
+    pub(crate) fn cut(&mut self, batches: Vec<RawBatch>, now: Micros) -> Cut {
+        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        let hash = epoch::hash(&decoded.batches);
+        self.cut_decoded(decoded, hash, now)
+    }
+
+    /// Makes an epoch of the records of one poll, with their [`epoch::hash`]. [`Core::fold`] must
+    /// follow before the next cut.
+    pub(crate) fn cut_decoded(&mut self, decoded: Decoded, hash: String, now: Micros) -> Cut {
+        let snapshot = decoded.changes.iter().flat_map(ChangeBatch::iter);
+        let snapshot = snapshot.into_iter().any(|change| change.change.position.snapshot);
+        let stamp = epoch::stamp(self.last, now, &decoded.batches, snapshot);
+        let spans = epoch::spans(&decoded.batches);
+        let entry =
+            Entry { epoch: stamp.id, clock: stamp.clock.0, quiet: stamp.quiet, hash, spans };
+        Cut { records: self.hold(stamp, decoded), entry }
+    }
+
+    /// Makes a tick, which [`Core::fold`] must take before the next cut.
+    pub(crate) fn cut_tick(&mut self, now: Micros) -> Cut {
+        let stamp = epoch::tick(self.last, now);
+        let entry = Entry {
+            epoch: stamp.id,
+            clock: stamp.clock.0,
+            quiet: false,
+            hash: String::new(),
+            spans: Vec::new(),
+        };
+        Cut { records: EpochRecords { stamp, batches: Vec::new(), errors: Vec::new() }, entry }
+    }
+
+    /// Decodes an epoch that was cut before, under its recorded stamp, and folds it.
+    pub(crate) fn replay(
+        &mut self,
+        stamp: EpochStamp,
+        batches: Vec<RawBatch>,
+    ) -> (EpochRecords, Changes) {
+        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        let records = self.hold(stamp, decoded);
+        let changes = self.fold(&records);
+        (records, changes)
+    }
+
+    /// Folds the epoch that was decoded last, and returns what it changed.
+    pub(crate) fn fold(&mut self, epoch: &EpochRecords) -> Changes {
+        let stamp = epoch.stamp;
+        self.last = Some(stamp);
+        self.watch.advance(&stamp, epoch.is_empty(), &self.gold);
+        if epoch.is_empty() && !self.is_fold_due(stamp.clock) {
+            let output = self.gold.tick(stamp.clock);
+            self.remember(output.history);
+            return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
+        }
+        self.gold.begin_epoch(&stamp);
+        let Core { tables, gold, decoded, counts, decoding, .. } = self;
+        let mut failed = 0;
+        for (index, table) in tables.iter_mut().enumerate() {
+            table.fold.fire(stamp.clock, &mut |old, new| {
+                failed += u64::from(gold.apply(index, old, new).is_err());
+            });
+        }
+        for (batch, changes) in epoch.batches.iter().zip(decoded.iter()) {
+            let Some(index) = decoding.table_of(batch.topic()) else { continue };
+            let Some(table) = tables.get_mut(index) else { continue };
+            table.fold.apply(changes, &stamp, &mut |old, new| {
+                failed += u64::from(gold.apply(index, old, new).is_err());
+            });
+        }
+        counts.engine_errors += failed;
+        if failed > 0 {
+            tracing::error!(epoch = stamp.id, failed, "a row was taken back that was never added");
+        }
+        let output = gold.finish_epoch(&stamp);
+        let alerts = self.watch.observe(&stamp, &output.updates, gold);
+        self.remember(output.history);
+        Changes { updates: output.updates, alerts }
+    }
+
+    /// Keeps history rows for the next barrier. After a backlog there is one for every cell.
+    fn remember(&mut self, rows: Vec<HistoryRow>) {
+        if self.history.is_empty() {
+            self.history = rows;
+        } else {
+            self.history.extend(rows);
+        }
+    }
+
+    /// Takes the memory of updates that have been seen.
+    pub(crate) fn recycle(&mut self, updates: Vec<KpiUpdate>) {
+        self.gold.recycle(updates);
+    }
+
+    /// Everything to flush so that all tables stand at the last epoch: frozen, not copied, because
+    /// epochs wait meanwhile.
+    pub(crate) fn barrier(&mut self) -> Option<BarrierJob> {
+        let stamp = self.last?;
+        let whole = std::mem::take(&mut self.whole);
+        let silver = |table: &mut KeyedTable| {
+            let name = silver_name(table.contract.contract());
+            SilverJob {
+                whole: whole.contains(&name),
+                table: name,
+                changed: table.fold.take_changed_slots(),
+                rows: table.fold.freeze(),
+            }
+        };
+        let silver = self.tables.iter_mut().map(silver).collect();
+        let cells = CellsJob {
+            whole: whole.contains(tables::CURRENT),
+            changed: self.gold.take_changed_slots(),
+            cells: self.gold.freeze(),
+        };
+        let state = vec![
+            ("contracts".to_owned(), self.fingerprint.clone().into_bytes()),
+            ("topics".to_owned(), self.topics_json()),
+            (DEFINITIONS.to_owned(), self.gold.fingerprint().into_bytes()),
+        ];
+        let (watch, alerts) = (self.watch.freeze(), self.watch.changed_alerts());
+        let history = std::mem::take(&mut self.history);
+        Some(BarrierJob { stamp, silver, cells, watch, alerts, history, state })
+    }
+
+    /// Which topic is which contract, for reading a lake without its configuration.
+    fn topics_json(&self) -> Vec<u8> {
+        let name = |at: usize| {
+            self.tables.get(at).map_or("", |table| table.contract.contract().name.as_str())
+        };
+        let topics = self.decoding.topics().iter();
+        let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
+        serde_json::Value::Array(topics.collect()).to_string().into_bytes()
+    }
+
+    fn is_fold_due(&self, clock: Micros) -> bool {
+        self.tables.iter().filter_map(|table| table.fold.due()).any(|due| due <= clock)
+    }
+
+    /// Keeps the changes for [`Core::fold`] and gives the records on.
+    fn hold(&mut self, stamp: EpochStamp, decoded: Decoded) -> EpochRecords {
+        let Decoded { batches, changes, errors } = decoded;
+        self.counts.dead_letters += errors.iter().map(|errors| errors.len() as u64).sum::<u64>();
+        self.decoding.recycle(std::mem::replace(&mut self.decoded, changes));
+        EpochRecords { stamp, batches, errors }
+    }
+}
+
+/// Loading what the tables and state files hold.
+impl Core {
+    /// Adds rows of a silver table and returns their slots. KPIs follow with [`Core::finish_load`].
+    ///
+    /// # Errors
+    /// When a key is there twice.
+    pub(crate) fn load_rows(
+        &mut self,
+        table: &str,
+        rows: Vec<SilverRow>,
+    ) -> Result<Vec<u32>, String> {
+        let found = self.tables.iter_mut().enumerate();
+        let mut found = found.filter(|(_, t)| silver_name(t.contract.contract()) == table);
+        let Some((index, keyed)) = found.next() else { return Ok(Vec::new()) };
+        let mut slots = Vec::with_capacity(rows.len());
+        for row in rows {
+            let view = keyed.contract.layout().row(&row.row);
+            self.gold.rebuild(index, view).map_err(|e| e.to_string())?;
+            slots.push(keyed.fold.load(row).map_err(|e| e.to_string())?);
+        }
+        Ok(slots)
+    }
+
+    /// The contract of a silver table.
+    pub(crate) fn silver_contract(&self, table: &str) -> Option<Arc<PreparedContract>> {
+        let mut tables = self.tables.iter().map(|table| &table.contract);
+        tables.find(|contract| silver_name(contract.contract()) == table).map(Arc::clone)
+    }
+
+    /// Takes the state that was saved with the rows at `stamp`.
+    ///
+    /// # Errors
+    /// When a part is not what was saved.
+    pub(crate) fn finish_load(
+        &mut self,
+        stamp: EpochStamp,
+        state: &[(String, Vec<u8>)],
+        alerts: Vec<Alert>,
+    ) -> Result<(), String> {
+        for (name, bytes) in state {
+            if name == "gold" {
+                self.gold.load_state(bytes).map_err(|e| e.to_string())?;
+            }
+            let tables = self.tables.iter_mut();
+            for table in tables.filter(|t| silver_name(t.contract.contract()) == *name) {
+                table.fold.load_state(bytes).map_err(|e| e.to_string())?;
+            }
+        }
+        let definitions = state.iter().find(|(name, _)| name == DEFINITIONS).map(|(_, held)| held);
+        self.is_redefined =
+            definitions.is_none_or(|held| *held != self.gold.fingerprint().as_bytes());
+        self.watch.load(state, alerts, &self.gold)?;
+        // Which files hold which cells is not known: the first barrier writes them all.
+        self.write_whole(tables::CURRENT);
+        self.last = Some(stamp);
+        Ok(())
+    }
+
+    /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under
+    /// other KPI definitions.
+    pub(crate) fn is_rebuilt(&self) -> bool {
+        self.is_redefined || self.whole.iter().any(|table| table != tables::CURRENT)
+    }
+
+    /// Goes on after `stamp`, the furthest that any table stands.
+    pub(crate) fn skip_to(&mut self, stamp: EpochStamp) {
+        self.last = Some(stamp);
+    }
+
+    /// The next barrier writes this table whole: its files are not those that were loaded.
+    pub(crate) fn write_whole(&mut self, table: &str) {
+        if table == tables::ANOMALIES {
+            self.watch.write_all();
+        }
+        self.whole.insert(table.to_owned());
+    }
+}

@@ -1,0 +1,5 @@
+//! Between memory and the lake: barriers out, recovery in.
+
+pub(crate) mod barrier;
+pub(crate) mod recover;
+pub(crate) mod tail;

@@ -1,0 +1,315 @@
+//! Recovery, what a run starts from: load the last complete barrier, replay bronze after it,
+//! then the ledger's tail.
+//!
+//! # Guarantees
+//! - Bronze decides what has been ingested; silver, gold and state are never trusted beyond it.
+//! - A missing or damaged ledger, state file or table version costs time or a new stream generation,
+//!   and is said; it never costs rows.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gold::Catalog;
+use lake::{At, Lake, LakeError, Table};
+use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
+use pipeline::decode::PreparedContract;
+use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::record::TopicPartition;
+use pipeline::silver::rows_from_batch;
+use pipeline::source::{LastRecord, needs_last};
+use pipeline::state::StateFiles;
+use schemas::{Alert, Contract, EpochId, EpochStamp, Micros, chain};
+use tokio::runtime::Handle;
+
+use super::barrier::{Flusher, LoadedFile};
+use crate::core::Core;
+use crate::run::meters::Meters;
+use crate::run::stop::Stop;
+use crate::tables::{self, number};
+
+/// What recovery needs to know.
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    pub(crate) lake: Lake,
+    pub(crate) ledger_dir: PathBuf,
+    pub(crate) durable: bool,
+    pub(crate) contracts: Vec<Contract>,
+    /// (source, topic) to contract.
+    pub(crate) topics: BTreeMap<(String, String), String>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) meters: Arc<Meters>,
+}
+
+/// Everything a run owns at its start.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) core: Core,
+    pub(crate) bronze: BronzeWriter,
+    pub(crate) held: Held,
+    /// The last record of the partitions whose topics have no id: their sources compare it.
+    pub(crate) lasts: BTreeMap<TopicPartition, LastRecord>,
+    pub(crate) flusher: Flusher,
+    pub(crate) ledger: Ledger,
+    /// Recorded epochs that bronze does not hold: to be read again from their sources.
+    pub(crate) tail: Vec<Entry>,
+}
+
+/// The files whose rows were loaded, by table.
+type Files = BTreeMap<String, Vec<LoadedFile>>;
+
+/// Brings the lake's state into memory.
+pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<Recovered, String> {
+    let text = |e: LakeError| chain(&e);
+    let lake = &inputs.lake;
+    let bronze = runtime.block_on(Table::open_or_create(lake, &bronze::spec())).map_err(text)?;
+    let newest = runtime.block_on(tables::open_all(lake, &inputs.contracts)).map_err(text)?;
+    for warning in newest.iter().chain([&bronze]).flat_map(|table| table.warnings()) {
+        tracing::warn!("{warning}");
+    }
+    let held = bronze::held(&bronze);
+    let wanted = held.next.iter().filter(|(of, _)| needs_last(of));
+    let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
+    let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
+    let (mut core, files) = load(inputs, &held, &newest)?;
+    replay_bronze(&mut core, &bronze, &held).map_err(text)?;
+    let (mut header, mut tail) = read_ledger(inputs, &held)?;
+    let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
+    if let Some(beyond) = furthest(&newest).filter(|stamp| stamp.id > recorded) {
+        tracing::warn!(
+            "silver or gold stand at epoch {}, bronze and the ledger end at {recorded}: they are \
+             written again from bronze, under a new stream generation",
+            beyond.id
+        );
+        (header.generation, tail) = (new_generation(), Vec::new());
+        core.skip_to(beyond);
+    }
+    let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable).map_err(|e| {
+        format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display())
+    })?;
+    let state = lake.state_dir().join("state");
+    let meters = Arc::clone(&inputs.meters);
+    let flusher = Flusher::new(newest, files, &state, runtime.clone(), stop.clone(), meters);
+    let bronze = BronzeWriter::new(bronze).map_err(text)?;
+    Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
+}
+
+/// The highest epoch, with its clock, that any silver or gold table holds.
+fn furthest(tables: &[Table]) -> Option<EpochStamp> {
+    let stamp = |table: &Table| {
+        let id = table.progress(EPOCH).and_then(|epoch| u64::try_from(epoch).ok())?;
+        Some(EpochStamp { id, clock: Micros(table.progress(CLOCK)?), quiet: false })
+    };
+    tables.iter().filter_map(stamp).max_by_key(|stamp| (stamp.id, stamp.clock))
+}
+
+/// A name for a stream generation that no other has.
+pub(crate) fn new_generation() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// The core at the last barrier that every table and the state file still hold, or an empty one.
+fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Files), String> {
+    let mut at_most = held.flushed;
+    for table in newest.iter().filter(|table| table.is_outdated()) {
+        let name = table.name();
+        tracing::warn!("the contract of {name} has other columns now: built again from bronze");
+        at_most = 0;
+    }
+    while at_most > 0 {
+        match load_at(inputs, at_most)? {
+            Loaded::Whole(core, files) => {
+                let mut core = *core;
+                for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
+                    core.write_whole(table.name());
+                }
+                return Ok((core, files));
+            }
+            Loaded::Earlier(epoch) => {
+                tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
+                at_most = epoch.min(at_most - 1);
+            }
+        }
+    }
+    if held.flushed > 0 && !newest.iter().any(Table::is_outdated) {
+        tracing::warn!("no barrier is whole: rebuilding silver and gold from bronze");
+    }
+    let mut core = new_core(inputs)?;
+    newest.iter().for_each(|table| core.write_whole(table.name()));
+    Ok((core, Files::new()))
+}
+
+enum Loaded {
+    Whole(Box<Core>, Files),
+    /// Not there; the newest barrier that may be.
+    Earlier(EpochId),
+}
+
+fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
+    let files = StateFiles::new(&inputs.lake.state_dir().join("state"));
+    let state = match files.read(barrier) {
+        Ok(state) => state,
+        Err(error) => {
+            tracing::warn!("could not read the state of barrier {barrier}: {error}");
+            return Ok(Loaded::Earlier(0));
+        }
+    };
+    let fingerprint = state.iter().find(|(name, _)| name == "contracts").map(|(_, text)| text);
+    if fingerprint.is_some_and(|saved| *saved != contracts_fingerprint(inputs).into_bytes()) {
+        tracing::warn!("contracts or topics have changed: silver is built again from bronze");
+        return Ok(Loaded::Earlier(0));
+    }
+    let mut core = new_core(inputs)?;
+    let mut loaded = Files::new();
+    let mut clock = Micros(0);
+    let mut alerts = Vec::new();
+    for spec in tables::specs(&inputs.contracts) {
+        let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
+        let Ok(table) = Table::open(&inputs.lake, &spec.name, at) else {
+            return Ok(Loaded::Earlier(0));
+        };
+        let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        if epoch != barrier {
+            return Ok(Loaded::Earlier(epoch));
+        }
+        clock = Micros(table.progress(CLOCK).unwrap_or(0));
+        if let Some(contract) = core.silver_contract(&spec.name) {
+            let files = load_silver(&mut core, &table, &contract)?;
+            loaded.insert(spec.name, files);
+        } else if spec.name == tables::ANOMALIES {
+            alerts = load_alerts(&table)?;
+        }
+    }
+    let stamp = EpochStamp { id: barrier, clock, quiet: false };
+    if let Err(error) = core.finish_load(stamp, &state, alerts) {
+        tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
+        return Ok(Loaded::Earlier(0));
+    }
+    Ok(Loaded::Whole(Box::new(core), loaded))
+}
+
+fn new_core(inputs: &Inputs) -> Result<Core, String> {
+    let observer = crate::observer(&inputs.catalog);
+    Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog), observer)
+}
+
+fn load_alerts(table: &Table) -> Result<Vec<Alert>, String> {
+    let text = |e: LakeError| chain(&e);
+    let mut alerts = Vec::new();
+    let files: Vec<_> = table.files().collect();
+    let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
+    for batch in table.read(&files, None).map_err(text)? {
+        alerts.extend(gold::anomalies::read_anomalies(&batch.map_err(text)?)?);
+    }
+    Ok(alerts)
+}
+
+fn load_silver(
+    core: &mut Core,
+    table: &Table,
+    contract: &PreparedContract,
+) -> Result<Vec<LoadedFile>, String> {
+    let text = |e: LakeError| chain(&e);
+    let mut files = Vec::new();
+    for file in table.files() {
+        let mut rows = Vec::new();
+        for batch in table.read(&[file.as_ref()], None).map_err(text)? {
+            let batch = batch.map_err(text)?;
+            rows.extend(rows_from_batch(contract, &batch).map_err(|e| e.to_string())?);
+        }
+        let slots = core.load_rows(table.name(), rows)?;
+        files.push(LoadedFile { path: file.path.clone(), slots });
+    }
+    Ok(files)
+}
+
+fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {
+    let from = core.last().map_or(0, |stamp| stamp.id);
+    if held.epoch <= from {
+        return Ok(());
+    }
+    let mut epochs = 0_u64;
+    for epoch in bronze::replay(bronze, from, held.epoch)? {
+        let epoch = epoch?;
+        core.replay(epoch.stamp, epoch.batches);
+        epochs += 1;
+    }
+    if core.last().is_none_or(|last| last.id < held.epoch) {
+        let tick = EpochStamp { id: held.epoch, clock: held.clock, quiet: false };
+        core.replay(tick, Vec::new());
+    }
+    tracing::info!(epochs, from, to = held.epoch, "replayed bronze");
+    Ok(())
+}
+
+/// The header to go on under, and the recorded epochs after bronze. A ledger that does not continue
+/// bronze is a lost one.
+fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>), String> {
+    let found = Ledger::recover(&inputs.ledger_dir).map_err(|e| {
+        format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display())
+    })?;
+    let fingerprint = fingerprint(inputs);
+    let lake = inputs.lake.id().to_owned();
+    let fresh = || {
+        let generation = new_generation();
+        Header { lake: lake.clone(), generation, fingerprint: fingerprint.clone() }
+    };
+    let problem = match (&found.header, &found.damage) {
+        (_, Some(damage)) => Some(format!("it is damaged ({damage})")),
+        (None, None) if held.epoch == 0 => return Ok((fresh(), Vec::new())),
+        (None, None) => Some("it is missing".to_owned()),
+        (Some(header), None) if header.lake != lake => Some("it is of another lake".to_owned()),
+        (Some(header), None) if header.fingerprint != fingerprint => {
+            Some("contracts or KPI definitions have changed".to_owned())
+        }
+        (Some(_), None) => continues(&found.entries, held).err(),
+    };
+    match (found.header, problem) {
+        (Some(header), None) => {
+            let tail = found.entries.into_iter().filter(|entry| entry.epoch > held.epoch).collect();
+            Ok((header, tail))
+        }
+        (_, problem) => {
+            let problem = problem.unwrap_or_default();
+            tracing::warn!(
+                "the ledger is not used: {problem}. A new stream generation starts; no data is lost"
+            );
+            Ok((fresh(), Vec::new()))
+        }
+    }
+}
+
+fn continues(entries: &[Entry], held: &Held) -> Result<(), String> {
+    let last = entries.last().map_or(0, |entry| entry.epoch);
+    let first = entries.first().map_or(0, |entry| entry.epoch);
+    if last < held.epoch || first > held.epoch + 1 {
+        let bronze = held.epoch;
+        return Err(format!("it holds epochs {first} to {last} and bronze ends at {bronze}"));
+    }
+    let mut next: BTreeMap<(&str, &str, &str, i32), i64> = BTreeMap::new();
+    for (of, offset) in &held.next {
+        next.insert((&of.source, &of.topic, &of.incarnation, of.partition), *offset);
+    }
+    for span in entries.iter().filter(|e| e.epoch > held.epoch).flat_map(|entry| &entry.spans) {
+        let key = (&*span.source, &*span.topic, &*span.incarnation, span.partition);
+        let expected = next.insert(key, span.to);
+        if expected.is_some_and(|expected| expected != span.from) {
+            let (topic, partition) = (&span.topic, span.partition);
+            return Err(format!("its offsets of {topic}/{partition} do not continue bronze"));
+        }
+    }
+    Ok(())
+}
+
+fn contracts_fingerprint(inputs: &Inputs) -> String {
+    crate::contracts::fingerprint(&inputs.contracts, &inputs.topics)
+}
+
+fn fingerprint(inputs: &Inputs) -> String {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    hash.update(contracts_fingerprint(inputs));
+    hash.update(inputs.catalog.fingerprint());
+    hash.update(crate::observer(&inputs.catalog).fingerprint());
+    hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

@@ -1,0 +1,123 @@
+//! The ledger's tail: recorded epochs that bronze does not hold, read again from their sources.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use pipeline::epoch;
+use pipeline::ledger::Entry;
+use pipeline::record::{RawBatch, TopicPartition};
+use pipeline::source::{LastRecord, Progress, Reached, Source, SourceError, last_of};
+use schemas::{Span, chain};
+
+use crate::run::stop::Stop;
+
+/// One try to reach a source; tries go on until the run is to stop.
+const TRY: Duration = Duration::from_secs(10);
+
+/// What became of the tail.
+#[derive(Debug)]
+pub(crate) enum Reread {
+    /// Every entry with the records it was made of.
+    Same(Vec<(Entry, Vec<RawBatch>)>),
+    /// The records are gone or others: why.
+    Other(String),
+    /// The run is to stop.
+    Stopped,
+}
+
+/// Reads the records of `tail` again and compares their hashes.
+pub(crate) fn reread(tail: Vec<Entry>, sources: &mut [Box<dyn Source>], stop: &Stop) -> Reread {
+    let mut records: BTreeMap<PartitionKey, RawBatch> = BTreeMap::new();
+    for source in sources.iter_mut() {
+        let wanted = merged(&tail, source.name());
+        if wanted.is_empty() {
+            continue;
+        }
+        match reread_source(source.as_mut(), &wanted, stop) {
+            Ok(batches) => {
+                let batches = batches.into_iter().zip(&wanted);
+                records.extend(batches.map(|(batch, span)| (key(span), batch)));
+            }
+            Err(reread) => return reread,
+        }
+    }
+    let mut epochs = Vec::new();
+    for entry in tail {
+        let mut batches = Vec::new();
+        for span in &entry.spans {
+            let Some(rest) = records.remove(&key(span)) else {
+                return Reread::Other(format!("source `{}` is no longer configured", span.source));
+            };
+            let (taken, rest) = split(rest, span.to);
+            batches.push(taken);
+            records.insert(key(span), rest);
+        }
+        epoch::sort(&mut batches);
+        if !entry.spans.is_empty() && epoch::hash(&batches) != entry.hash {
+            let epoch = entry.epoch;
+            return Reread::Other(format!("the records of epoch {epoch} are not those recorded"));
+        }
+        epochs.push((entry, batches));
+    }
+    Reread::Same(epochs)
+}
+
+/// Where each partition goes on: after bronze and the tail. `lasts` are the last records of bronze.
+pub(crate) fn progress(
+    held: &BTreeMap<TopicPartition, i64>,
+    lasts: &BTreeMap<TopicPartition, LastRecord>,
+    tail: &[(Entry, Vec<RawBatch>)],
+) -> Progress {
+    let at = |of: &TopicPartition, next| Reached { next, last: lasts.get(of).copied() };
+    let held = held.iter().map(|(of, next)| (of.clone(), at(of, *next)));
+    let mut progress: Progress = held.collect();
+    for batch in tail.iter().flat_map(|(_, batches)| batches) {
+        if let Some((_, next)) = batch.span() {
+            progress.insert(batch.topic().as_ref().clone(), Reached { next, last: last_of(batch) });
+        }
+    }
+    progress
+}
+
+type PartitionKey = (String, String, String, i32);
+
+fn key(span: &Span) -> PartitionKey {
+    (span.source.clone(), span.topic.clone(), span.incarnation.clone(), span.partition)
+}
+
+/// The tail's spans of one source, those of a partition joined.
+fn merged(tail: &[Entry], source: &str) -> Vec<Span> {
+    let mut spans: BTreeMap<PartitionKey, Span> = BTreeMap::new();
+    for span in tail.iter().flat_map(|entry| &entry.spans).filter(|span| span.source == source) {
+        spans.entry(key(span)).and_modify(|joined| joined.to = span.to).or_insert(span.clone());
+    }
+    spans.into_values().collect()
+}
+
+fn reread_source(
+    source: &mut dyn Source,
+    wanted: &[Span],
+    stop: &Stop,
+) -> Result<Vec<RawBatch>, Reread> {
+    loop {
+        if stop.is_asked() {
+            return Err(Reread::Stopped);
+        }
+        match source.reread(wanted, Instant::now() + TRY) {
+            Ok(batches) => return Ok(batches),
+            Err(SourceError::Unreachable { name, reason, .. }) => {
+                tracing::warn!(
+                    "source `{name}` is needed to recover and does not answer ({reason}); waiting"
+                );
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            Err(error) => return Err(Reread::Other(chain(&error))),
+        }
+    }
+}
+
+fn split(mut batch: RawBatch, to: i64) -> (RawBatch, RawBatch) {
+    let at = batch.iter().position(|record| record.offset >= to).unwrap_or(batch.len());
+    let rest = batch.split_off(at);
+    (batch, rest)
+}

@@ -1,0 +1,45 @@
+//! The running pipeline: threads and queues around the deterministic core, and the proof of a lake.
+//!
+//! ```text
+//! source threads -> core (main thread) -> ledger thread ---> publish thread
+//!                                      \-> bronze thread -> barrier thread
+//! ```
+//!
+//! # Guarantees
+//! - An epoch is published only after the ledger holds it, committed to bronze only after that, and
+//!   flushed to silver and gold only after bronze holds it.
+//! - Every queue is bounded. Polling pauses while `max_unflushed` bytes are not in bronze.
+//! - A thread that cannot go on ends the run with a reason; nothing that was acknowledged is lost.
+//! - No command line, no configuration file, no HTTP: who wants any of that brings it.
+
+pub mod contracts;
+mod core;
+mod flush;
+mod run;
+mod settings;
+pub mod tables;
+pub mod verify;
+
+use std::collections::BTreeMap;
+
+use gold::Catalog;
+use schemas::Observer;
+
+pub use run::{Count, Histogram, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
+pub use settings::Settings;
+
+/// (source, topic) to contract; the topic `*` stands for every other topic of the source.
+pub type Topics = BTreeMap<(String, String), String>;
+
+/// The detector over a catalog's KPIs.
+pub(crate) fn observer(catalog: &Catalog) -> Box<dyn Observer> {
+    Box::new(anomaly::Scorer::new(catalog.infos()))
+}
+
+/// The runtime on which tables are committed and queried.
+///
+/// # Errors
+/// When the operating system refuses its threads.
+pub fn tokio_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}

@@ -1,0 +1,320 @@
+//! The threads beside the core: each a loop over a bounded queue.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use pipeline::bronze::{BronzeWriter, EpochRecords};
+use pipeline::decode::Scratch;
+use pipeline::epoch;
+use pipeline::ledger::{Entry, Ledger, LedgerError};
+use pipeline::record::TopicPartition;
+use pipeline::source::{Limits, Notice, Source};
+use schemas::{Clock, EpochStamp, KpiUpdate, chain};
+use tokio::runtime::Handle;
+
+use super::contact::Contact;
+use super::meters::Meters;
+use super::stop::{Reached, Stop};
+use crate::core::decoding::{Decoded, Decoding};
+use crate::core::frozen::BarrierJob;
+use crate::flush::barrier::Flusher;
+
+/// How long a source waits for records before it looks whether the run is to stop.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long the bronze thread waits for an epoch before it looks at its other work.
+const TURN: Duration = Duration::from_millis(20);
+
+/// Between tries while a disk refuses.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Published lists of updates whose memory is kept.
+const SPARES_MAX: usize = 4;
+
+/// The ledger drops old segments this often.
+const TRIM: Duration = Duration::from_secs(60);
+
+/// What the threads share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) stop: Stop,
+    pub(super) meters: Arc<Meters>,
+    /// The last epoch in the ledger, in bronze, and flushed by a barrier.
+    pub(super) recorded: Reached,
+    pub(super) in_bronze: Reached,
+    pub(super) flushed: Reached,
+    /// Ledger entries up to here are no longer needed.
+    pub(super) verified: Reached,
+    /// Bytes of epochs that are not in bronze.
+    pub(super) unflushed: Arc<AtomicUsize>,
+    /// Bronze commits at once instead of at its interval.
+    pub(super) hurry: AtomicBool,
+    /// Updates that were published, emptied: memory for those of the next epochs.
+    pub(super) spare_updates: Mutex<Vec<Vec<KpiUpdate>>>,
+    /// Offsets reached by bronze, for the sources' group offsets.
+    pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
+}
+
+impl Shared {
+    /// Keeps the memory of published updates while a backlog is read: its epochs have many.
+    pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
+        updates.clear();
+        let mut spares = self.spare_updates.lock();
+        if stamp.quiet && spares.len() < SPARES_MAX {
+            spares.push(updates);
+        }
+    }
+}
+
+/// Ends the run when the thread that holds it panics: the others would wait for it for ever.
+pub(super) struct Alarm<'a>(pub(super) &'a Stop, pub(super) &'static str);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail(format!("the {} thread panicked; see above, and report it", self.1));
+        }
+    }
+}
+
+/// What a source thread hands to the core.
+#[derive(Debug)]
+pub(super) struct Poll {
+    pub(super) source: usize,
+    pub(super) decoded: Decoded,
+    /// The hash of the records.
+    pub(super) hash: String,
+    pub(super) at_end: bool,
+}
+
+/// How one source is polled.
+#[derive(Debug)]
+pub(super) struct Polling<'a> {
+    /// The number of the source.
+    pub(super) index: usize,
+    pub(super) linger: Duration,
+    pub(super) limits: &'a Limits,
+    pub(super) max_unflushed: usize,
+    pub(super) decoding: Arc<Decoding>,
+}
+
+/// Polls one source until the run stops or the end that was fixed is reached, and decodes what it
+/// gives.
+pub(super) fn read_source(
+    polling: &Polling<'_>,
+    source: &mut dyn Source,
+    out: &SyncSender<Poll>,
+    shared: &Shared,
+) {
+    let _alarm = Alarm(&shared.stop, "source");
+    let mut contact = Contact::new(source.name(), &shared.meters.troubles);
+    let Polling { index, linger, limits, max_unflushed, .. } = *polling;
+    let (mut committed, mut scratch) = (Vec::new(), Scratch::default());
+    while !shared.stop.is_asked() {
+        if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        let mut batches = Vec::new();
+        let pulled = match source.poll(POLL, linger, limits, &mut batches) {
+            Ok(pulled) => pulled,
+            Err(error) => {
+                let name = source.name();
+                shared.stop.fail(format!("source `{name}`: {}", chain(&error)));
+                return;
+            }
+        };
+        pulled.notices.iter().for_each(|notice| say(source.name(), notice));
+        contact.heard(&pulled);
+        if contact.is_lag_due() {
+            shared.meters.lag.lock().insert(source.name().to_owned(), source.lag());
+        }
+        let is_empty = batches.is_empty();
+        let decoded = polling.decoding.decode(batches, &mut scratch);
+        let hash = epoch::hash(&decoded.batches);
+        let poll = Poll { source: index, decoded, hash, at_end: pulled.at_end };
+        if (!is_empty || pulled.at_end) && out.send(poll).is_err() {
+            return;
+        }
+        if pulled.at_end {
+            return;
+        }
+        let reached = shared.offsets.lock().clone();
+        if reached != committed {
+            let name = source.name();
+            let own = reached.iter().filter(|(of, _)| &*of.source == name).cloned();
+            source.commit_group_offsets(&own.collect::<Vec<_>>());
+            committed = reached;
+        }
+    }
+}
+
+fn say(source: &str, notice: &Notice) {
+    match notice {
+        Notice::Assigned { .. } | Notice::Reconnected { .. } => {
+            tracing::info!("source `{source}`: {notice}");
+        }
+        Notice::Halted { .. } => tracing::error!("source `{source}`: {notice}"),
+        _ => tracing::warn!("source `{source}`: {notice}"),
+    }
+}
+
+/// Appends entries to the ledger, many to a sync when they come fast.
+pub(super) fn write_ledger(
+    mut ledger: Ledger,
+    entries: &Receiver<Entry>,
+    clock: &dyn Clock,
+    shared: &Shared,
+) {
+    let _alarm = Alarm(&shared.stop, "ledger");
+    let mut trimmed = Instant::now();
+    while let Ok(first) = entries.recv() {
+        let mut group = vec![first];
+        group.extend(entries.try_iter());
+        while let Err(error) = ledger.append(&group) {
+            shared.meters.troubles.set("ledger", &error.to_string());
+            if matches!(error, LedgerError::Sync { .. }) || shared.stop.failure().is_some() {
+                shared.stop.fail(error.to_string());
+                return;
+            }
+            tracing::warn!("{error}; trying again every second, nothing is published meanwhile");
+            std::thread::sleep(RETRY);
+            if shared.stop.is_asked() {
+                shared.stop.fail(error.to_string());
+                return;
+            }
+        }
+        shared.meters.troubles.clear("ledger");
+        if let Some(last) = group.last() {
+            shared.recorded.set(last.epoch);
+        }
+        if trimmed.elapsed() > TRIM {
+            trimmed = Instant::now();
+            if let Err(error) = ledger.trim(shared.verified.get(), clock.now()) {
+                tracing::warn!("could not delete old ledger segments: {error}");
+            }
+        }
+    }
+}
+
+/// Writes epochs to bronze, one commit per `interval` or `flush_bytes`.
+pub(super) fn write_bronze(
+    mut writer: BronzeWriter,
+    epochs: &Receiver<Arc<EpochRecords>>,
+    interval: Duration,
+    flush_bytes: usize,
+    runtime: &Handle,
+    shared: &Shared,
+) {
+    let _alarm = Alarm(&shared.stop, "bronze");
+    let mut due = Instant::now() + interval;
+    let (mut held_bytes, mut open) = (0, true);
+    let mut last = 0;
+    let mut offsets = std::collections::BTreeMap::new();
+    while open {
+        // Nothing is due while nothing is held: an epoch that comes wakes this thread at once.
+        let idle = !writer.is_pending(shared.flushed.get());
+        let left = if idle { TURN } else { due.saturating_duration_since(Instant::now()) };
+        let wait = left.min(TURN);
+        match epochs.recv_timeout(wait) {
+            Ok(epoch) => {
+                held_bytes += epoch.bytes();
+                last = epoch.stamp.id;
+                for batch in &epoch.batches {
+                    if let Some((_, to)) = batch.span() {
+                        offsets.insert(Arc::clone(batch.topic()), to);
+                    }
+                }
+                if let Err(error) = writer.append(epoch) {
+                    tracing::warn!("{error}; the epoch is held and written again");
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => open = false,
+        }
+        let hurry = shared.hurry.load(Ordering::Relaxed);
+        let is_due = Instant::now() >= due || held_bytes >= flush_bytes || hurry || !open;
+        if !is_due || !writer.is_pending(shared.flushed.get()) {
+            continue;
+        }
+        if !shared.recorded.wait(last, &shared.stop) || !commit(&mut writer, runtime, shared) {
+            return;
+        }
+        shared.unflushed.fetch_sub(held_bytes, Ordering::Relaxed);
+        held_bytes = 0;
+        *shared.offsets.lock() = offsets.iter().map(|(of, to)| (Arc::clone(of), *to)).collect();
+        due = Instant::now() + interval;
+    }
+}
+
+/// Commits what the writer holds, however long the disk refuses. Returns whether it did.
+fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool {
+    let mut said = false;
+    loop {
+        match runtime.block_on(writer.commit(shared.flushed.get())) {
+            Ok(reached) => {
+                shared.meters.bronze_commits.add(1);
+                shared.meters.troubles.clear("bronze");
+                if let Some(stamp) = reached {
+                    shared.verified.set(shared.in_bronze.get());
+                    shared.in_bronze.set(stamp.id);
+                }
+                if writer.table().checkpoint_due() {
+                    let job = writer.table_mut().checkpoint();
+                    runtime.spawn_blocking(move || {
+                        if let Err(error) = job.run() {
+                            tracing::warn!("could not write a checkpoint of bronze: {error}");
+                        }
+                    });
+                }
+                return true;
+            }
+            Err(error) if error.is_retryable() && !shared.stop.is_asked() => {
+                shared.meters.troubles.set("bronze", &error.to_string());
+                if !said {
+                    tracing::warn!(
+                        "{error}; trying again every second, polling pauses when the memory bound is reached"
+                    );
+                    said = true;
+                }
+                std::thread::sleep(RETRY);
+            }
+            Err(error) => {
+                shared.stop.fail(error.to_string());
+                return false;
+            }
+        }
+    }
+}
+
+/// Writes barriers once bronze holds their epoch.
+pub(super) fn flush_barriers(
+    mut flusher: Flusher,
+    jobs: &Receiver<BarrierJob>,
+    vacuum_after: Duration,
+    clock: &dyn Clock,
+    shared: &Shared,
+) {
+    let _alarm = Alarm(&shared.stop, "barrier");
+    while let Ok(job) = jobs.recv() {
+        let epoch = job.stamp.id;
+        if !shared.in_bronze.wait(epoch, &shared.stop) {
+            return;
+        }
+        let started = Instant::now();
+        if !flusher.flush(job) {
+            let behind = "stopped while silver and gold could not be written; the next start goes on \
+                          from what is in bronze";
+            return shared.stop.fail(behind.into());
+        }
+        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        shared.meters.barriers.add(1);
+        shared.meters.barrier_ms.add(took);
+        shared.flushed.set(epoch);
+        tracing::debug!(epoch, took_ms = took, "barrier complete");
+        flusher.maintain(vacuum_after, clock.now());
+    }
+}

@@ -1,0 +1,486 @@
+//! The main loop: polls in, epochs through the core, barriers out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use gold::Catalog;
+use lake::Lake;
+use pipeline::bronze::EpochRecords;
+use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::record::RawBatch;
+use pipeline::source::{Progress, Source};
+use schemas::{Clock, Contract, Feed, Micros, Published, Start};
+use tokio::runtime::Handle;
+
+use super::halts::Halts;
+use super::loops::{self, Poll, Shared};
+use super::meters::Meters;
+use super::outcome::{Outcome, Stopped};
+use super::pace::BarrierTimer;
+use super::publish::{self, News, Results};
+use super::stop::Stop;
+use super::threads::{Turn, spawn};
+use crate::Topics;
+use crate::core::frozen::BarrierJob;
+use crate::core::{Changes, Core, Cut};
+use crate::flush::recover::{Inputs, Recovered, new_generation, recover};
+use crate::flush::tail::{Reread, progress, reread};
+use crate::settings::Settings;
+
+/// Epochs and polls that may wait between two threads.
+const QUEUE: usize = 2;
+/// Epochs that may wait for the ledger and for bronze.
+const EPOCH_QUEUE: usize = 1024;
+/// Epochs that may wait for publication: in a backlog the results of each take some MiB.
+const RESULT_QUEUE: usize = 16;
+/// The main loop looks at its timers at least this often.
+const TURN: Duration = Duration::from_millis(20);
+/// At the end of the input, timers due this soon are still waited for.
+const SETTLE: i64 = 1_100_000;
+/// Subscribers hear at least this often that nothing arrived.
+const IDLE: Duration = Duration::from_millis(250);
+/// What may have arrived without having been seen yet, in microseconds.
+const UNSEEN: i64 = 200_000;
+/// Timers wait this long after the start for the sources to bring what came meanwhile.
+const HEAR: Duration = Duration::from_secs(10);
+/// Freshness is sampled at about this many records of a batch.
+const SAMPLES: usize = 16;
+
+/// What a run is made of.
+pub struct Run {
+    /// Intervals and bounds.
+    pub settings: Settings,
+    /// The lake, open for writing.
+    pub lake: Lake,
+    /// The contracts in force.
+    pub contracts: Vec<Contract>,
+    /// The KPI definitions in force.
+    pub catalog: Arc<Catalog>,
+    /// The contracts of topics.
+    pub topics: Topics,
+    /// Where records come from.
+    pub sources: Vec<Box<dyn Source>>,
+    /// Stop at the end offsets that are there at the start.
+    pub until_end: bool,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Ends the run from outside.
+    pub stop: Stop,
+    /// Counts the run's work.
+    pub meters: Arc<Meters>,
+    /// Is told of every published epoch, in order; `None` when nobody listens.
+    pub feed: Option<Box<dyn Feed>>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Runs until stopped, or until the end of the input.
+///
+/// # Errors
+/// When it cannot start, or a thread cannot go on; the text says why and what to do.
+pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
+    let Run { settings, lake, contracts, catalog, topics, sources, .. } = run;
+    let shared = Shared {
+        stop: run.stop.clone(),
+        meters: Arc::clone(&run.meters),
+        recorded: run.meters.recorded.clone(),
+        in_bronze: run.meters.in_bronze.clone(),
+        flushed: run.meters.flushed.clone(),
+        unflushed: Arc::clone(&run.meters.unflushed),
+        ..Shared::default()
+    };
+    let inputs = Inputs {
+        ledger_dir: settings.ledger_dir.clone(),
+        lake,
+        durable: settings.durable,
+        contracts,
+        topics,
+        catalog,
+        meters: Arc::clone(&run.meters),
+    };
+    let recovered = recover(&inputs, runtime, &run.stop)?;
+    let (clock, feed) = (run.clock, run.feed);
+    let threads = Threads {
+        settings: &settings,
+        runtime,
+        clock: clock.as_ref(),
+        feed,
+        until_end: run.until_end,
+    };
+    threads.run(recovered, sources, &shared)
+}
+
+struct Threads<'a> {
+    settings: &'a Settings,
+    runtime: &'a Handle,
+    clock: &'a dyn Clock,
+    feed: Option<Box<dyn Feed>>,
+    until_end: bool,
+}
+
+impl Threads<'_> {
+    fn run(
+        mut self,
+        recovered: Recovered,
+        mut sources: Vec<Box<dyn Source>>,
+        shared: &Shared,
+    ) -> Result<Outcome, Stopped> {
+        let Recovered { core, bronze, held, lasts, flusher, mut ledger, tail } = recovered;
+        let recorded_last = tail.last().map_or(held.epoch, |entry| entry.epoch);
+        shared.recorded.set(recorded_last);
+        shared.in_bronze.set(held.epoch);
+        shared.flushed.set(held.flushed);
+        let tail = self.reread(tail, &mut sources, &mut ledger, &shared.stop)?;
+        let generation = ledger.header().generation.clone();
+        let progress = progress(&held.next, &lasts, &tail);
+        let ended = self.start_sources(&mut sources, &progress)?;
+        let (to_core, polls) = sync_channel(QUEUE);
+        let (to_ledger, entries) = sync_channel(EPOCH_QUEUE);
+        let (to_publish, results) = sync_channel(RESULT_QUEUE);
+        let (to_bronze, epochs) = sync_channel(EPOCH_QUEUE);
+        let (to_flusher, jobs) = sync_channel(1);
+        let main = Main {
+            core,
+            clock: self.clock,
+            shared,
+            to_ledger,
+            to_publish,
+            to_bronze,
+            to_flusher,
+            barrier: BarrierTimer::new(self.settings.barrier_interval, held.flushed),
+            halts: Halts::new(&shared.meters.halted),
+            ended,
+            started: Instant::now(),
+            heard: false,
+            said: Instant::now(),
+        };
+        let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
+        let feed = self.feed.as_deref_mut();
+        std::thread::scope(|scope| {
+            spawn(scope, "ledger", Turn::Live, move || {
+                loops::write_ledger(ledger, &entries, clock, shared)
+            })?;
+            spawn(scope, "publish", Turn::Live, move || {
+                publish::publish(&results, clock, feed, shared);
+            })?;
+            spawn(scope, "bronze", Turn::Live, move || {
+                let (interval, bytes) = (settings.flush_interval, settings.flush_bytes);
+                loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
+            })?;
+            spawn(scope, "barrier", Turn::Background, move || {
+                loops::flush_barriers(flusher, &jobs, settings.vacuum_after, clock, shared);
+            })?;
+            for (index, source) in sources.iter_mut().enumerate() {
+                let out = to_core.clone();
+                let polling = loops::Polling {
+                    index,
+                    linger: settings.linger,
+                    limits: &settings.limits,
+                    max_unflushed: settings.max_unflushed,
+                    decoding: Arc::clone(main.core.decoding()),
+                };
+                spawn(scope, "source", Turn::Live, move || {
+                    loops::read_source(&polling, source.as_mut(), &out, shared);
+                })?;
+            }
+            drop(to_core);
+            main.run(tail, generation, polls, self.until_end)
+        })
+    }
+
+    /// The recorded epochs after bronze with their records. When these are gone, the ledger starts over.
+    fn reread(
+        &self,
+        tail: Vec<Entry>,
+        sources: &mut [Box<dyn Source>],
+        ledger: &mut Ledger,
+        stop: &Stop,
+    ) -> Result<Vec<(Entry, Vec<RawBatch>)>, Stopped> {
+        match reread(tail, sources, stop) {
+            Reread::Same(tail) => Ok(tail),
+            Reread::Other(reason) => {
+                tracing::error!(
+                    "recorded epochs cannot be read again: {reason}. A new stream generation starts; what the broker lost is not in bronze"
+                );
+                *ledger = restart(ledger, self.settings)?;
+                Ok(Vec::new())
+            }
+            Reread::Stopped => Err(Stopped::Failed("stopped before recovery was complete".into())),
+        }
+    }
+
+    /// Starts every source; returns which of them are at their end already.
+    fn start_sources(
+        &self,
+        sources: &mut [Box<dyn Source>],
+        progress: &Progress,
+    ) -> Result<Vec<bool>, Stopped> {
+        for source in sources.iter_mut() {
+            let name = source.name().to_owned();
+            let own = progress.iter().filter(|(of, _)| *of.source == *name);
+            let own: Progress = own.map(|(of, reached)| (of.clone(), *reached)).collect();
+            source.start(&own)?;
+            if self.until_end {
+                source.stop_at_end()?;
+            }
+        }
+        Ok(vec![false; sources.len()])
+    }
+}
+
+fn restart(ledger: &Ledger, settings: &Settings) -> Result<Ledger, String> {
+    let header = Header { generation: new_generation(), ..ledger.header().clone() };
+    let folder = &settings.ledger_dir;
+    Ledger::open(folder, header, settings.durable)
+        .map_err(|e| format!("could not open the ledger in `{}`: {e}", folder.display()))
+}
+
+struct Main<'a> {
+    core: Core,
+    clock: &'a dyn Clock,
+    shared: &'a Shared,
+    to_ledger: SyncSender<Entry>,
+    to_publish: SyncSender<News>,
+    to_bronze: SyncSender<Arc<EpochRecords>>,
+    to_flusher: SyncSender<BarrierJob>,
+    barrier: BarrierTimer,
+    halts: Halts<'a>,
+    ended: Vec<bool>,
+    started: Instant,
+    /// Whether a source has brought anything since the start.
+    heard: bool,
+    /// When subscribers were told something last.
+    said: Instant,
+}
+
+impl Main<'_> {
+    /// From the recorded epochs that bronze does not hold to the last barrier.
+    fn run(
+        mut self,
+        tail: Vec<(Entry, Vec<RawBatch>)>,
+        generation: String,
+        polls: Receiver<Poll>,
+        until_end: bool,
+    ) -> Result<Outcome, Stopped> {
+        for (entry, batches) in tail {
+            self.replay(&entry, batches);
+        }
+        self.begin(generation);
+        if self.core.is_rebuilt() {
+            // Tables may stand at the last epoch already, with other rows: write at a later one.
+            let cut = self.core.cut_tick(self.clock.now());
+            self.process(cut);
+        }
+        self.turn_until_stopped(&polls);
+        drop(polls);
+        self.finish(until_end)
+    }
+
+    /// Tells subscribers how things stand after recovery.
+    fn begin(&mut self, generation: String) {
+        self.halts.update(&self.core);
+        let (removed, removals_after) = self.core.watch().removed();
+        let cells = self.core.gold().snapshot().into_iter();
+        let last = self.core.last();
+        let start = Start {
+            generation,
+            offset: last.map_or(0, |stamp| stamp.id),
+            as_of: last.map(|stamp| stamp.clock),
+            cells: cells.map(|row| (row.key, row.value, row.epoch)).collect(),
+            removed,
+            removals_after,
+            alerts: self.core.watch().published(),
+        };
+        self.tell(News::Start(Box::new(start)));
+    }
+
+    fn tell(&mut self, news: News) {
+        self.said = Instant::now();
+        if self.to_publish.send(news).is_err() {
+            self.shared.stop.ask();
+        }
+    }
+
+    /// Says that nothing more has arrived, when that is known.
+    fn tell_idle(&mut self) {
+        let all_well = self.shared.meters.troubles.is_empty();
+        if self.heard_all() && all_well && self.said.elapsed() >= IDLE {
+            let as_of = self.clock.now().plus(-UNSEEN);
+            self.tell(News::Idle(as_of));
+        }
+    }
+
+    /// Whether the sources have had their say since the start: before that, timers that became due
+    /// while nobody read would see a backlog as silence.
+    fn heard_all(&self) -> bool {
+        self.heard || self.started.elapsed() >= HEAR
+    }
+
+    fn turn_until_stopped(&mut self, polls: &Receiver<Poll>) {
+        while !self.shared.stop.is_asked() && !self.ended.iter().all(|ended| *ended) {
+            match polls.recv_timeout(self.wait()) {
+                Ok(poll) => {
+                    self.heard = true;
+                    self.take(poll);
+                }
+                Err(RecvTimeoutError::Timeout) => self.tell_idle(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.heard_all() {
+                self.tick_if_due();
+            }
+            self.start_barrier_if_due();
+        }
+    }
+
+    fn wait(&self) -> Duration {
+        if !self.heard_all() {
+            return TURN;
+        }
+        let due = self.core.next_due().map(|due| due.0 - self.clock.now().0);
+        let due = due.and_then(|micros| u64::try_from(micros.max(0)).ok());
+        due.map_or(TURN, |micros| TURN.min(Duration::from_micros(micros)))
+    }
+
+    fn take(&mut self, poll: Poll) {
+        if !poll.decoded.batches.is_empty() {
+            let cut = self.core.cut_decoded(poll.decoded, poll.hash, self.clock.now());
+            self.process(cut);
+        }
+        if let (true, Some(ended)) = (poll.at_end, self.ended.get_mut(poll.source)) {
+            *ended = true;
+        }
+    }
+
+    fn tick_if_due(&mut self) {
+        let now = self.clock.now();
+        if self.core.next_due().is_some_and(|due| due <= now) {
+            let cut = self.core.cut_tick(now);
+            self.process(cut);
+        }
+    }
+
+    /// A cut epoch: recorded while it is folded, then handed on.
+    fn process(&mut self, cut: Cut) {
+        let Cut { records, entry } = cut;
+        if self.to_ledger.send(entry).is_err() {
+            return self.shared.stop.ask();
+        }
+        let spare = self.shared.spare_updates.lock().pop();
+        spare.into_iter().for_each(|spare| self.core.recycle(spare));
+        let changes = self.core.fold(&records);
+        self.hand_on(records, changes);
+    }
+
+    /// An epoch that the ledger already holds.
+    fn replay(&mut self, entry: &Entry, batches: Vec<RawBatch>) {
+        let (records, changes) = self.core.replay(entry.stamp(), batches);
+        self.hand_on(records, changes);
+    }
+
+    fn hand_on(&mut self, records: EpochRecords, changes: Changes) {
+        let meters = &self.shared.meters;
+        meters.events.add(records.len() as u64);
+        meters.bytes.add(records.bytes() as u64);
+        meters.epochs.add(u64::from(!records.is_empty()));
+        meters.dead_letters.set(self.core.counts.dead_letters);
+        self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
+        self.halts.update(&self.core);
+        let Changes { updates, alerts } = changes;
+        let samples = samples(&records);
+        let published = Published { stamp: records.stamp, cells: updates, alerts };
+        let results = Results { published, samples };
+        if self.to_bronze.send(Arc::new(records)).is_err() {
+            self.shared.stop.ask();
+        }
+        self.tell(News::Epoch(results));
+    }
+
+    fn start_barrier_if_due(&mut self) {
+        let last = self.core.last().map_or(0, |stamp| stamp.id);
+        if self.barrier.is_due(last, self.shared.flushed.get()) {
+            self.start_barrier();
+        }
+    }
+
+    fn start_barrier(&mut self) {
+        let begun = Instant::now();
+        if let Some(job) = self.core.barrier() {
+            let epoch = job.stamp.id;
+            tracing::debug!(epoch, took_us = begun.elapsed().as_micros(), "barrier frozen");
+            self.barrier.started(epoch);
+            if self.to_flusher.send(job).is_err() {
+                self.shared.stop.ask();
+            }
+        }
+    }
+
+    /// Flushes everything: the last barrier, then bronze with the word that it is complete.
+    fn finish(mut self, until_end: bool) -> Result<Outcome, Stopped> {
+        let shared = self.shared;
+        shared.hurry.store(true, Ordering::Relaxed);
+        if until_end && shared.failure().is_none() {
+            self.settle();
+        }
+        let last = self.core.last().map_or(0, |stamp| stamp.id);
+        let running = self.barrier.running;
+        if shared.failure().is_none()
+            && shared.flushed.wait(running, &shared.stop)
+            && last > running
+            && let Some(job) = self.core.barrier()
+            && self.to_flusher.send(job).is_ok()
+        {
+            shared.flushed.wait(last, &shared.stop);
+        }
+        let snapshot = self.core.gold().snapshot();
+        let cells = snapshot.into_iter().map(|row| (row.key, row.value)).collect();
+        let rows = self.core.rows();
+        // Dropping the queues ends the threads: each finishes what it was sent.
+        let Main { halts, .. } = self;
+        let halted = halts.into_reasons();
+        let outcome = Outcome { cells, rows, halted };
+        shared.failure().map_or(Ok(outcome), |reason| Err(Stopped::Failed(reason)))
+    }
+
+    /// Waits for the timers that are due within about a second: the end of a backlog. What has been
+    /// read is flushed meanwhile, so that the last barrier has only what the timers add.
+    fn settle(&mut self) {
+        let until = self.clock.now().plus(SETTLE);
+        let mut early = false;
+        while self.core.next_due().is_some_and(|due| due <= until) && !self.shared.stop.is_asked() {
+            let flushed = self.shared.flushed.get() >= self.barrier.running;
+            if !early && flushed && self.core.last().is_some_and(|l| l.id > self.barrier.running) {
+                early = true;
+                self.start_barrier();
+            }
+            std::thread::sleep(self.wait());
+            self.tick_if_due();
+        }
+    }
+}
+
+impl Shared {
+    fn failure(&self) -> Option<String> {
+        self.stop.failure()
+    }
+}
+
+/// Timestamps of some records of a live epoch, each with the number of records it stands for.
+fn samples(records: &EpochRecords) -> Vec<(Micros, u64)> {
+    if records.stamp.quiet {
+        return Vec::new();
+    }
+    let mut samples = Vec::new();
+    for batch in &records.batches {
+        let step = batch.len().div_ceil(SAMPLES).max(1);
+        let of = |record: pipeline::record::RawRecord<'_>| Some((record.timestamp?, step as u64));
+        samples.extend((0..batch.len()).step_by(step).filter_map(|at| of(batch.get(at)?)));
+    }
+    samples
+}

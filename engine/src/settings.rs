@@ -1,0 +1,29 @@
+//! Intervals and bounds of a run, as plain values: where they come from is the caller's business.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pipeline::source::Limits;
+
+/// How a run goes about its work. No result depends on it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of the ledger.
+    pub ledger_dir: PathBuf,
+    /// Whether ledger entries are synced to the disk before their epoch is published.
+    pub durable: bool,
+    /// How long a source may wait for more records after the first one of a poll.
+    pub linger: Duration,
+    /// What one poll takes at most.
+    pub limits: Limits,
+    /// Bytes of epochs that may wait for bronze before polling pauses.
+    pub max_unflushed: usize,
+    /// Bronze commits at least this often while there is something to commit.
+    pub flush_interval: Duration,
+    /// Bronze commits when it holds this many bytes.
+    pub flush_bytes: usize,
+    /// The least time between the starts of two barriers.
+    pub barrier_interval: Duration,
+    /// How long replaced data files are kept.
+    pub vacuum_after: Duration,
+}

@@ -1,0 +1,94 @@
+//! Alerts: every row of `gold/anomalies` against an undisturbed run over bronze's epochs.
+//!
+//! # Guarantees
+//! - The run starts from nothing and reads bronze in its own epochs and clocks, so what restarts,
+//!   crashes and flushes did to the lake's own run shows as a difference, to the last bit of a score.
+//!
+//! # Non-guarantees
+//! - The detector is the same code on both sides: what is proved is that alerts follow from bronze,
+//!   not that they are wise.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lake::{LakeError, Table};
+use pipeline::bronze;
+use schemas::{Alert, EpochStamp, chain};
+
+use super::Subject;
+use super::pin::Pinned;
+use super::report::Check;
+use crate::Topics;
+use crate::core::Core;
+use crate::tables::ANOMALIES;
+
+const ADVICE: &str = "the KPI values are right if the checks above hold; if detector or definitions have \
+                      changed since, older alerts differ; else report this";
+
+/// Compares the alerts of the pinned epoch.
+///
+/// # Errors
+/// When bronze or the table cannot be read.
+pub(super) fn compare(
+    subject: &Subject,
+    bronze: &Table,
+    pinned: &Pinned,
+    topics: &Topics,
+) -> Result<Check, String> {
+    let mut check = Check::new("alerts", ANOMALIES, ADVICE);
+    let found = read(pinned).map_err(|e| chain(&*e))?;
+    let expected = rerun(subject, bronze, pinned, topics)?;
+    check.count("alerts", found.len());
+    for (id, alert) in &expected {
+        match found.get(id) {
+            None => check.problem(|| format!("alert {id} is missing: {}", alert.reason)),
+            Some(row) if row != alert => {
+                check.problem(|| format!("alert {id} differs: {row:?} instead of {alert:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (id, alert) in found.iter().filter(|(id, _)| !expected.contains_key(*id)) {
+        check.problem(|| format!("alert {id} is not a result of bronze: {}", alert.reason));
+    }
+    Ok(check)
+}
+
+type Alerts = BTreeMap<Arc<str>, Alert>;
+
+fn read(pinned: &Pinned) -> Result<Alerts, Box<dyn std::error::Error>> {
+    let table = pinned.tables.get(ANOMALIES).ok_or("there is no table gold/anomalies")?;
+    let files: Vec<_> = table.files().collect();
+    let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
+    let mut alerts = Alerts::new();
+    for batch in table.read(&files, None)? {
+        for alert in gold::anomalies::read_anomalies(&batch?)? {
+            alerts.insert(Arc::clone(&alert.id), alert);
+        }
+    }
+    Ok(alerts)
+}
+
+fn rerun(
+    subject: &Subject,
+    bronze: &Table,
+    pinned: &Pinned,
+    topics: &Topics,
+) -> Result<Alerts, String> {
+    let text = |e: LakeError| chain(&e);
+    let catalog = Arc::clone(&subject.catalog);
+    let observer = crate::observer(&catalog);
+    let mut core = Core::new(&subject.contracts, topics, catalog, observer)?;
+    let last = u64::try_from(pinned.epoch).unwrap_or(0);
+    for epoch in bronze::replay(bronze, 0, last).map_err(text)? {
+        let epoch = epoch.map_err(text)?;
+        core.replay(epoch.stamp, epoch.batches);
+        core.forget_history();
+    }
+    if core.last().is_none_or(|stamp| stamp.id < last) {
+        let tick = EpochStamp { id: last, clock: pinned.clock, quiet: false };
+        core.replay(tick, Vec::new());
+    }
+    let alerts = core.watch().alerts().into_iter();
+    Ok(alerts.map(|alert| (Arc::clone(&alert.id), alert)).collect())
+}

@@ -1,0 +1,246 @@
+//! KPIs against their recomputation, and the history against the current values.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use datafusion::prelude::SessionContext;
+use gold::Catalog;
+use gold::audit::audit;
+use lake::Table;
+use rows::columns;
+use schemas::{Contract, Grain, Micros, chain};
+use tokio::runtime::Runtime;
+
+use super::bronze::Stamp;
+use super::pin::Pinned;
+use super::report::Check;
+use crate::tables::{CURRENT, HISTORY, silver_name};
+
+const AUDIT_ADVICE: &str = "if the KPI's definition was changed, run `weir run` once with it; otherwise stop \
+                            weir, move the lake's folder `gold` away and start it again";
+const HISTORY_ADVICE: &str = "the current values are right if the KPI checks hold; restore `gold/kpi_history` \
+                              from a backup";
+
+/// A restatement may be on its way for so long after a change: one slot, and some.
+const PENDING_US: i64 = 6_000_000;
+/// Changes of a backlog are written so long after its last epoch.
+const SETTLE_US: i64 = gold::history::SETTLE_US;
+
+/// Recomputes every KPI over silver. One check per KPI.
+///
+/// # Errors
+/// When the tables cannot be queried.
+pub(super) fn recompute(
+    runtime: &Runtime,
+    pinned: &Pinned,
+    contracts: &[Contract],
+    catalog: &Catalog,
+) -> Result<Vec<Check>, String> {
+    let context = SessionContext::new();
+    for contract in contracts {
+        register(&context, &format!("silver_{}", contract.name), pinned, &silver_name(contract))?;
+    }
+    register(&context, "kpi_current", pinned, CURRENT)?;
+    let findings = runtime.block_on(audit(&context, catalog)).map_err(|e| chain(&e))?;
+    let mut checks: BTreeMap<String, (Check, usize)> = BTreeMap::new();
+    for finding in findings {
+        let fresh = || (Check::new("kpi", &finding.kpi, AUDIT_ADVICE), 0);
+        let (check, cells) = checks.entry(finding.kpi.clone()).or_insert_with(fresh);
+        *cells += finding.cells;
+        let grain = finding.grain;
+        let examples = finding.examples.iter().map(|text| format!("by {grain}, {text}"));
+        check.problems(finding.mismatches as u64, examples);
+    }
+    let finish = |(mut check, cells): (Check, usize)| {
+        check.count("cells", cells);
+        check
+    };
+    Ok(checks.into_values().map(finish).collect())
+}
+
+fn register(
+    context: &SessionContext,
+    name: &str,
+    pinned: &Pinned,
+    table: &str,
+) -> Result<(), String> {
+    let found = pinned.tables.get(table).ok_or_else(|| format!("there is no table {table}"))?;
+    lake::query::register(context, name, found).map_err(|e| chain(&e))
+}
+
+/// The last row of a closed cell, where it is not what the current table says.
+const LAST_ROWS: &str = "
+    SELECT c.kpi, c.tenant_id, c.dims, c.grain, c.period_start, c.as_of,
+           c.value AS is_value, c.status AS is_status, h.value AS last_value, h.status AS last_status
+    FROM kpi_current c LEFT JOIN (
+        SELECT * FROM (
+            SELECT *, ROW_NUMBER() OVER (
+                PARTITION BY kpi, tenant_id, dims, grain, period_start
+                ORDER BY as_of DESC, restatement DESC) AS nth
+            FROM kpi_history) AS numbered
+        WHERE nth = 1) AS h
+      ON c.kpi = h.kpi AND c.tenant_id = h.tenant_id AND c.dims = h.dims AND c.grain = h.grain
+         AND c.period_start = h.period_start
+    WHERE h.status IS NULL OR c.status <> h.status OR c.unit <> h.unit
+       OR (c.value IS DISTINCT FROM h.value) OR (c.numerator IS DISTINCT FROM h.numerator)
+       OR (c.denominator IS DISTINCT FROM h.denominator)
+    ORDER BY c.kpi, c.tenant_id, c.dims, c.grain, c.period_start";
+
+/// Rows that are there more than once.
+const DOUBLED: &str = "
+    SELECT kpi, tenant_id, dims, grain, period_start, as_of, COUNT(*) AS times
+    FROM kpi_history
+    GROUP BY kpi, tenant_id, dims, grain, period_start, as_of, value, numerator, denominator, unit,
+             status, epoch, closed, restatement
+    HAVING COUNT(*) > 1
+    ORDER BY kpi, tenant_id, dims, grain, period_start, as_of";
+
+/// Checks the history: flags, doubled rows, and that the last row of every closed cell is its current
+/// value. `last` is the last epoch with rows: after a quiet one the history waits.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub(super) fn history(
+    runtime: &Runtime,
+    pinned: &Pinned,
+    last: Option<Stamp>,
+) -> Result<Check, String> {
+    let mut check = Check::new("history", HISTORY, HISTORY_ADVICE);
+    let table = pinned.tables.get(HISTORY).ok_or_else(|| format!("there is no table {HISTORY}"))?;
+    flags(table, pinned, &mut check)?;
+    let context = SessionContext::new();
+    register(&context, "kpi_current", pinned, CURRENT)?;
+    register(&context, "kpi_history", pinned, HISTORY)?;
+    let rows = |sql: &str| {
+        let rows = runtime.block_on(async { context.sql(sql).await?.collect().await });
+        rows.map_err(|e| chain(&e))
+    };
+    for batch in rows(DOUBLED)? {
+        let (cells, times) = (Cells::new(&batch)?, long(&batch, "times")?);
+        for (at, times) in times.iter().enumerate() {
+            check.problem(|| format!("{}: the same row is there {times} times", cells.name(at)));
+        }
+    }
+    let settling = last.is_some_and(|last| last.quiet && pinned.clock < last.clock.plus(SETTLE_US));
+    if settling {
+        check.notes.push("a backlog is being read: values are not compared".to_owned());
+        return Ok(check);
+    }
+    for batch in rows(LAST_ROWS)? {
+        let cells = Cells::new(&batch)?;
+        let words = ["is_value", "is_status", "last_value", "last_status"];
+        let words = words.map(|name| text(&batch, name));
+        let [is, is_status, was, was_status] = words;
+        let (is, is_status, was, was_status) = (is?, is_status?, was?, was_status?);
+        for at in (0..batch.num_rows()).filter(|at| cells.is_settled(*at, pinned.clock)) {
+            let say = |value: &StringArray, status: &StringArray| match value.is_valid(at) {
+                true => value.value(at).to_owned(),
+                false if status.is_valid(at) => status.value(at).to_owned(),
+                false => "missing".to_owned(),
+            };
+            let (now, then) = (say(&is, &is_status), say(&was, &was_status));
+            check.problem(|| {
+                format!(
+                    "{}: the closed cell is {now}, its last history row is {then}",
+                    cells.name(at)
+                )
+            });
+        }
+    }
+    Ok(check)
+}
+
+/// `closed` and `restatement` follow from `as_of` and the period; nothing is later than the epoch.
+fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String> {
+    let names = [
+        "kpi",
+        "tenant_id",
+        "dims",
+        "grain",
+        "period_start",
+        "as_of",
+        "epoch",
+        "closed",
+        "restatement",
+    ];
+    let files: Vec<_> = table.files().map(AsRef::as_ref).collect();
+    let (mut rows, mut restatements) = (0, 0);
+    for batch in table.read(&files, Some(&names)).map_err(|e| chain(&e))? {
+        let batch = batch.map_err(|e| chain(&e))?;
+        rows += batch.num_rows();
+        let cells = Cells::new(&batch)?;
+        let epochs = long(&batch, "epoch")?;
+        let flag = |name: &str| columns::boolean(&batch, name).map_err(|e| e.to_string());
+        let (closed, restatement) = (flag("closed")?, flag("restatement")?);
+        for (at, epoch) in epochs.iter().enumerate() {
+            let as_of = Micros(cells.as_of.value(at));
+            restatements += usize::from(restatement.value(at));
+            let over = cells.end(at).is_some_and(|end| end <= as_of);
+            if closed.value(at) != over || (restatement.value(at) && !over) {
+                check.problem(|| {
+                    format!("{}: `closed` or `restatement` does not fit its period", cells.name(at))
+                });
+            }
+            if as_of > pinned.clock || *epoch > pinned.epoch {
+                check.problem(|| {
+                    format!(
+                        "{}: epoch {epoch} as of {as_of} is later than the table",
+                        cells.name(at)
+                    )
+                });
+            }
+        }
+    }
+    check.count("rows", rows);
+    check.count("restatements", restatements);
+    Ok(())
+}
+
+fn long(batch: &RecordBatch, name: &str) -> Result<Vec<i64>, String> {
+    let column = columns::bigint(batch, name).map_err(|e| e.to_string())?;
+    Ok(column.values().to_vec())
+}
+
+fn text(batch: &RecordBatch, name: &str) -> Result<StringArray, String> {
+    columns::text(batch, name).map_err(|e| e.to_string())
+}
+
+/// The columns that name a cell, and `as_of`.
+struct Cells {
+    kpi: StringArray,
+    tenant: StringArray,
+    dims: StringArray,
+    grain: StringArray,
+    start: TimestampMicrosecondArray,
+    as_of: TimestampMicrosecondArray,
+}
+
+impl Cells {
+    fn new(batch: &RecordBatch) -> Result<Cells, String> {
+        let instant = |name: &str| columns::timestamp(batch, name).map_err(|e| e.to_string());
+        Ok(Cells {
+            kpi: text(batch, "kpi")?,
+            tenant: text(batch, "tenant_id")?,
+            dims: text(batch, "dims")?,
+            grain: text(batch, "grain")?,
+            start: instant("period_start")?,
+            as_of: instant("as_of")?,
+        })
+    }
+
+    fn name(&self, at: usize) -> String {
+        let (kpi, tenant, dims) = (self.kpi.value(at), self.tenant.value(at), self.dims.value(at));
+        let (grain, start) = (self.grain.value(at), Micros(self.start.value(at)));
+        format!("{kpi} of {tenant} {dims} by {grain}, {start}")
+    }
+
+    fn end(&self, at: usize) -> Option<Micros> {
+        Grain::parse(self.grain.value(at)).map(|grain| grain.end(Micros(self.start.value(at))))
+    }
+
+    /// Whether the period is over and every history row of the cell's last change has been written.
+    fn is_settled(&self, at: usize, clock: Micros) -> bool {
+        let changed = Micros(self.as_of.value(at));
+        self.end(at).is_some_and(|end| end <= clock) && changed.plus(PENDING_US) < clock
+    }
+}

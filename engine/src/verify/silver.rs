@@ -1,0 +1,220 @@
+//! Silver against the reference fold of bronze, row by row and column by column.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use lake::{LakeError, Table};
+use pipeline::bronze;
+use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
+use pipeline::silver::{EPOCH_COLUMN, POSITION_COLUMN};
+use rows::{ColumnError, RowReader, columns};
+use schemas::{Contract, Datum, RowRef};
+
+use super::pin::Pinned;
+use super::reference::{Reference, State};
+use super::report::Check;
+use crate::Topics;
+use crate::tables::silver_name;
+
+const ADVICE: &str = "bronze is the truth: stop weir, move the lake's folders `silver`, `gold` and \
+                      `_weir/state` away, and start it again; they are built anew from bronze";
+
+/// One contract with the reference fold of its table.
+struct Folded {
+    contract: Arc<PreparedContract>,
+    decoder: &'static dyn Decoder,
+    fold: Reference,
+    undecodable: u64,
+}
+
+/// The reference folds of all tables.
+pub(super) struct Folds {
+    tables: Vec<Folded>,
+    /// Records looked at, whatever became of them.
+    pub(super) records: u64,
+}
+
+/// Folds the rows of bronze up to the pinned epoch.
+///
+/// # Errors
+/// When a contract cannot be used, or a file not be read.
+pub(super) fn fold(
+    bronze: &Table,
+    pinned: &Pinned,
+    contracts: &[Contract],
+    topics: &Topics,
+) -> Result<Folds, LakeError> {
+    let mut tables = contracts.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+    let mut indexes = BTreeMap::new();
+    for (topic, name) in topics {
+        if let Some(at) = contracts.iter().position(|contract| contract.name == *name) {
+            indexes.insert(topic.clone(), at);
+        }
+    }
+    let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
+    let mut records = 0;
+    let up_to = u64::try_from(pinned.epoch).unwrap_or(0);
+    for epoch in bronze::replay(bronze, 0, up_to)? {
+        let epoch = epoch?;
+        tables.iter_mut().for_each(|table| table.fold.advance(epoch.stamp.clock));
+        let mut batches: Vec<_> = epoch.batches.iter().collect();
+        batches.sort_by_key(|batch| batch.topic());
+        for batch in batches {
+            records += batch.len() as u64;
+            let of = (batch.topic().source.to_string(), batch.topic().topic.to_string());
+            let Some(table) = indexes.get(&of).and_then(|at| tables.get_mut(*at)) else { continue };
+            decode_batch(table.decoder, &table.contract, batch, &mut scratch, &mut changes);
+            table.undecodable += changes.errors().len() as u64;
+            for change in changes.iter() {
+                table.fold.take(&table.contract, change, epoch.stamp.id, epoch.stamp.clock);
+            }
+        }
+    }
+    tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
+    Ok(Folds { tables, records })
+}
+
+fn prepare(contract: &Contract) -> Result<Folded, LakeError> {
+    let refuse = |detail: String| LakeError::Schema { table: silver_name(contract), detail };
+    let decoder = registry::find(&contract.format)
+        .ok_or_else(|| refuse(format!("there is no decoder `{}`", contract.format)))?;
+    let prepared = PreparedContract::new(contract.clone()).map_err(|e| refuse(e.to_string()))?;
+    let (contract, fold) = (Arc::new(prepared), Reference::default());
+    Ok(Folded { contract, decoder, fold, undecodable: 0 })
+}
+
+/// Compares every silver table with its fold.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(super) fn compare(folds: Folds, pinned: &Pinned) -> Result<Vec<Check>, LakeError> {
+    let mut checks = Vec::new();
+    for mut table in folds.tables {
+        let name = silver_name(table.contract.contract());
+        if let Some(silver) = pinned.tables.get(&name) {
+            checks.push(table.compare(silver)?);
+        }
+    }
+    Ok(checks)
+}
+
+impl Folded {
+    fn compare(&mut self, silver: &Table) -> Result<Check, LakeError> {
+        let mut check = Check::new("silver", silver.name(), ADVICE);
+        let contract = Arc::clone(&self.contract);
+        let mut rows = 0;
+        let files: Vec<_> = silver.files().map(AsRef::as_ref).collect();
+        for batch in silver.read(&files, None)? {
+            let batch = batch?;
+            rows += batch.num_rows();
+            match Columns::new(contract.contract(), &batch) {
+                Ok(columns) => {
+                    (0..batch.num_rows()).for_each(|at| self.row(&columns, at, &mut check));
+                }
+                Err(problem) => {
+                    check.problem(|| problem.to_string());
+                    return Ok(check);
+                }
+            }
+        }
+        for (key, state) in &self.fold.keys {
+            if state.seen || !matches!(state.state, State::Row { .. }) {
+                continue;
+            }
+            check.problem(|| format!("row {} is missing: {} left it", shown(key), state.at));
+        }
+        check.count("rows", rows);
+        check.count("rows by fold", self.fold.live());
+        check.counts.push(("changes", self.fold.changes));
+        if self.undecodable > 0 {
+            check.counts.push(("undecodable records", self.undecodable));
+        }
+        if let Some(halt) = &self.fold.halted {
+            check.notes.push(format!("the table stands still since then: {halt}"));
+        }
+        Ok(check)
+    }
+
+    fn row(&mut self, columns: &Columns, at: usize, check: &mut Check) {
+        let contract = Arc::clone(&self.contract);
+        let key = columns.key(contract.contract(), at);
+        let Some(held) = self.fold.keys.get_mut(key.as_slice()) else {
+            check.problem(|| format!("row {} is there, but no change leads to it", shown(&key)));
+            return;
+        };
+        let State::Row { bytes, epoch } = &held.state else {
+            let deleted = held.at;
+            check.problem(|| format!("row {} is there, but {deleted} deleted it", shown(&key)));
+            return;
+        };
+        if std::mem::replace(&mut held.seen, true) {
+            check.problem(|| format!("row {} is there twice", shown(&key)));
+            return;
+        }
+        let row = contract.layout().row(bytes);
+        let (position, epoch) = (held.at.to_string(), i64::try_from(*epoch).unwrap_or(i64::MAX));
+        if let Some(difference) = columns.difference(contract.contract(), at, row, &position, epoch)
+        {
+            check.problem(|| format!("row {}: {difference} (by change {position})", shown(&key)));
+        }
+    }
+}
+
+/// The key in words.
+fn shown(key: &[u8]) -> String {
+    format!("`{}`", String::from_utf8_lossy(key).replace('\u{1f}', " / "))
+}
+
+struct Columns {
+    values: RowReader,
+    epochs: Int64Array,
+    positions: StringArray,
+}
+
+impl Columns {
+    fn new(contract: &Contract, batch: &RecordBatch) -> Result<Columns, ColumnError> {
+        Ok(Columns {
+            values: RowReader::exact(&contract.columns, batch)?,
+            epochs: columns::bigint(batch, EPOCH_COLUMN)?,
+            positions: columns::text(batch, POSITION_COLUMN)?,
+        })
+    }
+
+    fn key(&self, contract: &Contract, at: usize) -> Vec<u8> {
+        let part = |column: &usize| {
+            let kind = contract.columns.get(*column)?.kind;
+            Some(self.values.datum(*column, at).text(kind).to_string())
+        };
+        let parts: Vec<_> = contract.key.iter().filter_map(part).collect();
+        parts.join("\u{1f}").into_bytes()
+    }
+
+    /// The first thing that differs, in words.
+    fn difference(
+        &self,
+        contract: &Contract,
+        at: usize,
+        row: RowRef<'_>,
+        position: &str,
+        epoch: i64,
+    ) -> Option<String> {
+        for (index, column) in contract.columns.iter().enumerate() {
+            let (is, should) = (self.values.datum(index, at), row.datum(index));
+            if is != should {
+                let shown = |datum: Datum<'_>| match datum {
+                    Datum::Text(text) => format!("{text:?}"),
+                    other => other.text(column.kind).to_string(),
+                };
+                let (name, is, should) = (&column.name, shown(is), shown(should));
+                return Some(format!("`{name}` is {is}, should be {should}"));
+            }
+        }
+        if self.positions.value(at) != position {
+            let is = self.positions.value(at);
+            return Some(format!("`{POSITION_COLUMN}` is {is}, should be {position}"));
+        }
+        let is = self.epochs.value(at);
+        (is != epoch).then(|| format!("`{EPOCH_COLUMN}` is {is}, should be {epoch}"))
+    }
+}

@@ -1,0 +1,135 @@
+//! Which topic feeds which table, also where nothing is configured.
+//!
+//! # Guarantees
+//! - A wrong answer cannot hide anything: silver is compared both ways, so records that were left out
+//!   show as rows without a change, and records too many as rows that are missing.
+
+use std::collections::BTreeSet;
+
+use lake::Lake;
+use pipeline::state::StateFiles;
+use schemas::Contract;
+
+use crate::Topics;
+use crate::contracts::fingerprint;
+
+/// The part of a state file with the topics that silver was built from: JSON triples of source, topic
+/// and contract.
+const PART: &str = "topics";
+
+/// What was found out about a lake's topics.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// (source, topic) to contract, for the topics in bronze.
+    pub(super) topics: Topics,
+    /// Topics whose records feed no table, as somebody decided.
+    pub(super) unused: Vec<String>,
+    /// Topics of which nothing is known.
+    pub(super) unknown: Vec<String>,
+    /// Silver was built under other contracts or topics than those in force.
+    pub(super) is_other: bool,
+}
+
+/// Asks the state file of `epoch`, then the configuration, then the names.
+pub(super) fn find(
+    lake: &Lake,
+    epoch: i64,
+    configured: &Topics,
+    contracts: &[Contract],
+    seen: &BTreeSet<(String, String)>,
+) -> Found {
+    let state = StateFiles::new(&lake.state_dir().join("state"));
+    let state = u64::try_from(epoch).ok().and_then(|epoch| state.read(epoch).ok());
+    let part = |name: &str| {
+        let part = state.iter().flatten().find(|(part, _)| part == name);
+        part.map(|(_, bytes)| bytes.as_slice())
+    };
+    let told = part(PART).and_then(read);
+    let is_configured = |topic: &(String, String)| contract_of(configured, topic).is_some();
+    let mut found = Found::default();
+    if let Some(saved) = part("contracts") {
+        let in_force = told.as_ref().unwrap_or(configured);
+        let is_known = told.is_some() || seen.iter().any(is_configured);
+        found.is_other = is_known && saved != fingerprint(contracts, in_force).as_bytes();
+    }
+    let by_name = told.is_none() && !seen.iter().any(is_configured);
+    let decided = told.as_ref().unwrap_or(configured);
+    for topic in seen {
+        let contract =
+            if by_name { guess(&topic.1, contracts) } else { contract_of(decided, topic) };
+        match contract {
+            Some(contract) => {
+                found.topics.insert(topic.clone(), contract);
+            }
+            None if by_name => found.unknown.push(topic.1.clone()),
+            None => found.unused.push(topic.1.clone()),
+        }
+    }
+    found
+}
+
+fn read(bytes: &[u8]) -> Option<Topics> {
+    let triples: Vec<(String, String, String)> = serde_json::from_slice(bytes).ok()?;
+    Some(triples.into_iter().map(|(source, topic, contract)| ((source, topic), contract)).collect())
+}
+
+/// The contract of a topic; `*` stands for every other topic of a source.
+fn contract_of(topics: &Topics, (source, topic): &(String, String)) -> Option<String> {
+    let entry = |topic: &str| topics.get(&(source.clone(), topic.to_owned()));
+    entry(topic).or_else(|| entry("*")).cloned()
+}
+
+/// `shop.public.orders` is most likely `orders`.
+fn guess(topic: &str, contracts: &[Contract]) -> Option<String> {
+    let last = topic.rsplit('.').next()?;
+    let contract = contracts.iter().find(|contract| contract.name == last)?;
+    Some(contract.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(source: &str, topic: &str) -> (String, String) {
+        (source.to_owned(), topic.to_owned())
+    }
+
+    fn contracts() -> Vec<Contract> {
+        let built_in = schemas::contract::built_in();
+        built_in.iter().map(|(_, text)| Contract::parse(text).unwrap()).collect()
+    }
+
+    #[test]
+    fn names_decide_only_where_nothing_is_configured() {
+        assert_eq!(guess("demo.public.costs", &contracts()).as_deref(), Some("costs"));
+        assert_eq!(guess("orders", &contracts()).as_deref(), Some("orders"));
+        assert_eq!(guess("shop.public.customers", &contracts()), None);
+        let folder = tempfile::tempdir().unwrap();
+        let clock = std::sync::Arc::new(crate::verify::tests::shop::Still);
+        let lake = Lake::open_writer(folder.path(), std::time::Duration::ZERO, clock).unwrap();
+        let seen: BTreeSet<_> =
+            ["a.orders", "b.people"].into_iter().map(|name| topic("kafka", name)).collect();
+        let guessed = find(&lake, 1, &Topics::new(), &contracts(), &seen);
+        assert_eq!(guessed.topics[&topic("kafka", "a.orders")], "orders");
+        assert_eq!((guessed.unknown.len(), guessed.unused.len()), (1, 0));
+        let configured: Topics = [(topic("kafka", "b.people"), "costs".to_owned())].into();
+        let found = find(&lake, 1, &configured, &contracts(), &seen);
+        assert_eq!(found.topics, configured);
+        assert_eq!(found.unused, ["a.orders"]);
+        let triples = r#"[["kafka","a.orders","costs"]]"#;
+        let state = StateFiles::new(&lake.state_dir().join("state"));
+        state.write(1, &[(PART.to_owned(), triples.into())]).unwrap();
+        let told = find(&lake, 1, &configured, &contracts(), &seen);
+        assert_eq!(told.topics[&topic("kafka", "a.orders")], "costs");
+    }
+
+    #[test]
+    fn a_star_stands_for_every_other_topic() {
+        let topics: Topics =
+            [(topic("file", "*"), "orders".to_owned()), (topic("file", "x"), "costs".to_owned())]
+                .into();
+        assert_eq!(contract_of(&topics, &topic("file", "y")).as_deref(), Some("orders"));
+        assert_eq!(contract_of(&topics, &topic("file", "x")).as_deref(), Some("costs"));
+        assert_eq!(contract_of(&topics, &topic("other", "x")), None);
+    }
+}
