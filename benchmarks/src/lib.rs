@@ -22,4 +22,5 @@ pub mod report;
 pub mod subscriber;
 pub mod tool;
 pub mod topic;
+pub mod upserts;
 pub mod weir;

@@ -11,6 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
+use lake::keyed::{FrozenRows, RowsError};
 use rows::{ColumnError, columns};
 use schemas::{Alert, CellKey, Contribution, Grain, Micros, Severity, decimal};
 use serde::{Deserialize, Serialize};
@@ -117,6 +118,25 @@ pub fn anomalies_batch(alerts: &[Alert]) -> Result<RecordBatch, ArrowError> {
         columns::epochs(alerts.iter().map(|a| a.epoch)),
     ];
     RecordBatch::try_new(anomalies_schema(), arrays)
+}
+
+/// Alerts as they were at one epoch; the slot of an alert is its place in the list.
+#[derive(Debug)]
+pub struct FrozenAlerts(pub Vec<Alert>);
+
+impl FrozenRows for FrozenAlerts {
+    fn has_row(&self, slot: u32) -> bool {
+        (slot as usize) < self.0.len()
+    }
+
+    fn live_slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        Box::new((0_u32..).zip(&self.0).map(|(slot, _)| slot))
+    }
+
+    fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
+        let alerts = slots.iter().filter_map(|&slot| self.0.get(slot as usize));
+        Ok(anomalies_batch(&alerts.cloned().collect::<Vec<_>>())?)
+    }
 }
 
 /// Alerts from rows of `gold/anomalies`.

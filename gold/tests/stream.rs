@@ -7,6 +7,7 @@ mod stream {
     pub(crate) mod model;
 }
 
+use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

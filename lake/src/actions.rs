@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::vector::DeletionVector;
+
 /// One line: exactly one field is set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -30,11 +32,10 @@ pub(crate) struct Line {
 pub(crate) struct Protocol {
     pub(crate) min_reader_version: i32,
     pub(crate) min_writer_version: i32,
-}
-
-impl Protocol {
-    /// The protocol of every table of a lake.
-    pub(crate) const OURS: Protocol = Protocol { min_reader_version: 1, min_writer_version: 2 };
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reader_features: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) writer_features: Option<Vec<String>>,
 }
 
 /// The table's description.
@@ -82,6 +83,8 @@ pub(crate) struct Add {
     pub(crate) stats: Option<String>,
     #[serde(default)]
     pub(crate) tags: Option<BTreeMap<String, Option<String>>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_vector: Option<DeletionVector>,
 }
 
 /// A data file that stops being part of the table.
@@ -95,6 +98,8 @@ pub(crate) struct Remove {
     #[serde(default)]
     pub(crate) partition_values: Option<BTreeMap<String, Option<String>>>,
     pub(crate) size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_vector: Option<DeletionVector>,
 }
 
 impl Metadata {

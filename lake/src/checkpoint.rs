@@ -20,12 +20,13 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
-use crate::actions::{Line, Protocol, Remove, Txn};
+use crate::actions::{Line, Remove, Txn};
 use crate::data_file::HashedFile;
 use crate::durable;
 use crate::error::LakeError;
-use crate::log::{Log, State};
+use crate::log::Log;
 use crate::seal;
+use crate::version::State;
 
 const ROWS_PER_BATCH: usize = 4_096;
 
@@ -92,7 +93,7 @@ impl Drop for Unfinished {
 
 fn state_lines(state: State) -> Vec<Line> {
     let mut lines = vec![
-        Line { protocol: Some(Protocol::OURS), ..Line::default() },
+        Line { protocol: Some(state.features.protocol()), ..Line::default() },
         Line { meta_data: state.metadata, ..Line::default() },
     ];
     lines.extend(state.progress.into_iter().map(|(app_id, version)| Line {
@@ -105,14 +106,15 @@ fn state_lines(state: State) -> Vec<Line> {
             .into_values()
             .map(|file| Line { add: Some(file.to_add(false)), ..Line::default() }),
     );
-    lines.extend(state.tombstones.into_iter().map(|(path, stone)| Line {
+    lines.extend(state.tombstones.into_iter().map(|(key, stone)| Line {
         remove: Some(Remove {
-            path,
+            path: key.path,
             deletion_timestamp: Some(stone.deleted_ms),
             data_change: false,
             extended_file_metadata: None,
             partition_values: None,
             size: Some(stone.size),
+            deletion_vector: key.vector,
         }),
         ..Line::default()
     }));
@@ -181,7 +183,13 @@ fn schema() -> Schema {
     let action = |name: &str, fields: Vec<Field>| {
         Field::new(name, DataType::Struct(Fields::from(fields)), true)
     };
+    let texts = |name: &str| Field::new(name, DataType::new_list(DataType::Utf8, true), true);
     let format = vec![text("provider"), text_map("options")];
+    let vector = || {
+        let place = vec![text("storageType"), text("pathOrInlineDv"), int("offset")];
+        let size = vec![int("sizeInBytes"), long("cardinality")];
+        action("deletionVector", [place, size].concat())
+    };
     Schema::new(vec![
         action("txn", vec![text("appId"), long("version"), long("lastUpdated")]),
         action(
@@ -194,6 +202,7 @@ fn schema() -> Schema {
                 flag("dataChange"),
                 text_map("tags"),
                 text("stats"),
+                vector(),
             ],
         ),
         action(
@@ -205,6 +214,7 @@ fn schema() -> Schema {
                 flag("extendedFileMetadata"),
                 text_map("partitionValues"),
                 long("size"),
+                vector(),
             ],
         ),
         action(
@@ -215,12 +225,20 @@ fn schema() -> Schema {
                 text("description"),
                 action("format", format),
                 text("schemaString"),
-                Field::new("partitionColumns", DataType::new_list(DataType::Utf8, true), true),
+                texts("partitionColumns"),
                 text_map("configuration"),
                 long("createdTime"),
             ],
         ),
-        action("protocol", vec![int("minReaderVersion"), int("minWriterVersion")]),
+        action(
+            "protocol",
+            vec![
+                int("minReaderVersion"),
+                int("minWriterVersion"),
+                texts("readerFeatures"),
+                texts("writerFeatures"),
+            ],
+        ),
     ])
 }
 

@@ -8,11 +8,12 @@
 //!   torn, zeroed, exchanged or missing entry is seen when a table is opened. What is seen is either
 //!   repaired without loss of consistency or refused with the name of the file.
 //! - A commit costs O(its own changes), however long the log and however many files are live.
-//! - Tables are plain Delta (reader version 1, writer version 2): other engines read them.
+//! - Tables are plain Delta (reader version 1, writer version 2), or, where rows are marked as gone,
+//!   Delta with deletion vectors (3 and 7): other engines read them.
 //!
 //! # Non-guarantees
 //! - One writer process per lake. Other writers are noticed and refused, not merged with.
-//! - Object stores are not served yet, nor deletion vectors, nor schema evolution.
+//! - Object stores are not served yet, nor schema evolution.
 
 mod actions;
 mod checkpoint;
@@ -20,7 +21,9 @@ pub mod cow;
 mod data_file;
 mod durable;
 mod error;
+mod features;
 mod folder;
+pub mod keyed;
 mod log;
 pub mod query;
 mod schema;
@@ -28,16 +31,18 @@ mod seal;
 mod stats;
 mod store;
 mod table;
+mod vector;
+mod version;
 
 pub use checkpoint::CheckpointJob;
 pub use data_file::{FileFactory, FileWriter, StagedFile};
 pub use error::{CommitError, LakeError};
 pub use folder::{FORMAT_VERSION, Lake};
-pub use log::DataFile;
 pub use table::{
-    At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, Severity, Table, TableSpec,
+    At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, Mark, Severity, Table, TableSpec,
     Vacuumed,
 };
+pub use version::DataFile;
 
 /// The text that `commitInfo.engineInfo` carries.
 pub(crate) const ENGINE: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));

@@ -6,160 +6,21 @@
 //! - Repair (writer only) moves files aside and loses nothing that was consistent: the *newest*
 //!   entry, whose rows and progress go together, and checkpoints, which the entries can replace.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::actions::{Add, Line, Metadata, Protocol};
 use crate::checkpoint;
 use crate::error::LakeError;
 use crate::folder::Lake;
 use crate::seal::{self, Entry, Fault};
+use crate::version::{DataFile, State};
 
-/// Tag of an `add`: the hash of the file's bytes.
-pub(crate) const HASH_TAG: &str = "weir.xxh3";
-
-const RESTORE: &str = "restore the file from a copy of the lake, or move the table's folder away \
+pub(crate) const RESTORE: &str = "restore the file from a copy of the lake, or move the table's folder away \
                        and rebuild the table";
 const OTHER_WRITER: &str = "only weir may write to its lakes: restore the table from a copy";
-
-/// A live data file of a table.
-#[derive(Debug, Clone)]
-pub struct DataFile {
-    /// The path below the table's folder.
-    pub path: String,
-    /// Its bytes.
-    pub size: u64,
-    /// Its rows.
-    pub rows: u64,
-    /// The values of the partition columns.
-    pub partition: BTreeMap<String, Option<String>>,
-    /// The Delta statistics, JSON.
-    pub stats: String,
-    pub(crate) modified_ms: i64,
-    pub(crate) hash: Option<String>,
-}
-
-impl DataFile {
-    /// The least and the greatest value of an integer or timestamp (microseconds) column.
-    pub fn range_i64(&self, column: &str) -> Option<(i64, i64)> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Bounds {
-            min_values: serde_json::Map<String, serde_json::Value>,
-            max_values: serde_json::Map<String, serde_json::Value>,
-        }
-        let number = |value: &serde_json::Value| {
-            value.as_i64().or_else(|| Some(schemas::Micros::parse(value.as_str()?)?.0))
-        };
-        let bounds: Bounds = serde_json::from_str(&self.stats).ok()?;
-        Some((number(bounds.min_values.get(column)?)?, number(bounds.max_values.get(column)?)?))
-    }
-
-    pub(crate) fn from_add(add: Add) -> Result<DataFile, String> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Count {
-            num_records: u64,
-        }
-        let stats = add.stats.unwrap_or_default();
-        let count: Count = serde_json::from_str(&stats)
-            .map_err(|error| format!("has no numRecords for {}: {error}", add.path))?;
-        let hash = add.tags.and_then(|mut tags| tags.remove(HASH_TAG)).flatten();
-        Ok(DataFile {
-            path: add.path,
-            size: add.size,
-            rows: count.num_records,
-            partition: add.partition_values,
-            stats,
-            modified_ms: add.modification_time,
-            hash,
-        })
-    }
-
-    pub(crate) fn to_add(&self, data_change: bool) -> Add {
-        let tag = |hash: &String| BTreeMap::from([(HASH_TAG.to_owned(), Some(hash.clone()))]);
-        Add {
-            path: self.path.clone(),
-            partition_values: self.partition.clone(),
-            size: self.size,
-            modification_time: self.modified_ms,
-            data_change,
-            stats: Some(self.stats.clone()),
-            tags: self.hash.as_ref().map(tag),
-        }
-    }
-}
-
-/// A file that is no longer live but may still be on disk for readers of older versions.
-#[derive(Debug, Clone)]
-pub(crate) struct Tombstone {
-    pub(crate) deleted_ms: i64,
-    /// The version that removed it, or a later one.
-    pub(crate) version: i64,
-    pub(crate) size: u64,
-}
-
-/// What one version of a table holds.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct State {
-    pub(crate) version: i64,
-    pub(crate) timestamp: i64,
-    pub(crate) seal: String,
-    pub(crate) metadata: Option<Metadata>,
-    pub(crate) files: BTreeMap<String, Arc<DataFile>>,
-    pub(crate) progress: BTreeMap<String, i64>,
-    pub(crate) tombstones: BTreeMap<String, Tombstone>,
-}
-
-impl State {
-    /// Applies one action of `version`.
-    pub(crate) fn apply(&mut self, version: i64, line: Line) -> Result<(), String> {
-        if let Some(protocol) = line.protocol
-            && protocol != Protocol::OURS
-        {
-            return Err(format!(
-                "asks for a protocol that this program does not know: {protocol:?}"
-            ));
-        }
-        if let Some(metadata) = line.meta_data {
-            self.metadata = Some(metadata);
-        }
-        if let Some(txn) = line.txn {
-            self.progress.insert(txn.app_id, txn.version);
-        }
-        if let Some(add) = line.add {
-            let file = DataFile::from_add(add)?;
-            self.tombstones.remove(&file.path);
-            self.files.insert(file.path.clone(), Arc::new(file));
-        }
-        if let Some(remove) = line.remove {
-            self.files.remove(&remove.path);
-            let stone = Tombstone {
-                deleted_ms: remove.deletion_timestamp.unwrap_or_default(),
-                version,
-                size: remove.size.unwrap_or_default(),
-            };
-            self.tombstones.insert(remove.path, stone);
-        }
-        Ok(())
-    }
-
-    fn apply_entry(&mut self, entry: Entry) -> Result<(), String> {
-        let version = entry.info.version;
-        for line in entry.lines {
-            self.apply(version, line)?;
-        }
-        self.version = version;
-        self.timestamp = entry.info.timestamp;
-        self.seal = entry.info.seal_hash;
-        Ok(())
-    }
-}
 
 /// A table's log folder, and how to speak of it in errors.
 #[derive(Debug, Clone)]
@@ -365,17 +226,23 @@ impl Log {
         Ok(state)
     }
 
-    /// The newest version whose own commit brought progress of `app` not beyond `at_most`.
+    /// The newest version at which `app` is not beyond `at_most`, and maintenance after it. Versions
+    /// before the first progress of `app` do not count.
     pub(crate) fn find(
         &self,
         listing: &Listing,
         app: &str,
         at_most: i64,
     ) -> Result<Option<i64>, LakeError> {
+        // A commit without progress holds the rows of the commit before it.
+        let mut newest = None;
         for version in listing.entries.iter().rev() {
             let entry = self.whole_entry(*version)?;
-            if entry.info.progress.get(app).is_some_and(|value| *value <= at_most) {
-                return Ok(Some(*version));
+            newest = newest.or(Some(*version));
+            match entry.info.progress.get(app) {
+                Some(value) if *value <= at_most => return Ok(newest),
+                Some(_) => newest = None,
+                None => {}
             }
         }
         Ok(None)
@@ -410,15 +277,33 @@ impl Log {
     }
 }
 
-/// What is wrong with a live data file, as far as its folder entry tells.
+/// What is wrong with a live data file or its vector, as far as their folder entries tell.
 pub(crate) fn file_fault(folder: &Path, file: &DataFile) -> Result<Option<String>, LakeError> {
     let path = folder.join(&file.path);
     match fs::metadata(&path) {
-        Ok(metadata) if metadata.len() == file.size => Ok(None),
+        Ok(metadata) if metadata.len() == file.size => vector_fault(folder, file),
         Ok(metadata) => {
             Ok(Some(format!("has {} bytes, the log says {}", metadata.len(), file.size)))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some("is missing".to_owned())),
+        Err(error) => Err(LakeError::io("look at", &path)(error)),
+    }
+}
+
+fn vector_fault(folder: &Path, file: &DataFile) -> Result<Option<String>, LakeError> {
+    let Some(vector) = &file.vector else { return Ok(None) };
+    let name = match vector.file_name() {
+        Ok(Some(name)) => name,
+        Ok(None) => return Ok(None),
+        Err(detail) => return Ok(Some(detail)),
+    };
+    let path = folder.join(&name);
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() >= vector.file_size_min() => Ok(None),
+        Ok(_) => Ok(Some(format!("has a deletion vector in {name}, which is cut short"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(Some(format!("has a deletion vector in {name}, which is missing")))
+        }
         Err(error) => Err(LakeError::io("look at", &path)(error)),
     }
 }

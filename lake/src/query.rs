@@ -1,7 +1,7 @@
 //! SQL over tables at fixed versions, by DataFusion.
 //!
 //! # Guarantees
-//! - A query sees exactly the live files of the version that was registered, as checked when it
+//! - A query sees exactly the live rows of the version that was registered, as checked when it
 //!   was opened; later commits do not show.
 //! - Values are those in the files: decimals stay decimals.
 //!
@@ -19,6 +19,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::ParquetRowSelection;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -32,8 +33,9 @@ use deltalake::logstore::object_store::path::Path;
 
 use crate::error::LakeError;
 use crate::folder::Lake;
-use crate::log::DataFile;
 use crate::table::{At, Table};
+use crate::vector;
+use crate::version::DataFile;
 
 /// A session with `tables`: (name in SQL, table, version or the newest). Blocking while it opens.
 pub fn session(
@@ -80,7 +82,16 @@ impl LiveFiles {
         let column = |name: &String| Ok(Arc::new(all.field_with_name(name)?.clone()));
         let partition: Vec<Arc<Field>> =
             table.partition_columns().iter().map(column).collect::<Result<_>>()?;
-        let files = table.files().map(|file| partitioned_file(table.folder(), file, &partition));
+        let files = table.files().map(|file| {
+            let placed = partitioned_file(table.folder(), file, &partition)?;
+            if file.live_rows() == file.rows {
+                return Ok(placed);
+            }
+            let gone = table.gone(file).map_err(|error| DataFusionError::External(error.into()))?;
+            let rows = u32::try_from(file.rows).unwrap_or(u32::MAX);
+            let live = vector::selection(&gone, std::iter::once((0, rows)));
+            Ok(placed.with_extension(ParquetRowSelection::new(live)))
+        });
         Ok(LiveFiles {
             name: table.name().to_owned(),
             files: files.collect::<Result<_>>()?,

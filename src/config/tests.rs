@@ -1,5 +1,7 @@
 //! The configuration, from its texts.
 
+use std::time::Duration;
+
 use super::*;
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigError> {

@@ -6,6 +6,7 @@
 //!   disk before the first of them.
 //! - Only when all have committed is the barrier complete, which bronze's next commit then says.
 
+use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

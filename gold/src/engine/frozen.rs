@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use lake::keyed::{Cluster, FrozenRows, RowsError};
 use schemas::{EpochId, Micros, Paged};
 
 use super::held::Held;
@@ -13,6 +15,7 @@ use super::{CellRow, Engine};
 use crate::catalog::Catalog;
 use crate::plan::Plan;
 use crate::slabs::Slabs;
+use crate::table::current_batch;
 
 /// The cells of one epoch, and all else that is saved of it.
 #[derive(Debug)]
@@ -58,15 +61,26 @@ impl Frozen {
         let CellRef { kpi, cell } = (*self.slots.get(slot as usize)?)?;
         self.row(kpi as usize, cell)
     }
+}
 
-    /// Whether there is a row in a slot.
-    pub fn has_row(&self, slot: u32) -> bool {
+impl FrozenRows for Frozen {
+    fn has_row(&self, slot: u32) -> bool {
         self.slots.get(slot as usize).is_some_and(Option::is_some)
     }
 
-    /// The slots that hold a row, ascending.
-    pub fn live_slots(&self) -> impl Iterator<Item = u32> {
+    fn live_slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
         let slots = (0_u32..).zip(self.slots.iter());
-        slots.filter(|(_, held)| held.is_some()).map(|(slot, _)| slot)
+        Box::new(slots.filter(|(_, held)| held.is_some()).map(|(slot, _)| slot))
+    }
+
+    fn cluster(&self, slot: u32) -> Cluster {
+        let held = self.slots.get(slot as usize).copied().flatten();
+        let end = held.map(|CellRef { kpi, cell }| self.end(kpi as usize, cell));
+        if end.is_some_and(|end| end > self.clock) { Cluster::Running } else { Cluster::Settled }
+    }
+
+    fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
+        let rows: Vec<CellRow> = slots.iter().filter_map(|&slot| self.cell_row(slot)).collect();
+        Ok(current_batch(&rows)?)
     }
 }

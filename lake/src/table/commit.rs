@@ -9,12 +9,14 @@ use deltalake::logstore::CommitOrBytes;
 use uuid::Uuid;
 
 use super::{Lost, Table};
-use crate::actions::{Line, Remove, Txn};
+use crate::actions::{Line, Txn};
 use crate::data_file::StagedFile;
 use crate::durable;
-use crate::error::CommitError;
-use crate::log::DataFile;
+use crate::error::{CommitError, LakeError};
+use crate::features::Feature;
 use crate::seal::{self, Draft, Fault};
+use crate::vector::{self, DeletionVector};
+use crate::version::DataFile;
 
 /// What a commit changes. Rows, removals and progress take effect together.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +25,11 @@ pub struct Commit {
     pub adds: Vec<StagedFile>,
     /// Paths of files that stop being live.
     pub removes: Vec<String>,
+    /// Files some rows of which are gone. Only where the table carries deletion vectors.
+    pub marks: Vec<Mark>,
+    /// Whether the table carries deletion vectors from here on; `None` leaves that as it is. To leave
+    /// them off, every file with a vector must be removed.
+    pub deletion_vectors: Option<bool>,
     /// Progress: id and new value. Values never go back, and at least one must move forward.
     /// Empty for maintenance, which changes no rows.
     pub progress: Vec<(String, i64)>,
@@ -34,24 +41,74 @@ pub struct Commit {
     pub info: BTreeMap<String, serde_json::Value>,
 }
 
+/// A durable vector that no commit refers to yet, and its file.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    path: String,
+    vector: DeletionVector,
+}
+
 impl Table {
+    /// Whether the table carries deletion vectors.
+    pub fn has_deletion_vectors(&self) -> bool {
+        self.state.features.has(Feature::DeletionVectors)
+    }
+
+    /// Writes down which rows of files are gone, all of them, also those of earlier commits.
+    pub(crate) fn stage_marks(
+        &self,
+        marks: &[(String, roaring::RoaringBitmap)],
+    ) -> Result<Vec<Mark>, LakeError> {
+        let rows: Vec<_> = marks.iter().map(|(_, rows)| rows).collect();
+        let vectors = vector::stage(&self.folder, &rows)?;
+        let paths = marks.iter().map(|(path, _)| path.clone());
+        Ok(paths.zip(vectors).map(|(path, vector)| Mark { path, vector }).collect())
+    }
+
     /// Makes the commit and returns its version. When this returns `Ok`, the commit is durable.
     pub async fn commit(&mut self, commit: &Commit) -> Result<i64, CommitError> {
         self.check_progress(commit)?;
         let mut lines = self.lines(commit)?;
-        let replacement = self.writing.as_ref().and_then(|writing| writing.replacement.clone());
-        if let Some(metadata) = replacement {
-            if let Some(kept) = self.files().find(|file| !commit.removes.contains(&file.path)) {
-                let path = kept.path.clone();
-                return Err(self.conflict(format!("{path} has another schema and is not removed")));
-            }
-            lines.insert(0, Line { meta_data: Some(metadata), ..Line::default() });
-        }
+        lines.splice(0..0, self.description_lines(commit)?);
         let version = self.put(commit, lines).await?;
         if let Some(writing) = &mut self.writing {
             writing.replacement = None;
         }
         Ok(version)
+    }
+
+    /// What the commit changes of the table's schema and features.
+    fn description_lines(&self, commit: &Commit) -> Result<Vec<Line>, CommitError> {
+        let kept = || self.files().filter(|file| !commit.removes.contains(&file.path));
+        let replacement = self.writing.as_ref().and_then(|writing| writing.replacement.clone());
+        if replacement.is_some()
+            && let Some(file) = kept().next()
+        {
+            let path = &file.path;
+            return Err(self.conflict(format!("{path} has another schema and is not removed")));
+        }
+        let held = self.has_deletion_vectors();
+        let wanted = commit.deletion_vectors.unwrap_or(held);
+        if !wanted {
+            let marks = commit.marks.iter().map(|mark| &mark.path);
+            let marked = kept().filter(|file| file.vector.is_some()).map(|file| &file.path);
+            if let Some(path) = marks.chain(marked).next() {
+                return Err(self.conflict(format!("{path} would keep its deletion vector")));
+            }
+        }
+        let mut lines = Vec::new();
+        let features = self.state.features.with(Feature::DeletionVectors, wanted);
+        if wanted != held {
+            lines.push(Line { protocol: Some(features.protocol()), ..Line::default() });
+        }
+        if wanted != held || replacement.is_some() {
+            let mut metadata = replacement.or_else(|| self.state.metadata.clone());
+            if let Some(metadata) = &mut metadata {
+                features.set_properties(&mut metadata.configuration);
+            }
+            lines.push(Line { meta_data: metadata, ..Line::default() });
+        }
+        Ok(lines)
     }
 
     fn check_progress(&self, commit: &Commit) -> Result<(), CommitError> {
@@ -93,15 +150,20 @@ impl Table {
         for path in &commit.removes {
             let file = self.file(path).filter(|_| removed.insert(path));
             let file = file.ok_or_else(|| self.conflict(format!("{path} is not live")))?;
-            let remove = Some(Remove {
-                path: path.clone(),
-                deletion_timestamp: Some(timestamp),
-                data_change,
-                extended_file_metadata: Some(true),
-                partition_values: Some(file.partition.clone()),
-                size: Some(file.size),
-            });
+            let remove = Some(file.to_remove(timestamp, data_change));
             lines.push(Line { remove, ..Line::default() });
+        }
+        for Mark { path, vector } in &commit.marks {
+            let file = self.file(path).filter(|_| removed.insert(path));
+            let file = file.ok_or_else(|| self.conflict(format!("{path} is not live")))?;
+            if vector.row_count() > file.rows || vector.row_count() <= file.rows - file.live_rows()
+            {
+                return Err(self.conflict(format!("a vector of {path} does not mark more rows")));
+            }
+            let remove = Some(file.to_remove(timestamp, data_change));
+            lines.push(Line { remove, ..Line::default() });
+            let add = Some(file.marked(vector.clone()).to_add(data_change));
+            lines.push(Line { add, ..Line::default() });
         }
         let mut added = std::collections::BTreeSet::new();
         for file in &commit.adds {
@@ -115,7 +177,7 @@ impl Table {
     }
 
     /// Seals the lines and puts them as the next version.
-    pub(super) async fn put(
+    pub(crate) async fn put(
         &mut self,
         commit: &Commit,
         lines: Vec<Line>,
@@ -225,6 +287,7 @@ fn add(file: &StagedFile, data_change: bool) -> crate::actions::Add {
         stats: staged.stats.clone(),
         modified_ms: staged.modified_ms,
         hash: Some(staged.hash.clone()),
+        vector: None,
     };
     file.to_add(data_change)
 }

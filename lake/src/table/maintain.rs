@@ -10,6 +10,8 @@ use schemas::Micros;
 
 use super::Table;
 use crate::error::LakeError;
+use crate::vector;
+use crate::version::FileKey;
 
 /// What a vacuum removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,13 +38,24 @@ impl Table {
             self.state.tombstones.iter().filter(|(_, stone)| {
                 stone.deleted_ms < limit_ms && stone.version <= keep_version_from
             });
-        let expired: Vec<String> = expired.map(|(path, _)| path.clone()).collect();
-        for path in expired {
-            if let Some(bytes) = delete(&self.folder.join(&path))? {
-                vacuumed.files += 1;
-                vacuumed.bytes += bytes;
+        let expired: Vec<FileKey> = expired.map(|(key, _)| key.clone()).collect();
+        let stones: Vec<_> =
+            expired.iter().filter_map(|key| self.state.tombstones.remove_entry(key)).collect();
+        let kept = if expired.is_empty() { BTreeSet::new() } else { self.referred() };
+        let needless: BTreeSet<String> =
+            expired.iter().flat_map(names).filter(|name| !kept.contains(name)).collect();
+        for path in needless {
+            match delete(&self.folder.join(&path)) {
+                Ok(None) => {}
+                Ok(Some(bytes)) => {
+                    vacuumed.files += 1;
+                    vacuumed.bytes += bytes;
+                }
+                Err(error) => {
+                    self.state.tombstones.extend(stones);
+                    return Err(error);
+                }
             }
-            self.state.tombstones.remove(&path);
         }
         let limit = instant(older_than).min(since);
         for path in self.orphans(limit)? {
@@ -88,15 +101,27 @@ impl Table {
         Ok(count)
     }
 
-    /// Parquet files that neither the state nor a removal knows, last changed before `limit`.
+    /// The files, also those of vectors, that the state or a removal refers to.
+    fn referred(&self) -> BTreeSet<String> {
+        let live = self.files().flat_map(|file| names(&file.key()));
+        live.chain(self.state.tombstones.keys().flat_map(names)).collect()
+    }
+
+    /// Data files and vectors that neither the state nor a removal knows, last changed before
+    /// `limit`.
     fn orphans(&self, limit: SystemTime) -> Result<Vec<String>, LakeError> {
         let mut found = BTreeSet::new();
         list_parquet(&self.folder, "", limit, &mut found)?;
-        found.retain(|path| {
-            !self.state.files.contains_key(path) && !self.state.tombstones.contains_key(path)
-        });
+        let referred = self.referred();
+        found.retain(|path| !referred.contains(path));
         Ok(found.into_iter().collect())
     }
+}
+
+/// The files that a file of the log lies in: the data, and the vector if it has a file.
+fn names(key: &FileKey) -> Vec<String> {
+    let vector = key.vector.as_ref().and_then(|vector| vector.file_name().ok().flatten());
+    std::iter::once(key.path.clone()).chain(vector).collect()
 }
 
 fn instant(at: Micros) -> SystemTime {
@@ -126,7 +151,7 @@ fn list_parquet(
         let path = format!("{prefix}{name}");
         if metadata.is_dir() && name != "_delta_log" {
             list_parquet(&entry.path(), &format!("{path}/"), limit, found)?;
-        } else if name.ends_with(".parquet")
+        } else if (name.ends_with(".parquet") || vector::is_file_name(&name))
             && metadata.is_file()
             && metadata.modified().map_err(LakeError::io("look at", &entry.path()))? < limit
         {

@@ -22,16 +22,18 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use deltalake::logstore::LogStoreRef;
 
-use crate::actions::{Line, Metadata, Protocol};
+use crate::actions::{Line, Metadata};
 use crate::checkpoint::CheckpointJob;
 use crate::data_file::{FileFactory, FileWriter};
 use crate::error::LakeError;
+use crate::features::Features;
 use crate::folder::Lake;
-use crate::log::{DataFile, Log, State};
+use crate::log::Log;
 use crate::schema::{self, Columns};
 use crate::store;
+use crate::version::{DataFile, State};
 
-pub use commit::Commit;
+pub use commit::{Commit, Mark};
 pub use maintain::Vacuumed;
 pub use read::Batches;
 pub use verify::{Finding, HistoryEntry, Severity};
@@ -61,7 +63,7 @@ pub enum At {
     Newest,
     /// This one.
     Version(i64),
-    /// The newest one whose own commit brought progress of `app` not beyond `at_most`.
+    /// The newest one at which `app` is not beyond `at_most`; `app` has brought progress by then.
     Progress {
         /// The progress id.
         app: String,
@@ -242,7 +244,7 @@ impl Table {
             self.lake.writer(&self.name)?.clock.now().0.div_euclid(1_000),
         );
         let lines = vec![
-            Line { protocol: Some(Protocol::OURS), ..Line::default() },
+            Line { protocol: Some(Features::default().protocol()), ..Line::default() },
             Line { meta_data: Some(metadata), ..Line::default() },
         ];
         self.put(&Commit { operation: "CREATE TABLE", ..Commit::default() }, lines)
@@ -291,9 +293,14 @@ impl Table {
         self.state.files.get(path)
     }
 
-    /// Rows in the live files.
+    /// Rows of the table: those in the live files that are not gone.
     pub fn row_count(&self) -> u64 {
-        self.files().map(|file| file.rows).sum()
+        self.files().map(|file| file.live_rows()).sum()
+    }
+
+    /// Rows in the live files that are gone.
+    pub fn dead_rows(&self) -> u64 {
+        self.files().map(|file| file.rows - file.live_rows()).sum()
     }
 
     /// Bytes of the live files.

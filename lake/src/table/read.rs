@@ -1,4 +1,4 @@
-//! Reading rows back: plain Parquet, batch by batch.
+//! Reading rows back: Parquet, batch by batch, without the rows that are gone.
 //!
 //! # Guarantees
 //! - Memory is bounded by one batch and one row group's pages, whatever the size of the files.
@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -23,10 +23,13 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
+use roaring::RoaringBitmap;
 
 use super::Table;
 use crate::error::LakeError;
-use crate::log::DataFile;
+use crate::log::RESTORE;
+use crate::vector::{self, DeletionVector};
+use crate::version::DataFile;
 
 const ROWS_PER_BATCH: usize = 8_192;
 
@@ -37,6 +40,8 @@ pub struct Batches {
     schema: SchemaRef,
     in_files: Vec<String>,
     range: Option<Range>,
+    table: String,
+    folder: PathBuf,
     current: Option<(Source, ParquetRecordBatchReader)>,
 }
 
@@ -45,6 +50,7 @@ pub struct Batches {
 struct Source {
     path: PathBuf,
     partition: BTreeMap<String, Option<String>>,
+    vector: Option<DeletionVector>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,12 +114,25 @@ impl Table {
             schema,
             in_files,
             range,
+            table: self.name.clone(),
+            folder: self.folder.clone(),
             current: None,
         })
     }
 
     fn source(&self, file: &DataFile) -> Source {
-        Source { path: self.folder.join(&file.path), partition: file.partition.clone() }
+        Source {
+            path: self.folder.join(&file.path),
+            partition: file.partition.clone(),
+            vector: file.vector.clone(),
+        }
+    }
+
+    /// The numbers of the rows of a live file that are gone.
+    pub(crate) fn gone(&self, file: &DataFile) -> Result<RoaringBitmap, LakeError> {
+        let Some(vector) = &file.vector else { return Ok(RoaringBitmap::new()) };
+        let path = self.folder.join(&file.path);
+        vector.rows(&self.folder).map_err(|detail| damaged(&self.name, path, detail))
     }
 
     fn no_column(&self, name: &str) -> LakeError {
@@ -133,16 +152,28 @@ impl Batches {
         self.files.len()
     }
 
-    fn open(&self, path: &Path) -> Result<ParquetRecordBatchReader, LakeError> {
+    fn open(&self, source: &Source) -> Result<ParquetRecordBatchReader, LakeError> {
+        let path = &source.path;
         let opened = File::open(path).map_err(LakeError::io("read", path))?;
         let fault = || LakeError::engine("read", path.display());
         let mut builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(fault())?;
         let names = self.in_files.iter().map(String::as_str);
         let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-        if let Some(range) = &self.range {
-            let groups = builder.metadata().row_groups().iter().enumerate();
-            let kept = groups.filter(|(_, group)| range.may_be_in(group)).map(|(at, _)| at);
-            let kept = kept.collect();
+        let wanted = |group: &RowGroupMetaData| match &self.range {
+            Some(range) => range.may_be_in(group),
+            None => true,
+        };
+        let groups = builder.metadata().row_groups().iter().enumerate();
+        let kept: Vec<usize> = groups.filter(|(_, it)| wanted(it)).map(|(at, _)| at).collect();
+        if let Some(vector) = &source.vector {
+            let gone = vector.rows(&self.folder);
+            let gone = gone.map_err(|detail| damaged(&self.table, path.clone(), detail))?;
+            let groups = places(builder.metadata().row_groups());
+            let groups = groups.enumerate().filter(|(at, _)| kept.contains(at));
+            let live = vector::selection(&gone, groups.map(|(_, place)| place));
+            builder = builder.with_row_selection(live);
+        }
+        if self.range.is_some() {
             builder = builder.with_row_groups(kept);
         }
         let builder = builder.with_projection(mask).with_batch_size(ROWS_PER_BATCH);
@@ -153,7 +184,7 @@ impl Batches {
         loop {
             let Some((file, reader)) = &mut self.current else {
                 let Some(file) = self.files.pop_front() else { return Ok(None) };
-                let reader = self.open(&file.path)?;
+                let reader = self.open(&file)?;
                 self.current = Some((file, reader));
                 continue;
             };
@@ -169,6 +200,19 @@ impl Batches {
             }
         }
     }
+}
+
+/// The first row and the number of rows of each row group.
+fn places(groups: &[RowGroupMetaData]) -> impl Iterator<Item = (u32, u32)> {
+    groups.iter().scan(0_u32, |next, group| {
+        let rows = u32::try_from(group.num_rows()).unwrap_or(u32::MAX);
+        let first = std::mem::replace(next, next.saturating_add(rows));
+        Some((first, rows))
+    })
+}
+
+fn damaged(table: &str, file: PathBuf, detail: String) -> LakeError {
+    LakeError::Damaged { table: table.to_owned(), file, detail, advice: RESTORE }
 }
 
 /// Adds the partition columns, puts the columns in order and drops rows outside the range.

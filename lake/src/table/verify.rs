@@ -11,7 +11,8 @@ use super::Table;
 use crate::checkpoint;
 use crate::data_file::hash_file;
 use crate::error::LakeError;
-use crate::log::{DataFile, file_fault};
+use crate::log::file_fault;
+use crate::version::DataFile;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +51,7 @@ pub struct HistoryEntry {
 
 impl Table {
     /// Checks every log entry and checkpoint on disk and every live file of this version: sizes,
-    /// row counts and, with `deep`, the hash of each file's bytes. Empty = nothing found.
+    /// row counts, deletion vectors and, with `deep`, the hash of each file's bytes. Empty = nothing found.
     pub fn verify(&self, deep: bool) -> Result<Vec<Finding>, LakeError> {
         let mut findings = Vec::new();
         self.verify_log(&mut findings)?;
@@ -132,6 +133,15 @@ impl Table {
         };
         if u64::try_from(rows) != Ok(file.rows) {
             return Ok(Some(format!("has {rows} rows, the log says {}", file.rows)));
+        }
+        if let Some(vector) = &file.vector {
+            match vector.rows(&self.folder) {
+                Ok(gone) if gone.max().is_none_or(|last| u64::from(last) < file.rows) => {}
+                Ok(_) => {
+                    return Ok(Some("has a deletion vector of rows beyond its end".to_owned()));
+                }
+                Err(detail) => return Ok(Some(detail)),
+            }
         }
         if let Some(wanted) = file.hash.as_ref().filter(|_| deep) {
             let hash = hash_file(&path).map_err(LakeError::io("read", &path))?;

@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use lake::keyed::{FrozenRows, RowsError};
 use schemas::Paged;
 
 use super::TableFold;
 use super::index::{Entry, live};
 use super::state::Head;
-use super::table::SilverRow;
+use super::table::{SilverRow, row_batch};
 use super::tombstones::Dead;
 use crate::decode::PreparedContract;
 
@@ -46,14 +48,19 @@ impl FrozenTable {
         let Entry { row, position, epoch, .. } = self.rows.get(slot as usize)?.as_ref()?;
         Some(SilverRow { row: Arc::clone(row), position: *position, epoch: *epoch })
     }
+}
 
-    /// Whether there is a row in a slot.
-    pub fn has_row(&self, slot: u32) -> bool {
+impl FrozenRows for FrozenTable {
+    fn has_row(&self, slot: u32) -> bool {
         self.rows.get(slot as usize).is_some_and(Option::is_some)
     }
 
-    /// The slots that hold a row, ascending.
-    pub fn live_slots(&self) -> impl Iterator<Item = u32> {
-        live(&self.rows).map(|(slot, _)| slot)
+    fn live_slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        Box::new(live(&self.rows).map(|(slot, _)| slot))
+    }
+
+    fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
+        let rows: Vec<SilverRow> = slots.iter().filter_map(|&slot| self.silver_row(slot)).collect();
+        Ok(row_batch(&self.contract, &rows)?)
     }
 }

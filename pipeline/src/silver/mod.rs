@@ -358,6 +358,17 @@ impl TableFold {
         self.index.take_changed()
     }
 
+    /// The slot of the live row with the key of `row`, and whether that is this row.
+    pub fn locate(&self, row: &SilverRow) -> Option<(u32, bool)> {
+        let mut key = Vec::new();
+        self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
+        let slot = self.index.find(&key)?;
+        let held = self.index.get(slot)?;
+        let is_same =
+            held.row == row.row && held.position == row.position && held.epoch == row.epoch;
+        Some((slot, is_same))
+    }
+
     /// Takes in a row read back from the silver table. Returns its slot, which counts as flushed.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The fold against a model that keeps every change and sorts.
 
+use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
