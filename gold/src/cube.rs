@@ -10,7 +10,7 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use schemas::Micros;
+use schemas::{Grain, Marks, Micros};
 
 use crate::plan::CubeShape;
 use crate::series::SeriesIndex;
@@ -37,6 +37,17 @@ pub(crate) struct Cube {
     pub(crate) touched: Vec<Touched>,
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
+    /// Cells whose memory changed since the last freeze.
+    changed: Marks,
+    /// Series that the last freeze had.
+    frozen_series: usize,
+}
+
+/// What changed of a cube since the freeze before; `None` when everything has another number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CubeChanges {
+    pub(crate) cells: Option<Vec<u32>>,
+    pub(crate) series: Option<Vec<u32>>,
 }
 
 impl Cube {
@@ -51,7 +62,52 @@ impl Cube {
             touched: Vec::new(),
             counts_before: Vec::new(),
             sums_before: Vec::new(),
+            changed: Marks::default(),
+            frozen_series: 0,
         }
+    }
+
+    /// The memory of each KPI of a cell, to be changed.
+    pub(crate) fn memories_mut(&mut self, cell: u32) -> &mut [Memory] {
+        self.changed.mark(cell);
+        self.slabs.memories_mut(cell)
+    }
+
+    /// The cells as they are now, and what changed of them.
+    pub(crate) fn freeze(&mut self, renumbered: bool) -> (Slabs, CubeChanges) {
+        let series = self.slabs.series.len();
+        let fresh = std::mem::replace(&mut self.frozen_series, series)..series;
+        let (cells, series) = (self.changed.take(), fresh.filter_map(|at| u32::try_from(at).ok()));
+        let changes = match renumbered {
+            true => CubeChanges::default(),
+            false => CubeChanges { cells: Some(cells), series: Some(series.collect()) },
+        };
+        (self.slabs.freeze(), changes)
+    }
+
+    /// Makes a cell under the number that it was saved with; `false` when it cannot be.
+    pub(crate) fn restore(&mut self, cell: u32, id: CellId) -> bool {
+        let slabs = &mut self.slabs;
+        let nobody = CellId { series: u32::MAX, grain: Grain::Hour, start: Micros(i64::MIN) };
+        while slabs.cells.len() <= cell as usize {
+            slabs.counts.push(0);
+            slabs.sums.push(ExactSum::default());
+            slabs.memory.push(Memory::default());
+            slabs.cells.push(Cell::new(nobody, false));
+        }
+        if slabs.cell(cell).live || id.series as usize >= slabs.series.len() {
+            return false;
+        }
+        *slabs.cell_mut(cell) = Cell::new(id, true);
+        self.index.insert(id, cell).is_none()
+    }
+
+    /// Ends restoring cells: the numbers between them are free, the lowest to be taken first.
+    pub(crate) fn finish_restore(&mut self) {
+        let cells = (0_u32..).zip(self.slabs.cells.iter()).filter(|(_, cell)| !cell.live);
+        self.free = cells.map(|(number, _)| number).collect();
+        self.free.reverse();
+        self.frozen_series = self.slabs.series.len();
     }
 
     /// The number of a series by its raw bytes; `None` when they are not those of one.
@@ -73,8 +129,7 @@ impl Cube {
         if let Some(cell) = self.index.get(&id) {
             return *cell;
         }
-        let fresh =
-            Cell { id, end: id.grain.end(id.start), touched: false, live: true, closing: false };
+        let fresh = Cell::new(id, true);
         let slabs = &mut self.slabs;
         let cell = match self.free.pop() {
             Some(cell) => {
@@ -158,6 +213,7 @@ impl Cube {
             return;
         }
         self.index.remove(&id);
+        self.changed.mark(cell);
         self.slabs.cell_mut(cell).live = false;
         self.free.push(cell);
     }

@@ -32,6 +32,14 @@ pub(crate) struct Cell {
     pub(crate) closing: bool,
 }
 
+impl Cell {
+    /// A cell that nothing has touched.
+    pub(crate) fn new(id: CellId, live: bool) -> Cell {
+        let end = if live { id.grain.end(id.start) } else { id.start };
+        Cell { id, end, touched: false, live, closing: false }
+    }
+}
+
 /// What is remembered of one KPI of one cell besides the numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Memory {

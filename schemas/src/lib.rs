@@ -25,6 +25,7 @@ pub mod observe;
 pub mod paged;
 pub mod position;
 pub mod row;
+pub mod state;
 pub mod time;
 
 pub use alert::{Alert, Contribution, Severity, alert_id};
@@ -38,8 +39,9 @@ pub use feed::{Feed, Published, Start};
 pub use key::RowKey;
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use marks::Marks;
-pub use observe::{Band, Bands, Cells, Observer};
+pub use observe::{Band, Bands, Cells, FrozenObserver, Observer};
 pub use paged::Paged;
 pub use position::Position;
 pub use row::{RowBuilder, RowLayout, RowRef};
+pub use state::{Records, Saved, SavedPart, StatePart};
 pub use time::{Clock, Date, Grain, Micros};
