@@ -35,7 +35,7 @@ pub use datum::Datum;
 pub use delta::{Delta, KeyChange};
 pub use epoch::{EpochId, EpochStamp, Span};
 pub use error_chain::chain;
-pub use feed::{Feed, Published, Start};
+pub use feed::{Feed, Published, Reason, Start};
 pub use key::RowKey;
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use marks::Marks;
