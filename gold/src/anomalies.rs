@@ -6,26 +6,22 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
+    Array, Decimal128Array, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
-use arrow::datatypes::{
-    DataType, Decimal128Type, Field, Float64Type, Int64Type, Schema, SchemaRef, TimeUnit,
-    TimestampMicrosecondType,
-};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use lake::keyed::{FrozenRows, RowsError};
+use rows::{ColumnError, columns};
 use schemas::{Alert, CellKey, Contribution, Grain, Micros, Severity, decimal};
 use serde::{Deserialize, Serialize};
 
-const PRECISION: u8 = 38;
-const SCALE: i8 = 10;
-const _: () = assert!(SCALE as u32 == decimal::VALUE_SCALE);
+use crate::table::NUMBER;
 
 /// The columns of `gold/anomalies`.
 pub fn anomalies_schema() -> SchemaRef {
-    let number = DataType::Decimal128(PRECISION, SCALE);
-    let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let number = rows::decimal(NUMBER.0, NUMBER.1);
+    let instant = rows::instant();
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
     let float = |name: &str| Field::new(name, DataType::Float64, false);
     Arc::new(Schema::new(vec![
@@ -92,23 +88,12 @@ fn context(alert: &Alert) -> Result<String, ArrowError> {
 /// # Errors
 /// When Arrow refuses the arrays, which would be a defect of this module.
 pub fn anomalies_batch(alerts: &[Alert]) -> Result<RecordBatch, ArrowError> {
-    let text = |of: fn(&Alert) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(alerts.iter().map(of)))
-    };
-    let number = |of: fn(&Alert) -> Option<i128>| -> Result<ArrayRef, ArrowError> {
-        let array = Decimal128Array::from_iter(alerts.iter().map(of));
-        Ok(Arc::new(array.with_precision_and_scale(PRECISION, SCALE)?))
-    };
-    let float = |of: fn(&Alert) -> f64| -> ArrayRef {
-        Arc::new(Float64Array::from_iter_values(alerts.iter().map(of)))
-    };
-    let instant = |of: fn(&Alert) -> Option<Micros>| -> ArrayRef {
-        let array = TimestampMicrosecondArray::from_iter(alerts.iter().map(|a| Some(of(a)?.0)));
-        Arc::new(array.with_timezone("UTC"))
-    };
+    let text = |of: fn(&Alert) -> &str| columns::texts(alerts.iter().map(of));
+    let number = |of: fn(&Alert) -> Option<i128>| columns::numbers(alerts.iter().map(of), NUMBER);
+    let float = |of: fn(&Alert) -> f64| columns::doubles(alerts.iter().map(of));
+    let instant = |of: fn(&Alert) -> Option<Micros>| columns::timestamps(alerts.iter().map(of));
     let contexts = alerts.iter().map(context).collect::<Result<Vec<_>, _>>()?;
-    let epochs = alerts.iter().map(|alert| i64::try_from(alert.epoch).unwrap_or(i64::MAX));
-    let columns = vec![
+    let arrays = vec![
         text(|a| &a.id),
         text(|a| &a.key.kpi),
         text(|a| &a.key.tenant),
@@ -127,12 +112,12 @@ pub fn anomalies_batch(alerts: &[Alert]) -> Result<RecordBatch, ArrowError> {
         text(|a| &a.anomaly_type),
         float(|a| a.confidence),
         text(|a| &a.reason),
-        Arc::new(StringArray::from(contexts)),
-        Arc::new(BooleanArray::from_iter(alerts.iter().map(|a| Some(!a.is_open())))),
+        columns::texts(contexts.iter().map(String::as_str)),
+        columns::booleans(alerts.iter().map(|a| !a.is_open())),
         instant(|a| a.resolved_at),
-        Arc::new(Int64Array::from_iter_values(epochs)),
+        columns::epochs(alerts.iter().map(|a| a.epoch)),
     ];
-    RecordBatch::try_new(anomalies_schema(), columns)
+    RecordBatch::try_new(anomalies_schema(), arrays)
 }
 
 /// Alerts as they were at one epoch; the slot of an alert is its place in the list.
@@ -162,46 +147,104 @@ pub fn read_anomalies(batch: &RecordBatch) -> Result<Vec<Alert>, String> {
     if batch.schema().fields().len() != anomalies_schema().fields().len() {
         return Err("gold/anomalies has other columns than weir writes".into());
     }
-    (0..batch.num_rows()).map(|row| read_row(batch, row)).collect()
+    let columns = Columns::new(batch).map_err(|e| format!("gold/anomalies: {e}"))?;
+    (0..batch.num_rows()).map(|row| columns.alert(row)).collect()
 }
 
-fn read_row(batch: &RecordBatch, row: usize) -> Result<Alert, String> {
-    let cells = Row { batch, row };
-    let grain = cells.text("grain")?;
-    let context: Context = serde_json::from_str(cells.text("context")?)
-        .map_err(|e| format!("gold/anomalies: column context: {e}"))?;
-    let severity = cells.text("severity")?;
-    Ok(Alert {
-        id: cells.text("id")?.into(),
-        key: CellKey {
-            kpi: cells.text("kpi")?.into(),
-            tenant: cells.text("tenant_id")?.into(),
-            dims: cells.text("dims")?.into(),
-            grain: Grain::parse(grain).ok_or_else(|| wrong("grain", grain))?,
-            period_start: cells.instant("period_start")?.ok_or("period_start is null")?,
-        },
-        rule: context.rule,
-        anomaly_type: cells.text("anomaly_type")?.into(),
-        severity: Severity::parse(severity).ok_or_else(|| wrong("severity", severity))?,
-        opened_at: cells.instant("detected_at")?.ok_or("detected_at is null")?,
-        resolved_at: cells.instant("resolved_at")?,
-        resolution: context.resolution,
-        value: cells.number("value")?,
-        expected: cells.number("expected_value")?,
-        lower: cells.number("lower")?,
-        upper: cells.number("upper")?,
-        deviation: cells.float("deviation")?,
-        z_score: cells.float("z_score")?,
-        p_value: cells.float("p_value")?,
-        confidence: cells.float("confidence_score")?,
-        reason: cells.text("description")?.into(),
-        contributions: context
-            .contributions
-            .into_iter()
-            .map(contribution)
-            .collect::<Result<_, _>>()?,
-        epoch: cells.epoch()?,
-    })
+/// The columns of a batch.
+struct Columns {
+    id: StringArray,
+    kpi: StringArray,
+    tenant: StringArray,
+    dims: StringArray,
+    grain: StringArray,
+    period_start: TimestampMicrosecondArray,
+    detected_at: TimestampMicrosecondArray,
+    value: Decimal128Array,
+    expected: Decimal128Array,
+    lower: Decimal128Array,
+    upper: Decimal128Array,
+    deviation: Float64Array,
+    z_score: Float64Array,
+    p_value: Float64Array,
+    severity: StringArray,
+    anomaly_type: StringArray,
+    confidence: Float64Array,
+    description: StringArray,
+    context: StringArray,
+    resolved_at: TimestampMicrosecondArray,
+    epoch: Int64Array,
+}
+
+impl Columns {
+    fn new(batch: &RecordBatch) -> Result<Columns, ColumnError> {
+        let text = |name: &str| columns::text(batch, name);
+        let instant = |name: &str| columns::timestamp(batch, name);
+        let number = |name: &str| columns::number(batch, name, NUMBER);
+        let float = |name: &str| columns::double(batch, name);
+        Ok(Columns {
+            id: text("id")?,
+            kpi: text("kpi")?,
+            tenant: text("tenant_id")?,
+            dims: text("dims")?,
+            grain: text("grain")?,
+            period_start: instant("period_start")?,
+            detected_at: instant("detected_at")?,
+            value: number("value")?,
+            expected: number("expected_value")?,
+            lower: number("lower")?,
+            upper: number("upper")?,
+            deviation: float("deviation")?,
+            z_score: float("z_score")?,
+            p_value: float("p_value")?,
+            severity: text("severity")?,
+            anomaly_type: text("anomaly_type")?,
+            confidence: float("confidence_score")?,
+            description: text("description")?,
+            context: text("context")?,
+            resolved_at: instant("resolved_at")?,
+            epoch: columns::bigint(batch, "epoch")?,
+        })
+    }
+
+    fn alert(&self, row: usize) -> Result<Alert, String> {
+        let number = |of: &Decimal128Array| of.is_valid(row).then(|| of.value(row));
+        let instant =
+            |of: &TimestampMicrosecondArray| of.is_valid(row).then(|| Micros(of.value(row)));
+        let grain = self.grain.value(row);
+        let severity = self.severity.value(row);
+        let context: Context = serde_json::from_str(self.context.value(row))
+            .map_err(|e| format!("gold/anomalies: column context: {e}"))?;
+        let contributions = context.contributions.into_iter().map(contribution);
+        Ok(Alert {
+            id: self.id.value(row).into(),
+            key: CellKey {
+                kpi: self.kpi.value(row).into(),
+                tenant: self.tenant.value(row).into(),
+                dims: self.dims.value(row).into(),
+                grain: Grain::parse(grain).ok_or_else(|| wrong("grain", grain))?,
+                period_start: instant(&self.period_start).ok_or("period_start is null")?,
+            },
+            rule: context.rule,
+            anomaly_type: self.anomaly_type.value(row).into(),
+            severity: Severity::parse(severity).ok_or_else(|| wrong("severity", severity))?,
+            opened_at: instant(&self.detected_at).ok_or("detected_at is null")?,
+            resolved_at: instant(&self.resolved_at),
+            resolution: context.resolution,
+            value: number(&self.value),
+            expected: number(&self.expected),
+            lower: number(&self.lower),
+            upper: number(&self.upper),
+            deviation: self.deviation.value(row),
+            z_score: self.z_score.value(row),
+            p_value: self.p_value.value(row),
+            confidence: self.confidence.value(row),
+            reason: self.description.value(row).into(),
+            contributions: contributions.collect::<Result<_, _>>()?,
+            epoch: u64::try_from(self.epoch.value(row))
+                .map_err(|_| wrong("epoch", "a negative number"))?,
+        })
+    }
 }
 
 fn contribution(part: Part) -> Result<Contribution, String> {
@@ -214,46 +257,6 @@ fn contribution(part: Part) -> Result<Contribution, String> {
 
 fn wrong(column: &str, found: &str) -> String {
     format!("gold/anomalies: column {column} holds `{found}`, which weir does not write")
-}
-
-struct Row<'a> {
-    batch: &'a RecordBatch,
-    row: usize,
-}
-
-impl<'a> Row<'a> {
-    fn column(&self, name: &str) -> Result<&'a ArrayRef, String> {
-        let found = self.batch.column_by_name(name);
-        found.ok_or_else(|| format!("gold/anomalies has no column {name}"))
-    }
-
-    fn text(&self, name: &str) -> Result<&'a str, String> {
-        let array = self.column(name)?.as_string_opt::<i32>();
-        array.map(|array| array.value(self.row)).ok_or_else(|| wrong(name, "another type"))
-    }
-
-    fn float(&self, name: &str) -> Result<f64, String> {
-        let array = self.column(name)?.as_primitive_opt::<Float64Type>();
-        array.map(|array| array.value(self.row)).ok_or_else(|| wrong(name, "another type"))
-    }
-
-    fn number(&self, name: &str) -> Result<Option<i128>, String> {
-        let array = self.column(name)?.as_primitive_opt::<Decimal128Type>();
-        let array = array.ok_or_else(|| wrong(name, "another type"))?;
-        Ok(array.is_valid(self.row).then(|| array.value(self.row)))
-    }
-
-    fn instant(&self, name: &str) -> Result<Option<Micros>, String> {
-        let array = self.column(name)?.as_primitive_opt::<TimestampMicrosecondType>();
-        let array = array.ok_or_else(|| wrong(name, "another type"))?;
-        Ok(array.is_valid(self.row).then(|| Micros(array.value(self.row))))
-    }
-
-    fn epoch(&self) -> Result<u64, String> {
-        let array = self.column("epoch")?.as_primitive_opt::<Int64Type>();
-        let array = array.ok_or_else(|| wrong("epoch", "another type"))?;
-        u64::try_from(array.value(self.row)).map_err(|_| wrong("epoch", "a negative number"))
-    }
 }
 
 #[cfg(test)]

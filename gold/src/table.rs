@@ -6,20 +6,19 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use schemas::{CellKey, CellValue, EpochId, Micros, decimal};
+use rows::{columns, decimal, instant};
+use schemas::decimal::VALUE_SCALE;
+use schemas::{CellKey, CellValue, EpochId, Micros};
 
 use crate::definition::Unit;
 use crate::engine::{CellRow, HistoryRow};
 
-const PRECISION: u8 = 38;
-const SCALE: i8 = 10;
-const _: () = assert!(SCALE as u32 == decimal::VALUE_SCALE);
+/// Digits of a KPI's numbers, in all and after the point.
+pub(crate) const NUMBER: (u8, u8) = (38, 10);
+const _: () = assert!(NUMBER.1 as u32 == VALUE_SCALE);
 
 /// The columns of `gold/kpi_current`.
 pub fn current_schema() -> SchemaRef {
@@ -40,7 +39,7 @@ pub fn history_schema() -> SchemaRef {
 /// When Arrow refuses the arrays, which would be a defect of this module.
 pub fn current_batch(rows: &[CellRow]) -> Result<RecordBatch, ArrowError> {
     let rows = rows.iter().map(|r| (&r.key, r.value, r.unit, r.epoch, r.as_of));
-    RecordBatch::try_new(current_schema(), columns(rows)?)
+    RecordBatch::try_new(current_schema(), arrays(rows)?)
 }
 
 /// Rows of `gold/kpi_history`, in the order given.
@@ -48,52 +47,39 @@ pub fn current_batch(rows: &[CellRow]) -> Result<RecordBatch, ArrowError> {
 /// # Errors
 /// When Arrow refuses the arrays, which would be a defect of this module.
 pub fn history_batch(rows: &[HistoryRow]) -> Result<RecordBatch, ArrowError> {
-    let mut columns = columns(rows.iter().map(|r| (&r.key, r.value, r.unit, r.epoch, r.as_of)))?;
-    let flag = |of: fn(&HistoryRow) -> bool| -> ArrayRef {
-        Arc::new(BooleanArray::from_iter(rows.iter().map(|row| Some(of(row)))))
-    };
-    columns.push(flag(|row| row.closed));
-    columns.push(flag(|row| row.restatement));
-    RecordBatch::try_new(history_schema(), columns)
-}
-
-fn timestamp() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+    let mut arrays = arrays(rows.iter().map(|r| (&r.key, r.value, r.unit, r.epoch, r.as_of)))?;
+    arrays.push(columns::booleans(rows.iter().map(|row| row.closed)));
+    arrays.push(columns::booleans(rows.iter().map(|row| row.restatement)));
+    RecordBatch::try_new(history_schema(), arrays)
 }
 
 fn fields() -> Vec<Field> {
-    let number = DataType::Decimal128(PRECISION, SCALE);
+    let number = decimal(NUMBER.0, NUMBER.1);
     vec![
         Field::new("kpi", DataType::Utf8, false),
         Field::new("tenant_id", DataType::Utf8, false),
         Field::new("dims", DataType::Utf8, false),
         Field::new("grain", DataType::Utf8, false),
-        Field::new("period_start", timestamp(), false),
+        Field::new("period_start", instant(), false),
         Field::new("value", number.clone(), true),
         Field::new("numerator", number.clone(), true),
         Field::new("denominator", number, true),
         Field::new("unit", DataType::Utf8, false),
         Field::new("status", DataType::Utf8, false),
         Field::new("epoch", DataType::Int64, false),
-        Field::new("as_of", timestamp(), false),
+        Field::new("as_of", instant(), false),
     ]
 }
 
 type Row<'a> = (&'a CellKey, CellValue, Unit, EpochId, Micros);
 
-fn columns<'a>(rows: impl Iterator<Item = Row<'a>> + Clone) -> Result<Vec<ArrayRef>, ArrowError> {
-    let text = |of: fn(Row<'a>) -> &'a str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(rows.clone().map(of)))
+fn arrays<'a>(rows: impl Iterator<Item = Row<'a>> + Clone) -> Result<Vec<ArrayRef>, ArrowError> {
+    let text = |of: fn(Row<'a>) -> &'a str| columns::texts(rows.clone().map(of));
+    let number = |of: fn(CellValue) -> Option<i128>| {
+        columns::numbers(rows.clone().map(|row| of(row.1)), NUMBER)
     };
-    let number = |of: fn(CellValue) -> Option<i128>| -> Result<ArrayRef, ArrowError> {
-        let array = Decimal128Array::from_iter(rows.clone().map(|row| of(row.1)));
-        Ok(Arc::new(array.with_precision_and_scale(PRECISION, SCALE)?))
-    };
-    let instant = |of: fn(Row<'a>) -> Micros| -> ArrayRef {
-        let array = TimestampMicrosecondArray::from_iter_values(rows.clone().map(|row| of(row).0));
-        Arc::new(array.with_timezone("UTC"))
-    };
-    let epochs = rows.clone().map(|row| i64::try_from(row.3).unwrap_or(i64::MAX));
+    let instant =
+        |of: fn(Row<'a>) -> Micros| columns::timestamps(rows.clone().map(|row| Some(of(row))));
     Ok(vec![
         text(|row| &row.0.kpi),
         text(|row| &row.0.tenant),
@@ -105,7 +91,7 @@ fn columns<'a>(rows: impl Iterator<Item = Row<'a>> + Clone) -> Result<Vec<ArrayR
         number(|value| value.denominator)?,
         text(|row| row.2.name()),
         text(|row| row.1.status.name()),
-        Arc::new(Int64Array::from_iter_values(epochs)),
+        columns::epochs(rows.clone().map(|row| row.3)),
         instant(|row| row.4),
     ])
 }

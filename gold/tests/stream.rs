@@ -96,7 +96,7 @@ impl Bench {
             Contract::parse(text).unwrap()
         };
         let contracts = vec![named("orders.toml"), named("costs.toml")];
-        let layouts = contracts.iter().map(RowLayout::new).collect();
+        let layouts = contracts.iter().map(|contract| RowLayout::new(&contract.columns)).collect();
         Bench { contracts, layouts, table: BTreeMap::new(), held: None, saved: Saved::default() }
     }
 

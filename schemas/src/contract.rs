@@ -8,37 +8,13 @@
 
 use serde::Deserialize;
 
+use crate::column::{Column, ColumnType, RowSchema};
+
 /// The tenant of rows that name none.
 pub const DEFAULT_TENANT: &str = "default";
 
-/// What a column holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// UTF-8 text; integers are taken as their decimal text.
-    Text,
-    /// An exact number with this many digits in all and after the point.
-    Decimal {
-        /// Digits in all.
-        precision: u8,
-        /// Digits after the point.
-        scale: u8,
-    },
-    /// An instant with microseconds.
-    Timestamp,
-    /// A JSON value, kept as its text.
-    Json,
-}
-
-/// One column of a contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Its name in the source database, in the event and in silver.
-    pub name: String,
-    /// Its type in silver.
-    pub kind: ColumnType,
-    /// Whether a row without it is a dead letter.
-    pub required: bool,
-}
+/// Columns that silver tables have beside those of their contract.
+pub const ADDED_COLUMNS: [&str; 4] = ["_epoch", "_position", "_origin", "_unknown"];
 
 /// A source table that Weir understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +24,7 @@ pub struct Contract {
     /// How events of it are encoded, the name of a decoder.
     pub format: String,
     /// The columns, in the order of the silver table.
-    pub columns: Vec<Column>,
+    pub columns: RowSchema,
     /// Indexes of the key columns.
     pub key: Vec<usize>,
     /// Index of the tenant column.
@@ -62,7 +38,7 @@ pub enum ContractError {
     #[error("contract is not valid TOML: {0}")]
     Toml(#[from] toml::de::Error),
     /// A column type that does not exist.
-    #[error("column `{column}`: unknown type `{kind}`; use text, decimal(p,s), timestamp or json")]
+    #[error("column `{column}`: unknown type `{kind}`; use {}", ColumnType::KNOWN)]
     Type {
         /// The column.
         column: String,
@@ -116,7 +92,11 @@ impl Contract {
             if columns.iter().any(|seen| seen.name == column.name) {
                 return Err(problem(&file.name, "column", &column.name, "is named twice"));
             }
-            let kind = parse_type(&column.r#type).ok_or_else(|| ContractError::Type {
+            if ADDED_COLUMNS.contains(&column.name.as_str()) {
+                let added = "is one that silver tables have of their own; leave it out";
+                return Err(problem(&file.name, "column", &column.name, added));
+            }
+            let kind = ColumnType::parse(&column.r#type).ok_or_else(|| ContractError::Type {
                 column: column.name.clone(),
                 kind: column.r#type.clone(),
             })?;
@@ -128,12 +108,13 @@ impl Contract {
         };
         let key = file.key.iter().map(|name| find("key column", name)).collect::<Result<_, _>>()?;
         let tenant = find("tenant column", &file.tenant)?;
+        let columns = RowSchema::new(columns);
         Ok(Contract { name: file.name, format: file.format, columns, key, tenant })
     }
 
     /// The index of the column with this name.
     pub fn column(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
+        self.columns.find(name)
     }
 }
 
@@ -144,21 +125,6 @@ fn problem(
     problem: &'static str,
 ) -> ContractError {
     ContractError::Column { contract: contract.into(), what, column: column.into(), problem }
-}
-
-fn parse_type(text: &str) -> Option<ColumnType> {
-    match text {
-        "text" => Some(ColumnType::Text),
-        "timestamp" => Some(ColumnType::Timestamp),
-        "json" => Some(ColumnType::Json),
-        _ => {
-            let inside = text.strip_prefix("decimal(")?.strip_suffix(')')?;
-            let (precision, scale) = inside.split_once(',')?;
-            let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            (precision <= 38 && scale <= precision)
-                .then_some(ColumnType::Decimal { precision, scale })
-        }
-    }
 }
 
 /// The contracts that come with Weir, as (file name, text).
@@ -189,9 +155,10 @@ mod tests {
         for (from, to, says) in [
             ("key=['a']", "key=['b']", "key column `b`"),
             ("type='text'", "type='money'", "unknown type `money`"),
-            ("type='text'", "type='decimal(4,5)'", "unknown type"),
+            ("type='text'", "type='decimal(4,5)'", "use text, bigint, double,"),
             ("tenant='a'", "tenant='z'", "tenant column `z`"),
             ("columns=", "colums=", "colums"),
+            ("{name='a',", "{name='_origin',type='text'},{name='a',", "`_origin` of contract `t`"),
         ] {
             let error = Contract::parse(&good.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -80,7 +80,7 @@ pub fn from_be_bytes(bytes: &[u8], from: u32, scale: u32) -> Option<i128> {
         return None;
     }
     let shifted = shift(mantissa, i64::from(scale) - i64::from(from))?;
-    (shifted.abs() <= MANTISSA_MAX).then_some(shifted)
+    (shifted.unsigned_abs() <= MANTISSA_MAX.unsigned_abs()).then_some(shifted)
 }
 
 /// Moves a mantissa from one scale to another; `None` when digits would be lost or it overflows.
@@ -169,6 +169,9 @@ mod tests {
         assert_eq!(from_be_bytes(&[], 2, 4), None);
         assert_eq!(from_be_bytes(&[0; 20], 2, 2), Some(0));
         assert_eq!(from_be_bytes(&[0x7f; 20], 2, 2), None);
+        let mut lowest = [0; 16];
+        lowest[0] = 0x80;
+        assert_eq!(from_be_bytes(&lowest, 2, 2), None, "it has no opposite");
     }
 
     #[test]

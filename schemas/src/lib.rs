@@ -1,4 +1,4 @@
-//! The contracts of Weir: ids, time, money, rows, positions, epochs, control records, KPI cells; and
+//! The contracts of Weir: ids, time, money, rows and their changes, positions, epochs, control records, KPI cells; and
 //! the list that rows and cells are kept in.
 //!
 //! # Guarantees
@@ -10,12 +10,16 @@
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
 pub mod alert;
+pub mod column;
 pub mod contract;
 pub mod control;
+pub mod datum;
 pub mod decimal;
+pub mod delta;
 pub mod epoch;
 mod error_chain;
 pub mod feed;
+pub mod key;
 pub mod kpi;
 pub mod marks;
 pub mod observe;
@@ -26,11 +30,15 @@ pub mod state;
 pub mod time;
 
 pub use alert::{Alert, Contribution, Severity, alert_id};
-pub use contract::{Column, ColumnType, Contract, ContractError};
+pub use column::{Column, ColumnType, RowSchema};
+pub use contract::{Contract, ContractError};
 pub use control::{CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce};
+pub use datum::Datum;
+pub use delta::{Delta, KeyChange};
 pub use epoch::{EpochId, EpochStamp, Span};
 pub use error_chain::chain;
 pub use feed::{Feed, Published, Reason, Start};
+pub use key::RowKey;
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use marks::Marks;
 pub use observe::{Band, Bands, Cells, FrozenObserver, Observer};
@@ -38,4 +46,4 @@ pub use paged::Paged;
 pub use position::Position;
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};
-pub use time::{Clock, Grain, Micros};
+pub use time::{Clock, Date, Grain, Micros};

@@ -1,24 +1,31 @@
-//! Rows as bytes: one compact, canonical encoding of a contract's columns.
+//! Rows as bytes: one compact, canonical encoding of the columns of a [`RowSchema`].
 //!
-//! A row is `null bits | fixed slots | text`: one bit per column, then for each column 16 bytes of a
-//! decimal, 8 of a timestamp or the 4-byte end of a text, then the texts in column order.
+//! A row is `null bits | fixed slots | text | unknown bits`: one bit per column and one more, then for
+//! each column 16 bytes of a decimal, 8 of a bigint, a double or a timestamp, 4 of a date, 1 of a boolean
+//! or the 4-byte end of a text, then the texts in column order. The bit after those of the columns says
+//! that the value of some column was never sent; only then one bit per column follows at the end.
 //!
 //! # Guarantees
-//! - Canonical: two rows are equal exactly when their bytes are.
+//! - Canonical: two rows are equal exactly when their bytes are. Doubles have one zero and one NaN.
 //! - Any column is read in constant time, without allocating.
+//! - A column that is unknown is null, too.
 //!
 //! # Non-guarantees
 //! - The encoding lives in memory only. Tables hold typed columns, so it may change between releases.
 
-use crate::contract::{ColumnType, Contract};
-use crate::time::Micros;
+use crate::column::{ColumnType, RowSchema};
+use crate::datum::{Datum, canonical};
+use crate::time::{Date, Micros};
 
-/// Where each column of a contract lies in its rows.
+/// Where each column of a schema lies in its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowLayout {
+    schema: RowSchema,
     slots: Vec<SlotLayout>,
     /// Where the texts start.
     text_start: usize,
+    /// The slot of the last text, whose end is the end of all.
+    last_text: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,29 +39,49 @@ struct SlotLayout {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SlotKind {
     Text,
-    Decimal,
+    Bigint,
+    Double,
+    Boolean,
+    Date,
     Timestamp,
+    Decimal,
+}
+
+impl SlotKind {
+    /// How a type is kept, and in how many bytes.
+    fn of(kind: ColumnType) -> (SlotKind, usize) {
+        match kind {
+            ColumnType::Text | ColumnType::Json => (SlotKind::Text, 4),
+            ColumnType::Bigint => (SlotKind::Bigint, 8),
+            ColumnType::Double => (SlotKind::Double, 8),
+            ColumnType::Boolean => (SlotKind::Boolean, 1),
+            ColumnType::Date => (SlotKind::Date, 4),
+            ColumnType::Timestamp => (SlotKind::Timestamp, 8),
+            ColumnType::Decimal { .. } => (SlotKind::Decimal, 16),
+        }
+    }
 }
 
 impl RowLayout {
-    /// The layout of a contract's rows.
-    pub fn new(contract: &Contract) -> RowLayout {
-        let mut at = contract.columns.len().div_ceil(8);
-        let mut previous_text = None;
-        let mut slots = Vec::with_capacity(contract.columns.len());
-        for column in &contract.columns {
-            let (kind, bytes) = match column.kind {
-                ColumnType::Text | ColumnType::Json => (SlotKind::Text, 4),
-                ColumnType::Decimal { .. } => (SlotKind::Decimal, 16),
-                ColumnType::Timestamp => (SlotKind::Timestamp, 8),
-            };
-            slots.push(SlotLayout { kind, at, previous_text });
+    /// The layout of rows of `schema`.
+    pub fn new(schema: &RowSchema) -> RowLayout {
+        let mut at = bits(schema.len() + 1);
+        let mut last_text = None;
+        let mut slots = Vec::with_capacity(schema.len());
+        for column in schema {
+            let (kind, bytes) = SlotKind::of(column.kind);
+            slots.push(SlotLayout { kind, at, previous_text: last_text });
             if kind == SlotKind::Text {
-                previous_text = Some(at);
+                last_text = Some(at);
             }
             at += bytes;
         }
-        RowLayout { slots, text_start: at }
+        RowLayout { schema: schema.clone(), slots, text_start: at, last_text }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &RowSchema {
+        &self.schema
     }
 
     /// A view on the bytes of one row of this layout.
@@ -73,6 +100,15 @@ impl RowLayout {
     }
 }
 
+/// Bytes that hold so many bits.
+fn bits(count: usize) -> usize {
+    count.div_ceil(8)
+}
+
+fn is_set(bits: &[u8], at: usize) -> Option<bool> {
+    bits.get(at / 8).map(|byte| byte & (1 << (at % 8)) != 0)
+}
+
 /// A borrowed row.
 #[derive(Debug, Clone, Copy)]
 pub struct RowRef<'a> {
@@ -86,32 +122,99 @@ impl<'a> RowRef<'a> {
         self.bytes
     }
 
+    /// The columns.
+    pub fn schema(&self) -> &'a RowSchema {
+        &self.layout.schema
+    }
+
+    /// The value of any column; null when there is no such column.
+    pub fn datum(&self, column: usize) -> Datum<'a> {
+        let Some(slot) = self.layout.slots.get(column) else { return Datum::Null };
+        let value = match slot.kind {
+            SlotKind::Text => self.text(column).map(Datum::Text),
+            SlotKind::Bigint => self.bigint(column).map(Datum::Bigint),
+            SlotKind::Double => self.double(column).map(Datum::Double),
+            SlotKind::Boolean => self.boolean(column).map(Datum::Boolean),
+            SlotKind::Date => self.date(column).map(Datum::Date),
+            SlotKind::Timestamp => self.timestamp(column).map(Datum::Timestamp),
+            SlotKind::Decimal => self.decimal(column).map(Datum::Decimal),
+        };
+        value.unwrap_or_default()
+    }
+
     /// Whether the column is null.
     pub fn is_null(&self, column: usize) -> bool {
-        self.bytes.get(column / 8).is_none_or(|byte| byte & (1 << (column % 8)) != 0)
+        is_set(self.bytes, column).unwrap_or(true)
+    }
+
+    /// Whether the value of some column was never sent.
+    pub fn has_unknown(&self) -> bool {
+        is_set(self.bytes, self.layout.len()).unwrap_or(false)
+    }
+
+    /// Whether the value of the column was never sent: what is null here may be anything there.
+    pub fn is_unknown(&self, column: usize) -> bool {
+        if !self.has_unknown() || column >= self.layout.len() {
+            return false;
+        }
+        let texts = self.layout.last_text.map_or(0, |at| self.u32_at(at));
+        let bits = self.bytes.get(self.layout.text_start + texts..);
+        bits.and_then(|bits| is_set(bits, column)).unwrap_or(false)
+    }
+
+    /// The columns whose value was never sent.
+    pub fn unknown(self) -> impl Iterator<Item = usize> + 'a {
+        let columns = if self.has_unknown() { self.layout.len() } else { 0 };
+        (0..columns).filter(move |column| self.is_unknown(*column))
     }
 
     /// The text of a text or JSON column; `None` when it is null or of another type.
     pub fn text(&self, column: usize) -> Option<&'a str> {
+        std::str::from_utf8(self.text_bytes(column)?).ok()
+    }
+
+    /// The same as bytes, which takes no check of their encoding.
+    pub fn text_bytes(&self, column: usize) -> Option<&'a [u8]> {
         let slot = self.slot(column, SlotKind::Text)?;
         let start = slot.previous_text.map_or(0, |at| self.u32_at(at));
         let from = self.layout.text_start + start;
         let to = self.layout.text_start + self.u32_at(slot.at);
-        std::str::from_utf8(self.bytes.get(from..to)?).ok()
+        self.bytes.get(from..to)
+    }
+
+    /// The number of a bigint column.
+    pub fn bigint(&self, column: usize) -> Option<i64> {
+        self.fixed(column, SlotKind::Bigint).map(i64::from_le_bytes)
+    }
+
+    /// The number of a double column.
+    pub fn double(&self, column: usize) -> Option<f64> {
+        self.fixed(column, SlotKind::Double).map(f64::from_le_bytes)
+    }
+
+    /// The value of a boolean column.
+    pub fn boolean(&self, column: usize) -> Option<bool> {
+        self.fixed(column, SlotKind::Boolean).map(|[byte]| byte != 0)
+    }
+
+    /// The date of a date column.
+    pub fn date(&self, column: usize) -> Option<Date> {
+        self.fixed(column, SlotKind::Date).map(|bytes| Date(i32::from_le_bytes(bytes)))
     }
 
     /// The mantissa of a decimal column, at the column's scale.
     pub fn decimal(&self, column: usize) -> Option<i128> {
-        let slot = self.slot(column, SlotKind::Decimal)?;
-        let bytes = self.bytes.get(slot.at..slot.at + 16)?;
-        bytes.try_into().ok().map(i128::from_le_bytes)
+        self.fixed(column, SlotKind::Decimal).map(i128::from_le_bytes)
     }
 
     /// The instant of a timestamp column.
     pub fn timestamp(&self, column: usize) -> Option<Micros> {
-        let slot = self.slot(column, SlotKind::Timestamp)?;
-        let bytes = self.bytes.get(slot.at..slot.at + 8)?;
-        bytes.try_into().ok().map(|b| Micros(i64::from_le_bytes(b)))
+        self.fixed(column, SlotKind::Timestamp).map(|bytes| Micros(i64::from_le_bytes(bytes)))
+    }
+
+    fn fixed<const N: usize>(&self, column: usize, kind: SlotKind) -> Option<[u8; N]> {
+        let slot = self.slot(column, kind)?;
+        self.bytes.get(slot.at..slot.at + N)?.try_into().ok()
     }
 
     fn slot(&self, column: usize, kind: SlotKind) -> Option<SlotLayout> {
@@ -135,9 +238,14 @@ pub struct RowBuilder {
 #[derive(Debug, Clone, Copy)]
 enum Value {
     Null,
+    Unknown,
     Text { from: usize, to: usize },
-    Decimal(i128),
+    Bigint(i64),
+    Double(f64),
+    Boolean(bool),
+    Date(Date),
     Timestamp(Micros),
+    Decimal(i128),
 }
 
 impl RowBuilder {
@@ -148,75 +256,162 @@ impl RowBuilder {
         self.text.clear();
     }
 
+    /// Sets a column of any type.
+    pub fn set(&mut self, column: usize, datum: Datum<'_>) {
+        let value = match datum {
+            Datum::Null => Value::Null,
+            Datum::Text(text) => return self.set_text(column, text),
+            Datum::Bigint(number) => Value::Bigint(number),
+            Datum::Double(number) => Value::Double(canonical(number)),
+            Datum::Boolean(flag) => Value::Boolean(flag),
+            Datum::Date(date) => Value::Date(date),
+            Datum::Timestamp(at) => Value::Timestamp(at),
+            Datum::Decimal(mantissa) => Value::Decimal(mantissa),
+        };
+        self.put(column, value);
+    }
+
     /// Sets a column to null.
     pub fn set_null(&mut self, column: usize) {
-        self.set(column, Value::Null);
+        self.put(column, Value::Null);
+    }
+
+    /// Sets a column to null because its value was never sent.
+    pub fn set_unknown(&mut self, column: usize) {
+        self.put(column, Value::Unknown);
     }
 
     /// Sets a text or JSON column.
     pub fn set_text(&mut self, column: usize, text: &str) {
         let from = self.text.len();
         self.text.extend_from_slice(text.as_bytes());
-        self.set(column, Value::Text { from, to: self.text.len() });
+        self.put(column, Value::Text { from, to: self.text.len() });
+    }
+
+    /// Sets a bigint column.
+    pub fn set_bigint(&mut self, column: usize, number: i64) {
+        self.put(column, Value::Bigint(number));
+    }
+
+    /// Sets a double column.
+    pub fn set_double(&mut self, column: usize, number: f64) {
+        self.put(column, Value::Double(canonical(number)));
+    }
+
+    /// Sets a boolean column.
+    pub fn set_boolean(&mut self, column: usize, flag: bool) {
+        self.put(column, Value::Boolean(flag));
+    }
+
+    /// Sets a date column.
+    pub fn set_date(&mut self, column: usize, date: Date) {
+        self.put(column, Value::Date(date));
     }
 
     /// Sets a decimal column to a mantissa at the column's scale.
     pub fn set_decimal(&mut self, column: usize, mantissa: i128) {
-        self.set(column, Value::Decimal(mantissa));
+        self.put(column, Value::Decimal(mantissa));
     }
 
     /// Sets a timestamp column.
     pub fn set_timestamp(&mut self, column: usize, at: Micros) {
-        self.set(column, Value::Timestamp(at));
+        self.put(column, Value::Timestamp(at));
+    }
+
+    /// Sets a column to what it is in `row`, unknown ones too.
+    pub fn copy(&mut self, column: usize, row: RowRef<'_>) {
+        if row.is_unknown(column) {
+            self.set_unknown(column);
+        } else {
+            self.set(column, row.datum(column));
+        }
     }
 
     /// Whether the column was left or set to null.
     pub fn is_null(&self, column: usize) -> bool {
-        matches!(self.values.get(column), None | Some(Value::Null))
+        matches!(self.values.get(column), None | Some(Value::Null | Value::Unknown))
     }
 
-    /// The text set in a column, for building keys before the row is finished.
-    pub fn text(&self, column: usize) -> Option<&str> {
-        match self.values.get(column)? {
-            Value::Text { from, to } => std::str::from_utf8(self.text.get(*from..*to)?).ok(),
-            _ => None,
+    /// What was set in a column, for building keys before the row is finished.
+    pub fn datum(&self, column: usize) -> Datum<'_> {
+        match self.values.get(column).copied().unwrap_or(Value::Null) {
+            Value::Null | Value::Unknown => Datum::Null,
+            Value::Text { from, to } => {
+                let text = self.text.get(from..to).and_then(|text| std::str::from_utf8(text).ok());
+                text.map_or(Datum::Null, Datum::Text)
+            }
+            Value::Bigint(number) => Datum::Bigint(number),
+            Value::Double(number) => Datum::Double(number),
+            Value::Boolean(flag) => Datum::Boolean(flag),
+            Value::Date(date) => Datum::Date(date),
+            Value::Timestamp(at) => Datum::Timestamp(at),
+            Value::Decimal(mantissa) => Datum::Decimal(mantissa),
         }
     }
 
-    /// Appends the canonical bytes of the row to `out`.
+    /// The text set in a column.
+    pub fn text(&self, column: usize) -> Option<&str> {
+        if let Datum::Text(text) = self.datum(column) { Some(text) } else { None }
+    }
+
+    /// Appends the canonical bytes of the row to `out`. A column that was set to another type than the
+    /// layout's is null.
     pub fn finish(&self, layout: &RowLayout, out: &mut Vec<u8>) {
         let base = out.len();
         out.resize(base + layout.text_start, 0);
         let mut text_end: u32 = 0;
+        let mut some_unknown = false;
         for (index, slot) in layout.slots.iter().enumerate() {
             let value = self.values.get(index).copied().unwrap_or(Value::Null);
+            let at = base + slot.at;
             match (slot.kind, value) {
                 (SlotKind::Text, Value::Text { from, to }) => {
                     out.extend_from_slice(self.text.get(from..to).unwrap_or_default());
                     text_end += u32::try_from(to - from).unwrap_or(u32::MAX);
                 }
-                (SlotKind::Decimal, Value::Decimal(mantissa)) => {
-                    put(out, base + slot.at, &mantissa.to_le_bytes());
+                (SlotKind::Bigint, Value::Bigint(number)) => put(out, at, &number.to_le_bytes()),
+                (SlotKind::Double, Value::Double(number)) => put(out, at, &number.to_le_bytes()),
+                (SlotKind::Boolean, Value::Boolean(flag)) => put(out, at, &[u8::from(flag)]),
+                (SlotKind::Date, Value::Date(date)) => put(out, at, &date.0.to_le_bytes()),
+                (SlotKind::Timestamp, Value::Timestamp(at_us)) => {
+                    put(out, at, &at_us.0.to_le_bytes());
                 }
-                (SlotKind::Timestamp, Value::Timestamp(at)) => {
-                    put(out, base + slot.at, &at.0.to_le_bytes());
-                }
+                (SlotKind::Decimal, Value::Decimal(number)) => put(out, at, &number.to_le_bytes()),
                 _ => {
-                    if let Some(bits) = out.get_mut(base + index / 8) {
-                        *bits |= 1 << (index % 8);
-                    }
+                    set_bit(out, base, index);
+                    some_unknown |= matches!(value, Value::Unknown);
                 }
             }
             if slot.kind == SlotKind::Text {
-                put(out, base + slot.at, &text_end.to_le_bytes());
+                put(out, at, &text_end.to_le_bytes());
+            }
+        }
+        if some_unknown {
+            self.finish_unknown(layout, base, out);
+        }
+    }
+
+    fn finish_unknown(&self, layout: &RowLayout, base: usize, out: &mut Vec<u8>) {
+        set_bit(out, base, layout.len());
+        let from = out.len();
+        out.resize(from + bits(layout.len()), 0);
+        for (index, value) in self.values.iter().enumerate().take(layout.len()) {
+            if matches!(value, Value::Unknown) {
+                set_bit(out, from, index);
             }
         }
     }
 
-    fn set(&mut self, column: usize, value: Value) {
+    fn put(&mut self, column: usize, value: Value) {
         if let Some(slot) = self.values.get_mut(column) {
             *slot = value;
         }
+    }
+}
+
+fn set_bit(out: &mut [u8], base: usize, at: usize) {
+    if let Some(bits) = out.get_mut(base + at / 8) {
+        *bits |= 1 << (at % 8);
     }
 }
 
@@ -227,52 +422,4 @@ fn put(out: &mut [u8], at: usize, bytes: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn orders() -> Contract {
-        Contract::parse(include_str!("../contracts/tables/orders.toml")).unwrap()
-    }
-
-    #[test]
-    fn reads_back_what_was_set_in_any_order() {
-        let contract = orders();
-        let layout = RowLayout::new(&contract);
-        let column = |name| contract.column(name).unwrap();
-        let mut builder = RowBuilder::default();
-        builder.reset(layout.len());
-        builder.set_text(column("currency"), "EUR");
-        builder.set_decimal(column("amount"), -125_000);
-        builder.set_text(column("order_id"), "wrong");
-        builder.set_text(column("order_id"), "42");
-        builder.set_timestamp(column("placed_at"), Micros(7));
-        let mut bytes = vec![0xaa];
-        builder.finish(&layout, &mut bytes);
-        let row = layout.row(&bytes[1..]);
-        assert_eq!(row.text(column("order_id")), Some("42"));
-        assert_eq!(row.text(column("currency")), Some("EUR"));
-        assert_eq!(row.decimal(column("amount")), Some(-125_000));
-        assert_eq!(row.timestamp(column("placed_at")), Some(Micros(7)));
-        assert_eq!(row.text(column("status")), None);
-        assert!(row.is_null(column("recognized_at")));
-        assert_eq!(row.decimal(column("currency")), None);
-    }
-
-    #[test]
-    fn equal_rows_are_equal_bytes() {
-        let layout = RowLayout::new(&orders());
-        let build = |order: [usize; 2], texts: [&str; 2]| {
-            let mut builder = RowBuilder::default();
-            builder.reset(layout.len());
-            for at in order {
-                builder.set_text([0, 3][at], texts[at]);
-            }
-            let mut bytes = Vec::new();
-            builder.finish(&layout, &mut bytes);
-            bytes
-        };
-        assert_eq!(build([0, 1], ["ab", "c"]), build([1, 0], ["ab", "c"]));
-        assert_ne!(build([0, 1], ["ab", "c"]), build([0, 1], ["a", "bc"]));
-        assert_ne!(build([0, 1], ["", "c"]), build([1, 1], ["", "c"]), "empty text is not null");
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Instants, grains and periods. All of them are UTC.
+//! Instants, dates, grains and periods. All of them are UTC.
 //!
 //! # Guarantees
 //! - Periods are half-open `[start, end)` and aligned to UTC hours, days and calendar months.
@@ -67,6 +67,30 @@ impl fmt::Display for Micros {
     /// RFC 3339 with `Z`, and a fraction only when there is one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.datetime().to_rfc3339_opts(SecondsFormat::AutoSi, true))
+    }
+}
+
+/// A calendar date: days since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Date(pub i32);
+
+impl Date {
+    /// The date on which `at` lies, in UTC.
+    pub fn of(at: Micros) -> Date {
+        // Every instant of 64 bits lies within 110 million days of 1970.
+        Date(i32::try_from(at.0.div_euclid(DAY_US)).unwrap_or(i32::MAX))
+    }
+
+    /// Its first instant.
+    pub fn midnight(self) -> Micros {
+        Micros(i64::from(self.0).saturating_mul(DAY_US))
+    }
+}
+
+impl fmt::Display for Date {
+    /// `YYYY-MM-DD`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.midnight().date())
     }
 }
 

@@ -1,7 +1,7 @@
 //! `weir contracts`: the source tables that Weir understands.
 
 use clap::Subcommand;
-use schemas::{Column, ColumnType, Contract, DefinitionKind};
+use schemas::{Column, Contract, DefinitionKind};
 use serde_json::{Value, json};
 
 use super::in_force::InForceHere;
@@ -72,7 +72,7 @@ fn show(contract: &Contract, as_json: bool) {
             notes.push("tenant");
         }
         let null = if column.required { "no" } else { "yes" };
-        vec![column.name.clone(), type_name(column.kind), null.into(), notes.join(", ")]
+        vec![column.name.clone(), column.kind.to_string(), null.into(), notes.join(", ")]
     };
     let rows: Vec<_> = contract.columns.iter().enumerate().map(row).collect();
     output::table(&["column", "type", "null", "role"], &rows);
@@ -86,7 +86,7 @@ fn key(contract: &Contract) -> String {
 fn summary(contract: &Contract) -> Value {
     let column = |column: &Column| {
         json!({
-            "name": column.name, "type": type_name(column.kind), "required": column.required
+            "name": column.name, "type": column.kind.to_string(), "required": column.required
         })
     };
     json!({
@@ -96,13 +96,4 @@ fn summary(contract: &Contract) -> Value {
         "tenant": contract.columns.get(contract.tenant).map(|column| column.name.as_str()),
         "columns": contract.columns.iter().map(column).collect::<Vec<_>>(),
     })
-}
-
-fn type_name(kind: ColumnType) -> String {
-    match kind {
-        ColumnType::Text => "text".into(),
-        ColumnType::Json => "json".into(),
-        ColumnType::Timestamp => "timestamp".into(),
-        ColumnType::Decimal { precision, scale } => format!("decimal({precision},{scale})"),
-    }
 }

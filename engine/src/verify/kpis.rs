@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::array::{Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::prelude::SessionContext;
 use gold::Catalog;
 use gold::audit::audit;
 use lake::Table;
+use rows::columns;
 use schemas::{Contract, Grain, Micros, chain};
 use tokio::runtime::Runtime;
 
@@ -171,10 +170,8 @@ fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String
         rows += batch.num_rows();
         let cells = Cells::new(&batch)?;
         let epochs = long(&batch, "epoch")?;
-        let flag = |name: &str| batch.column_by_name(name)?.as_boolean_opt().cloned();
-        let wrong = || "kpi_history has a column of another type than weir writes".to_owned();
-        let closed = flag("closed").ok_or_else(wrong)?;
-        let restatement = flag("restatement").ok_or_else(wrong)?;
+        let flag = |name: &str| columns::boolean(&batch, name).map_err(|e| e.to_string());
+        let (closed, restatement) = (flag("closed")?, flag("restatement")?);
         for (at, epoch) in epochs.iter().enumerate() {
             let as_of = Micros(cells.as_of.value(at));
             restatements += usize::from(restatement.value(at));
@@ -200,14 +197,12 @@ fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String
 }
 
 fn long(batch: &RecordBatch, name: &str) -> Result<Vec<i64>, String> {
-    let column = batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
-    column.map(|c| c.values().to_vec()).ok_or_else(|| format!("column `{name}` is no integer"))
+    let column = columns::bigint(batch, name).map_err(|e| e.to_string())?;
+    Ok(column.values().to_vec())
 }
 
 fn text(batch: &RecordBatch, name: &str) -> Result<StringArray, String> {
-    let column = batch.column_by_name(name).and_then(|c| cast(c, &DataType::Utf8).ok());
-    let column = column.and_then(|c| c.as_string_opt::<i32>().cloned());
-    column.ok_or_else(|| format!("column `{name}` is no text"))
+    columns::text(batch, name).map_err(|e| e.to_string())
 }
 
 /// The columns that name a cell, and `as_of`.
@@ -222,13 +217,7 @@ struct Cells {
 
 impl Cells {
     fn new(batch: &RecordBatch) -> Result<Cells, String> {
-        let instant = |name: &str| {
-            let column = batch.column_by_name(name);
-            let column = column.and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-            column
-                .cloned()
-                .ok_or_else(|| format!("column `{name}` is no timestamp in microseconds"))
-        };
+        let instant = |name: &str| columns::timestamp(batch, name).map_err(|e| e.to_string());
         Ok(Cells {
             kpi: text(batch, "kpi")?,
             tenant: text(batch, "tenant_id")?,

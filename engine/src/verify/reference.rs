@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use pipeline::decode::{ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 use pipeline::silver::{SNAPSHOT_SETTLE_US, TOMBSTONE_RETENTION_US};
-use schemas::{ColumnType, Micros, Position, RowBuilder, RowRef};
+use schemas::{Micros, Position, RowBuilder};
 
 /// Forgotten deletes are cleared away this often, on epoch clocks.
 const CLEAR_US: i64 = 86_400_000_000;
@@ -201,9 +201,9 @@ impl Reference {
                 let (old, new) = (layout.row(old), layout.row(change.row));
                 let mut bytes = Vec::new();
                 self.builder.reset(contract.columns().len());
-                for (index, column) in contract.columns().iter().enumerate() {
+                for index in 0..contract.columns().len() {
                     let from = if change.unavailable.contains(&index) { old } else { new };
-                    copy(from, index, column.kind, &mut self.builder);
+                    self.builder.copy(index, from);
                 }
                 self.builder.finish(layout, &mut bytes);
                 bytes.into()
@@ -301,18 +301,4 @@ fn source_went_back(held: &Position, came: &Position) -> bool {
     let lower = matches!((held.sequence, came.sequence), (Some(held), Some(came)) if came < held);
     let later = held.source_ms > 0 && came.source_ms > held.source_ms;
     lower && later && held.incarnation == came.incarnation
-}
-
-fn copy(from: RowRef<'_>, index: usize, kind: ColumnType, into: &mut RowBuilder) {
-    match kind {
-        ColumnType::Text | ColumnType::Json => {
-            from.text(index).into_iter().for_each(|text| into.set_text(index, text));
-        }
-        ColumnType::Decimal { .. } => {
-            from.decimal(index).into_iter().for_each(|number| into.set_decimal(index, number));
-        }
-        ColumnType::Timestamp => {
-            from.timestamp(index).into_iter().for_each(|at| into.set_timestamp(index, at));
-        }
-    }
 }

@@ -3,18 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{Int64Array, RecordBatch, StringArray};
 use lake::{LakeError, Table};
 use pipeline::bronze;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
 use pipeline::record::{RawBatch, RawRecord};
 use pipeline::silver::{EPOCH_COLUMN, POSITION_COLUMN};
 use pipeline::source::is_control;
-use schemas::{Column, ColumnType, Contract, ControlRecord, Decision, Micros, RowRef, decimal};
+use rows::{ColumnError, RowReader, columns};
+use schemas::{Contract, ControlRecord, Datum, Decision, RowRef};
 
 use super::pin::Pinned;
 use super::reference::{Reference, State};
@@ -24,9 +21,6 @@ use crate::tables::silver_name;
 
 const ADVICE: &str = "bronze is the truth: stop weir, move the lake's folders `silver`, `gold` and \
                       `_weir/state` away, and start it again; they are built anew from bronze";
-
-/// Joins the parts of a key that has several columns.
-const KEY_SEPARATOR: u8 = 0x1f;
 
 /// One contract with the reference fold of its table.
 struct Folded {
@@ -134,7 +128,7 @@ impl Folded {
                     (0..batch.num_rows()).for_each(|at| self.row(&columns, at, &mut check));
                 }
                 Err(problem) => {
-                    check.problem(|| problem);
+                    check.problem(|| problem.to_string());
                     return Ok(check);
                 }
             }
@@ -187,49 +181,28 @@ fn shown(key: &[u8]) -> String {
     format!("`{}`", String::from_utf8_lossy(key).replace('\u{1f}', " / "))
 }
 
-enum Values {
-    Text(StringArray),
-    Instant(TimestampMicrosecondArray),
-    Number(Decimal128Array),
-}
-
 struct Columns {
-    values: Vec<Values>,
+    values: RowReader,
     epochs: Int64Array,
     positions: StringArray,
 }
 
 impl Columns {
-    fn new(contract: &Contract, batch: &RecordBatch) -> Result<Columns, String> {
-        let find = |name: &str| {
-            let column = batch.column_by_name(name);
-            column.ok_or_else(|| format!("column `{name}` is missing"))
-        };
-        let values = contract.columns.iter().map(|column| values(column, find(&column.name)?));
-        let values = values.collect::<Result<Vec<_>, String>>()?;
-        let epochs = find(EPOCH_COLUMN)?.as_primitive_opt::<Int64Type>().cloned();
-        let positions = find(POSITION_COLUMN)?.as_string_opt::<i32>().cloned();
-        let wrong = |name: &str| format!("column `{name}` has another type than weir writes");
+    fn new(contract: &Contract, batch: &RecordBatch) -> Result<Columns, ColumnError> {
         Ok(Columns {
-            values,
-            epochs: epochs.ok_or_else(|| wrong(EPOCH_COLUMN))?,
-            positions: positions.ok_or_else(|| wrong(POSITION_COLUMN))?,
+            values: RowReader::exact(&contract.columns, batch)?,
+            epochs: columns::bigint(batch, EPOCH_COLUMN)?,
+            positions: columns::text(batch, POSITION_COLUMN)?,
         })
     }
 
     fn key(&self, contract: &Contract, at: usize) -> Vec<u8> {
-        let mut key = Vec::new();
-        for (part, column) in contract.key.iter().enumerate() {
-            if part > 0 {
-                key.push(KEY_SEPARATOR);
-            }
-            if let Some(Values::Text(texts)) = self.values.get(*column)
-                && texts.is_valid(at)
-            {
-                key.extend_from_slice(texts.value(at).as_bytes());
-            }
-        }
-        key
+        let part = |column: &usize| {
+            let kind = contract.columns.get(*column)?.kind;
+            Some(self.values.datum(*column, at).text(kind).to_string())
+        };
+        let parts: Vec<_> = contract.key.iter().filter_map(part).collect();
+        parts.join("\u{1f}").into_bytes()
     }
 
     /// The first thing that differs, in words.
@@ -241,11 +214,14 @@ impl Columns {
         position: &str,
         epoch: i64,
     ) -> Option<String> {
-        for (index, (values, column)) in self.values.iter().zip(&contract.columns).enumerate() {
-            if !values.is(at, row, index) {
-                let (name, scale) = (&column.name, scale(column.kind));
-                let is = values.shown(at, scale);
-                let should = expected(row, index, column.kind);
+        for (index, column) in contract.columns.iter().enumerate() {
+            let (is, should) = (self.values.datum(index, at), row.datum(index));
+            if is != should {
+                let shown = |datum: Datum<'_>| match datum {
+                    Datum::Text(text) => format!("{text:?}"),
+                    other => other.text(column.kind).to_string(),
+                };
+                let (name, is, should) = (&column.name, shown(is), shown(should));
                 return Some(format!("`{name}` is {is}, should be {should}"));
             }
         }
@@ -256,66 +232,4 @@ impl Columns {
         let is = self.epochs.value(at);
         (is != epoch).then(|| format!("`{EPOCH_COLUMN}` is {is}, should be {epoch}"))
     }
-}
-
-fn values(column: &Column, array: &ArrayRef) -> Result<Values, String> {
-    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let should = match column.kind {
-        ColumnType::Text | ColumnType::Json => DataType::Utf8,
-        ColumnType::Timestamp => utc,
-        ColumnType::Decimal { precision, scale } => {
-            DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(i8::MAX))
-        }
-    };
-    let is = array.data_type();
-    let wrong = || format!("column `{}` is of type {is}, should be {should}", column.name);
-    if *is != should {
-        return Err(wrong());
-    }
-    let values = match column.kind {
-        ColumnType::Text | ColumnType::Json => array.as_string_opt().cloned().map(Values::Text),
-        ColumnType::Timestamp => {
-            array.as_primitive_opt::<TimestampMicrosecondType>().cloned().map(Values::Instant)
-        }
-        ColumnType::Decimal { .. } => {
-            array.as_primitive_opt::<Decimal128Type>().cloned().map(Values::Number)
-        }
-    };
-    values.ok_or_else(wrong)
-}
-
-impl Values {
-    fn is(&self, at: usize, row: RowRef<'_>, index: usize) -> bool {
-        match self {
-            Values::Text(a) => a.is_valid(at).then(|| a.value(at)) == row.text(index),
-            Values::Instant(a) => {
-                a.is_valid(at).then(|| Micros(a.value(at))) == row.timestamp(index)
-            }
-            Values::Number(a) => a.is_valid(at).then(|| a.value(at)) == row.decimal(index),
-        }
-    }
-
-    fn shown(&self, at: usize, scale: u32) -> String {
-        let text = match self {
-            Values::Text(a) => a.is_valid(at).then(|| format!("{:?}", a.value(at))),
-            Values::Instant(a) => a.is_valid(at).then(|| Micros(a.value(at)).to_string()),
-            Values::Number(a) => a.is_valid(at).then(|| decimal::format(a.value(at), scale)),
-        };
-        text.unwrap_or_else(|| "null".to_owned())
-    }
-}
-
-fn expected(row: RowRef<'_>, index: usize, kind: ColumnType) -> String {
-    let text = match kind {
-        ColumnType::Text | ColumnType::Json => row.text(index).map(|text| format!("{text:?}")),
-        ColumnType::Timestamp => row.timestamp(index).map(|at| at.to_string()),
-        ColumnType::Decimal { .. } => {
-            row.decimal(index).map(|number| decimal::format(number, scale(kind)))
-        }
-    };
-    text.unwrap_or_else(|| "null".to_owned())
-}
-
-fn scale(kind: ColumnType) -> u32 {
-    if let ColumnType::Decimal { scale, .. } = kind { u32::from(scale) } else { 0 }
 }

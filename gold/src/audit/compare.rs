@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Decimal256Array, Int64Array, RecordBatch,
-    StringArray, TimestampMicrosecondArray,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Decimal256Type, Int64Type, TimeUnit, TimestampMicrosecondType, i256,
-};
+use arrow::array::{Array, Decimal128Array, RecordBatch, StringArray};
+use arrow::datatypes::i256;
 use datafusion::prelude::SessionContext;
+use rows::{ColumnError, columns};
 use schemas::{Grain, Micros, decimal};
 
 use super::{AuditError, recompute_sql};
 use crate::catalog::Catalog;
 use crate::definition::{Definition, Unit};
+use crate::table::NUMBER;
+
+/// Digits after the point of what is recomputed: no fewer than those of any value.
+const WIDE_SCALE: i8 = 10;
 
 /// A cell without its KPI and grain.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,14 +181,17 @@ pub(super) async fn expected(
     let dims = catalog.dims(definition);
     let mut cells = BTreeMap::new();
     for batch in rows(context, &what, &recompute_sql(catalog, definition, grain)).await? {
-        let columns = Columns { batch: &batch, what: &what };
-        let (tenants, starts) = (columns.text("tenant_id")?, columns.instant("period_start")?);
-        let (above, below) = (columns.wide("above")?, columns.wide("below")?);
-        let beyond = columns.count("beyond")?;
-        let below_count = columns.count("below_cnt")?;
+        let shape = |e: ColumnError| AuditError::Shape { what: what.clone(), column: e.column };
+        let text = |name: &str| columns::text(&batch, name).map_err(shape);
+        let wide = |name: &str| columns::wide(&batch, name, WIDE_SCALE).map_err(shape);
+        let count = |name: &str| columns::bigint(&batch, name).map_err(shape);
+        let starts = columns::timestamp(&batch, "period_start").map_err(shape)?;
+        let tenants = text("tenant_id")?;
+        let (above, below) = (wide("above")?, wide("below")?);
+        let (beyond, below_count) = (count("beyond")?, count("below_cnt")?);
         let mut values = Vec::with_capacity(dims.len());
         for name in &dims {
-            values.push((name, columns.text(&format!("dim_{name}"))?));
+            values.push((name, text(&format!("dim_{name}"))?));
         }
         for row in 0..batch.num_rows() {
             let cell = Cell {
@@ -226,16 +228,19 @@ pub(super) async fn held(context: &SessionContext) -> Result<HeldCells, AuditErr
                status FROM kpi_current";
     let mut cells = HeldCells::new();
     for batch in rows(context, what, sql).await? {
-        let columns = Columns { batch: &batch, what };
-        let (kpis, grains) = (columns.text("kpi")?, columns.text("grain")?);
-        let (tenants, dims) = (columns.text("tenant_id")?, columns.text("dims")?);
-        let starts = columns.instant("period_start")?;
-        let values = columns.number("value")?;
-        let (above, below) = (columns.number("numerator")?, columns.number("denominator")?);
-        let (units, statuses) = (columns.text("unit")?, columns.text("status")?);
+        let shape = |e: ColumnError| AuditError::Shape { what: what.into(), column: e.column };
+        let text = |name: &str| columns::text(&batch, name).map_err(shape);
+        let numbers = |name: &str| columns::number(&batch, name, NUMBER).map_err(shape);
+        let (kpis, grains) = (text("kpi")?, text("grain")?);
+        let (tenants, dims) = (text("tenant_id")?, text("dims")?);
+        let starts = columns::timestamp(&batch, "period_start").map_err(shape)?;
+        let values = numbers("value")?;
+        let (above, below) = (numbers("numerator")?, numbers("denominator")?);
+        let (units, statuses) = (text("unit")?, text("status")?);
         let number = |of: &Decimal128Array, row| of.is_valid(row).then(|| of.value(row));
         for row in 0..batch.num_rows() {
-            let grain = Grain::parse(grains.value(row)).ok_or_else(|| columns.shape("grain"))?;
+            let grain = Grain::parse(grains.value(row));
+            let grain = grain.ok_or_else(|| shape(ColumnError::new("grain", "is no grain")))?;
             let cell = Cell {
                 tenant: tenants.value(row).into(),
                 dims: dims.value(row).into(),
@@ -253,52 +258,6 @@ pub(super) async fn held(context: &SessionContext) -> Result<HeldCells, AuditErr
         }
     }
     Ok(cells)
-}
-
-/// The columns of a result, by name and in the type they should have.
-struct Columns<'a> {
-    batch: &'a RecordBatch,
-    what: &'a str,
-}
-
-impl Columns<'_> {
-    fn column(&self, name: &str, kind: &DataType) -> Result<ArrayRef, AuditError> {
-        let column = self.batch.column_by_name(name).ok_or_else(|| self.shape(name))?;
-        cast(column, kind).map_err(|_| self.shape(name))
-    }
-
-    fn text(&self, name: &str) -> Result<StringArray, AuditError> {
-        let column = self.column(name, &DataType::Utf8)?;
-        column.as_string_opt::<i32>().cloned().ok_or_else(|| self.shape(name))
-    }
-
-    fn number(&self, name: &str) -> Result<Decimal128Array, AuditError> {
-        let column = self.column(name, &DataType::Decimal128(38, 10))?;
-        column.as_primitive_opt::<Decimal128Type>().cloned().ok_or_else(|| self.shape(name))
-    }
-
-    fn wide(&self, name: &str) -> Result<Decimal256Array, AuditError> {
-        let column = self.column(name, &DataType::Decimal256(76, 10))?;
-        column.as_primitive_opt::<Decimal256Type>().cloned().ok_or_else(|| self.shape(name))
-    }
-
-    fn instant(&self, name: &str) -> Result<TimestampMicrosecondArray, AuditError> {
-        let kind = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let column = self.column(name, &kind)?;
-        column
-            .as_primitive_opt::<TimestampMicrosecondType>()
-            .cloned()
-            .ok_or_else(|| self.shape(name))
-    }
-
-    fn count(&self, name: &str) -> Result<Int64Array, AuditError> {
-        let column = self.column(name, &DataType::Int64)?;
-        column.as_primitive_opt::<Int64Type>().cloned().ok_or_else(|| self.shape(name))
-    }
-
-    fn shape(&self, column: &str) -> AuditError {
-        AuditError::Shape { what: self.what.into(), column: column.into() }
-    }
 }
 
 #[cfg(test)]

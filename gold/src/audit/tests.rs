@@ -114,7 +114,7 @@ fn cells() -> (Arc<Catalog>, Vec<CellRow>) {
     for (names, rows) in [(ORDER_COLUMNS, &ORDERS[..]), (COST_COLUMNS, &COSTS[..])] {
         let name = if rows.len() == ORDERS.len() { "orders" } else { "costs" };
         let index = contracts.iter().position(|contract| contract.name == name).unwrap();
-        add(&mut engine, index, &RowLayout::new(&contracts[index]), names, rows);
+        add(&mut engine, index, &RowLayout::new(&contracts[index].columns), names, rows);
     }
     engine.finish_epoch(&stamp);
     (catalog, engine.snapshot())
@@ -217,7 +217,7 @@ const PAID: [(&str, i128, i128, &str); 13] = [
 ];
 
 fn paid(engine: &mut Engine, contract: &Contract, index: usize) -> RecordBatch {
-    let layout = RowLayout::new(contract);
+    let layout = RowLayout::new(&contract.columns);
     for (tenant, amount, fee, at) in PAID {
         let mut builder = RowBuilder::default();
         builder.reset(layout.len());

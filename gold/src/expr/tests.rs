@@ -16,7 +16,7 @@ fn contract() -> Contract {
 fn value(text: &str, row: (Option<&str>, Option<i128>, Option<&str>)) -> Option<bool> {
     let contract = contract();
     let filter = Filter::compile(text, &contract).unwrap_or_else(|e| panic!("{text}: {e}"));
-    let layout = RowLayout::new(&contract);
+    let layout = RowLayout::new(&contract.columns);
     let mut builder = RowBuilder::default();
     builder.reset(layout.len());
     if let Some(text) = row.0 {

@@ -3,7 +3,8 @@
 //! # Guarantees
 //! - Every record becomes exactly one [`Change`] or one error; nothing is skipped in silence.
 //! - No input panics, recurses or allocates beyond a small multiple of its own size.
-//! - Numbers are exact: a value that its column cannot hold is an error, never rounded.
+//! - Numbers are exact: a value that its column cannot hold is an error, never rounded. Only a double
+//!   column takes the double that is nearest to a decimal.
 //!
 //! # Non-guarantees
 //! - A change says what the event says. Whether it is stale, doubled or late is decided by the fold.

@@ -1,10 +1,9 @@
 //! A contract with what decoding and folding look up for every event.
 
-use schemas::{ColumnType, Contract, RowLayout, RowRef, decimal};
-use xxhash_rust::xxh3::xxh3_64;
+use std::sync::Arc;
 
-/// Joins the parts of a key that has several columns.
-pub(crate) const KEY_SEPARATOR: u8 = 0x1f;
+use schemas::{ColumnType, Contract, RowKey, RowLayout, RowRef, decimal};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A column as decoders need it.
 #[derive(Debug, Clone)]
@@ -23,7 +22,9 @@ pub struct PreparedColumn {
 #[derive(Debug, Clone)]
 pub struct PreparedContract {
     contract: Contract,
-    layout: RowLayout,
+    layout: Arc<RowLayout>,
+    key: RowKey,
+    is_key_text: bool,
     columns: Vec<PreparedColumn>,
     fingerprint: u64,
 }
@@ -31,9 +32,10 @@ pub struct PreparedContract {
 /// Why a contract cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PrepareError {
-    /// Keys are texts.
+    /// The same JSON value has many texts.
     #[error(
-        "contract `{contract}`: key column `{column}` must be of type text (integers are taken as their decimal text)"
+        "contract `{contract}`: key column `{column}` is json, and the same json can be written in many \
+         ways; name other columns under `key`, or declare it text"
     )]
     KeyType {
         /// The contract.
@@ -61,20 +63,21 @@ impl PreparedContract {
     /// Prepares a contract.
     ///
     /// # Errors
-    /// When its key or tenant columns are not texts.
+    /// When there is no key, one that is JSON, or a tenant that is no text.
     pub fn new(contract: Contract) -> Result<PreparedContract, PrepareError> {
         let name = || contract.name.clone();
-        let not_text =
-            |index: &usize| contract.columns.get(*index).filter(|c| c.kind != ColumnType::Text);
+        let column_of = |index: usize, is_wrong: fn(ColumnType) -> bool| {
+            let column = contract.columns.get(index).filter(|column| is_wrong(column.kind));
+            column.map(|column| column.name.clone())
+        };
         if contract.key.is_empty() {
             return Err(PrepareError::NoKey { contract: name() });
         }
-        if let Some(column) = contract.key.iter().find_map(not_text) {
-            let column = column.name.clone();
+        let json = |&index: &usize| column_of(index, |kind| kind == ColumnType::Json);
+        if let Some(column) = contract.key.iter().find_map(json) {
             return Err(PrepareError::KeyType { contract: name(), column });
         }
-        if let Some(column) = not_text(&contract.tenant) {
-            let column = column.name.clone();
+        if let Some(column) = column_of(contract.tenant, |kind| kind != ColumnType::Text) {
             return Err(PrepareError::TenantType { contract: name(), column });
         }
         let columns = contract.columns.iter().map(|column| PreparedColumn {
@@ -87,9 +90,12 @@ impl PreparedContract {
             },
         });
         let columns = columns.collect();
-        let layout = RowLayout::new(&contract);
+        let mut kinds = contract.key.iter().map(|&index| contract.columns.kind(index));
+        let is_key_text = kinds.all(|kind| kind == Some(ColumnType::Text));
+        let layout = Arc::new(RowLayout::new(&contract.columns));
+        let key = RowKey::new(contract.key.clone());
         let fingerprint = xxh3_64(format!("{contract:?}").as_bytes());
-        Ok(PreparedContract { contract, layout, columns, fingerprint })
+        Ok(PreparedContract { contract, layout, key, is_key_text, columns, fingerprint })
     }
 
     /// Differs between contracts that differ in anything.
@@ -103,8 +109,18 @@ impl PreparedContract {
     }
 
     /// How its rows lie in memory.
-    pub fn layout(&self) -> &RowLayout {
+    pub fn layout(&self) -> &Arc<RowLayout> {
         &self.layout
+    }
+
+    /// The key of its rows.
+    pub fn key(&self) -> &RowKey {
+        &self.key
+    }
+
+    /// Whether every key column is a text: then keys are read without knowing how they are encoded.
+    pub fn is_key_text(&self) -> bool {
+        self.is_key_text
     }
 
     /// Its columns, in order.
@@ -121,13 +137,8 @@ impl PreparedContract {
         self.columns.iter().position(|column| *column.name == *name)
     }
 
-    /// Appends the key text of a row to `out`.
+    /// Appends the key of a row to `out`.
     pub fn key_of(&self, row: RowRef<'_>, out: &mut Vec<u8>) {
-        for (part, &column) in self.contract.key.iter().enumerate() {
-            if part > 0 {
-                out.push(KEY_SEPARATOR);
-            }
-            out.extend_from_slice(row.text(column).unwrap_or_default().as_bytes());
-        }
+        self.key.write(row, out);
     }
 }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use schemas::{ColumnType, Contract, contract, decimal};
+use schemas::{Contract, contract};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -68,13 +68,8 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         let row = contract.layout().row(row);
         let columns = contract.columns().iter().enumerate();
         let columns = columns.map(|(index, column)| {
-            let text = match column.kind {
-                ColumnType::Text | ColumnType::Json => row.text(index).map(str::to_owned),
-                ColumnType::Timestamp => row.timestamp(index).map(|at| at.to_string()),
-                ColumnType::Decimal { scale, .. } => {
-                    row.decimal(index).map(|m| decimal::format(m, u32::from(scale)))
-                }
-            };
+            let datum = row.datum(index);
+            let text = (!datum.is_null()).then(|| datum.text(column.kind).to_string());
             (column.name.to_string(), text.map_or(Value::Null, Value::from))
         });
         words.insert("row".into(), Value::Object(columns.collect()));

@@ -23,7 +23,7 @@ mod tombstones;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use schemas::{ColumnType, EpochId, EpochStamp, Micros, Position, RowBuilder, RowRef};
+use schemas::{EpochId, EpochStamp, Micros, Position, RowBuilder, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
@@ -409,19 +409,8 @@ fn fill(
     out: &mut Vec<u8>,
 ) {
     builder.reset(contract.columns().len());
-    for (index, column) in contract.columns().iter().enumerate() {
-        let from = if unavailable.contains(&index) { old } else { new };
-        match column.kind {
-            ColumnType::Text | ColumnType::Json => {
-                from.text(index).into_iter().for_each(|text| builder.set_text(index, text));
-            }
-            ColumnType::Decimal { .. } => {
-                from.decimal(index).into_iter().for_each(|m| builder.set_decimal(index, m));
-            }
-            ColumnType::Timestamp => {
-                from.timestamp(index).into_iter().for_each(|at| builder.set_timestamp(index, at));
-            }
-        }
+    for index in 0..contract.columns().len() {
+        builder.copy(index, if unavailable.contains(&index) { old } else { new });
     }
     builder.finish(contract.layout(), out);
 }

@@ -2,17 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Builder, Int64Array, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
-};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef, TimeUnit,
-    TimestampMicrosecondType,
-};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use schemas::{ColumnType, Contract, EpochId, Micros, Position, RowBuilder};
+use rows::{ColumnError, RowReader, columns};
+use schemas::{Contract, EpochId, Position, RowBuilder};
 
 use crate::decode::PreparedContract;
 
@@ -44,37 +38,21 @@ pub enum RowBatchError {
         source: ArrowError,
     },
     /// A table read back lacks a column or holds what Weir did not write.
-    #[error("silver table `{table}`, column `{column}`: {problem}; rebuild the table from bronze")]
+    #[error("silver table `{table}`: {source}; rebuild the table from bronze")]
     Column {
         /// The contract.
         table: String,
-        /// The column.
-        column: String,
-        /// What is wrong.
-        problem: String,
+        /// The column, and what is wrong.
+        source: ColumnError,
     },
 }
 
 /// The Arrow schema of a contract's silver table.
 pub fn silver_schema(contract: &Contract) -> SchemaRef {
-    let mut fields: Vec<Field> = contract
-        .columns
-        .iter()
-        .map(|column| Field::new(&column.name, data_type(column.kind), true))
-        .collect();
+    let mut fields: Vec<Field> = rows::fields(&contract.columns);
     fields.push(Field::new(EPOCH_COLUMN, DataType::Int64, false));
     fields.push(Field::new(POSITION_COLUMN, DataType::Utf8, false));
     Arc::new(Schema::new(fields))
-}
-
-fn data_type(kind: ColumnType) -> DataType {
-    match kind {
-        ColumnType::Text | ColumnType::Json => DataType::Utf8,
-        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        ColumnType::Decimal { precision, scale } => {
-            DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(i8::MAX))
-        }
-    }
 }
 
 /// The batch that holds `rows`, in order.
@@ -93,46 +71,15 @@ fn arrow_error(contract: &PreparedContract, source: ArrowError) -> RowBatchError
 }
 
 fn build(contract: &PreparedContract, rows: &[SilverRow]) -> Result<RecordBatch, ArrowError> {
-    let columns = contract.contract().columns.iter().enumerate();
-    let mut arrays: Vec<ArrayRef> = columns
-        .map(|(index, column)| array(contract, rows, index, column.kind))
-        .collect::<Result<_, _>>()?;
-    let epochs = rows.iter().map(|row| i64::try_from(row.epoch).unwrap_or(i64::MAX));
-    arrays.push(Arc::new(Int64Array::from_iter_values(epochs)));
+    let views = rows.iter().map(|row| contract.layout().row(&row.row));
+    let mut arrays: Vec<ArrayRef> = rows::arrays(contract.layout().schema(), views)?;
+    arrays.push(columns::epochs(rows.iter().map(|row| row.epoch)));
     let mut positions = StringBuilder::with_capacity(rows.len(), rows.len() * 48);
     for row in rows {
         positions.append_value(row.position.to_string());
     }
     arrays.push(Arc::new(positions.finish()));
     RecordBatch::try_new(silver_schema(contract.contract()), arrays)
-}
-
-fn array(
-    contract: &PreparedContract,
-    rows: &[SilverRow],
-    index: usize,
-    kind: ColumnType,
-) -> Result<ArrayRef, ArrowError> {
-    let views = rows.iter().map(|row| contract.layout().row(&row.row));
-    Ok(match kind {
-        ColumnType::Text | ColumnType::Json => {
-            let mut builder = StringBuilder::with_capacity(rows.len(), rows.len() * 16);
-            views.for_each(|row| builder.append_option(row.text(index)));
-            Arc::new(builder.finish())
-        }
-        ColumnType::Timestamp => {
-            let builder = TimestampMicrosecondBuilder::with_capacity(rows.len());
-            let mut builder = builder.with_data_type(data_type(kind));
-            views.for_each(|row| builder.append_option(row.timestamp(index).map(|at| at.0)));
-            Arc::new(builder.finish())
-        }
-        ColumnType::Decimal { .. } => {
-            let builder = Decimal128Builder::with_capacity(rows.len());
-            let mut builder = builder.with_data_type(data_type(kind));
-            views.for_each(|row| builder.append_option(row.decimal(index)));
-            Arc::new(builder.finish())
-        }
-    })
 }
 
 /// Reads back what [`row_batch`] built, in order.
@@ -143,70 +90,33 @@ pub fn rows_from_batch(
     contract: &PreparedContract,
     batch: &RecordBatch,
 ) -> Result<Vec<SilverRow>, RowBatchError> {
+    let damaged = |source| damaged(contract, source);
     let schema = silver_schema(contract.contract());
-    let columns: Vec<ArrayRef> = schema
-        .fields()
-        .iter()
-        .map(|field| column(contract, batch, field))
-        .collect::<Result<_, _>>()?;
-    let [values @ .., epochs, positions] = columns.as_slice() else { return Ok(Vec::new()) };
+    let added = |name: &str| {
+        let field = schema.field_with_name(name).map_err(|e| arrow_error(contract, e))?;
+        columns::of_field(batch, field).map_err(damaged)
+    };
+    let values = RowReader::new(contract.layout().schema(), batch).map_err(damaged)?;
+    let (epochs, positions) = (added(EPOCH_COLUMN)?, added(POSITION_COLUMN)?);
     let epochs = epochs.as_primitive::<Int64Type>();
     let positions = positions.as_string::<i32>();
     let mut builder = RowBuilder::default();
     let mut rows = Vec::with_capacity(batch.num_rows());
     for at in 0..batch.num_rows() {
-        builder.reset(values.len());
-        for (index, (array, column)) in values.iter().zip(contract.columns()).enumerate() {
-            if array.is_null(at) {
-                continue;
-            }
-            match column.kind {
-                ColumnType::Text | ColumnType::Json => {
-                    builder.set_text(index, array.as_string::<i32>().value(at));
-                }
-                ColumnType::Timestamp => {
-                    let micros = array.as_primitive::<TimestampMicrosecondType>().value(at);
-                    builder.set_timestamp(index, Micros(micros));
-                }
-                ColumnType::Decimal { .. } => {
-                    builder.set_decimal(index, array.as_primitive::<Decimal128Type>().value(at));
-                }
-            }
-        }
+        values.read(at, &mut builder);
         let mut row = Vec::new();
         builder.finish(contract.layout(), &mut row);
         let text = positions.value(at);
         let position = Position::parse(text).ok_or_else(|| {
-            damaged(contract, POSITION_COLUMN, format!("`{text}` is no position"))
+            damaged(ColumnError::new(POSITION_COLUMN, format!("holds `{text}`, no position")))
         })?;
         let epoch = EpochId::try_from(epochs.value(at))
-            .map_err(|_| damaged(contract, EPOCH_COLUMN, "a negative epoch".into()))?;
+            .map_err(|_| damaged(ColumnError::new(EPOCH_COLUMN, "holds a negative epoch")))?;
         rows.push(SilverRow { row: row.into(), position, epoch });
     }
     Ok(rows)
 }
 
-fn damaged(contract: &PreparedContract, column: &str, problem: String) -> RowBatchError {
-    let table = contract.contract().name.clone();
-    RowBatchError::Column { table, column: column.to_owned(), problem }
-}
-
-fn column(
-    contract: &PreparedContract,
-    batch: &RecordBatch,
-    field: &Field,
-) -> Result<ArrayRef, RowBatchError> {
-    let name = field.name();
-    let held =
-        batch.column_by_name(name).ok_or_else(|| damaged(contract, name, "is missing".into()))?;
-    let array = if held.data_type() == field.data_type() {
-        Arc::clone(held)
-    } else {
-        let problem = || format!("is {} and not {}", held.data_type(), field.data_type());
-        cast(held, field.data_type()).map_err(|_| damaged(contract, name, problem()))?
-    };
-    if !field.is_nullable() && array.null_count() > 0 {
-        return Err(damaged(contract, name, "holds nulls".into()));
-    }
-    Ok(array)
+fn damaged(contract: &PreparedContract, source: ColumnError) -> RowBatchError {
+    RowBatchError::Column { table: contract.contract().name.clone(), source }
 }

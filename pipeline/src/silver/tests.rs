@@ -245,5 +245,5 @@ fn rows_survive_arrow() {
     assert_eq!(rows_from_batch(&contract, &batch).unwrap(), rows);
     let without = batch.project(&[0, 1, 2]).unwrap();
     let refused = rows_from_batch(&contract, &without).unwrap_err().to_string();
-    assert!(refused.contains("column `status`: is missing"), "{refused}");
+    assert!(refused.contains("column `status` is missing"), "{refused}");
 }

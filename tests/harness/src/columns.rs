@@ -1,11 +1,11 @@
 //! Typed access to the columns of a batch, whatever string or binary layout the reader chose.
 
 use arrow::array::{
-    ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Int64Array, RecordBatch,
-    StringArray,
+    ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
+    Int64Array, RecordBatch, StringArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit};
+use arrow::datatypes::{DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit};
 
 use crate::Error;
 
@@ -42,6 +42,19 @@ pub(crate) fn flags(batch: &RecordBatch, name: &str) -> Result<BooleanArray, Err
     let flags = array.as_boolean_opt().cloned();
     flags
         .ok_or_else(|| Error::new(format!("column `{name}` is {}, not boolean", array.data_type())))
+}
+
+pub(crate) fn doubles(batch: &RecordBatch, name: &str) -> Result<Float64Array, Error> {
+    let array = column(batch, name)?;
+    let doubles = array.as_primitive_opt::<Float64Type>().cloned();
+    doubles
+        .ok_or_else(|| Error::new(format!("column `{name}` is {}, not double", array.data_type())))
+}
+
+pub(crate) fn dates(batch: &RecordBatch, name: &str) -> Result<Date32Array, Error> {
+    let array = column(batch, name)?;
+    let dates = array.as_primitive_opt::<Date32Type>().cloned();
+    dates.ok_or_else(|| Error::new(format!("column `{name}` is {}, not date", array.data_type())))
 }
 
 /// Microseconds of a UTC timestamp column.

@@ -6,7 +6,8 @@
 //!
 //! # Non-guarantees
 //! - Of source positions only PostgreSQL's `source.lsn` is known.
-//! - JSON numbers with more than about 15 significant digits are not exact; text is.
+//! - JSON numbers with a point or an exponent and more than about 15 significant digits are not exact;
+//!   text is, and so are whole numbers of 64 bits.
 
 use std::rc::Rc;
 
@@ -26,6 +27,14 @@ pub enum Cell {
     Decimal(i128),
     /// Microseconds since 1970.
     Time(i64),
+    /// A whole number.
+    Whole(i64),
+    /// The bits of a double; of zero those of `0.0`, of all that are none those of one of them.
+    Double(u64),
+    /// True or false.
+    Flag(bool),
+    /// Days since 1970.
+    Date(i32),
 }
 
 /// A row: its cells in the order of the contract.
@@ -107,10 +116,11 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
     }
     let side = if op == Op::Delete { "before" } else { "after" };
     let fields = event.get(side).unwrap_or(&Value::Null);
+    let rows = column_schema(schema, "after");
     if op != Op::Delete {
         let row = contract.columns.iter().map(|column| {
             let value = fields.get(&column.name).unwrap_or(&Value::Null);
-            let cell = cell(column, value, field_schema(schema, &column.name));
+            let cell = cell(column, value, column_schema(rows, &column.name));
             cell.map_err(|e| format!("column {}: {e}", column.name))
         });
         if !fields.is_object() {
@@ -119,8 +129,11 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         change.row = Some(Rc::new(row.collect::<Result<_, _>>()?));
     }
     let message_key = key.and_then(|key| serde_json::from_slice::<Value>(key).ok());
-    let message_key = message_key.as_ref().and_then(|key| key_text(contract, unwrap(key).1));
-    let found = message_key.or_else(|| key_text(contract, fields));
+    let message_key = message_key.as_ref().and_then(|key| {
+        let (own, key) = unwrap(key);
+        key_text(contract, key, if own.is_null() { rows } else { own })
+    });
+    let found = message_key.or_else(|| key_text(contract, fields, rows));
     change.key = found.ok_or("no key")?;
     Ok(Some(change))
 }
@@ -133,18 +146,41 @@ fn unwrap(document: &Value) -> (&Value, &Value) {
     }
 }
 
-/// The schema of a column inside the schema of the envelope.
-fn field_schema<'a>(schema: &'a Value, column: &str) -> &'a Value {
-    let field = |schema: &'a Value, name: &str| -> Option<&'a Value> {
-        let fields = schema.get("fields")?.as_array()?;
-        fields.iter().find(|f| f.get("field").and_then(Value::as_str) == Some(name))
-    };
-    field(schema, "after").and_then(|after| field(after, column)).unwrap_or(&Value::Null)
+/// The schema of a column inside that of its struct.
+fn column_schema<'a>(schema: &'a Value, column: &str) -> &'a Value {
+    let fields = schema.get("fields").and_then(Value::as_array);
+    let named = |f: &&Value| f.get("field").and_then(Value::as_str) == Some(column);
+    fields.and_then(|fields| fields.iter().find(named)).unwrap_or(&Value::Null)
 }
 
-fn key_text(contract: &Contract, fields: &Value) -> Option<String> {
-    let parts = contract.key.iter().map(|&index| text(fields.get(&contract.columns[index].name)?));
+/// The key that the columns in `fields` make; `schema` is that of their struct.
+fn key_text(contract: &Contract, fields: &Value, schema: &Value) -> Option<String> {
+    let parts = contract.key.iter().map(|&index| {
+        let column = &contract.columns[index];
+        let value = fields.get(&column.name).filter(|value| !value.is_null())?;
+        match column.kind {
+            ColumnType::Text => text(value),
+            _ => cell(column, value, column_schema(schema, &column.name))
+                .ok()
+                .map(|c| part(column, &c)),
+        }
+    });
     Some(parts.collect::<Option<Vec<_>>>()?.join("\u{1f}"))
+}
+
+/// A cell as a part of a key.
+pub fn part(column: &Column, cell: &Cell) -> String {
+    match (cell, column.kind) {
+        (Cell::Text(text), _) => text.clone(),
+        (Cell::Whole(number), _) => number.to_string(),
+        (Cell::Flag(flag), _) => flag.to_string(),
+        (Cell::Date(days), _) => Micros(i64::from(*days) * 86_400_000_000).date(),
+        (Cell::Time(at), _) => Micros(*at).to_string(),
+        (Cell::Decimal(units), ColumnType::Decimal { scale, .. }) => {
+            numbers::text(*units, u32::from(scale))
+        }
+        (other, _) => format!("{other:?}"),
+    }
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -169,6 +205,12 @@ fn cell(column: &Column, value: &Value, schema: &Value) -> Result<Cell, String> 
             decimal(value, schema, precision.into(), scale.into()).map(Cell::Decimal)
         }
         ColumnType::Timestamp => instant(value, schema).map(Cell::Time),
+        ColumnType::Bigint => {
+            decimal(value, schema, 38, 0).and_then(|units| units.try_into().ok()).map(Cell::Whole)
+        }
+        ColumnType::Double => double(value, schema).map(|number| Cell::Double(bits(number))),
+        ColumnType::Boolean => flag(value).map(Cell::Flag),
+        ColumnType::Date => date(value, schema).map(Cell::Date),
     };
     cell.ok_or_else(|| format!("cannot be {value}"))
 }
@@ -202,6 +244,63 @@ fn instant(value: &Value, schema: &Value) -> Option<i64> {
         _ => number,
     };
     (-62_135_596_800_000_000..253_402_300_800_000_000).contains(&micros).then_some(micros)
+}
+
+/// The bits by which doubles are compared.
+pub fn bits(number: f64) -> u64 {
+    match number {
+        _ if number.is_nan() => f64::NAN.to_bits(),
+        _ if number == 0.0 => 0,
+        _ => number.to_bits(),
+    }
+}
+
+fn double(value: &Value, schema: &Value) -> Option<f64> {
+    if let Value::String(text) = value {
+        let words = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", -f64::INFINITY)];
+        if let Some((_, number)) = words.iter().find(|(word, _)| word == text) {
+            return Some(*number);
+        }
+        let connect = schema.get("name").and_then(Value::as_str);
+        if connect == Some("org.apache.kafka.connect.data.Decimal") {
+            let scale = schema.get("parameters")?.get("scale")?.as_str()?;
+            let units = numbers::from_bytes(&numbers::from_base64(text)?)?;
+            return format!("{units}e-{scale}").parse().ok();
+        }
+        return text.parse().ok().filter(|number: &f64| number.is_finite());
+    }
+    value.as_f64()
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::String(text) => text.parse().ok(),
+        number => match number.as_i64()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        },
+    }
+}
+
+/// A number is one of days, unless the schema names another unit.
+fn date(value: &Value, schema: &Value) -> Option<i32> {
+    const DAY: i64 = 86_400_000_000;
+    let name = schema.get("name").and_then(Value::as_str).unwrap_or_default();
+    let is_days = name.is_empty() || name.ends_with(".Date");
+    let micros = match value.as_i64().filter(|_| is_days) {
+        Some(days) => days.checked_mul(DAY)?,
+        None => match value.as_str() {
+            Some(text) => {
+                Micros::parse(text.strip_suffix('Z').filter(|d| d.len() == 10).unwrap_or(text))?.0
+            }
+            None => instant(value, schema)?,
+        },
+    };
+    let years = -62_135_596_800_000_000..253_402_300_800_000_000;
+    let is_date = micros.rem_euclid(DAY) == 0 && years.contains(&micros);
+    is_date.then(|| (micros / DAY).try_into().ok())?
 }
 
 #[cfg(test)]

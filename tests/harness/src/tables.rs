@@ -9,7 +9,7 @@ use arrow::array::{Array, RecordBatch};
 use schemas::{ColumnType, Contract, Grain, Micros};
 
 use crate::delta_log::{DeltaLog, Snapshot};
-use crate::event::{Cell, Row};
+use crate::event::{self, Cell, Row};
 use crate::fold::SilverRow;
 use crate::history::{History, HistoryRow};
 use crate::kpis::{self, CellId, CellValue};
@@ -73,8 +73,8 @@ fn open<R: Default>(
 /// The key of a row, as text.
 pub fn key(contract: &Contract, row: &Row) -> String {
     let parts = contract.key.iter().map(|&index| match row.get(index) {
-        Some(Cell::Text(text)) => text.clone(),
-        other => format!("{other:?}"),
+        Some(cell) => event::part(&contract.columns[index], cell),
+        None => String::new(),
     });
     parts.collect::<Vec<_>>().join("\u{1f}")
 }
@@ -133,6 +133,12 @@ fn silver_column(batch: &RecordBatch, name: &str, kind: ColumnType) -> Result<Ve
             cells(columns::decimals(batch, name, precision, scale)?.iter(), Cell::Decimal)
         }
         ColumnType::Timestamp => cells(columns::times(batch, name)?.iter(), Cell::Time),
+        ColumnType::Bigint => cells(columns::integers(batch, name)?.iter(), Cell::Whole),
+        ColumnType::Double => {
+            cells(columns::doubles(batch, name)?.iter(), |number| Cell::Double(event::bits(number)))
+        }
+        ColumnType::Boolean => cells(columns::flags(batch, name)?.iter(), Cell::Flag),
+        ColumnType::Date => cells(columns::dates(batch, name)?.iter(), Cell::Date),
     })
 }
 

@@ -1,43 +1,62 @@
-//! The key text of an event, from its message key or from a row.
+//! The key of an event, from its message key or from a row, in its one canonical form.
+//!
+//! A delete has no row, so the key that its message key names must be, byte for byte, the one that the
+//! key columns of its row gave.
 
+use schemas::key::KEY_SEPARATOR;
+use schemas::{ColumnType, Datum, RowBuilder};
 use serde::de::DeserializeSeed;
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::envelope::{Piece, RowSeed, RowShape};
-use crate::decode::column::key_text;
-use crate::decode::prepared::KEY_SEPARATOR;
+use super::schema::Schemas;
+use crate::decode::column::{self, Encoding, Outcome, key_text};
 use crate::decode::{DecodeError, PreparedContract};
 
+/// Memory used again from key to key.
+#[derive(Debug, Default)]
+pub(super) struct KeyBuffers {
+    cells: Vec<Option<Piece>>,
+    row: RowBuilder,
+}
+
 /// Appends the key that the message key names to `out`: a JSON object with the key columns, with or
-/// without a schema block, or a bare scalar when the key is one column. Returns false, with `out` as
-/// it was, when it names no whole key.
+/// without a schema block, or a bare scalar when the key is one column. Without one its values are
+/// encoded as those of the event. Returns false, with `out` as it was, when it names no whole key.
 pub(super) fn from_message(
     contract: &PreparedContract,
     key: &[u8],
-    cells: &mut Vec<Option<Piece>>,
+    encodings: &[Encoding],
+    schemas: &mut Schemas,
+    buffers: &mut KeyBuffers,
     out: &mut Vec<u8>,
 ) -> Result<bool, DecodeError> {
     let Ok(text) = std::str::from_utf8(key) else { return Ok(false) };
     let Ok(whole) = serde_json::from_str::<&RawValue>(text) else { return Ok(false) };
     let whole = whole.get();
     if !whole.starts_with('{') {
-        return from_scalar(contract, whole, out);
+        return from_scalar(contract, whole, encodings, buffers, out);
     }
-    if !from_row(contract, whole, cells, out)? {
+    if !from_row(contract, whole, encodings, buffers, out)? {
         #[derive(serde::Deserialize)]
         struct Wrapped<'a> {
             #[serde(borrow)]
             payload: Option<&'a RawValue>,
+            #[serde(borrow)]
+            schema: Option<&'a RawValue>,
         }
-        let Ok(Wrapped { payload: Some(payload) }) = serde_json::from_str(whole) else {
+        let Ok(Wrapped { payload: Some(payload), schema }) = serde_json::from_str(whole) else {
             return Ok(false);
         };
+        let own = schema.filter(|schema| !contract.is_key_text() && schema.get() != "null");
+        let own = own.map(|schema| schemas.of_key(contract, schema.get())).transpose()?;
+        let encodings = own.as_deref().unwrap_or(encodings);
         let payload = payload.get();
         if payload.starts_with('{') {
-            return from_row(contract, payload, cells, out);
+            return from_row(contract, payload, encodings, buffers, out);
         }
-        return from_scalar(contract, payload, out);
+        return from_scalar(contract, payload, encodings, buffers, out);
     }
     Ok(true)
 }
@@ -45,15 +64,12 @@ pub(super) fn from_message(
 fn from_scalar(
     contract: &PreparedContract,
     raw: &str,
+    encodings: &[Encoding],
+    buffers: &mut KeyBuffers,
     out: &mut Vec<u8>,
 ) -> Result<bool, DecodeError> {
-    match (contract.contract().key.as_slice(), key_text(raw)) {
-        ([_], Some(text)) => {
-            out.extend_from_slice(text.as_bytes());
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
+    let [column] = contract.contract().key.as_slice() else { return Ok(false) };
+    push_raw(contract, (0, *column), raw, encodings, &mut buffers.row, out)
 }
 
 /// Appends the key of a row given as JSON text. Returns false, with `out` as it was, when the text is
@@ -61,45 +77,74 @@ fn from_scalar(
 pub(super) fn from_row(
     contract: &PreparedContract,
     row: &str,
-    cells: &mut Vec<Option<Piece>>,
+    encodings: &[Encoding],
+    buffers: &mut KeyBuffers,
     out: &mut Vec<u8>,
 ) -> Result<bool, DecodeError> {
     let base = row.as_ptr().addr();
-    let seed = RowSeed { contract, base, cells };
+    let seed = RowSeed { contract, base, cells: &mut buffers.cells };
     match seed.deserialize(&mut Deserializer::from_str(row)) {
         Ok(RowShape::Row) => {}
         Ok(_) | Err(_) => return Ok(false),
     }
     let start = out.len();
     for (part, &column) in contract.contract().key.iter().enumerate() {
-        let raw = cells.get(column).cloned().flatten().and_then(|piece| row.get(piece));
-        let Some(text) = raw.and_then(key_text) else {
+        let raw = buffers.cells.get(column).cloned().flatten().and_then(|piece| row.get(piece));
+        let Some(raw) = raw else {
             out.truncate(start);
             return Ok(false);
         };
-        push_part(contract, part, &text, out)?;
+        if !push_raw(contract, (part, column), raw, encodings, &mut buffers.row, out)? {
+            out.truncate(start);
+            return Ok(false);
+        }
     }
     Ok(true)
 }
 
+/// Appends one part of a key, given as JSON text. Returns false when it is no value of its column.
+fn push_raw(
+    contract: &PreparedContract,
+    (part, index): (usize, usize),
+    raw: &str,
+    encodings: &[Encoding],
+    row: &mut RowBuilder,
+    out: &mut Vec<u8>,
+) -> Result<bool, DecodeError> {
+    let Some(column) = contract.columns().get(index) else { return Ok(false) };
+    if column.kind == ColumnType::Text {
+        let Some(text) = key_text(raw) else { return Ok(false) };
+        push(contract, part, Datum::Text(&text), out)?;
+        return Ok(true);
+    }
+    row.reset(contract.columns().len());
+    let encoding = encodings.get(index).copied().unwrap_or_default();
+    if column::set(row, index, column, raw, encoding) != Ok(Outcome::Set) {
+        return Ok(false);
+    }
+    push(contract, part, row.datum(index), out)?;
+    Ok(true)
+}
+
 /// Appends one part of a key.
-pub(super) fn push_part(
+pub(super) fn push(
     contract: &PreparedContract,
     part: usize,
-    text: &str,
+    value: Datum<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
-    if part > 0 {
-        out.push(KEY_SEPARATOR);
-    }
-    if contract.contract().key.len() > 1 && text.as_bytes().contains(&KEY_SEPARATOR) {
-        let names: Vec<_> = contract.contract().key.iter().collect();
-        let column = names.get(part).and_then(|&&index| contract.columns().get(index));
+    let index = contract.contract().key.get(part);
+    let column = index.and_then(|&index| contract.columns().get(index));
+    if let Datum::Text(text) = value
+        && contract.contract().key.len() > 1
+        && text.as_bytes().contains(&KEY_SEPARATOR)
+    {
         let column = column.map_or("", |column| &column.name);
         return Err(DecodeError(format!(
             "key column `{column}` contains the control character U+001F, which separates key parts"
         )));
     }
-    out.extend_from_slice(text.as_bytes());
+    let kind = column.map_or(ColumnType::Text, |column| column.kind);
+    contract.key().push(part, value, kind, out);
     Ok(())
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::de::DeserializeSeed;
 
 use self::envelope::{Envelope, EnvelopeSeed, Piece, RowShape};
+use self::key::KeyBuffers;
 use self::schema::{Encodings, Schemas};
 use super::change::{Change, ChangeBatch, ChangeKind, SnapshotMarker};
 use super::column::{self, Encoding, Outcome};
@@ -30,7 +31,7 @@ pub struct DebeziumJson;
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     cells: Vec<Option<Piece>>,
-    key_cells: Vec<Option<Piece>>,
+    key: KeyBuffers,
     unavailable: Vec<usize>,
     schemas: Schemas,
     last: Option<Prefix>,
@@ -113,7 +114,8 @@ fn read(
     let Some(piece) = envelope.schema.clone() else {
         return Ok((envelope, Arc::default()));
     };
-    let encodings = buffers.schemas.get(contract, text.get(piece.clone()).unwrap_or_default())?;
+    let encodings =
+        buffers.schemas.of_event(contract, text.get(piece.clone()).unwrap_or_default())?;
     let opens = piece.start == SCHEMA_OPENS.len() && text.starts_with(SCHEMA_OPENS);
     if opens && text.get(piece.end..).is_some_and(|rest| rest.starts_with(PAYLOAD_OPENS)) {
         let prefix = text.get(..piece.end + PAYLOAD_OPENS.len()).unwrap_or_default();
@@ -228,13 +230,13 @@ impl Event<'_> {
         let Scratch { row, bytes, key, debezium, .. } = scratch;
         key.clear();
         for (part, &index) in self.contract.contract().key.iter().enumerate() {
-            let Some(text) = row.text(index) else {
+            if row.is_null(index) {
                 let name = self.contract.columns().get(index).map_or("", |column| &column.name);
                 return fail(format!("key column `{name}` is null or missing in `after`"));
-            };
-            key::push_part(self.contract, part, text, key)?;
+            }
+            key::push(self.contract, part, row.datum(index), key)?;
         }
-        self.check_message_key(key, &mut debezium.key_cells)?;
+        self.check_message_key(key, debezium)?;
         bytes.clear();
         row.finish(self.contract.layout(), bytes);
         out.push(self.change(ChangeKind::Upsert, op), key, bytes, &debezium.unavailable);
@@ -245,11 +247,13 @@ impl Event<'_> {
     fn check_message_key(
         &self,
         key: &mut Vec<u8>,
-        cells: &mut Vec<Option<Piece>>,
+        buffers: &mut Buffers,
     ) -> Result<(), DecodeError> {
         let Some(message_key) = self.record.key else { return Ok(()) };
         let end = key.len();
-        if key::from_message(self.contract, message_key, cells, key)? {
+        let Buffers { schemas, key: own, .. } = buffers;
+        let (contract, encodings) = (self.contract, self.encodings);
+        if key::from_message(contract, message_key, encodings, schemas, own, key)? {
             let (own, named) = key.split_at(end);
             if own != named {
                 return fail(format!(
@@ -296,16 +300,19 @@ impl Event<'_> {
 
     fn delete(&self, scratch: &mut Scratch, out: &mut ChangeBatch) -> Result<(), DecodeError> {
         let Scratch { key, debezium, .. } = scratch;
-        let cells = &mut debezium.key_cells;
+        let Buffers { schemas, key: own, .. } = debezium;
         key.clear();
+        let (contract, encodings) = (self.contract, self.encodings);
         let named = match self.record.key {
-            Some(message_key) => key::from_message(self.contract, message_key, cells, key)?,
+            Some(message_key) => {
+                key::from_message(contract, message_key, encodings, schemas, own, key)?
+            }
             None => false,
         };
         if !named {
             let before = self.envelope.before.clone().and_then(|piece| self.text.get(piece));
             let from_before = match before {
-                Some(before) => key::from_row(self.contract, before, cells, key)?,
+                Some(before) => key::from_row(contract, before, encodings, own, key)?,
                 None => false,
             };
             if !from_before {

@@ -23,17 +23,38 @@ pub(super) struct Schemas {
 }
 
 impl Schemas {
-    /// What the schema block `text` says.
-    pub(super) fn get(
+    /// What the schema block `text` of an event says.
+    pub(super) fn of_event(
         &mut self,
         contract: &PreparedContract,
         text: &str,
     ) -> Result<Encodings, DecodeError> {
-        let hash = xxh3_128_with_seed(text.as_bytes(), contract.fingerprint());
+        self.get(contract, text, 0, parse_event)
+    }
+
+    /// What the schema block `text` of a message key says.
+    pub(super) fn of_key(
+        &mut self,
+        contract: &PreparedContract,
+        text: &str,
+    ) -> Result<Encodings, DecodeError> {
+        self.get(contract, text, 1, parse_key)
+    }
+
+    fn get(
+        &mut self,
+        contract: &PreparedContract,
+        text: &str,
+        role: u64,
+        parse: fn(&PreparedContract, Node) -> Result<Encodings, DecodeError>,
+    ) -> Result<Encodings, DecodeError> {
+        let hash = xxh3_128_with_seed(text.as_bytes(), contract.fingerprint() ^ role);
         if let Some(known) = self.seen.get(&hash) {
             return Ok(Arc::clone(known));
         }
-        let parsed = parse(contract, text)?;
+        let root: Option<Node> = serde_json::from_str(text)
+            .map_err(|e| DecodeError(format!("`schema` is not a kafka connect schema: {e}")))?;
+        let parsed = parse(contract, root.unwrap_or_default())?;
         if self.seen.len() >= REMEMBERED_MAX {
             self.seen.clear();
         }
@@ -42,7 +63,7 @@ impl Schemas {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Node {
     field: Option<String>,
     name: Option<String>,
@@ -63,15 +84,29 @@ enum Scale {
     Text(String),
 }
 
-fn parse(contract: &PreparedContract, text: &str) -> Result<Encodings, DecodeError> {
-    let root: Option<Node> = serde_json::from_str(text)
-        .map_err(|e| DecodeError(format!("`schema` is not a kafka connect schema: {e}")))?;
-    let mut encodings = vec![Encoding::Plain; contract.columns().len()];
-    let fields = root.map(|root| root.fields).unwrap_or_default();
+fn parse_event(contract: &PreparedContract, root: Node) -> Result<Encodings, DecodeError> {
+    let fields = root.fields;
     let row = ["after", "before"]
         .iter()
         .find_map(|name| fields.iter().find(|node| node.field.as_deref() == Some(name)));
-    for (guess, node) in row.map(|row| row.fields.iter()).into_iter().flatten().enumerate() {
+    columns(contract, row.map_or(&[], |row| row.fields.as_slice()))
+}
+
+/// The fields of a key are its columns; a key that is no struct is the value of its only column.
+fn parse_key(contract: &PreparedContract, root: Node) -> Result<Encodings, DecodeError> {
+    if let ([column], []) = (contract.contract().key.as_slice(), root.fields.as_slice()) {
+        let mut encodings = vec![Encoding::Plain; contract.columns().len()];
+        if let Some(slot) = encodings.get_mut(*column) {
+            *slot = encoding(&root)?;
+        }
+        return Ok(encodings.into());
+    }
+    columns(contract, &root.fields)
+}
+
+fn columns(contract: &PreparedContract, fields: &[Node]) -> Result<Encodings, DecodeError> {
+    let mut encodings = vec![Encoding::Plain; contract.columns().len()];
+    for (guess, node) in fields.iter().enumerate() {
         let column = node.field.as_deref().and_then(|name| contract.find(name, guess));
         if let Some(slot) = column.and_then(|column| encodings.get_mut(column)) {
             *slot = encoding(node)?;

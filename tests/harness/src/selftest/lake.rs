@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Int32Array, Int64Array, ListBuilder,
-    RecordBatch, StringArray, StructBuilder, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array,
+    Int64Array, ListBuilder, RecordBatch, StringArray, StructBuilder, TimestampMicrosecondArray,
 };
 use arrow::array::{BinaryBuilder, StringBuilder};
 use arrow::datatypes::{DataType, Field};
@@ -398,19 +398,30 @@ fn silver_batch(contract: &Contract, rows: &[&SilverRow], shadow: bool) -> Recor
     let mut columns: Vec<(String, ArrayRef)> = Vec::new();
     for (index, column) in contract.columns.iter().enumerate() {
         let cells = || rows.iter().map(|row| &row.row[index]);
-        let array = match column.kind {
-            ColumnType::Text | ColumnType::Json => texts(cells().map(|cell| match cell {
-                Cell::Text(text) => Some(text.as_str()),
-                _ => None,
-            })),
+        /// The values of one kind of cell, null where there is another.
+        macro_rules! values {
+            ($kind:path, $of:expr) => {
+                cells().map(|cell| if let $kind(value) = cell { Some($of(value)) } else { None })
+            };
+        }
+        let array: ArrayRef = match column.kind {
+            ColumnType::Text | ColumnType::Json => texts(values!(Cell::Text, String::as_str)),
             ColumnType::Decimal { precision, scale } => {
-                let units =
-                    cells().map(|cell| if let Cell::Decimal(u) = cell { Some(*u) } else { None });
-                decimals(units, precision, i8::try_from(scale).unwrap())
+                let scale = i8::try_from(scale).unwrap();
+                decimals(values!(Cell::Decimal, i128::clone), precision, scale)
             }
-            ColumnType::Timestamp => {
-                times(cells().map(|cell| if let Cell::Time(at) = cell { Some(*at) } else { None }))
+            ColumnType::Timestamp => times(values!(Cell::Time, i64::clone)),
+            ColumnType::Bigint => {
+                Arc::new(values!(Cell::Whole, i64::clone).collect::<Int64Array>())
             }
+            ColumnType::Double => {
+                let doubles = values!(Cell::Double, |bits: &u64| f64::from_bits(*bits));
+                Arc::new(doubles.collect::<Float64Array>())
+            }
+            ColumnType::Boolean => {
+                Arc::new(values!(Cell::Flag, bool::clone).collect::<BooleanArray>())
+            }
+            ColumnType::Date => Arc::new(values!(Cell::Date, i32::clone).collect::<Date32Array>()),
         };
         columns.push((column.name.clone(), array));
     }

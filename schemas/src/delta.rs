@@ -1,0 +1,227 @@
+//! The changes of one relation in one epoch: rows with weights.
+//!
+//! A weight says how often a row came (above 0) or went (below 0). What a relation holds is the sum of
+//! all its deltas, so deltas are added in any order, and one that comes to nothing is empty.
+//!
+//! # Guarantees
+//! - After [`Delta::consolidate`] each row is there once, with a weight that is not 0, by key and then by
+//!   bytes; equal changes give equal deltas, in whatever order they were added.
+//! - Weights are added modulo 2^64, so that no order of adding gives another sum.
+//!
+//! # Non-guarantees
+//! - Before it, rows stand as they were added.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::key::RowKey;
+use crate::row::{RowLayout, RowRef};
+
+/// Changes of a relation's rows.
+#[derive(Debug, Clone)]
+pub struct Delta {
+    layout: Arc<RowLayout>,
+    key: RowKey,
+    /// Key and row of each entry.
+    bytes: Vec<u8>,
+    entries: Vec<Weighted>,
+    is_consolidated: bool,
+}
+
+/// A row with its weight; its bytes are `key..row` and `row..end` of the arena.
+#[derive(Debug, Clone, Copy)]
+struct Weighted {
+    /// The first eight bytes of the key, by which most keys are told apart.
+    prefix: u64,
+    key: usize,
+    row: usize,
+    end: usize,
+    weight: i64,
+}
+
+/// The changes of one key in a consolidated delta.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyChange<'a> {
+    delta: &'a Delta,
+    entries: &'a [Weighted],
+}
+
+impl Delta {
+    /// No changes of a relation whose rows lie so and have this key.
+    pub fn new(layout: Arc<RowLayout>, key: RowKey) -> Delta {
+        Delta { layout, key, bytes: Vec::new(), entries: Vec::new(), is_consolidated: true }
+    }
+
+    /// How its rows lie in memory.
+    pub fn layout(&self) -> &Arc<RowLayout> {
+        &self.layout
+    }
+
+    /// The key of its rows.
+    pub fn key(&self) -> &RowKey {
+        &self.key
+    }
+
+    /// Forgets all changes and keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+        self.is_consolidated = true;
+    }
+
+    /// Adds a row `weight` times.
+    pub fn add(&mut self, row: RowRef<'_>, weight: i64) {
+        let key = self.bytes.len();
+        self.key.write(row, &mut self.bytes);
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(row.bytes());
+        let prefix = prefix(self.bytes.get(key..at).unwrap_or_default());
+        let end = self.bytes.len();
+        self.entries.push(Weighted { prefix, key, row: at, end, weight });
+        self.is_consolidated = false;
+    }
+
+    /// Adds that a row became another one: `None` where there is none.
+    pub fn change(&mut self, old: Option<RowRef<'_>>, new: Option<RowRef<'_>>) {
+        old.into_iter().for_each(|row| self.add(row, -1));
+        new.into_iter().for_each(|row| self.add(row, 1));
+    }
+
+    /// Adds the changes of another delta of this relation.
+    pub fn extend(&mut self, other: &Delta) {
+        let moved = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes);
+        let entries = other.entries.iter().map(|entry| Weighted {
+            key: entry.key + moved,
+            row: entry.row + moved,
+            end: entry.end + moved,
+            ..*entry
+        });
+        self.entries.extend(entries);
+        self.is_consolidated = self.entries.is_empty();
+    }
+
+    /// Turns every change around.
+    pub fn negate(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.weight = entry.weight.wrapping_neg());
+    }
+
+    /// Puts rows in key order and adds up the weights of equal ones.
+    pub fn consolidate(&mut self) {
+        if std::mem::replace(&mut self.is_consolidated, true) {
+            return;
+        }
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by(|a, b| self.order(a, b));
+        let mut kept: usize = 0;
+        for at in 0..entries.len() {
+            let Some(&entry) = entries.get(at) else { break };
+            let last = kept.checked_sub(1).and_then(|last| entries.get_mut(last));
+            match last {
+                Some(last) if self.order(last, &entry) == Ordering::Equal => {
+                    last.weight = last.weight.wrapping_add(entry.weight);
+                    continue;
+                }
+                // What came to nothing makes room for the next row.
+                Some(last) if last.weight == 0 => *last = entry,
+                _ => {
+                    if let Some(place) = entries.get_mut(kept) {
+                        *place = entry;
+                    }
+                    kept += 1;
+                }
+            }
+        }
+        entries.truncate(kept);
+        if entries.last().is_some_and(|last| last.weight == 0) {
+            entries.pop();
+        }
+        self.entries = entries;
+    }
+
+    /// Every row with its weight; of a consolidated delta in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (RowRef<'_>, i64)> {
+        self.entries.iter().map(|entry| (self.row(entry), entry.weight))
+    }
+
+    /// The changes of a consolidated delta, key by key.
+    pub fn keys(&self) -> impl Iterator<Item = KeyChange<'_>> {
+        let same = |a: &Weighted, b: &Weighted| self.key_of(a) == self.key_of(b);
+        self.entries.chunk_by(same).map(|entries| KeyChange { delta: self, entries })
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn order(&self, a: &Weighted, b: &Weighted) -> Ordering {
+        let bytes = |entry: &Weighted| (self.key_of(entry), self.row(entry).bytes());
+        a.prefix.cmp(&b.prefix).then_with(|| bytes(a).cmp(&bytes(b)))
+    }
+
+    fn key_of(&self, entry: &Weighted) -> &[u8] {
+        self.bytes.get(entry.key..entry.row).unwrap_or_default()
+    }
+
+    fn row(&self, entry: &Weighted) -> RowRef<'_> {
+        self.layout.row(self.bytes.get(entry.row..entry.end).unwrap_or_default())
+    }
+}
+
+impl PartialEq for Delta {
+    /// Whether the same rows stand in the same order with the same weights.
+    fn eq(&self, other: &Delta) -> bool {
+        self.layout == other.layout
+            && self.key == other.key
+            && self
+                .iter()
+                .map(|(row, weight)| (row.bytes(), weight))
+                .eq(other.iter().map(|(row, weight)| (row.bytes(), weight)))
+    }
+}
+
+impl<'a> KeyChange<'a> {
+    /// The key.
+    pub fn key(&self) -> &'a [u8] {
+        self.entries.first().map_or(&[], |entry| self.delta.key_of(entry))
+    }
+
+    /// Its rows with their weights.
+    pub fn rows(&self) -> impl Iterator<Item = (RowRef<'a>, i64)> {
+        let delta = self.delta;
+        self.entries.iter().map(move |entry| (delta.row(entry), entry.weight))
+    }
+
+    /// The row before and the row after, in a relation with one row a key. `None` when this is no such
+    /// change: a weight beyond 1, or two rows of one side.
+    pub fn sides(&self) -> Option<(Option<RowRef<'a>>, Option<RowRef<'a>>)> {
+        let (mut old, mut new) = (None, None);
+        for (row, weight) in self.rows() {
+            let side = match weight {
+                -1 => &mut old,
+                1 => &mut new,
+                _ => return None,
+            };
+            if side.replace(row).is_some() {
+                return None;
+            }
+        }
+        Some((old, new))
+    }
+}
+
+/// The first eight bytes, as a number that orders as they do.
+fn prefix(bytes: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    first.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    u64::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests;
