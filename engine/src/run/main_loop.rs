@@ -5,13 +5,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use gold::Catalog;
-use lake::Lake;
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Ledger};
 use pipeline::record::RawBatch;
 use pipeline::source::{ControlFile, Progress, Source};
-use schemas::{Clock, Contract, DefinitionChange, Feed, Micros, Published, Start};
+use schemas::{Clock, Feed, Micros, Published, Start};
 use tokio::runtime::Handle;
 
 use super::control::ControlDesk;
@@ -19,14 +17,13 @@ use super::fanout::Fanout;
 use super::halts::Halts;
 use super::loops::{self, Poll, Shared};
 use super::memory::MemoryBound;
-use super::meters::Meters;
 use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
+use super::parts::Run;
 use super::publish::{self, News, Results};
 use super::samples;
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
-use crate::Topics;
 use crate::core::epoch::Epoch;
 use crate::core::frozen::BarrierJob;
 use crate::core::{Changes, Core};
@@ -53,40 +50,6 @@ const IDLE: Duration = Duration::from_millis(250);
 const UNSEEN: i64 = 200_000;
 /// Timers wait this long after the start for the sources to bring what came meanwhile.
 const HEAR: Duration = Duration::from_secs(10);
-
-/// What a run is made of.
-pub struct Run {
-    /// Intervals and bounds.
-    pub settings: Settings,
-    /// The lake, open for writing.
-    pub lake: Lake,
-    /// The contracts in force.
-    pub contracts: Vec<Contract>,
-    /// The KPI definitions in force.
-    pub catalog: Arc<Catalog>,
-    /// The contracts of topics.
-    pub topics: Topics,
-    /// Where records come from.
-    pub sources: Vec<Box<dyn Source>>,
-    /// Stop at the end offsets that are there at the start.
-    pub until_end: bool,
-    /// The wall clock.
-    pub clock: Arc<dyn Clock>,
-    /// Ends the run from outside.
-    pub stop: Stop,
-    /// Counts the run's work.
-    pub meters: Arc<Meters>,
-    /// Are told of every published epoch, in order. Freshness is measured at the first to take one.
-    pub feeds: Vec<Box<dyn Feed>>,
-    /// The definitions of this run, which it puts in force where others are.
-    pub definitions: Vec<DefinitionChange>,
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
 
 /// Runs until stopped, or until the end of the input.
 ///

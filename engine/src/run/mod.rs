@@ -10,14 +10,16 @@ mod memory;
 pub(crate) mod meters;
 mod outcome;
 mod pace;
+mod parts;
 mod publish;
 mod samples;
 pub(crate) mod stop;
 mod threads;
 mod troubles;
 
-pub use main_loop::{Run, run};
+pub use main_loop::run;
 pub use meters::{Count, Durations, Meters};
 pub use outcome::{Outcome, Stopped};
+pub use parts::Run;
 pub use stop::{Reached, Stop};
 pub use troubles::Troubles;
