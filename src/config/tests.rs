@@ -1,6 +1,5 @@
 //! The configuration, from its texts.
 
-use std::time::Duration;
 
 use super::*;
 
