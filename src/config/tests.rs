@@ -1,6 +1,5 @@
 //! The configuration, from its texts.
 
-
 use super::*;
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigError> {

@@ -90,7 +90,7 @@ fn value(cell: &Cell, kind: ColumnType) -> Value {
             let zeros = SCALE - u32::from(scale);
             json!((units * 10_i128.pow(zeros)).to_string())
         }
-        (Cell::Decimal(_), _) => panic!("a decimal in another column"),
+        (other, kind) => panic!("{other:?} is not expected in a column of type {kind:?}"),
     }
 }
 
