@@ -10,6 +10,7 @@
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
 pub mod alert;
+pub mod civil;
 pub mod contract;
 pub mod decimal;
 pub mod epoch;
@@ -17,6 +18,7 @@ mod error_chain;
 pub mod feed;
 pub mod kpi;
 pub mod marks;
+pub mod nearest;
 pub mod observe;
 pub mod paged;
 pub mod position;
