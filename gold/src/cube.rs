@@ -8,13 +8,15 @@
 //! - Without new cells nothing is allocated per row once the buffers have grown.
 //! - [`Cube::touched`] is in cell key order after [`Cube::sort_touched`], whatever the hash order.
 
+use std::hash::BuildHasher;
+
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use schemas::Micros;
 
 use crate::plan::CubeShape;
 use crate::series::SeriesIndex;
-use crate::slabs::{Cell, CellId, Memory, Slabs};
+use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::ExactSum;
 use crate::value::Numbers;
 
@@ -30,7 +32,9 @@ pub(crate) struct Touched {
 pub(crate) struct Cube {
     pub(crate) slabs: Slabs,
     series: SeriesIndex,
-    index: HashMap<CellId, u32, FixedState>,
+    /// Cells by their names, which lie in the slabs.
+    index: HashTable<u32>,
+    hasher: FixedState,
     free: Vec<u32>,
     counts_stride: usize,
     sums_stride: usize,
@@ -44,7 +48,8 @@ impl Cube {
         Cube {
             slabs: Slabs::new(shape.counts, shape.sums, shape.kpis.len()),
             series: SeriesIndex::new(shape.dims.clone()),
-            index: HashMap::with_hasher(FixedState::with_seed(0xce11)),
+            index: HashTable::new(),
+            hasher: FixedState::with_seed(0xce11),
             free: Vec::new(),
             counts_stride: shape.counts,
             sums_stride: shape.sums,
@@ -65,40 +70,42 @@ impl Cube {
     }
 
     pub(crate) fn find(&self, id: CellId) -> Option<u32> {
-        self.index.get(&id).copied()
+        let is_it = |cell: &u32| self.slabs.id(*cell) == id;
+        self.index.find(self.hasher.hash_one(id), is_it).copied()
     }
 
     /// The cell with this name, made if it does not exist.
     pub(crate) fn find_or_create(&mut self, id: CellId) -> u32 {
-        if let Some(cell) = self.index.get(&id) {
-            return *cell;
+        if let Some(cell) = self.find(id) {
+            return cell;
         }
         let fresh =
             Cell { id, end: id.grain.end(id.start), touched: false, live: true, closing: false };
         let slabs = &mut self.slabs;
         let cell = match self.free.pop() {
             Some(cell) => {
-                *slabs.cell_mut(cell) = fresh;
+                slabs.put_cell(cell, &fresh);
                 let (counts, sums) = slabs.numbers_mut(cell);
                 counts.fill(0);
                 sums.fill(ExactSum::default());
-                slabs.memories_mut(cell).fill(Memory::default());
+                slabs.forget_memories(cell);
                 cell
             }
             None => {
                 slabs.counts.push(0);
                 slabs.sums.push(ExactSum::default());
-                slabs.memory.push(Memory::default());
-                u32::try_from(slabs.cells.push(fresh)).unwrap_or(u32::MAX)
+                slabs.memory.push(PackedMemory::new(&Memory::default()));
+                u32::try_from(slabs.cells.push(PackedCell::new(&fresh))).unwrap_or(u32::MAX)
             }
         };
-        self.index.insert(id, cell);
+        let hash = |cell: &u32| self.hasher.hash_one(self.slabs.id(*cell));
+        self.index.insert_unique(self.hasher.hash_one(id), cell, hash);
         cell
     }
 
     /// Puts the numbers of a cell aside unless this epoch has done so.
     pub(crate) fn touch(&mut self, cell: u32) {
-        if std::mem::replace(&mut self.slabs.cell_mut(cell).touched, true) {
+        if self.slabs.set_touched(cell, true) {
             return;
         }
         let before = u32::try_from(self.touched.len()).unwrap_or(u32::MAX);
@@ -126,7 +133,7 @@ impl Cube {
     pub(crate) fn clear_touched(&mut self, now: Micros, mut closing: impl FnMut(Micros, u32)) {
         let mut touched = std::mem::take(&mut self.touched);
         for Touched { cell, .. } in touched.drain(..) {
-            self.slabs.cell_mut(cell).touched = false;
+            self.slabs.set_touched(cell, false);
             self.release(cell, now);
             self.watch_end(cell, now, &mut closing);
         }
@@ -142,23 +149,26 @@ impl Cube {
         now: Micros,
         mut closing: impl FnMut(Micros, u32),
     ) {
-        let Cell { live, closing: is_watched, end, .. } = *self.slabs.cell(cell);
+        let Cell { live, closing: is_watched, end, .. } = self.slabs.cell(cell);
         if live && !is_watched && end > now {
-            self.slabs.cell_mut(cell).closing = true;
+            self.slabs.set_closing(cell, true);
             closing(end, cell);
         }
     }
 
     /// Forgets a cell unless a row feeds it or its history may still matter.
     pub(crate) fn release(&mut self, cell: u32, now: Micros) {
-        let Cell { id, end, live, .. } = *self.slabs.cell(cell);
+        let Cell { id, end, live, .. } = self.slabs.cell(cell);
         let fed = self.slabs.numbers(cell).counts.iter().any(|count| *count != 0);
         let over = end <= now;
-        if !live || fed || self.slabs.memories(cell).iter().any(|m| m.history.needed(over)) {
+        if !live || fed || self.slabs.memories(cell).any(|m| m.history.needed(over)) {
             return;
         }
-        self.index.remove(&id);
-        self.slabs.cell_mut(cell).live = false;
+        let held = self.index.find_entry(self.hasher.hash_one(id), |own| *own == cell);
+        if let Ok(entry) = held {
+            entry.remove();
+        }
+        self.slabs.set_live(cell, false);
         self.free.push(cell);
     }
 }

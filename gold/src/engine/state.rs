@@ -73,7 +73,7 @@ impl Frozen {
         out.unsigned(cells.len() as u64);
         let mut series = None;
         for cell in cells {
-            let id = slabs.cell(cell).id;
+            let id = slabs.id(cell);
             // A series is written once, before its first cell; 0 stands for the one before.
             let raw = if series == Some(id.series) { &[] } else { &*slabs.series(id.series).raw };
             series = Some(id.series);
@@ -231,7 +231,7 @@ impl Engine {
         let Some(at) = place.and_then(reference) else {
             return Some(());
         };
-        *self.memory_mut(at.kpi as usize, at.cell) = memory;
+        self.put_memory(at.kpi as usize, at.cell, &memory);
         if memory.history.quiet_dirty {
             self.timers.dirty(at);
         }
@@ -255,11 +255,12 @@ impl Engine {
                 }
                 let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
                 let slot = self.slots.place(None, Some(at));
-                let memory = self.memory_mut(kpi, cell);
+                let mut memory = self.memory(kpi, cell);
                 (memory.slot, memory.epoch, memory.as_of) = (slot, epoch, as_of);
                 if !std::mem::replace(&mut memory.history.quiet_dirty, true) {
                     self.timers.dirty(at);
                 }
+                self.put_memory(kpi, cell, &memory);
                 fresh = true;
             }
         }
