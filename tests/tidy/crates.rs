@@ -14,6 +14,7 @@ const NEVER_DIRECTLY: [(&str, &[&str]); 7] = [
     ("schemas", &["tokio", "arrow", "deltalake", "datafusion", "rdkafka"]),
     ("anomaly", &["tokio", "deltalake", "datafusion", "rdkafka", "axum"]),
     ("lake", &["rdkafka", "axum"]),
+    ("expr", &["tokio", "deltalake", "rdkafka", "axum"]),
     ("gold", &["rdkafka", "axum"]),
     ("engine", &["axum", "clap", "deltalake", "rdkafka", "sqlx", "toml"]),
     ("api", &["deltalake", "rdkafka"]),
