@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use schemas::{CellKey, CellValue, Cells, Grain, Micros, SeriesId};
+use serde::{Deserialize, Serialize};
 
 use crate::model::Past;
 use crate::outlook::{Learner, Outlook};
@@ -28,7 +29,7 @@ const LOOK_BACK: i64 = 4 * 168;
 pub(crate) const RULES: usize = REGISTRY.len();
 
 /// What names a series and grain, ordered as results are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Name {
     pub(crate) kpi: Arc<str>,
     pub(crate) tenant: Arc<str>,
@@ -134,9 +135,25 @@ impl Entry {
         }
     }
 
+    /// Whether [`Entry::note`] would change anything.
+    pub(crate) fn is_noted(&self, start: Micros) -> bool {
+        self.first <= start && (self.learner.seen > 0 || self.next <= start)
+    }
+
+    /// The oldest bucket that is worth learning.
+    fn horizon(&self, end: Micros) -> Micros {
+        end.plus(-(catch_up(self.name.grain).saturating_mul(self.step)))
+    }
+
+    /// Whether [`Entry::learn_before`] would change nothing.
+    pub(crate) fn has_learned(&self, end: Micros) -> bool {
+        let is_recent = self.next >= self.horizon(end) && self.next >= self.first;
+        !self.stale && is_recent && self.next.plus(self.step) > end
+    }
+
     /// Learns everything before `end`, at most as far back as makes sense.
     pub(crate) fn learn_before(&mut self, end: Micros, cells: &dyn Cells) {
-        let horizon = end.plus(-(catch_up(self.name.grain).saturating_mul(self.step)));
+        let horizon = self.horizon(end);
         if self.stale {
             self.stale = false;
             self.learner = Learner::new();

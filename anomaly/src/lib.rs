@@ -7,6 +7,7 @@
 //! - Equal epochs give equal alerts, bit for bit, on one machine.
 //! - No score depends on what came after it.
 
+mod alert_book;
 mod bands;
 mod entry;
 mod model;
@@ -18,6 +19,7 @@ mod reason;
 mod rules;
 mod saved;
 mod scorer;
+mod series_book;
 mod shape;
 mod tail;
 mod walk;

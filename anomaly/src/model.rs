@@ -10,6 +10,8 @@
 //!   become the rule.
 //! - The same buckets give the same bits.
 
+use serde::{Deserialize, Serialize};
+
 use crate::shape::Space;
 use crate::tail::{SPREAD_OF_MAD, Tail};
 
@@ -52,7 +54,7 @@ const BIN_PACE: f64 = 0.1;
 const BIN_PRIOR: f64 = 8.0;
 
 /// What is remembered of a series: no history, which is read where it is kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Model {
     /// Buckets learned.
     pub(crate) learned: u32,

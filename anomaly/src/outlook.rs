@@ -8,6 +8,7 @@
 //! # Non-guarantees
 //! - The band is that of a whole bucket. A bucket that still runs can be too high, not too low.
 
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{DiscreteCDF, Poisson};
 
 use crate::model::{Model, Past};
@@ -44,7 +45,7 @@ const NORMAL_REACH: f64 = 3.480_756_404;
 const COUNTS_MAX: f64 = 1000.0;
 
 /// A model, and what else is remembered of a series.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Learner {
     /// Buckets seen, of which the first only teach how large the series is.
     pub(crate) seen: u32,
@@ -63,7 +64,7 @@ pub(crate) struct Learner {
 }
 
 /// The least and the most there ever was.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Records {
     pub(crate) low: f64,
     pub(crate) high: f64,
@@ -72,7 +73,7 @@ pub(crate) struct Records {
 }
 
 /// What is expected of one bucket.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outlook {
     /// The space of the model.
     pub(crate) space: Space,

@@ -19,6 +19,7 @@
 //! - Of a long episode the newest [`RECENT`] buckets can be taken back by corrections, not the first.
 
 use schemas::Micros;
+use serde::{Deserialize, Serialize};
 
 use crate::rules::{Finding, Verdict};
 
@@ -43,7 +44,7 @@ pub(crate) enum Moment {
 }
 
 /// An alert that is open.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Episode {
     /// The first anomalous bucket, which names the alert.
     pub(crate) first: Micros,
@@ -58,7 +59,7 @@ pub(crate) struct Episode {
 }
 
 /// What is remembered for one series, grain and rule.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Track {
     pub(crate) open: Option<Box<Episode>>,
     /// The newest anomalous buckets, ascending.
@@ -66,7 +67,7 @@ pub(crate) struct Track {
 }
 
 /// An anomalous bucket.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bad {
     pub(crate) bucket: Micros,
     pub(crate) figures: Finding,
@@ -225,6 +226,11 @@ impl Track {
         };
         self.recent.iter_mut().for_each(|own| own.is_cause = false);
         Step::Resolve { first: episode.first, why }
+    }
+
+    /// Whether nothing is remembered: only an anomalous bucket changes that.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.open.is_none() && self.recent.is_empty()
     }
 
     /// Whether the bucket was anomalous when it was last judged.

@@ -31,20 +31,20 @@ pub(crate) fn take(
     stamp: Stamp,
     cells: &dyn Cells,
 ) {
-    let (Some(entry), Some(rule)) = (scorer.entries.get(place), REGISTRY.get(number)) else {
+    let (Some(entry), Some(rule)) = (scorer.series.get(place), REGISTRY.get(number)) else {
         return;
     };
     let Some(kpi) = scorer.kpis.get(entry.kpi) else { return };
     let name = |first: Micros| alert_id(&entry.name.cell(first), rule.name());
-    let id = match step {
-        Step::Nothing | Step::Later(_) => return,
+    match step {
+        Step::Nothing | Step::Later(_) => {}
         Step::Open(bucket, figures) => {
             let id = name(bucket);
             let by_week = rule.wants_week_before();
             let parts = parts(scorer, entry, kpi, bucket, &figures, by_week, cells);
             let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
             let key = entry.name.cell(bucket);
-            let alert = scorer.alerts.entry(Arc::clone(&id)).or_insert_with(|| Alert {
+            let alert = scorer.alerts.get_or_insert_with(&id, || Alert {
                 id: Arc::clone(&id),
                 key: key.clone(),
                 rule: rule.name().into(),
@@ -65,10 +65,10 @@ pub(crate) fn take(
                 contributions: Vec::new(),
                 epoch: stamp.epoch,
             });
+            let Some(alert) = alert else { return };
             (alert.resolved_at, alert.resolution) = (None, None);
             alert.key = key;
             show(alert, &figures, text, parts, stamp);
-            id
         }
         Step::Show { first, bucket, figures } => {
             let id = name(first);
@@ -79,7 +79,6 @@ pub(crate) fn take(
             let Some(alert) = scorer.alerts.get_mut(&id) else { return };
             alert.key = key;
             show(alert, &figures, text, parts, stamp);
-            id
         }
         Step::Resolve { first, why } => {
             let id = name(first);
@@ -95,10 +94,8 @@ pub(crate) fn take(
             alert.resolved_at = Some(stamp.at);
             alert.resolution = Some(text.into());
             alert.epoch = stamp.epoch;
-            id
         }
-    };
-    scorer.changed.insert(id);
+    }
 }
 
 fn show(
@@ -180,9 +177,8 @@ fn children<'a>(
     let key = Arc::clone(&child.key);
     let in_range = move |name: &Name| name.kpi == key && name.tenant == of.name.tenant;
     scorer
-        .by_name
-        .range(from..)
-        .take_while(move |(name, _)| in_range(name))
-        .filter(|(name, _)| name.grain == of.name.grain)
-        .filter_map(|(_, place)| scorer.entries.get(*place))
+        .series
+        .starting_at(from)
+        .take_while(move |entry| in_range(&entry.name))
+        .filter(|entry| entry.name.grain == of.name.grain)
 }

@@ -8,18 +8,19 @@ mod roi_drop;
 mod seasonal;
 
 use schemas::{CellValue, Good, Grain, KpiInfo, Severity, Status};
+use serde::{Deserialize, Serialize};
 
 use crate::number::{float, mantissa};
 use crate::outlook::Outlook;
 use crate::shape::Shape;
 
-/// Every rule. Saved state names a rule by its place: add at the end.
+/// Every rule.
 pub(crate) static REGISTRY: [&dyn Rule; 3] =
     [&seasonal::Seasonal, &roi_drop::RoiDrop, &cost_spike::CostSpike];
 
 /// A way to find anomalies.
 pub(crate) trait Rule: Sync {
-    /// Its name in tables and in alert ids: never changed.
+    /// Its name in tables, in alert ids and in saved state: never changed.
     fn name(&self) -> &'static str;
 
     /// Whether it watches the KPI at the grain.
@@ -60,7 +61,7 @@ pub(crate) enum Verdict {
 }
 
 /// What is wrong with a bucket.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     pub(crate) kind: Kind,
     pub(crate) severity: Severity,
@@ -74,7 +75,7 @@ pub(crate) struct Finding {
 }
 
 /// The kinds of anomalies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
     Spike,
     Drop,

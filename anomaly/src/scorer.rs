@@ -19,20 +19,21 @@
 //! - A timer that fires before records which are on their way have been read takes their absence for
 //!   nothing having arrived; their arrival corrects it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use schemas::{
-    Alert, Cells, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, Observer, SeriesId,
+    Alert, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo, KpiUpdate, Micros, Observer,
+    Saved,
 };
 
+use crate::alert_book::AlertBook;
 use crate::entry::{Entry, Name, RULES};
 use crate::outlook::Learner;
 use crate::policy::{Moment, RETELL_US, Step, Track};
-use crate::rules::{Bucket, REGISTRY};
+use crate::rules::{Bucket, REGISTRY, Verdict};
+use crate::series_book::SeriesBook;
 use crate::shape::{Shape, step};
 use crate::{raised, saved};
 
@@ -52,9 +53,7 @@ const VERSION: &str = "weir-anomaly-2";
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
     pub(crate) kpis: Vec<KpiInfo>,
-    pub(crate) entries: Vec<Entry>,
-    by_id: HashMap<(SeriesId, Grain), usize, FixedState>,
-    pub(crate) by_name: BTreeMap<Name, usize>,
+    pub(crate) series: SeriesBook,
     /// The end of the newest hour whose timer has fired.
     pub(crate) cursor: Option<Micros>,
     /// When the backlog that is being read has settled.
@@ -64,8 +63,7 @@ pub struct Scorer {
     pub(crate) owed: BTreeSet<(Micros, usize, Micros)>,
     /// The last epoch with records.
     pub(crate) epoch: EpochId,
-    pub(crate) alerts: BTreeMap<Arc<str>, Alert>,
-    pub(crate) changed: BTreeSet<Arc<str>>,
+    pub(crate) alerts: AlertBook,
 }
 
 /// The instant and epoch of a judgement.
@@ -78,7 +76,7 @@ pub(crate) struct Stamp {
 impl fmt::Debug for Scorer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scorer")
-            .field("series", &self.entries.len())
+            .field("series", &self.series.len())
             .field("alerts", &self.alerts.len())
             .finish_non_exhaustive()
     }
@@ -89,23 +87,20 @@ impl Scorer {
     pub fn new(kpis: Vec<KpiInfo>) -> Scorer {
         Scorer {
             kpis,
-            entries: Vec::new(),
-            by_id: HashMap::with_hasher(FixedState::default()),
-            by_name: BTreeMap::new(),
+            series: SeriesBook::new(),
             cursor: None,
             settle: None,
             owed: BTreeSet::new(),
             epoch: 0,
-            alerts: BTreeMap::new(),
-            changed: BTreeSet::new(),
+            alerts: AlertBook::new(Vec::new()),
         }
     }
 
     /// The place of the series of an update, which is new when it is not known.
     fn place(&mut self, update: &KpiUpdate) -> Option<usize> {
         let grain = update.key.grain;
-        if let Some(place) = self.by_id.get(&(update.series, grain)) {
-            return Some(*place);
+        if let Some(place) = self.series.find(update.series, grain) {
+            return Some(place);
         }
         let name = Name {
             kpi: Arc::clone(&update.key.kpi),
@@ -113,40 +108,38 @@ impl Scorer {
             dims: Arc::clone(&update.key.dims),
             grain,
         };
-        let place = match self.by_name.get(&name) {
-            Some(place) => *place,
-            None => self.add(new_entry(&self.kpis, name, update.key.period_start)?),
+        let place = match self.series.find_name(&name) {
+            Some(place) => place,
+            None => self.series.add(new_entry(&self.kpis, name, update.key.period_start)?),
         };
-        self.entries.get_mut(place)?.id = Some(update.series);
-        self.by_id.insert((update.series, grain), place);
+        self.series.set_id(place, update.series);
         Some(place)
     }
 
-    /// Adds a series that is not known.
-    pub(crate) fn add(&mut self, entry: Entry) -> usize {
-        let place = self.entries.len();
-        if let Some(id) = entry.id {
-            self.by_id.insert((id, entry.name.grain), place);
-        }
+    /// Puts a series that was saved at its place.
+    pub(crate) fn restore(&mut self, place: usize, entry: Entry) {
         let open = entry.tracks.iter().filter_map(|track| track.open.as_ref());
         let owing = open.filter(|episode| episode.owes);
         self.owed.extend(owing.map(|own| (own.told.plus(RETELL_US), place, own.shown)));
-        self.by_name.insert(entry.name.clone(), place);
-        self.entries.push(entry);
-        place
+        self.series.put(place, entry);
     }
 
-    /// Places of all series in key order.
-    fn in_order(&self) -> Vec<usize> {
-        self.by_name.values().copied().collect()
+    /// Teaches the series at `place` everything before `end`.
+    fn learn(&mut self, place: usize, end: Micros, cells: &dyn Cells) {
+        if self.series.get(place).is_some_and(|entry| !entry.has_learned(end))
+            && let Some(entry) = self.series.get_mut(place)
+        {
+            entry.learn_before(end, cells);
+        }
     }
 
     /// Learns what is over at `at`, silently.
     fn catch_up(&mut self, at: Micros, cells: &dyn Cells) {
         let boundary = Grain::Hour.start(at.plus(-LATENESS));
         self.cursor = self.cursor.max(Some(boundary));
-        for entry in &mut self.entries {
-            entry.learn_before(entry.name.grain.start(boundary), cells);
+        for place in 0..self.series.end() {
+            let Some(entry) = self.series.get(place) else { continue };
+            self.learn(place, entry.name.grain.start(boundary), cells);
         }
     }
 
@@ -169,19 +162,17 @@ impl Scorer {
     /// Closes the buckets that end at `boundary`.
     fn close(&mut self, boundary: Micros, cells: &dyn Cells) {
         let stamp = Stamp { at: boundary.plus(LATENESS), epoch: self.epoch };
-        for place in self.in_order() {
-            let Some(entry) = self.entries.get_mut(place) else { continue };
+        for place in self.series.in_order() {
+            let Some(entry) = self.series.get(place) else { continue };
             let grain = entry.name.grain;
             if grain.start(boundary) != boundary {
                 continue;
             }
             let bucket = boundary.plus(-entry.step);
-            entry.learn_before(bucket, cells);
-            if entry.next == bucket {
+            self.learn(place, bucket, cells);
+            if self.series.get(place).is_some_and(|entry| entry.next == bucket) {
                 self.judge(place, bucket, Moment::Close, stamp, cells);
-                if let Some(entry) = self.entries.get_mut(place) {
-                    entry.learn_before(boundary, cells);
-                }
+                self.learn(place, boundary, cells);
             }
             // What has arrived of the next bucket had no forecast until now.
             self.judge(place, boundary, Moment::Running, stamp, cells);
@@ -192,7 +183,7 @@ impl Scorer {
     fn retell(&mut self, stamp: Stamp, cells: &dyn Cells) {
         while self.owed.first().is_some_and(|(due, ..)| *due <= stamp.at) {
             let Some((_, place, start)) = self.owed.pop_first() else { return };
-            let Some(entry) = self.entries.get(place) else { continue };
+            let Some(entry) = self.series.get(place) else { continue };
             let moment = if entry.is_closed(start) { Moment::Late } else { Moment::Running };
             self.judge(place, start, moment, stamp, cells);
         }
@@ -201,14 +192,22 @@ impl Scorer {
     /// Sees one update.
     fn update(&mut self, stamp: Stamp, quiet: bool, update: &KpiUpdate, cells: &dyn Cells) {
         let Some(place) = self.place(update) else { return };
-        let Some(entry) = self.entries.get_mut(place) else { return };
         let start = update.key.period_start;
-        if update.value.is_some() {
+        if update.value.is_some()
+            && self.series.get(place).is_some_and(|entry| !entry.is_noted(start))
+            && let Some(entry) = self.series.get_mut(place)
+        {
             entry.note(start);
         }
-        if quiet {
-            entry.stale |= entry.is_closed(start) && entry.learner.seen > 0;
+        let outdates =
+            |entry: &Entry| !entry.stale && entry.is_closed(start) && entry.learner.seen > 0;
+        if quiet
+            && self.series.get(place).is_some_and(outdates)
+            && let Some(entry) = self.series.get_mut(place)
+        {
+            entry.stale = true;
         }
+        let Some(entry) = self.series.get(place) else { return };
         let end = start.plus(entry.step);
         let distance = end.0.saturating_sub(stamp.at.0).saturating_abs();
         let far = distance > NEAR_PERIODS * entry.step;
@@ -230,7 +229,7 @@ impl Scorer {
         cells: &dyn Cells,
     ) {
         for (number, rule) in REGISTRY.iter().enumerate() {
-            let Some(entry) = self.entries.get_mut(place) else { return };
+            let Some(entry) = self.series.get(place) else { return };
             let Some(track) = entry.tracks.get(number) else { return };
             let is_watched = entry.watched.get(number).copied().unwrap_or(false);
             if !is_watched || (moment == Moment::Quiet && !track.knows(start)) {
@@ -253,6 +252,11 @@ impl Scorer {
                     .flatten(),
             };
             let verdict = rule.judge(&bucket);
+            let is_news = matches!(verdict, Verdict::Anomalous(_)) && moment != Moment::Quiet;
+            if track.is_idle() && !is_news {
+                continue;
+            }
+            let Some(entry) = self.series.get_mut(place) else { return };
             let Some(track) = entry.tracks.get_mut(number) else { return };
             let taken = track.judge(start, verdict, moment, entry.step, stamp.at);
             if let Step::Later(due) = taken {
@@ -296,7 +300,7 @@ impl Observer for Scorer {
 
     fn next_due(&self) -> Option<Micros> {
         let timer = || Some(self.cursor?.plus(HOUR_US + LATENESS));
-        self.settle.or_else(timer).filter(|_| !self.entries.is_empty())
+        self.settle.or_else(timer).filter(|_| !self.series.is_empty())
     }
 
     fn advance(&mut self, epoch: &EpochStamp, is_tick: bool, cells: &dyn Cells) {
@@ -331,22 +335,21 @@ impl Observer for Scorer {
     }
 
     fn take_changes(&mut self) -> Vec<Alert> {
-        let changed = std::mem::take(&mut self.changed);
-        changed.iter().filter_map(|id| self.alerts.get(id)).cloned().collect()
+        self.alerts.take_changes()
     }
 
     fn alerts(&self) -> Vec<Alert> {
-        self.alerts.values().cloned().collect()
+        self.alerts.all()
     }
 
-    fn save(&self) -> Vec<u8> {
-        saved::write(self)
+    fn freeze(&mut self) -> Box<dyn FrozenObserver> {
+        Box::new(saved::Frozen::of(self))
     }
 
-    fn load(&mut self, state: &[u8], alerts: Vec<Alert>, cells: &dyn Cells) -> Result<(), String> {
+    fn load(&mut self, saved: &Saved, alerts: Vec<Alert>, cells: &dyn Cells) -> Result<(), String> {
         let mut loaded = Scorer::new(self.kpis.clone());
-        saved::read(&mut loaded, state, cells).map_err(|error| error.to_string())?;
-        loaded.alerts = alerts.into_iter().map(|alert| (Arc::clone(&alert.id), alert)).collect();
+        saved::read(&mut loaded, saved, cells).map_err(|error| error.to_string())?;
+        loaded.alerts = AlertBook::new(alerts);
         *self = loaded;
         Ok(())
     }

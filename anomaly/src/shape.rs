@@ -5,6 +5,7 @@
 //! - The way into a forecast's space and back is monotone, so a band holds in both.
 
 use schemas::{CellValue, Grain, KpiInfo, Micros, Status, Unit};
+use serde::{Deserialize, Serialize};
 
 use crate::model::{BINS, Seasons};
 use crate::number::float;
@@ -46,7 +47,7 @@ pub(crate) struct Observed {
 /// The space in which a series is forecast: values as they are, or bent like a logarithm from about the
 /// series' usual size on. Below it steps count as they are, so that next to nothing is not infinitely
 /// less than little.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Space {
     pub(crate) log: bool,
     /// The usual size.

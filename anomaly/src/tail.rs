@@ -10,6 +10,8 @@
 //! # Non-guarantees
 //! - Far beyond what a series has shown, a p-value is an extrapolation: it ranks.
 
+use serde::{Deserialize, Serialize};
+
 /// Mean absolute deviations of a normal distribution in one standard deviation.
 pub(crate) const SPREAD_OF_MAD: f64 = 1.253_314_137_315_500_3;
 
@@ -41,7 +43,7 @@ const LEAST_SHAPE: f64 = 0.1;
 const LEAST_SCALE: f64 = 1e-3;
 
 /// What is remembered of the errors on one side.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Side {
     /// The logarithm of the distance, in spreads, that few errors exceed.
     pub(crate) start: f64,
@@ -53,13 +55,13 @@ pub(crate) struct Side {
 }
 
 /// The tails of one series' forecast errors: of those below, and those above.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tail {
     pub(crate) sides: [Side; 2],
 }
 
 /// The tail of one side as a curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Curve {
     /// Where the law begins, in spreads.
     pub(crate) start: f64,

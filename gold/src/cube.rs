@@ -12,7 +12,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
-use schemas::Micros;
+use schemas::{Grain, Marks, Micros};
 
 use crate::plan::CubeShape;
 use crate::series::SeriesIndex;
@@ -41,6 +41,17 @@ pub(crate) struct Cube {
     pub(crate) touched: Vec<Touched>,
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
+    /// Cells whose memory changed since the last freeze.
+    changed: Marks,
+    /// Series that the last freeze had.
+    frozen_series: usize,
+}
+
+/// What changed of a cube since the freeze before; `None` when everything has another number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CubeChanges {
+    pub(crate) cells: Option<Vec<u32>>,
+    pub(crate) series: Option<Vec<u32>>,
 }
 
 impl Cube {
@@ -56,7 +67,56 @@ impl Cube {
             touched: Vec::new(),
             counts_before: Vec::new(),
             sums_before: Vec::new(),
+            changed: Marks::default(),
+            frozen_series: 0,
         }
+    }
+
+    /// Changes the memory of one KPI of a cell.
+    pub(crate) fn put_memory(&mut self, cell: u32, place: usize, memory: &Memory) {
+        self.changed.mark(cell);
+        self.slabs.put_memory(cell, place, memory);
+    }
+
+    /// The cells as they are now, and what changed of them.
+    pub(crate) fn freeze(&mut self, renumbered: bool) -> (Slabs, CubeChanges) {
+        let series = self.slabs.series.len();
+        let fresh = std::mem::replace(&mut self.frozen_series, series)..series;
+        let (cells, series) = (self.changed.take(), fresh.filter_map(|at| u32::try_from(at).ok()));
+        let changes = match renumbered {
+            true => CubeChanges::default(),
+            false => CubeChanges { cells: Some(cells), series: Some(series.collect()) },
+        };
+        (self.slabs.freeze(), changes)
+    }
+
+    /// Makes a cell under the number that it was saved with; `false` when it cannot be.
+    pub(crate) fn restore(&mut self, cell: u32, id: CellId) -> bool {
+        let slabs = &mut self.slabs;
+        let nobody = CellId { series: u32::MAX, grain: Grain::Hour, start: Micros(i64::MIN) };
+        while slabs.cells.len() <= cell as usize {
+            slabs.counts.push(0);
+            slabs.sums.push(ExactSum::default());
+            slabs.memory.push(PackedMemory::new(&Memory::default()));
+            slabs.cells.push(PackedCell::new(&Cell::new(nobody, false)));
+        }
+        if slabs.cell(cell).live || id.series as usize >= slabs.series.len() {
+            return false;
+        }
+        if self.find(id).is_some() {
+            return false;
+        }
+        self.slabs.put_cell(cell, &Cell::new(id, true));
+        self.insert(id, cell);
+        true
+    }
+
+    /// Ends restoring cells: the numbers between them are free, the lowest to be taken first.
+    pub(crate) fn finish_restore(&mut self) {
+        let cells = (0_u32..).zip(self.slabs.cells.iter()).filter(|(_, cell)| !cell.is_live());
+        self.free = cells.map(|(number, _)| number).collect();
+        self.free.reverse();
+        self.frozen_series = self.slabs.series.len();
     }
 
     /// The number of a series by its raw bytes; `None` when they are not those of one.
@@ -79,8 +139,7 @@ impl Cube {
         if let Some(cell) = self.find(id) {
             return cell;
         }
-        let fresh =
-            Cell { id, end: id.grain.end(id.start), touched: false, live: true, closing: false };
+        let fresh = Cell::new(id, true);
         let slabs = &mut self.slabs;
         let cell = match self.free.pop() {
             Some(cell) => {
@@ -98,9 +157,13 @@ impl Cube {
                 u32::try_from(slabs.cells.push(PackedCell::new(&fresh))).unwrap_or(u32::MAX)
             }
         };
+        self.insert(id, cell);
+        cell
+    }
+
+    fn insert(&mut self, id: CellId, cell: u32) {
         let hash = |cell: &u32| self.hasher.hash_one(self.slabs.id(*cell));
         self.index.insert_unique(self.hasher.hash_one(id), cell, hash);
-        cell
     }
 
     /// Puts the numbers of a cell aside unless this epoch has done so.
@@ -168,6 +231,7 @@ impl Cube {
         if let Ok(entry) = held {
             entry.remove();
         }
+        self.changed.mark(cell);
         self.slabs.set_live(cell, false);
         self.free.push(cell);
     }

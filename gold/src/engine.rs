@@ -11,8 +11,9 @@
 //! - The output is a function of the epochs (rows, clocks, quiet bits): neither hash order nor the
 //!   number of ticks nor flushes show in it. Updates are in cell key order.
 //! - A change that leaves a group and its numbers as they were costs nothing downstream.
-//! - `new`, [`Engine::rebuild`] of every live row and [`Engine::load_state`] give the engine that
-//!   [`Frozen::save_state`] was called on: the same values, slots, timers and later output.
+//! - `new`, [`Engine::load_state`], [`Engine::rebuild`] of every live row and [`Engine::finish_load`]
+//!   give the engine that [`Frozen::parts`] was called on: the same values, slots, timers and later
+//!   output.
 //!
 //! # Non-guarantees
 //! - Nothing is durable here, and epochs must come in order with growing clocks.
@@ -128,6 +129,8 @@ pub struct Engine {
     /// Memory of updates that have been seen.
     spare: Vec<KpiUpdate>,
     scratch: Scratch,
+    /// Whether saved state numbers cells otherwise, or there is none.
+    renumbered: bool,
 }
 
 impl Held for Engine {
@@ -159,6 +162,7 @@ impl Engine {
             history: Vec::new(),
             spare: Vec::new(),
             scratch: Scratch::default(),
+            renumbered: true,
         })
     }
 
@@ -256,7 +260,7 @@ impl Engine {
 
     fn put_memory(&mut self, kpi: usize, cell: u32, memory: &Memory) {
         let kpi = &self.plan.kpis[kpi];
-        self.cubes[kpi.cube].slabs.put_memory(cell, kpi.place, memory);
+        self.cubes[kpi.cube].put_memory(cell, kpi.place, memory);
     }
 
     /// One KPI of one touched cell at the end of an epoch.

@@ -8,6 +8,7 @@
 //!   cell follows when it is over.
 
 use schemas::Micros;
+use serde::{Deserialize, Serialize};
 
 /// The least time between two rows of a running period.
 pub const HISTORY_INTERVAL_US: i64 = 60_000_000;
@@ -17,7 +18,7 @@ pub const RESTATEMENT_SLOT_US: i64 = 5_000_000;
 pub const SETTLE_US: i64 = 1_000_000;
 
 /// What is remembered of one cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct CellHistory {
     /// The clock of its last row.
     pub(crate) last_row: Option<Micros>,

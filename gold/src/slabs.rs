@@ -32,6 +32,13 @@ pub(crate) struct Cell {
     pub(crate) closing: bool,
 }
 
+impl Cell {
+    /// A cell that nothing has touched.
+    pub(crate) fn new(id: CellId, live: bool) -> Cell {
+        Cell { id, end: id.grain.end(id.start), touched: false, live, closing: false }
+    }
+}
+
 /// A cell as it lies in memory: 12 bytes. Periods start at whole hours, and their ends follow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PackedCell {
@@ -85,6 +92,11 @@ impl PackedCell {
             live: has(LIVE),
             closing: has(CLOSING),
         }
+    }
+
+    /// Whether the slab entry is in use.
+    pub(crate) fn is_live(self) -> bool {
+        self.bits & LIVE != 0
     }
 
     fn set(&mut self, bit: u8, to: bool) {
@@ -192,6 +204,11 @@ impl Slabs {
         self.cells.record(cell as usize)[0].unpacked()
     }
 
+    /// The same of a number that need not be that of a cell.
+    pub(crate) fn get(&self, cell: u32) -> Option<Cell> {
+        self.cells.get(cell as usize).map(|cell| cell.unpacked())
+    }
+
     pub(crate) fn id(&self, cell: u32) -> CellId {
         self.cells.record(cell as usize)[0].id()
     }
@@ -261,7 +278,7 @@ impl Slabs {
     pub(crate) fn sorted_cells(&self) -> Vec<u32> {
         let cells = (0_u32..).zip(self.cells.iter());
         let mut cells: Vec<u32> =
-            cells.filter(|(_, own)| own.bits & LIVE != 0).map(|(at, _)| at).collect();
+            cells.filter(|(_, own)| own.is_live()).map(|(at, _)| at).collect();
         cells.sort_unstable_by(|a, b| self.order(*a, *b));
         cells
     }

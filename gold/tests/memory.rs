@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use gold::{Catalog, Engine};
+use lake::keyed::FrozenRows;
 use schemas::{Contract, EpochStamp, Micros, RowBuilder, RowLayout};
 
 const HOUR: i64 = 3_600_000_000;
@@ -111,7 +112,7 @@ impl Shop {
             }
         }
         let bytes = resident() - before;
-        let cells = engine.freeze().live_slots().count() as u64;
+        let cells = FrozenRows::live_slots(&engine.freeze()).count() as u64;
         (engine, cells, bytes)
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gold::{CellRow, Engine, EpochOutput, Frozen, HistoryRow, catalog};
 use proptest::prelude::*;
-use schemas::{Cells, Contract, EpochStamp, Micros, RowBuilder, RowLayout, SeriesId};
+use schemas::{Cells, Contract, EpochStamp, Micros, RowBuilder, RowLayout, Saved, SeriesId};
 use stream::model::{Model, ORDERS, Row};
 
 /// 2026-01-31T22:59:30Z: hour, day and month end soon.
@@ -85,6 +85,7 @@ struct Bench {
     /// What a reader of the flushed table would see.
     table: BTreeMap<u32, CellRow>,
     held: Option<(Vec<u32>, Frozen, Vec<CellRow>)>,
+    saved: Saved,
 }
 
 impl Bench {
@@ -96,7 +97,7 @@ impl Bench {
         };
         let contracts = vec![named("orders.toml"), named("costs.toml")];
         let layouts = contracts.iter().map(RowLayout::new).collect();
-        Bench { contracts, layouts, table: BTreeMap::new(), held: None }
+        Bench { contracts, layouts, table: BTreeMap::new(), held: None, saved: Saved::default() }
     }
 
     fn engine(&self) -> Engine {
@@ -167,15 +168,16 @@ impl Bench {
     }
 
     /// A second engine made from the rows and the saved state of the first.
-    fn restarted(&self, engine: &mut Engine, model: &Model) -> Engine {
-        let saved = engine.freeze().save_state();
+    fn restarted(&mut self, engine: &mut Engine, model: &Model) -> Engine {
+        let saved = self.save(&engine.freeze());
         let mut fresh = self.engine();
+        fresh.load_state(&saved).unwrap();
         for ((table, _), row) in &model.rows {
             let bytes = self.bytes(*table, row);
             fresh.rebuild(*table, self.layouts[*table].row(&bytes)).unwrap();
         }
-        fresh.load_state(&saved).unwrap();
-        assert_eq!(fresh.freeze().save_state(), saved, "state after a restart");
+        fresh.finish_load();
+        assert_eq!(self.save(&fresh.freeze()), saved, "state after a restart");
         assert_eq!(fresh.snapshot(), engine.snapshot(), "cells after a restart");
         assert_eq!(fresh.next_due(), engine.next_due(), "timers after a restart");
         let slots = |engine: &mut Engine| engine.freeze().live_slots().collect::<Vec<_>>();
@@ -183,10 +185,20 @@ impl Bench {
         fresh
     }
 
+    /// What a log of changed records holds after this freeze: everything.
+    fn save(&mut self, frozen: &Frozen) -> Saved {
+        let parts = frozen.parts();
+        self.saved.update(&parts);
+        assert_eq!(self.saved, Saved::of(&parts), "a record changed and was not named");
+        self.saved.clone()
+    }
+
     /// Starts a flush, which is written after the next epoch.
     fn flush(&mut self, engine: &mut Engine) {
         self.write_held();
-        self.held = Some((engine.take_changed_slots(), engine.freeze(), engine.snapshot()));
+        let (changed, frozen) = (engine.take_changed_slots(), engine.freeze());
+        self.save(&frozen);
+        self.held = Some((changed, frozen, engine.snapshot()));
     }
 
     fn write_held(&mut self) {
@@ -318,10 +330,6 @@ fn damaged_state_is_refused_and_missing_state_is_a_backlog() {
     let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let bench = Bench::new();
     let mut engine = bench.engine();
-    let saved = engine.freeze().save_state();
-    for cut in 0..saved.len() {
-        assert!(bench.engine().load_state(&saved[..cut]).is_err());
-    }
     let row = Row {
         tenant: Some("a"),
         status: "paid",
@@ -333,8 +341,23 @@ fn damaged_state_is_refused_and_missing_state_is_a_backlog() {
     };
     let bytes = bench.bytes(ORDERS, &row);
     engine.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
+    let saved = Saved::of(&engine.freeze().parts());
+    let head = saved.part("gold").unwrap().get(0).unwrap();
+    for cut in 0..head.len() {
+        let mut damaged = saved.clone();
+        damaged.part_mut("gold").put(0, Some(&head[..cut]));
+        assert!(bench.engine().load_state(&damaged).is_err(), "cut at {cut}");
+    }
     engine.finish_rebuild(Micros(START), Some((7, Micros(START - 1))));
     assert_eq!(engine.next_due(), Some(Micros(START + 1_000_000)));
+    let saved = Saved::of(&engine.freeze().parts());
+    let cells = "gold/cells/channel,currency";
+    let record = saved.part(cells).unwrap().get(0).unwrap();
+    for cut in 0..record.len() {
+        let mut damaged = saved.clone();
+        damaged.part_mut(cells).put(0, Some(&record[..cut]));
+        assert!(bench.engine().load_state(&damaged).is_err(), "cut at {cut}");
+    }
     let output = engine.tick(Micros(START + 1_000_000));
     assert_eq!(output.history.len(), engine.snapshot().len());
     assert!(output.history.iter().all(|row| row.epoch == 7 && !row.closed));
@@ -365,8 +388,9 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     assert_eq!(written.history.len(), 6, "booked and by channel, three grains");
     let mut grown = bench.engine();
     let bytes = bench.bytes(ORDERS, &order);
+    grown.load_state(&Saved::of(&engine.freeze().parts())).unwrap();
     grown.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
-    grown.load_state(&engine.freeze().save_state()).unwrap();
+    grown.finish_load();
     let output = grown.tick(Micros(START + 1_000_000));
     let kpis: Vec<_> = output.history.iter().map(|row| &*row.key.kpi).collect();
     assert_eq!(kpis, [["average_order_value"; 3], ["orders"; 3]].concat());
@@ -374,8 +398,9 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     // And back: the rows of a KPI that is gone are deleted from the table.
     let catalog = Arc::clone(engine.catalog());
     let mut shrunk = Engine::new(catalog, &bench.contracts).unwrap();
+    shrunk.load_state(&Saved::of(&grown.freeze().parts())).unwrap();
     shrunk.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
-    shrunk.load_state(&grown.freeze().save_state()).unwrap();
+    shrunk.finish_load();
     let (changed, frozen) = (shrunk.take_changed_slots(), shrunk.freeze());
     assert_eq!(changed.len(), 6);
     assert!(changed.iter().all(|slot| !frozen.has_row(*slot)));

@@ -28,6 +28,7 @@ mod log;
 pub mod query;
 mod schema;
 mod seal;
+pub mod state;
 mod stats;
 mod store;
 mod table;

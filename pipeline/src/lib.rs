@@ -19,4 +19,3 @@ pub mod ledger;
 pub mod record;
 pub mod silver;
 pub mod source;
-pub mod state;

@@ -23,6 +23,7 @@ pub mod observe;
 pub mod paged;
 pub mod position;
 pub mod row;
+pub mod state;
 pub mod time;
 
 pub use alert::{Alert, Contribution, Severity, alert_id};
@@ -32,8 +33,9 @@ pub use error_chain::chain;
 pub use feed::{Feed, Published, Start};
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use marks::Marks;
-pub use observe::{Band, Bands, Cells, Observer};
+pub use observe::{Band, Bands, Cells, FrozenObserver, Observer};
 pub use paged::Paged;
 pub use position::Position;
 pub use row::{RowBuilder, RowLayout, RowRef};
+pub use state::{Records, Saved, SavedPart, StatePart};
 pub use time::{Clock, Grain, Micros};

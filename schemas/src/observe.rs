@@ -10,9 +10,12 @@
 //! - An observer is a function of what it is called with. It has no clock and does no IO, so equal
 //!   epochs give equal scores and alerts.
 
+use std::fmt;
+
 use crate::alert::Alert;
 use crate::epoch::EpochStamp;
 use crate::kpi::{CellValue, KpiUpdate, SeriesId};
+use crate::state::{Saved, StatePart};
 use crate::time::{Grain, Micros};
 
 /// The KPI cells as they stand.
@@ -47,14 +50,29 @@ pub trait Observer: Send {
     /// Every alert, ordered by id.
     fn alerts(&self) -> Vec<Alert>;
 
-    /// What [`Observer::load`] needs besides alerts and cells to go on exactly from here.
-    fn save(&self) -> Vec<u8>;
+    /// The observer as it is now, without copying it: what a barrier writes while epochs go on.
+    fn freeze(&mut self) -> Box<dyn FrozenObserver>;
 
-    /// Goes on from saved state, whose cells are already loaded.
+    /// Goes on from saved state, whose cells are already loaded. The slot of an alert is its place.
     ///
     /// # Errors
     /// When the state is not what was saved.
-    fn load(&mut self, state: &[u8], alerts: Vec<Alert>, cells: &dyn Cells) -> Result<(), String>;
+    fn load(&mut self, saved: &Saved, alerts: Vec<Alert>, cells: &dyn Cells) -> Result<(), String>;
+}
+
+/// An observer as it was at one epoch.
+pub trait FrozenObserver: fmt::Debug + Send {
+    /// What [`Observer::load`] needs besides alerts and cells to go on exactly from there.
+    fn parts(&self) -> Vec<StatePart<'_>>;
+
+    /// The slots of the alerts that changed since the freeze before, each once.
+    fn changed_alerts(&self) -> &[u32];
+
+    /// The alert in a slot.
+    fn alert(&self, slot: u32) -> Option<&Alert>;
+
+    /// One more than the highest slot of an alert.
+    fn alerts_end(&self) -> u32;
 }
 
 /// What was expected of a bucket: mantissas at [`crate::decimal::VALUE_SCALE`].

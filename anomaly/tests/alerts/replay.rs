@@ -1,9 +1,9 @@
 //! Equal epochs give equal alerts: again, with other ticks, and across restarts.
 
 use proptest::prelude::*;
-use schemas::{Alert, Grain, Micros, Observer};
+use schemas::{Alert, Grain, Micros, Observer, Saved};
 
-use crate::world::{Change, DAY, HOUR, Rng, SECOND, World, change, flow, monday, roi};
+use crate::world::{Change, DAY, HOUR, Rng, SECOND, World, change, flow, monday, roi, saved};
 
 /// An epoch with records.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ struct Manner {
 }
 
 /// Runs the epochs as the binary does: with a tick whenever one is due.
-fn run(epochs: &[Epoch], manner: &Manner) -> (Vec<Alert>, Vec<u8>) {
+fn run(epochs: &[Epoch], manner: &Manner) -> (Vec<Alert>, Saved) {
     let mut world = World::new();
     let mut rng = manner.odd_ticks.map(Rng);
     let mut before = Micros(0);
@@ -103,7 +103,7 @@ fn run(epochs: &[Epoch], manner: &Manner) -> (Vec<Alert>, Vec<u8>) {
         world.epoch(epoch.clock, epoch.quiet, &epoch.changes);
         before = epoch.clock;
     }
-    (world.scorer.alerts(), world.scorer.save())
+    (world.scorer.alerts(), saved(&mut world.scorer))
 }
 
 /// With the bits of its floats, which `==` would not tell apart.
@@ -176,13 +176,20 @@ fn damaged_state_is_refused() {
     let (alerts, state) = run(&epochs, &Manner::default());
     let world = World::new();
     let mut scorer = anomaly::Scorer::new(crate::world::kpis());
-    for cut in [0, 1, 20, state.len() / 2, state.len() - 1] {
-        let error = scorer.load(&state[..cut], alerts.clone(), &world.store).unwrap_err();
-        assert!(error.contains("cut short or damaged"), "{error}");
+    for (part, number) in [("detector", 0), ("detector/series", 0), ("detector/series", 3)] {
+        let record = state.part(part).unwrap().get(number).unwrap();
+        for cut in [0, 1, record.len() / 2, record.len() - 1] {
+            let mut damaged = state.clone();
+            damaged.part_mut(part).put(number, Some(&record[..cut]));
+            let error = scorer.load(&damaged, alerts.clone(), &world.store).unwrap_err();
+            assert!(error.contains("is not what this binary writes"), "{error}");
+        }
     }
     let mut newer = state.clone();
-    newer[0] += 1;
+    let mut head = state.part("detector").unwrap().get(0).unwrap().to_vec();
+    head[0] += 1;
+    newer.part_mut("detector").put(0, Some(&head));
     assert!(scorer.load(&newer, alerts.clone(), &world.store).unwrap_err().contains("version"));
     assert!(scorer.load(&state, alerts, &world.store).is_ok());
-    assert_eq!(scorer.save(), state);
+    assert_eq!(saved(&mut scorer), state);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anomaly::Scorer;
 use schemas::{
     Alert, CellKey, CellValue, Cells, EpochStamp, Good, Grain, KpiInfo, KpiUpdate, Micros,
-    Observer, SeriesId, Status, Unit,
+    Observer, Saved, SeriesId, Status, Unit,
 };
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -98,17 +98,30 @@ pub(crate) fn change(
     Change { kpi, dims: USD, grain, start, value }
 }
 
+/// The whole state of a scorer.
+pub(crate) fn saved(scorer: &mut Scorer) -> Saved {
+    Saved::of(&scorer.freeze().parts())
+}
+
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) scorer: Scorer,
     pub(crate) id: u64,
+    /// The records of all freezes so far.
+    saved: Saved,
     /// The newest number of a series; a second world may number in another order.
     number: u32,
 }
 
 impl World {
     pub(crate) fn new() -> World {
-        World { store: Store::default(), scorer: Scorer::new(kpis()), id: 0, number: 0 }
+        World {
+            store: Store::default(),
+            scorer: Scorer::new(kpis()),
+            id: 0,
+            saved: Saved::default(),
+            number: 0,
+        }
     }
 
     /// An epoch with records.
@@ -155,7 +168,10 @@ impl World {
 
     /// A restart: state and alerts through save and load, series under other numbers.
     pub(crate) fn restart(&mut self) {
-        let (state, alerts) = (self.scorer.save(), self.scorer.alerts());
+        let (frozen, alerts) = (self.scorer.freeze(), self.scorer.alerts());
+        self.saved.update(&frozen.parts());
+        let state = Saved::of(&frozen.parts());
+        assert_eq!(self.saved, state, "a series changed and was not named");
         let mut renumbered = Store::default();
         let moved = |id: SeriesId| SeriesId { kpi: id.kpi, series: 1_000_000 - id.series };
         for (name, id) in &self.store.names {

@@ -2,7 +2,7 @@
 
 use gold::{Frozen, HistoryRow};
 use pipeline::silver::FrozenTable;
-use schemas::{Alert, EpochStamp};
+use schemas::{EpochStamp, StatePart};
 
 use super::watch::FrozenWatch;
 
@@ -13,11 +13,22 @@ pub(crate) struct BarrierJob {
     pub(crate) silver: Vec<SilverJob>,
     pub(crate) cells: CellsJob,
     pub(crate) watch: FrozenWatch,
-    /// Every alert, when one has changed: they are few.
-    pub(crate) alerts: Option<Vec<Alert>>,
+    /// Writes every alert, changed or not.
+    pub(crate) all_alerts: bool,
     pub(crate) history: Vec<HistoryRow>,
-    /// Parts of the state file that the above do not say.
-    pub(crate) state: Vec<(String, Vec<u8>)>,
+    /// Parts of the saved state that the above do not say, by name.
+    pub(crate) texts: Vec<(&'static str, String)>,
+}
+
+impl BarrierJob {
+    /// The saved state of everything that rows do not give back.
+    pub(crate) fn parts(&self) -> Vec<StatePart<'_>> {
+        let mut parts = self.watch.parts();
+        parts.extend(self.cells.cells.parts());
+        parts.extend(self.silver.iter().flat_map(|job| job.rows.parts()));
+        parts.extend(self.texts.iter().map(|(name, text)| StatePart::head(*name, text)));
+        parts
+    }
 }
 
 /// A silver table, and the slots that changed since the last barrier.

@@ -6,6 +6,7 @@
 
 pub(crate) mod decoding;
 pub(crate) mod frozen;
+mod removed;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use pipeline::epoch;
 use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
 use pipeline::silver::{Halt, SilverRow, TableFold};
-use schemas::{Alert, Contract, EpochStamp, KpiUpdate, Micros, Observer};
+use schemas::{Alert, Contract, EpochStamp, KpiUpdate, Micros, Observer, Saved};
 use serde_json::json;
 
 use crate::contracts::fingerprint;
@@ -27,7 +28,11 @@ use decoding::{Decoded, Decoding};
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
 
-/// The part of a state file that says under which KPI definitions cells were computed.
+/// The part of the saved state that says what silver depends on besides bronze.
+pub(crate) const CONTRACTS: &str = "contracts";
+/// The part with the topics that silver was built from: JSON triples of source, topic and contract.
+pub(crate) const TOPICS: &str = "topics";
+/// The part that says under which KPI definitions cells were computed.
 const DEFINITIONS: &str = "definitions";
 
 /// The folds of all tables and the KPI engine over them.
@@ -277,24 +282,25 @@ impl Core {
             changed: self.gold.take_changed_slots(),
             cells: self.gold.freeze(),
         };
-        let state = vec![
-            ("contracts".to_owned(), self.fingerprint.clone().into_bytes()),
-            ("topics".to_owned(), self.topics_json()),
-            (DEFINITIONS.to_owned(), self.gold.fingerprint().into_bytes()),
+        let texts = vec![
+            (CONTRACTS, self.fingerprint.clone()),
+            (TOPICS, self.topics_json()),
+            (DEFINITIONS, self.gold.fingerprint()),
         ];
-        let (watch, alerts) = (self.watch.freeze(), self.watch.changed_alerts());
+        let watch = self.watch.freeze();
+        let all_alerts = whole.contains(tables::ANOMALIES);
         let history = std::mem::take(&mut self.history);
-        Some(BarrierJob { stamp, silver, cells, watch, alerts, history, state })
+        Some(BarrierJob { stamp, silver, cells, watch, all_alerts, history, texts })
     }
 
     /// Which topic is which contract, for reading a lake without its configuration.
-    fn topics_json(&self) -> Vec<u8> {
+    fn topics_json(&self) -> String {
         let name = |at: usize| {
             self.tables.get(at).map_or("", |table| table.contract.contract().name.as_str())
         };
         let topics = self.decoding.topics().iter();
         let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
-        serde_json::Value::Array(topics.collect()).to_string().into_bytes()
+        serde_json::Value::Array(topics.collect()).to_string()
     }
 
     fn is_fold_due(&self, clock: Micros) -> bool {
@@ -310,9 +316,9 @@ impl Core {
     }
 }
 
-/// Loading what the tables and state files hold.
+/// Loading what the tables and the saved state hold.
 impl Core {
-    /// Adds rows of a silver table and returns their slots. KPIs follow with [`Core::finish_load`].
+    /// Adds rows of a silver table and returns their slots.
     ///
     /// # Errors
     /// When a key is there twice.
@@ -339,29 +345,31 @@ impl Core {
         tables.find(|contract| silver_name(contract.contract()) == table).map(Arc::clone)
     }
 
-    /// Takes the state that was saved with the rows at `stamp`.
+    /// Begins to load a barrier: what rows do not give back. The rows follow.
+    ///
+    /// # Errors
+    /// When a part is not what was saved.
+    pub(crate) fn begin_load(&mut self, saved: &Saved) -> Result<(), String> {
+        for table in &mut self.tables {
+            table.fold.load_state(saved).map_err(|e| e.to_string())?;
+        }
+        self.gold.load_state(saved).map_err(|e| e.to_string())
+    }
+
+    /// Ends it, the rows at `stamp` being loaded.
     ///
     /// # Errors
     /// When a part is not what was saved.
     pub(crate) fn finish_load(
         &mut self,
         stamp: EpochStamp,
-        state: &[(String, Vec<u8>)],
+        saved: &Saved,
         alerts: Vec<Alert>,
     ) -> Result<(), String> {
-        for (name, bytes) in state {
-            if name == "gold" {
-                self.gold.load_state(bytes).map_err(|e| e.to_string())?;
-            }
-            let tables = self.tables.iter_mut();
-            for table in tables.filter(|t| silver_name(t.contract.contract()) == *name) {
-                table.fold.load_state(bytes).map_err(|e| e.to_string())?;
-            }
-        }
-        let definitions = state.iter().find(|(name, _)| name == DEFINITIONS).map(|(_, held)| held);
-        self.is_redefined =
-            definitions.is_none_or(|held| *held != self.gold.fingerprint().as_bytes());
-        self.watch.load(state, alerts, &self.gold)?;
+        self.gold.finish_load();
+        let definitions = saved.head::<&str>(DEFINITIONS);
+        self.is_redefined = !definitions.is_ok_and(|held| held == self.gold.fingerprint());
+        self.watch.load(saved, alerts, &self.gold)?;
         // Which files hold which cells is not known: the first barrier writes them all.
         self.write_whole(tables::CURRENT);
         self.last = Some(stamp);
@@ -381,9 +389,6 @@ impl Core {
 
     /// The next barrier writes this table whole: its files are not those that were loaded.
     pub(crate) fn write_whole(&mut self, table: &str) {
-        if table == tables::ANOMALIES {
-            self.watch.write_all();
-        }
         self.whole.insert(table.to_owned());
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! # Guarantees
 //! - Nothing is written before bronze holds the epoch.
-//! - Every table gets one commit with the epoch and its clock, changed or not; the state file is on
-//!   disk before the first of them.
+//! - Every table gets one commit with the epoch and its clock, changed or not; the saved state
+//!   is on disk before the first of them.
 //! - Only when all have committed is the barrier complete, which bronze's next commit then says.
 
 use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,11 +16,11 @@ use gold::anomalies::anomalies_batch;
 use gold::table::{current_batch, history_batch};
 use gold::{CellRow, HistoryRow};
 use lake::cow::{FileId, Rewrite, SlotFiles};
+use lake::state::{KEPT, StateLog};
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use pipeline::silver::{RowBatchError, SilverRow, row_batch};
-use pipeline::state::StateFiles;
-use schemas::{Alert, EpochId, EpochStamp, Micros};
+use schemas::{Alert, EpochStamp, Micros};
 use tokio::runtime::Handle;
 
 use crate::core::frozen::{BarrierJob, CellsJob, SilverJob};
@@ -34,9 +33,6 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Old data files are looked for this often.
 const VACUUM: Duration = Duration::from_secs(30);
-
-/// State files kept besides the newest: recovery may start at the barrier before it.
-const STATES_KEPT: usize = 3;
 
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
@@ -55,8 +51,7 @@ pub(crate) struct LoadedFile {
 #[derive(Debug)]
 pub(crate) struct Flusher {
     tables: BTreeMap<String, KeyedFiles>,
-    state: StateFiles,
-    states: Vec<EpochId>,
+    state: StateLog,
     runtime: Handle,
     stop: Stop,
     meters: Arc<Meters>,
@@ -78,7 +73,7 @@ impl Flusher {
     pub(crate) fn new(
         tables: Vec<Table>,
         mut loaded: BTreeMap<String, Vec<LoadedFile>>,
-        state_folder: &Path,
+        state: StateLog,
         runtime: Handle,
         stop: Stop,
         meters: Arc<Meters>,
@@ -88,14 +83,7 @@ impl Flusher {
             let files = loaded.remove(&name).unwrap_or_default();
             (name, KeyedFiles::new(table, files))
         };
-        Flusher {
-            tables: tables.into_iter().map(keyed).collect(),
-            state: StateFiles::new(state_folder),
-            states: Vec::new(),
-            runtime,
-            stop,
-            meters,
-        }
+        Flusher { tables: tables.into_iter().map(keyed).collect(), state, runtime, stop, meters }
     }
 
     /// Checkpoints and vacuum, between barriers. Data files are kept while the last barriers of this
@@ -111,7 +99,7 @@ impl Flusher {
                     tracing::warn!("could not write a checkpoint: {error}");
                 }
             }
-            if keyed.versions.len() > STATES_KEPT {
+            if keyed.versions.len() > KEPT {
                 keyed.versions.remove(0);
             }
             let (Some(&keep_from), true) =
@@ -119,7 +107,7 @@ impl Flusher {
             else {
                 continue;
             };
-            if keyed.versions.len() == STATES_KEPT {
+            if keyed.versions.len() == KEPT {
                 keyed.vacuumed = Instant::now();
                 if let Err(error) = keyed.table.vacuum(now.plus(-age), keep_from) {
                     tracing::warn!("could not delete old files: {error}");
@@ -131,21 +119,23 @@ impl Flusher {
     /// Writes one barrier, trying again while the disk refuses. Returns whether it is complete: not
     /// when the run failed or is to stop while the disk still refuses.
     pub(crate) fn flush(&mut self, job: BarrierJob) -> bool {
-        let BarrierJob { stamp, silver, cells, watch, alerts, history, mut state } = job;
-        state.extend(silver.iter().map(|job| (job.table.clone(), job.rows.save_state())));
-        state.push(("gold".to_owned(), cells.cells.save_state()));
-        state.extend(watch.into_parts());
-        if self.retry("state", |this| Ok(this.state.write(stamp.id, &state)?)).is_none() {
-            return false;
-        }
-        drop(state);
+        let parts = job.parts();
+        let written = self.retry("state", |this| Ok(this.state.write(job.stamp.id, &parts)?));
+        let Some(bytes) = written else { return false };
+        tracing::debug!(epoch = job.stamp.id, bytes, "state written");
+        drop(parts);
+        let BarrierJob { stamp, silver, cells, watch, all_alerts, history, .. } = job;
+        let alerts = (all_alerts || watch.has_changed_alerts()).then(|| watch.alerts());
+        drop(watch);
         // What was frozen of a table is let go before the next one is written.
         silver.into_iter().all(|job| self.flush_silver(&job, stamp))
             && self.flush_cells(&cells, stamp)
             && self.flush_alerts(alerts.as_deref(), stamp)
             && self.flush_history(&history, stamp)
             && {
-                self.drop_old_states(stamp.id);
+                if let Err(error) = self.state.complete(stamp.id) {
+                    tracing::warn!("could not delete old state: {error}");
+                }
                 true
             }
     }
@@ -327,19 +317,6 @@ impl Flusher {
     fn table_mut(&mut self, name: &str) -> Result<&mut Table, FlushError> {
         let keyed = self.tables.get_mut(name);
         keyed.map(|keyed| &mut keyed.table).ok_or_else(|| FlushError::NoTable(name.into()))
-    }
-
-    fn drop_old_states(&mut self, newest: EpochId) {
-        self.states.push(newest);
-        if self.states.len() > STATES_KEPT
-            && let Some(oldest) = self.states.len().checked_sub(STATES_KEPT)
-        {
-            self.states.drain(..oldest);
-            let keep_from = self.states.first().copied().unwrap_or(newest);
-            if let Err(error) = self.state.drop_before(keep_from) {
-                tracing::warn!("could not delete old state files: {error}");
-            }
-        }
     }
 }
 

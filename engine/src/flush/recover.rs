@@ -3,7 +3,7 @@
 //!
 //! # Guarantees
 //! - Bronze decides what has been ingested; silver, gold and state are never trusted beyond it.
-//! - A missing or damaged ledger, state file or table version costs time or a new stream generation,
+//! - A missing or damaged ledger, saved state or table version costs time or a new stream generation,
 //!   and is said; it never costs rows.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gold::Catalog;
+use lake::state::{self, Read, StateLog};
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
@@ -18,12 +19,11 @@ use pipeline::ledger::{Entry, Header, Ledger};
 use pipeline::record::TopicPartition;
 use pipeline::silver::rows_from_batch;
 use pipeline::source::{LastRecord, needs_last};
-use pipeline::state::StateFiles;
 use schemas::{Alert, Contract, EpochId, EpochStamp, Micros, chain};
 use tokio::runtime::Handle;
 
 use super::barrier::{Flusher, LoadedFile};
-use crate::core::Core;
+use crate::core::{CONTRACTS, Core};
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
 use crate::tables::{self, number};
@@ -71,7 +71,7 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let wanted = held.next.iter().filter(|(of, _)| needs_last(of));
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
-    let (mut core, files) = load(inputs, &held, &newest)?;
+    let (mut core, files, state) = load(inputs, &held, &newest)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
     let (mut header, mut tail) = read_ledger(inputs, &held)?;
     let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
@@ -87,9 +87,10 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable).map_err(|e| {
         format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display())
     })?;
-    let state = lake.state_dir().join("state");
+    let state = StateLog::new(&state_folder(inputs), state.as_ref())
+        .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
     let meters = Arc::clone(&inputs.meters);
-    let flusher = Flusher::new(newest, files, &state, runtime.clone(), stop.clone(), meters);
+    let flusher = Flusher::new(newest, files, state, runtime.clone(), stop.clone(), meters);
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
 }
@@ -108,8 +109,16 @@ pub(crate) fn new_generation() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// The core at the last barrier that every table and the state file still hold, or an empty one.
-fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Files), String> {
+fn state_folder(inputs: &Inputs) -> PathBuf {
+    inputs.lake.state_dir().join("state")
+}
+
+/// The core at the last barrier that every table and the saved state still hold, or an empty one.
+fn load(
+    inputs: &Inputs,
+    held: &Held,
+    newest: &[Table],
+) -> Result<(Core, Files, Option<Read>), String> {
     let mut at_most = held.flushed;
     for table in newest.iter().filter(|table| table.is_outdated()) {
         let name = table.name();
@@ -118,12 +127,12 @@ fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Files),
     }
     while at_most > 0 {
         match load_at(inputs, at_most)? {
-            Loaded::Whole(core, files) => {
+            Loaded::Whole(core, files, state) => {
                 let mut core = *core;
                 for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
                     core.write_whole(table.name());
                 }
-                return Ok((core, files));
+                return Ok((core, files, Some(*state)));
             }
             Loaded::Earlier(epoch) => {
                 tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
@@ -136,37 +145,45 @@ fn load(inputs: &Inputs, held: &Held, newest: &[Table]) -> Result<(Core, Files),
     }
     let mut core = new_core(inputs)?;
     newest.iter().for_each(|table| core.write_whole(table.name()));
-    Ok((core, Files::new()))
+    Ok((core, Files::new(), None))
 }
 
 enum Loaded {
-    Whole(Box<Core>, Files),
+    Whole(Box<Core>, Files, Box<Read>),
     /// Not there; the newest barrier that may be.
     Earlier(EpochId),
 }
 
 fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
-    let files = StateFiles::new(&inputs.lake.state_dir().join("state"));
-    let state = match files.read(barrier) {
-        Ok(state) => state,
+    let folder = state_folder(inputs);
+    let barriers = state::barriers(&folder).unwrap_or_default();
+    let earlier = barriers.into_iter().filter(|epoch| *epoch < barrier).max().unwrap_or(0);
+    let read = match state::read(&folder, barrier) {
+        Ok(read) => read,
         Err(error) => {
             tracing::warn!("could not read the state of barrier {barrier}: {error}");
-            return Ok(Loaded::Earlier(0));
+            return Ok(Loaded::Earlier(earlier));
         }
     };
-    let fingerprint = state.iter().find(|(name, _)| name == "contracts").map(|(_, text)| text);
-    if fingerprint.is_some_and(|saved| *saved != contracts_fingerprint(inputs).into_bytes()) {
+    if read.saved.head::<&str>(CONTRACTS).is_ok_and(|own| own != contracts_fingerprint(inputs)) {
         tracing::warn!("contracts or topics have changed: silver is built again from bronze");
         return Ok(Loaded::Earlier(0));
     }
     let mut core = new_core(inputs)?;
+    let unusable = |error: String| {
+        tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
+        Ok(Loaded::Earlier(earlier))
+    };
+    if let Err(error) = core.begin_load(&read.saved) {
+        return unusable(error);
+    }
     let mut loaded = Files::new();
     let mut clock = Micros(0);
     let mut alerts = Vec::new();
     for spec in tables::specs(&inputs.contracts) {
         let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
         let Ok(table) = Table::open(&inputs.lake, &spec.name, at) else {
-            return Ok(Loaded::Earlier(0));
+            return Ok(Loaded::Earlier(earlier));
         };
         let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         if epoch != barrier {
@@ -181,11 +198,10 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
         }
     }
     let stamp = EpochStamp { id: barrier, clock, quiet: false };
-    if let Err(error) = core.finish_load(stamp, &state, alerts) {
-        tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
-        return Ok(Loaded::Earlier(0));
+    if let Err(error) = core.finish_load(stamp, &read.saved, alerts) {
+        return unusable(error);
     }
-    Ok(Loaded::Whole(Box::new(core), loaded))
+    Ok(Loaded::Whole(Box::new(core), loaded, Box::new(read)))
 }
 
 fn new_core(inputs: &Inputs) -> Result<Core, String> {

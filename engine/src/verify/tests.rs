@@ -364,7 +364,7 @@ fn a_topic_of_which_nothing_is_known_is_not_passed() {
     shop.epoch(&[(0, "1", Some(order("1", 1, "10", "paid")))]);
     shop.flush();
     let subject = Subject { topics: Topics::new(), ..shop.subject() };
-    assert_eq!(super::verify(&subject, false).unwrap().failed(), 0, "the state file knows it");
+    assert_eq!(super::verify(&subject, false).unwrap().failed(), 0, "the saved state knows it");
     std::fs::remove_dir_all(subject.lake.state_dir().join("state")).unwrap();
     let report = super::verify(&subject, false).unwrap();
     let silver = report.checks.iter().find(|check| check.name == "silver").unwrap();

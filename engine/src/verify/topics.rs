@@ -7,15 +7,11 @@
 use std::collections::BTreeSet;
 
 use lake::Lake;
-use pipeline::state::StateFiles;
 use schemas::Contract;
 
 use crate::Topics;
 use crate::contracts::fingerprint;
-
-/// The part of a state file with the topics that silver was built from: JSON triples of source, topic
-/// and contract.
-const PART: &str = "topics";
+use crate::core::{CONTRACTS, TOPICS};
 
 /// What was found out about a lake's topics.
 #[derive(Debug, Default)]
@@ -30,7 +26,7 @@ pub(super) struct Found {
     pub(super) is_other: bool,
 }
 
-/// Asks the state file of `epoch`, then the configuration, then the names.
+/// Asks the saved state of `epoch`, then the configuration, then the names.
 pub(super) fn find(
     lake: &Lake,
     epoch: i64,
@@ -38,19 +34,16 @@ pub(super) fn find(
     contracts: &[Contract],
     seen: &BTreeSet<(String, String)>,
 ) -> Found {
-    let state = StateFiles::new(&lake.state_dir().join("state"));
-    let state = u64::try_from(epoch).ok().and_then(|epoch| state.read(epoch).ok());
-    let part = |name: &str| {
-        let part = state.iter().flatten().find(|(part, _)| part == name);
-        part.map(|(_, bytes)| bytes.as_slice())
-    };
-    let told = part(PART).and_then(read);
+    let folder = lake.state_dir().join("state");
+    let state = u64::try_from(epoch).ok().and_then(|epoch| lake::state::read(&folder, epoch).ok());
+    let part = |name: &str| state.as_ref()?.saved.head::<&str>(name).ok();
+    let told = part(TOPICS).and_then(read);
     let is_configured = |topic: &(String, String)| contract_of(configured, topic).is_some();
     let mut found = Found::default();
-    if let Some(saved) = part("contracts") {
+    if let Some(saved) = part(CONTRACTS) {
         let in_force = told.as_ref().unwrap_or(configured);
         let is_known = told.is_some() || seen.iter().any(is_configured);
-        found.is_other = is_known && saved != fingerprint(contracts, in_force).as_bytes();
+        found.is_other = is_known && saved != fingerprint(contracts, in_force);
     }
     let by_name = told.is_none() && !seen.iter().any(is_configured);
     let decided = told.as_ref().unwrap_or(configured);
@@ -68,8 +61,8 @@ pub(super) fn find(
     found
 }
 
-fn read(bytes: &[u8]) -> Option<Topics> {
-    let triples: Vec<(String, String, String)> = serde_json::from_slice(bytes).ok()?;
+fn read(text: &str) -> Option<Topics> {
+    let triples: Vec<(String, String, String)> = serde_json::from_str(text).ok()?;
     Some(triples.into_iter().map(|(source, topic, contract)| ((source, topic), contract)).collect())
 }
 
@@ -117,8 +110,8 @@ mod tests {
         assert_eq!(found.topics, configured);
         assert_eq!(found.unused, ["a.orders"]);
         let triples = r#"[["kafka","a.orders","costs"]]"#;
-        let state = StateFiles::new(&lake.state_dir().join("state"));
-        state.write(1, &[(PART.to_owned(), triples.into())]).unwrap();
+        let mut state = lake::state::StateLog::new(&lake.state_dir().join("state"), None).unwrap();
+        state.write(1, &[schemas::StatePart::head(TOPICS, &triples)]).unwrap();
         let told = find(&lake, 1, &configured, &contracts(), &seen);
         assert_eq!(told.topics[&topic("kafka", "a.orders")], "costs");
     }

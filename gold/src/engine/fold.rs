@@ -43,7 +43,7 @@ enum Mode {
 }
 
 impl Engine {
-    /// Adds a live row while rebuilding: no updates, no history. Call [`Engine::load_state`] or
+    /// Adds a live row while rebuilding: no updates, no history. Call [`Engine::finish_load`] or
     /// [`Engine::finish_rebuild`] after the last one.
     ///
     /// # Errors

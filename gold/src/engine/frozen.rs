@@ -13,6 +13,7 @@ use super::held::Held;
 use super::timers::CellRef;
 use super::{CellRow, Engine};
 use crate::catalog::Catalog;
+use crate::cube::CubeChanges;
 use crate::plan::Plan;
 use crate::slabs::Slabs;
 use crate::table::current_batch;
@@ -23,6 +24,8 @@ pub struct Frozen {
     pub(super) catalog: Arc<Catalog>,
     pub(super) plan: Arc<Plan>,
     pub(super) cubes: Vec<Slabs>,
+    /// What changed of each cube since the freeze before.
+    pub(super) changed: Vec<CubeChanges>,
     pub(super) slots: Paged<Option<CellRef>>,
     pub(super) clock: Micros,
     pub(super) last_data: Option<(EpochId, Micros)>,
@@ -43,10 +46,14 @@ impl Held for Frozen {
 impl Engine {
     /// The cells as they are now.
     pub fn freeze(&mut self) -> Frozen {
+        let renumbered = std::mem::take(&mut self.renumbered);
+        let cubes = self.cubes.iter_mut().map(|cube| cube.freeze(renumbered));
+        let (cubes, changed) = cubes.unzip();
         Frozen {
             catalog: Arc::clone(&self.catalog),
             plan: Arc::clone(&self.plan),
-            cubes: self.cubes.iter_mut().map(|cube| cube.slabs.freeze()).collect(),
+            cubes,
+            changed,
             slots: self.slots.freeze(),
             clock: self.clock,
             last_data: self.last_data,

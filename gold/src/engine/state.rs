@@ -1,153 +1,215 @@
-//! What silver does not tell: the history memory, slots and timers of the cells.
+//! What silver does not tell: the history memory, slots and timers of the cells, as records.
 //!
-//! The bytes are a header, then per cube its KPIs, its series and its cells in key order. Numbers are
-//! LEB128; instants are differences from the last clock. The last eight bytes seal the rest.
+//! | part | number | record |
+//! |---|---|---|
+//! | `gold` | 0 | clocks, and which KPIs the cells of a cube are of, with their meanings |
+//! | `gold/series/<dims>` | series | its raw bytes |
+//! | `gold/cells/<dims>` | cell | what names it, and the memory of each KPI |
 //!
 //! # Guarantees
-//! - Canonical: engines with equal state save equal bytes, whatever their hash tables look like.
-//! - Bytes that are no state are refused; nothing is half loaded without an error.
+//! - Records that are no state are refused; nothing is half loaded without an error.
+//! - Series and cells keep their numbers, so that after a restart only what changes is written.
 //!
 //! # Non-guarantees
 //! - The counts and sums are not in it: they come from the rows ([`Engine::rebuild`]).
 
-mod bytes;
-
-use schemas::{EpochId, Grain, Micros};
-use xxhash_rust::xxh3::xxh3_64;
+use schemas::state::{Bytes, SavedError, decode, encode};
+use schemas::{EpochId, Grain, Micros, Records, Saved, SavedPart, StatePart};
+use serde::{Deserialize, Serialize};
 
 use super::held::Held;
 use super::timers::CellRef;
 use super::{Engine, Frozen};
-use crate::history::SETTLE_US;
+use crate::catalog::Catalog;
+use crate::history::{CellHistory, SETTLE_US};
+use crate::plan::{CubeShape, Kpi, Plan};
 use crate::slabs::{CellId, Memory};
-use bytes::{Reader, Writer};
 
-const MAGIC: &[u8] = b"WEIR-GOLD-1";
-
-const EXISTS: u64 = 1;
-const CLOSED: u64 = 2;
-const QUIET_DIRTY: u64 = 4;
-const RESTATE: u64 = 8;
-const HAS_ROW: u64 = 16;
+/// The version of the records.
+const VERSION: u8 = 2;
+const HEAD: &str = "gold";
 
 /// Why saved state was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("saved KPI state is damaged or of another release ({0}); rebuild it from silver")]
-pub struct StateError(&'static str);
+pub struct StateError(String);
 
-impl Frozen {
-    /// The state that rows alone do not give back.
-    pub fn save_state(&self) -> Vec<u8> {
-        let mut out = Writer::default();
-        out.raw(MAGIC);
-        out.signed(self.clock.0);
-        out.option(self.last_data.map(|(epoch, _)| epoch));
-        out.signed(self.last_data.map_or(0, |(_, clock)| clock.0));
-        let (settle, restate) = self.pending;
-        for due in [settle, restate] {
-            out.unsigned(u64::from(due.is_some()));
-            out.signed(due.map_or(0, |due| due.0));
-        }
-        out.unsigned(self.cubes.len() as u64);
-        for cube in 0..self.cubes.len() {
-            self.save_cube(cube, &mut out);
-        }
-        let mut bytes = out.finish();
-        let seal = xxh3_64(&bytes).to_le_bytes();
-        bytes.extend_from_slice(&seal);
-        bytes
-    }
-
-    fn save_cube(&self, number: usize, out: &mut Writer) {
-        let (shape, slabs) = (&self.plan.cubes[number], &self.cubes[number]);
-        out.unsigned(shape.dims.len() as u64);
-        shape.dims.iter().for_each(|name| out.bytes(name.as_bytes()));
-        out.unsigned(shape.kpis.len() as u64);
-        for &kpi in &shape.kpis {
-            let kpi = &self.plan.kpis[kpi];
-            out.bytes(kpi.key.as_bytes());
-            out.unsigned(self.catalog.meaning(&kpi.key));
-        }
-        let mut cells = slabs.sorted_cells();
-        cells.retain(|cell| shape.kpis.iter().any(|kpi| self.flags(*kpi, *cell) != 0));
-        out.unsigned(cells.len() as u64);
-        let mut series = None;
-        for cell in cells {
-            let id = slabs.id(cell);
-            // A series is written once, before its first cell; 0 stands for the one before.
-            let raw = if series == Some(id.series) { &[] } else { &*slabs.series(id.series).raw };
-            series = Some(id.series);
-            out.bytes(raw);
-            out.unsigned(id.grain as u64);
-            out.signed(self.relative(id.start));
-            shape.kpis.iter().for_each(|kpi| self.save_memory(*kpi, cell, out));
-        }
-    }
-
-    fn save_memory(&self, kpi: usize, cell: u32, out: &mut Writer) {
-        let flags = self.flags(kpi, cell);
-        let memory = self.memory(kpi, cell);
-        out.unsigned(flags);
-        if flags & EXISTS != 0 {
-            out.unsigned(memory.epoch);
-            out.signed(self.relative(memory.as_of));
-            out.unsigned(u64::from(memory.slot.unwrap_or_default()));
-        }
-        if flags & HAS_ROW != 0 {
-            out.signed(self.relative(memory.history.last_row.unwrap_or_default()));
-        }
-    }
-
-    /// What is worth saving of one KPI of a cell; 0 for nothing.
-    fn flags(&self, kpi: usize, cell: u32) -> u64 {
-        let history = self.memory(kpi, cell).history;
-        let exists = self.memory(kpi, cell).slot.is_some();
-        if !exists && !history.needed(self.end(kpi, cell) <= self.clock) {
-            return 0;
-        }
-        [
-            (EXISTS, exists),
-            (CLOSED, history.closed),
-            (QUIET_DIRTY, history.quiet_dirty),
-            (RESTATE, history.restate),
-            (HAS_ROW, history.last_row.is_some()),
-        ]
-        .into_iter()
-        .filter(|(_, set)| *set)
-        .map(|(flag, _)| flag)
-        .sum()
-    }
-
-    /// An instant as its distance before the clock; wrapping, so that every pair has one.
-    fn relative(&self, at: Micros) -> i64 {
-        self.clock.0.wrapping_sub(at.0)
+impl From<SavedError> for StateError {
+    fn from(error: SavedError) -> StateError {
+        StateError(error.to_string())
     }
 }
 
+impl From<&str> for StateError {
+    fn from(problem: &str) -> StateError {
+        StateError(problem.to_owned())
+    }
+}
+
+/// What there is but once.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    version: u8,
+    clock: Micros,
+    last_data: Option<(EpochId, Micros)>,
+    /// When settling and restating are due.
+    pending: (Option<Micros>, Option<Micros>),
+    cubes: Vec<SavedCube>,
+}
+
+/// The KPIs of a cube, in the order of their memories in each cell.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct SavedCube {
+    dims: Vec<String>,
+    /// Key and meaning.
+    kpis: Vec<(String, u64)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedCell {
+    series: u32,
+    grain: Grain,
+    start: Micros,
+    memories: Vec<SavedMemory>,
+}
+
+/// The memory of one KPI of a cell.
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedMemory {
+    /// While it exists: its slot, the epoch that last changed it, and that epoch's clock.
+    row: Option<(u32, EpochId, Micros)>,
+    history: CellHistory,
+}
+
+fn series_part(dims: &[String]) -> String {
+    format!("gold/series/{}", dims.join(","))
+}
+
+fn cells_part(dims: &[String]) -> String {
+    format!("gold/cells/{}", dims.join(","))
+}
+
+/// The series of a cube.
+struct SeriesRecords<'a>(&'a Frozen, usize);
+
+/// Its cells.
+struct CellRecords<'a>(&'a Frozen, usize);
+
+impl Records for SeriesRecords<'_> {
+    fn changed(&self) -> Option<&[u32]> {
+        self.0.changed.get(self.1)?.series.as_deref()
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.0.cubes[self.1].series.len()).unwrap_or(u32::MAX)
+    }
+
+    fn write(&self, number: u32, out: &mut Vec<u8>) -> bool {
+        let series = self.0.cubes[self.1].series.get(number as usize);
+        series.into_iter().for_each(|series| encode(&Bytes(&series.raw), out));
+        series.is_some()
+    }
+}
+
+impl Records for CellRecords<'_> {
+    fn changed(&self) -> Option<&[u32]> {
+        self.0.changed.get(self.1)?.cells.as_deref()
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.0.cubes[self.1].cells.len()).unwrap_or(u32::MAX)
+    }
+
+    fn write(&self, number: u32, out: &mut Vec<u8>) -> bool {
+        let saved = self.0.saved_cell(self.1, number);
+        saved.iter().for_each(|saved| encode(saved, out));
+        saved.is_some()
+    }
+}
+
+impl Frozen {
+    /// The state that rows alone do not give back.
+    pub fn parts(&self) -> Vec<StatePart<'_>> {
+        let mut parts = vec![StatePart::head(HEAD, &self.head())];
+        for (number, cube) in self.plan.cubes.iter().enumerate() {
+            parts.push(StatePart::new(series_part(&cube.dims), SeriesRecords(self, number)));
+            parts.push(StatePart::new(cells_part(&cube.dims), CellRecords(self, number)));
+        }
+        parts
+    }
+
+    fn head(&self) -> Head {
+        Head {
+            version: VERSION,
+            clock: self.clock,
+            last_data: self.last_data,
+            pending: self.pending,
+            cubes: saved_cubes(&self.plan, &self.catalog),
+        }
+    }
+
+    /// What is worth saving of a cell.
+    fn saved_cell(&self, cube: usize, cell: u32) -> Option<SavedCell> {
+        let slabs = &self.cubes[cube];
+        let held = slabs.get(cell).filter(|held| held.live)?;
+        let over = held.end <= self.clock;
+        let memories: Vec<Memory> = slabs.memories(cell).collect();
+        if memories.iter().all(|own| own.slot.is_none() && !own.history.needed(over)) {
+            return None;
+        }
+        let memory = |own: &Memory| SavedMemory {
+            row: own.slot.map(|slot| (slot, own.epoch, own.as_of)),
+            history: own.history,
+        };
+        let CellId { series, grain, start } = held.id;
+        Some(SavedCell { series, grain, start, memories: memories.iter().map(memory).collect() })
+    }
+}
+
+fn saved_cubes(plan: &Plan, catalog: &Catalog) -> Vec<SavedCube> {
+    let kpi = |&kpi: &usize| {
+        let key = &plan.kpis[kpi].key;
+        (key.to_string(), catalog.meaning(key))
+    };
+    let cube = |cube: &CubeShape| SavedCube {
+        dims: cube.dims.clone(),
+        kpis: cube.kpis.iter().map(kpi).collect(),
+    };
+    plan.cubes.iter().map(cube).collect()
+}
+
 impl Engine {
-    /// Restores what [`Frozen::save_state`] saved, after every live row was given to
-    /// [`Engine::rebuild`]. KPIs that the state does not know, or knows with another meaning, are
-    /// written to the history as if a backlog had just been read.
+    /// Begins to restore what [`Frozen::parts`] saved, on an engine without rows. Every live row is
+    /// then given to [`Engine::rebuild`], and [`Engine::finish_load`] ends it.
     ///
     /// # Errors
-    /// When the bytes are damaged or of another release.
-    pub fn load_state(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        let Some((body, seal)) = bytes.split_last_chunk::<8>() else {
-            return Err(StateError("length"));
-        };
-        if xxh3_64(body).to_le_bytes() != *seal {
-            return Err(StateError("checksum"));
+    /// When a record is damaged or of another release.
+    pub fn load_state(&mut self, saved: &Saved) -> Result<(), StateError> {
+        let head: Head = saved.head(HEAD)?;
+        if head.version != VERSION {
+            return Err("version".into());
         }
-        let mut from = Reader::new(body);
-        if from.raw(MAGIC.len()) != Some(MAGIC) {
-            return Err(StateError("header"));
-        }
-        self.load_body(&mut from).ok_or(StateError("content"))?;
-        if !from.is_empty() {
-            return Err(StateError("length"));
+        (self.clock, self.last_data) = (head.clock, head.last_data);
+        self.timers.set_pending(head.pending.0, head.pending.1);
+        self.renumbered = head.cubes != saved_cubes(&self.plan, &self.catalog);
+        head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved))
+    }
+
+    /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
+    /// meaning, are written to the history as if a backlog had just been read.
+    pub fn finish_load(&mut self) {
+        for kpi in 0..self.plan.kpis.len() {
+            for cell in self.slabs_of(kpi).sorted_cells() {
+                let memory = self.memory(kpi, cell);
+                let Some(slot) = memory.slot else { continue };
+                let holder = self.parts(kpi, cell).and_then(|_| u32::try_from(kpi).ok());
+                self.slots.restore(slot, holder.map(|kpi| CellRef { kpi, cell }));
+                if holder.is_none() {
+                    self.put_memory(kpi, cell, &Memory { slot: None, ..memory });
+                }
+            }
         }
         self.finish();
-        Ok(())
     }
 
     /// Ends a rebuild without saved state: every cell is taken to have been changed by a backlog
@@ -157,89 +219,70 @@ impl Engine {
         self.finish();
     }
 
-    fn load_body(&mut self, from: &mut Reader<'_>) -> Option<()> {
-        self.clock = Micros(from.signed()?);
-        let (epoch, clock) = (from.option()?, Micros(from.signed()?));
-        self.last_data = epoch.map(|epoch| (epoch, clock));
-        let mut pending = [None; 2];
-        for due in &mut pending {
-            let (set, at) = (from.unsigned()? != 0, from.signed()?);
-            *due = set.then_some(Micros(at));
-        }
-        self.timers.set_pending(pending[0], pending[1]);
-        for _ in 0..from.unsigned()? {
-            self.load_cube(from)?;
-        }
-        Some(())
-    }
-
-    fn load_cube(&mut self, from: &mut Reader<'_>) -> Option<()> {
-        let mut dims = Vec::new();
-        for _ in 0..from.unsigned()? {
-            dims.push(from.text()?);
-        }
-        let cube = self.plan.cubes.iter().position(|cube| cube.dims == dims);
-        let mut kpis = Vec::new();
-        for _ in 0..from.unsigned()? {
-            let (key, meaning) = (from.text()?, from.unsigned()?);
-            let known =
-                self.plan.kpis.iter().position(|kpi| *kpi.key == *key && Some(kpi.cube) == cube);
-            kpis.push(known.filter(|_| self.catalog.meaning(&key) == meaning));
-        }
-        let mut series: &[u8] = &[];
-        for _ in 0..from.unsigned()? {
-            let raw = from.bytes()?;
-            series = if raw.is_empty() { series } else { raw };
-            let grain = *Grain::ALL.get(usize::try_from(from.unsigned()?).ok()?)?;
-            let start = Micros(self.clock.0.wrapping_sub(from.signed()?));
-            let known = kpis.iter().any(Option::is_some);
-            let cell = match cube.filter(|_| known) {
-                Some(cube) => {
-                    let series = self.cubes[cube].intern(series)?;
-                    Some(self.cubes[cube].find_or_create(CellId { series, grain, start }))
+    fn load_cube(&mut self, shape: &SavedCube, saved: &Saved) -> Result<(), StateError> {
+        let cube = self.plan.cubes.iter().position(|cube| cube.dims == shape.dims);
+        let known = |(key, meaning): &(String, u64)| {
+            let is_it = |kpi: &Kpi| *kpi.key == **key && Some(kpi.cube) == cube;
+            let known = self.plan.kpis.iter().position(is_it);
+            known.filter(|_| self.catalog.meaning(key) == *meaning)
+        };
+        let kpis: Vec<Option<usize>> = shape.kpis.iter().map(known).collect();
+        let cube = cube.filter(|_| kpis.iter().any(Option::is_some));
+        let (series, cells) = (series_part(&shape.dims), cells_part(&shape.dims));
+        if let Some(cube) = cube {
+            let records = saved.part(&series).into_iter().flat_map(SavedPart::records);
+            for (number, record) in records {
+                let raw: Option<Bytes<'_>> = decode(record);
+                let raw = raw.ok_or(SavedError::Record(series.clone(), number))?;
+                if self.cubes[cube].intern(raw.0) != Some(number) {
+                    return Err("a series is missing".into());
                 }
-                None => None,
-            };
-            for kpi in &kpis {
-                self.load_memory(kpi.zip(cell), from)?;
             }
         }
-        Some(())
+        for cell in saved.values::<SavedCell>(&cells) {
+            let (number, SavedCell { series, grain, start, memories }) = cell?;
+            if memories.len() != kpis.len() {
+                return Err("a cell has other KPIs".into());
+            }
+            if let Some(cube) = cube
+                && !self.cubes[cube].restore(number, CellId { series, grain, start })
+            {
+                return Err("a cell is there twice, or has no series".into());
+            }
+            for (kpi, memory) in kpis.iter().zip(memories) {
+                self.load_memory(kpi.map(|kpi| (kpi, number)), &memory)?;
+            }
+        }
+        cube.into_iter().for_each(|cube| self.cubes[cube].finish_restore());
+        Ok(())
     }
 
-    fn load_memory(&mut self, place: Option<(usize, u32)>, from: &mut Reader<'_>) -> Option<()> {
-        let flags = from.unsigned()?;
-        let mut memory = Memory::default();
-        let mut slot = None;
-        if flags & EXISTS != 0 {
-            memory.epoch = from.unsigned()?;
-            memory.as_of = Micros(self.clock.0.wrapping_sub(from.signed()?));
-            slot = Some(u32::try_from(from.unsigned()?).ok()?);
-        }
-        if flags & HAS_ROW != 0 {
-            memory.history.last_row = Some(Micros(self.clock.0.wrapping_sub(from.signed()?)));
-        }
-        memory.history.closed = flags & CLOSED != 0;
-        memory.history.quiet_dirty = flags & QUIET_DIRTY != 0;
-        memory.history.restate = flags & RESTATE != 0;
-        let holder = place.filter(|(kpi, cell)| self.parts(*kpi, *cell).is_some());
-        let reference = |(kpi, cell)| Some(CellRef { kpi: u32::try_from(kpi).ok()?, cell });
-        if let Some(slot) = slot {
-            self.slots.restore(slot, holder.and_then(reference));
-            memory.slot = holder.map(|_| slot);
-        }
-        let Some(at) = place.and_then(reference) else {
-            return Some(());
+    fn load_memory(
+        &mut self,
+        place: Option<(usize, u32)>,
+        saved: &SavedMemory,
+    ) -> Result<(), StateError> {
+        let Some((kpi, cell)) = place else {
+            // A row of a KPI that is no more is to be deleted.
+            saved.row.into_iter().for_each(|(slot, ..)| self.slots.restore(slot, None));
+            return Ok(());
         };
-        self.put_memory(at.kpi as usize, at.cell, &memory);
-        if memory.history.quiet_dirty {
+        let (slot, epoch, as_of) = saved
+            .row
+            .map_or((None, 0, Micros(0)), |(slot, epoch, as_of)| (Some(slot), epoch, as_of));
+        let history = saved.history;
+        let Kpi { cube, place, .. } = self.plan.kpis[kpi];
+        let memory = Memory { history, epoch, as_of, slot };
+        self.cubes[cube].slabs.put_memory(cell, place, &memory);
+        let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
+        if history.quiet_dirty {
             self.timers.dirty(at);
         }
-        if memory.history.restate {
-            let due = self.timers.pending().1?;
+        if history.restate {
+            let due = self.timers.pending().1.ok_or("a restatement is never due")?;
             self.timers.restate(at, due);
         }
-        Some(())
+        Ok(())
     }
 
     /// Gives cells that the state did not know their slot and first history row, and watches the ends

@@ -23,16 +23,20 @@ pub struct FrozenTable {
     rows: Paged<Option<Entry>>,
     pub(super) head: Head,
     pub(super) tombstones: Paged<Option<Dead>>,
+    /// The slots of tombstones that changed since the freeze before.
+    pub(super) changed_tombstones: Vec<u32>,
 }
 
 impl TableFold {
     /// The table as it is now.
     pub fn freeze(&mut self) -> FrozenTable {
+        let (tombstones, changed_tombstones) = self.tombstones.freeze();
         FrozenTable {
             contract: Arc::clone(&self.contract),
             rows: self.index.freeze(),
             head: self.head(),
-            tombstones: self.tombstones.freeze(),
+            tombstones,
+            changed_tombstones,
         }
     }
 }

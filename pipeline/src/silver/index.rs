@@ -82,6 +82,28 @@ impl<T: Keyed> KeyIndex<T> {
         Some(slot)
     }
 
+    /// Puts what was saved of a slot back into it. [`KeyIndex::finish_restore`] follows.
+    pub(super) fn restore(&mut self, slot: u32, entry: T) {
+        while self.slots.len() <= slot as usize {
+            self.slots.push(None);
+        }
+        let hash = xxh3_64(entry.key());
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = Some(entry);
+        }
+        let slots = &self.slots;
+        let held = |slot: &u32| slots.get(*slot as usize).and_then(Option::as_ref);
+        let rehash = |slot: &u32| held(slot).map_or(0, |held| xxh3_64(held.key()));
+        self.table.insert_unique(hash, slot, rehash);
+    }
+
+    /// Ends restoring: the slots between are free, the lowest to be taken first.
+    pub(super) fn finish_restore(&mut self) {
+        let slots = (0_u32..).zip(self.slots.iter()).filter(|(_, held)| held.is_none());
+        self.free = slots.map(|(slot, _)| slot).collect();
+        self.free.reverse();
+    }
+
     /// Empties `slot`.
     pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
         let entry = self.slots.get_mut(slot as usize)?.take()?;

@@ -4,7 +4,7 @@ use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use schemas::Contract;
+use schemas::{Contract, Saved};
 
 use super::*;
 use crate::decode::{Change, ChangeBatch};
@@ -236,8 +236,10 @@ fn reloaded(fold: &mut TableFold) -> TableFold {
     for row in rows_from_batch(fold.contract(), &batch).unwrap() {
         fresh.load(row).unwrap();
     }
-    fresh.load_state(&fold.freeze().save_state()).unwrap();
-    assert_eq!(fresh.freeze().save_state(), fold.freeze().save_state());
+    let saved = Saved::of(&fold.freeze().parts());
+    fresh.load_state(&saved).unwrap();
+    assert!(fresh.freeze().changed_tombstones.is_empty(), "what was loaded is saved already");
+    assert_eq!(Saved::of(&fresh.freeze().parts()), saved);
     fresh
 }
 
@@ -274,7 +276,10 @@ proptest! {
     ) {
         let (mut fold, mut events) = (fold(), Builder::new(0));
         let mut table: BTreeMap<u32, SilverRow> = BTreeMap::new();
+        let mut saved = Saved::default();
         let mut flush = |(changed, frozen): (Vec<u32>, FrozenTable)| {
+            saved.update(&frozen.parts());
+            assert_eq!(saved, Saved::of(&frozen.parts()), "a tombstone changed and was not named");
             for slot in changed {
                 match frozen.silver_row(slot) {
                     Some(row) => table.insert(slot, row),

@@ -1,5 +1,7 @@
 //! Tests of the module `silver`.
 
+use schemas::Saved;
+
 use super::model::{Builder, fold, prepared, stamp, text_rows};
 use super::*;
 
@@ -85,7 +87,7 @@ fn a_source_that_goes_back_halts_until_a_snapshot() {
     events.incremental("a", "no", 51);
     assert_eq!(apply(&mut fold, &mut events, 4), []);
     let mut restored = TableFold::new(Arc::clone(fold.contract()));
-    restored.load_state(&fold.freeze().save_state()).unwrap();
+    restored.load_state(&Saved::of(&fold.freeze().parts())).unwrap();
     assert_eq!(restored.halted(), fold.halted());
     events.snapshot("a", "new", 60, SnapshotMarker::First).snapshot(
         "c",
@@ -199,12 +201,17 @@ fn damaged_state_is_refused() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
     events.upsert("a", "1", 10).delete("a", 20).delete("b", 21).truncate(5);
     apply(&mut fold, &mut events, 5);
-    let saved = fold.freeze().save_state();
-    for cut in 0..saved.len() {
-        assert!(fold.load_state(&saved[..cut]).is_err(), "cut at {cut}");
+    let saved = Saved::of(&fold.freeze().parts());
+    for (part, slot) in [("silver/t", 0), ("silver/t/tombstones", 0), ("silver/t/tombstones", 1)] {
+        let record = saved.part(part).unwrap().get(slot).unwrap();
+        for cut in 0..record.len() {
+            let mut damaged = saved.clone();
+            damaged.part_mut(part).put(slot, Some(&record[..cut]));
+            assert!(fold.load_state(&damaged).is_err(), "{part}, cut at {cut}");
+        }
     }
     fold.load_state(&saved).unwrap();
-    assert_eq!(fold.freeze().save_state(), saved);
+    assert_eq!(Saved::of(&fold.freeze().parts()), saved);
 }
 
 #[test]

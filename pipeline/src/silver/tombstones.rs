@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use schemas::{Micros, Paged, Position};
+use serde::{Deserialize, Serialize};
 
 use super::index::{KeyIndex, Keyed};
 
 /// How long a deleted key is remembered, on epoch clocks. At least as long as Kafka keeps records.
 pub const TOMBSTONE_RETENTION_US: i64 = 7 * 86_400_000_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Tombstone {
     pub(super) position: Position,
     /// The clock of the delete.
@@ -42,18 +43,32 @@ impl Tombstones {
         Tombstones { held: KeyIndex::new(), queue: VecDeque::new() }
     }
 
+    /// Tombstones as they were saved, by slot.
+    pub(super) fn restore(dead: Vec<(u32, Dead)>) -> Tombstones {
+        let mut held = KeyIndex::new();
+        let mut queue: Vec<(Micros, Arc<[u8]>)> =
+            dead.iter().map(|(_, dead)| (dead.tombstone.clock, Arc::clone(&dead.key))).collect();
+        queue.sort_unstable();
+        dead.into_iter().for_each(|(slot, dead)| held.restore(slot, dead));
+        held.finish_restore();
+        Tombstones { held, queue: queue.into() }
+    }
+
     pub(super) fn get(&self, key: &[u8]) -> Option<&Tombstone> {
         Some(&self.held.get(self.held.find(key)?)?.tombstone)
     }
 
     pub(super) fn put(&mut self, key: Arc<[u8]>, tombstone: Tombstone) {
         self.queue.push_back((tombstone.clock, Arc::clone(&key)));
-        let known = self.held.find(&key);
-        match known.and_then(|slot| self.held.get_mut(slot)) {
-            Some(dead) => dead.tombstone = tombstone,
+        let slot = match self.held.find(&key) {
+            Some(slot) => {
+                self.held.get_mut(slot).into_iter().for_each(|dead| dead.tombstone = tombstone);
+                Some(slot)
+            }
             // Slot numbers end at four billion keys, which memory does first.
-            None => drop(self.held.insert(Dead { key, tombstone })),
-        }
+            None => self.held.insert(Dead { key, tombstone }),
+        };
+        slot.into_iter().for_each(|slot| self.held.mark(slot));
         if self.queue.len() > 2 * self.held.len() + 1024 {
             self.drop_void();
         }
@@ -62,6 +77,7 @@ impl Tombstones {
     pub(super) fn remove(&mut self, key: &[u8]) {
         if let Some(slot) = self.held.find(key) {
             self.held.remove(slot);
+            self.held.mark(slot);
         }
     }
 
@@ -91,8 +107,8 @@ impl Tombstones {
         self.held.len()
     }
 
-    /// All of them, by slot, as they are now.
-    pub(super) fn freeze(&mut self) -> Paged<Option<Dead>> {
-        self.held.freeze()
+    /// All of them, by slot, as they are now, and the slots that changed since the freeze before.
+    pub(super) fn freeze(&mut self) -> (Paged<Option<Dead>>, Vec<u32>) {
+        (self.held.freeze(), self.held.take_changed())
     }
 }

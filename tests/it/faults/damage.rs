@@ -154,6 +154,28 @@ fn state_files_may_be_deleted_or_damaged() {
 }
 
 #[test]
+fn damaged_newest_state_is_answered_by_the_barrier_before_it() {
+    let (origin, records) = fed(57);
+    for (extension, at_end) in [("state", false), ("log", true)] {
+        let place = copied(&origin);
+        let folder = std::fs::read_dir(place.lake().join("_weir/state")).unwrap();
+        let files = folder.map(|entry| entry.unwrap().path());
+        let mut files: Vec<PathBuf> =
+            files.filter(|path| path.extension().is_some_and(|own| own == extension)).collect();
+        files.sort();
+        assert!(extension == "log" || files.len() == 3, "{files:?}");
+        let newest = files.pop().unwrap();
+        let mut bytes = std::fs::read(&newest).unwrap();
+        let at = if at_end { bytes.len() - 1 } else { bytes.len() / 2 };
+        bytes[at] ^= 0x10;
+        std::fs::write(&newest, bytes).unwrap();
+        let said = recovers(&place, &records);
+        assert!(said.contains("damaged") && said.contains(&name(&newest)), "{said}");
+        assert!(!said.contains("no barrier is whole"), "replayed everything:\n{said}");
+    }
+}
+
+#[test]
 fn silver_and_gold_may_be_deleted() {
     let (origin, records) = fed(55);
     for tables in [&["silver", "gold"][..], &["gold/kpi_history"], &["silver/orders"]] {

@@ -1,0 +1,131 @@
+//! The series that are watched: each at a numbered place, and which of them changed.
+//!
+//! # Guarantees
+//! - A place keeps its number, also over restarts; [`SeriesBook::freeze`] copies no series.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use schemas::{Grain, Marks, Paged, SeriesId};
+
+use crate::entry::{Entry, Name};
+
+/// The series of a scorer.
+pub(crate) struct SeriesBook {
+    places: Paged<Option<Arc<Entry>>>,
+    by_id: HashMap<(SeriesId, Grain), usize, FixedState>,
+    by_name: BTreeMap<Name, usize>,
+    changed: Marks,
+}
+
+/// The series at one epoch.
+#[derive(Debug)]
+pub(crate) struct FrozenSeries {
+    places: Paged<Option<Arc<Entry>>>,
+    /// The places that changed since the freeze before.
+    pub(crate) changed: Vec<u32>,
+}
+
+impl SeriesBook {
+    pub(crate) fn new() -> SeriesBook {
+        SeriesBook {
+            places: Paged::new(1),
+            by_id: HashMap::with_hasher(FixedState::default()),
+            by_name: BTreeMap::new(),
+            changed: Marks::default(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    /// The place of a series by its handle.
+    pub(crate) fn find(&self, id: SeriesId, grain: Grain) -> Option<usize> {
+        self.by_id.get(&(id, grain)).copied()
+    }
+
+    /// The place of a series by its name.
+    pub(crate) fn find_name(&self, name: &Name) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<&Entry> {
+        self.places.get(place)?.as_deref()
+    }
+
+    /// A series to be changed.
+    pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut Entry> {
+        let entry = self.places.get_mut(place)?.as_mut()?;
+        self.changed.mark(u32::try_from(place).unwrap_or(u32::MAX));
+        Some(Arc::make_mut(entry))
+    }
+
+    /// Notes the handle of a series, which is not saved.
+    pub(crate) fn set_id(&mut self, place: usize, id: SeriesId) {
+        if let Some(entry) = self.places.get_mut(place).and_then(Option::as_mut) {
+            let entry = Arc::make_mut(entry);
+            entry.id = Some(id);
+            self.by_id.insert((id, entry.name.grain), place);
+        }
+    }
+
+    /// Adds a series that is not known, at the next place.
+    pub(crate) fn add(&mut self, entry: Entry) -> usize {
+        let place = self.places.len();
+        self.put(place, entry);
+        self.changed.mark(u32::try_from(place).unwrap_or(u32::MAX));
+        place
+    }
+
+    /// Puts a series that was saved at its place.
+    pub(crate) fn put(&mut self, place: usize, entry: Entry) {
+        while self.places.len() <= place {
+            self.places.push(None);
+        }
+        if let Some(id) = entry.id {
+            self.by_id.insert((id, entry.name.grain), place);
+        }
+        self.by_name.insert(entry.name.clone(), place);
+        if let Some(held) = self.places.get_mut(place) {
+            *held = Some(Arc::new(entry));
+        }
+    }
+
+    /// Places of all series in key order.
+    pub(crate) fn in_order(&self) -> Vec<usize> {
+        self.by_name.values().copied().collect()
+    }
+
+    /// One more than the highest place.
+    pub(crate) fn end(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The series from a name on, in key order.
+    pub(crate) fn starting_at(&self, name: Name) -> impl Iterator<Item = &Entry> {
+        self.by_name.range(name..).filter_map(|(_, place)| self.get(*place))
+    }
+
+    /// The series as they are now.
+    pub(crate) fn freeze(&mut self) -> FrozenSeries {
+        FrozenSeries { places: self.places.freeze(), changed: self.changed.take() }
+    }
+}
+
+impl FrozenSeries {
+    pub(crate) fn get(&self, place: u32) -> Option<&Entry> {
+        self.places.get(place as usize)?.as_deref()
+    }
+
+    /// One more than the highest place.
+    pub(crate) fn end(&self) -> u32 {
+        u32::try_from(self.places.len()).unwrap_or(u32::MAX)
+    }
+}
