@@ -226,12 +226,16 @@ fn listen(address: SocketAddr, stop: &Stop) -> Result<Option<TcpListener>, Failu
 struct StoreFeed(Arc<Store>);
 
 impl Feed for StoreFeed {
+    fn name(&self) -> &'static str {
+        "api"
+    }
+
     fn start(&mut self, start: Start) {
         self.0.start(start);
     }
 
     fn epoch(&mut self, published: &Published) {
-        self.0.apply(&published.stamp, &published.cells, &published.alerts);
+        self.0.publish(published);
     }
 
     fn idle(&mut self, as_of: Micros) {
@@ -256,10 +260,8 @@ impl Health for ProcessHealth {
         let seconds =
             |share| Some(std::time::Duration::from_micros(meters.freshness.quantile(share)?));
         let freshness = seconds(0.5).zip(seconds(0.99));
-        let halted = meters.halted.list();
         Report {
-            degraded: troubles.iter().cloned().chain(halted).collect(),
-            not_ready: troubles,
+            troubles,
             events: meters.events.get(),
             epochs: meters.epochs.get(),
             dead_letters: meters.dead_letters.get(),

@@ -16,10 +16,9 @@ pub struct SourceLag {
 /// The pipeline at a moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
-    /// Why it cannot serve yet; empty when it is ready.
-    pub not_ready: Vec<String>,
-    /// Why what it serves may be old or incomplete; empty when all is well.
-    pub degraded: Vec<String>,
+    /// What is wrong around the pipeline: a source or the lake is out of reach. Empty when it is ready.
+    /// What the epochs themselves make doubtful is in the store, with the numbers.
+    pub troubles: Vec<String>,
     /// Records read since the start.
     pub events: u64,
     /// Epochs with records since the start.

@@ -156,7 +156,11 @@ impl Collector for Pipeline {
         let mut out = Out(encoder);
         counters(&mut out, &report)?;
         progress(&mut out, &report)?;
-        let published = self.store.position().map_or(0, |position| position.offset);
+        let position = self.store.position();
+        let doubtful = position.as_ref().is_some_and(|position| !position.degraded.is_empty());
+        let text = "1 when answers may be old or incomplete";
+        out.gauge("weir_degraded", text, u32::from(doubtful || !report.troubles.is_empty()))?;
+        let published = position.map_or(0, |position| position.offset);
         out.gauge("weir_epoch_published", "The last epoch that is served", published)?;
         let cells = u64::try_from(self.store.len()).unwrap_or(u64::MAX);
         out.gauge("weir_cells", "KPI cells that are served", cells)?;
@@ -199,9 +203,7 @@ fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {
     out.gauge("weir_epoch_flushed", text, report.epoch_flushed)?;
     let text = "Bytes that are not in bronze yet";
     out.gauge("weir_unflushed_bytes", text, report.unflushed_bytes)?;
-    out.gauge("weir_ready", "1 when /readyz is", u32::from(report.not_ready.is_empty()))?;
-    let text = "1 when answers may be old or incomplete";
-    out.gauge("weir_degraded", text, u32::from(!report.degraded.is_empty()))?;
+    out.gauge("weir_ready", "1 when /readyz is", u32::from(report.troubles.is_empty()))?;
     if let Some((p50, p99)) = report.freshness {
         let quantile = |name: &str| vec![("quantile", name.to_owned())];
         let text = "From a record's Kafka timestamp to the publication of its epoch";

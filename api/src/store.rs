@@ -15,13 +15,15 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use schemas::{
-    Alert, CellKey, CellValue, EpochId, EpochStamp, Grain, KpiInfo, KpiUpdate, Micros, SeriesId,
-    Severity, Start,
+    Alert, CellKey, CellValue, EpochId, Grain, KpiInfo, KpiUpdate, Micros, Published, Reason,
+    SeriesId, Severity, Start,
 };
 use tokio::sync::watch;
 
 /// Changes that are remembered. A client that is further behind starts with a snapshot.
 pub const LOG_MAX: usize = 1 << 18;
+/// Changes of what is doubtful that are remembered, for clients that are a few epochs behind.
+const DEGRADED_MAX: usize = 64;
 
 /// Where a reader stands in the stream of epochs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Position {
     pub offset: EpochId,
     /// Its clock.
     pub as_of: Micros,
+    /// Why numbers as of this epoch may be old or incomplete.
+    pub degraded: Arc<[Reason]>,
 }
 
 /// Which cells a reader wants. An absent part means all.
@@ -111,6 +115,8 @@ struct Held {
     floor: EpochId,
     alerts: BTreeMap<Arc<str>, Alert>,
     alert_log: BTreeSet<(EpochId, Arc<str>)>,
+    /// The last changes of what is doubtful, and the epochs that brought them.
+    degraded: VecDeque<(EpochId, Arc<[Reason]>)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,13 +187,16 @@ impl Store {
             generation: start.generation.into(),
             offset: start.offset,
             as_of: start.as_of.unwrap_or(Micros(0)),
+            degraded: Arc::clone(&start.degraded),
         });
+        fresh.degraded.push_back((start.offset, start.degraded));
         *self.held.write() = fresh;
         self.published.send_replace(start.offset);
     }
 
-    /// Takes a published epoch: its changed cells and alerts.
-    pub fn apply(&self, stamp: &EpochStamp, updates: &[KpiUpdate], alerts: &[Alert]) {
+    /// Takes a published epoch: its changed cells and alerts, and what is doubtful from it on.
+    pub fn publish(&self, published: &Published) {
+        let Published { stamp, cells: updates, alerts, degraded } = published;
         let mut held = self.held.write();
         for update in updates {
             held.put(update, stamp.id);
@@ -198,6 +207,13 @@ impl Store {
         }
         if let Some(position) = &mut held.position {
             (position.offset, position.as_of) = (stamp.id, stamp.clock);
+            if position.degraded != *degraded {
+                position.degraded = Arc::clone(degraded);
+                held.degraded.push_back((stamp.id, Arc::clone(degraded)));
+                if held.degraded.len() > DEGRADED_MAX {
+                    held.degraded.pop_front();
+                }
+            }
         }
         drop(held);
         self.published.send_replace(stamp.id);
@@ -218,6 +234,13 @@ impl Store {
     /// The last epoch served; `None` before the pipeline has recovered.
     pub fn position(&self) -> Option<Position> {
         self.held.read().position.clone()
+    }
+
+    /// Why numbers as of this epoch may be old or incomplete.
+    pub fn degraded_at(&self, offset: EpochId) -> Arc<[Reason]> {
+        let held = self.held.read();
+        let known = held.degraded.iter().rev().find(|(from, _)| *from <= offset);
+        known.or(held.degraded.front()).map(|(_, reasons)| Arc::clone(reasons)).unwrap_or_default()
     }
 
     /// The cells that a filter takes, in (tenant, KPI, dims, grain, period) order, and where they

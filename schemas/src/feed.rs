@@ -1,8 +1,13 @@
 //! The seam between the pipeline and whoever serves its results: what is published, in which order.
 //!
 //! # Guarantees
-//! - [`Feed::start`] comes once, before any epoch that is not in it; epochs come in order, and each only
-//!   after the ledger holds it.
+//! - [`Feed::start`] comes first, before any epoch that is not in it. Epochs come in order, and each only
+//!   after the ledger holds it. Another start replaces everything: it comes when a feed was too slow to
+//!   hear of every epoch.
+//! - What makes numbers doubtful travels with the numbers: a reason is in the same message as the values
+//!   of the epoch from which it holds, and gone in the message with the values of the epoch that ended it.
+
+use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::epoch::{EpochId, EpochStamp};
@@ -11,7 +16,10 @@ use crate::time::Micros;
 
 /// A listener inside the process.
 pub trait Feed: Send {
-    /// Recovery is complete: this is how things stand.
+    /// The name by which it is told that it is slow.
+    fn name(&self) -> &'static str;
+
+    /// This is how everything stands.
     fn start(&mut self, start: Start);
 
     /// An epoch changed these cells and alerts.
@@ -21,7 +29,24 @@ pub trait Feed: Send {
     fn idle(&mut self, as_of: Micros);
 }
 
-/// All results at the end of recovery.
+/// A reason why numbers may be old or incomplete, which follows from the epochs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// What is wrong and what to do.
+    pub text: String,
+    /// The clock of the epoch from which it holds.
+    pub since: Micros,
+}
+
+impl Reason {
+    /// The reason and how long it has lasted at `now`.
+    pub fn told(&self, now: Micros) -> String {
+        let seconds = now.0.saturating_sub(self.since.0).max(0) / 1_000_000;
+        format!("{}, for {seconds} s", self.text)
+    }
+}
+
+/// All results as of one epoch.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
     /// The stream generation.
@@ -39,6 +64,8 @@ pub struct Start {
     /// Every alert, with the epoch that published its last change in `epoch`: a tick's, when a timer
     /// made it.
     pub alerts: Vec<Alert>,
+    /// Why these numbers may be old or incomplete.
+    pub degraded: Arc<[Reason]>,
 }
 
 /// The results of one epoch.
@@ -50,4 +77,18 @@ pub struct Published {
     pub cells: Vec<KpiUpdate>,
     /// Changed alerts, in the order of their ids.
     pub alerts: Vec<Alert>,
+    /// Why numbers as of this epoch may be old or incomplete: all reasons, changed or not.
+    pub degraded: Arc<[Reason]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_says_how_long_it_has_lasted() {
+        let reason = Reason { text: "it stands".into(), since: Micros(5_000_000) };
+        assert_eq!(reason.told(Micros(7_999_999)), "it stands, for 2 s");
+        assert_eq!(reason.told(Micros(0)), "it stands, for 0 s", "clocks of epochs may be ahead");
+    }
 }

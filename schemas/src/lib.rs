@@ -30,7 +30,7 @@ pub use alert::{Alert, Contribution, Severity, alert_id};
 pub use contract::{Column, ColumnType, Contract, ContractError};
 pub use epoch::{EpochId, EpochStamp, Span};
 pub use error_chain::chain;
-pub use feed::{Feed, Published, Start};
+pub use feed::{Feed, Published, Reason, Start};
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use marks::Marks;
 pub use observe::{Band, Bands, Cells, FrozenObserver, Observer};

@@ -122,7 +122,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         clock: Arc::clone(&clock),
         stop: stop.clone(),
         meters: Arc::clone(&meters),
-        feed: Some(serving.feed()),
+        feeds: vec![serving.feed()],
     };
     let (length, table) = (arguments.length, !arguments.json);
     let watch = Watch { stop: &stop, meters: &meters, store: &store, length, table };

@@ -51,7 +51,7 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         clock: Arc::new(WallClock),
         stop,
         meters: Arc::clone(&meters),
-        feed: serving.as_ref().map(Serving::feed),
+        feeds: serving.as_ref().map(Serving::feed).into_iter().collect(),
     };
     let outcome = engine::run(run, runtime.handle());
     if let Some(serving) = serving {

@@ -20,7 +20,7 @@ fn environment_beats_file_beats_default_and_each_value_knows_its_origin() {
     let environment =
         [("WEIR__EPOCH__MAX_RECORDS", "7"), ("KAFKA_BOOTSTRAP_SERVERS", "b:2"), ("HOME", "/")];
     let effective = load(&text, &environment).unwrap();
-    assert_eq!(effective.config.epoch.linger.0, Duration::from_millis(20));
+    assert_eq!(effective.config.epoch.linger.0, std::time::Duration::from_millis(20));
     assert_eq!(effective.config.epoch.max_records, 7);
     let shown = effective.show();
     let find = |key: &str| shown.iter().find(|row| row.0 == key).unwrap().clone();

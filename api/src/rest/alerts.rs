@@ -41,8 +41,8 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, ask: Ask) -> Result<Resp
     let query = ask.query(&["state", "tenant"])?;
     let tenant = ask.claims.tenant(query.tenant()?)?;
     let wanted = query.word("state", &["open", "resolved", "all"])?.unwrap_or("open");
-    let degraded = !app.health.report().degraded.is_empty();
-    let state = if degraded { "degraded" } else { "" };
+    let troubled = !app.health.report().troubles.is_empty();
+    let state = if troubled { "degraded" } else { "" };
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -55,7 +55,7 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, ask: Ask) -> Result<Resp
     let answer = Alerts {
         epoch: position.offset,
         as_of: position.as_of.to_string(),
-        degraded,
+        degraded: troubled || !position.degraded.is_empty(),
         alerts: alerts.iter().take(ALERTS_MAX).map(wire::AlertView::new).collect(),
         more: alerts.len() > ALERTS_MAX,
     };

@@ -44,8 +44,8 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
     let mut filter = filter(&ask, &query)?;
     filter.kpis = query.kpis(app.store.kpis())?;
     let newest_only = filter.from.is_none() && filter.to.is_none();
-    let degraded = !app.health.report().degraded.is_empty();
-    let state = if degraded { "degraded" } else { "" };
+    let troubled = !app.health.report().troubles.is_empty();
+    let state = if troubled { "degraded" } else { "" };
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -57,7 +57,7 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
     let answer = Kpis {
         epoch: position.offset,
         as_of: position.as_of.to_string(),
-        degraded,
+        degraded: troubled || !position.degraded.is_empty(),
         kpis: cells.iter().map(|(key, value)| cell((key, value))).collect(),
     };
     ask.answer(&position, state, &answer)

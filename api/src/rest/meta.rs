@@ -12,6 +12,7 @@ use super::shapes::UnitShape;
 use crate::app::App;
 use crate::claims::Tenants;
 use crate::problem::Problem;
+use crate::store::Position;
 
 /// What there is to ask for.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -86,12 +87,13 @@ impl Kpi {
 )]
 pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, Problem> {
     ask.query(&[])?;
-    let reasons = app.health.report().degraded;
+    let troubles = app.health.report().troubles;
+    let position = app.store.position().ok_or_else(Problem::recovering)?;
+    let reasons = reasons(&app, troubles, &position);
     let state = reasons.join("\n");
     if let Some(unchanged) = ask.unchanged(&app, &state)? {
         return Ok(unchanged);
     }
-    let position = app.store.position().ok_or_else(Problem::recovering)?;
     let tenants = match &ask.claims.tenants {
         Tenants::All => app.store.tenants(),
         Tenants::One(tenant) => vec![Arc::clone(tenant)],
@@ -107,6 +109,14 @@ pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
         kpis: app.store.kpis().iter().map(Kpi::new).collect(),
     };
     ask.answer(&position, &state, &answer)
+}
+
+/// Why answers at this position may be old or incomplete: what is wrong around the pipeline, then what
+/// its epochs make doubtful.
+fn reasons(app: &App, troubles: Vec<String>, position: &Position) -> Vec<String> {
+    let now = app.clock.now();
+    let doubts = position.degraded.iter().map(|reason| reason.told(now));
+    troubles.into_iter().chain(doubts).collect()
 }
 
 /// How the pipeline is.
@@ -160,6 +170,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>, ask: Ask) -> Result<Resp
     ask.query(&[])?;
     let position = app.store.position().ok_or_else(Problem::recovering)?;
     let report = app.health.report();
+    let reasons = reasons(&app, report.troubles, &position);
     let ms = |seconds: f64| (seconds * 1000.0).round();
     let source = |lag: crate::health::SourceLag| Source {
         name: lag.source,
@@ -170,8 +181,8 @@ pub(crate) async fn status(State(app): State<Arc<App>>, ask: Ask) -> Result<Resp
     let answer = Status {
         epoch: position.offset,
         as_of: position.as_of.to_string(),
-        degraded: !report.degraded.is_empty(),
-        reasons: report.degraded,
+        degraded: !reasons.is_empty(),
+        reasons,
         events_total: report.events,
         epochs_total: report.epochs,
         dead_letters_total: report.dead_letters,

@@ -113,8 +113,8 @@ pub(crate) async fn series(
     let info = find(app.store.kpis(), &kpi)?;
     filter.kpis = Some(BTreeSet::from([Arc::clone(&info.key)]));
     filter.grain = Some(filter.grain.unwrap_or(Grain::Day));
-    let degraded = !app.health.report().degraded.is_empty();
-    let state = if degraded { "degraded" } else { "" };
+    let troubled = !app.health.report().troubles.is_empty();
+    let state = if troubled { "degraded" } else { "" };
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -123,7 +123,7 @@ pub(crate) async fn series(
     let turn = Arc::clone(&app.series_turns).acquire_owned().await;
     let work = move || {
         let (position, series) = app.store.series(&filter)?;
-        let answer = answer(&app, &filter, (key, unit), &position, series, degraded);
+        let answer = answer(&app, &filter, (key, unit), &position, series, troubled);
         // The turn ends when the work does, also when the client has gone.
         drop(turn);
         Some((position, answer))
@@ -143,7 +143,7 @@ fn answer(
     (kpi, unit): (Arc<str>, Unit),
     position: &Position,
     series: Vec<SeriesPoints>,
-    degraded: bool,
+    troubled: bool,
 ) -> Series {
     let grain = filter.grain.unwrap_or(Grain::Day);
     let one = |series: SeriesPoints| {
@@ -174,7 +174,7 @@ fn answer(
         unit: unit.name(),
         epoch: position.offset,
         as_of: position.as_of.to_string(),
-        degraded,
+        degraded: troubled || !position.degraded.is_empty(),
         series: series.into_iter().filter_map(one).collect(),
         kpi,
     }

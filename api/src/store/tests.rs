@@ -4,7 +4,7 @@ use std::collections::BTreeMap as Map;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use schemas::{Severity, Status};
+use schemas::{EpochStamp, KpiUpdate, Severity, Status};
 
 use super::*;
 
@@ -21,6 +21,18 @@ fn value(number: i128) -> CellValue {
 fn place(key: &CellKey) -> (Arc<str>, Arc<str>, Arc<str>, Grain, Micros) {
     let CellKey { kpi, tenant, dims, grain, period_start } = key.clone();
     (tenant, kpi, dims, grain, period_start)
+}
+
+impl Store {
+    /// An epoch without doubts.
+    pub(crate) fn apply(&self, stamp: &EpochStamp, updates: &[KpiUpdate], alerts: &[Alert]) {
+        let (cells, alerts) = (updates.to_vec(), alerts.to_vec());
+        self.publish(&Published { stamp: *stamp, cells, alerts, degraded: Arc::default() });
+    }
+}
+
+fn stamp(epoch: EpochId) -> EpochStamp {
+    EpochStamp { id: epoch, clock: Micros(epoch.cast_signed()), quiet: false }
 }
 
 fn alert(id: &str, epoch: EpochId) -> Alert {
@@ -302,4 +314,63 @@ fn whole_series_keep_points_outside_of_the_period_asked_for() {
     let points: Vec<_> = series[0].points.iter().map(|(start, _)| start.0).collect();
     assert_eq!((series.len(), points), (1, vec![0, 1, 2]));
     assert_eq!(series[0].tenant, key(0).tenant);
+}
+
+/// Readers beside busy threads: a value and what is said of it are of one epoch, whichever it is.
+#[test]
+fn what_is_doubtful_comes_and_goes_with_its_values() {
+    let store = Store::new(Vec::new());
+    let key = random_key(&mut StdRng::seed_from_u64(7));
+    let doubt = |epoch: EpochId| -> Arc<[Reason]> {
+        let reason = |_| Reason { text: format!("halted in {epoch}"), since: Micros(0) };
+        (epoch % 2 == 1).then(|| reason(())).into_iter().collect()
+    };
+    let cells = vec![(key.clone(), value(0), 0)];
+    store.start(Start { cells, degraded: doubt(0), ..Start::default() });
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = || over.load(std::sync::atomic::Ordering::Relaxed);
+    let last = 3_000;
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over() {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let reader = || {
+            while store.position().is_none_or(|position| position.offset < last) {
+                let (position, cells) = store.cells(&Filter::default(), false).unwrap();
+                assert_eq!(cells[0].1, value(position.offset.into()));
+                assert_eq!(position.degraded, doubt(position.offset));
+            }
+        };
+        let readers = [scope.spawn(reader), scope.spawn(reader)];
+        for epoch in 1..=last {
+            let (stamp, series) = (stamp(epoch), SeriesId { kpi: 0, series: 0 });
+            let (value, as_of) = (Some(value(epoch.into())), stamp.clock);
+            let update = KpiUpdate { key: key.clone(), series, value, epoch, as_of };
+            let (cells, degraded) = (vec![update], doubt(epoch));
+            store.publish(&Published { stamp, cells, alerts: Vec::new(), degraded });
+        }
+        let results = readers.map(|reader| reader.join());
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(results.iter().all(Result::is_ok));
+    });
+}
+
+#[test]
+fn a_client_that_is_behind_is_told_what_was_doubtful_then() {
+    let store = Store::new(Vec::new());
+    let doubt: Arc<[Reason]> = [Reason { text: "halted".into(), since: Micros(5) }].into();
+    store.start(Start { offset: 4, ..Start::default() });
+    let publish = |epoch, degraded: &Arc<[Reason]>| {
+        let (cells, alerts, degraded) = (Vec::new(), Vec::new(), Arc::clone(degraded));
+        store.publish(&Published { stamp: stamp(epoch), cells, alerts, degraded });
+    };
+    publish(5, &doubt);
+    publish(6, &doubt);
+    publish(7, &Arc::default());
+    let told: Vec<usize> = (4..=8).map(|offset| store.degraded_at(offset).len()).collect();
+    assert_eq!(told, [0, 1, 1, 0, 0]);
 }

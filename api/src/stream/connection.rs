@@ -207,7 +207,7 @@ impl Connection {
         let frame = format!(
             "{{\"type\":\"progress\",\"offset\":{},\"as_of\":\"{as_of}\",\"watermark\":\"{as_of}\",{}}}",
             mark.offset,
-            self.shared.degradation()
+            self.shared.degradation(mark)
         );
         self.send(text(frame)).await?;
         Ok(false)

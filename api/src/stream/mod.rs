@@ -74,8 +74,8 @@ const WRITE_BUFFER_MAX: usize = 1 << 20;
 const RETRY_AFTER: &str = "2";
 /// Bytes of a snapshot or catch-up that every client may have in memory.
 const SMALL_BULK: usize = 64 << 10;
-/// How long what is degraded is remembered.
-const DEGRADATION_FOR: Duration = Duration::from_secs(1);
+/// How long what is wrong around the pipeline is remembered.
+const TROUBLES_FOR: Duration = Duration::from_secs(1);
 /// Epochs behind from which a catch-up counts as left-out values.
 const FAR_BEHIND: u64 = 8;
 /// How long all clients together may take to be told that the server stops.
@@ -99,7 +99,7 @@ pub(crate) struct Shared {
     admission: Arc<Admission>,
     counts: Counts,
     bulk: Arc<Semaphore>,
-    degradation: Mutex<Option<(Instant, Arc<str>)>>,
+    troubles: Mutex<Option<(Instant, Arc<[String]>)>>,
     is_closing: AtomicBool,
 }
 
@@ -129,7 +129,7 @@ impl Streams {
             admission: Arc::new(Admission::new(&limits)),
             counts: Counts::default(),
             bulk: Arc::new(Semaphore::new(limits.bulk_reads.max(1))),
-            degradation: Mutex::default(),
+            troubles: Mutex::default(),
             is_closing: AtomicBool::new(false),
             limits,
         };
@@ -232,20 +232,27 @@ impl Shared {
         Duration::from_micros(u64::try_from(left).unwrap_or(0))
     }
 
-    /// The fields `degraded` and `reasons`, at most a second old.
-    pub(crate) fn degradation(&self) -> Arc<str> {
+    /// The fields `degraded` and `reasons` as of an epoch: what is wrong around the pipeline, at most a
+    /// second old, and what the epochs up to it make doubtful.
+    pub(crate) fn degradation(&self, mark: Mark) -> String {
+        let doubts = self.store.degraded_at(mark.offset);
+        let now = self.clock.now();
+        let mut reasons = self.troubles().to_vec();
+        reasons.extend(doubts.iter().map(|reason| reason.told(now)));
+        format!("\"degraded\":{},\"reasons\":{}", !reasons.is_empty(), json(&reasons))
+    }
+
+    fn troubles(&self) -> Arc<[String]> {
         let now = Instant::now();
-        let mut held = self.degradation.lock();
-        if let Some((at, text)) = &*held
-            && now < *at + DEGRADATION_FOR
+        let mut held = self.troubles.lock();
+        if let Some((at, troubles)) = &*held
+            && now < *at + TROUBLES_FOR
         {
-            return Arc::clone(text);
+            return Arc::clone(troubles);
         }
-        let reasons = self.health.report().degraded;
-        let text = format!("\"degraded\":{},\"reasons\":{}", !reasons.is_empty(), json(&reasons));
-        let text: Arc<str> = text.into();
-        *held = Some((now, Arc::clone(&text)));
-        text
+        let troubles: Arc<[String]> = self.health.report().troubles.into();
+        *held = Some((now, Arc::clone(&troubles)));
+        troubles
     }
 
     /// Runs a reading of the store beside the runtime, when it is its turn. What is large keeps its

@@ -182,6 +182,8 @@ pub(crate) fn alerts(alerts: &[(EpochId, &str)]) -> Vec<Page> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn json(page: &Page) -> serde_json::Value {
@@ -221,7 +223,12 @@ mod tests {
 
     #[test]
     fn a_snapshot_of_nothing_is_one_page() {
-        let position = Position { generation: "g\"1".into(), offset: 4, as_of: Micros(0) };
+        let position = Position {
+            generation: "g\"1".into(),
+            offset: 4,
+            as_of: Micros(0),
+            degraded: Arc::default(),
+        };
         let pages = snapshot(&position, "upserts", std::iter::empty());
         let expected = serde_json::json!({
             "type": "snapshot", "id": 7, "generation": "g\"1", "offset": 4,

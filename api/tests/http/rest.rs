@@ -1,10 +1,11 @@
 //! Shapes and values of the answers, their errors, and copies that clients keep.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use api::{Limits, Scope};
-use schemas::{CellKey, EpochStamp, Grain, KpiUpdate, Micros, SeriesId};
+use schemas::{CellKey, EpochStamp, Grain, KpiUpdate, Micros, Published, SeriesId};
 use serde_json::{Value, json};
 
 use crate::support::{ONE, World, at, key, start, value};
@@ -136,7 +137,7 @@ async fn meta_and_status_say_what_there_is() {
     assert_eq!(status["events_total"], 100);
     let source = json!({"name": "kafka", "topic": "shop.orders", "partition": 3, "lag": 12});
     assert_eq!(status["sources"], json!([source]));
-    world.health.0.lock().degraded = vec!["the broker is away".to_owned()];
+    world.health.0.lock().troubles = vec!["the broker is away".to_owned()];
     let status = world.t1("/api/v1/status").await.good();
     assert_eq!(status["degraded"], true);
     assert_eq!(status["reasons"], json!(["the broker is away"]));
@@ -230,7 +231,7 @@ async fn nothing_is_served_before_recovery_is_over() {
     assert_eq!(world.ask("/healthz", &[]).await.status, 200);
     world.app.store.start(start());
     assert_eq!(world.ask("/readyz", &[]).await.json(), json!({"ready": true, "reasons": []}));
-    world.health.0.lock().not_ready = vec!["no source".to_owned()];
+    world.health.0.lock().troubles = vec!["no source".to_owned()];
     let not_ready = world.ask("/readyz", &[]).await;
     assert_eq!(
         (not_ready.status.as_u16(), &not_ready.json()["reasons"]),
@@ -259,9 +260,9 @@ async fn copies_are_good_until_the_next_epoch() {
     let all = format!("Bearer {}", world.token("*", &Scope::ALL));
     let other = world.ask(path, &[("authorization", &all), ("if-none-match", &tag)]).await;
     assert_eq!(other.status, 200, "another token's tenants");
-    world.health.0.lock().degraded = vec!["old".to_owned()];
+    world.health.0.lock().troubles = vec!["old".to_owned()];
     assert_eq!(ask(path, &tag).await.status, 200, "a degraded answer differs");
-    world.health.0.lock().degraded.clear();
+    world.health.0.lock().troubles.clear();
     assert_eq!(ask(path, &tag).await.status, 304);
     let update = KpiUpdate {
         key: key("orders", "t1", Grain::Day, "2026-11-21"),
@@ -271,7 +272,8 @@ async fn copies_are_good_until_the_next_epoch() {
         as_of: at("2026-11-21T10:00:01Z"),
     };
     let stamp = EpochStamp { id: 8, clock: update.as_of, quiet: false };
-    world.app.store.apply(&stamp, &[update], &[]);
+    let (cells, alerts) = (vec![update], Vec::new());
+    world.app.store.publish(&Published { stamp, cells, alerts, degraded: Arc::default() });
     let next = ask(path, &tag).await;
     assert_eq!((next.status.as_u16(), &next.json()["epoch"]), (200, &json!(8)));
     assert_eq!(next.json()["kpis"][1]["value"], "43");

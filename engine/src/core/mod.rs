@@ -5,6 +5,7 @@
 //!   nothing else: live, replayed from the ledger and replayed from bronze give the same.
 
 pub(crate) mod decoding;
+pub(crate) mod epoch;
 pub(crate) mod frozen;
 mod removed;
 pub(crate) mod watch;
@@ -14,9 +15,7 @@ use std::sync::Arc;
 
 use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
-use pipeline::decode::{ChangeBatch, PreparedContract, Scratch};
-use pipeline::epoch;
-use pipeline::ledger::Entry;
+use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
 use pipeline::silver::{Halt, SilverRow, TableFold};
 use schemas::{Alert, Contract, EpochStamp, KpiUpdate, Micros, Observer, Saved};
@@ -24,7 +23,8 @@ use serde_json::json;
 
 use crate::contracts::fingerprint;
 use crate::tables::{self, silver_name};
-use decoding::{Decoded, Decoding};
+use decoding::Decoding;
+use epoch::Epoch;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
 
@@ -50,8 +50,6 @@ pub(crate) struct Core {
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
-    /// The changes of the epoch that was cut last, until they are folded.
-    decoded: Vec<ChangeBatch>,
     /// What silver depends on besides bronze.
     fingerprint: String,
     pub(crate) counts: Counts,
@@ -86,13 +84,6 @@ pub(crate) struct Changes {
     pub(crate) alerts: Vec<Alert>,
 }
 
-/// A cut epoch: its records for bronze and its entry for the ledger.
-#[derive(Debug)]
-pub(crate) struct Cut {
-    pub(crate) records: EpochRecords,
-    pub(crate) entry: Entry,
-}
-
 impl Core {
     /// A core without rows. `topics` maps (source, topic) to a contract's name.
     ///
@@ -121,7 +112,6 @@ impl Core {
             last: None,
             history: Vec::new(),
             scratch: Scratch::default(),
-            decoded: Vec::new(),
             fingerprint: fingerprint(contracts, topics),
             counts: Counts::default(),
         })
@@ -168,37 +158,12 @@ impl Core {
         &self.decoding
     }
 
-    /// Makes an epoch of the records of one poll. [`Core::fold`] must follow before the next cut.
+    /// Makes an epoch of the records of one poll, to be folded next.
     #[cfg(test)]
-    pub(crate) fn cut(&mut self, batches: Vec<RawBatch>, now: Micros) -> Cut {
+    pub(crate) fn cut(&mut self, batches: Vec<RawBatch>, now: Micros) -> Epoch {
         let decoded = self.decoding.decode(batches, &mut self.scratch);
-        let hash = epoch::hash(&decoded.batches);
-        self.cut_decoded(decoded, hash, now)
-    }
-
-    /// Makes an epoch of the records of one poll, with their [`epoch::hash`]. [`Core::fold`] must
-    /// follow before the next cut.
-    pub(crate) fn cut_decoded(&mut self, decoded: Decoded, hash: String, now: Micros) -> Cut {
-        let snapshot = decoded.changes.iter().flat_map(ChangeBatch::iter);
-        let snapshot = snapshot.into_iter().any(|change| change.change.position.snapshot);
-        let stamp = epoch::stamp(self.last, now, &decoded.batches, snapshot);
-        let spans = epoch::spans(&decoded.batches);
-        let entry =
-            Entry { epoch: stamp.id, clock: stamp.clock.0, quiet: stamp.quiet, hash, spans };
-        Cut { records: self.hold(stamp, decoded), entry }
-    }
-
-    /// Makes a tick, which [`Core::fold`] must take before the next cut.
-    pub(crate) fn cut_tick(&mut self, now: Micros) -> Cut {
-        let stamp = epoch::tick(self.last, now);
-        let entry = Entry {
-            epoch: stamp.id,
-            clock: stamp.clock.0,
-            quiet: false,
-            hash: String::new(),
-            spans: Vec::new(),
-        };
-        Cut { records: EpochRecords { stamp, batches: Vec::new(), errors: Vec::new() }, entry }
+        let hash = pipeline::epoch::hash(&decoded.batches);
+        Epoch::cut(self.last, decoded, hash, now)
     }
 
     /// Decodes an epoch that was cut before, under its recorded stamp, and folds it.
@@ -208,30 +173,37 @@ impl Core {
         batches: Vec<RawBatch>,
     ) -> (EpochRecords, Changes) {
         let decoded = self.decoding.decode(batches, &mut self.scratch);
-        let records = self.hold(stamp, decoded);
-        let changes = self.fold(&records);
+        self.fold(Epoch::of(stamp, decoded))
+    }
+
+    /// Folds the epoch after the last one. Gives back its records, and what it changed.
+    pub(crate) fn fold(&mut self, epoch: Epoch) -> (EpochRecords, Changes) {
+        let changes = self.fold_changes(&epoch);
+        let Epoch { records, changes: spare, .. } = epoch;
+        self.decoding.recycle(spare);
         (records, changes)
     }
 
-    /// Folds the epoch that was decoded last, and returns what it changed.
-    pub(crate) fn fold(&mut self, epoch: &EpochRecords) -> Changes {
+    fn fold_changes(&mut self, epoch: &Epoch) -> Changes {
         let stamp = epoch.stamp;
         self.last = Some(stamp);
-        self.watch.advance(&stamp, epoch.is_empty(), &self.gold);
-        if epoch.is_empty() && !self.is_fold_due(stamp.clock) {
+        self.counts.dead_letters +=
+            epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
+        self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
+        if epoch.is_tick() && !self.is_fold_due(stamp.clock) {
             let output = self.gold.tick(stamp.clock);
             self.remember(output.history);
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
         self.gold.begin_epoch(&stamp);
-        let Core { tables, gold, decoded, counts, decoding, .. } = self;
+        let Core { tables, gold, counts, decoding, .. } = self;
         let mut failed = 0;
         for (index, table) in tables.iter_mut().enumerate() {
             table.fold.fire(stamp.clock, &mut |old, new| {
                 failed += u64::from(gold.apply(index, old, new).is_err());
             });
         }
-        for (batch, changes) in epoch.batches.iter().zip(decoded.iter()) {
+        for (batch, changes) in epoch.records.batches.iter().zip(&epoch.changes) {
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
             table.fold.apply(changes, &stamp, &mut |old, new| {
@@ -305,14 +277,6 @@ impl Core {
 
     fn is_fold_due(&self, clock: Micros) -> bool {
         self.tables.iter().filter_map(|table| table.fold.due()).any(|due| due <= clock)
-    }
-
-    /// Keeps the changes for [`Core::fold`] and gives the records on.
-    fn hold(&mut self, stamp: EpochStamp, decoded: Decoded) -> EpochRecords {
-        let Decoded { batches, changes, errors } = decoded;
-        self.counts.dead_letters += errors.iter().map(|errors| errors.len() as u64).sum::<u64>();
-        self.decoding.recycle(std::mem::replace(&mut self.decoded, changes));
-        EpochRecords { stamp, batches, errors }
     }
 }
 

@@ -1,47 +1,56 @@
-//! Tables that stand still because their source went back, told to whoever asks how things are.
+//! Tables that stand still because their source went back, as reasons that travel with the results.
 //!
 //! # Guarantees
-//! - A halt is logged once, when it comes and at the start of every run that finds it; its reason stands
-//!   in the meters for as long as it lasts.
+//! - A halt is logged once, when it comes and at the start of every run that finds it.
+//! - The reasons are those of the epoch that was looked at last, no earlier and no later one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::troubles::Troubles;
+use schemas::{Micros, Reason};
+
 use crate::core::Core;
 
 /// What has been said of halted tables.
-pub(super) struct Halts<'a> {
-    troubles: &'a Troubles,
+#[derive(Debug, Default)]
+pub(super) struct Halts {
     /// By table.
-    said: BTreeMap<String, String>,
+    said: BTreeMap<String, Reason>,
+    reasons: Arc<[Reason]>,
 }
 
-impl Halts<'_> {
-    pub(super) fn new(troubles: &Troubles) -> Halts<'_> {
-        Halts { troubles, said: BTreeMap::new() }
-    }
-
-    /// Looks at the tables again.
-    pub(super) fn update(&mut self, core: &Core) {
+impl Halts {
+    /// Looks at the tables after an epoch with this clock.
+    pub(super) fn update(&mut self, core: &Core, clock: Micros) {
         // Nearly always there is none and was none.
         if self.said.is_empty() && core.halts().next().is_none() {
             return;
         }
-        let now: BTreeMap<String, String> =
-            core.halts().map(|halt| (halt.table.clone(), halt.to_string())).collect();
-        for (table, text) in now.iter().filter(|(table, _)| !self.said.contains_key(*table)) {
-            tracing::error!("{text}");
-            self.troubles.set(table, text);
+        let mut now = BTreeMap::new();
+        for halt in core.halts() {
+            let since = self.said.get(&halt.table).map_or(clock, |reason| reason.since);
+            let reason = Reason { text: halt.to_string(), since };
+            if !self.said.contains_key(&halt.table) {
+                tracing::error!("{}", reason.text);
+            }
+            now.insert(halt.table.clone(), reason);
         }
         for table in self.said.keys().filter(|table| !now.contains_key(*table)) {
             tracing::info!("table `{table}` is no longer halted");
-            self.troubles.clear(table);
         }
-        self.said = now;
+        if now != self.said {
+            self.reasons = now.values().cloned().collect();
+            self.said = now;
+        }
+    }
+
+    /// Why numbers as of the last epoch may be old or incomplete.
+    pub(super) fn reasons(&self) -> Arc<[Reason]> {
+        Arc::clone(&self.reasons)
     }
 
     /// Why tables stand still.
     pub(super) fn into_reasons(self) -> Vec<String> {
-        self.said.into_values().collect()
+        self.said.into_values().map(|reason| reason.text).collect()
     }
 }

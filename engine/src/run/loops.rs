@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub(super) unflushed: Arc<AtomicUsize>,
     /// Bronze commits at once instead of at its interval.
     pub(super) hurry: AtomicBool,
+    /// A feed has to be told anew how everything stands.
+    pub(super) start_wanted: AtomicBool,
     /// Updates that were published, emptied: memory for those of the next epochs.
     pub(super) spare_updates: Mutex<Vec<Vec<KpiUpdate>>>,
     /// Offsets reached by bronze, for the sources' group offsets.

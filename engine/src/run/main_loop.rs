@@ -14,6 +14,7 @@ use pipeline::source::{Progress, Source};
 use schemas::{Clock, Contract, Feed, Micros, Published, Start};
 use tokio::runtime::Handle;
 
+use super::fanout::Fanout;
 use super::halts::Halts;
 use super::loops::{self, Poll, Shared};
 use super::meters::Meters;
@@ -23,8 +24,9 @@ use super::publish::{self, News, Results};
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
 use crate::Topics;
+use crate::core::epoch::Epoch;
 use crate::core::frozen::BarrierJob;
-use crate::core::{Changes, Core, Cut};
+use crate::core::{Changes, Core};
 use crate::flush::recover::{Inputs, Recovered, new_generation, recover};
 use crate::flush::tail::{Reread, progress, reread};
 use crate::settings::Settings;
@@ -70,8 +72,8 @@ pub struct Run {
     pub stop: Stop,
     /// Counts the run's work.
     pub meters: Arc<Meters>,
-    /// Is told of every published epoch, in order; `None` when nobody listens.
-    pub feed: Option<Box<dyn Feed>>,
+    /// Are told of every published epoch, in order. Freshness is measured at the first to take one.
+    pub feeds: Vec<Box<dyn Feed>>,
 }
 
 impl std::fmt::Debug for Run {
@@ -105,30 +107,25 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         meters: Arc::clone(&run.meters),
     };
     let recovered = recover(&inputs, runtime, &run.stop)?;
-    let (clock, feed) = (run.clock, run.feed);
-    let threads = Threads {
-        settings: &settings,
-        runtime,
-        clock: clock.as_ref(),
-        feed,
-        until_end: run.until_end,
-    };
-    threads.run(recovered, sources, &shared)
+    let (clock, feeds) = (run.clock, run.feeds);
+    let threads =
+        Threads { settings: &settings, runtime, clock: clock.as_ref(), until_end: run.until_end };
+    threads.run(recovered, sources, feeds, &shared)
 }
 
 struct Threads<'a> {
     settings: &'a Settings,
     runtime: &'a Handle,
     clock: &'a dyn Clock,
-    feed: Option<Box<dyn Feed>>,
     until_end: bool,
 }
 
 impl Threads<'_> {
     fn run(
-        mut self,
+        &self,
         recovered: Recovered,
         mut sources: Vec<Box<dyn Source>>,
+        feeds: Vec<Box<dyn Feed>>,
         shared: &Shared,
     ) -> Result<Outcome, Stopped> {
         let Recovered { core, bronze, held, lasts, flusher, mut ledger, tail } = recovered;
@@ -154,20 +151,21 @@ impl Threads<'_> {
             to_bronze,
             to_flusher,
             barrier: BarrierTimer::new(self.settings.barrier_interval, held.flushed),
-            halts: Halts::new(&shared.meters.halted),
+            halts: Halts::default(),
             ended,
+            generation: String::new(),
             started: Instant::now(),
             heard: false,
             said: Instant::now(),
         };
         let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
-        let feed = self.feed.as_deref_mut();
         std::thread::scope(|scope| {
             spawn(scope, "ledger", Turn::Live, move || {
                 loops::write_ledger(ledger, &entries, clock, shared)
             })?;
+            let feeds = Fanout::start(scope, feeds, clock, shared)?;
             spawn(scope, "publish", Turn::Live, move || {
-                publish::publish(&results, clock, feed, shared);
+                publish::publish(&results, feeds, shared);
             })?;
             spawn(scope, "bronze", Turn::Live, move || {
                 let (interval, bytes) = (settings.flush_interval, settings.flush_bytes);
@@ -250,8 +248,10 @@ struct Main<'a> {
     to_bronze: SyncSender<Arc<EpochRecords>>,
     to_flusher: SyncSender<BarrierJob>,
     barrier: BarrierTimer,
-    halts: Halts<'a>,
+    halts: Halts,
     ended: Vec<bool>,
+    /// The stream generation.
+    generation: String,
     started: Instant,
     /// Whether a source has brought anything since the start.
     heard: bool,
@@ -271,31 +271,32 @@ impl Main<'_> {
         for (entry, batches) in tail {
             self.replay(&entry, batches);
         }
-        self.begin(generation);
+        self.generation = generation;
+        self.halts.update(&self.core, self.core.last().map_or(Micros(0), |stamp| stamp.clock));
+        self.begin();
         if self.core.is_rebuilt() {
             // Tables may stand at the last epoch already, with other rows: write at a later one.
-            let cut = self.core.cut_tick(self.clock.now());
-            self.process(cut);
+            self.tick(self.clock.now());
         }
         self.turn_until_stopped(&polls);
         drop(polls);
         self.finish(until_end)
     }
 
-    /// Tells subscribers how things stand after recovery.
-    fn begin(&mut self, generation: String) {
-        self.halts.update(&self.core);
+    /// Tells how everything stands.
+    fn begin(&mut self) {
         let (removed, removals_after) = self.core.watch().removed();
         let cells = self.core.gold().snapshot().into_iter();
         let last = self.core.last();
         let start = Start {
-            generation,
+            generation: self.generation.clone(),
             offset: last.map_or(0, |stamp| stamp.id),
             as_of: last.map(|stamp| stamp.clock),
             cells: cells.map(|row| (row.key, row.value, row.epoch)).collect(),
             removed,
             removals_after,
             alerts: self.core.watch().published(),
+            degraded: self.halts.reasons(),
         };
         self.tell(News::Start(Box::new(start)));
     }
@@ -335,6 +336,9 @@ impl Main<'_> {
             if self.heard_all() {
                 self.tick_if_due();
             }
+            if self.shared.start_wanted.swap(false, Ordering::Relaxed) {
+                self.begin();
+            }
             self.start_barrier_if_due();
         }
     }
@@ -350,8 +354,8 @@ impl Main<'_> {
 
     fn take(&mut self, poll: Poll) {
         if !poll.decoded.batches.is_empty() {
-            let cut = self.core.cut_decoded(poll.decoded, poll.hash, self.clock.now());
-            self.process(cut);
+            let last = self.core.last();
+            self.process(Epoch::cut(last, poll.decoded, poll.hash, self.clock.now()));
         }
         if let (true, Some(ended)) = (poll.at_end, self.ended.get_mut(poll.source)) {
             *ended = true;
@@ -361,20 +365,22 @@ impl Main<'_> {
     fn tick_if_due(&mut self) {
         let now = self.clock.now();
         if self.core.next_due().is_some_and(|due| due <= now) {
-            let cut = self.core.cut_tick(now);
-            self.process(cut);
+            self.tick(now);
         }
     }
 
+    fn tick(&mut self, now: Micros) {
+        self.process(Epoch::tick(self.core.last(), now));
+    }
+
     /// A cut epoch: recorded while it is folded, then handed on.
-    fn process(&mut self, cut: Cut) {
-        let Cut { records, entry } = cut;
-        if self.to_ledger.send(entry).is_err() {
+    fn process(&mut self, epoch: Epoch) {
+        if self.to_ledger.send(epoch.entry()).is_err() {
             return self.shared.stop.ask();
         }
         let spare = self.shared.spare_updates.lock().pop();
         spare.into_iter().for_each(|spare| self.core.recycle(spare));
-        let changes = self.core.fold(&records);
+        let (records, changes) = self.core.fold(epoch);
         self.hand_on(records, changes);
     }
 
@@ -391,10 +397,11 @@ impl Main<'_> {
         meters.epochs.add(u64::from(!records.is_empty()));
         meters.dead_letters.set(self.core.counts.dead_letters);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
-        self.halts.update(&self.core);
+        self.halts.update(&self.core, records.stamp.clock);
         let Changes { updates, alerts } = changes;
         let samples = samples(&records);
-        let published = Published { stamp: records.stamp, cells: updates, alerts };
+        let degraded = self.halts.reasons();
+        let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
         let results = Results { published, samples };
         if self.to_bronze.send(Arc::new(records)).is_err() {
             self.shared.stop.ask();

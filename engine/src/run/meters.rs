@@ -46,10 +46,9 @@ pub struct Meters {
     pub unflushed: Arc<AtomicUsize>,
     /// How far each source's partitions are behind.
     pub lag: Mutex<BTreeMap<String, Vec<Lag>>>,
-    /// What is wrong at the moment.
+    /// What is wrong at the moment with what is around the pipeline. What the epochs themselves make
+    /// doubtful travels with the results.
     pub troubles: Troubles,
-    /// Tables that stand still by themselves, while all else goes on.
-    pub halted: Troubles,
 }
 
 /// A counter that any thread may add to.

@@ -1,6 +1,7 @@
 //! A run: the main loop, the threads beside it, and what is known of them from outside.
 
 mod contact;
+mod fanout;
 mod halts;
 mod loops;
 mod main_loop;

@@ -1,19 +1,16 @@
-//! Publication: results to the feed inside the process, in epoch order.
-//!
-//! # Guarantees
-//! - A feed hears of an epoch only after the ledger holds it, and of epochs in order.
-//! - [`Feed::start`] comes once, before any epoch that is not in it.
+//! Publication: results to the feeds, in epoch order, once the ledger holds them.
 
 use std::sync::mpsc::Receiver;
 
-use schemas::{Clock, Feed, Micros, Published, Start};
+use schemas::{Micros, Published, Start};
 
+use super::fanout::{Delivery, Fanout};
 use super::loops::{Alarm, Shared};
 
 /// What the publishing thread is told, in order.
 #[derive(Debug)]
 pub(super) enum News {
-    /// What recovery brought.
+    /// How everything stands: after recovery, and when a feed asks for it.
     Start(Box<Start>),
     /// An epoch's results.
     Epoch(Results),
@@ -21,7 +18,7 @@ pub(super) enum News {
     Idle(Micros),
 }
 
-/// An epoch's results, on their way to the feed.
+/// An epoch's results, on their way to the feeds.
 #[derive(Debug)]
 pub(super) struct Results {
     pub(super) published: Published,
@@ -30,44 +27,25 @@ pub(super) struct Results {
 }
 
 /// Publishes results once their epoch is in the ledger.
-pub(super) fn publish(
-    news: &Receiver<News>,
-    clock: &dyn Clock,
-    mut feed: Option<&mut (dyn Feed + 'static)>,
-    shared: &Shared,
-) {
+pub(super) fn publish<'a>(news: &Receiver<News>, mut feeds: Fanout<'a>, shared: &'a Shared) {
     let _alarm = Alarm(&shared.stop, "publishing");
-    let mut started = false;
     while let Ok(news) = news.recv() {
-        let results = match news {
-            News::Start(start) => {
-                started = true;
-                if let Some(feed) = feed.as_deref_mut() {
-                    feed.start(*start);
-                }
-                continue;
-            }
-            News::Idle(as_of) => {
-                if let Some(feed) = feed.as_deref_mut() {
-                    feed.idle(as_of);
-                }
-                continue;
-            }
-            News::Epoch(results) => results,
+        let epoch = match &news {
+            News::Start(start) => start.offset,
+            News::Epoch(results) => results.published.stamp.id,
+            News::Idle(_) => 0,
         };
-        let Results { published, samples } = results;
-        if !shared.recorded.wait(published.stamp.id, &shared.stop) {
+        if !shared.recorded.wait(epoch, &shared.stop) {
             return;
         }
-        if let (true, Some(feed)) = (started, feed.as_deref_mut()) {
-            feed.epoch(&published);
+        match news {
+            News::Start(start) => feeds.begin(*start),
+            News::Idle(as_of) => feeds.idle(as_of),
+            News::Epoch(Results { published, samples }) => {
+                shared.meters.kpi_updates.add(published.cells.len() as u64);
+                feeds.epoch(Delivery::new(published, samples, shared));
+                shared.meters.published.set(epoch);
+            }
         }
-        let now = clock.now();
-        for (at, weight) in samples {
-            shared.meters.freshness.add(now.0 - at.0, weight);
-        }
-        shared.meters.kpi_updates.add(published.cells.len() as u64);
-        shared.meters.published.set(published.stamp.id);
-        shared.recycle(&published.stamp, published.cells);
     }
 }

@@ -1,5 +1,6 @@
 //! Bounds on connections, subscriptions and messages.
 
+use schemas::Start;
 use serde_json::json;
 
 use super::support::{ALL, Server, quick};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemas::Start;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 

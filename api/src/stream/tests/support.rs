@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use axum::routing::get;
 use futures::future::BoxFuture;
 use futures::{FutureExt, SinkExt, StreamExt};
-use schemas::{Clock, Micros};
+use schemas::{Clock, Micros, Start};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -73,7 +73,7 @@ struct Slowly;
 
 impl Health for Slowly {
     fn report(&self) -> Report {
-        Report { degraded: vec!["source `a` is \"slow\"".into()], ..Report::default() }
+        Report { troubles: vec!["source `a` is \"slow\"".into()], ..Report::default() }
     }
 }
 

@@ -13,7 +13,8 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 
 use super::super::{Report, Subject, verify};
-use crate::core::{Core, Cut};
+use crate::core::Core;
+use crate::core::epoch::Epoch;
 use crate::flush::barrier::Flusher;
 use crate::flush::recover::{Inputs, Recovered, recover};
 use crate::{Stop, Topics, tokio_runtime};
@@ -253,15 +254,14 @@ impl Shop {
             batch.push(*next, Some(self.now.0 / 1000), Some(key.as_bytes()), value, &[]);
             *next += 1;
         }
-        let cut = self.core.cut(batches.into_values().collect(), self.now);
-        self.process(cut);
+        let epoch = self.core.cut(batches.into_values().collect(), self.now);
+        self.process(epoch);
     }
 
     /// Time passes: every timer of the history fires.
     pub(super) fn tick(&mut self) {
         self.now = self.now.plus(20 * SECOND);
-        let cut = self.core.cut_tick(self.now);
-        self.process(cut);
+        self.process(Epoch::tick(self.core.last(), self.now));
     }
 
     /// The next epoch goes on so many offsets later, as if they were lost on the way.
@@ -269,9 +269,9 @@ impl Shop {
         self.holes.insert(partition, offsets);
     }
 
-    fn process(&mut self, cut: Cut) {
-        self.core.fold(&cut.records);
-        self.bronze.append(Arc::new(cut.records)).unwrap();
+    fn process(&mut self, epoch: Epoch) {
+        let (records, _) = self.core.fold(epoch);
+        self.bronze.append(Arc::new(records)).unwrap();
     }
 
     pub(super) fn commit_bronze(&mut self) {

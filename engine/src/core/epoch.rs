@@ -1,0 +1,74 @@
+//! An epoch as the core takes it: its records and the changes they were decoded to, one owned whole.
+//!
+//! # Guarantees
+//! - Records, changes and errors are of the same batches in the same order, by construction: there is
+//!   no second list to pair them with.
+//! - Cutting only reads: the epoch before is named by the caller, and nothing is remembered until the
+//!   epoch is folded.
+
+use pipeline::bronze::EpochRecords;
+use pipeline::decode::ChangeBatch;
+use pipeline::epoch;
+use pipeline::ledger::Entry;
+use schemas::{EpochStamp, Micros, Span};
+
+use super::decoding::Decoded;
+
+/// A cut epoch.
+#[derive(Debug)]
+pub(crate) struct Epoch {
+    /// Number, clock and quiet bit.
+    pub(crate) stamp: EpochStamp,
+    /// The offsets that it takes of each partition.
+    pub(crate) spans: Vec<Span>,
+    /// The hash of its records; empty for a tick.
+    pub(crate) hash: String,
+    /// The records, for bronze.
+    pub(crate) records: EpochRecords,
+    /// What each batch of records changes.
+    pub(crate) changes: Vec<ChangeBatch>,
+}
+
+impl Epoch {
+    /// The epoch after `last` that is made of the records of one poll, with their [`epoch::hash`].
+    pub(crate) fn cut(
+        last: Option<EpochStamp>,
+        decoded: Decoded,
+        hash: String,
+        now: Micros,
+    ) -> Epoch {
+        let snapshot = decoded.changes.iter().flat_map(ChangeBatch::iter);
+        let snapshot = snapshot.into_iter().any(|change| change.change.position.snapshot);
+        let stamp = epoch::stamp(last, now, &decoded.batches, snapshot);
+        let spans = epoch::spans(&decoded.batches);
+        Epoch { spans, hash, ..Epoch::of(stamp, decoded) }
+    }
+
+    /// The tick after `last`: time without records.
+    pub(crate) fn tick(last: Option<EpochStamp>, now: Micros) -> Epoch {
+        Epoch::of(epoch::tick(last, now), Decoded::default())
+    }
+
+    /// An epoch that was cut before, under its recorded stamp. Whoever recorded it has spans and hash.
+    pub(crate) fn of(stamp: EpochStamp, decoded: Decoded) -> Epoch {
+        let Decoded { batches, changes, errors } = decoded;
+        let records = EpochRecords { stamp, batches, errors };
+        Epoch { stamp, spans: Vec::new(), hash: String::new(), records, changes }
+    }
+
+    /// Whether it is a tick.
+    pub(crate) fn is_tick(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The ledger's line of it.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry {
+            epoch: self.stamp.id,
+            clock: self.stamp.clock.0,
+            quiet: self.stamp.quiet,
+            hash: self.hash.clone(),
+            spans: self.spans.clone(),
+        }
+    }
+}
