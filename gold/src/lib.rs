@@ -20,9 +20,7 @@ mod cube;
 pub mod defect;
 pub mod definition;
 pub mod engine;
-mod expr;
 pub mod history;
-pub mod nearest;
 mod plan;
 mod series;
 mod slabs;
@@ -33,6 +31,7 @@ mod value;
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
 pub use engine::{CellRow, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError};
+pub use schemas::nearest;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
 pub const ENGINE_SEMANTICS: u32 = 1;
