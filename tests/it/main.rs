@@ -14,6 +14,7 @@ mod kafka;
 mod kills;
 mod live;
 mod pg;
+mod soak;
 mod support;
 mod surface;
 mod upkeep;
