@@ -119,7 +119,6 @@ mod tests {
         for (from, to, says) in [
             ("key=['a']", "key=[]", "no key columns"),
             ("debezium-json", "avro", "there are debezium-json"),
-            ("key=['a']", "key=['n']", "must be of type text"),
             ("tenant='a'", "tenant='n'", "must be of type text"),
             ("name='n'", "name='_epoch'", "column `_epoch` has the name"),
             ("name='n'", "name='_Position'", "column `_Position` has the name"),
@@ -131,6 +130,10 @@ mod tests {
             let refused = try_it(&good.replace(from, to)).unwrap();
             assert!(refused.contains(says), "{refused}");
         }
+        let json = good.replace("key=['a']", "key=['n']").replace("decimal(4,2)", "json");
+        let refused = try_it(&json).unwrap();
+        assert!(refused.contains("key column `n` is json"), "{refused}");
+        assert_eq!(try_it(&good.replace("key=['a']", "key=['n', 'a']")), None, "typed, composite");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod kills;
 mod live;
 mod pg;
 mod readers;
+mod soak;
 mod support;
 mod surface;
 mod upkeep;
