@@ -31,7 +31,7 @@ pub mod row;
 pub mod state;
 pub mod time;
 
-pub use alert::{Alert, Contribution, Severity, alert_id};
+pub use alert::{Alert, Contribution, RESOLVED_FOR, Severity, alert_id};
 pub use column::{Column, ColumnType, RowSchema};
 pub use contract::{Contract, ContractError};
 pub use control::{CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce};

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gold::HistoryRow;
-use gold::anomalies::FrozenAlerts;
 use gold::table::history_batch;
 use lake::keyed::{Deletes, FrozenRows, IDLE_AFTER, KeyedError, KeyedTable};
 use lake::state::StateLog;
@@ -106,15 +105,15 @@ impl Flusher {
         tracing::debug!(epoch = job.stamp.id, bytes, "state written");
         drop(parts);
         let BarrierJob { stamp, silver, cells, watch, all_alerts, history, .. } = job;
-        let alerts = (all_alerts || watch.has_changed_alerts()).then(|| watch.alerts());
+        let (alerts, changed) = watch.alerts();
+        if !self.flush_keyed(ANOMALIES, &alerts, changed, all_alerts, stamp) {
+            return false;
+        }
         drop(watch);
         // What was frozen of a table is let go before the next one is written.
-        let has_alerts = alerts.is_some();
-        let alerts = FrozenAlerts(alerts.unwrap_or_default());
         silver.into_iter().all(|SilverJob { table, whole, changed, rows }| {
             self.flush_keyed(&table, &rows, &changed, whole, stamp)
         }) && self.flush_keyed(CURRENT, &cells.cells, &cells.changed, cells.whole, stamp)
-            && self.flush_keyed(ANOMALIES, &alerts, &[], has_alerts, stamp)
             && self.flush_history(&history, stamp)
             && {
                 if let Err(error) = self.state.complete(stamp.id) {

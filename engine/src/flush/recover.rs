@@ -75,10 +75,14 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
     let (mut core, mut files, state) = load(inputs, &held, &newest)?;
+    let loaded = core.last().map_or(Micros(0), |stamp| stamp.clock);
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
     for table in &newest {
         if core.is_ahead(table.name()) {
-            let located = locate(&mut core, table)?;
+            let located = match table.name() {
+                tables::ANOMALIES => locate_alerts(&mut core, table, loaded)?,
+                _ => locate(&mut core, table)?,
+            };
             files.insert(table.name().to_owned(), located);
         }
     }
@@ -212,7 +216,9 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
             let files = load_silver(&mut core, &table, &contract)?;
             loaded.insert(spec.name, files);
         } else if spec.name == tables::ANOMALIES {
-            alerts = load_alerts(&table)?;
+            let (files, held) = load_alerts(&table, clock)?;
+            loaded.insert(spec.name, files);
+            alerts = held;
         }
     }
     let stamp = EpochStamp { id: barrier, clock, quiet: false };
@@ -227,15 +233,46 @@ fn new_core(inputs: &Inputs) -> Result<Core, String> {
     Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog), observer)
 }
 
-fn load_alerts(table: &Table) -> Result<Vec<Alert>, String> {
-    let text = |e: LakeError| chain(&e);
-    let mut alerts = Vec::new();
-    let files: Vec<_> = table.files().collect();
-    let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
-    for batch in table.read(&files, None).map_err(text)? {
-        alerts.extend(gold::anomalies::read_anomalies(&batch.map_err(text)?)?);
+/// The alerts to hold at `clock`, and their places; those of files in which all are long over stay on disk
+/// alone.
+fn load_alerts(table: &Table, clock: Micros) -> Result<(LoadedTable, Vec<Alert>), String> {
+    let (mut loaded, mut alerts) = (LoadedTable::default(), Vec::new());
+    for (path, file) in alert_files(table) {
+        let file = file?;
+        if file.iter().all(|alert| alert.is_long_over(clock)) {
+            continue;
+        }
+        let slots = (alerts.len()..alerts.len() + file.len()).map(|slot| u32::try_from(slot).ok());
+        loaded.files.push(LoadedFile { path, slots: slots.collect() });
+        alerts.extend(file);
     }
-    Ok(alerts)
+    Ok((loaded, alerts))
+}
+
+/// Where the alerts in memory lie in a table that stands elsewhere than what was loaded, at `loaded`.
+fn locate_alerts(core: &mut Core, table: &Table, loaded: Micros) -> Result<LoadedTable, String> {
+    let mut located = LoadedTable::default();
+    for (path, file) in alert_files(table) {
+        let Some(found) = core.locate_alerts(file?, loaded) else { continue };
+        let differing = found.iter().flatten().filter(|(_, same)| !same);
+        located.differing.extend(differing.map(|(slot, _)| *slot));
+        let slots = found.into_iter().map(|found| found.map(|(slot, _)| slot)).collect();
+        located.files.push(LoadedFile { path, slots });
+    }
+    located.live = core.take_located(table.name());
+    Ok(located)
+}
+
+/// The files of `gold/anomalies` with their alerts.
+fn alert_files(table: &Table) -> impl Iterator<Item = (String, Result<Vec<Alert>, String>)> {
+    let read = |file: &lake::DataFile| {
+        let mut alerts = Vec::new();
+        for batch in table.read(&[file], None).map_err(|e| chain(&e))? {
+            alerts.extend(gold::anomalies::read_anomalies(&batch.map_err(|e| chain(&e))?)?);
+        }
+        Ok(alerts)
+    };
+    table.files().map(move |file| (file.path.clone(), read(file.as_ref())))
 }
 
 fn load_silver(

@@ -21,7 +21,7 @@ use crate::{Stop, Topics, tokio_runtime};
 
 const TOPIC: &str = "shop.public.orders";
 const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
+pub(super) const DAY: i64 = 86_400 * SECOND;
 
 /// A wall clock that stands still: lakes of tests are made at chosen instants.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(super) struct Shop {
     core: Core,
     bronze: BronzeWriter,
     flusher: Flusher,
+    stop: Stop,
     flushed: u64,
     next: BTreeMap<i32, i64>,
     holes: BTreeMap<i32, i64>,
@@ -90,14 +91,15 @@ fn deleted(id: &str, lsn: u64) -> String {
     .to_string()
 }
 
-/// A charge for the first hour of a day.
-fn charge(id: &str, day: Micros, cost: &str, is_snapshot: bool) -> String {
+/// A charge for the first hour of a day; the first position is that of a snapshot.
+pub(super) fn charge(id: &str, tenant: &str, day: Micros, cost: &str, lsn: u64) -> String {
+    let is_snapshot = lsn == 1;
     json!({
         "op": if is_snapshot { "r" } else { "c" },
         "before": null,
         "after": {
             "charge_id": id,
-            "tenant_id": "t1",
+            "tenant_id": tenant,
             "service_name": "db",
             "charge_category": "Usage",
             "billed_cost": cost,
@@ -110,13 +112,33 @@ fn charge(id: &str, day: Micros, cost: &str, is_snapshot: bool) -> String {
             "updated_at": "2026-11-21T07:00:00Z",
         },
         "source": {
-            "lsn": if is_snapshot { 1 } else { 2 },
-            "ts_ms": 1_795_244_400_000_u64,
+            "lsn": lsn,
+            "ts_ms": 1_795_244_400_000_u64 + lsn,
             "snapshot": if is_snapshot { "true" } else { "false" },
         },
         "ts_ms": 1_795_244_400_000_u64,
     })
     .to_string()
+}
+
+fn recovered(
+    lake: &Lake,
+    topics: &Topics,
+    catalog: &Arc<Catalog>,
+    runtime: &Runtime,
+    stop: &Stop,
+) -> Recovered {
+    let inputs = Inputs {
+        lake: lake.clone(),
+        ledger_dir: lake.state_dir().join("ledger"),
+        durable: false,
+        silver: lake::keyed::Deletes::Mark,
+        contracts: contracts(),
+        topics: topics.clone(),
+        catalog: Arc::clone(catalog),
+        meters: Arc::default(),
+    };
+    recover(&inputs, runtime.handle(), stop).unwrap()
 }
 
 impl Shop {
@@ -130,22 +152,26 @@ impl Shop {
 
     /// Nine days of the same cost, then a charge that is none of the usual ones.
     pub(super) fn alarmed() -> Shop {
-        let mut shop = Shop::of("shop.public.costs", "costs", "charge_id");
+        let mut shop = Shop::of_costs();
         let today = shop.now.0.div_euclid(DAY) * DAY;
         let names: Vec<String> = (0..9).map(|day| format!("c{day}")).collect();
         let charges = (0_i64..).zip(&names);
         let history: Vec<_> = charges
             .map(|(day, name)| {
-                let charge = charge(name, Micros(today - day * DAY), "100", true);
+                let charge = charge(name, "t1", Micros(today - day * DAY), "100", 1);
                 (0, name.as_str(), Some(charge))
             })
             .collect();
         shop.epoch(&history);
         shop.tick();
-        shop.epoch(&[(0, "more", Some(charge("more", Micros(today), "50", false)))]);
+        shop.epoch(&[(0, "more", Some(charge("more", "t1", Micros(today), "50", 2)))]);
         shop.tick();
         shop.flush();
         shop
+    }
+
+    pub(super) fn of_costs() -> Shop {
+        Shop::of("shop.public.costs", "costs", "charge_id")
     }
 
     fn of(topic: &str, contract: &str, key: &'static str) -> Shop {
@@ -156,17 +182,8 @@ impl Shop {
         let contracts = contracts();
         let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
         let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), contract.to_owned())].into();
-        let inputs = Inputs {
-            lake: lake.clone(),
-            ledger_dir: lake.state_dir().join("ledger"),
-            durable: false,
-            silver: lake::keyed::Deletes::Mark,
-            contracts,
-            topics: topics.clone(),
-            catalog: Arc::clone(&catalog),
-            meters: Arc::default(),
-        };
-        let recovered = recover(&inputs, runtime.handle(), &Stop::default()).unwrap();
+        let stop = Stop::default();
+        let recovered = recovered(&lake, &topics, &catalog, &runtime, &stop);
         let Recovered { core, bronze, flusher, .. } = recovered;
         Shop {
             lake,
@@ -179,11 +196,24 @@ impl Shop {
             core,
             bronze,
             flusher,
+            stop,
             flushed: 0,
             next: BTreeMap::new(),
             holes: BTreeMap::new(),
             _folder: folder,
         }
+    }
+
+    /// The same lake under a new process, which begins with a tick.
+    pub(super) fn restart(self) -> Shop {
+        let Shop { core, bronze, flusher, .. } = self;
+        drop((core, bronze, flusher));
+        let (lake, stop) = (&self.lake, Stop::default());
+        let recovered = recovered(lake, &self.topics, &self.catalog, &self.runtime, &stop);
+        let Recovered { core, bronze, flusher, .. } = recovered;
+        let mut shop = Shop { core, bronze, flusher, stop, ..self };
+        shop.tick();
+        shop
     }
 
     /// Orders placed, changed, cancelled, deleted and restated, a poisoned record, two barriers.
@@ -279,13 +309,23 @@ impl Shop {
         self.runtime.block_on(self.bronze.commit(self.flushed)).unwrap();
     }
 
-    /// Bronze, a barrier, and the word that it is complete.
-    pub(super) fn flush(&mut self) {
+    /// Alerts in memory.
+    pub(super) fn alerts_held(&self) -> usize {
+        self.core.watch().slots().len()
+    }
+
+    /// Bronze, and a barrier that nobody is told of, as before a crash.
+    pub(super) fn flush_unsaid(&mut self) -> u64 {
         self.commit_bronze();
         let job = self.core.barrier().unwrap();
         let epoch = job.stamp.id;
-        assert!(self.flusher.flush(job));
-        self.flushed = epoch;
+        assert!(self.flusher.flush(job), "{:?}", self.stop.failure());
+        epoch
+    }
+
+    /// Bronze, a barrier, and the word that it is complete.
+    pub(super) fn flush(&mut self) {
+        self.flushed = self.flush_unsaid();
         self.commit_bronze();
     }
 }
