@@ -15,6 +15,7 @@
 pub mod contracts;
 mod core;
 mod flush;
+mod identities;
 mod run;
 mod settings;
 pub mod tables;

@@ -35,8 +35,15 @@ pub struct Header {
     pub lake: String,
     /// The stream generation: clients resume only within one.
     pub generation: String,
-    /// Contracts, KPI definitions and engine semantics that fold the epochs.
+    /// What folds the epochs: it may change within a generation, as long as no client can tell.
     pub fingerprint: String,
+}
+
+impl Header {
+    /// Whether entries under `next` go on behind those under this one.
+    fn continues(&self, next: &Header) -> bool {
+        (&self.lake, &self.generation) == (&next.lake, &next.generation)
+    }
 }
 
 /// One recorded epoch.
@@ -146,7 +153,10 @@ impl Ledger {
             let mut found = Recovered { header: None, entries: Vec::new(), damage: None };
             let readable = read_segment(&fs::read(&path)?, &mut found).is_ok();
             match found.entries.last() {
-                Some(last) if readable && found.header.as_ref() == Some(&header) => {
+                Some(last)
+                    if readable
+                        && found.header.as_ref().is_some_and(|own| own.continues(&header)) =>
+                {
                     closed.push((path, last.epoch, last.clock));
                 }
                 _ => fs::remove_file(&path)?,
@@ -270,8 +280,8 @@ fn read_segment(text: &[u8], found: &mut Recovered) -> Result<(), String> {
         let json = read_line(line).ok_or_else(|| format!("line {number} is damaged"))?;
         if index == 0 {
             let header: Header = parse(json, number)?;
-            if found.header.as_ref().is_some_and(|first| *first != header) {
-                return Err("its header differs from the segment before it".into());
+            if found.header.as_ref().is_some_and(|first| !first.continues(&header)) {
+                return Err("it is of another generation than the segment before it".into());
             }
             found.header = Some(header);
         } else {

@@ -19,21 +19,13 @@ use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
 use pipeline::silver::{Halt, SilverRow, TableFold};
 use schemas::{Alert, Contract, EpochStamp, KpiUpdate, Micros, Observer, Saved};
-use serde_json::json;
 
-use crate::contracts::fingerprint;
+use crate::identities::{Identities, PART, Renewal};
 use crate::tables::{self, silver_name};
 use decoding::Decoding;
 use epoch::Epoch;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
-
-/// The part of the saved state that says what silver depends on besides bronze.
-pub(crate) const CONTRACTS: &str = "contracts";
-/// The part with the topics that silver was built from: JSON triples of source, topic and contract.
-pub(crate) const TOPICS: &str = "topics";
-/// The part that says under which KPI definitions cells were computed.
-const DEFINITIONS: &str = "definitions";
 
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
@@ -45,19 +37,26 @@ pub(crate) struct Core {
     /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
     /// whole.
     whole: BTreeSet<String>,
-    /// Whether the cells on disk were computed under other KPI definitions.
+    /// Whether cells or alerts on disk were computed under other definitions.
     is_redefined: bool,
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
-    /// What silver depends on besides bronze.
-    fingerprint: String,
+    /// What all of it depends on besides bronze.
+    identities: Identities,
     pub(crate) counts: Counts,
 }
 
 struct KeyedTable {
     contract: Arc<PreparedContract>,
     fold: TableFold,
+}
+
+impl KeyedTable {
+    /// The silver table.
+    fn name(&self) -> String {
+        silver_name(self.contract.contract())
+    }
 }
 
 impl std::fmt::Debug for KeyedTable {
@@ -101,6 +100,7 @@ impl Core {
             fold: TableFold::new(Arc::clone(contract)),
         };
         let tables = decoding.contracts().map(table).collect();
+        let identities = Identities::of(contracts, topics, &catalog, observer.as_ref());
         let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
         Ok(Core {
             tables,
@@ -112,7 +112,7 @@ impl Core {
             last: None,
             history: Vec::new(),
             scratch: Scratch::default(),
-            fingerprint: fingerprint(contracts, topics),
+            identities,
             counts: Counts::default(),
         })
     }
@@ -151,6 +151,11 @@ impl Core {
     /// Live rows of all tables.
     pub(crate) fn rows(&self) -> usize {
         self.tables.iter().map(|table| table.fold.len()).sum()
+    }
+
+    /// What all of it depends on besides bronze.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// What sources decode with.
@@ -196,7 +201,7 @@ impl Core {
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
         self.gold.begin_epoch(&stamp);
-        let Core { tables, gold, counts, decoding, .. } = self;
+        let Core { tables, gold, counts, decoding, identities, .. } = self;
         let mut failed = 0;
         for (index, table) in tables.iter_mut().enumerate() {
             table.fold.fire(stamp.clock, &mut |old, new| {
@@ -204,6 +209,7 @@ impl Core {
             });
         }
         for (batch, changes) in epoch.records.batches.iter().zip(&epoch.changes) {
+            identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
             table.fold.apply(changes, &stamp, &mut |old, new| {
@@ -254,25 +260,11 @@ impl Core {
             changed: self.gold.take_changed_slots(),
             cells: self.gold.freeze(),
         };
-        let texts = vec![
-            (CONTRACTS, self.fingerprint.clone()),
-            (TOPICS, self.topics_json()),
-            (DEFINITIONS, self.gold.fingerprint()),
-        ];
+        let texts = vec![(PART, self.identities.to_text())];
         let watch = self.watch.freeze();
         let all_alerts = whole.contains(tables::ANOMALIES);
         let history = std::mem::take(&mut self.history);
         Some(BarrierJob { stamp, silver, cells, watch, all_alerts, history, texts })
-    }
-
-    /// Which topic is which contract, for reading a lake without its configuration.
-    fn topics_json(&self) -> String {
-        let name = |at: usize| {
-            self.tables.get(at).map_or("", |table| table.contract.contract().name.as_str())
-        };
-        let topics = self.decoding.topics().iter();
-        let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
-        serde_json::Value::Array(topics.collect()).to_string()
     }
 
     fn is_fold_due(&self, clock: Micros) -> bool {
@@ -309,15 +301,77 @@ impl Core {
         tables.find(|contract| silver_name(contract.contract()) == table).map(Arc::clone)
     }
 
-    /// Begins to load a barrier: what rows do not give back. The rows follow.
+    /// Folds an epoch of bronze into some tables, without their KPIs; returns how many of its records
+    /// are theirs. [`Core::finish_alone`] follows.
+    pub(crate) fn fold_alone(
+        &mut self,
+        names: &BTreeSet<String>,
+        stamp: EpochStamp,
+        mut batches: Vec<RawBatch>,
+    ) -> u64 {
+        let Core { tables, decoding, scratch, .. } = self;
+        let is_own = |batch: &RawBatch| {
+            let table = decoding.table_of(batch.topic()).and_then(|at| tables.get(at));
+            table.is_some_and(|table| names.contains(&table.name()))
+        };
+        batches.retain(is_own);
+        if batches.is_empty() {
+            return 0;
+        }
+        let decoded = decoding.decode(batches, scratch);
+        for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
+            table.fold.fire(stamp.clock, &mut |_, _| {});
+        }
+        for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
+            if let Some(table) = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at))
+            {
+                table.fold.apply(changes, &stamp, &mut |_, _| {});
+            }
+        }
+        decoding.recycle(decoded.changes);
+        decoded.batches.iter().map(|batch| batch.len() as u64).sum()
+    }
+
+    /// Ends the folding of some tables alone at this clock, and gives their rows to the KPIs.
+    ///
+    /// # Errors
+    /// When there are more series than there can be.
+    pub(crate) fn finish_alone(
+        &mut self,
+        names: &BTreeSet<String>,
+        clock: Micros,
+    ) -> Result<(), String> {
+        for (index, table) in self.tables.iter_mut().enumerate() {
+            if !names.contains(&table.name()) {
+                continue;
+            }
+            table.fold.fire(clock, &mut |_, _| {});
+            let layout = table.contract.layout();
+            for (_, entry) in table.fold.rows() {
+                self.gold.rebuild(index, layout.row(&entry.row)).map_err(|e| e.to_string())?;
+            }
+        }
+        names.iter().for_each(|name| self.write_whole(name));
+        Ok(())
+    }
+
+    /// Begins to load a barrier: what rows do not give back, but for what is renewed. The rows follow.
     ///
     /// # Errors
     /// When a part is not what was saved.
-    pub(crate) fn begin_load(&mut self, saved: &Saved) -> Result<(), String> {
-        for table in &mut self.tables {
+    pub(crate) fn begin_load(
+        &mut self,
+        saved: &Saved,
+        held: &Identities,
+        renewal: &Renewal,
+    ) -> Result<(), String> {
+        self.identities.seen.clone_from(&held.seen);
+        let is_kept = |table: &&mut KeyedTable| !renewal.tables.contains(&table.name());
+        for table in self.tables.iter_mut().filter(is_kept) {
             table.fold.load_state(saved).map_err(|e| e.to_string())?;
         }
-        self.gold.load_state(saved).map_err(|e| e.to_string())
+        let kept = |kpi: &str| !renewal.kpis.contains(kpi);
+        self.gold.load_state(saved, &kept).map_err(|e| e.to_string())
     }
 
     /// Ends it, the rows at `stamp` being loaded.
@@ -329,11 +383,12 @@ impl Core {
         stamp: EpochStamp,
         saved: &Saved,
         alerts: Vec<Alert>,
+        renewal: &Renewal,
     ) -> Result<(), String> {
         self.gold.finish_load();
-        let definitions = saved.head::<&str>(DEFINITIONS);
-        self.is_redefined = !definitions.is_ok_and(|held| held == self.gold.fingerprint());
-        self.watch.load(saved, alerts, &self.gold)?;
+        self.is_redefined = renewal.shows();
+        let kept = |kpi: &str| !renewal.unwatched.contains(kpi);
+        self.watch.load(saved, alerts, &self.gold, &kept)?;
         // Which files hold which cells is not known: the first barrier writes them all.
         self.write_whole(tables::CURRENT);
         self.last = Some(stamp);
