@@ -22,6 +22,7 @@ pub mod definition;
 pub mod engine;
 mod expr;
 pub mod history;
+mod identity;
 pub mod nearest;
 mod plan;
 mod series;
@@ -33,6 +34,7 @@ mod value;
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
 pub use engine::{CellRow, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError};
+pub use identity::Meaning;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
 pub const ENGINE_SEMANTICS: u32 = 1;
