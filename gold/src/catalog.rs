@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use expr::{Columns, Expression};
+use schemas::nearest::nearest;
 use schemas::{ColumnType, Contract, KpiInfo, decimal};
 
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term, Unit};
-use crate::expr::{Filter, unknown_column};
-use crate::nearest::nearest;
 
 /// The dimension that keeps sums of money apart.
 pub const CURRENCY: &str = "currency";
@@ -179,9 +179,10 @@ fn check_flow(definition: &Definition, contracts: &[Contract]) -> Result<(), Def
         let hint = nearest(name, contracts.iter().map(|contract| contract.name.as_str()));
         return Err(definition.refuse("contract", format!("there is no contract `{name}`{hint}")));
     };
+    let columns = Columns::of(contract);
     let kind = |field: &'static str, column: &str| {
         let found = contract.columns.iter().find(|c| c.name == column).map(|c| c.kind);
-        found.ok_or_else(|| definition.refuse(field, unknown_column(column, contract)))
+        found.ok_or_else(|| definition.refuse(field, columns.unknown(column)))
     };
     if kind("time", time)? != ColumnType::Timestamp {
         return Err(definition.refuse("time", format!("column `{time}` is no timestamp")));
@@ -192,28 +193,48 @@ fn check_flow(definition: &Definition, contracts: &[Contract]) -> Result<(), Def
         }
     }
     if let Some(text) = filter {
-        Filter::compile(text, contract).map_err(|problem| definition.refuse("filter", problem))?;
+        compile_filter(definition, text, &columns)?;
     }
-    let Aggregate::Sum(column) = aggregate else {
+    let Aggregate::Sum(text) = aggregate else {
         if definition.unit != Unit::Count {
             return Err(definition.refuse("unit", "must be count for count(*)"));
         }
         return Ok(());
     };
-    match kind("aggregate", column)? {
-        ColumnType::Decimal { scale, .. } if u32::from(scale) <= decimal::VALUE_SCALE => {}
-        ColumnType::Decimal { .. } => {
-            let problem = format!("column `{column}` has more than 10 digits after the point");
-            return Err(definition.refuse("aggregate", problem));
-        }
-        _ => return Err(definition.refuse("aggregate", format!("column `{column}` is no decimal"))),
-    }
+    compile_sum(definition, text, &columns)?;
     if definition.unit == Unit::Currency && !dims.contains_key(CURRENCY) {
         let problem = "a sum of money needs the dimension `currency`: \
                        currencies are never added together";
         return Err(definition.refuse("dims", problem));
     }
     Ok(())
+}
+
+/// Reads a filter, which must have a value for every row.
+pub(crate) fn compile_filter(
+    definition: &Definition,
+    text: &str,
+    columns: &Columns,
+) -> Result<Expression, DefinitionError> {
+    let refused = |refusal: expr::Refusal| definition.refuse("filter", refusal.to_string());
+    Expression::parse_condition(text, columns).and_then(Expression::never_failing).map_err(refused)
+}
+
+/// Reads the argument of a sum: a number with a value for every row that fits a KPI's digits.
+pub(crate) fn compile_sum(
+    definition: &Definition,
+    text: &str,
+    columns: &Columns,
+) -> Result<Expression, DefinitionError> {
+    let refuse = |problem: String| definition.refuse("aggregate", problem);
+    let argument = Expression::parse(text, columns).and_then(Expression::never_failing);
+    let argument = argument.map_err(|refusal| refuse(refusal.to_string()))?;
+    let what = if argument.as_column().is_some() { "column " } else { "" };
+    match argument.scale() {
+        Some(scale) if u32::from(scale) <= decimal::VALUE_SCALE => Ok(argument),
+        Some(_) => Err(refuse(format!("{what}`{text}` has more than 10 digits after the point"))),
+        None => Err(refuse(format!("{what}`{text}` is no decimal"))),
+    }
 }
 
 /// The built-in definitions and those of `more`, checked; a key of `more` replaces a built-in one.

@@ -20,10 +20,8 @@ mod cube;
 pub mod defect;
 pub mod definition;
 pub mod engine;
-mod expr;
 pub mod history;
 mod identity;
-pub mod nearest;
 mod plan;
 mod series;
 mod slabs;
@@ -35,6 +33,7 @@ pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
 pub use engine::{CellRow, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError};
 pub use identity::Meaning;
+pub use schemas::nearest;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
 pub const ENGINE_SEMANTICS: u32 = 1;

@@ -10,6 +10,7 @@
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
 pub mod alert;
+pub mod civil;
 pub mod column;
 pub mod contract;
 pub mod control;
@@ -23,6 +24,7 @@ pub mod identity;
 pub mod key;
 pub mod kpi;
 pub mod marks;
+pub mod nearest;
 pub mod observe;
 pub mod paged;
 pub mod position;

@@ -88,6 +88,11 @@ impl Shared {
         self.flushed.set(flushed);
     }
 
+    /// Whether nothing more is read: what is held is flushed, and the run ends.
+    pub(super) fn is_ending(&self) -> bool {
+        self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
+    }
+
     /// Keeps the memory of published updates while a backlog is read: its epochs have many.
     pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
         updates.clear();
@@ -160,7 +165,7 @@ pub(super) fn read_source(
     let Polling { index, linger, limits, max_unflushed, .. } = *polling;
     let mut contact = index.map(|_| Contact::new(source.name(), &shared.meters.troubles));
     let (mut committed, mut scratch) = (Vec::new(), Scratch::default());
-    while !shared.stop.is_asked() {
+    while !shared.is_ending() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
             std::thread::sleep(Duration::from_millis(2));
             continue;

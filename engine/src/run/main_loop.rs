@@ -471,8 +471,4 @@ impl Shared {
     fn failure(&self) -> Option<String> {
         self.stop.failure()
     }
-
-    fn is_ending(&self) -> bool {
-        self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
-    }
 }

@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - Silver and gold are copied at the barrier that the copied bronze says is complete, so the copy
 //!   opens at once, and goes on from there.
+//! - A lake whose first barrier is still to come is waited for, and never copied without its tables.
 //! - A copy that was not finished is no lake, and may be begun again.
 //!
 //! # Non-guarantees
@@ -130,9 +131,12 @@ fn at_one_barrier(lake: &Lake) -> Result<(EpochId, Vec<Table>), String> {
 }
 
 fn others_at(lake: &Lake, barrier: EpochId) -> Result<Vec<Table>, String> {
+    if barrier == 0 {
+        return Err("the first of this lake is still to come".into());
+    }
     let names = lake.table_names().map_err(|e| chain(&e))?;
     let mut tables = Vec::new();
-    for name in names.iter().filter(|name| *name != bronze::TABLE && barrier > 0) {
+    for name in names.iter().filter(|name| *name != bronze::TABLE) {
         let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
         let table = Table::open(lake, name, at).map_err(|e| chain(&e))?;
         if table.progress(EPOCH) != Some(number(barrier)) {

@@ -152,9 +152,9 @@ impl Frozen {
     /// What is worth saving of a cell.
     fn saved_cell(&self, cube: usize, cell: u32) -> Option<SavedCell> {
         let slabs = &self.cubes[cube];
-        let held = slabs.cells.get(cell as usize).filter(|held| held.live)?;
+        let held = slabs.get(cell).filter(|held| held.live)?;
         let over = held.end <= self.clock;
-        let memories = slabs.memories(cell);
+        let memories: Vec<Memory> = slabs.memories(cell).collect();
         if memories.iter().all(|own| own.slot.is_none() && !own.history.needed(over)) {
             return None;
         }
@@ -212,11 +212,12 @@ impl Engine {
     pub fn finish_load(&mut self) {
         for kpi in 0..self.plan.kpis.len() {
             for cell in self.slabs_of(kpi).sorted_cells() {
-                let Some(slot) = self.memory(kpi, cell).slot else { continue };
+                let memory = self.memory(kpi, cell);
+                let Some(slot) = memory.slot else { continue };
                 let holder = self.parts(kpi, cell).and_then(|_| u32::try_from(kpi).ok());
                 self.slots.restore(slot, holder.map(|kpi| CellRef { kpi, cell }));
                 if holder.is_none() {
-                    self.memory_mut(kpi, cell).slot = None;
+                    self.put_memory(kpi, cell, &Memory { slot: None, ..memory });
                 }
             }
         }
@@ -288,7 +289,8 @@ impl Engine {
             .map_or((None, 0, Micros(0)), |(slot, epoch, as_of)| (Some(slot), epoch, as_of));
         let history = saved.history;
         let Kpi { cube, place, .. } = self.plan.kpis[kpi];
-        self.cubes[cube].slabs.memories_mut(cell)[place] = Memory { history, epoch, as_of, slot };
+        let memory = Memory { history, epoch, as_of, slot };
+        self.cubes[cube].slabs.put_memory(cell, place, &memory);
         let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
         if history.quiet_dirty {
             self.timers.dirty(at);
@@ -313,11 +315,12 @@ impl Engine {
                 }
                 let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
                 let slot = self.slots.place(None, Some(at));
-                let memory = self.memory_mut(kpi, cell);
+                let mut memory = self.memory(kpi, cell);
                 (memory.slot, memory.epoch, memory.as_of) = (slot, epoch, as_of);
                 if !std::mem::replace(&mut memory.history.quiet_dirty, true) {
                     self.timers.dirty(at);
                 }
+                self.put_memory(kpi, cell, &memory);
                 fresh = true;
             }
         }
