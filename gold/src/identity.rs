@@ -123,12 +123,16 @@ mod tests {
             assert_eq!(meaning(&FLOW.replace(same.0, same.1)), base, "{same:?}");
         }
         for other in [
-            ("unit='count'", "unit='ratio'"),
+            ("count(*)'\n", "sum(amount)'\ndims=['currency']\n"),
             ("placed_at", "updated_at"),
             ("count(*)'\n", "count(*)'\ndims=['channel']\n"),
             ("count(*)'\n", "count(*)'\nfilter=\"status = 'paid'\"\n"),
         ] {
-            assert_ne!(meaning(&FLOW.replace(other.0, other.1)), base, "{other:?}");
+            let mut text = FLOW.replace(other.0, other.1);
+            if text.contains("sum(") {
+                text = text.replace("'count'", "'currency'");
+            }
+            assert_ne!(meaning(&text), base, "{other:?}");
         }
     }
 

@@ -98,7 +98,7 @@ fn refund_count(place: &Place) -> Value {
     let answer =
         place.succeeds(&["kpis", "get", "refund_count", "--grain", "day", "--json"]).json();
     let rows = crate::surface::rows(&answer);
-    rows.iter().map(|row| (row["value"].clone())).collect()
+    rows.iter().map(|row| row["value"].clone()).collect()
 }
 
 #[test]
