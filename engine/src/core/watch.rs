@@ -4,7 +4,7 @@
 //! - Like the core that owns it, a function of epochs: what is saved and loaded goes on exactly.
 //! - [`Watch::freeze`] copies neither series nor alerts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gold::Engine;
@@ -160,15 +160,18 @@ impl Watch {
     }
 
     /// Where the alerts of one file of the table are held, the table being at another epoch than the
-    /// state that was loaded, which was at `loaded`: for each row its slot, and whether it is the same;
+    /// state that was loaded, which was at `loaded` and without alerts of KPIs `unwatched`: for each row its slot, and whether it is the same;
     /// `None` for a row that is no result of the epochs. No list when nothing of the file is held: alerts
     /// that are long over.
     pub(crate) fn locate(
         &mut self,
         file: Vec<Alert>,
         loaded: Micros,
+        unwatched: &BTreeSet<String>,
     ) -> Option<Vec<Option<(u32, bool)>>> {
-        if file.iter().all(|alert| alert.is_long_over(loaded)) {
+        let is_kept =
+            |alert: &Alert| alert.is_long_over(loaded) && !unwatched.contains(&*alert.key.kpi);
+        if file.iter().all(is_kept) {
             let ids: Vec<_> = file.iter().map(|alert| Arc::clone(&alert.id)).collect();
             self.observer.forget(&ids);
             ids.iter().for_each(|id| self.published.forget(id));
@@ -177,7 +180,7 @@ impl Watch {
         let locate = |alert: Alert| match self.observer.alert(&alert.id) {
             Some((slot, held)) => Some((slot, *held == alert)),
             // It was not loaded, and is in a file with younger ones since.
-            None if alert.is_long_over(loaded) => Some((self.observer.adopt(alert)?, true)),
+            None if is_kept(&alert) => Some((self.observer.adopt(alert)?, true)),
             None => None,
         };
         Some(file.into_iter().map(locate).collect())
@@ -195,8 +198,9 @@ impl Watch {
         saved: &Saved,
         alerts: Vec<Alert>,
         gold: &Engine,
+        kept: &dyn Fn(&str) -> bool,
     ) -> Result<(), String> {
-        self.observer.load(saved, alerts, gold)?;
+        self.observer.load(saved, alerts, gold, kept)?;
         self.removed = Removed::load(saved).map_err(|e| e.to_string())?;
         self.published = Published::load(saved).map_err(|e| e.to_string())?;
         Ok(())

@@ -2,6 +2,7 @@
 
 mod fold;
 mod forgotten;
+mod preview;
 pub(super) mod shop;
 
 use std::collections::BTreeSet;
