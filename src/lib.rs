@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod failure;
 mod output;
+mod progress;
 mod serve;
 mod wall_clock;
 

@@ -44,8 +44,9 @@ impl Copied {
 }
 
 impl Table {
-    /// Copies this version into the lake that is being made in `root`. Blocking.
-    pub fn copy_to(&self, root: &Path) -> Result<Copied, LakeError> {
+    /// Copies this version into the lake that is being made in `root`, and tells the bytes of each data
+    /// file. Blocking.
+    pub fn copy_to(&self, root: &Path, told: &mut dyn FnMut(u64)) -> Result<Copied, LakeError> {
         let folder = self.name().split('/').fold(root.to_path_buf(), |path, part| path.join(part));
         let log = folder.join("_delta_log");
         if log.exists() {
@@ -56,6 +57,7 @@ impl Table {
         for file in self.files() {
             let (from, to) = (self.folder().join(&file.path), folder.join(&file.path));
             copied.add(copy(&from, &to, file.hash.as_deref())?);
+            told(file.size());
         }
         copied.add(self.log_of_version(&log)?);
         Ok(copied)

@@ -23,6 +23,7 @@ use super::setup::{lake_root, open, tokio_runtime};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
+use crate::progress::Progress;
 use crate::wall_clock::WallClock;
 
 /// What to change, and whether to.
@@ -103,13 +104,16 @@ pub(crate) fn tend(config: &Config, change: &Change, chores: Chores) -> Result<(
     let (runtime, stop, now) = (tokio_runtime()?, Stop::default(), WallClock.now());
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
     let mut all = Vec::new();
+    let progress = Progress::of(names.len(), "tables");
     for name in &names {
+        progress.next(name);
         let mut table = runtime.block_on(Table::open_as_is(&lake, name))?;
         all.push(match change.yes {
             true => offline::tend(&mut table, &upkeep, chores, now, runtime.handle(), &stop)?,
             false => offline::plan(&mut table, &upkeep, chores, now)?,
         });
     }
+    drop(progress);
     if change.json {
         output::json(&all.iter().map(done_json).collect());
     } else {
@@ -263,7 +267,10 @@ fn look(lake: &Lake, name: &str) -> Repair {
 /// Copies a lake, which may be in use, to another folder.
 pub(crate) fn export(config: &Config, export: &Export) -> Result<(), Failure> {
     let lake = open(config, export.lake.as_deref())?;
-    let done = backup::export(&lake, &export.to).map_err(Failure::Stopped)?;
+    let progress = Progress::of_bytes("copied");
+    let done = backup::export(&lake, &export.to, &mut |done, all| progress.reach(done, all))
+        .map_err(Failure::Stopped)?;
+    drop(progress);
     say(&done, &export.to, export.json);
     Ok(())
 }
@@ -278,7 +285,10 @@ pub(crate) fn restore(config: &Config, restore: &Restore) -> Result<(), Failure>
         }
         return asked(false, restore.dry_run, root);
     }
-    let done = backup::restore(&restore.from, root).map_err(Failure::Stopped)?;
+    let progress = Progress::of_bytes("copied");
+    let done = backup::restore(&restore.from, root, &mut |done, all| progress.reach(done, all))
+        .map_err(Failure::Stopped)?;
+    drop(progress);
     say(&done, root, restore.json);
     Ok(())
 }

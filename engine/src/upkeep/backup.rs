@@ -45,17 +45,20 @@ impl Backup {
     }
 }
 
+/// Hears how many bytes of data files are copied, and of how many.
+pub type Heard<'a> = &'a mut dyn FnMut(u64, u64);
+
 /// Copies the lake into `to`, which holds no lake.
 ///
 /// # Errors
 /// Why there is no copy.
-pub fn export(lake: &Lake, to: &Path) -> Result<Backup, String> {
+pub fn export(lake: &Lake, to: &Path, heard: Heard<'_>) -> Result<Backup, String> {
     refuse_lake(to)?;
     let mut tries = 0;
     loop {
         tries += 1;
         let (epoch, tables) = at_one_barrier(lake)?;
-        match copy(lake, &tables, to) {
+        match copy(lake, &tables, to, heard) {
             Ok(backup) => return Ok(Backup { epoch, ..backup }),
             Err(error) if tries == TRIES => return Err(chain(&error)),
             Err(error) => tracing::warn!("the copy is begun again: {}", chain(&error)),
@@ -68,7 +71,7 @@ pub fn export(lake: &Lake, to: &Path) -> Result<Backup, String> {
 ///
 /// # Errors
 /// Why nothing was restored.
-pub fn restore(from: &Path, to: &Path) -> Result<Backup, String> {
+pub fn restore(from: &Path, to: &Path, heard: Heard<'_>) -> Result<Backup, String> {
     refuse_lake(to)?;
     let lake = Lake::open_reader(from).map_err(|e| chain(&e))?;
     let names = lake.table_names().map_err(|e| chain(&e))?;
@@ -83,7 +86,7 @@ pub fn restore(from: &Path, to: &Path) -> Result<Backup, String> {
     }
     let bronze = tables.iter().find(|table| table.name() == bronze::TABLE);
     let epoch = bronze.map_or(0, |table| bronze::held(table).flushed);
-    let backup = copy(&lake, &tables, to).map_err(|e| chain(&e))?;
+    let backup = copy(&lake, &tables, to, heard).map_err(|e| chain(&e))?;
     Ok(Backup { epoch, ..backup })
 }
 
@@ -97,12 +100,17 @@ fn refuse_lake(folder: &Path) -> Result<(), String> {
     }
 }
 
-fn copy(lake: &Lake, tables: &[Table], to: &Path) -> Result<Backup, LakeError> {
+fn copy(lake: &Lake, tables: &[Table], to: &Path, heard: Heard<'_>) -> Result<Backup, LakeError> {
+    let (mut copied, all) = (0, tables.iter().flat_map(Table::files).map(|it| it.size()).sum());
     let mut backup = Backup { tables: tables.len(), ..Backup::default() };
     // State files live the shortest.
     backup.add(lake.copy_state_to(to)?);
     for table in tables {
-        backup.add(table.copy_to(to)?);
+        let mut told = |bytes| {
+            copied += bytes;
+            heard(copied, all);
+        };
+        backup.add(table.copy_to(to, &mut told)?);
     }
     lake.finish_copy(to)?;
     Ok(backup)

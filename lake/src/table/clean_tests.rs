@@ -186,9 +186,13 @@ async fn a_copy_of_a_version_is_a_lake() {
     let mut table = checkpointed(&source, &[3, 6]).await;
     let pinned = Table::open(&source, NAME, At::Version(7)).unwrap();
     let copy = tempfile::tempdir().unwrap();
-    let copied = pinned.copy_to(copy.path()).unwrap();
+    let copied = pinned.copy_to(copy.path(), &mut |_| ()).unwrap();
     assert_eq!(copied.files, 7 + 2 + 2, "data files, entries 6 and 7, the checkpoint of 6");
-    assert_eq!(pinned.copy_to(copy.path()).unwrap(), copied, "again, and nothing is wrong");
+    assert_eq!(
+        pinned.copy_to(copy.path(), &mut |_| ()).unwrap(),
+        copied,
+        "again, and nothing is wrong"
+    );
     std::fs::create_dir_all(source.state_dir().join("state")).unwrap();
     std::fs::write(source.state_dir().join("state/7"), "x").unwrap();
     source.copy_state_to(copy.path()).unwrap();
@@ -206,6 +210,7 @@ async fn a_copy_of_a_version_is_a_lake() {
     assert_eq!(epochs(&again), (0..80).collect::<Vec<_>>());
     let file = pinned.files().next().unwrap().path.clone();
     std::fs::write(pinned.folder().join(&file), "rot").unwrap();
-    let error = pinned.copy_to(tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+    let error =
+        pinned.copy_to(tempfile::tempdir().unwrap().path(), &mut |_| ()).unwrap_err().to_string();
     assert!(error.contains(&file) && error.contains("altered"), "{error}");
 }
