@@ -29,13 +29,14 @@ pub trait Decoder: Send + Sync {
     /// The name by which contracts ask for it.
     fn name(&self) -> &'static str;
 
-    /// Decodes one record and appends its change to `out`.
+    /// Decodes one record of a topic and appends its change to `out`.
     ///
     /// # Errors
     /// When the record cannot be understood under the contract; then nothing is appended.
     fn decode(
         &self,
         contract: &PreparedContract,
+        topic: &str,
         record: &RawRecord<'_>,
         scratch: &mut Scratch,
         out: &mut ChangeBatch,
@@ -69,7 +70,7 @@ pub fn decode_batch(
     out.clear(batch.topic().partition);
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
-        if let Err(error) = decoder.decode(contract, &record, scratch, out) {
+        if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {
             out.push_error(index, error);
         }
     }

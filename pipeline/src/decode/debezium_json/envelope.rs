@@ -48,7 +48,7 @@ pub(super) struct Envelope {
 }
 
 /// Where `part` lies in the text that starts at `base`.
-fn piece(base: usize, part: &str) -> Piece {
+pub(super) fn piece(base: usize, part: &str) -> Piece {
     let start = part.as_ptr().addr().saturating_sub(base);
     start..start + part.len()
 }
@@ -178,7 +178,7 @@ impl EnvelopeSeed<'_> {
                 return Ok(());
             }
             Field::Source => {
-                envelope.source = Some(map.next_value_seed(SourceSeed)?);
+                envelope.source = Some(map.next_value_seed(SourceSeed { base: self.base })?);
                 return Ok(());
             }
             Field::Schema if !self.inside_payload => {
