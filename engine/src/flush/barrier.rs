@@ -6,7 +6,7 @@
 //!   is on disk before the first of them.
 //! - Only when all have committed is the barrier complete, which bronze's next commit then says.
 
-use lake::keyed::FrozenRows;
+use lake::keyed::{FrozenRows, RowsError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,6 @@ use lake::cow::{FileId, Rewrite, SlotFiles};
 use lake::state::{KEPT, StateLog};
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use pipeline::silver::{RowBatchError, SilverRow, row_batch};
 use schemas::{Alert, EpochStamp, Micros};
 use tokio::runtime::Handle;
 
@@ -144,11 +143,7 @@ impl Flusher {
         let changed = job.changed.iter().map(|&slot| (slot, job.rows.has_row(slot)));
         let live = job.whole.then(|| job.rows.live_slots());
         let Some(plan) = self.plan(&job.table, changed, live) else { return false };
-        let batch = |slots: &[u32]| {
-            let rows: Vec<SilverRow> =
-                slots.iter().filter_map(|&slot| job.rows.silver_row(slot)).collect();
-            Ok(row_batch(job.rows.contract(), &rows)?)
-        };
+        let batch = |slots: &[u32]| Ok(job.rows.batch(slots)?);
         self.write_keyed(&job.table, &plan, job.whole, stamp, batch)
     }
 
@@ -357,7 +352,7 @@ enum FlushError {
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
-    Rows(#[from] RowBatchError),
+    Rows(#[from] RowsError),
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
     #[error(transparent)]
