@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use api::stream::{StreamLimits, Streams};
 use api::{
-    App, DevKeys, Health, Jwks, JwksConfig, Limits, PageSessions, Parts, Report, SourceLag, Store,
-    TokenCheck, may_listen,
+    App, AppParts, DevKeys, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
+    SourceLag, Store, TableDebt, TokenCheck, may_listen,
 };
-use engine::{Meters, Stop};
+use engine::{Debt, Meters, Stop};
 use gold::Catalog;
 use schemas::{Clock, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
@@ -88,7 +88,7 @@ impl Serving {
             Arc::clone(&clock),
             stream_limits(config),
         );
-        let app = App::new(Parts {
+        let app = App::new(AppParts {
             store: Arc::clone(&store),
             bands: Arc::new(anomaly::Expected::new(infos)),
             tokens,
@@ -168,12 +168,12 @@ fn jwks(config: &Config, clock: &Arc<dyn Clock>) -> Result<Jwks, Failure> {
     Jwks::new(config, Arc::clone(clock)).map_err(|e| Failure::Usage(chain(&e)))
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits {
+fn limits(config: &Config) -> ServerLimits {
+    ServerLimits {
         connections: config.api.max_connections,
         requests_per_s: config.api.requests_per_second,
         requests_burst: config.api.requests_per_second.saturating_mul(2),
-        ..Limits::default()
+        ..ServerLimits::default()
     }
 }
 
@@ -243,6 +243,12 @@ impl Feed for StoreFeed {
     }
 }
 
+fn table_debt((table, debt): (&String, &Debt)) -> TableDebt {
+    let Debt { files, bytes, replaced_files, replaced_bytes, dead_rows, log_entries } = *debt;
+    let table = table.clone();
+    TableDebt { table, files, bytes, replaced_files, replaced_bytes, dead_rows, log_entries }
+}
+
 /// The meters of a run as its probes show them.
 struct ProcessHealth(Arc<Meters>);
 
@@ -275,6 +281,7 @@ impl Health for ProcessHealth {
             unflushed_bytes: meters.unflushed.load(Ordering::Relaxed) as u64,
             freshness: freshness.map(|(half, most)| (half.as_secs_f64(), most.as_secs_f64())),
             lag: lag.collect(),
+            debt: meters.debt.lock().iter().map(table_debt).collect(),
         }
     }
 }

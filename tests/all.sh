@@ -40,16 +40,6 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-# Clippy as the compiler of the workspace's own crates: dependencies are those of the tests, where
-# `cargo clippy` would check every one of them again. Warnings are errors, as with `-D warnings`.
-lint() {
-  local sysroot
-  sysroot=$(rustc --print sysroot)
-  RUSTC_WORKSPACE_WRAPPER="$sysroot/bin/clippy-driver" \
-    CLIPPY_ARGS="-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__" \
-    cargo build --release --workspace --all-targets --locked
-}
-
 # The tests ran what `cargo build` ships: nothing may be left to compile.
 one_build() {
   local output
@@ -81,11 +71,10 @@ own_build() {
   fi
 }
 
-export -f lint one_build
+export -f one_build
 own_build
 step "set-up" tests/setup.sh
-step "format" cargo fmt --all --check
-step "lints" bash -euo pipefail -c lint
+step "format and lints" ./dev check
 services
 # Built here, so that no test waits for it.
 step "planted defects, build" cargo build --release --locked --features defects \

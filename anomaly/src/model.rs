@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::shape::Space;
+use crate::shape::{BINS, Seasons, Space};
 use crate::tail::{SPREAD_OF_MAD, Tail};
 
 /// Past values.
@@ -21,18 +21,8 @@ pub(crate) trait Past {
     fn value(&self, back: usize) -> Option<f64>;
 }
 
-/// The lengths of the seasons, in buckets; 0 where the grain has none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seasons {
-    pub(crate) day: usize,
-    pub(crate) week: usize,
-}
-
 /// Predictors in the mix.
 pub(crate) const EXPERTS: usize = 9;
-
-/// Spreads are kept for so many phases of a season.
-pub(crate) const BINS: usize = 24;
 
 /// Errors beyond so many spreads teach as if they were this large.
 const WINSOR: f64 = 4.0;

@@ -7,7 +7,6 @@
 use schemas::{CellValue, Grain, KpiInfo, Micros, Status, Unit};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BINS, Seasons};
 use crate::number::float;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -21,6 +20,16 @@ const WARM_DAYS: u32 = 14;
 
 /// The share of those after which the usual size of a series is known well enough.
 const SIZED_AFTER: u32 = 4;
+
+/// Phases of a season that have a spread of their own.
+pub(crate) const BINS: usize = 24;
+
+/// Lengths of the seasons, in buckets; 0 where the grain has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seasons {
+    pub(crate) day: usize,
+    pub(crate) week: usize,
+}
 
 /// What the numbers of a KPI and grain are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

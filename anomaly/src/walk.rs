@@ -3,9 +3,9 @@
 //! # Guarantees
 //! - It is the model that watches KPIs, with the same constants. No number depends on a later one.
 
-use crate::model::{BINS, Past, Seasons};
+use crate::model::Past;
 use crate::outlook::Learner;
-use crate::shape::{Observed, Shape};
+use crate::shape::{BINS, Observed, Seasons, Shape};
 
 /// What the numbers are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

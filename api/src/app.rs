@@ -11,7 +11,7 @@ use crate::auth::DevKeys;
 use crate::claims::TokenCheck;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::rate::Rates;
+use crate::rate::{RequestRates, quota};
 use crate::store::Store;
 
 /// Series answers that are computed at the same time; others wait their turn.
@@ -19,7 +19,7 @@ const SERIES_AT_ONCE: usize = 4;
 
 /// Bounds on what clients may use.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Open connections, streams included. Beyond them a connection is answered 503 and closed.
     pub connections: usize,
     /// Requests per second that one token subject may make for long.
@@ -34,9 +34,9 @@ pub struct Limits {
     pub shutdown: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for ServerLimits {
+    fn default() -> ServerLimits {
+        ServerLimits {
             connections: 4096,
             requests_per_s: 5_000,
             requests_burst: 10_000,
@@ -57,7 +57,7 @@ pub struct PageSessions {
 }
 
 /// What an [`App`] is made of.
-pub struct Parts {
+pub struct AppParts {
     /// What is served.
     pub store: Arc<Store>,
     /// What was expected, for charts.
@@ -69,14 +69,14 @@ pub struct Parts {
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Bounds on what clients may use.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// Tokens for the page.
     pub page: Option<PageSessions>,
 }
 
-impl fmt::Debug for Parts {
+impl fmt::Debug for AppParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("AppParts").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
@@ -93,24 +93,21 @@ pub struct App {
     /// Wall time.
     pub clock: Arc<dyn Clock>,
     /// Bounds on what clients may use.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// What `/metrics` says.
     pub metrics: Metrics,
     /// Tokens for the page.
     pub page: Option<PageSessions>,
-    pub(crate) rates: Rates,
+    pub(crate) rates: RequestRates,
     pub(crate) series_turns: Arc<Semaphore>,
 }
 
 impl App {
-    /// The version of the program.
-    pub const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-
     /// The state made of these parts.
-    pub fn new(parts: Parts) -> Arc<App> {
-        let Parts { store, bands, tokens, health, clock, limits, page } = parts;
+    pub fn new(parts: AppParts) -> Arc<App> {
+        let AppParts { store, bands, tokens, health, clock, limits, page } = parts;
         let metrics = Metrics::new(Arc::clone(&health), Arc::clone(&store));
-        let rates = Rates::new(limits.requests_per_s, limits.requests_burst);
+        let rates = RequestRates::new(quota(limits.requests_per_s, limits.requests_burst));
         let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
         let parts =
             App { store, bands, tokens, health, clock, limits, metrics, page, rates, series_turns };

@@ -13,6 +13,25 @@ pub struct SourceLag {
     pub lag: i64,
 }
 
+/// What one table of the lake has lying about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableDebt {
+    /// The table.
+    pub table: String,
+    /// Live files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Replaced files that are kept for readers.
+    pub replaced_files: u64,
+    /// Their bytes.
+    pub replaced_bytes: u64,
+    /// Rows that are in live files and gone.
+    pub dead_rows: u64,
+    /// Entries of the log.
+    pub log_entries: u64,
+}
+
 /// The pipeline at a moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -45,6 +64,8 @@ pub struct Report {
     pub freshness: Option<(f64, f64)>,
     /// How far every partition is behind.
     pub lag: Vec<SourceLag>,
+    /// What the lake's tables have lying about, as last counted.
+    pub debt: Vec<TableDebt>,
 }
 
 /// Tells how the pipeline is. Must not wait.

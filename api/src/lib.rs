@@ -7,6 +7,9 @@
 //! # Non-guarantees
 //! - Nothing here computes a KPI or decides what is anomalous.
 
+// One style: a module with files of its own is a folder with a `mod.rs`.
+#![deny(clippy::self_named_module_files)]
+
 pub mod app;
 pub mod auth;
 pub mod claims;
@@ -24,12 +27,15 @@ pub mod store;
 pub mod stream;
 pub mod wire;
 
-pub use app::{App, Limits, PageSessions, Parts};
+pub use app::{App, AppParts, PageSessions, ServerLimits};
 pub use auth::{DevKeys, Jwks, JwksConfig, ListenRefused, MintRequest, may_listen};
 pub use claims::{AuthError, Claims, Refused, Scope, Tenants, TokenCheck};
-pub use health::{Health, Report, SourceLag};
+pub use health::{Health, Report, SourceLag, TableDebt};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use rest::{ALERTS_MAX, POINTS_MAX};
 pub use router::router;
 pub use server::serve;
-pub use store::{Filter, Position, Store};
+pub use store::{CellFilter, Periods, SeriesName, Store, StreamPosition};
+
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

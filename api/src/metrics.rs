@@ -24,8 +24,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use schemas::Severity;
 
-use crate::app::App;
-use crate::health::{Health, Report};
+use crate::VERSION;
+use crate::health::{Health, Report, TableDebt};
 use crate::store::Store;
 
 /// The media type of the metrics.
@@ -75,7 +75,7 @@ impl Metrics {
         let text = "Connections turned away because there were too many";
         registry.register("weir_http_connections_refused", text, refused.clone());
         let build: Family<Labels, Gauge> = Family::default();
-        build.get_or_create(&vec![("version", App::VERSION.to_owned())]).set(1);
+        build.get_or_create(&vec![("version", VERSION.to_owned())]).set(1);
         registry.register("weir_build_info", "The version that runs; always 1", build);
         registry.register_collector(Box::new(Pipeline { health, store }));
         Metrics { registry: Mutex::new(registry), requests, seconds, connections, refused }
@@ -156,6 +156,7 @@ impl Collector for Pipeline {
         let mut out = Out(encoder);
         counters(&mut out, &report)?;
         progress(&mut out, &report)?;
+        debt(&mut out, &report)?;
         let position = self.store.position();
         let doubtful = position.as_ref().is_some_and(|position| !position.degraded.is_empty());
         let text = "1 when answers may be old or incomplete";
@@ -219,6 +220,26 @@ fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {
         (labels, lag.lag)
     });
     out.gauges("weir_source_lag_records", "Records not yet read", lag.collect())
+}
+
+/// One figure of a table.
+type Figure = fn(&TableDebt) -> u64;
+
+/// What the lake's tables have lying about: what upkeep keeps bounded.
+fn debt(out: &mut Out<'_>, report: &Report) -> fmt::Result {
+    let kinds: [(&str, &str, Figure); 6] = [
+        ("weir_table_files", "Live data files of a table", |debt| debt.files),
+        ("weir_table_bytes", "Bytes of the live files", |debt| debt.bytes),
+        ("weir_table_replaced_files", "Replaced files kept for readers", |d| d.replaced_files),
+        ("weir_table_replaced_bytes", "Bytes of the replaced files", |d| d.replaced_bytes),
+        ("weir_table_dead_rows", "Rows in live files that are gone", |debt| debt.dead_rows),
+        ("weir_table_log_entries", "Entries of a table's log", |debt| debt.log_entries),
+    ];
+    for (name, help, value) in kinds {
+        let of = |debt: &TableDebt| (vec![("table", debt.table.clone())], value(debt));
+        out.gauges(name, help, report.debt.iter().map(of).collect())?;
+    }
+    Ok(())
 }
 
 /// Memory of this process in RAM, where the system says it.

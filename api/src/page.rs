@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::VERSION;
 use crate::app::App;
 use crate::auth::MintRequest;
 use crate::claims::Scope;
@@ -122,7 +123,7 @@ pub(crate) async fn session(
         let detail = "a token cannot be made; the log of the server says why";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     })?;
-    let session = Session { token, expires_in_s: page.ttl.as_secs(), version: App::VERSION };
+    let session = Session { token, expires_in_s: page.ttl.as_secs(), version: VERSION };
     let mut response = axum::Json(session).into_response();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -12,6 +12,8 @@ use schemas::{Alert, CellKey, CellValue, Contribution, KpiInfo, Unit};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::store::ServedCell;
+
 /// Dimensions, held as canonical JSON text, written as the object that the text says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dims<'a>(pub &'a str);
@@ -43,6 +45,17 @@ pub struct CellName<'a> {
 
 impl<'a> CellName<'a> {
     /// The name of this cell.
+    pub fn served(cell: ServedCell<'a>) -> CellName<'a> {
+        CellName {
+            kpi: &cell.series.kpi,
+            tenant: &cell.series.tenant,
+            dims: Dims(&cell.series.dims),
+            grain: cell.grain.name(),
+            period_start: cell.period_start.to_string(),
+        }
+    }
+
+    /// The name of the cell with this key.
     pub fn new(key: &'a CellKey) -> CellName<'a> {
         CellName {
             kpi: &key.kpi,
@@ -69,10 +82,10 @@ pub struct Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// This cell; `unit` is [`unit_of`] its KPI.
-    pub fn new(key: &'a CellKey, value: &CellValue, unit: Unit) -> Cell<'a> {
+    /// The cell of this name; `unit` is [`unit_of`] its KPI.
+    pub fn new(name: CellName<'a>, value: &CellValue, unit: Unit) -> Cell<'a> {
         Cell {
-            name: CellName::new(key),
+            name,
             value: value.value.map(decimal),
             unit: unit.name(),
             status: value.status.name(),
@@ -215,10 +228,12 @@ mod tests {
             "period_start": "2026-11-21T00:00:00Z", "value": "-42.5", "unit": "currency",
             "status": "ok",
         });
-        let cell = serde_json::to_string(&Cell::new(&key(), &value, Unit::Currency)).unwrap();
+        let cell = serde_json::to_string(&Cell::new(CellName::new(&key()), &value, Unit::Currency))
+            .unwrap();
         assert_eq!(serde_json::from_str::<serde_json::Value>(&cell).unwrap(), expected);
         let none = CellValue { value: None, status: Status::NoData, ..value };
-        let cell = serde_json::to_string(&Cell::new(&key(), &none, Unit::Ratio)).unwrap();
+        let cell =
+            serde_json::to_string(&Cell::new(CellName::new(&key()), &none, Unit::Ratio)).unwrap();
         assert!(cell.ends_with(r#""value":null,"unit":"ratio","status":"no_data"}"#), "{cell}");
     }
 

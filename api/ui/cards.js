@@ -1,5 +1,5 @@
 /**
- * cards: the row of KPI cards: the newest bucket's value, its change and a sparkline.
+ * cards: the row of KPI cards: the value of the newest bucket that has begun, its change and a sparkline.
  *
  * For tests: a card is `[data-kpi=<key>]`; its `[data-role=value]` carries `data-raw`, the decimal
  * string as the server sent it (empty without data), and `data-period`, the bucket it is of.
@@ -130,7 +130,7 @@ class Card {
     this.node.classList.toggle("is-loading", !isLoaded);
     if (!isLoaded) return;
     const series = store.series(kpi.key, dimsOf(kpi, currency));
-    const newest = series?.newest ?? null;
+    const newest = series?.newestBy(asOf) ?? null;
     this.#drawValue(series, newest, currency, store.grain, asOf);
     this.#drawSpark(series, newest, store.grain, asOf);
     if (compared) this.#drawChange(compare(store, kpi, currency, range));

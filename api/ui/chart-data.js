@@ -1,5 +1,5 @@
 /**
- * chart-data: the columns and rows of the main chart, from the cells.
+ * chart-data: the columns and rows of the main chart, from the cells up to the bucket that runs.
  *
  * Floats appear here and nowhere else: they are positions of pixels. Every number that is read out
  * comes from the row's decimal string.
@@ -16,11 +16,10 @@ export const COLUMNS = ["x", "upper", "lower", "expected", "ghost", "closed", "r
  * @param {{grain: string, ghost: boolean, alerts: Map<number, object>}} how `alerts` by bucket
  */
 export function chartData(series, range, { grain, ghost, alerts }) {
-  const end = Math.max(range.running, series?.newest ?? range.running);
   const columns = Object.fromEntries(COLUMNS.map((name) => [name, []]));
   const rows = [];
   const shift = range.before === null ? null : countBuckets(range.before, range.start, grain);
-  for (let start = range.start; start <= end; start = addBuckets(start, grain, 1)) {
+  for (let start = range.start; start <= range.running; start = addBuckets(start, grain, 1)) {
     const point = series?.points.get(start) ?? null;
     const before = ghost && shift !== null ? series?.points.get(addBuckets(start, grain, -shift)) : null;
     const isRunning = start >= range.running;

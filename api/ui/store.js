@@ -71,6 +71,16 @@ class Series {
     this.dims = dims;
   }
 
+  /** The newest bucket that has begun by an instant: a row may be dated in the future. */
+  newestBy(asOf) {
+    if (this.newest === null || this.newest <= asOf) return this.newest;
+    let newest = null;
+    for (const at of this.points.keys()) {
+      if (at <= asOf && (newest === null || at > newest)) newest = at;
+    }
+    return newest;
+  }
+
   at(start) {
     let point = this.points.get(start);
     if (!point) {

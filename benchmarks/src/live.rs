@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
 use crate::http::Http;
+use crate::process;
 use crate::topic::Topic;
 
 /// How long it may take to be ready, and to stop.
@@ -104,9 +105,7 @@ impl Live {
 
     /// Memory that it has now, in KiB.
     pub fn memory_kib(&self) -> Option<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse().ok()
+        process::resident_kib(self.child.id())
     }
 
     /// Stops it as an operator would, and waits until it has flushed.

@@ -89,8 +89,17 @@ impl Stat {
 
 /// The kernel's high-water mark, in KiB.
 fn high_water(folder: &Path) -> Option<f64> {
+    kib(folder, "VmHWM:")
+}
+
+/// Memory of a process now, in KiB.
+pub fn resident_kib(process: u32) -> Option<f64> {
+    kib(Path::new(&format!("/proc/{process}")), "VmRSS:")
+}
+
+fn kib(folder: &Path, field: &str) -> Option<f64> {
     let status = std::fs::read_to_string(folder.join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 

@@ -3,7 +3,6 @@
 //! # Guarantees
 //! - A contract that is loaded can be decoded, and its silver table can be made.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use gold::nearest::nearest;
@@ -72,14 +71,6 @@ pub(crate) fn usable(
     Ok((prepared, decoder))
 }
 
-/// What silver depends on besides bronze: with another one it is built anew.
-pub(crate) fn fingerprint(
-    contracts: &[Contract],
-    topics: &BTreeMap<(String, String), String>,
-) -> String {
-    format!("{contracts:?} {topics:?}")
-}
-
 /// Why a topic that names no contract is refused.
 pub fn unknown_contract(topic: &(String, String), name: &str, contracts: &[Contract]) -> String {
     let known: Vec<_> = contracts.iter().map(|contract| contract.name.as_str()).collect();
@@ -92,7 +83,7 @@ pub fn unknown_contract(topic: &(String, String), name: &str, contracts: &[Contr
     )
 }
 
-fn toml_files(folder: Option<&Path>) -> Result<Vec<std::path::PathBuf>, String> {
+pub(crate) fn toml_files(folder: Option<&Path>) -> Result<Vec<std::path::PathBuf>, String> {
     let Some(folder) = folder else { return Ok(Vec::new()) };
     let unreadable = |e| format!("could not read contracts folder `{}`: {e}", folder.display());
     let mut paths = Vec::new();
@@ -114,14 +105,14 @@ mod tests {
     fn contracts_that_cannot_be_used_are_refused_with_the_reason() {
         let good = "name='t'\nformat='debezium-json'\nkey=['a']\ntenant='a'\n\
                     columns=[{name='a',type='text'},{name='n',type='decimal(4,2)'}]";
-        let try_it = |text: &str| usable(&Contract::parse(text).unwrap()).err();
+        let read = |text: &str| Contract::parse(text).map_err(|e| e.to_string());
+        let try_it = |text: &str| read(text).and_then(|read| usable(&read).map(drop)).err();
         assert_eq!(try_it(good), None);
         for (from, to, says) in [
             ("key=['a']", "key=[]", "no key columns"),
             ("debezium-json", "avro", "there are debezium-json"),
-            ("key=['a']", "key=['n']", "must be of type text"),
             ("tenant='a'", "tenant='n'", "must be of type text"),
-            ("name='n'", "name='_epoch'", "column `_epoch` has the name"),
+            ("name='n'", "name='_epoch'", "column `_epoch` of contract `t` is one"),
             ("name='n'", "name='_Position'", "column `_Position` has the name"),
             ("name='n'", "name='A'", "upper and lower case"),
             ("name='n'", "name=''", "has no name"),
@@ -131,6 +122,10 @@ mod tests {
             let refused = try_it(&good.replace(from, to)).unwrap();
             assert!(refused.contains(says), "{refused}");
         }
+        let json = good.replace("key=['a']", "key=['n']").replace("decimal(4,2)", "json");
+        let refused = try_it(&json).unwrap();
+        assert!(refused.contains("key column `n` is json"), "{refused}");
+        assert_eq!(try_it(&good.replace("key=['a']", "key=['n', 'a']")), None, "typed, composite");
     }
 
     #[test]

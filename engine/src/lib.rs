@@ -14,10 +14,13 @@
 
 pub mod contracts;
 mod core;
+pub mod definitions;
 mod flush;
+mod identities;
 mod run;
 mod settings;
 pub mod tables;
+pub mod upkeep;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -25,8 +28,9 @@ use std::collections::BTreeMap;
 use gold::Catalog;
 use schemas::Observer;
 
-pub use run::{Count, Histogram, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
+pub use run::{Count, Durations, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
 pub use settings::Settings;
+pub use upkeep::{Debt, Upkeep};
 
 /// (source, topic) to contract; the topic `*` stands for every other topic of the source.
 pub type Topics = BTreeMap<(String, String), String>;

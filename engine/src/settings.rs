@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use pipeline::source::Limits;
 
+use crate::upkeep::Upkeep;
+
 /// How a run goes about its work. No result depends on it.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -18,12 +20,16 @@ pub struct Settings {
     pub limits: Limits,
     /// Bytes of epochs that may wait for bronze before polling pauses.
     pub max_unflushed: usize,
+    /// Memory of the process beyond which polling pauses; three quarters of the machine's where `None`.
+    pub memory_limit: Option<u64>,
     /// Bronze commits at least this often while there is something to commit.
     pub flush_interval: Duration,
     /// Bronze commits when it holds this many bytes.
     pub flush_bytes: usize,
     /// The least time between the starts of two barriers.
     pub barrier_interval: Duration,
-    /// How long replaced data files are kept.
-    pub vacuum_after: Duration,
+    /// How much of the past is kept.
+    pub upkeep: Upkeep,
+    /// How rows leave the files of silver tables.
+    pub silver: lake::keyed::Deletes,
 }

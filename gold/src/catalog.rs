@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use expr::{Columns, Expression};
+use schemas::nearest::nearest;
 use schemas::{ColumnType, Contract, KpiInfo, decimal};
 
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term, Unit};
-use crate::expr::{Filter, unknown_column};
-use crate::nearest::nearest;
 
 /// The dimension that keeps sums of money apart.
 pub const CURRENCY: &str = "currency";
@@ -110,35 +110,6 @@ impl Catalog {
         coarser.max_by_key(|coarse| self.dims(coarse).len()).map(|coarse| Arc::clone(&coarse.key))
     }
 
-    /// A hash of what the definitions compute and of the engine's own semantics: state of one
-    /// fingerprint must not be continued under another.
-    pub fn fingerprint(&self) -> String {
-        let mut text = format!("engine {}\n", crate::ENGINE_SEMANTICS);
-        for definition in &self.definitions {
-            text.push_str(&format!(
-                "{} {:?} {:?}\n",
-                definition.key, definition.unit, definition.formula
-            ));
-        }
-        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
-    }
-
-    /// A hash of what one KPI computes, the flows it is made of included.
-    pub(crate) fn meaning(&self, key: &str) -> u64 {
-        let mut text = String::new();
-        let mut add = |key: &str| {
-            if let Some(definition) = self.get(key) {
-                text.push_str(&format!("{key} {:?} {:?}\n", definition.unit, definition.formula));
-            }
-        };
-        add(key);
-        if let Some(Formula::Ratio { numerator, denominator }) = self.get(key).map(|d| &d.formula) {
-            numerator.iter().for_each(|term| add(&term.kpi));
-            add(denominator);
-        }
-        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
-    }
-
     fn check_ratio(
         &self,
         ratio: &Definition,
@@ -208,9 +179,10 @@ fn check_flow(definition: &Definition, contracts: &[Contract]) -> Result<(), Def
         let hint = nearest(name, contracts.iter().map(|contract| contract.name.as_str()));
         return Err(definition.refuse("contract", format!("there is no contract `{name}`{hint}")));
     };
+    let columns = Columns::of(contract);
     let kind = |field: &'static str, column: &str| {
         let found = contract.columns.iter().find(|c| c.name == column).map(|c| c.kind);
-        found.ok_or_else(|| definition.refuse(field, unknown_column(column, contract)))
+        found.ok_or_else(|| definition.refuse(field, columns.unknown(column)))
     };
     if kind("time", time)? != ColumnType::Timestamp {
         return Err(definition.refuse("time", format!("column `{time}` is no timestamp")));
@@ -221,28 +193,48 @@ fn check_flow(definition: &Definition, contracts: &[Contract]) -> Result<(), Def
         }
     }
     if let Some(text) = filter {
-        Filter::compile(text, contract).map_err(|problem| definition.refuse("filter", problem))?;
+        compile_filter(definition, text, &columns)?;
     }
-    let Aggregate::Sum(column) = aggregate else {
+    let Aggregate::Sum(text) = aggregate else {
         if definition.unit != Unit::Count {
             return Err(definition.refuse("unit", "must be count for count(*)"));
         }
         return Ok(());
     };
-    match kind("aggregate", column)? {
-        ColumnType::Decimal { scale, .. } if u32::from(scale) <= decimal::VALUE_SCALE => {}
-        ColumnType::Decimal { .. } => {
-            let problem = format!("column `{column}` has more than 10 digits after the point");
-            return Err(definition.refuse("aggregate", problem));
-        }
-        _ => return Err(definition.refuse("aggregate", format!("column `{column}` is no decimal"))),
-    }
+    compile_sum(definition, text, &columns)?;
     if definition.unit == Unit::Currency && !dims.contains_key(CURRENCY) {
         let problem = "a sum of money needs the dimension `currency`: \
                        currencies are never added together";
         return Err(definition.refuse("dims", problem));
     }
     Ok(())
+}
+
+/// Reads a filter, which must have a value for every row.
+pub(crate) fn compile_filter(
+    definition: &Definition,
+    text: &str,
+    columns: &Columns,
+) -> Result<Expression, DefinitionError> {
+    let refused = |refusal: expr::Refusal| definition.refuse("filter", refusal.to_string());
+    Expression::parse_condition(text, columns).and_then(Expression::never_failing).map_err(refused)
+}
+
+/// Reads the argument of a sum: a number with a value for every row that fits a KPI's digits.
+pub(crate) fn compile_sum(
+    definition: &Definition,
+    text: &str,
+    columns: &Columns,
+) -> Result<Expression, DefinitionError> {
+    let refuse = |problem: String| definition.refuse("aggregate", problem);
+    let argument = Expression::parse(text, columns).and_then(Expression::never_failing);
+    let argument = argument.map_err(|refusal| refuse(refusal.to_string()))?;
+    let what = if argument.as_column().is_some() { "column " } else { "" };
+    match argument.scale() {
+        Some(scale) if u32::from(scale) <= decimal::VALUE_SCALE => Ok(argument),
+        Some(_) => Err(refuse(format!("{what}`{text}` has more than 10 digits after the point"))),
+        None => Err(refuse(format!("{what}`{text}` is no decimal"))),
+    }
 }
 
 /// The built-in definitions and those of `more`, checked; a key of `more` replaces a built-in one.
@@ -327,19 +319,5 @@ mod tests {
     fn a_ratio_of_itself_is_refused() {
         let error = refusal("x", "unit='ratio'\nnumerator='x'\ndenominator='orders'\n");
         assert!(error.contains("itself a ratio"), "{error}");
-    }
-
-    #[test]
-    fn the_fingerprint_follows_what_is_computed() {
-        let base = with_built_in(Vec::new(), &contracts()).unwrap();
-        let text =
-            crate::definition::built_in_files().iter().find(|f| f.0 == "orders.toml").unwrap().1;
-        let titled =
-            Definition::parse("orders.toml", &text.replace("\"Orders\"", "\"Sales\"")).unwrap();
-        let filtered =
-            Definition::parse("orders.toml", &text.replace("'cancelled'", "'paid'")).unwrap();
-        let print = |own| with_built_in(vec![own], &contracts()).unwrap().fingerprint();
-        assert_eq!(base.fingerprint(), print(titled));
-        assert_ne!(base.fingerprint(), print(filtered));
     }
 }

@@ -8,13 +8,15 @@
 //! - Without new cells nothing is allocated per row once the buffers have grown.
 //! - [`Cube::touched`] is in cell key order after [`Cube::sort_touched`], whatever the hash order.
 
+use std::hash::BuildHasher;
+
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use schemas::{Grain, Marks, Micros};
 
 use crate::plan::CubeShape;
 use crate::series::SeriesIndex;
-use crate::slabs::{Cell, CellId, Memory, Slabs};
+use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::ExactSum;
 use crate::value::Numbers;
 
@@ -30,7 +32,9 @@ pub(crate) struct Touched {
 pub(crate) struct Cube {
     pub(crate) slabs: Slabs,
     series: SeriesIndex,
-    index: HashMap<CellId, u32, FixedState>,
+    /// Cells by their names, which lie in the slabs.
+    index: HashTable<u32>,
+    hasher: FixedState,
     free: Vec<u32>,
     counts_stride: usize,
     sums_stride: usize,
@@ -55,7 +59,8 @@ impl Cube {
         Cube {
             slabs: Slabs::new(shape.counts, shape.sums, shape.kpis.len()),
             series: SeriesIndex::new(shape.dims.clone()),
-            index: HashMap::with_hasher(FixedState::with_seed(0xce11)),
+            index: HashTable::new(),
+            hasher: FixedState::with_seed(0xce11),
             free: Vec::new(),
             counts_stride: shape.counts,
             sums_stride: shape.sums,
@@ -67,10 +72,10 @@ impl Cube {
         }
     }
 
-    /// The memory of each KPI of a cell, to be changed.
-    pub(crate) fn memories_mut(&mut self, cell: u32) -> &mut [Memory] {
+    /// Changes the memory of one KPI of a cell.
+    pub(crate) fn put_memory(&mut self, cell: u32, place: usize, memory: &Memory) {
         self.changed.mark(cell);
-        self.slabs.memories_mut(cell)
+        self.slabs.put_memory(cell, place, memory);
     }
 
     /// The cells as they are now, and what changed of them.
@@ -92,19 +97,23 @@ impl Cube {
         while slabs.cells.len() <= cell as usize {
             slabs.counts.push(0);
             slabs.sums.push(ExactSum::default());
-            slabs.memory.push(Memory::default());
-            slabs.cells.push(Cell::new(nobody, false));
+            slabs.memory.push(PackedMemory::new(&Memory::default()));
+            slabs.cells.push(PackedCell::new(&Cell::new(nobody, false)));
         }
         if slabs.cell(cell).live || id.series as usize >= slabs.series.len() {
             return false;
         }
-        *slabs.cell_mut(cell) = Cell::new(id, true);
-        self.index.insert(id, cell).is_none()
+        if self.find(id).is_some() {
+            return false;
+        }
+        self.slabs.put_cell(cell, &Cell::new(id, true));
+        self.insert(id, cell);
+        true
     }
 
     /// Ends restoring cells: the numbers between them are free, the lowest to be taken first.
     pub(crate) fn finish_restore(&mut self) {
-        let cells = (0_u32..).zip(self.slabs.cells.iter()).filter(|(_, cell)| !cell.live);
+        let cells = (0_u32..).zip(self.slabs.cells.iter()).filter(|(_, cell)| !cell.is_live());
         self.free = cells.map(|(number, _)| number).collect();
         self.free.reverse();
         self.frozen_series = self.slabs.series.len();
@@ -121,39 +130,45 @@ impl Cube {
     }
 
     pub(crate) fn find(&self, id: CellId) -> Option<u32> {
-        self.index.get(&id).copied()
+        let is_it = |cell: &u32| self.slabs.id(*cell) == id;
+        self.index.find(self.hasher.hash_one(id), is_it).copied()
     }
 
     /// The cell with this name, made if it does not exist.
     pub(crate) fn find_or_create(&mut self, id: CellId) -> u32 {
-        if let Some(cell) = self.index.get(&id) {
-            return *cell;
+        if let Some(cell) = self.find(id) {
+            return cell;
         }
         let fresh = Cell::new(id, true);
         let slabs = &mut self.slabs;
         let cell = match self.free.pop() {
             Some(cell) => {
-                *slabs.cell_mut(cell) = fresh;
+                slabs.put_cell(cell, &fresh);
                 let (counts, sums) = slabs.numbers_mut(cell);
                 counts.fill(0);
                 sums.fill(ExactSum::default());
-                slabs.memories_mut(cell).fill(Memory::default());
+                slabs.forget_memories(cell);
                 cell
             }
             None => {
                 slabs.counts.push(0);
                 slabs.sums.push(ExactSum::default());
-                slabs.memory.push(Memory::default());
-                u32::try_from(slabs.cells.push(fresh)).unwrap_or(u32::MAX)
+                slabs.memory.push(PackedMemory::new(&Memory::default()));
+                u32::try_from(slabs.cells.push(PackedCell::new(&fresh))).unwrap_or(u32::MAX)
             }
         };
-        self.index.insert(id, cell);
+        self.insert(id, cell);
         cell
+    }
+
+    fn insert(&mut self, id: CellId, cell: u32) {
+        let hash = |cell: &u32| self.hasher.hash_one(self.slabs.id(*cell));
+        self.index.insert_unique(self.hasher.hash_one(id), cell, hash);
     }
 
     /// Puts the numbers of a cell aside unless this epoch has done so.
     pub(crate) fn touch(&mut self, cell: u32) {
-        if std::mem::replace(&mut self.slabs.cell_mut(cell).touched, true) {
+        if self.slabs.set_touched(cell, true) {
             return;
         }
         let before = u32::try_from(self.touched.len()).unwrap_or(u32::MAX);
@@ -181,7 +196,7 @@ impl Cube {
     pub(crate) fn clear_touched(&mut self, now: Micros, mut closing: impl FnMut(Micros, u32)) {
         let mut touched = std::mem::take(&mut self.touched);
         for Touched { cell, .. } in touched.drain(..) {
-            self.slabs.cell_mut(cell).touched = false;
+            self.slabs.set_touched(cell, false);
             self.release(cell, now);
             self.watch_end(cell, now, &mut closing);
         }
@@ -197,24 +212,27 @@ impl Cube {
         now: Micros,
         mut closing: impl FnMut(Micros, u32),
     ) {
-        let Cell { live, closing: is_watched, end, .. } = *self.slabs.cell(cell);
+        let Cell { live, closing: is_watched, end, .. } = self.slabs.cell(cell);
         if live && !is_watched && end > now {
-            self.slabs.cell_mut(cell).closing = true;
+            self.slabs.set_closing(cell, true);
             closing(end, cell);
         }
     }
 
     /// Forgets a cell unless a row feeds it or its history may still matter.
     pub(crate) fn release(&mut self, cell: u32, now: Micros) {
-        let Cell { id, end, live, .. } = *self.slabs.cell(cell);
+        let Cell { id, end, live, .. } = self.slabs.cell(cell);
         let fed = self.slabs.numbers(cell).counts.iter().any(|count| *count != 0);
         let over = end <= now;
-        if !live || fed || self.slabs.memories(cell).iter().any(|m| m.history.needed(over)) {
+        if !live || fed || self.slabs.memories(cell).any(|m| m.history.needed(over)) {
             return;
         }
-        self.index.remove(&id);
+        let held = self.index.find_entry(self.hasher.hash_one(id), |own| *own == cell);
+        if let Ok(entry) = held {
+            entry.remove();
+        }
         self.changed.mark(cell);
-        self.slabs.cell_mut(cell).live = false;
+        self.slabs.set_live(cell, false);
         self.free.push(cell);
     }
 }

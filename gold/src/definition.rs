@@ -21,7 +21,7 @@ pub use schemas::{Good, Unit};
 pub enum Aggregate {
     /// How many rows there are.
     Count,
-    /// The exact sum of a decimal column; nulls add nothing.
+    /// The exact sum of an expression over the columns; nulls add nothing.
     Sum(String),
 }
 
@@ -266,18 +266,10 @@ fn formula(file: &str, raw: File) -> Result<Formula, DefinitionError> {
 }
 
 fn aggregate(file: &str, text: &str) -> Result<Aggregate, DefinitionError> {
-    let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let inside = |name: &str| compact.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
-    if inside("count") == Some("*") {
-        return Ok(Aggregate::Count);
-    }
-    match inside("sum") {
-        Some(column) if is_name(column) => Ok(Aggregate::Sum(column.into())),
-        _ => {
-            let problem =
-                format!("`{text}` cannot be kept up to date; use sum(column) or count(*)");
-            Err(field(file, "aggregate", problem))
-        }
+    match expr::Aggregate::parse(text) {
+        Ok(expr::Aggregate::Count) => Ok(Aggregate::Count),
+        Ok(expr::Aggregate::Sum(argument)) => Ok(Aggregate::Sum(argument)),
+        Err(refusal) => Err(field(file, "aggregate", refusal.to_string())),
     }
 }
 
@@ -310,26 +302,17 @@ fn dims(
 
 /// Reads `a + b - c`.
 fn terms(file: &str, text: &str) -> Result<Vec<Term>, DefinitionError> {
-    let spaced = text.replace('+', " + ").replace('-', " - ");
-    let (mut terms, mut sign) = (Vec::new(), Some(false));
-    for word in spaced.split_whitespace() {
-        match (word, sign) {
-            ("+" | "-", None) => sign = Some(word == "-"),
-            ("-", Some(false)) if terms.is_empty() => sign = Some(true),
-            (kpi, Some(minus)) if is_name(kpi) => {
-                terms.push(Term { minus, kpi: kpi.into() });
-                sign = None;
-            }
-            _ => {
-                let problem = format!("`{text}` must be keys of KPIs joined with + and -");
-                return Err(field(file, "numerator", problem));
-            }
-        }
+    let terms = expr::parse_terms(text).unwrap_or_default();
+    if terms.is_empty() || !terms.iter().all(|term| is_name(&term.name)) {
+        let problem = if text.trim_end().ends_with(['+', '-']) {
+            format!("`{text}` must end with the key of a KPI")
+        } else {
+            format!("`{text}` must be keys of KPIs joined with + and -")
+        };
+        return Err(field(file, "numerator", problem));
     }
-    if sign.is_some() {
-        return Err(field(file, "numerator", format!("`{text}` must end with the key of a KPI")));
-    }
-    Ok(terms)
+    let terms = terms.into_iter().map(|term| Term { minus: term.minus, kpi: term.name });
+    Ok(terms.collect())
 }
 
 fn is_name(text: &str) -> bool {

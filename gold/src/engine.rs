@@ -171,11 +171,6 @@ impl Engine {
         &self.catalog
     }
 
-    /// A hash of the definitions and of the engine's semantics.
-    pub fn fingerprint(&self) -> String {
-        self.catalog.fingerprint()
-    }
-
     /// Starts an epoch with records: fires the timers that are due at its clock.
     pub fn begin_epoch(&mut self, stamp: &EpochStamp) {
         self.advance(stamp.clock);
@@ -254,13 +249,13 @@ impl Engine {
     }
 
     fn series_id(&self, kpi: usize, cell: u32) -> SeriesId {
-        let series = self.slabs_of(kpi).cell(cell).id.series;
+        let series = self.slabs_of(kpi).id(cell).series;
         SeriesId { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), series }
     }
 
-    fn memory_mut(&mut self, kpi: usize, cell: u32) -> &mut Memory {
+    fn put_memory(&mut self, kpi: usize, cell: u32, memory: &Memory) {
         let kpi = &self.plan.kpis[kpi];
-        &mut self.cubes[kpi.cube].memories_mut(cell)[kpi.place]
+        self.cubes[kpi.cube].put_memory(cell, kpi.place, memory);
     }
 
     /// One KPI of one touched cell at the end of an epoch.
@@ -279,9 +274,10 @@ impl Engine {
             return;
         }
         let reference = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell: touched.cell };
-        let slot = self.slots.place(self.memory(kpi, touched.cell).slot, after.map(|_| reference));
-        let memory = self.memory_mut(kpi, touched.cell);
-        (memory.slot, memory.epoch, memory.as_of) = (slot, stamp.id, stamp.clock);
+        let mut memory = self.memory(kpi, touched.cell);
+        memory.slot = self.slots.place(memory.slot, after.map(|_| reference));
+        (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
+        self.put_memory(kpi, touched.cell, &memory);
         let key = self.key(kpi, touched.cell);
         let series = self.series_id(kpi, touched.cell);
         let value = after.map(Parts::value);
@@ -302,10 +298,13 @@ impl Engine {
         let kpi = at.kpi as usize;
         let end = self.end(kpi, at.cell);
         let seen = Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed, exists };
-        let history = &mut self.memory_mut(kpi, at.cell).history;
-        let before = *history;
-        let mark = history.on_epoch(&seen);
-        let after = *history;
+        let mut memory = self.memory(kpi, at.cell);
+        let before = memory.history;
+        let mark = memory.history.on_epoch(&seen);
+        let after = memory.history;
+        if before != after {
+            self.put_memory(kpi, at.cell, &memory);
+        }
         if after.quiet_dirty && !before.quiet_dirty {
             self.timers.dirty(at);
         }
@@ -380,7 +379,10 @@ impl Engine {
         for at in cells {
             let kpi = at.kpi as usize;
             let (end, exists) = (self.end(kpi, at.cell), self.parts(kpi, at.cell).is_some());
-            if let Some(mark) = decide(self.memory_mut(kpi, at.cell), end, exists) {
+            let mut memory = self.memory(kpi, at.cell);
+            let mark = decide(&mut memory, end, exists);
+            self.put_memory(kpi, at.cell, &memory);
+            if let Some(mark) = mark {
                 self.write(at, mark, epoch, due);
             }
         }

@@ -20,9 +20,8 @@ mod cube;
 pub mod defect;
 pub mod definition;
 pub mod engine;
-mod expr;
 pub mod history;
-pub mod nearest;
+mod identity;
 mod plan;
 mod series;
 mod slabs;
@@ -33,6 +32,8 @@ mod value;
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
 pub use engine::{CellRow, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError};
+pub use identity::Meaning;
+pub use schemas::nearest;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
 pub const ENGINE_SEMANTICS: u32 = 1;

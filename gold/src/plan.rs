@@ -9,17 +9,17 @@
 
 use std::sync::Arc;
 
-use schemas::{ColumnType, Contract, decimal};
+use expr::{Columns, Expression};
+use schemas::{Contract, decimal};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
-use crate::expr::Filter;
 
 /// Rows of one contract that pass one filter, grouped in one way.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) contract: usize,
-    pub(crate) filter: Option<Filter>,
+    pub(crate) filter: Option<Expression>,
     pub(crate) time: usize,
     pub(crate) tenant: usize,
     /// Columns of the dimensions, in the order of the dimensions' names.
@@ -27,10 +27,16 @@ pub(crate) struct View {
     pub(crate) cube: usize,
     /// Which count of the cube's cells it feeds.
     pub(crate) count: usize,
-    /// Pairs of (column, which sum of the cube's cells it feeds).
-    pub(crate) sums: Vec<(usize, usize)>,
-    /// What makes two flows share it.
-    identity: (usize, Option<String>, usize, Vec<usize>),
+    /// Pairs of (what is summed, which sum of the cube's cells it feeds).
+    pub(crate) sums: Vec<(Expression, usize)>,
+}
+
+impl View {
+    /// Whether it takes the same rows into the same groups.
+    fn is_like(&self, other: &View) -> bool {
+        let grouping = |view: &View| (view.cube, view.contract, view.time, view.tenant);
+        grouping(self) == grouping(other) && self.dims == other.dims && self.filter == other.filter
+    }
 }
 
 /// A number of a cell.
@@ -143,53 +149,49 @@ impl Plan {
         let contract = &contracts[contract_index];
         let column = |field, name: &str| contract.column(name).ok_or_else(|| missing(field, name));
         let dims = dims.values().map(|c| column("dims", c)).collect::<Result<Vec<_>, _>>()?;
-        let identity = (contract_index, filter.clone(), column("time", time)?, dims);
-        let view = match self.views.iter().position(|v| v.cube == cube && v.identity == identity) {
-            Some(view) => view,
-            None => {
-                let compile = |text: &String| Filter::compile(text, contract);
-                let filter = filter.as_ref().map(compile).transpose();
-                let filter = filter.map_err(|problem| definition.refuse("filter", problem))?;
-                self.add_view(cube, filter, contract.tenant, identity)
-            }
-        };
+        let columns = Columns::of(contract);
+        let filter = filter.as_ref().map(|text| compile_filter(definition, text, &columns));
+        let view = self.view(View {
+            contract: contract_index,
+            filter: filter.transpose()?,
+            time: column("time", time)?,
+            tenant: contract.tenant,
+            dims,
+            cube,
+            count: 0,
+            sums: Vec::new(),
+        });
         let count = self.views[view].count;
         let Aggregate::Sum(name) = aggregate else {
             return Ok(Measure { count, sum: None, factor: 10_i128.pow(decimal::VALUE_SCALE) });
         };
-        let summed = column("aggregate", name)?;
-        let ColumnType::Decimal { scale, .. } = contract.columns[summed].kind else {
-            return Err(definition.refuse("aggregate", format!("column `{name}` is no decimal")));
-        };
-        let factor = decimal::VALUE_SCALE.checked_sub(u32::from(scale)).map(|by| 10_i128.pow(by));
+        let summed = compile_sum(definition, name, &columns)?;
+        let scale = u32::from(summed.scale().unwrap_or_default());
+        let factor = decimal::VALUE_SCALE.checked_sub(scale).map(|by| 10_i128.pow(by));
         let factor = factor.ok_or_else(|| definition.refuse("aggregate", "has too many digits"))?;
         Ok(Measure { count, sum: Some(self.sum(view, cube, summed)), factor })
     }
 
-    fn add_view(
-        &mut self,
-        cube: usize,
-        filter: Option<Filter>,
-        tenant: usize,
-        identity: (usize, Option<String>, usize, Vec<usize>),
-    ) -> usize {
-        let shape = &mut self.cubes[cube];
+    /// The view that selects and groups in this way, made if there is none.
+    fn view(&mut self, fresh: View) -> usize {
+        if let Some(view) = self.views.iter().position(|view| view.is_like(&fresh)) {
+            return view;
+        }
+        let shape = &mut self.cubes[fresh.cube];
         let count = shape.counts;
         shape.counts += 1;
-        let (contract, _, time, dims) = identity.clone();
-        self.by_contract[contract].push(self.views.len());
-        let sums = Vec::new();
-        self.views.push(View { contract, filter, time, tenant, dims, cube, count, sums, identity });
+        self.by_contract[fresh.contract].push(self.views.len());
+        self.views.push(View { count, ..fresh });
         self.views.len() - 1
     }
 
-    fn sum(&mut self, view: usize, cube: usize, column: usize) -> usize {
+    fn sum(&mut self, view: usize, cube: usize, summed: Expression) -> usize {
         let view = &mut self.views[view];
-        if let Some((_, sum)) = view.sums.iter().find(|(summed, _)| *summed == column) {
+        if let Some((_, sum)) = view.sums.iter().find(|(own, _)| *own == summed) {
             return *sum;
         }
         let shape = &mut self.cubes[cube];
-        view.sums.push((column, shape.sums));
+        view.sums.push((summed, shape.sums));
         shape.sums += 1;
         shape.sums - 1
     }

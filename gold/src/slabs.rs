@@ -21,7 +21,7 @@ pub(crate) struct CellId {
 }
 
 /// A cell without its numbers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cell {
     pub(crate) id: CellId,
     pub(crate) end: Micros,
@@ -35,8 +35,72 @@ pub(crate) struct Cell {
 impl Cell {
     /// A cell that nothing has touched.
     pub(crate) fn new(id: CellId, live: bool) -> Cell {
-        let end = if live { id.grain.end(id.start) } else { id.start };
-        Cell { id, end, touched: false, live, closing: false }
+        Cell { id, end: id.grain.end(id.start), touched: false, live, closing: false }
+    }
+}
+
+/// A cell as it lies in memory: 12 bytes. Periods start at whole hours, and their ends follow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PackedCell {
+    series: u32,
+    /// Hours since 1970 that the period starts at, the lower 32 bits.
+    hour_low: u32,
+    hour_high: i8,
+    /// The grain, then a bit for each flag.
+    bits: u8,
+}
+
+const HOUR_US: i64 = 3_600_000_000;
+const GRAIN: u8 = 3;
+const TOUCHED: u8 = 4;
+const LIVE: u8 = 8;
+const CLOSING: u8 = 16;
+
+impl PackedCell {
+    pub(crate) fn new(cell: &Cell) -> PackedCell {
+        let CellId { series, grain, start } = cell.id;
+        let hours = start.0.div_euclid(HOUR_US);
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        PackedCell {
+            series,
+            hour_low: u32::try_from(hours & i64::from(u32::MAX)).unwrap_or_default(),
+            hour_high: i8::try_from(hours >> 32).unwrap_or_default(),
+            bits: grain as u8
+                | flag(cell.touched, TOUCHED)
+                | flag(cell.live, LIVE)
+                | flag(cell.closing, CLOSING),
+        }
+    }
+
+    pub(crate) fn id(self) -> CellId {
+        let hours = i64::from(self.hour_high) << 32 | i64::from(self.hour_low);
+        let grain = match self.bits & GRAIN {
+            0 => Grain::Hour,
+            1 => Grain::Day,
+            _ => Grain::Month,
+        };
+        CellId { series: self.series, grain, start: Micros(hours.saturating_mul(HOUR_US)) }
+    }
+
+    fn unpacked(self) -> Cell {
+        let id = self.id();
+        let has = |bit: u8| self.bits & bit != 0;
+        Cell {
+            id,
+            end: id.grain.end(id.start),
+            touched: has(TOUCHED),
+            live: has(LIVE),
+            closing: has(CLOSING),
+        }
+    }
+
+    /// Whether the slab entry is in use.
+    pub(crate) fn is_live(self) -> bool {
+        self.bits & LIVE != 0
+    }
+
+    fn set(&mut self, bit: u8, to: bool) {
+        self.bits = if to { self.bits | bit } else { self.bits & !bit };
     }
 }
 
@@ -51,14 +115,62 @@ pub(crate) struct Memory {
     pub(crate) slot: Option<u32>,
 }
 
+/// The same as it lies in memory: 32 bytes instead of 48.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PackedMemory {
+    epoch: EpochId,
+    as_of: Micros,
+    last_row: Micros,
+    slot: u32,
+    bits: u8,
+}
+
+const HAS_SLOT: u8 = 1;
+const HAS_ROW: u8 = 2;
+const CLOSED: u8 = 4;
+const QUIET_DIRTY: u8 = 8;
+const RESTATE: u8 = 16;
+
+impl PackedMemory {
+    pub(crate) fn new(memory: &Memory) -> PackedMemory {
+        let Memory { history, epoch, as_of, slot } = *memory;
+        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+        PackedMemory {
+            epoch,
+            as_of,
+            last_row: history.last_row.unwrap_or_default(),
+            slot: slot.unwrap_or_default(),
+            bits: flag(slot.is_some(), HAS_SLOT)
+                | flag(history.last_row.is_some(), HAS_ROW)
+                | flag(history.closed, CLOSED)
+                | flag(history.quiet_dirty, QUIET_DIRTY)
+                | flag(history.restate, RESTATE),
+        }
+    }
+
+    pub(crate) fn unpacked(self) -> Memory {
+        let has = |bit: u8| self.bits & bit != 0;
+        let history = CellHistory {
+            last_row: has(HAS_ROW).then_some(self.last_row),
+            closed: has(CLOSED),
+            quiet_dirty: has(QUIET_DIRTY),
+            restate: has(RESTATE),
+        };
+        let slot = has(HAS_SLOT).then_some(self.slot);
+        Memory { history, epoch: self.epoch, as_of: self.as_of, slot }
+    }
+}
+
+const _: () = assert!(size_of::<PackedCell>() == 12 && size_of::<PackedMemory>() == 32);
+
 /// The cells of a cube: for each its name, a count per view, the sums, and the memory of each KPI.
 #[derive(Debug)]
 pub(crate) struct Slabs {
     pub(crate) series: Paged<Series>,
-    pub(crate) cells: Paged<Cell>,
+    pub(crate) cells: Paged<PackedCell>,
     pub(crate) counts: Paged<i64>,
     pub(crate) sums: Paged<ExactSum>,
-    pub(crate) memory: Paged<Memory>,
+    pub(crate) memory: Paged<PackedMemory>,
 }
 
 impl Slabs {
@@ -88,12 +200,41 @@ impl Slabs {
         &self.series.record(series as usize)[0]
     }
 
-    pub(crate) fn cell(&self, cell: u32) -> &Cell {
-        &self.cells.record(cell as usize)[0]
+    pub(crate) fn cell(&self, cell: u32) -> Cell {
+        self.cells.record(cell as usize)[0].unpacked()
     }
 
-    pub(crate) fn cell_mut(&mut self, cell: u32) -> &mut Cell {
-        &mut self.cells.record_mut(cell as usize)[0]
+    /// The same of a number that need not be that of a cell.
+    pub(crate) fn get(&self, cell: u32) -> Option<Cell> {
+        self.cells.get(cell as usize).map(|cell| cell.unpacked())
+    }
+
+    pub(crate) fn id(&self, cell: u32) -> CellId {
+        self.cells.record(cell as usize)[0].id()
+    }
+
+    pub(crate) fn put_cell(&mut self, cell: u32, own: &Cell) {
+        self.cells.record_mut(cell as usize)[0] = PackedCell::new(own);
+    }
+
+    /// Marks a cell as touched or not; returns whether it was.
+    pub(crate) fn set_touched(&mut self, cell: u32, to: bool) -> bool {
+        self.set(cell, TOUCHED, to)
+    }
+
+    pub(crate) fn set_live(&mut self, cell: u32, to: bool) {
+        self.set(cell, LIVE, to);
+    }
+
+    pub(crate) fn set_closing(&mut self, cell: u32, to: bool) {
+        self.set(cell, CLOSING, to);
+    }
+
+    fn set(&mut self, cell: u32, bit: u8, to: bool) -> bool {
+        let held = &mut self.cells.record_mut(cell as usize)[0];
+        let was = held.bits & bit != 0;
+        held.set(bit, to);
+        was
     }
 
     pub(crate) fn numbers(&self, cell: u32) -> Numbers<'_> {
@@ -106,21 +247,25 @@ impl Slabs {
         (self.counts.record_mut(at), self.sums.record_mut(at))
     }
 
-    pub(crate) fn memory(&self, cell: u32, place: usize) -> &Memory {
-        &self.memory.record(cell as usize)[place]
+    pub(crate) fn memory(&self, cell: u32, place: usize) -> Memory {
+        self.memory.record(cell as usize)[place].unpacked()
     }
 
-    pub(crate) fn memories(&self, cell: u32) -> &[Memory] {
-        self.memory.record(cell as usize)
+    pub(crate) fn memories(&self, cell: u32) -> impl Iterator<Item = Memory> {
+        self.memory.record(cell as usize).iter().map(|memory| memory.unpacked())
     }
 
-    pub(crate) fn memories_mut(&mut self, cell: u32) -> &mut [Memory] {
-        self.memory.record_mut(cell as usize)
+    pub(crate) fn put_memory(&mut self, cell: u32, place: usize, memory: &Memory) {
+        self.memory.record_mut(cell as usize)[place] = PackedMemory::new(memory);
+    }
+
+    pub(crate) fn forget_memories(&mut self, cell: u32) {
+        self.memory.record_mut(cell as usize).fill(PackedMemory::new(&Memory::default()));
     }
 
     /// Cell key order, the KPI apart.
     pub(crate) fn order(&self, a: u32, b: u32) -> Ordering {
-        let (a, b) = (self.cell(a).id, self.cell(b).id);
+        let (a, b) = (self.id(a), self.id(b));
         let series = if a.series == b.series {
             Ordering::Equal
         } else {
@@ -132,8 +277,37 @@ impl Slabs {
     /// Every cell in use, in cell key order.
     pub(crate) fn sorted_cells(&self) -> Vec<u32> {
         let cells = (0_u32..).zip(self.cells.iter());
-        let mut cells: Vec<u32> = cells.filter(|(_, own)| own.live).map(|(at, _)| at).collect();
+        let mut cells: Vec<u32> =
+            cells.filter(|(_, own)| own.is_live()).map(|(at, _)| at).collect();
         cells.sort_unstable_by(|a, b| self.order(*a, *b));
         cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_what_was_put_in(
+            at in any::<i64>(), grain in 0..3_usize, series in any::<u32>(), flags in any::<[bool; 7]>(),
+            memory in any::<(u64, i64, Option<i64>, Option<u32>)>(),
+        ) {
+            let grain = Grain::ALL[grain];
+            // The first period of all may begin before the first instant.
+            let start = grain.start(Micros(at.max(i64::MIN + 1_000 * HOUR_US)));
+            let [touched, live, closing, closed, quiet_dirty, restate, _] = flags;
+            let id = CellId { series, grain, start };
+            let cell = Cell { id, end: grain.end(start), touched, live, closing };
+            prop_assert_eq!(PackedCell::new(&cell).unpacked(), cell);
+            let (epoch, as_of, last_row, slot) = memory;
+            let last_row = last_row.map(Micros);
+            let history = CellHistory { last_row, closed, quiet_dirty, restate };
+            let memory = Memory { history, epoch, as_of: Micros(as_of), slot };
+            prop_assert_eq!(PackedMemory::new(&memory).unpacked(), memory);
+        }
     }
 }

@@ -3,27 +3,37 @@
 /// The exact sum of any number of `i128`, as long as fewer than 2^63 are added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ExactSum {
-    low: u128,
+    /// The lower 128 bits in halves: whole they would be aligned to 16 bytes, which pads the sum to 32.
+    low: [u64; 2],
     high: i64,
 }
 
 impl ExactSum {
     pub(crate) fn add(&mut self, number: i128) {
-        let (low, carry) = self.low.overflowing_add(number.cast_unsigned());
-        self.low = low;
+        let (low, carry) = self.low().overflowing_add(number.cast_unsigned());
+        self.set_low(low);
         self.high = self.high.wrapping_add(i64::from(carry) - i64::from(number < 0));
     }
 
     pub(crate) fn subtract(&mut self, number: i128) {
-        let (low, borrow) = self.low.overflowing_sub(number.cast_unsigned());
-        self.low = low;
+        let (low, borrow) = self.low().overflowing_sub(number.cast_unsigned());
+        self.set_low(low);
         self.high = self.high.wrapping_add(i64::from(number < 0) - i64::from(borrow));
     }
 
     /// The sum, or `None` while it is beyond an `i128`.
     pub(crate) fn get(self) -> Option<i128> {
-        let low = self.low.cast_signed();
+        let low = self.low().cast_signed();
         (self.high == if low < 0 { -1 } else { 0 }).then_some(low)
+    }
+
+    fn low(self) -> u128 {
+        u128::from(self.low[0]) | u128::from(self.low[1]) << 64
+    }
+
+    fn set_low(&mut self, low: u128) {
+        let half = |number: u128| u64::try_from(number & u128::from(u64::MAX)).unwrap_or_default();
+        self.low = [half(low), half(low >> 64)];
     }
 }
 

@@ -143,6 +143,18 @@ fn write(file: File, path: &Path, lines: &[Line]) -> io::Result<String> {
 
 /// Reads the checkpoint of `version`, or says what is wrong with it.
 pub(crate) fn read(log: &Log, version: i64) -> Result<Checkpoint, String> {
+    let (bytes, seal) = read_whole(log, version)?;
+    let lines = decode(bytes).map_err(|error| format!("cannot be read ({error})"))?;
+    Ok(Checkpoint { lines, seal })
+}
+
+/// Whether the checkpoint of `version` matches its seal file.
+pub(crate) fn check(log: &Log, version: i64) -> Result<(), String> {
+    read_whole(log, version).map(|_| ())
+}
+
+/// The bytes of a checkpoint that match its seal file, and the seal of its version.
+fn read_whole(log: &Log, version: i64) -> Result<(Vec<u8>, String), String> {
     let unreadable = |error: io::Error| format!("cannot be read ({error})");
     let sealed = match fs::read(log.checkpoint_seal_path(version)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -156,8 +168,7 @@ pub(crate) fn read(log: &Log, version: i64) -> Result<Checkpoint, String> {
     if seal::hash_text(&[&bytes]) != sealed.hash {
         return Err("does not match its seal file: it is cut or was overwritten".to_owned());
     }
-    let lines = decode(bytes).map_err(|error| format!("cannot be read ({error})"))?;
-    Ok(Checkpoint { lines, seal: sealed.seal })
+    Ok((bytes, sealed.seal))
 }
 
 fn decode(bytes: Vec<u8>) -> io::Result<Vec<Line>> {

@@ -77,6 +77,7 @@ impl FileFactory {
         let folder = path.parent().unwrap_or(&self.folder);
         durable::create_dirs(folder).map_err(LakeError::io("create", folder))?;
         let file = File::create_new(&path).map_err(LakeError::io("create", &path))?;
+        durable::created(&path);
         let out = HashedFile::new(file);
         let schema = Arc::clone(&self.columns.in_files);
         let writer = ArrowWriter::try_new(out, schema, Some(self.properties.clone()));
@@ -185,6 +186,13 @@ impl FileWriter {
     /// Bytes written and bytes that wait for their row group to end.
     pub fn bytes(&self) -> u64 {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// Ends the row group and syncs what was written, so that the sync at the end is short.
+    pub fn flush(&mut self) -> Result<(), LakeError> {
+        let path = self.path.clone();
+        self.writer.flush().map_err(LakeError::engine("write", path.display()))?;
+        self.writer.inner().sync(&path).map_err(LakeError::io("sync", &path))
     }
 
     /// Ends the file and makes it durable.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn put_new<'a>(path: &Path, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
     hooks::before(path)?;
     let staged = stage(path, parts)?;
-    let linked = fs::hard_link(&staged, path);
+    let linked = fs::hard_link(&staged, path).inspect(|()| hooks::linked(&staged, path));
     remove_quietly(&staged);
     linked?;
     hooks::record("link", path);
@@ -37,6 +37,7 @@ pub(crate) fn rename_staged(staged: &Path, path: &Path) -> io::Result<()> {
         remove_quietly(staged);
         return Err(error);
     }
+    hooks::renamed(staged, path);
     hooks::record("rename", path);
     sync_parent(path)
 }
@@ -44,6 +45,7 @@ pub(crate) fn rename_staged(staged: &Path, path: &Path) -> io::Result<()> {
 /// Moves a file into another folder of the same file system.
 pub(crate) fn move_file(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
+    hooks::renamed(from, to);
     sync_parent(to)?;
     sync_parent(from)
 }
@@ -92,9 +94,21 @@ pub(crate) fn is_staging_name(name: &str) -> bool {
     })
 }
 
+/// Removes a file. Its name may come back with a power cut: only for files that nobody needs.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    hooks::removed(path);
+    Ok(())
+}
+
+/// Says that `path` was created by other means than those of this file.
+pub(crate) fn created(path: &Path) {
+    hooks::created(path);
+}
+
 /// Removes a file that nobody needs; a failure costs disk space only.
 pub(crate) fn remove_quietly(path: &Path) {
-    if let Err(error) = fs::remove_file(path) {
+    if let Err(error) = remove(path) {
         tracing::debug!(path = %path.display(), %error, "cannot remove a file");
     }
 }
@@ -107,7 +121,10 @@ pub(crate) fn create_staged(path: &Path) -> io::Result<(File, PathBuf)> {
         staged.push(format!("#{number}"));
         let staged = PathBuf::from(staged);
         match OpenOptions::new().write(true).create_new(true).open(&staged) {
-            Ok(file) => return Ok((file, staged)),
+            Ok(file) => {
+                hooks::created(&staged);
+                return Ok((file, staged));
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -139,6 +156,10 @@ mod hooks {
     use std::path::Path;
 
     pub(super) fn record(_: &'static str, _: &Path) {}
+    pub(super) fn created(_: &Path) {}
+    pub(super) fn linked(_: &Path, _: &Path) {}
+    pub(super) fn renamed(_: &Path, _: &Path) {}
+    pub(super) fn removed(_: &Path) {}
     pub(super) fn before(_: &Path) -> io::Result<()> {
         Ok(())
     }
@@ -146,6 +167,9 @@ mod hooks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(crate) mod disk;
 
 #[cfg(test)]
 pub(crate) mod hooks {
@@ -167,6 +191,27 @@ pub(crate) mod hooks {
 
     pub(crate) fn record(call: &'static str, path: &Path) {
         CALLS.lock().unwrap().push((call, path.to_path_buf()));
+        match call {
+            "sync file" => super::disk::note(path, super::disk::Event::SyncFile),
+            "sync folder" => super::disk::note(path, super::disk::Event::SyncFolder),
+            _ => {}
+        }
+    }
+
+    pub(super) fn created(path: &Path) {
+        super::disk::note(path, super::disk::Event::Create);
+    }
+
+    pub(super) fn linked(from: &Path, to: &Path) {
+        super::disk::note(to, |to| super::disk::Event::Link(from.to_path_buf(), to));
+    }
+
+    pub(super) fn renamed(from: &Path, to: &Path) {
+        super::disk::note(to, |to| super::disk::Event::Rename(from.to_path_buf(), to));
+    }
+
+    pub(super) fn removed(path: &Path) {
+        super::disk::note(path, super::disk::Event::Remove);
     }
 
     /// The calls on paths below `root`, in order.

@@ -25,13 +25,16 @@ pub enum LakeError {
     },
     /// The lake was written in a format that this program does not know.
     #[error(
-        "the lake {} has format version {found}, this program knows version {supported}: \
-         use the release of weir that wrote it",
-        folder.display()
+        "the lake {} was written by {by} in format version {found}, this program ({}) knows \
+         version {supported}: use the release of weir that wrote it",
+        folder.display(),
+        crate::ENGINE
     )]
     FormatVersion {
         /// The lake's folder.
         folder: PathBuf,
+        /// The program that wrote it.
+        by: String,
         /// The version in `lake.json`.
         found: u64,
         /// The version this program reads and writes.

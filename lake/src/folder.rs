@@ -52,6 +52,17 @@ pub(crate) struct Writer {
 struct Identity {
     lake_id: String,
     format_version: u64,
+    /// The program that created the lake.
+    #[serde(default)]
+    written_by: String,
+}
+
+/// The part of an identity that every format has.
+#[derive(Debug, Deserialize)]
+struct Format {
+    format_version: u64,
+    #[serde(default)]
+    written_by: String,
 }
 
 impl fmt::Debug for Inner {
@@ -174,6 +185,12 @@ impl Lake {
         Ok(target)
     }
 
+    /// Moves a table's folder out of the way, to be built again, and says where it is now.
+    pub fn set_table_aside(&self, table: &str) -> Result<PathBuf, LakeError> {
+        self.writer(table)?;
+        self.quarantine(table, &self.table_dir(table)?)
+    }
+
     fn remove_staged(&self) -> Result<(), LakeError> {
         let mut folders = vec![self.state_dir()];
         for table in self.table_names()? {
@@ -213,22 +230,28 @@ fn read_identity(root: &Path) -> Result<Option<Identity>, LakeError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(LakeError::io("read", &path))?,
     };
-    let identity: Identity =
-        serde_json::from_str(&text).map_err(LakeError::engine("read", path.display()))?;
-    if identity.format_version != FORMAT_VERSION {
+    let fault = || LakeError::engine("read", path.display());
+    let format: Format = serde_json::from_str(&text).map_err(fault())?;
+    if format.format_version != FORMAT_VERSION {
+        let by = match format.written_by.as_str() {
+            "" => "another release of weir".to_owned(),
+            by => by.to_owned(),
+        };
         return Err(LakeError::FormatVersion {
             folder: root.to_path_buf(),
-            found: identity.format_version,
+            by,
+            found: format.format_version,
             supported: FORMAT_VERSION,
         });
     }
-    Ok(Some(identity))
+    serde_json::from_str(&text).map(Some).map_err(fault())
 }
 
 fn create_identity(root: &Path) -> Result<Identity, LakeError> {
     let path = identity_path(root);
     let lake_id = uuid::Uuid::new_v4().to_string();
-    let identity = Identity { lake_id, format_version: FORMAT_VERSION };
+    let written_by = crate::ENGINE.to_owned();
+    let identity = Identity { lake_id, format_version: FORMAT_VERSION, written_by };
     let text =
         serde_json::to_string(&identity).map_err(LakeError::engine("write", path.display()))?;
     let parts = [text.as_bytes(), b"\n"];
@@ -316,12 +339,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         drop(open(folder.path()).unwrap());
         let path = folder.path().join("_weir/lake.json");
-        fs::write(&path, r#"{"lake_id":"x","format_version":7}"#).unwrap();
+        fs::write(&path, r#"{"format_version":7,"written_by":"weir/9.9"}"#).unwrap();
         for error in
             [open(folder.path()).unwrap_err(), Lake::open_reader(folder.path()).unwrap_err()]
         {
             let text = error.to_string();
-            assert!(text.contains('7') && text.contains("version 1"), "{text}");
+            assert!(text.contains("version 7") && text.contains("version 1"), "{text}");
+            assert!(text.contains("weir/9.9"), "{text}");
         }
     }
 

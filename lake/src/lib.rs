@@ -8,6 +8,8 @@
 //!   torn, zeroed, exchanged or missing entry is seen when a table is opened. What is seen is either
 //!   repaired without loss of consistency or refused with the name of the file.
 //! - A commit costs O(its own changes), however long the log and however many files are live.
+//! - A log, its checkpoints and what vacuum keeps have bounds; small files of append-only tables become
+//!   large ones off the commit path ([`compact`]).
 //! - Tables are plain Delta (reader version 1, writer version 2), or, where rows are marked as gone,
 //!   Delta with deletion vectors (3 and 7): other engines read them.
 //!
@@ -16,8 +18,9 @@
 //! - Object stores are not served yet, nor schema evolution.
 
 mod actions;
+mod backup;
 mod checkpoint;
-pub mod cow;
+pub mod compact;
 mod data_file;
 mod durable;
 mod error;
@@ -35,13 +38,14 @@ mod table;
 mod vector;
 mod version;
 
+pub use backup::Copied;
 pub use checkpoint::CheckpointJob;
 pub use data_file::{FileFactory, FileWriter, StagedFile};
 pub use error::{CommitError, LakeError};
 pub use folder::{FORMAT_VERSION, Lake};
 pub use table::{
-    At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, Mark, Severity, Table, TableSpec,
-    Vacuumed,
+    At, Batches, CHECKPOINT_EVERY, Commit, Finding, HistoryEntry, LOG_ENTRIES_MAX, LogKeep, Mark,
+    Severity, Table, TableSpec, VacuumJob, Vacuumed,
 };
 pub use version::DataFile;
 

@@ -22,7 +22,8 @@ use lake::{Commit, CommitError, FileFactory, FileWriter, LakeError, StagedFile, 
 use schemas::{EpochId, EpochStamp, Micros};
 
 use crate::record::{RawBatch, TopicPartition};
-pub use last::last_records;
+use crate::source::is_control;
+pub use last::{epoch_of, last_records};
 pub use replay::replay;
 use rows::Rows;
 
@@ -56,12 +57,17 @@ impl EpochRecords {
         self.batches.iter().map(RawBatch::bytes).sum()
     }
 
-    /// The number of records.
-    pub fn len(&self) -> usize {
-        self.batches.iter().map(RawBatch::len).sum()
+    /// The batches of configured sources, without those of control records.
+    pub fn events(&self) -> impl Iterator<Item = &RawBatch> {
+        self.batches.iter().filter(|batch| !is_control(batch.topic()))
     }
 
-    /// Whether it is a tick.
+    /// Whether it is more than a tick: a record of a configured source is in it.
+    pub fn has_events(&self) -> bool {
+        self.events().next().is_some()
+    }
+
+    /// Whether it has no records at all.
     pub fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
@@ -208,6 +214,11 @@ impl BronzeWriter {
     /// The table, as of the last commit.
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The last barrier that a commit has published.
+    pub fn flushed(&self) -> EpochId {
+        self.flushed
     }
 
     /// The table, for checkpoints and clean-up between commits.

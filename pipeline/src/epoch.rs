@@ -9,6 +9,7 @@ use schemas::{EpochStamp, Micros, Span};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::record::RawBatch;
+use crate::source::is_control;
 
 /// A partition whose records are older than this is a backlog: its epochs are quiet.
 const BACKLOG_US: i64 = 60_000_000;
@@ -28,10 +29,12 @@ pub fn stamp(
     snapshot: bool,
 ) -> EpochStamp {
     let clock = last.map_or(now, |last| now.max(last.clock.plus(1)));
+    // How long ago somebody decided something says nothing of the events.
+    let mut events = batches.iter().filter(|batch| !is_control(batch.topic()));
     EpochStamp {
         id: last.map_or(1, |last| last.id + 1),
         clock,
-        quiet: snapshot || batches.iter().any(|batch| is_backlog(batch, clock)),
+        quiet: snapshot || events.any(|batch| is_backlog(batch, clock)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The contracts of Weir: ids, time, money, rows and their changes, positions, epochs, KPI cells; and
+//! The contracts of Weir: ids, time, money, rows and their changes, positions, epochs, control records, KPI cells; and
 //! the list that rows and cells are kept in.
 //!
 //! # Guarantees
@@ -10,17 +10,21 @@
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
 pub mod alert;
+pub mod civil;
 pub mod column;
 pub mod contract;
+pub mod control;
 pub mod datum;
 pub mod decimal;
 pub mod delta;
 pub mod epoch;
 mod error_chain;
 pub mod feed;
+pub mod identity;
 pub mod key;
 pub mod kpi;
 pub mod marks;
+pub mod nearest;
 pub mod observe;
 pub mod paged;
 pub mod position;
@@ -31,11 +35,13 @@ pub mod time;
 pub use alert::{Alert, Contribution, Severity, alert_id};
 pub use column::{Column, ColumnType, RowSchema};
 pub use contract::{Contract, ContractError};
+pub use control::{CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce};
 pub use datum::Datum;
 pub use delta::{Delta, KeyChange};
 pub use epoch::{EpochId, EpochStamp, Span};
 pub use error_chain::chain;
 pub use feed::{Feed, Published, Reason, Start};
+pub use identity::{Fingerprint, Identity};
 pub use key::RowKey;
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use marks::Marks;

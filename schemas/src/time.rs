@@ -6,8 +6,10 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
+
+use crate::civil;
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
@@ -138,17 +140,17 @@ impl Grain {
             Grain::Hour => start.plus(HOUR_US),
             Grain::Day => start.plus(DAY_US),
             Grain::Month => {
-                let next = start.datetime().checked_add_months(Months::new(1));
-                Micros(next.map_or(i64::MAX, |t| t.timestamp_micros()))
+                let (year, month, _) = civil::date(start.0.div_euclid(DAY_US));
+                let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+                Micros(civil::day(next.0, next.1, 1).saturating_mul(DAY_US))
             }
         }
     }
 }
 
 fn month_start(at: Micros) -> Micros {
-    let date = at.datetime().date_naive();
-    let first = date.with_day(1).unwrap_or(date);
-    Micros(first.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros())
+    let (year, month, _) = civil::date(at.0.div_euclid(DAY_US));
+    Micros(civil::day(year, month, 1).saturating_mul(DAY_US))
 }
 
 impl fmt::Display for Grain {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use gold::nearest::nearest;
-use lake::Lake;
+use lake::{LOG_ENTRIES_MAX, Lake};
 use pipeline::source::{FileConfig, KafkaConfig, SourceConfig};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -116,6 +116,7 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
             SourceConfig::File(file) => findings.push(check_file(file)),
         }
     }
+    findings.extend(check_log(&config));
     let root = &config.lake.uri;
     if is_fine(&format!("lake {}", root.display())) {
         findings.extend(check_lake(root));
@@ -299,6 +300,22 @@ fn lock_holder(lock: &Path) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Says how far back the log of bronze goes when the number of its entries allows less than is asked.
+fn check_log(config: &Config) -> Option<Finding> {
+    let settings = config.settings(Path::new(""));
+    let entries = u32::try_from(LOG_ENTRIES_MAX).unwrap_or(u32::MAX);
+    let allowed = settings.flush_interval.saturating_mul(entries);
+    let wanted = settings.upkeep.log_retention;
+    let hours = |span: Duration| format!("{:.1} h", span.as_secs_f64() / 3_600.0);
+    (allowed < wanted).then(|| {
+        let (allowed, wanted) = (hours(allowed), hours(wanted));
+        Finding::ok(
+            "log of bronze",
+            format!("{entries} entries are kept, {allowed} of commits; `lake.log_retention` asks for {wanted}"),
+        )
+    })
 }
 
 /// The folder itself, or the nearest one above it that is there.

@@ -1,9 +1,10 @@
 //! `weir contracts`: the source tables that Weir understands.
 
 use clap::Subcommand;
-use schemas::{Column, Contract};
+use schemas::{Column, Contract, DefinitionKind};
 use serde_json::{Value, json};
 
+use super::in_force::InForceHere;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -30,14 +31,20 @@ pub(crate) enum Command {
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     let known = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
     match command {
-        Command::List { json: true } => output::json(&known.iter().map(summary).collect()),
+        Command::List { json: true } => {
+            let held = InForceHere::of(config);
+            let told = |c: &Contract| held.add_to(summary(c), DefinitionKind::Contract, &c.name);
+            output::json(&known.iter().map(told).collect());
+        }
         Command::List { json: false } => {
+            let held = InForceHere::of(config);
             let row = |contract: &Contract| {
                 let columns = contract.columns.len().to_string();
-                vec![contract.name.clone(), contract.format.clone(), key(contract), columns]
+                let since = held.words(DefinitionKind::Contract, &contract.name);
+                vec![contract.name.clone(), contract.format.clone(), key(contract), columns, since]
             };
             let rows: Vec<_> = known.iter().map(row).collect();
-            output::table(&["contract", "format", "key", "columns"], &rows);
+            output::table(&["contract", "format", "key", "columns", "in force"], &rows);
         }
         Command::Show { contract: name, json } => {
             let contract = known.iter().find(|contract| contract.name == *name);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{Filter, MintRequest, Scope, Store};
+use api::{CellFilter, MintRequest, Periods, Scope, SeriesName, Store};
 use clap::Args;
 use engine::{Meters, Outcome, Run, Stop};
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
@@ -123,6 +123,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         stop: stop.clone(),
         meters: Arc::clone(&meters),
         feeds: vec![serving.feed()],
+        definitions: setup::wanted(&config)?,
     };
     let (length, table) = (arguments.length, !arguments.json);
     let watch = Watch { stop: &stop, meters: &meters, store: &store, length, table };
@@ -237,16 +238,17 @@ fn milliseconds(meters: &Meters, share: f64) -> String {
 
 /// The newest day of a few tenants.
 fn kpi_table(store: &Store) {
-    let filter = Filter { grain: Some(Grain::Day), ..Filter::default() };
-    let Some((_, cells)) = store.cells(&filter, true) else { return };
-    let Some(day) = cells.iter().map(|(key, _)| key.period_start).max() else { return };
+    let filter = CellFilter { grain: Some(Grain::Day), ..CellFilter::default() };
+    let Some((_, cells)) = store.cells(&filter, Periods::Newest) else { return };
+    let Some(day) = cells.iter().map(|cell| cell.period_start).max() else { return };
     let kpis = ["orders", "revenue_booked", "revenue_recognized", "total_cost", "gross_margin"];
     let mut rows: BTreeMap<(&str, &str), BTreeMap<&str, String>> = BTreeMap::new();
-    for (key, value) in cells.iter().filter(|(key, _)| key.period_start == day) {
-        if kpis.contains(&&*key.kpi) {
-            let row = rows.entry((&key.tenant, &key.dims)).or_default();
-            let number = value.value.map(rounded);
-            row.insert(&key.kpi, number.unwrap_or_else(|| "-".to_owned()));
+    for cell in cells.iter().filter(|cell| cell.period_start == day) {
+        let SeriesName { tenant, kpi, dims } = cell.series;
+        if kpis.contains(&&**kpi) {
+            let row = rows.entry((tenant, dims)).or_default();
+            let number = cell.value.value.map(rounded);
+            row.insert(kpi, number.unwrap_or_else(|| "-".to_owned()));
         }
     }
     let line = |((tenant, dims), row): (&(&str, &str), &BTreeMap<&str, String>)| {
@@ -277,7 +279,7 @@ fn summarize(
         .start()
         .plus(arguments.length.map_or(0, |l| i64::try_from(l.as_micros()).unwrap_or(i64::MAX)));
     let incidents = Generator::new(plan.config()).incidents(until);
-    let alerts = store.alerts(None).map(|(_, alerts)| alerts).unwrap_or_default();
+    let alerts = store.alerts(None, None).map(|(_, alerts)| alerts).unwrap_or_default();
     let score = score(&incidents, &alerts, until);
     let hash = content_hash(outcome);
     if arguments.json {

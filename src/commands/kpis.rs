@@ -14,9 +14,10 @@ use gold::nearest::nearest;
 use gold::{Catalog, Definition};
 use lake::{At, LakeError, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use schemas::{Grain, Micros, decimal};
+use schemas::{DefinitionKind, Grain, Micros, decimal};
 use serde_json::{Value, json};
 
+use super::in_force::InForceHere;
 use super::setup::{definitions, open};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -81,7 +82,7 @@ fn parse_time(text: &str) -> Result<Micros, String> {
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     let (_, catalog) = definitions(config)?;
     match command {
-        Command::List { json } => list(&catalog, *json),
+        Command::List { json } => list(&catalog, &InForceHere::of(config), *json),
         Command::Show { kpi, grain, json } => show(&catalog, kpi, *grain, *json)?,
         Command::Get(get) => {
             find(&catalog, &get.kpi)?;
@@ -98,19 +99,21 @@ fn find<'a>(catalog: &'a Catalog, key: &str) -> Result<&'a Definition, Failure> 
     })
 }
 
-fn list(catalog: &Catalog, as_json: bool) {
+fn list(catalog: &Catalog, held: &InForceHere, as_json: bool) {
     let definitions = catalog.definitions().iter();
     if as_json {
-        output::json(&definitions.map(|definition| summary(catalog, definition)).collect());
+        let told = |d: &Definition| held.add_to(summary(catalog, d), DefinitionKind::Kpi, &d.key);
+        output::json(&definitions.map(told).collect());
         return;
     }
     let row = |definition: &Definition| {
         let (dims, time) = (catalog.dims(definition).join(", "), by_time(definition));
         let (key, unit) = (definition.key.to_string(), definition.unit.name().to_owned());
-        vec![key, definition.title.clone(), unit, formula(definition), time, dims]
+        let since = held.words(DefinitionKind::Kpi, &key);
+        vec![key, definition.title.clone(), unit, formula(definition), time, dims, since]
     };
     let rows: Vec<_> = definitions.map(row).collect();
-    output::table(&["kpi", "title", "unit", "formula", "by time of", "dims"], &rows);
+    output::table(&["kpi", "title", "unit", "formula", "by time of", "dims", "in force"], &rows);
 }
 
 fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(), Failure> {

@@ -7,12 +7,15 @@ mod check;
 mod config;
 mod contracts;
 mod dead_letters;
+mod decisions;
 mod demo;
+mod in_force;
 mod kpis;
 mod run;
 mod setup;
 mod tables;
 mod token;
+mod upkeep;
 mod verify;
 
 use std::io::IsTerminal;

@@ -20,7 +20,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failure> {
     let setup = setup::prepare(&config, !arguments.until_end);
-    let Setup { sources, topics, contracts, catalog } = setup.map_err(|e| setup::failure(&e))?;
+    let Setup { sources, topics, contracts, catalog, definitions } =
+        setup.map_err(|e| setup::failure(&e))?;
     let runtime = tokio_runtime()?;
     let stop = Stop::default();
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
@@ -52,6 +53,7 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         stop,
         meters: Arc::clone(&meters),
         feeds: serving.as_ref().map(Serving::feed).into_iter().collect(),
+        definitions,
     };
     let outcome = engine::run(run, runtime.handle());
     if let Some(serving) = serving {

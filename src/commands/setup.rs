@@ -16,8 +16,9 @@ use engine::{Stop, Topics, contracts};
 use gold::Catalog;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze;
-use pipeline::source::{Source, SourceConfig};
-use schemas::{Clock, Contract, chain};
+use pipeline::source::{Source, SourceConfig, is_control};
+use schemas::control::RESERVED;
+use schemas::{Clock, Contract, DefinitionChange, chain};
 
 use crate::config::Config;
 use crate::demo::shop::Plan;
@@ -36,6 +37,8 @@ pub(crate) struct Setup {
     pub(crate) topics: Topics,
     pub(crate) contracts: Vec<Contract>,
     pub(crate) catalog: Arc<Catalog>,
+    /// The same, as they are put in force.
+    pub(crate) definitions: Vec<DefinitionChange>,
 }
 
 /// Why a configuration is refused.
@@ -70,7 +73,9 @@ pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusa
     }
     match found {
         Ok((contracts, catalog)) if refusals.is_empty() => {
-            Ok(Setup { sources, topics, contracts, catalog })
+            let definitions = wanted(config)
+                .map_err(|failure| vec![refusal("definitions", failure.to_string(), None)])?;
+            Ok(Setup { sources, topics, contracts, catalog, definitions })
         }
         _ => Err(refusals),
     }
@@ -109,6 +114,13 @@ fn sources(config: &Config, refusals: &mut Vec<Refusal>) -> Vec<Box<dyn Source>>
             refusals.push(refusal(&subject, text, Some(advice)));
             continue;
         }
+        if let Some(reserved) = reserved(source) {
+            let advice =
+                "choose a name that does not begin with `_weir`: such names are weir's own";
+            let text = format!("`{reserved}` of source `{name}` is a reserved name");
+            refusals.push(refusal(&subject, text, Some(advice)));
+            continue;
+        }
         match source.open() {
             Ok(opened) => sources.push(opened),
             Err(error) => refusals.push(refusal(&subject, chain(&error), None)),
@@ -121,6 +133,16 @@ fn sources(config: &Config, refusals: &mut Vec<Refusal>) -> Vec<Box<dyn Source>>
         }
     }
     sources
+}
+
+/// A name of the source, its own or a topic's, that only the built-in source may have.
+fn reserved(source: &SourceConfig) -> Option<&str> {
+    let topics = match source {
+        SourceConfig::Kafka(kafka) => &kafka.topics,
+        SourceConfig::File(file) => &file.topics,
+    };
+    let mut names = topics.keys().map(String::as_str).chain([source.name()]);
+    names.find(|name| name.starts_with(RESERVED))
 }
 
 /// How many files there are to read.
@@ -193,7 +215,8 @@ pub(crate) fn refuse_configured(lake: &Lake) -> Result<(), Failure> {
         Err(LakeError::NoTable { .. }) => return Ok(()),
         table => bronze::held(&table?),
     };
-    let Some(of) = held.next.keys().next() else { return Ok(()) };
+    let mut sources = held.next.keys().filter(|of| !is_control(of));
+    let Some(of) = sources.next() else { return Ok(()) };
     let (root, source) = (lake.root().display(), &of.source);
     Err(Failure::Usage(format!(
         "the lake `{root}` holds records of source `{source}`, which `weir run` read: give the demo another \
@@ -240,6 +263,12 @@ pub(crate) fn definitions(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog
     let own = own.map_err(|e| Failure::Usage(chain(&e)))?.unwrap_or_default();
     let catalog = gold::catalog::with_built_in(own, &contracts);
     Ok((contracts, catalog.map_err(|e| Failure::Usage(chain(&e)))?))
+}
+
+/// The texts of contracts and KPI definitions, as they are put in force.
+pub(crate) fn wanted(config: &Config) -> Result<Vec<DefinitionChange>, Failure> {
+    let wanted = engine::definitions::wanted(config.contracts.folder(), config.gold.folder());
+    wanted.map_err(Failure::Usage)
 }
 
 /// The contracts of all configured topics.
@@ -292,6 +321,18 @@ mod tests {
         let two = [refusal("a", "no".into(), Some("do")), refusal("b", "never".into(), None)];
         assert_eq!(failure(&two).to_string(), "no; do (and 1 more: `weir check` lists them)");
         assert_eq!(failure(&two[1..]).to_string(), "never");
+    }
+
+    #[test]
+    fn names_of_the_built_in_source_are_reserved() {
+        let file = |name: &str, topic: &str| {
+            let text =
+                format!("kind='file'\nname='{name}'\npath='x'\ntopics={{'{topic}'='orders'}}");
+            toml::from_str::<SourceConfig>(&text).unwrap()
+        };
+        assert_eq!(reserved(&file("shop", "a")), None);
+        assert_eq!(reserved(&file("_weir.control", "a")), Some("_weir.control"));
+        assert_eq!(reserved(&file("shop", "_weir.b")), Some("_weir.b"));
     }
 
     #[test]

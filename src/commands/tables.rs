@@ -1,15 +1,18 @@
-//! `weir tables`: the tables of a lake, from their logs alone.
+//! `weir tables`: the tables of a lake, from their logs alone; their upkeep is in `upkeep.rs`.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use engine::upkeep::offline::Chores;
 use gold::nearest::nearest;
 use lake::{At, Lake, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use schemas::{Micros, chain};
+use schemas::{Decision, Micros, chain};
 use serde_json::{Value, json};
 
+use super::decisions;
 use super::setup::open;
+use super::upkeep::{self, Change, Export, Past, Restore};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -39,12 +42,46 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Let a halted table go on: what comes from here on is later than all that it holds.
+    Resume {
+        /// The table, such as `orders` or `silver/orders`.
+        table: String,
+        /// The lake's folder, instead of the configured one.
+        #[arg(long, value_name = "DIR")]
+        lake: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Merge small files of bronze and of the KPI history, as a run does by itself.
+    Compact(Change),
+    /// Delete data files, log entries and checkpoints that are not needed, as a run does by itself.
+    Vacuum(Change),
+    /// The commits of one table.
+    History(Past),
+    /// Move damaged files aside; what bronze can rebuild is given up for that.
+    Repair(Change),
+    /// Copy the lake to another folder, also while it is in use: a backup.
+    Export(Export),
+    /// Make a lake of a backup.
+    Restore(Restore),
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     match command {
         Command::List { lake, json } => list(config, lake.as_deref(), *json),
         Command::Show { table, lake, json } => show(config, lake.as_deref(), table, *json),
+        Command::Resume { table, lake, json } => resume(config, lake.as_deref(), table, *json),
+        Command::Compact(change) => {
+            upkeep::tend(config, change, Chores { compact: true, vacuum: false })
+        }
+        Command::Vacuum(change) => {
+            upkeep::tend(config, change, Chores { compact: false, vacuum: true })
+        }
+        Command::History(past) => upkeep::history(config, past),
+        Command::Repair(change) => upkeep::repair(config, change),
+        Command::Export(export) => upkeep::export(config, export),
+        Command::Restore(restore) => upkeep::restore(config, restore),
     }
 }
 
@@ -156,6 +193,21 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
     };
     let rows: Vec<_> = commits.map(commit).collect();
     output::table(&["version", "committed", "operation", "rows added", "epoch"], &rows);
+    Ok(())
+}
+
+fn resume(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Result<(), Failure> {
+    let lake = open(config, flag)?;
+    let silver = if name.contains('/') { name.to_owned() } else { format!("silver/{name}") };
+    let table = open_table(&lake, &silver)?;
+    let Some(contract) = table.name().strip_prefix("silver/") else {
+        return Err(Failure::Usage(format!(
+            "`{name}` is no silver table: only those can be halted"
+        )));
+    };
+    let decision = Decision::ResumeTable { table: contract.to_owned() };
+    let decided = decisions::decide(config, &lake, decision, "weir tables resume")?;
+    decided.print(&format!("the resumption of table `{contract}`"), as_json);
     Ok(())
 }
 

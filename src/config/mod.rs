@@ -11,14 +11,15 @@ mod units;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use engine::Settings;
+use engine::{Settings, Upkeep};
 use gold::nearest::nearest;
+use lake::keyed::Deletes;
 use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
 
 pub(crate) use units::parse_duration;
-use units::{Bytes, Span};
+use units::{Bytes, BytesOrAuto, Span};
 
 const DEFAULTS: &str = include_str!("default.toml");
 
@@ -61,6 +62,10 @@ pub(crate) struct LakeConfig {
     barrier_interval: Span,
     pub(crate) durability: Durability,
     vacuum_after: Span,
+    memory_limit: BytesOrAuto,
+    log_retention: Span,
+    compact: bool,
+    deletion_vectors: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -138,10 +143,16 @@ impl Config {
                 partition_bytes: bytes.div_ceil(2),
             },
             max_unflushed: epoch.max_unflushed.0,
+            memory_limit: lake.memory_limit.0.map(|bytes| bytes as u64),
             flush_interval: lake.flush_interval.0,
             flush_bytes: lake.flush_bytes.0,
             barrier_interval: lake.barrier_interval.0,
-            vacuum_after: lake.vacuum_after.0,
+            upkeep: Upkeep {
+                vacuum_after: lake.vacuum_after.0,
+                log_retention: lake.log_retention.0,
+                compact: lake.compact,
+            },
+            silver: if lake.deletion_vectors { Deletes::Mark } else { Deletes::Rewrite },
         }
     }
 
@@ -313,8 +324,10 @@ fn apply_environment(
 /// The text of an environment variable as the type that the default has.
 fn typed_like(known: &Table, section: &str, key: &str, text: &str) -> Value {
     let default = known.get(section).and_then(|section| section.get(key));
-    match (default, text.parse::<i64>()) {
-        (Some(Value::Integer(_)), Ok(number)) => Value::Integer(number),
+    let boolean = text.parse().ok().map(Value::Boolean);
+    match (default, text.parse::<i64>(), boolean) {
+        (Some(Value::Integer(_)), Ok(number), _) => Value::Integer(number),
+        (Some(Value::Boolean(_)), _, Some(boolean)) => boolean,
         _ => Value::String(text.into()),
     }
 }

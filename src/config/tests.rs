@@ -1,7 +1,5 @@
 //! The configuration, from its texts.
 
-use std::time::Duration;
-
 use super::*;
 
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<Effective, ConfigError> {
@@ -41,6 +39,7 @@ fn refuses_unknown_keys_with_the_nearest_known_one() {
         ("[epoc]\nlinger='1ms'", "did you mean `epoch`?"),
         ("[[sources]]\nkind='kafka'\nbroker='x'", "did you mean `brokers`?"),
         ("[lake]\nflush_interval='soon'", "soon"),
+        ("[lake]\nmemory_limit='much'", "`much` is no size"),
         ("[lake", "not valid TOML"),
     ] {
         let error = load(text, &[]).unwrap_err().to_string();

@@ -12,6 +12,20 @@ pub(super) struct Span(pub(super) Duration);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bytes(pub(super) usize);
 
+/// A size, or an empty text: whatever fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BytesOrAuto(pub(super) Option<usize>);
+
+impl<'de> Deserialize<'de> for BytesOrAuto {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<BytesOrAuto, D::Error> {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(BytesOrAuto(None));
+        }
+        bytes(&text).map(|bytes| BytesOrAuto(Some(bytes)))
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Span, D::Error> {
         let text = String::deserialize(from)?;
@@ -22,16 +36,15 @@ impl<'de> Deserialize<'de> for Span {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
-        let text = String::deserialize(from)?;
-        let wrong = || D::Error::custom(format!("`{text}` is no size; write it as `64MiB`"));
-        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-        let (number, factor) = split(&text, &units).ok_or_else(wrong)?;
-        usize::try_from(number)
-            .ok()
-            .and_then(|n| n.checked_mul(factor))
-            .map(Bytes)
-            .ok_or_else(wrong)
+        bytes(&String::deserialize(from)?).map(Bytes)
     }
+}
+
+fn bytes<E: Error>(text: &str) -> Result<usize, E> {
+    let wrong = || E::custom(format!("`{text}` is no size; write it as `64MiB`"));
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+    let (number, factor) = split(text, &units).ok_or_else(wrong)?;
+    usize::try_from(number).ok().and_then(|n| n.checked_mul(factor)).ok_or_else(wrong)
 }
 
 /// Reads a duration with its unit.

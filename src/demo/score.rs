@@ -7,6 +7,8 @@
 //! # Non-guarantees
 //! - Alerts of one incident on several KPIs are not merged: each is counted as true.
 
+use std::borrow::Borrow;
+
 use schemas::{Alert, Micros};
 
 use super::generator::Incident;
@@ -30,10 +32,11 @@ pub(crate) struct Score {
 }
 
 /// Compares alerts with the incidents that began before `until`.
-pub(crate) fn score(incidents: &[Incident], alerts: &[Alert], until: Micros) -> Score {
+pub(crate) fn score(incidents: &[Incident], alerts: &[impl Borrow<Alert>], until: Micros) -> Score {
+    let alerts: Vec<&Alert> = alerts.iter().map(Borrow::borrow).collect();
     let begun: Vec<&Incident> = incidents.iter().filter(|i| i.start < until).collect();
     let caught = |incident: &&&Incident| alerts.iter().any(|alert| explains(incident, alert));
-    let is_false = |alert: &&Alert| !begun.iter().any(|incident| explains(incident, alert));
+    let is_false = |alert: &&&Alert| !begun.iter().any(|incident| explains(incident, alert));
     Score {
         injected: begun.len(),
         caught: begun.iter().filter(caught).count(),

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "figures belong into the output of a test run")]
 
+mod additions;
+mod decisions;
 mod definitions;
 mod faults;
 mod files;
@@ -14,5 +16,8 @@ mod kafka;
 mod kills;
 mod live;
 mod pg;
+mod readers;
+mod soak;
 mod support;
 mod surface;
+mod upkeep;

@@ -86,7 +86,7 @@ fn the_lake_is_looked_at_with_commands() {
     let report = check_lake(place.lake(), None, &Options::default()).unwrap();
 
     kpis(&place, report.cells);
-    tables(&place, report.bronze.records);
+    tables(&place, report.bronze.records + report.bronze.decisions);
     let letters = place.succeeds(&["dead-letters", "list", "--json"]).json();
     assert_eq!(rows(&letters).len() as u64, report.dead_letters);
     rows(&letters).iter().for_each(|row| has(row, &["topic", "partition", "offset", "reason"]));

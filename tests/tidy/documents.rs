@@ -285,3 +285,64 @@ fn quoted_messages_are_said_by_the_code() {
         }
     }
 }
+
+/// The rows of the tables in a document, as cells.
+fn rows(markdown: &str) -> Vec<Vec<String>> {
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| ---");
+    let cells =
+        |line: &str| line.trim_matches('|').split('|').map(|c| c.trim().to_owned()).collect();
+    markdown.lines().filter(is_row).map(cells).collect()
+}
+
+#[test]
+fn terms_of_the_glossary_are_sorted_and_in_the_code() {
+    let glossary = read("docs/glossary.md");
+    let rows: Vec<Vec<String>> = rows(&glossary).into_iter().skip(1).collect();
+    assert!(rows.len() > 20, "the glossary has {} terms", rows.len());
+    let terms: Vec<String> = rows.iter().map(|row| row[0].to_lowercase()).collect();
+    let sorted: Vec<String> = terms.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+    assert_eq!(terms, sorted, "terms are sorted, and each is there once");
+    let text = product_text();
+    let words: BTreeSet<&str> = text
+        .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .filter(|w| !w.is_empty())
+        .collect();
+    let kinds = ["struct", "enum", "trait", "type", "const", "static"];
+    for row in &rows {
+        let names = spans(&row[2]);
+        assert!(!names.is_empty(), "`{}` has no name in the code", row[0]);
+        for name in names {
+            let is_there = if name.starts_with(char::is_uppercase) {
+                let defined = |kind: &&str| {
+                    ["(", "<", " ", ":", ";"]
+                        .iter()
+                        .any(|end| text.contains(&format!("{kind} {name}{end}")))
+                };
+                kinds.iter().any(defined)
+            } else {
+                words.contains(name.as_str())
+            };
+            assert!(is_there, "docs/glossary.md names `{name}`, which no code defines");
+        }
+    }
+}
+
+#[test]
+fn verbs_of_the_developer_script_are_documented() {
+    let script = read("dev");
+    let case = script.split("\ncase ").nth(1).expect("the verbs of ./dev");
+    let labels = case.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(')'));
+    let labels = labels.filter(|(label, _)| label.starts_with(|c: char| c.is_ascii_lowercase()));
+    let verbs: BTreeSet<String> =
+        labels.filter_map(|(label, _)| label.split(" |").next().map(str::to_owned)).collect();
+    let output = std::process::Command::new(root().join("dev")).arg("help").output().unwrap();
+    assert!(output.status.success(), "./dev help");
+    let help = String::from_utf8(output.stdout).unwrap();
+    let listed = help.lines().filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    let listed: BTreeSet<String> = listed.map(str::to_owned).collect();
+    assert_eq!(listed, verbs, "verbs that ./dev help lists, and those that there are");
+    let named = spans(&read("CONTRIBUTING.md"));
+    let named = named.iter().filter_map(|span| span.strip_prefix("./dev ")?.split(' ').next());
+    let named: BTreeSet<String> = named.map(str::to_owned).collect();
+    assert_eq!(named, verbs, "verbs that CONTRIBUTING.md names, and those that there are");
+}

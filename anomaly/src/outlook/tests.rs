@@ -1,7 +1,7 @@
 //! Tests of the module above.
 
 use super::*;
-use crate::model::Seasons;
+use crate::shape::Seasons;
 
 struct Nothing;
 

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use schemas::{Good, Unit};
 
 use super::*;
-use crate::model::Seasons;
 use crate::outlook::Records;
-use crate::shape::Space;
+use crate::shape::{Seasons, Space};
 
 fn kpis() -> Vec<KpiInfo> {
     let kpi = |key: &str, unit, is_ratio| KpiInfo {

@@ -1,11 +1,9 @@
 //! `GET /api/v1/alerts`.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use schemas::Alert;
 use serde::Serialize;
 
 use super::ALERTS_MAX;
@@ -25,7 +23,7 @@ struct Alerts<'a> {
     more: bool,
 }
 
-/// Alerts, those that opened last first.
+/// Alerts, those that opened last first: open ones, and those resolved within thirty days.
 ///
 /// At most 10,000 in one answer; `more` says that there are others.
 #[utoipa::path(
@@ -46,17 +44,15 @@ pub(crate) async fn alerts(State(app): State<Arc<App>>, ask: Ask) -> Result<Resp
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
-    let (position, mut alerts) = app.store.alerts(None).ok_or_else(Problem::recovering)?;
-    alerts.retain(|alert| {
-        let is_wanted = wanted == "all" || alert.is_open() == (wanted == "open");
-        is_wanted && tenant.as_ref().is_none_or(|tenant| *tenant == alert.key.tenant)
-    });
-    alerts.sort_by_cached_key(|alert: &Alert| (Reverse(alert.opened_at), Arc::clone(&alert.id)));
+    let read = app.store.alerts(tenant.as_ref(), None);
+    let (position, mut alerts) = read.ok_or_else(Problem::recovering)?;
+    alerts.retain(|alert| wanted == "all" || alert.is_open() == (wanted == "open"));
+    alerts.sort_unstable_by(|a, b| (b.opened_at, &a.id).cmp(&(a.opened_at, &b.id)));
     let answer = Alerts {
         epoch: position.offset,
         as_of: position.as_of.to_string(),
         degraded: troubled || !position.degraded.is_empty(),
-        alerts: alerts.iter().take(ALERTS_MAX).map(wire::AlertView::new).collect(),
+        alerts: alerts.iter().take(ALERTS_MAX).map(|alert| wire::AlertView::new(alert)).collect(),
         more: alerts.len() > ALERTS_MAX,
     };
     ask.answer(&position, state, &answer)

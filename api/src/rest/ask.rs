@@ -1,11 +1,11 @@
 //! What every request of the REST routes has in common: who asks, and what the client has already.
 //!
 //! # Guarantees
-//! - No route runs before its token is checked and its subject's rate is.
+//! - No route runs before its token is checked and its subject's rate is, nor for a client that cannot
+//!   read its answer.
 //! - An answer that has not changed since the client's copy is a 304 without being computed.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
@@ -15,11 +15,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::accept;
 use crate::app::App;
 use crate::claims::{AuthError, Claims, Tenants};
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::store::Position;
+use crate::store::StreamPosition;
 
 /// A request whose token is valid.
 #[derive(Debug)]
@@ -36,7 +37,8 @@ impl FromRequestParts<Arc<App>> for Ask {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Ask, Problem> {
         let token = bearer(&parts.headers)?.ok_or(AuthError::Missing)?;
         let claims = app.tokens.check(token).await?;
-        app.rates.take(&claims.subject, Instant::now()).map_err(Problem::too_many)?;
+        app.rates.take(&claims.subject).map_err(Problem::too_many)?;
+        accept::check(&parts.headers)?;
         Ok(Ask { claims, uri: parts.uri.clone(), headers: parts.headers.clone() })
     }
 }
@@ -68,7 +70,7 @@ impl Ask {
     }
 
     /// The version of the answer at a position. `state` is what else the answer depends on.
-    pub(crate) fn tag(&self, position: &Position, state: &str) -> String {
+    pub(crate) fn tag(&self, position: &StreamPosition, state: &str) -> String {
         let tenants = match &self.claims.tenants {
             Tenants::All => "*",
             Tenants::One(tenant) => tenant,
@@ -101,7 +103,7 @@ impl Ask {
     /// The answer made at a position.
     pub(crate) fn answer<T: Serialize>(
         &self,
-        position: &Position,
+        position: &StreamPosition,
         state: &str,
         answer: &T,
     ) -> Result<Response, Problem> {

@@ -20,7 +20,7 @@ use crate::problem::{PROBLEM_JSON, Problem};
 use crate::query::{KPIS_MAX, NAME_MAX};
 
 /// What every route below `/api/v1` that needs a token can answer.
-const PROBLEMS: [(&str, &str); 8] = [
+const PROBLEMS: [(&str, &str); 9] = [
     (
         "400",
         "A parameter is unknown, repeated or of the wrong form, or the answer would be too long",
@@ -28,6 +28,7 @@ const PROBLEMS: [(&str, &str); 8] = [
     ("401", "There is no token, or it is not accepted"),
     ("403", "The token is for another tenant, or lacks the scope"),
     ("404", "There is no such KPI or path"),
+    ("406", "`Accept` leaves out JSON, the one form of an answer"),
     ("414", "The address is longer than 8 KiB"),
     ("429", "The token's subject has made too many requests; `Retry-After` says when to go on"),
     ("431", "The headers are larger than 16 KiB"),

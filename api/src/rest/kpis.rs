@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use schemas::KpiInfo;
 use serde::Serialize;
 
 use super::POINTS_MAX;
@@ -14,7 +15,7 @@ use crate::app::App;
 use crate::claims::Scope;
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::store::Filter;
+use crate::store::{CellFilter, Periods, ServedCell};
 use crate::wire;
 
 const PARAMETERS: [&str; 5] = ["tenant", "grain", "kpi", "from", "to"];
@@ -27,7 +28,8 @@ struct Kpis<'a> {
     kpis: Vec<wire::Cell<'a>>,
 }
 
-/// KPI values: without `from` and `to` the newest period of each series, else every period of them.
+/// KPI values: without `from` and `to` the newest period of each series that has begun, else every
+/// period of them.
 ///
 /// Ordered by tenant, KPI, dimensions, grain and period. At most 100,000 values in one answer.
 #[utoipa::path(
@@ -43,31 +45,38 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
     let query = ask.query(&PARAMETERS)?;
     let mut filter = filter(&ask, &query)?;
     filter.kpis = query.kpis(app.store.kpis())?;
-    let newest_only = filter.from.is_none() && filter.to.is_none();
+    let periods = match (filter.from, filter.to) {
+        (None, None) => Periods::Newest,
+        _ => Periods::All,
+    };
     let troubled = !app.health.report().troubles.is_empty();
     let state = if troubled { "degraded" } else { "" };
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
-    check_size(app.store.count(&filter, newest_only))?;
-    let read = app.store.cells(&filter, newest_only);
+    let read = app.store.cells(&filter, periods);
     let (position, cells) = read.ok_or_else(Problem::recovering)?;
+    check_size(cells.len())?;
     let kpis = app.store.kpis();
-    let cell = |(key, value)| wire::Cell::new(key, value, wire::unit_of(kpis, &key.kpi));
     let answer = Kpis {
         epoch: position.offset,
         as_of: position.as_of.to_string(),
         degraded: troubled || !position.degraded.is_empty(),
-        kpis: cells.iter().map(|(key, value)| cell((key, value))).collect(),
+        kpis: cells.iter().map(|cell| shown(cell, kpis)).collect(),
     };
     ask.answer(&position, state, &answer)
 }
 
+fn shown<'a>(cell: ServedCell<'a>, kpis: &[KpiInfo]) -> wire::Cell<'a> {
+    let unit = wire::unit_of(kpis, &cell.series.kpi);
+    wire::Cell::new(wire::CellName::served(cell), &cell.value, unit)
+}
+
 /// The part of a filter that all routes with cells share.
-pub(super) fn filter(ask: &Ask, query: &Query) -> Result<Filter, Problem> {
+pub(super) fn filter(ask: &Ask, query: &Query) -> Result<CellFilter, Problem> {
     let (from, to) = query.span()?;
     let tenant = ask.claims.tenant(query.tenant()?)?;
-    Ok(Filter { tenant, kpis: None, grain: query.grain()?, from, to })
+    Ok(CellFilter { tenant, kpis: None, grain: query.grain()?, from, to })
 }
 
 /// Refuses an answer that would be too long.

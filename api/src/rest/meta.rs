@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::ask::{Ask, json, private};
 use super::shapes::UnitShape;
+use crate::VERSION;
 use crate::app::App;
 use crate::claims::Tenants;
 use crate::problem::Problem;
-use crate::store::Position;
+use crate::store::StreamPosition;
 
 /// What there is to ask for.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -99,7 +100,7 @@ pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
         Tenants::One(tenant) => vec![Arc::clone(tenant)],
     };
     let answer = Meta {
-        version: App::VERSION,
+        version: VERSION,
         generation: Arc::clone(&position.generation),
         epoch: position.offset,
         as_of: position.as_of.to_string(),
@@ -113,7 +114,7 @@ pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
 
 /// Why answers at this position may be old or incomplete: what is wrong around the pipeline, then what
 /// its epochs make doubtful.
-fn reasons(app: &App, troubles: Vec<String>, position: &Position) -> Vec<String> {
+fn reasons(app: &App, troubles: Vec<String>, position: &StreamPosition) -> Vec<String> {
     let now = app.clock.now();
     let doubts = position.degraded.iter().map(|reason| reason.told(now));
     troubles.into_iter().chain(doubts).collect()

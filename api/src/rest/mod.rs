@@ -5,6 +5,7 @@
 //! - A token's tenant and scopes bound every answer, before anything is looked up.
 //! - Answers are bounded by [`POINTS_MAX`] cells and [`ALERTS_MAX`] alerts.
 
+mod accept;
 mod alerts;
 pub(crate) mod ask;
 pub(crate) mod document;

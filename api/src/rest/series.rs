@@ -7,7 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use schemas::{Grain, Micros, Unit};
+use schemas::{CellValue, Grain, Micros, Unit};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::claims::Scope;
 use crate::problem::Problem;
 use crate::query::find;
-use crate::store::{Filter, Position, SeriesPoints};
+use crate::store::{CellFilter, Periods, SeriesName, ServedCell, Snapshot, StreamPosition};
 use crate::wire;
 
 const PARAMETERS: [&str; 4] = ["tenant", "grain", "from", "to"];
@@ -118,40 +118,45 @@ pub(crate) async fn series(
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
-    check_size(app.store.count(&filter, false))?;
+    // What was expected of a period depends on those before it.
+    let whole = CellFilter { from: None, to: None, ..filter.clone() };
+    let read = app.store.cells(&whole, Periods::All);
+    let (position, cells) = read.ok_or_else(Problem::recovering)?;
+    check_size(cells.iter().filter(|cell| filter.takes_period(cell.period_start)).count())?;
     let (key, unit) = (Arc::clone(&info.key), info.unit);
     let turn = Arc::clone(&app.series_turns).acquire_owned().await;
     let work = move || {
-        let (position, series) = app.store.series(&filter)?;
-        let answer = answer(&app, &filter, (key, unit), &position, series, troubled);
+        let answer = answer(&app, &filter, (key, unit), &position, &cells, troubled);
         // The turn ends when the work does, also when the client has gone.
         drop(turn);
-        Some((position, answer))
+        (position, answer)
     };
     let done = tokio::task::spawn_blocking(work).await.map_err(|error| {
         tracing::error!(%error, "computing what was expected of a series failed");
         let detail = "what was expected cannot be computed; the log of the server says why";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     })?;
-    let (position, answer) = done.ok_or_else(Problem::recovering)?;
+    let (position, answer) = done;
     ask.answer(&position, state, &answer)
 }
 
 fn answer(
     app: &App,
-    filter: &Filter,
+    filter: &CellFilter,
     (kpi, unit): (Arc<str>, Unit),
-    position: &Position,
-    series: Vec<SeriesPoints>,
+    position: &StreamPosition,
+    cells: &Snapshot,
     troubled: bool,
 ) -> Series {
     let grain = filter.grain.unwrap_or(Grain::Day);
-    let one = |series: SeriesPoints| {
-        let wanted = series.points.iter().map(|(start, _)| *start);
+    let one = |(name, cells): (&SeriesName, Vec<ServedCell<'_>>)| {
+        let points: Vec<(Micros, CellValue)> =
+            cells.iter().map(|cell| (cell.period_start, cell.value)).collect();
+        let wanted = points.iter().map(|(start, _)| *start);
         let wanted: Vec<Micros> = wanted.filter(|start| filter.takes_period(*start)).collect();
-        let bands = app.bands.bands(&kpi, grain, &series.points, &wanted);
-        let values = series.points.iter().filter(|(start, _)| filter.takes_period(*start));
-        let point = |(&(start, value), band): (&(Micros, schemas::CellValue), _)| {
+        let bands = app.bands.bands(&kpi, grain, &points, &wanted);
+        let values = points.iter().filter(|(start, _)| filter.takes_period(*start));
+        let point = |(&(start, value), band): (&(Micros, CellValue), _)| {
             let band: Option<schemas::Band> = band;
             Point {
                 period_start: start.to_string(),
@@ -165,8 +170,9 @@ fn answer(
         };
         let bands = bands.into_iter().chain(std::iter::repeat(None));
         let points: Vec<Point> = values.zip(bands).map(point).collect();
-        let dims = RawValue::from_string(series.dims.to_string()).ok()?;
-        (!points.is_empty()).then_some(OneSeries { tenant: series.tenant, dims, points })
+        let dims = RawValue::from_string(name.dims.to_string()).ok()?;
+        let tenant = Arc::clone(&name.tenant);
+        (!points.is_empty()).then_some(OneSeries { tenant, dims, points })
     };
     Series {
         tenant: filter.tenant.clone(),
@@ -175,7 +181,7 @@ fn answer(
         epoch: position.offset,
         as_of: position.as_of.to_string(),
         degraded: troubled || !position.degraded.is_empty(),
-        series: series.into_iter().filter_map(one).collect(),
+        series: cells.series().filter_map(one).collect(),
         kpi,
     }
 }

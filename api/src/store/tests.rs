@@ -1,10 +1,10 @@
 //! The store against a model that keeps every epoch and thinks of nothing else.
 
-use std::collections::BTreeMap as Map;
+use std::collections::{BTreeMap as Map, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use schemas::{EpochStamp, KpiUpdate, Severity, Status};
+use schemas::{CellKey, CellValue, EpochStamp, Grain, KpiUpdate, SeriesId, Severity, Status};
 
 use super::*;
 
@@ -59,6 +59,10 @@ fn alert(id: &str, epoch: EpochId) -> Alert {
     }
 }
 
+fn placed(cell: ServedCell<'_>) -> (<Cells as Keys>::Key, CellValue) {
+    (place(&cell.series.cell(cell.grain, cell.period_start)), cell.value)
+}
+
 fn random_key(random: &mut StdRng) -> CellKey {
     CellKey {
         kpi: KPIS[random.random_range(0..KPIS.len())].into(),
@@ -76,20 +80,20 @@ fn series(key: &CellKey) -> SeriesId {
     SeriesId { kpi, series: tenant * 2 + at(&DIMS, &key.dims).unwrap() }
 }
 
-fn filters() -> Vec<Filter> {
+fn filters() -> Vec<CellFilter> {
     let kpis = Some(BTreeSet::from([Arc::from("orders"), Arc::from("cost")]));
     vec![
-        Filter::default(),
-        Filter { tenant: Some("b".into()), ..Filter::default() },
-        Filter { kpis, grain: Some(Grain::Day), ..Filter::default() },
-        Filter { from: Some(Micros(1)), to: Some(Micros(3)), ..Filter::default() },
-        Filter { from: Some(Micros(3)), to: Some(Micros(1)), ..Filter::default() },
-        Filter { tenant: Some("nobody".into()), ..Filter::default() },
+        CellFilter::default(),
+        CellFilter { tenant: Some("b".into()), ..CellFilter::default() },
+        CellFilter { kpis, grain: Some(Grain::Day), ..CellFilter::default() },
+        CellFilter { from: Some(Micros(1)), to: Some(Micros(3)), ..CellFilter::default() },
+        CellFilter { from: Some(Micros(3)), to: Some(Micros(1)), ..CellFilter::default() },
+        CellFilter { tenant: Some("nobody".into()), ..CellFilter::default() },
     ]
 }
 
 /// What a filter means, written down once more.
-fn is_wanted(filter: &Filter, (tenant, kpi, _, grain, start): &<Cells as Keys>::Key) -> bool {
+fn is_wanted(filter: &CellFilter, (tenant, kpi, _, grain, start): &<Cells as Keys>::Key) -> bool {
     let tenant_fits = match &filter.tenant {
         Some(wanted) => wanted == tenant,
         None => true,
@@ -112,7 +116,7 @@ impl<K, V> Keys for Map<K, V> {
     type Key = K;
 }
 
-fn wanted(filter: &Filter, cells: &Cells) -> Cells {
+fn wanted(filter: &CellFilter, cells: &Cells) -> Cells {
     let cells = cells.iter().filter(|(key, _)| is_wanted(filter, key));
     cells.map(|(key, value)| (key.clone(), *value)).collect()
 }
@@ -131,12 +135,16 @@ impl Model {
     fn check(&self, store: &Store) {
         let (epoch, cells) = self.now();
         for filter in filters() {
-            let (position, read) = store.cells(&filter, false).unwrap();
+            let (position, read) = store.cells(&filter, Periods::All).unwrap();
             assert_eq!(position.offset, *epoch);
-            let read: Vec<_> = read.iter().map(|(key, value)| (place(key), *value)).collect();
             let expected: Vec<_> = wanted(&filter, cells).into_iter().collect();
-            assert_eq!(read, expected, "{filter:?}");
-            assert_eq!(store.count(&filter, false), expected.len());
+            assert_eq!(read.iter().map(placed).collect::<Vec<_>>(), expected, "{filter:?}");
+            assert_eq!(read.len(), expected.len());
+            let by_series = read.series().flat_map(|(name, cells)| {
+                assert!(cells.iter().all(|cell| cell.series == name));
+                cells.into_iter().map(placed)
+            });
+            assert_eq!(by_series.collect::<Vec<_>>(), expected);
             self.check_newest(store, &filter, &expected);
             self.check_changes(store, &filter);
         }
@@ -144,35 +152,35 @@ impl Model {
         let tenants: BTreeSet<_> = cells.keys().map(|(tenant, ..)| Arc::clone(tenant)).collect();
         assert_eq!(store.tenants(), tenants.into_iter().collect::<Vec<_>>());
         for since in 0..=*epoch {
-            let (_, alerts) = store.alerts(Some(since)).unwrap();
+            let (_, alerts) = store.alerts(None, Some(since)).unwrap();
             let found: BTreeSet<_> = alerts.iter().map(|alert| Arc::clone(&alert.id)).collect();
             assert_eq!(found.len(), alerts.len(), "each alert once");
             let expected = self.alerts.iter().filter(|(_, changed)| **changed > since);
             assert_eq!(found, expected.map(|(id, _)| Arc::clone(id)).collect());
         }
-        assert_eq!(store.alerts(None).unwrap().1.len(), self.alerts.len());
+        assert_eq!(store.alerts(None, None).unwrap().1.len(), self.alerts.len());
     }
 
     fn check_newest(
         &self,
         store: &Store,
-        filter: &Filter,
+        filter: &CellFilter,
         all: &[(<Cells as Keys>::Key, CellValue)],
     ) {
         let mut newest = Map::new();
         for ((tenant, kpi, dims, grain, start), value) in all {
             newest.insert((tenant, kpi, dims, grain), (*start, *value));
         }
-        let (_, read) = store.cells(filter, true).unwrap();
-        let read: Vec<_> = read.iter().map(|(key, value)| (key.period_start, *value)).collect();
-        assert_eq!(read, newest.into_values().collect::<Vec<_>>());
-        assert_eq!(store.count(filter, true), read.len());
+        let (_, read) = store.cells(filter, Periods::Newest).unwrap();
+        let told: Vec<_> = read.iter().map(|cell| (cell.period_start, cell.value)).collect();
+        assert_eq!(told, newest.into_values().collect::<Vec<_>>());
+        assert_eq!(told.len(), read.len());
     }
 
     /// From every epoch: what was read there, with the changes applied, is what is read now.
-    fn check_changes(&self, store: &Store, filter: &Filter) {
+    fn check_changes(&self, store: &Store, filter: &CellFilter) {
         let (epoch, cells) = self.now();
-        let floor = store.held.read().floor;
+        let floor = store.served.read().cells.floor();
         for (since, before) in &self.history {
             let Some((position, changes)) = store.changes(filter, *since) else {
                 assert!(*since < floor, "changes since {since} are known from {floor} on");
@@ -182,7 +190,7 @@ impl Model {
             assert_eq!(position.offset, *epoch);
             let mut state = wanted(filter, before);
             let mut seen = BTreeSet::new();
-            for Change { key, value } in changes {
+            for CellChange { key, value } in changes {
                 assert!(is_wanted(filter, &place(&key)), "{key:?} is not wanted by {filter:?}");
                 assert!(seen.insert(place(&key)), "{key:?} is there twice");
                 match value {
@@ -215,7 +223,9 @@ fn random_updates(random: &mut StdRng, epoch: EpochId, cells: &mut Cells) -> Vec
 fn run(seed: u64, log_max: usize) -> EpochId {
     let mut random = StdRng::seed_from_u64(seed);
     let store = Store::with_log_max(Vec::new(), log_max);
-    assert!(store.cells(&Filter::default(), false).is_none() && store.position().is_none());
+    assert!(
+        store.cells(&CellFilter::default(), Periods::All).is_none() && store.position().is_none()
+    );
     // Ten epochs happen before the store starts, as recovery would tell them.
     let (mut cells, mut changed) = (Cells::new(), Map::new());
     let mut history = Vec::new();
@@ -229,6 +239,7 @@ fn run(seed: u64, log_max: usize) -> EpochId {
     let mut start = Start {
         generation: "g".to_owned(),
         offset: 10,
+        as_of: Some(Micros(10)),
         removals_after: known_after,
         alerts: vec![alert("x", 3), alert("y", 10)],
         ..Start::default()
@@ -256,10 +267,11 @@ fn run(seed: u64, log_max: usize) -> EpochId {
         store.apply(&stamp, &updates, &alerts);
         model.history.push((epoch, cells.clone()));
         model.check(&store);
-        assert!(store.held.read().log.len() <= log_max.max(6), "the log is bounded");
-        assert!(store.held.read().removed.len() <= store.held.read().log.len());
+        let (entries, removed) = store.served.read().cells.remembered();
+        assert!(entries <= log_max.max(6), "the log is bounded");
+        assert!(removed <= entries);
     }
-    store.held.read().floor
+    store.served.read().cells.floor()
 }
 
 #[test]
@@ -296,24 +308,135 @@ fn a_new_start_forgets_what_was_before() {
         key: key.clone(),
     };
     store.apply(&EpochStamp { id: 3, clock: Micros(3), quiet: false }, &[update], &[]);
-    let (_, changes) = store.changes(&Filter::default(), 2).unwrap();
-    assert_eq!(changes, [Change { key, value: Some(value(2)) }]);
+    let (_, changes) = store.changes(&CellFilter::default(), 2).unwrap();
+    assert_eq!(changes, [CellChange { key, value: Some(value(2)) }]);
 }
 
 #[test]
-fn whole_series_keep_points_outside_of_the_period_asked_for() {
+fn the_newest_period_is_the_newest_that_has_begun() {
     let store = Store::new(Vec::new());
     let key = |start| CellKey {
         period_start: Micros(start),
         ..random_key(&mut StdRng::seed_from_u64(7))
     };
-    let cells = (0..3).map(|start| (key(start), value(start.into()), 1)).collect();
+    let cells = [0, 10, 20, 30].map(|start| (key(start), value(start.into()), 1)).to_vec();
+    store.start(Start { offset: 1, as_of: Some(Micros(19)), cells, ..Start::default() });
+    let newest = |filter: &CellFilter| {
+        let (_, cells) = store.cells(filter, Periods::Newest).unwrap();
+        cells.iter().map(|cell| cell.period_start.0).collect::<Vec<_>>()
+    };
+    assert_eq!(newest(&CellFilter::default()), [10], "the next one has not begun");
+    store.idle(Micros(20));
+    assert_eq!(newest(&CellFilter::default()), [20], "it begins without an epoch");
+    let future = CellFilter { from: Some(Micros(25)), ..CellFilter::default() };
+    assert!(newest(&future).is_empty());
+    assert_eq!(store.cells(&CellFilter::default(), Periods::All).unwrap().1.len(), 4);
+}
+
+#[test]
+fn a_snapshot_stays_what_it_was() {
+    let mut random = StdRng::seed_from_u64(3);
+    let store = Store::new(Vec::new());
+    store.start(Start::default());
+    let mut cells = Cells::new();
+    let mut held: Vec<(Snapshot, Vec<_>)> = Vec::new();
+    for epoch in 1..=60 {
+        let updates = random_updates(&mut random, epoch, &mut cells);
+        let stamp = EpochStamp { id: epoch, clock: Micros(epoch.cast_signed()), quiet: false };
+        store.apply(&stamp, &updates, &[]);
+        let (_, snapshot) = store.cells(&CellFilter::default(), Periods::All).unwrap();
+        let now: Vec<_> = cells.clone().into_iter().collect();
+        held.push((snapshot, now));
+    }
+    for (snapshot, expected) in held {
+        assert_eq!(snapshot.iter().map(placed).collect::<Vec<_>>(), expected);
+    }
+}
+
+const DAY: i64 = 86_400_000_000;
+
+/// An alert of a tenant that opened on `opened` and, if so, was resolved on `resolved`, in days.
+fn of_tenant(id: &str, tenant: &str, opened: i64, resolved: Option<i64>) -> Alert {
+    let one = alert(id, 0);
+    let key = CellKey { tenant: tenant.into(), ..one.key.clone() };
+    let resolved_at = resolved.map(|day| Micros(day * DAY));
+    Alert { key, opened_at: Micros(opened * DAY), resolved_at, ..one }
+}
+
+fn apply_alerts(store: &Store, epoch: EpochId, day: i64, alerts: &[Alert]) {
+    store.apply(&EpochStamp { id: epoch, clock: Micros(day * DAY), quiet: false }, &[], alerts);
+}
+
+fn ids(store: &Store, tenant: Option<&str>, since: Option<EpochId>) -> Option<Vec<String>> {
+    let tenant = tenant.map(Arc::from);
+    let (_, alerts) = store.alerts(tenant.as_ref(), since)?;
+    Some(alerts.iter().map(|alert| alert.id.to_string()).collect())
+}
+
+#[test]
+fn alerts_are_read_by_tenant() {
+    let store = Store::new(Vec::new());
+    store.start(Start::default());
+    apply_alerts(&store, 1, 1, &[of_tenant("x", "a", 1, None), of_tenant("y", "b", 1, None)]);
+    apply_alerts(&store, 2, 1, &[of_tenant("z", "a", 1, None)]);
+    apply_alerts(&store, 3, 1, &[of_tenant("x", "a", 1, Some(1))]);
+    let told = |tenant: Option<&str>, since| ids(&store, tenant, since).unwrap();
+    assert_eq!(told(Some("a"), None), ["z", "x"], "by their last changes");
+    assert_eq!(told(Some("b"), None), ["y"]);
+    assert_eq!(told(Some("nobody"), None), [""; 0]);
+    assert_eq!(told(Some("a"), Some(2)), ["x"]);
+    assert_eq!(told(Some("b"), Some(2)), [""; 0]);
+    assert_eq!(told(None, Some(1)), ["z", "x"]);
+    assert_eq!(store.open_alerts().iter().map(|(_, open)| open).sum::<u64>(), 2);
+    assert_eq!(ids(&store, None, Some(4)), None, "the future is not known");
+}
+
+#[test]
+fn resolved_alerts_are_forgotten_after_thirty_days() {
+    let store = Store::new(Vec::new());
+    store.start(Start::default());
+    let first = [of_tenant("old", "a", 1, Some(2)), of_tenant("open", "a", 1, None)];
+    apply_alerts(&store, 1, 2, &first);
+    apply_alerts(&store, 2, 10, &[of_tenant("young", "b", 9, Some(10))]);
+    let all = |day: i64, epoch| {
+        apply_alerts(&store, epoch, day, &[]);
+        ids(&store, None, None).unwrap()
+    };
+    assert_eq!(all(32, 3), ["old", "open", "young"], "thirty days to the microsecond");
+    assert_eq!(all(33, 4), ["open", "young"]);
+    assert_eq!(ids(&store, Some("a"), Some(0)), None, "its end would be missed");
+    assert_eq!(ids(&store, Some("a"), Some(1)), Some(vec![]));
+    assert_eq!(all(400, 5), ["open"], "an open one is never forgotten");
+    assert_eq!(ids(&store, Some("b"), None), Some(vec![]));
+    let reopened = of_tenant("open", "a", 1, Some(400));
+    apply_alerts(&store, 6, 400, &[reopened]);
+    apply_alerts(&store, 7, 429, &[of_tenant("open", "a", 1, None)]);
+    assert_eq!(all(500, 8), ["open"], "it opened again");
+    let again = [of_tenant("open", "a", 1, None), of_tenant("old", "a", 1, Some(2))].to_vec();
+    store.start(Start {
+        offset: 9,
+        as_of: Some(Micros(500 * DAY)),
+        alerts: again,
+        ..Start::default()
+    });
+    assert_eq!(ids(&store, None, None).unwrap(), ["open"], "nor does a start bring one back");
+}
+
+#[test]
+fn points_of_a_series_come_together() {
+    let store = Store::new(Vec::new());
+    let key = |start| CellKey {
+        period_start: Micros(start),
+        ..random_key(&mut StdRng::seed_from_u64(7))
+    };
+    let cells = (0..300).map(|start| (key(start), value(start.into()), 1)).collect();
     store.start(Start { offset: 1, cells, ..Start::default() });
-    let filter = Filter { from: Some(Micros(2)), ..Filter::default() };
-    let (_, series) = store.series(&filter).unwrap();
-    let points: Vec<_> = series[0].points.iter().map(|(start, _)| start.0).collect();
-    assert_eq!((series.len(), points), (1, vec![0, 1, 2]));
-    assert_eq!(series[0].tenant, key(0).tenant);
+    let filter = CellFilter { from: Some(Micros(2)), ..CellFilter::default() };
+    let (_, snapshot) = store.cells(&filter, Periods::All).unwrap();
+    let series: Vec<_> = snapshot.series().collect();
+    let points: Vec<_> = series[0].1.iter().map(|cell| cell.period_start.0).collect();
+    assert_eq!((series.len(), points), (1, (2..300).collect()));
+    assert_eq!(series[0].0.tenant, key(0).tenant);
 }
 
 /// Readers beside busy threads: a value and what is said of it are of one epoch, whichever it is.
@@ -340,8 +463,10 @@ fn what_is_doubtful_comes_and_goes_with_its_values() {
         }
         let reader = || {
             while store.position().is_none_or(|position| position.offset < last) {
-                let (position, cells) = store.cells(&Filter::default(), false).unwrap();
-                assert_eq!(cells[0].1, value(position.offset.into()));
+                let all = CellFilter::default();
+                let (position, cells) = store.cells(&all, Periods::All).unwrap();
+                let values: Vec<_> = cells.iter().map(|cell| cell.value).collect();
+                assert_eq!(values, [value(position.offset.into())]);
                 assert_eq!(position.degraded, doubt(position.offset));
             }
         };

@@ -1,4 +1,9 @@
-//! Close codes. 4000 to 4099 say: connect again, with back-off. 44xx are final, except 4401.
+//! Close codes, and how connections end. 4000 to 4099 say: connect again, with back-off. 44xx are final,
+//! except 4401.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// The client did not take frames in time.
 pub const SLOW: u16 = 4008;
@@ -55,4 +60,24 @@ impl Verdict {
         };
         Verdict::new(code, reason)
     }
+}
+
+/// End of a connection.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The client left, or the network did.
+    Gone,
+    /// The server closes it.
+    Close(Verdict),
+}
+
+impl End {
+    pub(crate) fn close(code: u16, reason: impl Into<String>) -> End {
+        End::Close(Verdict::new(code, reason))
+    }
+}
+
+/// The rest of a time limit.
+pub(crate) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }

@@ -14,24 +14,15 @@ use schemas::EpochId;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::page::{Mark, Page};
-use super::read::Bulk;
-use crate::store::Filter;
+use super::bulk::Bulk;
+use super::page::{Channel, Mark, Page};
+use crate::store::CellFilter;
 
 /// Frames that are kept for subscribers a little behind.
 pub(crate) const RING_FRAMES: usize = 64;
 
 /// A subscriber further behind than this gets the newest values instead of every step.
 pub(crate) const FRAMES_BEHIND: usize = 8;
-
-/// What a subscription is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Channel {
-    /// KPI cells.
-    Kpi,
-    /// Alerts.
-    Alerts,
-}
 
 /// What the hub and the shutdown tell a connection.
 #[derive(Debug, Default)]
@@ -95,15 +86,15 @@ pub(crate) enum Due {
 #[derive(Debug)]
 pub(crate) struct Cohort {
     pub(crate) channel: Channel,
-    pub(crate) filter: Filter,
-    held: Mutex<Held>,
+    pub(crate) filter: CellFilter,
+    held: Mutex<CohortState>,
     /// The last snapshot, while somebody is being sent it. Whoever makes one holds the lock, so that a
     /// crowd that comes at once shares one.
     pub(crate) snapshot: tokio::sync::Mutex<Weak<Bulk>>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct CohortState {
     /// Frames and silence cover everything up to here.
     head: Mark,
     /// Changes up to this epoch are not in the ring any more.
@@ -116,8 +107,8 @@ struct Held {
 
 impl Cohort {
     /// Of nobody, as of now.
-    pub(crate) fn new(channel: Channel, filter: Filter, head: Mark) -> Cohort {
-        let held = Held {
+    pub(crate) fn new(channel: Channel, filter: CellFilter, head: Mark) -> Cohort {
+        let held = CohortState {
             head,
             lost: head.offset,
             ring: VecDeque::new(),
@@ -207,7 +198,7 @@ impl Cohort {
     }
 }
 
-impl Held {
+impl CohortState {
     fn wake(&self) {
         for handle in self.subscribers.values() {
             handle.wake.notify_one();
@@ -243,7 +234,7 @@ mod tests {
 
     #[test]
     fn gives_what_continues_and_nothing_else() {
-        let cohort = Cohort::new(Channel::Kpi, Filter::default(), mark(5));
+        let cohort = Cohort::new(Channel::Kpi, CellFilter::default(), mark(5));
         assert_eq!(frames(&cohort, 5), [(5, 5)]);
         assert_eq!(frames(&cohort, 3), [], "what was before is not known");
         assert_eq!(frames(&cohort, 9), [(9, 9)], "its snapshot was newer");
@@ -263,7 +254,7 @@ mod tests {
 
     #[test]
     fn keeps_a_bounded_number_of_frames_and_bytes() {
-        let cohort = Cohort::new(Channel::Kpi, Filter::default(), mark(0));
+        let cohort = Cohort::new(Channel::Kpi, CellFilter::default(), mark(0));
         for to in 1..=100 {
             step(&cohort, to, 1);
         }
@@ -283,7 +274,7 @@ mod tests {
     fn waits_when_there_are_many() {
         let now = Instant::now();
         let later = now + Duration::from_millis(100);
-        let cohort = Cohort::new(Channel::Kpi, Filter::default(), mark(0));
+        let cohort = Cohort::new(Channel::Kpi, CellFilter::default(), mark(0));
         let handle = Arc::new(Handle::default());
         cohort.join(1, Arc::clone(&handle));
         assert_eq!(cohort.due(0, now), Due::No);

@@ -10,88 +10,63 @@
 //! - A place is given back however the connection ends.
 
 use std::io;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures::poll;
+use axum::extract::ws::{Message, WebSocket};
 use rand::Rng;
 use schemas::Micros;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Shared;
 use super::admission::Slot;
-use super::bucket::Bucket;
-use super::close::{self, Verdict};
-use super::hub::Entry;
+use super::close::{self, End, Verdict};
+use super::hub::ConnectionEntry;
+use super::outlet::Outlet;
 use super::page::text;
-use super::request::{self, Request};
-use super::session::Session;
+use super::request::{self, Request, Subscribe};
+use super::session::{Session, first_claims};
 use super::subscription::Subscription;
-use crate::claims::Claims;
+use crate::claims::{Claims, Refused};
+use crate::rate::{MessageRate, quota};
 
 /// The most that a client which takes what it is sent may need for an answer, in time limits of one
 /// that does not.
 const SLOW_PONGS: u32 = 6;
 
-/// Why a connection ends.
-#[derive(Debug)]
-pub(crate) enum End {
-    /// The client left, or the network did.
-    Gone,
-    /// The server closes it.
-    Close(Verdict),
-}
-
-impl End {
-    pub(crate) fn close(code: u16, reason: impl Into<String>) -> End {
-        End::Close(Verdict::new(code, reason))
-    }
-}
-
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(super) shared: Arc<Shared>,
-    pub(super) entry: Entry,
-    pub(super) slot: Slot,
-    socket: WebSocket,
-    pub(super) session: Option<Session>,
-    pub(super) subscriptions: Vec<Subscription>,
-    bucket: Bucket,
+    shared: Arc<Shared>,
+    entry: ConnectionEntry,
+    slot: Slot,
+    outlet: Outlet,
+    session: Option<Session>,
+    subscriptions: Vec<Subscription>,
+    messages: MessageRate,
     /// When there is no session by then, it ends.
-    pub(super) connect_by: Instant,
+    connect_by: Instant,
     heard_at: Instant,
     pinged_at: Option<Instant>,
-    /// When a frame last had to wait for the client to take what came before it.
-    taken_at: Instant,
-    progress_at: Instant,
     /// The clock of the last progress frame.
     told: Micros,
-    /// It is being sent its last frames.
-    pub(super) is_leaving: bool,
 }
 
 impl Connection {
     pub(crate) fn new(shared: Arc<Shared>, slot: Slot, socket: WebSocket) -> Connection {
         let now = Instant::now();
         let limits = &shared.limits;
+        let entry = shared.hub.enter();
         Connection {
-            entry: shared.hub.enter(),
+            outlet: Outlet::new(Arc::clone(&shared), Arc::clone(&entry.handle), socket),
+            entry,
             slot,
-            socket,
             session: None,
             subscriptions: Vec::new(),
-            bucket: Bucket::new(limits.message_burst, limits.messages_per_second, now),
+            messages: MessageRate::direct(quota(limits.messages_per_second, limits.message_burst)),
             connect_by: now + limits.connect_timeout,
             heard_at: now,
             pinged_at: None,
-            taken_at: now,
             told: Micros(i64::MIN),
-            progress_at: now + limits.progress_interval,
-            is_leaving: false,
             shared,
         }
     }
@@ -109,11 +84,11 @@ impl Connection {
         match end {
             End::Gone => {
                 self.shared.counts.gone();
-                self.hear_out(self.shared.limits.close_timeout).await;
+                self.outlet.hear_out(self.shared.limits.close_timeout).await;
             }
             End::Close(verdict) => {
                 self.shared.counts.closed(verdict.code);
-                self.close(verdict).await;
+                self.outlet.close(verdict).await;
             }
         }
     }
@@ -132,7 +107,7 @@ impl Connection {
                 let handle = Arc::clone(&self.entry.handle);
                 tokio::select! {
                     biased;
-                    incoming = self.socket.recv() => self.receive(incoming).await?,
+                    incoming = self.outlet.receive() => self.receive(incoming).await?,
                     () = std::future::ready(()), if behind => behind = self.pump().await?,
                     () = handle.wake.notified() => behind = true,
                     () = sleep_until(due) => {}
@@ -153,14 +128,14 @@ impl Connection {
             Some(at) => self.pong_by(at),
             None => self.heard_at + limits.ping_interval,
         };
-        session.ends_at.min(life).min(self.progress_at)
+        session.ends_at.min(life).min(self.outlet.progress_at())
     }
 
     /// When a client that was asked for a sign of life at `at` counts as mute: what it takes meanwhile
     /// stands before its answer.
     fn pong_by(&self, at: Instant) -> Instant {
         let wait = self.shared.limits.pong_timeout;
-        (at.max(self.taken_at) + wait).min(at + wait * SLOW_PONGS)
+        (at.max(self.outlet.taken_at()) + wait).min(at + wait * SLOW_PONGS)
     }
 
     /// Does what is due; whether there may be something to send.
@@ -178,15 +153,15 @@ impl Connection {
                 return Err(End::close(close::NO_PONG, "no sign of life in time"));
             }
             None if now >= self.heard_at + limits.ping_interval => {
-                self.send(text("{}".into())).await?;
+                self.outlet.send(text("{}".into())).await?;
                 self.pinged_at = Some(Instant::now());
             }
             _ => {}
         }
-        if now < self.progress_at {
+        if now < self.outlet.progress_at() {
             return Ok(false);
         }
-        self.progress_at = now + self.shared.limits.progress_interval;
+        self.outlet.put_off_progress();
         self.report_progress().await
     }
 
@@ -209,7 +184,7 @@ impl Connection {
             mark.offset,
             self.shared.degradation(mark)
         );
-        self.send(text(frame)).await?;
+        self.outlet.send(text(frame)).await?;
         Ok(false)
     }
 
@@ -222,7 +197,7 @@ impl Connection {
         };
         let now = Instant::now();
         (self.heard_at, self.pinged_at) = (now, None);
-        if !self.bucket.take(now) {
+        if self.messages.check().is_err() {
             return Err(End::close(close::TOO_MANY, "too many messages"));
         }
         let text = match message {
@@ -251,53 +226,76 @@ impl Connection {
         }
     }
 
-    /// Sends every subscription what it lacks, one step each; whether there may be more.
-    async fn pump(&mut self) -> Result<bool, End> {
-        let mut sent = false;
-        let mut subscriptions = std::mem::take(&mut self.subscriptions);
-        for subscription in &mut subscriptions {
-            sent |= self.feed(subscription).await?;
+    /// `connect`: the first token, or, after the header's, the same as `refresh`.
+    async fn connect(&mut self, token: &str) -> Result<(), End> {
+        if self.session.is_some() {
+            return self.refresh(token).await;
         }
-        self.subscriptions = subscriptions;
-        Ok(sent)
+        let wait = close::left(self.connect_by);
+        let claims = first_claims(&self.shared, token, wait).await?;
+        self.begin(claims).await
     }
 
-    /// Sends one frame that carries data.
-    pub(super) async fn send_data(&mut self, message: Message) -> Result<(), End> {
-        self.send(message).await?;
-        self.progress_at = Instant::now() + self.shared.limits.progress_interval;
+    async fn begin(&mut self, claims: Claims) -> Result<(), End> {
+        let session = Session::begin(&mut self.outlet, &mut self.slot, claims).await?;
+        self.session = Some(session);
         Ok(())
     }
 
-    pub(super) async fn send(&mut self, message: Message) -> Result<(), End> {
-        let bytes = match &message {
-            Message::Text(text) => text.len(),
-            _ => 0,
-        };
-        let mut sent = pin!(self.socket.send(message));
-        let result = match poll!(sent.as_mut()) {
-            Poll::Ready(result) => Ok(result),
-            Poll::Pending => {
-                let result = timeout(self.shared.limits.send_timeout, sent).await;
-                // It went through because the client took what was there before.
-                self.taken_at = Instant::now();
-                result
-            }
-        };
-        match result {
-            Err(_) => Err(End::close(close::SLOW, "frames were not taken in time")),
-            Ok(Err(_)) => Err(End::Gone),
-            Ok(Ok(())) => {
-                self.shared.counts.frame(bytes);
-                Ok(())
-            }
+    /// Another token of the same subject, which must still allow every subscription.
+    async fn refresh(&mut self, token: &str) -> Result<(), End> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let Some(ttl) = session.refresh(&mut self.outlet, token).await? else { return Ok(()) };
+        let refused = self.subscriptions.iter().find_map(|subscription| {
+            let id = subscription.id;
+            subscription.recheck(&session.claims).err().map(|refused| (id, refused))
+        });
+        if let Some((id, refused)) = refused {
+            return Err(self.forbid(id, &refused).await);
         }
+        let frame = format!("{{\"type\":\"refreshed\",\"token_ttl_s\":{}}}", ttl.as_secs());
+        self.outlet.send(text(frame)).await
+    }
+
+    async fn subscribe(&mut self, mut wish: Subscribe) -> Result<(), End> {
+        let Some(session) = &self.session else { return Ok(()) };
+        let (id, generation) = (wish.id, Arc::clone(&session.generation));
+        if self.subscriptions.iter().any(|subscription| subscription.id == id) {
+            let text = format!("there is a subscription with the id {id} already");
+            let code = (close::DUPLICATE_ID, "duplicate_id");
+            return Err(self.outlet.fail_finally(id, code, &text).await);
+        }
+        if self.subscriptions.len() >= self.shared.limits.subscriptions {
+            let text = format!("{} subscriptions are the most", self.subscriptions.len());
+            return Err(self.outlet.fail_finally(id, (close::TOO_MANY, "too_many"), &text).await);
+        }
+        if let Err(refused) = session.bind(&mut wish) {
+            return Err(self.forbid(id, &refused).await);
+        }
+        let opened = Subscription::open(&mut self.outlet, &generation, wish).await?;
+        self.subscriptions.extend(opened);
+        Ok(())
+    }
+
+    /// The end of a client that asked for what its token does not allow.
+    async fn forbid(&mut self, id: u64, refused: &Refused) -> End {
+        let code = (close::FORBIDDEN, "forbidden");
+        self.outlet.fail_finally(id, code, &refused.to_string()).await
+    }
+
+    /// Sends every subscription what it lacks, one step each; whether there may be more.
+    async fn pump(&mut self) -> Result<bool, End> {
+        let mut sent = false;
+        for subscription in &mut self.subscriptions {
+            sent |= subscription.feed(&mut self.outlet).await?;
+        }
+        Ok(sent)
     }
 
     /// The last words that the code asks for.
     async fn dismiss(&mut self, code: u16) -> End {
         if code == close::SHUTDOWN && self.session.is_some() {
-            self.is_leaving = true;
+            self.outlet.leave();
             let wait = self.shared.limits.close_timeout;
             let last = async {
                 self.flush().await?;
@@ -307,7 +305,7 @@ impl Connection {
                 let frame = format!(
                     "{{\"type\":\"disconnect\",\"code\":{code},\"reconnect_after_ms\":{after}}}"
                 );
-                self.send(text(frame)).await
+                self.outlet.send(text(frame)).await
             };
             if let Ok(Err(end)) = timeout(wait, last).await {
                 return end;
@@ -318,32 +316,10 @@ impl Connection {
 
     /// Sends everything that is published, without waiting for the hub.
     async fn flush(&mut self) -> Result<(), End> {
-        let mut subscriptions = std::mem::take(&mut self.subscriptions);
-        for subscription in &mut subscriptions {
-            self.feed_rest(subscription).await?;
+        for subscription in &mut self.subscriptions {
+            subscription.feed_rest(&mut self.outlet).await?;
         }
-        self.subscriptions = subscriptions;
         Ok(())
-    }
-
-    async fn close(&mut self, verdict: Verdict) {
-        let limits = &self.shared.limits;
-        let wait = match verdict.code {
-            close::SHUTDOWN => limits.close_timeout,
-            _ => limits.linger,
-        };
-        let frame = CloseFrame { code: verdict.code, reason: verdict.reason.into() };
-        let sent = self.socket.send(Message::Close(Some(frame)));
-        if matches!(timeout(wait, sent).await, Ok(Ok(()))) {
-            self.hear_out(wait).await;
-        }
-    }
-
-    /// Reads on until the client has closed too: a socket that is dropped before takes back what the
-    /// client has not read yet, the reason included.
-    async fn hear_out(&mut self, wait: Duration) {
-        let rest = async { while let Some(Ok(_)) = self.socket.recv().await {} };
-        drop(timeout(wait, rest).await);
     }
 }
 
@@ -371,9 +347,4 @@ fn is_broken(error: &axum::Error) -> bool {
     // Ends without a closing handshake are protocol errors to the library below.
     let text = error.to_string();
     text.contains("closing handshake") || text.contains("onnection closed")
-}
-
-/// The rest of a time limit.
-pub(super) fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now())
 }

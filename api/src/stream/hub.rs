@@ -19,10 +19,10 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
 use super::close;
-use super::cohort::{Channel, Cohort, Due, Handle};
+use super::cohort::{Cohort, Due, Handle};
 use super::limits::StreamLimits;
-use super::page::{self, Mark, Page, Piece};
-use crate::store::{Filter, Store};
+use super::page::{self, Channel, Mark, Page, Piece};
+use crate::store::{CellFilter, Store};
 use crate::wire::unit_of;
 
 /// Bytes of frames that all cohorts together may keep.
@@ -32,7 +32,7 @@ const RINGS_BYTES: usize = 64 << 20;
 const PACE_MIN: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// Cohorts by what they want.
-type Cohorts = HashMap<(Channel, Filter), Arc<Cohort>>;
+type Cohorts = HashMap<(Channel, CellFilter), Arc<Cohort>>;
 
 /// All cohorts and connections.
 #[derive(Debug)]
@@ -65,13 +65,13 @@ impl Drop for Member {
 
 /// A connection's entry, removed when dropped.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct ConnectionEntry {
     pub(crate) handle: Arc<Handle>,
     number: u64,
     hub: Arc<Hub>,
 }
 
-impl Drop for Entry {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         self.hub.connections.lock().remove(&self.number);
     }
@@ -91,11 +91,11 @@ impl Hub {
     }
 
     /// Enters a connection, so that it can be ended.
-    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
+    pub(crate) fn enter(self: &Arc<Self>) -> ConnectionEntry {
         let handle = Arc::new(Handle::default());
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         self.connections.lock().insert(number, Arc::clone(&handle));
-        Entry { handle, number, hub: Arc::clone(self) }
+        ConnectionEntry { handle, number, hub: Arc::clone(self) }
     }
 
     /// Enters a subscription; `None` when there are too many different filters, or nothing is served.
@@ -103,7 +103,7 @@ impl Hub {
     pub(crate) fn join(
         self: &Arc<Self>,
         channel: Channel,
-        filter: Filter,
+        filter: CellFilter,
         handle: &Arc<Handle>,
     ) -> Option<Member> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
@@ -196,7 +196,7 @@ impl Hub {
     }
 
     fn build_cells(&self, since: EpochId, cohorts: &[Arc<Cohort>], bytes: usize) -> Option<()> {
-        let (position, changes) = self.store.changes(&Filter::default(), since)?;
+        let (position, changes) = self.store.changes(&CellFilter::default(), since)?;
         let to = Mark::from(&position);
         let kpis = self.store.kpis();
         let mut pieces: Vec<Option<Piece>> = vec![None; changes.len()];
@@ -215,8 +215,8 @@ impl Hub {
     }
 
     fn build_alerts(&self, since: EpochId, cohorts: &[Arc<Cohort>], bytes: usize) -> Option<()> {
-        let (position, alerts) = self.store.alerts(Some(since))?;
-        let texts: Vec<String> = alerts.iter().map(page::alert).collect();
+        let (position, alerts) = self.store.alerts(None, Some(since))?;
+        let texts: Vec<String> = alerts.iter().map(|alert| page::alert(alert)).collect();
         for cohort in cohorts {
             let own =
                 alerts.iter().zip(&texts).filter(|(alert, _)| cohort.filter.takes(&alert.key));

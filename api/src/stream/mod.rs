@@ -34,7 +34,7 @@ use crate::store::Store;
 use crate::wire::json;
 
 mod admission;
-mod bucket;
+mod bulk;
 pub mod close;
 mod cohort;
 mod connection;
@@ -43,8 +43,8 @@ mod fields;
 mod hub;
 mod limits;
 mod meter;
+mod outlet;
 mod page;
-mod read;
 mod request;
 mod route;
 mod session;
@@ -53,11 +53,12 @@ mod subscription;
 mod tests;
 
 use admission::{Admission, PROTOCOL, bearer, is_origin_allowed};
-use connection::{Connection, End};
+use bulk::Bulk;
+use close::End;
+use connection::Connection;
 use counters::Counts;
 use hub::Hub;
 use page::Mark;
-use read::Bulk;
 
 pub use counters::Counters;
 pub use limits::StreamLimits;

@@ -6,9 +6,9 @@
 //!   update but the last say `"more":true`.
 
 use axum::extract::ws::{Message, Utf8Bytes};
-use schemas::{Alert, CellKey, CellValue, EpochId, Micros, Unit};
+use schemas::{Alert, CellValue, EpochId, Micros, Unit};
 
-use crate::store::{Change, Position};
+use crate::store::{CellChange, StreamPosition};
 use crate::wire::{AlertView, Cell, CellName, json};
 
 /// Cells or alerts in one page.
@@ -18,8 +18,17 @@ pub(crate) const PAGE_CELLS: usize = 500;
 /// in a second takes such a frame in time.
 const PAGE_BYTES: usize = 64 << 10;
 
+/// Subject of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Channel {
+    /// KPI cells.
+    Kpi,
+    /// Alerts.
+    Alerts,
+}
+
 /// A reached epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Mark {
     /// Its number.
     pub(crate) offset: EpochId,
@@ -27,8 +36,8 @@ pub(crate) struct Mark {
     pub(crate) as_of: Micros,
 }
 
-impl From<&Position> for Mark {
-    fn from(position: &Position) -> Mark {
+impl From<&StreamPosition> for Mark {
+    fn from(position: &StreamPosition) -> Mark {
         Mark { offset: position.offset, as_of: position.as_of }
     }
 }
@@ -73,17 +82,17 @@ pub(crate) enum Piece {
 }
 
 impl Piece {
-    pub(crate) fn new(change: &Change, unit: Unit) -> Piece {
+    pub(crate) fn new(change: &CellChange, unit: Unit) -> Piece {
         match &change.value {
-            Some(value) => Piece::Upsert(upsert(&change.key, value, unit)),
+            Some(value) => Piece::Upsert(upsert(CellName::new(&change.key), value, unit)),
             None => Piece::Delete(json(&CellName::new(&change.key))),
         }
     }
 }
 
 /// A cell as text.
-pub(crate) fn upsert(key: &CellKey, value: &CellValue, unit: Unit) -> String {
-    json(&Cell::new(key, value, unit))
+pub(crate) fn upsert(name: CellName<'_>, value: &CellValue, unit: Unit) -> String {
+    json(&Cell::new(name, value, unit))
 }
 
 /// An alert as text.
@@ -142,7 +151,7 @@ pub(crate) fn updates<'a>(to: Mark, pieces: impl Iterator<Item = &'a Piece>) -> 
 
 /// The pages of a snapshot; one of nothing. `field` is `upserts` or `alerts`.
 pub(crate) fn snapshot(
-    position: &Position,
+    position: &StreamPosition,
     field: &str,
     items: impl Iterator<Item = String>,
 ) -> Vec<Page> {
@@ -223,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_of_nothing_is_one_page() {
-        let position = Position {
+        let position = StreamPosition {
             generation: "g\"1".into(),
             offset: 4,
             as_of: Micros(0),

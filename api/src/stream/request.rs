@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use schemas::{EpochId, Grain};
 
-use super::cohort::Channel;
 use super::fields::Fields;
+use super::page::Channel;
 use crate::query::{NAME_MAX, parse_instant, shown};
-use crate::store::Filter;
+use crate::store::CellFilter;
 
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) struct Subscribe {
     /// Cells or alerts.
     pub(crate) channel: Channel,
     /// What was asked; the tenant is not checked yet.
-    pub(crate) filter: Filter,
+    pub(crate) filter: CellFilter,
     /// What the client has already.
     pub(crate) since: Option<Since>,
 }
@@ -94,7 +94,7 @@ fn subscribe(fields: &mut Fields) -> Result<Subscribe, String> {
     Ok(Subscribe { id, channel, filter, since: since.transpose()? })
 }
 
-fn filter(mut fields: Fields) -> Result<Filter, String> {
+fn filter(mut fields: Fields) -> Result<CellFilter, String> {
     let tenant = fields.text("tenant")?;
     if tenant.as_ref().is_some_and(|tenant| !(1..=NAME_MAX).contains(&tenant.chars().count())) {
         return Err(format!("`tenant` must have 1 to {NAME_MAX} characters; leave it out for all"));
@@ -114,7 +114,7 @@ fn filter(mut fields: Fields) -> Result<Filter, String> {
         return Err("`from` is later than `to`".into());
     }
     fields.end()?;
-    Ok(Filter { tenant: tenant.map(Arc::from), kpis, grain, from, to })
+    Ok(CellFilter { tenant: tenant.map(Arc::from), kpis, grain, from, to })
 }
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(subscribe.since, Some(Since { generation: "g1".into(), offset: 815 }));
         let text = r#"{"type":"subscribe","id":2,"channel":"alerts"}"#;
         let Ok(Request::Subscribe(subscribe)) = parse(text) else { panic!("{:?}", parse(text)) };
-        assert_eq!((subscribe.channel, subscribe.filter), (Channel::Alerts, Filter::default()));
+        assert_eq!((subscribe.channel, subscribe.filter), (Channel::Alerts, CellFilter::default()));
     }
 
     #[test]

@@ -9,14 +9,15 @@
 use std::sync::Arc;
 
 use schemas::EpochId;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::close;
-use super::cohort::{Channel, Cohort, Next};
-use super::connection::{Connection, End, left};
+use super::Shared;
+use super::bulk::{self, Bulk};
+use super::close::{self, End, Verdict};
+use super::cohort::{Cohort, Next};
 use super::hub::Member;
-use super::page::{Mark, Page, quoted, text};
-use super::read::{self, Bulk};
+use super::outlet::Outlet;
+use super::page::{Channel, Mark, Page, quoted, text};
 use super::request::{Since, Subscribe};
 use super::session::scope;
 use crate::claims::{Claims, Refused};
@@ -26,12 +27,49 @@ use crate::claims::{Claims, Refused};
 pub(crate) struct Subscription {
     /// The client's name for it.
     pub(crate) id: u64,
+    /// The generation that the client was told.
+    generation: Arc<str>,
     member: Member,
     /// The client has everything up to here.
     sent: Mark,
 }
 
 impl Subscription {
+    /// Opens what a client may have, and sends it a snapshot or what it missed; `None` when it was told
+    /// why not.
+    pub(super) async fn open(
+        outlet: &mut Outlet,
+        generation: &Arc<str>,
+        wish: Subscribe,
+    ) -> Result<Option<Subscription>, End> {
+        let Subscribe { id, channel, filter, since } = wish;
+        let shared = Arc::clone(&outlet.shared);
+        let known = |kpi: &&Arc<str>| shared.store.kpi(kpi).is_none();
+        if let Some(unknown) = filter.kpis.iter().flatten().find(known) {
+            let text = format!("there is no KPI `{unknown}`");
+            outlet.fail(Some(id), "unknown_kpi", &text).await?;
+            return Ok(None);
+        }
+        let Some(member) = shared.hub.join(channel, filter, &outlet.handle) else {
+            let text = "too many different filters are in use";
+            return Err(outlet.fail_finally(id, (close::TOO_MANY, "too_many"), text).await);
+        };
+        // It has nothing yet.
+        let sent = Mark::default();
+        let mut own = Subscription { id, generation: Arc::clone(generation), member, sent };
+        let start = match since {
+            Some(since) => own.resume(outlet, &since).await?,
+            None => None,
+        };
+        own.sent = match start {
+            Some(sent) => sent,
+            None => own.begin_anew(outlet).await?,
+        };
+        // What happened meanwhile.
+        outlet.handle.wake.notify_one();
+        Ok(Some(own))
+    }
+
     /// Moves over epochs in which nothing changed; `None` when there is something to send.
     pub(super) fn catch_up(&mut self) -> Option<Mark> {
         match self.member.cohort.next(self.sent) {
@@ -55,106 +93,62 @@ impl Subscription {
         // It was for all tenants, and the token is not any more.
         Err(Refused::Tenant("*".to_owned()))
     }
-}
-
-impl Connection {
-    pub(super) async fn subscribe(&mut self, mut wish: Subscribe) -> Result<(), End> {
-        let id = wish.id;
-        if self.subscriptions.iter().any(|subscription| subscription.id == id) {
-            let text = format!("there is a subscription with the id {id} already");
-            return Err(self.fail_finally(id, (close::DUPLICATE_ID, "duplicate_id"), &text).await);
-        }
-        if self.subscriptions.len() >= self.shared.limits.subscriptions {
-            let text = format!("{} subscriptions are the most", self.subscriptions.len());
-            return Err(self.fail_finally(id, (close::TOO_MANY, "too_many"), &text).await);
-        }
-        if let Err(refused) = self.bind(&mut wish) {
-            return Err(self.forbid(id, &refused).await);
-        }
-        let known = |kpi: &&Arc<str>| self.shared.store.kpi(kpi).is_none();
-        if let Some(unknown) = wish.filter.kpis.iter().flatten().find(known) {
-            let text = format!("there is no KPI `{unknown}`");
-            return self.fail(Some(id), "unknown_kpi", &text).await;
-        }
-        let handle = Arc::clone(&self.entry.handle);
-        let Some(member) = self.shared.hub.join(wish.channel, wish.filter, &handle) else {
-            let text = "too many different filters are in use";
-            return Err(self.fail_finally(id, (close::TOO_MANY, "too_many"), text).await);
-        };
-        let start = match wish.since {
-            Some(since) => self.resume(id, &member.cohort, &since).await?,
-            None => None,
-        };
-        let sent = match start {
-            Some(sent) => sent,
-            None => self.begin_anew(id, &member.cohort).await?,
-        };
-        self.subscriptions.push(Subscription { id, member, sent });
-        // What happened meanwhile.
-        handle.wake.notify_one();
-        Ok(())
-    }
 
     /// Goes on where the client was, if that is known; tells it whether.
-    async fn resume(
-        &mut self,
-        id: u64,
-        cohort: &Arc<Cohort>,
-        since: &Since,
-    ) -> Result<Option<Mark>, End> {
-        let generation = self.session.as_ref().map(|session| Arc::clone(&session.generation));
-        let missed = match &generation {
-            Some(generation) if **generation == *since.generation => {
-                let bulk = self.missed(cohort, since.offset).await?;
-                bulk.filter(|bulk| !self.is_too_much(cohort, &bulk.pages))
-            }
-            _ => None,
+    async fn resume(&self, outlet: &mut Outlet, since: &Since) -> Result<Option<Mark>, End> {
+        let Subscription { id, generation, .. } = self;
+        let missed = if **generation == *since.generation {
+            let bulk = self.missed(&outlet.shared, since.offset).await?;
+            bulk.filter(|bulk| !self.is_too_much(&outlet.shared, &bulk.pages))
+        } else {
+            None
         };
         // Offsets say what the client has.
         let offset = if missed.is_some() { since.offset } else { 0 };
         let frame = format!(
             "{{\"type\":\"subscribed\",\"id\":{id},\"generation\":{},\"offset\":{offset},\
              \"recovered\":{}}}",
-            quoted(generation.as_deref().unwrap_or_default()),
+            quoted(generation),
             missed.is_some()
         );
-        self.send_data(text(frame)).await?;
+        outlet.send_data(text(frame)).await?;
         let Some(bulk) = missed else { return Ok(None) };
-        self.shared.counts.resumed();
-        self.send_bulk(id, &bulk).await?;
+        outlet.shared.counts.resumed();
+        outlet.send_bulk(*id, &bulk).await?;
         Ok(Some(bulk.to))
     }
 
-    async fn begin_anew(&mut self, id: u64, cohort: &Arc<Cohort>) -> Result<Mark, End> {
-        let bulk = self.snapshot(cohort).await?;
+    async fn begin_anew(&self, outlet: &mut Outlet) -> Result<Mark, End> {
+        let bulk = self.snapshot(&outlet.shared).await?;
         self.check_generation(&bulk)?;
-        self.send_bulk(id, &bulk).await?;
-        self.shared.counts.snapshot();
+        outlet.send_bulk(self.id, &bulk).await?;
+        outlet.shared.counts.snapshot();
         Ok(bulk.to)
     }
 
     /// A snapshot, one that somebody else is being sent if it can be continued.
-    async fn snapshot(&mut self, cohort: &Arc<Cohort>) -> Result<Arc<Bulk>, End> {
+    async fn snapshot(&self, shared: &Shared) -> Result<Arc<Bulk>, End> {
+        let cohort = &self.member.cohort;
         let busy = |_| End::close(close::TRY_LATER, "too many snapshots are being made");
-        let wait = self.shared.limits.bulk_timeout;
+        let wait = shared.limits.bulk_timeout;
         let mut last = timeout(wait, cohort.snapshot.lock()).await.map_err(busy)?;
         if let Some(bulk) = last.upgrade()
             && !matches!(cohort.next(bulk.to), Next::Read)
         {
             return Ok(bulk);
         }
-        let (store, of) = (Arc::clone(&self.shared.store), Arc::clone(cohort));
-        let read = move || read::snapshot(&store, of.channel, &of.filter);
-        let lost = || End::Close(close::Verdict::of(close::INSUFFICIENT_STATE));
-        let bulk = Arc::new(self.shared.in_turn(read).await?.ok_or_else(lost)?);
+        let (store, of) = (Arc::clone(&shared.store), Arc::clone(cohort));
+        let read = move || bulk::snapshot(&store, of.channel, &of.filter);
+        let lost = || End::Close(Verdict::of(close::INSUFFICIENT_STATE));
+        let bulk = Arc::new(shared.in_turn(read).await?.ok_or_else(lost)?);
         *last = Arc::downgrade(&bulk);
         Ok(bulk)
     }
 
-    async fn missed(&mut self, cohort: &Arc<Cohort>, since: EpochId) -> Result<Option<Bulk>, End> {
-        let (store, of) = (Arc::clone(&self.shared.store), Arc::clone(cohort));
-        let read = move || read::missed(&store, of.channel, &of.filter, since);
-        let bulk = self.shared.in_turn(read).await?;
+    async fn missed(&self, shared: &Shared, since: EpochId) -> Result<Option<Bulk>, End> {
+        let (store, of) = (Arc::clone(&shared.store), Arc::clone(&self.member.cohort));
+        let read = move || bulk::missed(&store, of.channel, &of.filter, since);
+        let bulk = shared.in_turn(read).await?;
         if let Some(bulk) = &bulk {
             self.check_generation(bulk)?;
         }
@@ -163,78 +157,61 @@ impl Connection {
 
     /// Offsets of another generation mean something else.
     fn check_generation(&self, bulk: &Bulk) -> Result<(), End> {
-        let own = self.session.as_ref().map(|session| &session.generation);
-        if own == Some(&bulk.generation) {
+        if self.generation == bulk.generation {
             return Ok(());
         }
-        Err(End::Close(close::Verdict::of(close::INSUFFICIENT_STATE)))
+        Err(End::Close(Verdict::of(close::INSUFFICIENT_STATE)))
     }
 
     /// Whether a client is further behind than alerts are kept for it.
-    fn is_too_much(&self, cohort: &Cohort, pages: &[Page]) -> bool {
-        let limits = &self.shared.limits;
-        cohort.channel == Channel::Alerts
+    fn is_too_much(&self, shared: &Shared, pages: &[Page]) -> bool {
+        let limits = &shared.limits;
+        self.member.cohort.channel == Channel::Alerts
             && (pages.len() > limits.alerts_behind
                 || pages.iter().map(Page::len).sum::<usize>() > limits.alert_bytes_behind)
     }
 
-    /// Sends a subscription its next frames; whether there may be more.
-    pub(super) async fn feed(&mut self, subscription: &mut Subscription) -> Result<bool, End> {
-        let cohort = Arc::clone(&subscription.member.cohort);
-        match cohort.next(subscription.sent) {
+    /// Sends the next frames; whether there may be more.
+    pub(super) async fn feed(&mut self, outlet: &mut Outlet) -> Result<bool, End> {
+        match self.member.cohort.next(self.sent) {
             Next::UpToDate(mark) => {
-                subscription.sent = mark;
+                self.sent = mark;
                 Ok(false)
             }
             Next::Frames(frames) => {
                 for frame in frames {
-                    self.refuse_too_much(&cohort, &frame.pages)?;
+                    self.refuse_too_much(&outlet.shared, &frame.pages)?;
                     for page in &frame.pages {
-                        self.send_data(page.message(subscription.id)).await?;
+                        outlet.send_data(page.message(self.id)).await?;
                     }
-                    subscription.sent = frame.to;
+                    self.sent = frame.to;
                 }
                 Ok(true)
             }
             Next::Read => {
-                if self.shared.is_far_behind(subscription.sent) {
-                    self.shared.counts.conflated();
+                if outlet.shared.is_far_behind(self.sent) {
+                    outlet.shared.counts.conflated();
                 }
-                self.feed_rest(subscription).await?;
+                self.feed_rest(outlet).await?;
                 Ok(true)
             }
         }
     }
 
-    /// Sends a subscription everything that is published, each cell once.
-    pub(super) async fn feed_rest(&mut self, subscription: &mut Subscription) -> Result<(), End> {
-        let cohort = Arc::clone(&subscription.member.cohort);
-        let bulk = self.missed(&cohort, subscription.sent.offset).await?;
-        let lost = || End::Close(close::Verdict::of(close::INSUFFICIENT_STATE));
+    /// Sends everything that is published, each cell once.
+    pub(super) async fn feed_rest(&mut self, outlet: &mut Outlet) -> Result<(), End> {
+        let bulk = self.missed(&outlet.shared, self.sent.offset).await?;
+        let lost = || End::Close(Verdict::of(close::INSUFFICIENT_STATE));
         let bulk = bulk.ok_or_else(lost)?;
-        self.refuse_too_much(&cohort, &bulk.pages)?;
-        self.send_bulk(subscription.id, &bulk).await?;
-        subscription.sent = bulk.to;
+        self.refuse_too_much(&outlet.shared, &bulk.pages)?;
+        outlet.send_bulk(self.id, &bulk).await?;
+        self.sent = bulk.to;
         Ok(())
     }
 
-    fn refuse_too_much(&self, cohort: &Cohort, pages: &[Page]) -> Result<(), End> {
-        if self.is_too_much(cohort, pages) {
+    fn refuse_too_much(&self, shared: &Shared, pages: &[Page]) -> Result<(), End> {
+        if self.is_too_much(shared, pages) {
             return Err(End::close(close::SLOW, "too many alerts were not taken in time"));
-        }
-        Ok(())
-    }
-
-    async fn send_bulk(&mut self, id: u64, bulk: &Bulk) -> Result<(), End> {
-        let until = Instant::now() + self.shared.limits.bulk_timeout;
-        for page in &bulk.pages {
-            if left(until).is_zero() {
-                return Err(End::close(close::SLOW, "a snapshot was not taken in time"));
-            }
-            if let Some(code) = self.entry.handle.verdict().filter(|_| !self.is_leaving) {
-                return Err(End::Close(close::Verdict::of(code)));
-            }
-            self.send_data(page.message(id)).await?;
         }
         Ok(())
     }

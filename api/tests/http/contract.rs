@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::World;
 
 /// Set this to write the document anew instead of comparing it.
-const REFRESH: &str = "WEIR_REFRESH_CONTRACTS";
+const BLESS: &str = "WEIR_BLESS";
 
 async fn document(world: &World) -> Value {
     world.ask("/api/v1/openapi.json", &[]).await.good()
@@ -17,14 +17,14 @@ async fn document(world: &World) -> Value {
 async fn the_committed_document_is_the_one_that_is_served() {
     let served = World::new().ask("/api/v1/openapi.json", &[]).await.text;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/contracts/openapi.json");
-    if std::env::var_os(REFRESH).is_some() {
+    if std::env::var_os(BLESS).is_some() {
         std::fs::write(&path, &served).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == served,
-        "schemas/contracts/openapi.json is not what the routes say; look at the difference, then \
-         write it anew with {REFRESH}=1 cargo test --release -p api -p weir --test http contract"
+        "schemas/contracts/openapi.json is not what the routes say; write it anew with `./dev bless`, \
+         and look at the difference"
     );
     assert!(served.contains("\"openapi\": \"3.1"), "{served}");
 }

@@ -1,6 +1,6 @@
 //! The page and its token.
 
-use api::Limits;
+use api::ServerLimits;
 
 use crate::support::World;
 
@@ -30,7 +30,7 @@ async fn no_other_page_gets_one() {
     ] {
         world.ask("/ui/session", headers).await.problem(403);
     }
-    let without = World::recovering(Limits::default(), false);
+    let without = World::recovering(ServerLimits::default(), false);
     without.ask("/ui/session", &[("host", "localhost")]).await.problem(404);
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use api::{Limits, Scope};
+use api::{Scope, ServerLimits};
 use schemas::{CellKey, EpochStamp, Grain, KpiUpdate, Micros, Published, SeriesId};
 use serde_json::{Value, json};
 
@@ -37,6 +37,38 @@ async fn kpis_are_the_newest_of_each_series_with_exact_values() {
             ],
         })
     );
+}
+
+#[tokio::test]
+async fn a_period_that_has_not_begun_is_not_the_newest() {
+    let world = World::new();
+    let key = key("revenue_booked", "t1", Grain::Day, "2099-01-01T00:00:00Z");
+    let series = SeriesId { kpi: 2, series: 0 };
+    let clock = at("2026-11-21T10:00:01Z");
+    let update = KpiUpdate { key, series, value: Some(value(ONE)), epoch: 8, as_of: clock };
+    let stamp = EpochStamp { id: 8, clock, quiet: false };
+    let (cells, degraded) = (vec![update], Arc::default());
+    world.app.store.publish(&Published { stamp, cells, alerts: Vec::new(), degraded });
+    let starts = async |query: &str| {
+        let path = format!("/api/v1/kpis?kpi=revenue_booked&grain=day{query}");
+        column(&world.t1(&path).await.good()["kpis"], "period_start")
+    };
+    assert_eq!(starts("").await, ["2026-11-21T00:00:00Z"]);
+    assert_eq!(starts("&from=2027-01-01").await, ["2099-01-01T00:00:00Z"]);
+}
+
+#[tokio::test]
+async fn only_json_is_answered() {
+    let world = World::new();
+    let token = format!("Bearer {}", world.token("t1", &Scope::ALL));
+    let routes = ["kpis", "kpis/orders/series", "alerts", "meta", "status"];
+    for route in routes {
+        let path = format!("/api/v1/{route}");
+        let ask = |accept| [("authorization", &*token), ("accept", accept)];
+        let detail = world.ask(&path, &ask("text/csv")).await.problem(406);
+        assert!(detail.contains("`Accept: text/csv`"), "{detail}");
+        world.ask(&path, &ask("text/csv, */*;q=0.1")).await.good();
+    }
 }
 
 #[tokio::test]
@@ -219,7 +251,7 @@ async fn tokens_are_asked_for_and_checked() {
 
 #[tokio::test]
 async fn nothing_is_served_before_recovery_is_over() {
-    let world = World::recovering(Limits::default(), false);
+    let world = World::recovering(ServerLimits::default(), false);
     for path in ["kpis", "kpis/orders/series", "alerts", "meta", "status"] {
         let answer = world.t1(&format!("/api/v1/{path}")).await;
         assert!(answer.problem(503).contains("recovering"), "{path}");
@@ -305,7 +337,7 @@ async fn an_answer_is_bounded() {
 
 #[tokio::test]
 async fn a_subject_that_asks_too_much_is_slowed_down() {
-    let limits = Limits { requests_per_s: 1, requests_burst: 3, ..Limits::default() };
+    let limits = ServerLimits { requests_per_s: 1, requests_burst: 3, ..ServerLimits::default() };
     let world = World::recovering(limits, false);
     world.app.store.start(start());
     for _ in 0..3 {

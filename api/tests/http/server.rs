@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::Limits;
+use api::ServerLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -20,7 +20,7 @@ struct Running {
 }
 
 impl Running {
-    fn new(limits: Limits) -> Running {
+    fn new(limits: ServerLimits) -> Running {
         let world = World::recovering(limits, false);
         world.app.store.start(start());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -64,7 +64,7 @@ async fn closed(stream: &mut TcpStream, within: Duration) -> bool {
 #[tokio::test]
 async fn slow_headers_and_idle_connections_are_cut_off() {
     let header_timeout = Duration::from_millis(600);
-    let running = Running::new(Limits { header_timeout, ..Limits::default() });
+    let running = Running::new(ServerLimits { header_timeout, ..ServerLimits::default() });
     let began = Instant::now();
     let mut silent = running.connect().await;
     let mut dribbling = running.connect().await;
@@ -96,7 +96,7 @@ async fn slow_headers_and_idle_connections_are_cut_off() {
 
 #[tokio::test]
 async fn a_thousand_idle_connections_leave_room_for_others() {
-    let running = Running::new(Limits { connections: 1100, ..Limits::default() });
+    let running = Running::new(ServerLimits { connections: 1100, ..ServerLimits::default() });
     let mut idle = Vec::new();
     for _ in 0..1000 {
         idle.push(running.connect().await);
@@ -115,7 +115,7 @@ async fn a_thousand_idle_connections_leave_room_for_others() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_told_so() {
-    let running = Running::new(Limits { connections: 3, ..Limits::default() });
+    let running = Running::new(ServerLimits { connections: 3, ..ServerLimits::default() });
     let mut open = Vec::new();
     for _ in 0..3 {
         open.push(running.connect().await);
@@ -146,7 +146,7 @@ async fn one_connection_too_many_is_told_so() {
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_not_read() {
-    let running = Running::new(Limits::default());
+    let running = Running::new(ServerLimits::default());
     let header = "x".repeat(20_000);
     let answer = running
         .exchange(&format!(
@@ -179,7 +179,7 @@ async fn what_is_too_large_is_refused_and_not_read() {
 
 #[tokio::test]
 async fn a_body_without_a_length_is_bounded_too() {
-    let running = Running::new(Limits::default());
+    let running = Running::new(ServerLimits::default());
     let head = "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
                 transfer-encoding: chunked\r\n\r\n";
     let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
@@ -195,7 +195,7 @@ async fn a_body_without_a_length_is_bounded_too() {
 
 #[tokio::test]
 async fn a_request_says_whom_it_is_for() {
-    let running = Running::new(Limits::default());
+    let running = Running::new(ServerLimits::default());
     let rest = "connection: close\r\n\r\n";
     for (head, status) in [
         ("GET /healthz HTTP/1.1\r\n", 400),
@@ -212,7 +212,7 @@ async fn a_request_says_whom_it_is_for() {
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_cut_off() {
     let write_timeout = Duration::from_millis(500);
-    let running = Running::new(Limits { write_timeout, ..Limits::default() });
+    let running = Running::new(ServerLimits { write_timeout, ..ServerLimits::default() });
     let mut greedy = running.connect().await;
     let get = "GET /api/v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(10);
     let began = Instant::now();
@@ -226,7 +226,7 @@ async fn a_client_that_takes_nothing_is_cut_off() {
 #[tokio::test]
 async fn stopping_takes_two_seconds_at_most() {
     let shutdown = Duration::from_millis(700);
-    let mut running = Running::new(Limits { shutdown, ..Limits::default() });
+    let mut running = Running::new(ServerLimits { shutdown, ..ServerLimits::default() });
     let mut idle = running.connect().await;
     let mut half = running.connect().await;
     half.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use api::{
-    App, DevKeys, Health, Limits, MintRequest, PageSessions, Parts, Report, Scope, SourceLag, Store,
+    App, AppParts, DevKeys, Health, MintRequest, PageSessions, Report, Scope, ServerLimits,
+    SourceLag, Store,
 };
 use axum::Router;
 use axum::body::Body;
@@ -161,12 +162,12 @@ pub(crate) fn no_stream() -> MethodRouter<Arc<App>> {
 
 impl World {
     pub(crate) fn new() -> World {
-        let world = World::recovering(Limits::default(), true);
+        let world = World::recovering(ServerLimits::default(), true);
         world.app.store.start(start());
         world
     }
 
-    pub(crate) fn recovering(limits: Limits, has_page: bool) -> World {
+    pub(crate) fn recovering(limits: ServerLimits, has_page: bool) -> World {
         let clock = Arc::new(TestClock(AtomicI64::new(at("2026-11-21T10:00:00Z").0)));
         let dyn_clock: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let keys = Arc::new(DevKeys::with_secret(&[7; 32], Arc::clone(&dyn_clock)));
@@ -190,7 +191,7 @@ impl World {
         ];
         let page = has_page
             .then(|| PageSessions { keys: Arc::clone(&keys), ttl: Duration::from_secs(600) });
-        let app = App::new(Parts {
+        let app = App::new(AppParts {
             store: Store::new(kpis),
             bands: Arc::new(PointBefore),
             tokens: Arc::<DevKeys>::clone(&keys),

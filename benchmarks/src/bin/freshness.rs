@@ -16,8 +16,8 @@ use benchmarks::failure::Failure;
 use benchmarks::live::Live;
 use benchmarks::load::{self, Load};
 use benchmarks::machine;
-use benchmarks::quantiles::{Times, millis};
 use benchmarks::subscriber::{Frame, Subscriber};
+use benchmarks::times::{Times, millis};
 use benchmarks::tool::{product, publish, say};
 use benchmarks::topic::Topic;
 use clap::Parser;
@@ -152,7 +152,8 @@ fn judge(
     let (mut first, mut unseen, mut records) = (None, 0, 0);
     let mut epochs = Epochs::open(lake)?;
     while let Some(epoch) = epochs.next_epoch()? {
-        for record in epoch {
+        // The definitions of the start are no event of the topic.
+        for record in epoch.into_iter().filter(|record| !record.is_control()) {
             records += 1;
             let Some(sent) = record.timestamp else { continue };
             if sent - *first.get_or_insert(sent) < WARM_UP_US {

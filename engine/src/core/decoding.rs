@@ -12,8 +12,10 @@ use parking_lot::Mutex;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch};
 use pipeline::epoch;
 use pipeline::record::{RawBatch, RawRecord, TopicPartition};
-use pipeline::source::wrong_line;
-use schemas::Contract;
+use pipeline::source::{is_control, wrong_line};
+use schemas::{Contract, ControlRecord};
+
+use super::control;
 
 /// Change batches kept for the next polls.
 const SPARES_MAX: usize = 32;
@@ -34,6 +36,8 @@ pub(crate) struct Decoded {
     pub(crate) changes: Vec<ChangeBatch>,
     /// What could not be decoded of each batch: record and reason, ascending.
     pub(crate) errors: Vec<Vec<(usize, String)>>,
+    /// The decisions among the records, in their order.
+    pub(crate) decisions: Vec<ControlRecord>,
 }
 
 impl std::fmt::Debug for Decoding {
@@ -71,11 +75,6 @@ impl Decoding {
         self.tables.iter().map(|(contract, _)| contract)
     }
 
-    /// Every configured topic and its table.
-    pub(crate) fn topics(&self) -> &BTreeMap<(String, String), usize> {
-        &self.topics
-    }
-
     /// The table that a topic's records change: its own entry, or that of every topic of its source.
     pub(crate) fn table_of(&self, of: &TopicPartition) -> Option<usize> {
         let key = |topic: &str| (of.source.to_string(), topic.to_owned());
@@ -88,7 +87,12 @@ impl Decoding {
         let mut decoded = Decoded { batches, ..Decoded::default() };
         for batch in &decoded.batches {
             let mut changes = self.spares.lock().pop().unwrap_or_default();
-            decoded.errors.push(self.decode_batch(batch, scratch, &mut changes));
+            decoded.errors.push(if is_control(batch.topic()) {
+                changes.clear(batch.topic().partition);
+                control::parse(batch, &mut decoded.decisions)
+            } else {
+                self.decode_batch(batch, scratch, &mut changes)
+            });
             decoded.changes.push(changes);
         }
         decoded

@@ -10,7 +10,7 @@ use pipeline::bronze::EpochRecords;
 use pipeline::decode::ChangeBatch;
 use pipeline::epoch;
 use pipeline::ledger::Entry;
-use schemas::{EpochStamp, Micros, Span};
+use schemas::{ControlRecord, EpochStamp, Micros, Span};
 
 use super::decoding::Decoded;
 
@@ -27,6 +27,8 @@ pub(crate) struct Epoch {
     pub(crate) records: EpochRecords,
     /// What each batch of records changes.
     pub(crate) changes: Vec<ChangeBatch>,
+    /// The decisions among the records, in their order.
+    pub(crate) decisions: Vec<ControlRecord>,
 }
 
 impl Epoch {
@@ -51,14 +53,14 @@ impl Epoch {
 
     /// An epoch that was cut before, under its recorded stamp. Whoever recorded it has spans and hash.
     pub(crate) fn of(stamp: EpochStamp, decoded: Decoded) -> Epoch {
-        let Decoded { batches, changes, errors } = decoded;
+        let Decoded { batches, changes, errors, decisions } = decoded;
         let records = EpochRecords { stamp, batches, errors };
-        Epoch { stamp, spans: Vec::new(), hash: String::new(), records, changes }
+        Epoch { stamp, spans: Vec::new(), hash: String::new(), records, changes, decisions }
     }
 
-    /// Whether it is a tick.
+    /// Whether it is a tick to all that rows make: no record of a configured source is in it.
     pub(crate) fn is_tick(&self) -> bool {
-        self.records.is_empty()
+        !self.records.has_events()
     }
 
     /// The ledger's line of it.

@@ -4,9 +4,11 @@
 //! - What it holds after an epoch depends on the records and clocks of all epochs so far, and on
 //!   nothing else: live, replayed from the ledger and replayed from bronze give the same.
 
+pub(crate) mod control;
 pub(crate) mod decoding;
 pub(crate) mod epoch;
 pub(crate) mod frozen;
+mod load;
 mod removed;
 pub(crate) mod watch;
 
@@ -17,23 +19,16 @@ use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{Halt, SilverRow, TableFold};
-use schemas::{Alert, Contract, EpochStamp, KpiUpdate, Micros, Observer, Saved};
-use serde_json::json;
+use pipeline::silver::{Halt, TableFold};
+use schemas::{Alert, Contract, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
-use crate::contracts::fingerprint;
+use crate::identities::{Identities, PART};
 use crate::tables::{self, silver_name};
+use control::Control;
 use decoding::Decoding;
 use epoch::Epoch;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
-
-/// The part of the saved state that says what silver depends on besides bronze.
-pub(crate) const CONTRACTS: &str = "contracts";
-/// The part with the topics that silver was built from: JSON triples of source, topic and contract.
-pub(crate) const TOPICS: &str = "topics";
-/// The part that says under which KPI definitions cells were computed.
-const DEFINITIONS: &str = "definitions";
 
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
@@ -45,19 +40,29 @@ pub(crate) struct Core {
     /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
     /// whole.
     whole: BTreeSet<String>,
-    /// Whether the cells on disk were computed under other KPI definitions.
+    /// Silver tables that stand further than the rows that were loaded.
+    ahead: BTreeSet<String>,
+    /// Whether cells or alerts on disk were computed under other definitions.
     is_redefined: bool,
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
-    /// What silver depends on besides bronze.
-    fingerprint: String,
+    control: Control,
+    /// What all of it depends on besides bronze.
+    identities: Identities,
     pub(crate) counts: Counts,
 }
 
 struct KeyedTable {
     contract: Arc<PreparedContract>,
     fold: TableFold,
+}
+
+impl KeyedTable {
+    /// The silver table.
+    fn name(&self) -> String {
+        silver_name(self.contract.contract())
+    }
 }
 
 impl std::fmt::Debug for KeyedTable {
@@ -101,6 +106,7 @@ impl Core {
             fold: TableFold::new(Arc::clone(contract)),
         };
         let tables = decoding.contracts().map(table).collect();
+        let identities = Identities::of(contracts, topics, &catalog, observer.as_ref());
         let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
         Ok(Core {
             tables,
@@ -108,11 +114,13 @@ impl Core {
             gold,
             watch: Watch::new(observer),
             whole: BTreeSet::new(),
+            ahead: BTreeSet::new(),
             is_redefined: false,
             last: None,
             history: Vec::new(),
             scratch: Scratch::default(),
-            fingerprint: fingerprint(contracts, topics),
+            control: Control::default(),
+            identities,
             counts: Counts::default(),
         })
     }
@@ -148,9 +156,25 @@ impl Core {
         self.tables.iter().filter_map(|table| table.fold.halted())
     }
 
+    /// The definitions in force, as control records have put them.
+    pub(crate) fn in_force(&self) -> &InForce {
+        &self.control.in_force
+    }
+
+    /// Live rows of each silver table.
+    pub(crate) fn table_rows(&self) -> Vec<(String, usize)> {
+        let rows = |t: &KeyedTable| (silver_name(t.contract.contract()), t.fold.len());
+        self.tables.iter().map(rows).collect()
+    }
+
     /// Live rows of all tables.
     pub(crate) fn rows(&self) -> usize {
         self.tables.iter().map(|table| table.fold.len()).sum()
+    }
+
+    /// What all of it depends on besides bronze.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// What sources decode with.
@@ -191,19 +215,22 @@ impl Core {
             epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
         self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) {
+            self.control.take(&stamp, &epoch.decisions, &mut self.tables);
             let output = self.gold.tick(stamp.clock);
             self.remember(output.history);
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
         self.gold.begin_epoch(&stamp);
-        let Core { tables, gold, counts, decoding, .. } = self;
+        let Core { tables, gold, counts, decoding, control, identities, .. } = self;
         let mut failed = 0;
         for (index, table) in tables.iter_mut().enumerate() {
             table.fold.fire(stamp.clock, &mut |old, new| {
                 failed += u64::from(gold.apply(index, old, new).is_err());
             });
         }
+        control.take(&stamp, &epoch.decisions, tables);
         for (batch, changes) in epoch.records.batches.iter().zip(&epoch.changes) {
+            identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
             table.fold.apply(changes, &stamp, &mut |old, new| {
@@ -255,9 +282,8 @@ impl Core {
             cells: self.gold.freeze(),
         };
         let texts = vec![
-            (CONTRACTS, self.fingerprint.clone()),
-            (TOPICS, self.topics_json()),
-            (DEFINITIONS, self.gold.fingerprint()),
+            (PART, self.identities.to_text()),
+            (control::PART, serde_json::to_string(self.in_force()).unwrap_or_default()),
         ];
         let watch = self.watch.freeze();
         let all_alerts = whole.contains(tables::ANOMALIES);
@@ -265,94 +291,7 @@ impl Core {
         Some(BarrierJob { stamp, silver, cells, watch, all_alerts, history, texts })
     }
 
-    /// Which topic is which contract, for reading a lake without its configuration.
-    fn topics_json(&self) -> String {
-        let name = |at: usize| {
-            self.tables.get(at).map_or("", |table| table.contract.contract().name.as_str())
-        };
-        let topics = self.decoding.topics().iter();
-        let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
-        serde_json::Value::Array(topics.collect()).to_string()
-    }
-
     fn is_fold_due(&self, clock: Micros) -> bool {
         self.tables.iter().filter_map(|table| table.fold.due()).any(|due| due <= clock)
-    }
-}
-
-/// Loading what the tables and the saved state hold.
-impl Core {
-    /// Adds rows of a silver table and returns their slots.
-    ///
-    /// # Errors
-    /// When a key is there twice.
-    pub(crate) fn load_rows(
-        &mut self,
-        table: &str,
-        rows: Vec<SilverRow>,
-    ) -> Result<Vec<u32>, String> {
-        let found = self.tables.iter_mut().enumerate();
-        let mut found = found.filter(|(_, t)| silver_name(t.contract.contract()) == table);
-        let Some((index, keyed)) = found.next() else { return Ok(Vec::new()) };
-        let mut slots = Vec::with_capacity(rows.len());
-        for row in rows {
-            let view = keyed.contract.layout().row(&row.row);
-            self.gold.rebuild(index, view).map_err(|e| e.to_string())?;
-            slots.push(keyed.fold.load(row).map_err(|e| e.to_string())?);
-        }
-        Ok(slots)
-    }
-
-    /// The contract of a silver table.
-    pub(crate) fn silver_contract(&self, table: &str) -> Option<Arc<PreparedContract>> {
-        let mut tables = self.tables.iter().map(|table| &table.contract);
-        tables.find(|contract| silver_name(contract.contract()) == table).map(Arc::clone)
-    }
-
-    /// Begins to load a barrier: what rows do not give back. The rows follow.
-    ///
-    /// # Errors
-    /// When a part is not what was saved.
-    pub(crate) fn begin_load(&mut self, saved: &Saved) -> Result<(), String> {
-        for table in &mut self.tables {
-            table.fold.load_state(saved).map_err(|e| e.to_string())?;
-        }
-        self.gold.load_state(saved).map_err(|e| e.to_string())
-    }
-
-    /// Ends it, the rows at `stamp` being loaded.
-    ///
-    /// # Errors
-    /// When a part is not what was saved.
-    pub(crate) fn finish_load(
-        &mut self,
-        stamp: EpochStamp,
-        saved: &Saved,
-        alerts: Vec<Alert>,
-    ) -> Result<(), String> {
-        self.gold.finish_load();
-        let definitions = saved.head::<&str>(DEFINITIONS);
-        self.is_redefined = !definitions.is_ok_and(|held| held == self.gold.fingerprint());
-        self.watch.load(saved, alerts, &self.gold)?;
-        // Which files hold which cells is not known: the first barrier writes them all.
-        self.write_whole(tables::CURRENT);
-        self.last = Some(stamp);
-        Ok(())
-    }
-
-    /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under
-    /// other KPI definitions.
-    pub(crate) fn is_rebuilt(&self) -> bool {
-        self.is_redefined || self.whole.iter().any(|table| table != tables::CURRENT)
-    }
-
-    /// Goes on after `stamp`, the furthest that any table stands.
-    pub(crate) fn skip_to(&mut self, stamp: EpochStamp) {
-        self.last = Some(stamp);
-    }
-
-    /// The next barrier writes this table whole: its files are not those that were loaded.
-    pub(crate) fn write_whole(&mut self, table: &str) {
-        self.whole.insert(table.to_owned());
     }
 }

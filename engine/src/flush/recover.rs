@@ -6,24 +6,27 @@
 //! - A missing or damaged ledger, saved state or table version costs time or a new stream generation,
 //!   and is said; it never costs rows.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use gold::Catalog;
+use lake::keyed::Deletes;
 use lake::state::{self, Read, StateLog};
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
-use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::TopicPartition;
 use pipeline::silver::rows_from_batch;
 use pipeline::source::{LastRecord, needs_last};
 use schemas::{Alert, Contract, EpochId, EpochStamp, Micros, chain};
 use tokio::runtime::Handle;
 
-use super::barrier::{Flusher, LoadedFile};
-use crate::core::{CONTRACTS, Core};
+use super::barrier::{Flusher, LoadedFile, LoadedTable};
+use crate::core::Core;
+use crate::identities::{Identities, PART, Renewal, Seen};
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
 use crate::tables::{self, number};
@@ -34,6 +37,8 @@ pub(crate) struct Inputs {
     pub(crate) lake: Lake,
     pub(crate) ledger_dir: PathBuf,
     pub(crate) durable: bool,
+    /// How rows leave the files of silver tables.
+    pub(crate) silver: Deletes,
     pub(crate) contracts: Vec<Contract>,
     /// (source, topic) to contract.
     pub(crate) topics: BTreeMap<(String, String), String>,
@@ -56,7 +61,7 @@ pub(crate) struct Recovered {
 }
 
 /// The files whose rows were loaded, by table.
-type Files = BTreeMap<String, Vec<LoadedFile>>;
+type Files = BTreeMap<String, LoadedTable>;
 
 /// Brings the lake's state into memory.
 pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<Recovered, String> {
@@ -71,9 +76,15 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let wanted = held.next.iter().filter(|(of, _)| needs_last(of));
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
-    let (mut core, files, state) = load(inputs, &held, &newest)?;
+    let (mut core, mut files, state) = load(inputs, &held, &newest, &bronze)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
-    let (mut header, mut tail) = read_ledger(inputs, &held)?;
+    for table in &newest {
+        if core.is_ahead(table.name()) {
+            let located = locate(&mut core, table)?;
+            files.insert(table.name().to_owned(), located);
+        }
+    }
+    let (mut header, mut tail, mut segments) = read_ledger(inputs, &held, core.identities())?;
     let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
     if let Some(beyond) = furthest(&newest).filter(|stamp| stamp.id > recorded) {
         tracing::warn!(
@@ -81,16 +92,18 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
              written again from bronze, under a new stream generation",
             beyond.id
         );
-        (header.generation, tail) = (new_generation(), Vec::new());
+        (header.generation, tail, segments) = (new_generation(), Vec::new(), Segments::default());
         core.skip_to(beyond);
     }
-    let ledger = Ledger::open(&inputs.ledger_dir, header, inputs.durable).map_err(|e| {
-        format!("could not open the ledger in `{}`: {e}", inputs.ledger_dir.display())
-    })?;
+    let ledger = Ledger::open(&inputs.ledger_dir, header, segments, inputs.durable);
+    let place = inputs.ledger_dir.display();
+    let ledger = ledger.map_err(|e| format!("could not open the ledger in `{place}`: {e}"))?;
     let state = StateLog::new(&state_folder(inputs), state.as_ref())
         .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
     let meters = Arc::clone(&inputs.meters);
-    let flusher = Flusher::new(newest, files, state, runtime.clone(), stop.clone(), meters);
+    let (runtime, stop) = (runtime.clone(), stop.clone());
+    let flusher = Flusher::new(newest, files, inputs.silver, state, runtime, stop, meters);
+    let flusher = flusher.map_err(text)?;
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
 }
@@ -105,7 +118,7 @@ fn furthest(tables: &[Table]) -> Option<EpochStamp> {
 }
 
 /// A name for a stream generation that no other has.
-pub(crate) fn new_generation() -> String {
+fn new_generation() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
@@ -113,26 +126,32 @@ fn state_folder(inputs: &Inputs) -> PathBuf {
     inputs.lake.state_dir().join("state")
 }
 
+/// A ledger in place of one whose epochs cannot be read again: of a new stream generation.
+pub(crate) fn restart(ledger: &Ledger, folder: &Path, durable: bool) -> Result<Ledger, String> {
+    let header = Header { generation: new_generation(), ..ledger.header().clone() };
+    Ledger::open(folder, header, Segments::default(), durable)
+        .map_err(|e| format!("could not open the ledger in `{}`: {e}", folder.display()))
+}
+
 /// The core at the last barrier that every table and the saved state still hold, or an empty one.
 fn load(
     inputs: &Inputs,
     held: &Held,
     newest: &[Table],
+    bronze: &Table,
 ) -> Result<(Core, Files, Option<Read>), String> {
     let mut at_most = held.flushed;
-    for table in newest.iter().filter(|table| table.is_outdated()) {
-        let name = table.name();
-        tracing::warn!("the contract of {name} has other columns now: built again from bronze");
-        at_most = 0;
-    }
+    let outdated = newest.iter().filter(|table| table.is_outdated());
+    let outdated = outdated.map(|table| table.name().to_owned()).collect();
+    let barriers = Barriers { inputs, outdated, bronze };
     while at_most > 0 {
-        match load_at(inputs, at_most)? {
+        match barriers.load(at_most)? {
             Loaded::Whole(core, files, state) => {
                 let mut core = *core;
                 for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
-                    core.write_whole(table.name());
+                    core.stands_elsewhere(table.name());
                 }
-                return Ok((core, files, Some(*state)));
+                return Ok((core, files, state.map(|state| *state)));
             }
             Loaded::Earlier(epoch) => {
                 tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
@@ -140,7 +159,7 @@ fn load(
             }
         }
     }
-    if held.flushed > 0 && !newest.iter().any(Table::is_outdated) {
+    if held.flushed > 0 {
         tracing::warn!("no barrier is whole: rebuilding silver and gold from bronze");
     }
     let mut core = new_core(inputs)?;
@@ -149,59 +168,145 @@ fn load(
 }
 
 enum Loaded {
-    Whole(Box<Core>, Files, Box<Read>),
+    /// With the saved state that the next one goes on from, unless something is renewed.
+    Whole(Box<Core>, Files, Option<Box<Read>>),
     /// Not there; the newest barrier that may be.
     Earlier(EpochId),
 }
 
-fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
-    let folder = state_folder(inputs);
-    let barriers = state::barriers(&folder).unwrap_or_default();
-    let earlier = barriers.into_iter().filter(|epoch| *epoch < barrier).max().unwrap_or(0);
-    let read = match state::read(&folder, barrier) {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::warn!("could not read the state of barrier {barrier}: {error}");
-            return Ok(Loaded::Earlier(earlier));
-        }
-    };
-    if read.saved.head::<&str>(CONTRACTS).is_ok_and(|own| own != contracts_fingerprint(inputs)) {
-        tracing::warn!("contracts or topics have changed: silver is built again from bronze");
-        return Ok(Loaded::Earlier(0));
-    }
-    let mut core = new_core(inputs)?;
-    let unusable = |error: String| {
-        tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
-        Ok(Loaded::Earlier(earlier))
-    };
-    if let Err(error) = core.begin_load(&read.saved) {
-        return unusable(error);
-    }
-    let mut loaded = Files::new();
-    let mut clock = Micros(0);
-    let mut alerts = Vec::new();
-    for spec in tables::specs(&inputs.contracts) {
-        let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
-        let Ok(table) = Table::open(&inputs.lake, &spec.name, at) else {
-            return Ok(Loaded::Earlier(earlier));
+/// The barriers of a lake, and what they are loaded under.
+struct Barriers<'a> {
+    inputs: &'a Inputs,
+    /// Silver tables whose columns are not those of their contract.
+    outdated: BTreeSet<String>,
+    bronze: &'a Table,
+}
+
+impl Barriers<'_> {
+    /// The core at one barrier: what has the identity that it had then from its tables and state, the
+    /// rest from bronze.
+    fn load(&self, barrier: EpochId) -> Result<Loaded, String> {
+        let inputs = self.inputs;
+        let folder = state_folder(inputs);
+        let barriers = state::barriers(&folder).unwrap_or_default();
+        let earlier = barriers.into_iter().filter(|epoch| *epoch < barrier).max().unwrap_or(0);
+        let read = match state::read(&folder, barrier) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!("could not read the state of barrier {barrier}: {error}");
+                return Ok(Loaded::Earlier(earlier));
+            }
         };
-        let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-        if epoch != barrier {
-            return Ok(Loaded::Earlier(epoch));
+        let mut core = new_core(inputs)?;
+        let identities = read.saved.head::<&str>(PART).ok().map(str::as_bytes);
+        let Some(identities) = identities.and_then(Identities::parse) else {
+            tracing::warn!("barrier {barrier} was written by another release");
+            return Ok(Loaded::Earlier(0));
+        };
+        let renewal = core.identities().renewal(&identities, &identities.seen, &inputs.catalog);
+        let renewal = renewal.with_tables(&self.outdated, &inputs.catalog);
+        let unusable = |error: String| {
+            tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
+            Ok(Loaded::Earlier(earlier))
+        };
+        if let Err(error) = core.begin_load(&read.saved, &identities, &renewal) {
+            return unusable(error);
         }
-        clock = Micros(table.progress(CLOCK).unwrap_or(0));
-        if let Some(contract) = core.silver_contract(&spec.name) {
-            let files = load_silver(&mut core, &table, &contract)?;
-            loaded.insert(spec.name, files);
-        } else if spec.name == tables::ANOMALIES {
-            alerts = load_alerts(&table)?;
+        let tables = match self.load_tables(&mut core, barrier, earlier, &renewal)? {
+            Ok(tables) => tables,
+            Err(epoch) => return Ok(Loaded::Earlier(epoch)),
+        };
+        let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
+        self.build_alone(&mut core, stamp, &renewal)?;
+        if let Err(error) = core.finish_load(stamp, &read.saved, tables.alerts, &renewal) {
+            return unusable(error);
         }
+        let read = (renewal == Renewal::default()).then(|| Box::new(read));
+        Ok(Loaded::Whole(Box::new(core), tables.files, read))
     }
-    let stamp = EpochStamp { id: barrier, clock, quiet: false };
-    if let Err(error) = core.finish_load(stamp, &read.saved, alerts) {
-        return unusable(error);
+
+    /// Loads the tables that are not renewed; else the newest barrier at which they may be whole.
+    fn load_tables(
+        &self,
+        core: &mut Core,
+        barrier: EpochId,
+        earlier: EpochId,
+        renewal: &Renewal,
+    ) -> Result<Result<LoadedTables, EpochId>, String> {
+        let mut loaded = LoadedTables::default();
+        for spec in tables::specs(&self.inputs.contracts) {
+            if renewal.tables.contains(&spec.name) {
+                continue;
+            }
+            let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
+            let Ok(table) = Table::open(&self.inputs.lake, &spec.name, at) else {
+                return Ok(Err(earlier));
+            };
+            let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+            if epoch != barrier {
+                return Ok(Err(epoch));
+            }
+            loaded.clock = Micros(table.progress(CLOCK).unwrap_or(0));
+            if let Some(contract) = core.silver_contract(&spec.name) {
+                let files = load_silver(core, &table, &contract)?;
+                loaded.files.insert(spec.name, files);
+            } else if spec.name == tables::ANOMALIES {
+                loaded.alerts = load_alerts(&table)?;
+                let all = loaded.alerts.len();
+                loaded.alerts.retain(|alert| !renewal.unwatched.contains(&*alert.key.kpi));
+                if loaded.alerts.len() < all {
+                    core.write_whole(tables::ANOMALIES);
+                }
+            }
+        }
+        Ok(Ok(loaded))
     }
-    Ok(Loaded::Whole(Box::new(core), loaded, Box::new(read)))
+
+    /// Builds the tables that are renewed from bronze up to the barrier; the others hold theirs.
+    fn build_alone(
+        &self,
+        core: &mut Core,
+        barrier: EpochStamp,
+        renewal: &Renewal,
+    ) -> Result<(), String> {
+        let names = &renewal.tables;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut records = 0_u64;
+        for epoch in bronze::replay(self.bronze, 0, barrier.id).map_err(|e| chain(&e))? {
+            let epoch = epoch.map_err(|e| chain(&e))?;
+            records += core.fold_alone(names, epoch.stamp, epoch.batches);
+        }
+        core.finish_alone(names, barrier.clock)?;
+        tracing::info!(
+            records,
+            took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "built from bronze, because their definition is new or differs: {}; all other tables are loaded as \
+             barrier {} wrote them",
+            names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            barrier.id
+        );
+        Ok(())
+    }
+}
+
+/// What the tables of a barrier hold.
+#[derive(Debug, Default)]
+struct LoadedTables {
+    files: Files,
+    clock: Micros,
+    alerts: Vec<Alert>,
+}
+
+/// The topics that bronze holds records of.
+fn seen(held: &Held) -> Seen {
+    let mut seen = Seen::new();
+    for of in held.next.keys() {
+        seen.entry(of.source.to_string()).or_default().insert(of.topic.to_string());
+    }
+    seen
 }
 
 fn new_core(inputs: &Inputs) -> Result<Core, String> {
@@ -224,7 +329,7 @@ fn load_silver(
     core: &mut Core,
     table: &Table,
     contract: &PreparedContract,
-) -> Result<Vec<LoadedFile>, String> {
+) -> Result<LoadedTable, String> {
     let text = |e: LakeError| chain(&e);
     let mut files = Vec::new();
     for file in table.files() {
@@ -233,10 +338,30 @@ fn load_silver(
             let batch = batch.map_err(text)?;
             rows.extend(rows_from_batch(contract, &batch).map_err(|e| e.to_string())?);
         }
-        let slots = core.load_rows(table.name(), rows)?;
+        let slots = core.load_rows(table.name(), rows)?.into_iter().map(Some).collect();
         files.push(LoadedFile { path: file.path.clone(), slots });
     }
-    Ok(files)
+    Ok(LoadedTable { files, ..LoadedTable::default() })
+}
+
+/// Where the rows in memory lie in a table that stands further than what was loaded: found by key.
+fn locate(core: &mut Core, table: &Table) -> Result<LoadedTable, String> {
+    let text = |e: LakeError| chain(&e);
+    let mut located = LoadedTable { live: core.take_located(table.name()), ..Default::default() };
+    let Some(contract) = core.silver_contract(table.name()) else { return Ok(located) };
+    for file in table.files() {
+        let mut slots = Vec::new();
+        for batch in table.read(&[file.as_ref()], None).map_err(text)? {
+            let batch = batch.map_err(text)?;
+            for row in rows_from_batch(&contract, &batch).map_err(|e| e.to_string())? {
+                let found = core.locate(table.name(), &row);
+                slots.push(found.map(|(slot, _)| slot));
+                located.differing.extend(found.filter(|(_, same)| !same).map(|(slot, _)| slot));
+            }
+        }
+        located.files.push(LoadedFile { path: file.path.clone(), slots });
+    }
+    Ok(located)
 }
 
 fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {
@@ -258,46 +383,59 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
     Ok(())
 }
 
-/// The header to go on under, and the recorded epochs after bronze. A ledger that does not continue
-/// bronze is a lost one.
-fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>), String> {
-    let found = Ledger::recover(&inputs.ledger_dir).map_err(|e| {
+/// The header to go on under, the recorded epochs after bronze, and the segments to go on behind. A
+/// ledger that does not continue bronze is a lost one.
+fn read_ledger(
+    inputs: &Inputs,
+    held: &Held,
+    identities: &Identities,
+) -> Result<(Header, Vec<Entry>, Segments), String> {
+    let found = Ledger::recover(&inputs.ledger_dir, held.epoch).map_err(|e| {
         format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display())
     })?;
-    let fingerprint = fingerprint(inputs);
+    let fingerprint = identities.to_text();
+    let shows = |header: &Header| {
+        let before = Identities::parse(header.fingerprint.as_bytes());
+        let renewal = |before| identities.renewal(&before, &seen(held), &inputs.catalog);
+        before.map(renewal).is_none_or(|renewal| renewal.shows())
+    };
     let lake = inputs.lake.id().to_owned();
     let fresh = || {
         let generation = new_generation();
-        Header { lake: lake.clone(), generation, fingerprint: fingerprint.clone() }
+        let header = Header { lake: lake.clone(), generation, fingerprint: fingerprint.clone() };
+        (header, Vec::new(), Segments::default())
     };
     let problem = match (&found.header, &found.damage) {
-        (_, Some(damage)) => Some(format!("it is damaged ({damage})")),
-        (None, None) if held.epoch == 0 => return Ok((fresh(), Vec::new())),
+        (_, Some(damage)) => Some(damage.clone()),
+        (None, None) if held.epoch == 0 => return Ok(fresh()),
         (None, None) => Some("it is missing".to_owned()),
         (Some(header), None) if header.lake != lake => Some("it is of another lake".to_owned()),
-        (Some(header), None) if header.fingerprint != fingerprint => {
-            Some("contracts or KPI definitions have changed".to_owned())
+        (Some(header), None) if shows(header) => {
+            Some("what KPIs or detectors compute has changed".to_owned())
         }
-        (Some(_), None) => continues(&found.entries, held).err(),
+        (Some(_), None) => continues(found.range, &found.entries, held).err(),
     };
     match (found.header, problem) {
         (Some(header), None) => {
-            let tail = found.entries.into_iter().filter(|entry| entry.epoch > held.epoch).collect();
-            Ok((header, tail))
+            Ok((Header { fingerprint, ..header }, found.entries, found.segments))
         }
         (_, problem) => {
             let problem = problem.unwrap_or_default();
             tracing::warn!(
                 "the ledger is not used: {problem}. A new stream generation starts; no data is lost"
             );
-            Ok((fresh(), Vec::new()))
+            Ok(fresh())
         }
     }
 }
 
-fn continues(entries: &[Entry], held: &Held) -> Result<(), String> {
-    let last = entries.last().map_or(0, |entry| entry.epoch);
-    let first = entries.first().map_or(0, |entry| entry.epoch);
+/// `entries` are those after bronze's last epoch, of a ledger that holds the epochs of `range`.
+fn continues(
+    range: Option<(EpochId, EpochId)>,
+    entries: &[Entry],
+    held: &Held,
+) -> Result<(), String> {
+    let (first, last) = range.unwrap_or((0, 0));
     if last < held.epoch || first > held.epoch + 1 {
         let bronze = held.epoch;
         return Err(format!("it holds epochs {first} to {last} and bronze ends at {bronze}"));
@@ -306,7 +444,7 @@ fn continues(entries: &[Entry], held: &Held) -> Result<(), String> {
     for (of, offset) in &held.next {
         next.insert((&of.source, &of.topic, &of.incarnation, of.partition), *offset);
     }
-    for span in entries.iter().filter(|e| e.epoch > held.epoch).flat_map(|entry| &entry.spans) {
+    for span in entries.iter().flat_map(|entry| &entry.spans) {
         let key = (&*span.source, &*span.topic, &*span.incarnation, span.partition);
         let expected = next.insert(key, span.to);
         if expected.is_some_and(|expected| expected != span.from) {
@@ -315,17 +453,4 @@ fn continues(entries: &[Entry], held: &Held) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn contracts_fingerprint(inputs: &Inputs) -> String {
-    crate::contracts::fingerprint(&inputs.contracts, &inputs.topics)
-}
-
-fn fingerprint(inputs: &Inputs) -> String {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
-    hash.update(contracts_fingerprint(inputs));
-    hash.update(inputs.catalog.fingerprint());
-    hash.update(crate::observer(&inputs.catalog).fingerprint());
-    hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

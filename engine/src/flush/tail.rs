@@ -26,14 +26,18 @@ pub(crate) enum Reread {
 }
 
 /// Reads the records of `tail` again and compares their hashes.
-pub(crate) fn reread(tail: Vec<Entry>, sources: &mut [Box<dyn Source>], stop: &Stop) -> Reread {
+pub(crate) fn reread<'a>(
+    tail: Vec<Entry>,
+    sources: impl Iterator<Item = &'a mut dyn Source>,
+    stop: &Stop,
+) -> Reread {
     let mut records: BTreeMap<PartitionKey, RawBatch> = BTreeMap::new();
-    for source in sources.iter_mut() {
+    for source in sources {
         let wanted = merged(&tail, source.name());
         if wanted.is_empty() {
             continue;
         }
-        match reread_source(source.as_mut(), &wanted, stop) {
+        match reread_source(source, &wanted, stop) {
             Ok(batches) => {
                 let batches = batches.into_iter().zip(&wanted);
                 records.extend(batches.map(|(batch, span)| (key(span), batch)));

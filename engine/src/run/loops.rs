@@ -12,15 +12,19 @@ use pipeline::epoch;
 use pipeline::ledger::{Entry, Ledger, LedgerError};
 use pipeline::record::TopicPartition;
 use pipeline::source::{Limits, Notice, Source};
-use schemas::{Clock, EpochStamp, KpiUpdate, chain};
+use schemas::{Clock, EpochId, EpochStamp, KpiUpdate, chain};
 use tokio::runtime::Handle;
 
 use super::contact::Contact;
+use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::stop::{Reached, Stop};
 use crate::core::decoding::{Decoded, Decoding};
 use crate::core::frozen::BarrierJob;
 use crate::flush::barrier::Flusher;
+use crate::settings::Settings;
+use crate::tables::number;
+use crate::upkeep::{Keeper, Keepers};
 
 /// How long a source waits for records before it looks whether the run is to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -50,6 +54,8 @@ pub(super) struct Shared {
     pub(super) verified: Reached,
     /// Bytes of epochs that are not in bronze.
     pub(super) unflushed: Arc<AtomicUsize>,
+    /// Sources are not polled while it is passed.
+    pub(super) memory: MemoryBound,
     /// Bronze commits at once instead of at its interval.
     pub(super) hurry: AtomicBool,
     /// A feed has to be told anew how everything stands.
@@ -61,6 +67,32 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// What the threads of a run share that fills these meters.
+    pub(super) fn new(stop: Stop, meters: Arc<Meters>, memory: MemoryBound) -> Shared {
+        Shared {
+            stop,
+            recorded: meters.recorded.clone(),
+            in_bronze: meters.in_bronze.clone(),
+            flushed: meters.flushed.clone(),
+            unflushed: Arc::clone(&meters.unflushed),
+            memory,
+            meters,
+            ..Shared::default()
+        }
+    }
+
+    /// Notes the last epoch in the ledger, in bronze and flushed, as recovery found them.
+    pub(super) fn stand_at(&self, recorded: EpochId, in_bronze: EpochId, flushed: EpochId) {
+        self.recorded.set(recorded);
+        self.in_bronze.set(in_bronze);
+        self.flushed.set(flushed);
+    }
+
+    /// Whether nothing more is read: what is held is flushed, and the run ends.
+    pub(super) fn is_ending(&self) -> bool {
+        self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
+    }
+
     /// Keeps the memory of published updates while a backlog is read: its epochs have many.
     pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
         updates.clear();
@@ -85,7 +117,8 @@ impl Drop for Alarm<'_> {
 /// What a source thread hands to the core.
 #[derive(Debug)]
 pub(super) struct Poll {
-    pub(super) source: usize,
+    /// The number of the source; `None` for that of control records.
+    pub(super) source: Option<usize>,
     pub(super) decoded: Decoded,
     /// The hash of the records.
     pub(super) hash: String,
@@ -95,12 +128,29 @@ pub(super) struct Poll {
 /// How one source is polled.
 #[derive(Debug)]
 pub(super) struct Polling<'a> {
-    /// The number of the source.
-    pub(super) index: usize,
+    /// The number of the source; `None` for that of control records, which nobody waits for.
+    pub(super) index: Option<usize>,
     pub(super) linger: Duration,
     pub(super) limits: &'a Limits,
     pub(super) max_unflushed: usize,
     pub(super) decoding: Arc<Decoding>,
+}
+
+impl<'a> Polling<'a> {
+    /// The way that `settings` ask for; `index` is `None` for the control source.
+    pub(super) fn new(
+        index: Option<usize>,
+        settings: &'a Settings,
+        decoding: &Arc<Decoding>,
+    ) -> Polling<'a> {
+        Polling {
+            index,
+            linger: settings.linger,
+            limits: &settings.limits,
+            max_unflushed: settings.max_unflushed,
+            decoding: Arc::clone(decoding),
+        }
+    }
 }
 
 /// Polls one source until the run stops or the end that was fixed is reached, and decodes what it
@@ -112,12 +162,17 @@ pub(super) fn read_source(
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "source");
-    let mut contact = Contact::new(source.name(), &shared.meters.troubles);
     let Polling { index, linger, limits, max_unflushed, .. } = *polling;
+    let mut contact = index.map(|_| Contact::new(source.name(), &shared.meters.troubles));
     let (mut committed, mut scratch) = (Vec::new(), Scratch::default());
-    while !shared.stop.is_asked() {
+    while !shared.is_ending() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
             std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        // Decisions are few, and one of them may be what helps.
+        if index.is_some() && shared.memory.is_passed(&shared.meters) {
+            std::thread::sleep(POLL);
             continue;
         }
         let mut batches = Vec::new();
@@ -129,10 +184,12 @@ pub(super) fn read_source(
                 return;
             }
         };
-        pulled.notices.iter().for_each(|notice| say(source.name(), notice));
-        contact.heard(&pulled);
-        if contact.is_lag_due() {
-            shared.meters.lag.lock().insert(source.name().to_owned(), source.lag());
+        if let Some(contact) = &mut contact {
+            pulled.notices.iter().for_each(|notice| say(source.name(), notice));
+            contact.heard(&pulled);
+            if contact.is_lag_due() {
+                shared.meters.lag.lock().insert(source.name().to_owned(), source.lag());
+            }
         }
         let is_empty = batches.is_empty();
         let decoded = polling.decoding.decode(batches, &mut scratch);
@@ -206,12 +263,13 @@ pub(super) fn write_ledger(
 pub(super) fn write_bronze(
     mut writer: BronzeWriter,
     epochs: &Receiver<Arc<EpochRecords>>,
-    interval: Duration,
-    flush_bytes: usize,
-    runtime: &Handle,
+    settings: &Settings,
+    mut keeper: Keeper,
+    (clock, runtime): (&dyn Clock, &Handle),
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "bronze");
+    let (interval, flush_bytes) = (settings.flush_interval, settings.flush_bytes);
     let mut due = Instant::now() + interval;
     let (mut held_bytes, mut open) = (0, true);
     let mut last = 0;
@@ -245,6 +303,8 @@ pub(super) fn write_bronze(
         if !shared.recorded.wait(last, &shared.stop) || !commit(&mut writer, runtime, shared) {
             return;
         }
+        keeper.barrier(writer.table(), number(writer.flushed()));
+        keeper.tend(writer.table_mut(), clock.now(), runtime);
         shared.unflushed.fetch_sub(held_bytes, Ordering::Relaxed);
         held_bytes = 0;
         *shared.offsets.lock() = offsets.iter().map(|(of, to)| (Arc::clone(of), *to)).collect();
@@ -263,14 +323,6 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
                 if let Some(stamp) = reached {
                     shared.verified.set(shared.in_bronze.get());
                     shared.in_bronze.set(stamp.id);
-                }
-                if writer.table().checkpoint_due() {
-                    let job = writer.table_mut().checkpoint();
-                    runtime.spawn_blocking(move || {
-                        if let Err(error) = job.run() {
-                            tracing::warn!("could not write a checkpoint of bronze: {error}");
-                        }
-                    });
                 }
                 return true;
             }
@@ -292,16 +344,30 @@ fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool 
     }
 }
 
+/// Tables are tidied this often while no barrier comes.
+const TIDY: Duration = Duration::from_secs(30);
+
 /// Writes barriers once bronze holds their epoch.
 pub(super) fn flush_barriers(
     mut flusher: Flusher,
     jobs: &Receiver<BarrierJob>,
-    vacuum_after: Duration,
-    clock: &dyn Clock,
+    mut keepers: Keepers,
+    (clock, runtime): (&dyn Clock, &Handle),
     shared: &Shared,
 ) {
     let _alarm = Alarm(&shared.stop, "barrier");
-    while let Ok(job) = jobs.recv() {
+    loop {
+        let job = match jobs.recv_timeout(TIDY) {
+            Ok(job) => job,
+            // An idle table is tidied too.
+            Err(RecvTimeoutError::Timeout) => {
+                if keepers.compacts() {
+                    flusher.compact();
+                }
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let epoch = job.stamp.id;
         if !shared.in_bronze.wait(epoch, &shared.stop) {
             return;
@@ -317,6 +383,11 @@ pub(super) fn flush_barriers(
         shared.meters.barrier_ms.add(took);
         shared.flushed.set(epoch);
         tracing::debug!(epoch, took_ms = took, "barrier complete");
-        flusher.maintain(vacuum_after, clock.now());
+        if keepers.compacts() {
+            flusher.compact();
+        }
+        for table in flusher.tables_mut() {
+            keepers.after_barrier(table, number(epoch), clock.now(), runtime);
+        }
     }
 }

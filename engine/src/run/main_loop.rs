@@ -5,31 +5,32 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use gold::Catalog;
-use lake::Lake;
 use pipeline::bronze::EpochRecords;
-use pipeline::ledger::{Entry, Header, Ledger};
+use pipeline::ledger::{Entry, Ledger};
 use pipeline::record::RawBatch;
-use pipeline::source::{Progress, Source};
-use schemas::{Clock, Contract, Feed, Micros, Published, Start};
+use pipeline::source::{ControlFile, Progress, Source};
+use schemas::{Clock, Feed, Micros, Published, Start};
 use tokio::runtime::Handle;
 
+use super::control::ControlDesk;
 use super::fanout::Fanout;
 use super::halts::Halts;
 use super::loops::{self, Poll, Shared};
-use super::meters::Meters;
+use super::memory::MemoryBound;
 use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
+use super::parts::Run;
 use super::publish::{self, News, Results};
+use super::samples;
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
-use crate::Topics;
 use crate::core::epoch::Epoch;
 use crate::core::frozen::BarrierJob;
 use crate::core::{Changes, Core};
-use crate::flush::recover::{Inputs, Recovered, new_generation, recover};
+use crate::flush::recover::{Inputs, Recovered, recover, restart};
 use crate::flush::tail::{Reread, progress, reread};
 use crate::settings::Settings;
+use crate::upkeep::{self, Keeper, Keepers, offline};
 
 /// Epochs and polls that may wait between two threads.
 const QUEUE: usize = 2;
@@ -39,48 +40,16 @@ const EPOCH_QUEUE: usize = 1024;
 const RESULT_QUEUE: usize = 16;
 /// The main loop looks at its timers at least this often.
 const TURN: Duration = Duration::from_millis(20);
-/// At the end of the input, timers due this soon are still waited for.
+/// At the end of the input, timers due this soon are still waited for ...
 const SETTLE: i64 = 1_100_000;
+/// ... and those of the KPI history this long: a restatement is due at the end of its slot.
+const RESTATE: i64 = 5_100_000;
 /// Subscribers hear at least this often that nothing arrived.
 const IDLE: Duration = Duration::from_millis(250);
 /// What may have arrived without having been seen yet, in microseconds.
 const UNSEEN: i64 = 200_000;
 /// Timers wait this long after the start for the sources to bring what came meanwhile.
 const HEAR: Duration = Duration::from_secs(10);
-/// Freshness is sampled at about this many records of a batch.
-const SAMPLES: usize = 16;
-
-/// What a run is made of.
-pub struct Run {
-    /// Intervals and bounds.
-    pub settings: Settings,
-    /// The lake, open for writing.
-    pub lake: Lake,
-    /// The contracts in force.
-    pub contracts: Vec<Contract>,
-    /// The KPI definitions in force.
-    pub catalog: Arc<Catalog>,
-    /// The contracts of topics.
-    pub topics: Topics,
-    /// Where records come from.
-    pub sources: Vec<Box<dyn Source>>,
-    /// Stop at the end offsets that are there at the start.
-    pub until_end: bool,
-    /// The wall clock.
-    pub clock: Arc<dyn Clock>,
-    /// Ends the run from outside.
-    pub stop: Stop,
-    /// Counts the run's work.
-    pub meters: Arc<Meters>,
-    /// Are told of every published epoch, in order. Freshness is measured at the first to take one.
-    pub feeds: Vec<Box<dyn Feed>>,
-}
-
-impl std::fmt::Debug for Run {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
 
 /// Runs until stopped, or until the end of the input.
 ///
@@ -88,19 +57,14 @@ impl std::fmt::Debug for Run {
 /// When it cannot start, or a thread cannot go on; the text says why and what to do.
 pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     let Run { settings, lake, contracts, catalog, topics, sources, .. } = run;
-    let shared = Shared {
-        stop: run.stop.clone(),
-        meters: Arc::clone(&run.meters),
-        recorded: run.meters.recorded.clone(),
-        in_bronze: run.meters.in_bronze.clone(),
-        flushed: run.meters.flushed.clone(),
-        unflushed: Arc::clone(&run.meters.unflushed),
-        ..Shared::default()
-    };
+    let memory = MemoryBound::new(settings.memory_limit);
+    let shared = Shared::new(run.stop.clone(), Arc::clone(&run.meters), memory);
+    let control = ControlFile::new(&lake.state_dir(), settings.durable);
     let inputs = Inputs {
         ledger_dir: settings.ledger_dir.clone(),
         lake,
         durable: settings.durable,
+        silver: settings.silver,
         contracts,
         topics,
         catalog,
@@ -108,9 +72,18 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     };
     let recovered = recover(&inputs, runtime, &run.stop)?;
     let (clock, feeds) = (run.clock, run.feeds);
-    let threads =
-        Threads { settings: &settings, runtime, clock: clock.as_ref(), until_end: run.until_end };
-    threads.run(recovered, sources, feeds, &shared)
+    let mut threads = Threads {
+        settings: &settings,
+        runtime,
+        clock: clock.as_ref(),
+        until_end: run.until_end,
+        desk: ControlDesk::open(control, run.definitions)?,
+    };
+    let outcome = threads.run(recovered, sources, feeds, &shared)?;
+    if run.until_end {
+        offline::end_of_batch(&inputs.lake, &settings.upkeep, clock.now(), runtime, &run.stop);
+    }
+    Ok(outcome)
 }
 
 struct Threads<'a> {
@@ -118,11 +91,12 @@ struct Threads<'a> {
     runtime: &'a Handle,
     clock: &'a dyn Clock,
     until_end: bool,
+    desk: ControlDesk,
 }
 
 impl Threads<'_> {
     fn run(
-        &self,
+        &mut self,
         recovered: Recovered,
         mut sources: Vec<Box<dyn Source>>,
         feeds: Vec<Box<dyn Feed>>,
@@ -130,9 +104,7 @@ impl Threads<'_> {
     ) -> Result<Outcome, Stopped> {
         let Recovered { core, bronze, held, lasts, flusher, mut ledger, tail } = recovered;
         let recorded_last = tail.last().map_or(held.epoch, |entry| entry.epoch);
-        shared.recorded.set(recorded_last);
-        shared.in_bronze.set(held.epoch);
-        shared.flushed.set(held.flushed);
+        shared.stand_at(recorded_last, held.epoch, held.flushed);
         let tail = self.reread(tail, &mut sources, &mut ledger, &shared.stop)?;
         let generation = ledger.header().generation.clone();
         let progress = progress(&held.next, &lasts, &tail);
@@ -142,7 +114,8 @@ impl Threads<'_> {
         let (to_publish, results) = sync_channel(RESULT_QUEUE);
         let (to_bronze, epochs) = sync_channel(EPOCH_QUEUE);
         let (to_flusher, jobs) = sync_channel(1);
-        let main = Main {
+        let (to_upkeep, tasks) = sync_channel(upkeep::QUEUE);
+        let mut main = Main {
             core,
             clock: self.clock,
             shared,
@@ -159,6 +132,10 @@ impl Threads<'_> {
             said: Instant::now(),
         };
         let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
+        let (until_end, desk) = (self.until_end, &mut self.desk);
+        let meters = || Arc::clone(&shared.meters);
+        let keeper = Keeper::new(bronze.table(), settings.upkeep, to_upkeep.clone(), meters());
+        let keepers = Keepers::new(settings.upkeep, to_upkeep, meters());
         std::thread::scope(|scope| {
             spawn(scope, "ledger", Turn::Live, move || {
                 loops::write_ledger(ledger, &entries, clock, shared)
@@ -168,45 +145,52 @@ impl Threads<'_> {
                 publish::publish(&results, feeds, shared);
             })?;
             spawn(scope, "bronze", Turn::Live, move || {
-                let (interval, bytes) = (settings.flush_interval, settings.flush_bytes);
-                loops::write_bronze(bronze, &epochs, interval, bytes, runtime, shared);
+                loops::write_bronze(bronze, &epochs, settings, keeper, (clock, runtime), shared);
             })?;
             spawn(scope, "barrier", Turn::Background, move || {
-                loops::flush_barriers(flusher, &jobs, settings.vacuum_after, clock, shared);
+                loops::flush_barriers(flusher, &jobs, keepers, (clock, runtime), shared);
             })?;
+            spawn(scope, "upkeep", Turn::Background, move || {
+                upkeep::work(&tasks, &shared.meters, &|| !shared.is_ending());
+            })?;
+            main.recover(tail, generation);
+            main.decide(desk, &progress, settings, until_end)?;
+            let decoding = Arc::clone(main.core.decoding());
+            let polling = |index| loops::Polling::new(index, settings, &decoding);
             for (index, source) in sources.iter_mut().enumerate() {
-                let out = to_core.clone();
-                let polling = loops::Polling {
-                    index,
-                    linger: settings.linger,
-                    limits: &settings.limits,
-                    max_unflushed: settings.max_unflushed,
-                    decoding: Arc::clone(main.core.decoding()),
-                };
+                let (out, polling) = (to_core.clone(), polling(Some(index)));
                 spawn(scope, "source", Turn::Live, move || {
                     loops::read_source(&polling, source.as_mut(), &out, shared);
                 })?;
             }
+            // At a fixed end, all that was decided has been read.
+            if !until_end {
+                let (out, polling) = (to_core.clone(), polling(None));
+                spawn(scope, "control", Turn::Live, move || {
+                    loops::read_source(&polling, desk.source(), &out, shared);
+                })?;
+            }
             drop(to_core);
-            main.run(tail, generation, polls, self.until_end)
+            main.run(polls, until_end)
         })
     }
 
     /// The recorded epochs after bronze with their records. When these are gone, the ledger starts over.
     fn reread(
-        &self,
+        &mut self,
         tail: Vec<Entry>,
         sources: &mut [Box<dyn Source>],
         ledger: &mut Ledger,
         stop: &Stop,
     ) -> Result<Vec<(Entry, Vec<RawBatch>)>, Stopped> {
-        match reread(tail, sources, stop) {
+        let sources = sources.iter_mut().map(|source| source.as_mut() as &mut dyn Source);
+        match reread(tail, sources.chain([self.desk.source()]), stop) {
             Reread::Same(tail) => Ok(tail),
             Reread::Other(reason) => {
                 tracing::error!(
                     "recorded epochs cannot be read again: {reason}. A new stream generation starts; what the broker lost is not in bronze"
                 );
-                *ledger = restart(ledger, self.settings)?;
+                *ledger = restart(ledger, &self.settings.ledger_dir, self.settings.durable)?;
                 Ok(Vec::new())
             }
             Reread::Stopped => Err(Stopped::Failed("stopped before recovery was complete".into())),
@@ -232,13 +216,6 @@ impl Threads<'_> {
     }
 }
 
-fn restart(ledger: &Ledger, settings: &Settings) -> Result<Ledger, String> {
-    let header = Header { generation: new_generation(), ..ledger.header().clone() };
-    let folder = &settings.ledger_dir;
-    Ledger::open(folder, header, settings.durable)
-        .map_err(|e| format!("could not open the ledger in `{}`: {e}", folder.display()))
-}
-
 struct Main<'a> {
     core: Core,
     clock: &'a dyn Clock,
@@ -260,14 +237,8 @@ struct Main<'a> {
 }
 
 impl Main<'_> {
-    /// From the recorded epochs that bronze does not hold to the last barrier.
-    fn run(
-        mut self,
-        tail: Vec<(Entry, Vec<RawBatch>)>,
-        generation: String,
-        polls: Receiver<Poll>,
-        until_end: bool,
-    ) -> Result<Outcome, Stopped> {
+    /// Takes the recorded epochs that bronze does not hold, and tells subscribers how things stand.
+    fn recover(&mut self, tail: Vec<(Entry, Vec<RawBatch>)>, generation: String) {
         for (entry, batches) in tail {
             self.replay(&entry, batches);
         }
@@ -278,6 +249,25 @@ impl Main<'_> {
             // Tables may stand at the last epoch already, with other rows: write at a later one.
             self.tick(self.clock.now());
         }
+    }
+
+    /// Takes what has been decided so far, the definitions of this run included.
+    fn decide(
+        &mut self,
+        desk: &mut ControlDesk,
+        progress: &Progress,
+        settings: &Settings,
+        until_end: bool,
+    ) -> Result<(), Stopped> {
+        desk.define(self.core.in_force(), self.clock)?;
+        let decoding = Arc::clone(self.core.decoding());
+        let polls = desk.start(progress, until_end, &settings.limits, &decoding)?;
+        polls.into_iter().for_each(|poll| self.take(poll));
+        Ok(())
+    }
+
+    /// From the first poll to the last barrier.
+    fn run(mut self, polls: Receiver<Poll>, until_end: bool) -> Result<Outcome, Stopped> {
         self.turn_until_stopped(&polls);
         drop(polls);
         self.finish(until_end)
@@ -327,7 +317,7 @@ impl Main<'_> {
         while !self.shared.stop.is_asked() && !self.ended.iter().all(|ended| *ended) {
             match polls.recv_timeout(self.wait()) {
                 Ok(poll) => {
-                    self.heard = true;
+                    self.heard |= poll.source.is_some();
                     self.take(poll);
                 }
                 Err(RecvTimeoutError::Timeout) => self.tell_idle(),
@@ -357,9 +347,8 @@ impl Main<'_> {
             let last = self.core.last();
             self.process(Epoch::cut(last, poll.decoded, poll.hash, self.clock.now()));
         }
-        if let (true, Some(ended)) = (poll.at_end, self.ended.get_mut(poll.source)) {
-            *ended = true;
-        }
+        let ended = poll.source.and_then(|source| self.ended.get_mut(source));
+        ended.into_iter().for_each(|ended| *ended |= poll.at_end);
     }
 
     fn tick_if_due(&mut self) {
@@ -392,14 +381,14 @@ impl Main<'_> {
 
     fn hand_on(&mut self, records: EpochRecords, changes: Changes) {
         let meters = &self.shared.meters;
-        meters.events.add(records.len() as u64);
-        meters.bytes.add(records.bytes() as u64);
-        meters.epochs.add(u64::from(!records.is_empty()));
+        meters.events.add(records.events().map(|batch| batch.len() as u64).sum());
+        meters.bytes.add(records.events().map(|batch| batch.bytes() as u64).sum());
+        meters.epochs.add(u64::from(records.has_events()));
         meters.dead_letters.set(self.core.counts.dead_letters);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);
         let Changes { updates, alerts } = changes;
-        let samples = samples(&records);
+        let samples = samples::of(&records);
         let degraded = self.halts.reasons();
         let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
         let results = Results { published, samples };
@@ -418,6 +407,7 @@ impl Main<'_> {
 
     fn start_barrier(&mut self) {
         let begun = Instant::now();
+        *self.shared.meters.table_rows.lock() = self.core.table_rows();
         if let Some(job) = self.core.barrier() {
             let epoch = job.stamp.id;
             tracing::debug!(epoch, took_us = begun.elapsed().as_micros(), "barrier frozen");
@@ -455,12 +445,17 @@ impl Main<'_> {
         shared.failure().map_or(Ok(outcome), |reason| Err(Stopped::Failed(reason)))
     }
 
-    /// Waits for the timers that are due within about a second: the end of a backlog. What has been
-    /// read is flushed meanwhile, so that the last barrier has only what the timers add.
+    /// Waits for the timers that are due within about a second, the end of a backlog, and for the
+    /// restatements that are. What has been read is flushed meanwhile, so that the last barrier has
+    /// only what the timers add.
     fn settle(&mut self) {
-        let until = self.clock.now().plus(SETTLE);
+        let now = self.clock.now();
+        let is_near = |due: Option<Micros>, span| due.is_some_and(|due| due <= now.plus(span));
         let mut early = false;
-        while self.core.next_due().is_some_and(|due| due <= until) && !self.shared.stop.is_asked() {
+        while (is_near(self.core.next_due(), SETTLE)
+            || is_near(self.core.gold().next_due(), RESTATE))
+            && !self.shared.stop.is_asked()
+        {
             let flushed = self.shared.flushed.get() >= self.barrier.running;
             if !early && flushed && self.core.last().is_some_and(|l| l.id > self.barrier.running) {
                 early = true;
@@ -476,18 +471,4 @@ impl Shared {
     fn failure(&self) -> Option<String> {
         self.stop.failure()
     }
-}
-
-/// Timestamps of some records of a live epoch, each with the number of records it stands for.
-fn samples(records: &EpochRecords) -> Vec<(Micros, u64)> {
-    if records.stamp.quiet {
-        return Vec::new();
-    }
-    let mut samples = Vec::new();
-    for batch in &records.batches {
-        let step = batch.len().div_ceil(SAMPLES).max(1);
-        let of = |record: pipeline::record::RawRecord<'_>| Some((record.timestamp?, step as u64));
-        samples.extend((0..batch.len()).step_by(step).filter_map(|at| of(batch.get(at)?)));
-    }
-    samples
 }

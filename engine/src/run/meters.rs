@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use pipeline::source::Lag;
 
 use super::stop::Reached;
 use super::troubles::Troubles;
+use crate::upkeep::Debt;
 
-/// Buckets per doubling: a quantile is exact to about 3 percent.
-const STEPS: u32 = 32;
+/// Significant digits of a duration: a quantile is exact to one percent.
+const DIGITS: u8 = 2;
 
 /// Counters of one run. All are totals since it started.
 #[derive(Debug, Default)]
@@ -35,7 +37,7 @@ pub struct Meters {
     /// The last epoch published.
     pub published: Count,
     /// From a live record's Kafka timestamp to the publication of its epoch.
-    pub freshness: Histogram,
+    pub freshness: Durations,
     /// The last epoch in the ledger.
     pub recorded: Reached,
     /// The last epoch in bronze.
@@ -46,9 +48,13 @@ pub struct Meters {
     pub unflushed: Arc<AtomicUsize>,
     /// How far each source's partitions are behind.
     pub lag: Mutex<BTreeMap<String, Vec<Lag>>>,
+    /// What tables have lying about.
+    pub debt: Mutex<BTreeMap<String, Debt>>,
     /// What is wrong at the moment with what is around the pipeline. What the epochs themselves make
     /// doubtful travels with the results.
     pub troubles: Troubles,
+    /// Live rows of each silver table, as of the last barrier that began.
+    pub table_rows: Mutex<Vec<(String, usize)>>,
 }
 
 /// A counter that any thread may add to.
@@ -72,62 +78,31 @@ impl Count {
     }
 }
 
-/// Durations in logarithmic buckets.
+/// Durations and their quantiles.
 #[derive(Debug, Default)]
-pub struct Histogram(Mutex<Vec<u64>>);
+pub struct Durations(Mutex<Option<Histogram<u64>>>);
 
-impl Histogram {
+impl Durations {
     /// Adds `weight` durations of `micros`.
     pub fn add(&self, micros: i64, weight: u64) {
-        let bucket = bucket(u64::try_from(micros).unwrap_or(0));
-        let mut counts = self.0.lock();
-        if counts.len() <= bucket {
-            counts.resize(bucket + 1, 0);
+        let mut held = self.0.lock();
+        if held.is_none() {
+            *held = Histogram::new(DIGITS).ok();
         }
-        if let Some(count) = counts.get_mut(bucket) {
-            *count += weight;
+        let recorded =
+            held.as_mut().map(|own| own.record_n(u64::try_from(micros).unwrap_or(0), weight));
+        // It grows with what it is told; a duration that it has no room for is left out, and said.
+        if let Some(Err(error)) = recorded {
+            tracing::debug!(%error, micros, "a duration is not counted");
         }
     }
 
     /// The duration in microseconds that `share` (0 to 1) of all stay below; `None` without any.
     pub fn quantile(&self, share: f64) -> Option<u64> {
-        let counts = self.0.lock();
-        let total: u64 = counts.iter().sum();
-        if total == 0 {
-            return None;
-        }
-        #[expect(clippy::cast_precision_loss, reason = "a quantile is approximate")]
-        let wanted = share * total as f64;
-        let mut seen = 0;
-        for (bucket, count) in counts.iter().enumerate() {
-            seen += count;
-            #[expect(clippy::cast_precision_loss, reason = "a quantile is approximate")]
-            if seen as f64 >= wanted {
-                return Some(upper(bucket));
-            }
-        }
-        Some(upper(counts.len()))
+        let held = self.0.lock();
+        let histogram = held.as_ref().filter(|histogram| !histogram.is_empty())?;
+        Some(histogram.value_at_quantile(share))
     }
-}
-
-fn bucket(micros: u64) -> usize {
-    if micros < u64::from(STEPS) {
-        return usize::try_from(micros).unwrap_or(0);
-    }
-    let power = micros.ilog2();
-    let step = (micros >> (power - STEPS.ilog2())) - u64::from(STEPS);
-    let index = u64::from((power - STEPS.ilog2() + 1) * STEPS) + step;
-    usize::try_from(index).unwrap_or(usize::MAX)
-}
-
-fn upper(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
-    let steps = u64::from(STEPS);
-    if bucket < steps {
-        return bucket;
-    }
-    let (power, step) = (bucket / steps - 1, bucket % steps);
-    ((steps + step + 1) << power) - 1
 }
 
 #[cfg(test)]
@@ -135,19 +110,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantiles_are_within_a_bucket() {
-        let histogram = Histogram::default();
-        assert_eq!(histogram.quantile(0.5), None);
+    fn quantiles_are_within_one_percent() {
+        let durations = Durations::default();
+        assert_eq!(durations.quantile(0.5), None);
         for micros in 1..=10_000 {
-            histogram.add(micros, 1);
+            durations.add(micros, 1);
         }
-        let median = histogram.quantile(0.5).unwrap();
-        assert!((5_000..5_200).contains(&median), "{median}");
-        let high = histogram.quantile(0.99).unwrap();
-        assert!((9_900..10_250).contains(&high), "{high}");
-        for micros in [0, 1, 31, 32, 33, 1_000, 123_456_789] {
-            assert!(upper(bucket(micros)) >= micros);
-            assert!(upper(bucket(micros)) <= micros + micros / 30 + 1, "{micros}");
+        for (share, expected) in [(0.5, 5_000), (0.99, 9_900), (1.0, 10_000)] {
+            let found = durations.quantile(share).unwrap();
+            assert!((expected..=expected + expected / 100).contains(&found), "{share}: {found}");
         }
+        durations.add(123_456_789_000, 1);
+        assert!(durations.quantile(1.0).unwrap() >= 123_456_789_000, "days fit");
+        durations.add(-5, 100_000);
+        assert_eq!(durations.quantile(0.5), Some(0), "a clock that runs ahead counts as no time");
+    }
+
+    #[test]
+    fn a_weight_counts_as_so_many() {
+        let durations = Durations::default();
+        durations.add(10, 99);
+        durations.add(1_000, 1);
+        assert_eq!(durations.quantile(0.99), Some(10));
+        assert!(durations.quantile(0.995).unwrap() >= 1_000);
     }
 }

@@ -1,20 +1,25 @@
 //! A run: the main loop, the threads beside it, and what is known of them from outside.
 
 mod contact;
+mod control;
 mod fanout;
 mod halts;
 mod loops;
 mod main_loop;
+mod memory;
 pub(crate) mod meters;
 mod outcome;
 mod pace;
+mod parts;
 mod publish;
+mod samples;
 pub(crate) mod stop;
 mod threads;
 mod troubles;
 
-pub use main_loop::{Run, run};
-pub use meters::{Count, Histogram, Meters};
+pub use main_loop::run;
+pub use meters::{Count, Durations, Meters};
 pub use outcome::{Outcome, Stopped};
+pub use parts::Run;
 pub use stop::{Reached, Stop};
 pub use troubles::Troubles;

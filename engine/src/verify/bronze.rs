@@ -13,7 +13,7 @@ use arrow::array::{
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use lake::{DataFile, LakeError, Table};
 use pipeline::bronze::{CLOCK, EPOCH, FLUSHED, held};
-use schemas::Micros;
+use schemas::{CONTROL, Micros};
 
 use super::report::Check;
 
@@ -40,9 +40,9 @@ const DAY_US: i64 = 86_400_000_000;
 pub(super) struct Facts {
     /// Rows up to the epoch asked for.
     pub(super) rows: u64,
-    /// The last epoch with rows up to the one asked for.
+    /// The last epoch with rows of configured sources up to the one asked for.
     pub(super) last: Option<Stamp>,
-    /// (source, topic) of all rows.
+    /// (source, topic) of all rows but control records.
     pub(super) topics: BTreeSet<(String, String)>,
 }
 
@@ -146,7 +146,10 @@ impl Pass<'_> {
         }
         if stamp.epoch <= self.up_to {
             self.facts.rows += 1;
-            self.facts.last = Some(stamp);
+            let is_control = self.current.as_ref().is_some_and(|(of, _)| of.0 == CONTROL);
+            if !is_control {
+                self.facts.last = Some(stamp);
+            }
         }
     }
 
@@ -158,8 +161,9 @@ impl Pass<'_> {
         let partition = columns.partition_of(row);
         let next = self.partitions.get(&partition).copied();
         let next = next.unwrap_or_else(|| columns.prev_offset.value(row));
-        let topic = (partition.0.clone(), partition.1.clone());
-        self.facts.topics.insert(topic);
+        if partition.0 != CONTROL {
+            self.facts.topics.insert((partition.0.clone(), partition.1.clone()));
+        }
         self.current = Some((partition, next));
     }
 

@@ -243,6 +243,13 @@ impl Reference {
         }
     }
 
+    /// Somebody decided that a halted table goes on.
+    pub(super) fn resume(&mut self) {
+        if self.halted.is_some() {
+            self.start_over();
+        }
+    }
+
     fn start_over(&mut self) {
         self.incarnation = self.incarnation.saturating_add(1);
         self.halted = None;

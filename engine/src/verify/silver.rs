@@ -7,11 +7,13 @@ use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 use lake::{LakeError, Table};
 use pipeline::bronze;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
+use pipeline::record::{RawBatch, RawRecord};
 use pipeline::silver::{
     EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, UNKNOWN_COLUMN, unknown_text,
 };
+use pipeline::source::is_control;
 use rows::{ColumnError, RowReader, columns};
-use schemas::{Contract, Datum, RowRef};
+use schemas::{Contract, ControlRecord, Datum, Decision, RowRef};
 
 use super::pin::Pinned;
 use super::reference::{Reference, State};
@@ -60,10 +62,14 @@ pub(super) fn fold(
     for epoch in bronze::replay(bronze, 0, up_to)? {
         let epoch = epoch?;
         tables.iter_mut().for_each(|table| table.fold.advance(epoch.stamp.clock));
-        let mut batches: Vec<_> = epoch.batches.iter().collect();
+        records += epoch.batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
+        for resumed in epoch.batches.iter().filter(|b| is_control(b.topic())).flat_map(resumed) {
+            let named = |table: &&mut Folded| table.contract.contract().name == resumed;
+            tables.iter_mut().find(named).into_iter().for_each(|table| table.fold.resume());
+        }
+        let mut batches: Vec<_> = epoch.events().collect();
         batches.sort_by_key(|batch| batch.topic());
         for batch in batches {
-            records += batch.len() as u64;
             let of = (batch.topic().source.to_string(), batch.topic().topic.to_string());
             let Some(table) = indexes.get(&of).and_then(|at| tables.get_mut(*at)) else { continue };
             decode_batch(table.decoder, &table.contract, batch, &mut scratch, &mut changes);
@@ -75,6 +81,15 @@ pub(super) fn fold(
     }
     tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
     Ok(Folds { tables, records })
+}
+
+/// The tables that a batch of control records resumes, in order.
+fn resumed(batch: &RawBatch) -> Vec<String> {
+    let table = |record: RawRecord<'_>| match ControlRecord::parse(record.value?).ok()?.decision {
+        Decision::ResumeTable { table } => Some(table),
+        _ => None,
+    };
+    batch.iter().filter_map(table).collect()
 }
 
 fn prepare(contract: &Contract) -> Result<Folded, LakeError> {

@@ -96,7 +96,7 @@ fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String 
     columns.push_str(&format!(", {} AS period_start", period_start(time, grain)));
     let above = match aggregate {
         Aggregate::Count => format!("CAST(1 AS {NUMBER})"),
-        Aggregate::Sum(column) => format!("CAST(\"{column}\" AS {NUMBER})"),
+        Aggregate::Sum(argument) => format!("CAST({argument} AS {NUMBER})"),
     };
     let mut condition = format!("\"{time}\" IS NOT NULL");
     if let Some(filter) = filter {

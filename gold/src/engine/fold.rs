@@ -4,6 +4,7 @@
 //! - The old row leaves exactly the cells that it entered, whatever the new row says.
 //! - A change within one group adjusts its sums in place; one that changes nothing touches nothing.
 
+use expr::Expression;
 use schemas::{Grain, Micros, RowRef};
 
 use super::{Engine, EngineError};
@@ -96,7 +97,14 @@ impl Engine {
 fn selected<'a>(view: &View, row: Option<RowRef<'a>>) -> Option<(RowRef<'a>, Micros)> {
     let row = row?;
     let at = row.timestamp(view.time)?;
-    view.filter.as_ref().is_none_or(|filter| filter.selects(row)).then_some((row, at))
+    // Filters and sums that may fail on a row are refused with the definition.
+    let selects = |filter: &Expression| filter.selects(row) == Ok(true);
+    view.filter.as_ref().is_none_or(selects).then_some((row, at))
+}
+
+/// What a row adds to a sum.
+fn amount(row: RowRef<'_>, summed: &Expression) -> i128 {
+    summed.evaluate(row).ok().and_then(|value| value.number()).unwrap_or(0)
 }
 
 struct Fold<'a> {
@@ -123,9 +131,7 @@ impl Fold<'_> {
             let starts = scratch.starts(new.1);
             return retracted.and(self.insert(new.0, &scratch.new, starts));
         }
-        let amount = |row: RowRef<'_>, column| row.decimal(column).unwrap_or(0);
-        if self.view.sums.iter().all(|(column, _)| amount(old.0, *column) == amount(new.0, *column))
-        {
+        if self.view.sums.iter().all(|(own, _)| amount(old.0, own) == amount(new.0, own)) {
             return Ok(());
         }
         let starts = scratch.starts(new.1);
@@ -169,8 +175,8 @@ impl Fold<'_> {
             }
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[self.view.count] += 1;
-            for (column, sum) in &self.view.sums {
-                sums[*sum].add(row.decimal(*column).unwrap_or(0));
+            for (summed, sum) in &self.view.sums {
+                sums[*sum].add(amount(row, summed));
             }
         }
         Ok(())
@@ -207,9 +213,9 @@ impl Fold<'_> {
             self.cube.touch(cell);
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[count] -= i64::from(new.is_none());
-            for (column, sum) in &self.view.sums {
-                sums[*sum].subtract(old.decimal(*column).unwrap_or(0));
-                sums[*sum].add(new.and_then(|new| new.decimal(*column)).unwrap_or(0));
+            for (summed, sum) in &self.view.sums {
+                sums[*sum].subtract(amount(old, summed));
+                sums[*sum].add(new.map_or(0, |new| amount(new, summed)));
             }
         }
         result

@@ -21,7 +21,7 @@ pub(super) trait Held {
 
     fn key(&self, kpi: usize, cell: u32) -> CellKey {
         let slabs = self.slabs_of(kpi);
-        let id = slabs.cell(cell).id;
+        let id = slabs.id(cell);
         let series = slabs.series(id.series);
         CellKey {
             kpi: Arc::clone(&self.plan().kpis[kpi].key),
@@ -36,7 +36,7 @@ pub(super) trait Held {
         Parts::of(&self.plan().kpis[kpi].rule, self.slabs_of(kpi).numbers(cell))
     }
 
-    fn memory(&self, kpi: usize, cell: u32) -> &Memory {
+    fn memory(&self, kpi: usize, cell: u32) -> Memory {
         self.slabs_of(kpi).memory(cell, self.plan().kpis[kpi].place)
     }
 
@@ -46,7 +46,7 @@ pub(super) trait Held {
 
     fn row(&self, kpi: usize, cell: u32) -> Option<CellRow> {
         let value = self.parts(kpi, cell)?.value();
-        let Memory { epoch, as_of, .. } = *self.memory(kpi, cell);
+        let Memory { epoch, as_of, .. } = self.memory(kpi, cell);
         let unit = self.plan().kpis[kpi].unit;
         Some(CellRow { key: self.key(kpi, cell), value, unit, epoch, as_of })
     }

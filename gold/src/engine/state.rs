@@ -14,8 +14,9 @@
 //! - The counts and sums are not in it: they come from the rows ([`Engine::rebuild`]).
 
 use schemas::state::{Bytes, SavedError, decode, encode};
-use schemas::{EpochId, Grain, Micros, Records, Saved, SavedPart, StatePart};
+use schemas::{EpochId, Grain, Identity, Micros, Records, Saved, SavedPart, StatePart};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::held::Held;
 use super::timers::CellRef;
@@ -151,9 +152,9 @@ impl Frozen {
     /// What is worth saving of a cell.
     fn saved_cell(&self, cube: usize, cell: u32) -> Option<SavedCell> {
         let slabs = &self.cubes[cube];
-        let held = slabs.cells.get(cell as usize).filter(|held| held.live)?;
+        let held = slabs.get(cell).filter(|held| held.live)?;
         let over = held.end <= self.clock;
-        let memories = slabs.memories(cell);
+        let memories: Vec<Memory> = slabs.memories(cell).collect();
         if memories.iter().all(|own| own.slot.is_none() && !own.history.needed(over)) {
             return None;
         }
@@ -166,10 +167,16 @@ impl Frozen {
     }
 }
 
+/// A number that changes with what a KPI means.
+fn meaning_of(catalog: &Catalog, kpi: &str) -> u64 {
+    let meaning = catalog.meaning(kpi).map(|meaning| meaning.identity());
+    meaning.map_or(0, |meaning| xxh3_64(meaning.as_bytes()))
+}
+
 fn saved_cubes(plan: &Plan, catalog: &Catalog) -> Vec<SavedCube> {
     let kpi = |&kpi: &usize| {
         let key = &plan.kpis[kpi].key;
-        (key.to_string(), catalog.meaning(key))
+        (key.to_string(), meaning_of(catalog, key))
     };
     let cube = |cube: &CubeShape| SavedCube {
         dims: cube.dims.clone(),
@@ -180,11 +187,16 @@ fn saved_cubes(plan: &Plan, catalog: &Catalog) -> Vec<SavedCube> {
 
 impl Engine {
     /// Begins to restore what [`Frozen::parts`] saved, on an engine without rows. Every live row is
-    /// then given to [`Engine::rebuild`], and [`Engine::finish_load`] ends it.
+    /// then given to [`Engine::rebuild`], and [`Engine::finish_load`] ends it. What was saved of KPIs that
+    /// are not `kept` is left out: their rows are not those of then.
     ///
     /// # Errors
     /// When a record is damaged or of another release.
-    pub fn load_state(&mut self, saved: &Saved) -> Result<(), StateError> {
+    pub fn load_state(
+        &mut self,
+        saved: &Saved,
+        kept: &dyn Fn(&str) -> bool,
+    ) -> Result<(), StateError> {
         let head: Head = saved.head(HEAD)?;
         if head.version != VERSION {
             return Err("version".into());
@@ -192,7 +204,7 @@ impl Engine {
         (self.clock, self.last_data) = (head.clock, head.last_data);
         self.timers.set_pending(head.pending.0, head.pending.1);
         self.renumbered = head.cubes != saved_cubes(&self.plan, &self.catalog);
-        head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved))
+        head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved, kept))
     }
 
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
@@ -200,11 +212,12 @@ impl Engine {
     pub fn finish_load(&mut self) {
         for kpi in 0..self.plan.kpis.len() {
             for cell in self.slabs_of(kpi).sorted_cells() {
-                let Some(slot) = self.memory(kpi, cell).slot else { continue };
+                let memory = self.memory(kpi, cell);
+                let Some(slot) = memory.slot else { continue };
                 let holder = self.parts(kpi, cell).and_then(|_| u32::try_from(kpi).ok());
                 self.slots.restore(slot, holder.map(|kpi| CellRef { kpi, cell }));
                 if holder.is_none() {
-                    self.memory_mut(kpi, cell).slot = None;
+                    self.put_memory(kpi, cell, &Memory { slot: None, ..memory });
                 }
             }
         }
@@ -218,12 +231,17 @@ impl Engine {
         self.finish();
     }
 
-    fn load_cube(&mut self, shape: &SavedCube, saved: &Saved) -> Result<(), StateError> {
+    fn load_cube(
+        &mut self,
+        shape: &SavedCube,
+        saved: &Saved,
+        kept: &dyn Fn(&str) -> bool,
+    ) -> Result<(), StateError> {
         let cube = self.plan.cubes.iter().position(|cube| cube.dims == shape.dims);
         let known = |(key, meaning): &(String, u64)| {
             let is_it = |kpi: &Kpi| *kpi.key == **key && Some(kpi.cube) == cube;
             let known = self.plan.kpis.iter().position(is_it);
-            known.filter(|_| self.catalog.meaning(key) == *meaning)
+            known.filter(|_| kept(key) && meaning_of(&self.catalog, key) == *meaning)
         };
         let kpis: Vec<Option<usize>> = shape.kpis.iter().map(known).collect();
         let cube = cube.filter(|_| kpis.iter().any(Option::is_some));
@@ -271,7 +289,8 @@ impl Engine {
             .map_or((None, 0, Micros(0)), |(slot, epoch, as_of)| (Some(slot), epoch, as_of));
         let history = saved.history;
         let Kpi { cube, place, .. } = self.plan.kpis[kpi];
-        self.cubes[cube].slabs.memories_mut(cell)[place] = Memory { history, epoch, as_of, slot };
+        let memory = Memory { history, epoch, as_of, slot };
+        self.cubes[cube].slabs.put_memory(cell, place, &memory);
         let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
         if history.quiet_dirty {
             self.timers.dirty(at);
@@ -296,11 +315,12 @@ impl Engine {
                 }
                 let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
                 let slot = self.slots.place(None, Some(at));
-                let memory = self.memory_mut(kpi, cell);
+                let mut memory = self.memory(kpi, cell);
                 (memory.slot, memory.epoch, memory.as_of) = (slot, epoch, as_of);
                 if !std::mem::replace(&mut memory.history.quiet_dirty, true) {
                     self.timers.dirty(at);
                 }
+                self.put_memory(kpi, cell, &memory);
                 fresh = true;
             }
         }

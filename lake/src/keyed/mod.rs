@@ -25,11 +25,10 @@ use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
 use roaring::RoaringBitmap;
-use schemas::Micros;
 
 use crate::data_file::StagedFile;
 use crate::error::{CommitError, LakeError};
-use crate::table::{Commit, Mark, Table, Vacuumed};
+use crate::table::{Commit, Mark, Table};
 
 pub use compaction::Compacted;
 use compaction::{Pick, pick};
@@ -43,10 +42,6 @@ pub const FILE_ROWS_MAX: usize = 131_072;
 const RUNNING_ROWS_MAX: usize = 8_192;
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
-/// Barriers whose versions stay readable: recovery may start at the one before the last.
-const BARRIERS_KEPT: usize = 3;
-/// Time between two looks for files that nobody needs.
-const VACUUM: Duration = Duration::from_secs(30);
 /// Rows that a round of compaction may always write, and for each row changed since the last one.
 const ROUND_ROWS: usize = FILE_ROWS_MAX;
 const ROUND_ROWS_PER_CHANGE: usize = 8;
@@ -124,9 +119,6 @@ pub struct KeyedTable {
     deletes: Deletes,
     paths: BTreeMap<FileId, String>,
     locations: Locations,
-    /// Versions of the last barriers.
-    barriers: Vec<i64>,
-    vacuumed_at: Instant,
     changed_at: Instant,
     /// Rows changed since the last round of compaction.
     changed: usize,
@@ -147,8 +139,6 @@ impl KeyedTable {
             deletes,
             paths: BTreeMap::new(),
             locations: Locations::default(),
-            barriers: Vec::new(),
-            vacuumed_at: Instant::now(),
             changed_at: Instant::now(),
             changed: 0,
         }
@@ -296,38 +286,6 @@ impl KeyedTable {
         let written = plan.writes.iter().map(|(id, _)| *id).zip(&staged.files);
         self.paths.extend(written.map(|(id, file)| (id, file.path().to_owned())));
         Ok(version)
-    }
-
-    /// Notes that the version now is that of a barrier, then compacts, writes a checkpoint if one is
-    /// due, and deletes files that none of the last barriers needs. For the time between barriers.
-    ///
-    /// # Errors
-    /// When the disk refuses. The table is whole then, and the next round goes on.
-    pub async fn after_barrier(
-        &mut self,
-        vacuum_after: Duration,
-        now: Micros,
-    ) -> Result<(), KeyedError> {
-        self.barriers.push(self.table.version());
-        if self.barriers.len() > BARRIERS_KEPT {
-            self.barriers.remove(0);
-        }
-        let compacted = self.compact(IDLE_AFTER).await;
-        if self.table.checkpoint_due() {
-            self.table.checkpoint().run()?;
-        }
-        self.vacuum(vacuum_after, now)?;
-        compacted.map(|_| ())
-    }
-
-    fn vacuum(&mut self, after: Duration, now: Micros) -> Result<Vacuumed, LakeError> {
-        let is_due = self.barriers.len() == BARRIERS_KEPT && self.vacuumed_at.elapsed() > VACUUM;
-        let (true, Some(&keep_from)) = (is_due, self.barriers.first()) else {
-            return Ok(Vacuumed::default());
-        };
-        self.vacuumed_at = Instant::now();
-        let age = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
-        self.table.vacuum(now.plus(-age), keep_from)
     }
 
     /// One round of compaction: merges small files, writes files anew of which much is gone, and, when

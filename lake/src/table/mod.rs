@@ -9,9 +9,10 @@
 //! # Non-guarantees
 //! - Tables opened with [`Table::open`] do not follow the log: open again to see later versions.
 
+mod clean;
 mod commit;
-mod maintain;
 mod read;
+mod vacuum;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -33,9 +34,10 @@ use crate::schema::{self, Columns};
 use crate::store;
 use crate::version::{DataFile, State};
 
+pub use clean::{LOG_ENTRIES_MAX, LogKeep};
 pub use commit::{Commit, Mark};
-pub use maintain::Vacuumed;
 pub use read::Batches;
+pub use vacuum::{VacuumJob, Vacuumed};
 pub use verify::{Finding, HistoryEntry, Severity};
 
 /// Commits between two checkpoints.
@@ -81,6 +83,7 @@ pub struct Table {
     columns: Arc<Columns>,
     state: State,
     checkpointed: i64,
+    searched: vacuum::Searched,
     warnings: Vec<String>,
     writing: Option<Writing>,
 }
@@ -123,6 +126,19 @@ impl Table {
     /// then: the next commit gives it the new schema, and must remove all of them.
     pub async fn open_or_replace(lake: &Lake, spec: &TableSpec) -> Result<Table, LakeError> {
         Table::open_for_writing(lake, spec, true).await
+    }
+
+    /// Opens an existing table for writing as it is, for maintenance.
+    pub async fn open_as_is(lake: &Lake, name: &str) -> Result<Table, LakeError> {
+        let found = Table::open(lake, name, At::Newest)?;
+        let metadata = found.state.metadata.as_ref();
+        let spec = TableSpec {
+            name: name.to_owned(),
+            schema: found.schema(),
+            partition_columns: found.partition_columns().to_vec(),
+            description: metadata.and_then(|it| it.description.clone()).unwrap_or_default(),
+        };
+        Table::open_or_create(lake, &spec).await
     }
 
     async fn open_for_writing(
@@ -179,6 +195,7 @@ impl Table {
             log,
             columns,
             state,
+            searched: vacuum::Searched::Never,
             warnings: surveyed.warnings,
         };
         if found.is_none() {
@@ -207,7 +224,7 @@ impl Table {
             let folder = lake.root().to_path_buf();
             return Err(LakeError::NoTable { table: name.to_owned(), folder });
         };
-        let oldest = surveyed.listing.entries.first().copied().unwrap_or(newest);
+        let oldest = surveyed.listing.oldest_readable().unwrap_or(newest);
         let missing = |wanted: String| {
             let table = name.to_owned();
             LakeError::NoVersion { table, wanted, oldest, newest }
@@ -218,6 +235,7 @@ impl Table {
             At::Version(version) => return Err(missing(format!("version {version}"))),
             At::Progress { app, at_most } => log
                 .find(&surveyed.listing, app, *at_most)?
+                .filter(|version| *version >= oldest)
                 .ok_or_else(|| missing(format!("{app} <= {at_most}")))?,
         };
         let state = log.replay(&surveyed.listing, version)?;
@@ -231,6 +249,7 @@ impl Table {
             folder,
             log,
             state,
+            searched: vacuum::Searched::Never,
             warnings: surveyed.warnings,
         })
     }
@@ -261,6 +280,10 @@ impl Table {
     /// The table's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// The version of the state in memory.
@@ -350,6 +373,22 @@ impl Table {
         self.checkpointed = self.state.version;
         CheckpointJob { log: self.log.clone(), state: self.state.clone() }
     }
+
+    /// This version, for a thread that only reads.
+    pub fn pinned(&self) -> Table {
+        Table {
+            lake: self.lake.clone(),
+            name: self.name.clone(),
+            folder: self.folder.clone(),
+            log: self.log.clone(),
+            columns: Arc::clone(&self.columns),
+            state: self.state.clone(),
+            checkpointed: self.checkpointed,
+            searched: self.searched,
+            warnings: Vec::new(),
+            writing: None,
+        }
+    }
 }
 
 fn columns(table: &str, state: &State) -> Result<Columns, LakeError> {
@@ -361,7 +400,11 @@ fn columns(table: &str, state: &State) -> Result<Columns, LakeError> {
 }
 
 #[cfg(test)]
+mod clean_tests;
+#[cfg(test)]
 mod damage_tests;
+#[cfg(test)]
+mod power_tests;
 #[cfg(test)]
 mod speed_tests;
 #[cfg(test)]

@@ -308,31 +308,6 @@ async fn unfinished_files_go_and_vacuum_keeps_what_readers_need() {
 }
 
 #[tokio::test]
-async fn a_cleaned_log_opens_from_its_checkpoints() {
-    let folder = tempfile::tempdir().unwrap();
-    let lake = lake(folder.path());
-    let mut table = filled(&lake, "bronze/changes", 3).await;
-    table.checkpoint().run().unwrap();
-    assert!(!table.checkpoint_due());
-    for number in 3..6 {
-        let commit = append(&table, number * 10, number * 10 + 10);
-        table.commit(&commit).await.unwrap();
-    }
-    table.checkpoint().run().unwrap();
-    let far = schemas::Micros::parse("2100-01-01").unwrap();
-    assert_eq!(table.clean_log(Micros(0), 6).unwrap(), 0, "too young");
-    assert_eq!(table.clean_log(far, 1).unwrap(), 0, "no checkpoint before the version to keep");
-    assert_eq!(table.clean_log(far, 6).unwrap(), 3);
-    assert!(table.log.entry_path(3).exists() && !table.log.entry_path(2).exists());
-    let again = Table::open_or_create(&lake, &spec("bronze/changes")).await.unwrap();
-    assert_eq!((again.version(), again.row_count()), (6, 60));
-    std::fs::write(again.log.checkpoint_path(6), b"garbage").unwrap();
-    let again = Table::open_or_create(&lake, &spec("bronze/changes")).await.unwrap();
-    assert_eq!((again.version(), again.row_count()), (6, 60), "from the older checkpoint");
-    assert_eq!(again.warnings().len(), 2, "{:?}", again.warnings());
-}
-
-#[tokio::test]
 async fn readers_need_no_right_to_write() {
     let folder = tempfile::tempdir().unwrap();
     drop(filled(&lake(folder.path()), "bronze/changes", 2).await);

@@ -1,4 +1,5 @@
-//! The last committed record of partitions, by which a source recognises that they were replaced.
+//! Single records found in bronze: the last one of partitions, by which a source recognises that they were
+//! replaced, and the epoch of one.
 //!
 //! # Guarantees
 //! - Files are looked at from the newest on and no further than needed; only coordinates are read of
@@ -12,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use lake::{DataFile, LakeError, Table};
+use schemas::EpochId;
 
 use super::replay::{rows_at, unreadable};
 use crate::record::TopicPartition;
@@ -30,11 +32,8 @@ pub fn last_records(
 ) -> Result<BTreeMap<TopicPartition, LastRecord>, LakeError> {
     let before = |(of, next): (TopicPartition, i64)| (of, next.saturating_sub(1));
     let mut wanted: BTreeMap<TopicPartition, i64> = wanted.into_iter().map(before).collect();
-    let newest = |file: &DataFile| file.range_i64("epoch").map_or(i64::MAX, |range| range.1);
-    let mut files: Vec<&DataFile> = table.files().map(AsRef::as_ref).collect();
-    files.sort_by_key(|file| std::cmp::Reverse(newest(file)));
     let mut lasts = BTreeMap::new();
-    for file in files {
+    for file in newest_first(table) {
         let offsets: BTreeSet<i64> = wanted.values().copied().collect();
         let Some((first, last)) = offsets.first().zip(offsets.last()) else { break };
         let mut found = BTreeSet::new();
@@ -55,6 +54,33 @@ pub fn last_records(
         }
     }
     Ok(lasts)
+}
+
+/// The epoch that took one record; `None` when it is not there.
+///
+/// # Errors
+/// When the table's files cannot be read.
+pub fn epoch_of(
+    table: &Table,
+    of: &TopicPartition,
+    offset: i64,
+) -> Result<Option<EpochId>, LakeError> {
+    for file in newest_first(table) {
+        for epoch in rows_at(table, file, offset..=offset)? {
+            let epoch = epoch?;
+            if epoch.batches.iter().any(|batch| batch.topic().as_ref() == of) {
+                return Ok(Some(epoch.stamp.id));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn newest_first(table: &Table) -> Vec<&DataFile> {
+    let newest = |file: &DataFile| file.range_i64("epoch").map_or(i64::MAX, |range| range.1);
+    let mut files: Vec<&DataFile> = table.files().map(AsRef::as_ref).collect();
+    files.sort_by_key(|file| std::cmp::Reverse(newest(file)));
+    files
 }
 
 /// The offsets of wanted rows; `None` when a column is of another type.

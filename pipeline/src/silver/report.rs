@@ -36,11 +36,12 @@ pub struct Halt {
 
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Halt { table, key, held, came } = self;
         write!(
             f,
-            "table `{}` is halted: the source of row `{}` went back from position {} to {} at a later time \
-             (failover or restore); take a new snapshot, or start a new incarnation",
-            self.table, self.key, self.held, self.came
+            "table `{table}` is halted: the source of row `{key}` went back from position {held} to {came} at \
+             a later time (failover or restore); take a new snapshot, or let it go on as it is with `weir \
+             tables resume {table}`"
         )
     }
 }

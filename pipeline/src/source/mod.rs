@@ -16,6 +16,7 @@
 //! - A source never decides what has been ingested. That is bronze's business.
 
 mod config;
+mod control;
 mod embedded;
 mod file;
 mod kafka;
@@ -29,6 +30,7 @@ use schemas::Span;
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 
 pub use config::{ConfigError, FileConfig, KafkaConfig, LostRecords, Properties, SourceConfig};
+pub use control::{ControlFile, ControlFileError, control_partition, is_control};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
 pub use file::{FileSource, wrong_line};
 pub use kafka::KafkaSource;
@@ -146,8 +148,11 @@ pub trait Source: Send {
 }
 
 /// Whether a source recognises a topic that was replaced by its last committed record only: it has no
-/// topic id.
+/// topic id. The file of control records may be lost: bronze has what was read of it.
 pub fn needs_last(partition: &TopicPartition) -> bool {
+    if is_control(partition) {
+        return false;
+    }
     let incarnation = &*partition.incarnation;
     incarnation == file::INCARNATION || incarnation.parse::<u64>().is_ok()
 }

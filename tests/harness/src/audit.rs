@@ -22,9 +22,11 @@ pub struct BronzeAudit {
     pub versions: u64,
     /// Versions whose files have been vacuumed away, and which could not be looked at.
     pub unreadable_versions: u64,
-    /// Rows at the newest version.
+    /// Rows at the newest version, without decisions.
     pub records: u64,
-    /// Epochs with records.
+    /// Rows of the built-in source: decisions.
+    pub decisions: u64,
+    /// Epochs with records other than decisions.
     pub epochs: u64,
     /// Partitions of versions whose rows are not all that was read up to there.
     pub holes: u64,
@@ -194,7 +196,7 @@ impl RowAudit {
     /// Sees the records of the next epoch.
     pub fn see(&mut self, records: &[Record], expected: Option<&Log>, audit: &mut BronzeAudit) {
         let Some(first) = records.first() else { return };
-        audit.epochs += 1;
+        audit.epochs += u64::from(records.iter().any(|record| !record.is_control()));
         let stamp = |record: &Record| (record.epoch_clock, record.quiet);
         if records.iter().any(|record| stamp(record) != stamp(first)) {
             audit.clocks += 1;
@@ -211,7 +213,9 @@ impl RowAudit {
     }
 
     fn see_record(&mut self, record: &Record, expected: Option<&Log>, audit: &mut BronzeAudit) {
-        audit.records += 1;
+        let is_control = record.is_control();
+        audit.records += u64::from(!is_control);
+        audit.decisions += u64::from(is_control);
         let place = (record.topic.clone(), record.partition);
         let life = format!("{}/{}", record.source, record.incarnation);
         let offsets = self.seen.entry(place).or_default().entry(life).or_default();
@@ -220,7 +224,7 @@ impl RowAudit {
             audit.say(|| format!("doubled: {}", record.place()));
             return;
         }
-        let Some(expected) = expected else { return };
+        let Some(expected) = expected.filter(|_| !is_control) else { return };
         match expected.get(&record.topic, record.partition, record.offset) {
             None => {
                 audit.spurious += 1;

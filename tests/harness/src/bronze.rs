@@ -13,7 +13,10 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use crate::delta_log::{DataFile, DeltaLog};
 use crate::{Error, columns};
 
-/// One Kafka record as bronze holds it.
+/// The built-in source.
+const CONTROL_SOURCE: &str = "_weir.control";
+
+/// One record as bronze holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
     /// The configured source.
@@ -50,6 +53,18 @@ impl Record {
     /// `topic/partition/offset`, for messages.
     pub fn place(&self) -> String {
         format!("{}/{}/{}", self.topic, self.partition, self.offset)
+    }
+
+    /// Whether it is of the built-in source: a decision, and no event.
+    pub fn is_control(&self) -> bool {
+        self.source == CONTROL_SOURCE
+    }
+
+    /// The table that it lets go on, when that was decided.
+    pub fn resumed_table(&self) -> Option<String> {
+        let value: serde_json::Value = serde_json::from_slice(self.value.as_deref()?).ok()?;
+        let is_resumption = self.is_control() && value["v"] == 1 && value["kind"] == "table.resume";
+        is_resumption.then(|| value["body"]["table"].as_str().map(str::to_owned))?
     }
 
     /// The application id of the progress of its partition.

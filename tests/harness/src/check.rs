@@ -170,8 +170,13 @@ impl Oracle {
     fn epoch(&mut self, records: &[Record]) {
         let Some(first) = records.first() else { return };
         self.history.timers(first.epoch_clock);
+        for table in records.iter().filter_map(Record::resumed_table) {
+            self.fold.resume(&table);
+        }
+        // An epoch of nothing but decisions is no more than an instant to all that rows make.
+        let Some(first) = records.iter().find(|record| !record.is_control()) else { return };
         let mut touched = BTreeSet::new();
-        for record in records {
+        for record in records.iter().filter(|record| !record.is_control()) {
             let delta = self.fold.apply(record);
             for (contract, row) in &delta.gone {
                 touched.extend(self.sums.take(contract, row));

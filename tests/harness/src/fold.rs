@@ -184,6 +184,14 @@ impl Fold {
         self.tables.contains_key(last).then(|| last.to_owned())
     }
 
+    /// Somebody decided that this table goes on, if it stands still.
+    pub fn resume(&mut self, table: &str) {
+        if let Some(table) = self.tables.get_mut(table).filter(|table| table.halted) {
+            table.halted = false;
+            table.incarnation += 1;
+        }
+    }
+
     /// Applies one record; records must come in the order of their epochs.
     pub fn apply(&mut self, record: &Record) -> Delta {
         let Some(contract) = self.contract_of(&record.topic) else {

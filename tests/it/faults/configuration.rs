@@ -110,7 +110,7 @@ fn check_and_run_refuse_the_same() {
     for (from, to, part) in [
         ("[\"a\"]", "[]", "no key columns"),
         ("debezium-json", "avro", "no decoder `avro`"),
-        ("[\"a\"]", "[\"v\"]", "key column `v`"),
+        ("\"a\", type = \"text\"", "\"a\", type = \"json\"", "key column `a` is json"),
         ("name = \"v\"", "name = \"_epoch\"", "column `_epoch`"),
         ("name = \"v\"", "name = \"_position\"", "column `_position`"),
     ] {

@@ -31,6 +31,11 @@ impl SmallDisk {
         self.folder.path().join(name)
     }
 
+    /// Makes it larger.
+    fn grow(&self, size: &str) {
+        as_root(&["mount", "-o", &format!("remount,size={size}")], self.folder.path());
+    }
+
     /// Writes until nothing fits any more.
     fn fill(&self) -> PathBuf {
         let path = self.path("filler");
@@ -117,5 +122,29 @@ fn a_process_killed_on_a_full_disk_starts_again() {
     std::fs::remove_file(filler).unwrap();
     place.succeeds(&["run", "--until-end"]);
     assert_clean(lake, Some(&log(&records)), &Options::default());
+    place.succeeds(&["verify"]);
+}
+
+#[test]
+fn a_ledger_on_a_full_disk_has_no_hole_afterwards() {
+    let disk = SmallDisk::mount("8k");
+    let place = Place::new();
+    let ledger = disk.path("ledger");
+    let settings = "epoch.max_records = 20\nlake.flush_interval = \"30ms\"\n";
+    place.configure_files(&format!("{settings}ledger.dir = \"{}\"\n", ledger.display()));
+    let records = records(&options(73, 4_000));
+    append(&place.path("input/a.ndjson"), &records);
+    let mut run = place.start(&["run"]);
+    run.wait_for("could not write the ledger", SOON);
+    // Several tries, so that more than one write is cut short.
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(bronze_records(place.lake()) < 4_000, "it was full before the end");
+    disk.grow("4m");
+    let lake = place.lake();
+    run.wait_while_running("it goes on", SOON, |_| bronze_records(lake) == 4_000);
+    run.kill();
+    let again = place.succeeds(&["run", "--until-end"]);
+    assert!(!again.stderr.contains("the ledger is not used"), "{}", again.stderr);
+    assert_clean(place.lake(), Some(&log(&records)), &Options::default());
     place.succeeds(&["verify"]);
 }

@@ -3,6 +3,7 @@
 mod alerts;
 mod contract;
 mod halted;
+mod memory;
 mod page;
 mod rest;
 mod stream;

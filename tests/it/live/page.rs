@@ -192,6 +192,61 @@ fn numbers_and_windows_are_as_written(page: &mut Page) {
     }
 }
 
+/// One line of the file source: an order of the tenant `tomorrow`.
+fn order(number: u32, amount: &str, placed_at: &str) -> String {
+    let row = serde_json::json!({
+        "order_id": format!("o{number}"), "tenant_id": "tomorrow", "customer_id": "c1", "status": "paid",
+        "amount": amount, "currency": "USD", "channel": "web", "placed_at": placed_at,
+        "updated_at": "2026-01-05T10:00:00Z",
+    });
+    let source = serde_json::json!({"lsn": 100 + number, "ts_ms": 1_000});
+    let value = serde_json::json!({"op": "c", "before": null, "after": row, "source": source});
+    let key = format!("{{\"order_id\":\"o{number}\"}}");
+    let line = serde_json::json!({
+        "topic": "shop.public.orders", "partition": 0, "offset": number, "key": key,
+        "value": value.to_string(),
+    });
+    format!("{line}\n")
+}
+
+#[test]
+fn a_row_of_the_future_is_no_headline() {
+    let place = Place::new();
+    place.configure_files("lake.flush_interval = \"100ms\"\n");
+    let hour = options(1, 1).now.to_string();
+    let mut lines: String = (0..100).map(|number| order(number, "1.00", &hour)).collect();
+    lines.push_str(&order(100, "3.00", "2099-01-01T00:00:00Z"));
+    std::fs::write(place.path("input/a.ndjson"), lines).unwrap();
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let path = "/api/v1/kpis?tenant=tomorrow&grain=hour&kpi=orders";
+    let served = |path: &str| get(port, path, &token)["kpis"].as_array().unwrap().len();
+    crate::support::wait_until("both periods are served", SOON, || {
+        served(&format!("{path}&from=2000-01-01&to=2100-01-01")) == 2
+    });
+    let newest = get(port, path, &token);
+    assert_eq!(newest["kpis"][0]["value"], "100", "{newest}");
+    let browser = Browser::start();
+    let url = format!("http://127.0.0.1:{port}/?tenant=tomorrow&grain=hour&window=24h&kpi=orders");
+    let mut page = browser.open(&url, SIZE, "");
+    sign_in(&mut page, &token);
+    page.wait_until(&format!("/^live/i.test({CONNECTION})"), SOON);
+    let card = "document.querySelector('[data-kpi=orders] [data-role=value]').dataset";
+    page.wait_until(&format!("{card}.raw === '100'"), SOON);
+    let period = page.text(&format!("{card}.period"));
+    assert_eq!(period, newest["kpis"][0]["period_start"].as_str().unwrap().replace('Z', ".000Z"));
+    // The table beside the chart has what the chart's axis has.
+    page.eval("document.querySelector('#table-toggle').click()");
+    let rows =
+        "[...document.querySelectorAll('#chart-rows tr')].map(row => row.innerText).join(';')";
+    let rows = page.text(rows);
+    assert!(rows.contains("100") && !rows.contains("2099"), "{rows}");
+    page.screenshot(&pictures().join("future.png"));
+    run.stops();
+}
+
 #[test]
 fn the_page_and_its_session_are_for_loopback_names_only() {
     let demo = Demo::start();

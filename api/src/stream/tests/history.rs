@@ -11,7 +11,7 @@ use schemas::{
 };
 use serde_json::{Value, json};
 
-use crate::store::{Filter, Store};
+use crate::store::{CellFilter, Store};
 
 pub(super) const KPIS: [&str; 3] = ["margin", "orders", "revenue"];
 pub(super) const TENANTS: [&str; 3] = ["t0", "t1", "t2"];
@@ -98,7 +98,7 @@ fn shown(value: &CellValue) -> String {
 
 impl History {
     /// What a filter takes at an offset: names and values.
-    pub(super) fn at(&self, filter: &Filter, offset: u64) -> BTreeMap<String, String> {
+    pub(super) fn at(&self, filter: &CellFilter, offset: u64) -> BTreeMap<String, String> {
         let wanted = self.cells.iter().filter(|(_, cell)| takes(filter, &cell.key));
         wanted.filter_map(|(name, cell)| Some((name.clone(), cell.shown_at(offset)?))).collect()
     }
@@ -118,7 +118,7 @@ impl Cell {
 }
 
 /// Written out again, so that a fault of the product's filter shows.
-fn takes(filter: &Filter, key: &CellKey) -> bool {
+fn takes(filter: &CellFilter, key: &CellKey) -> bool {
     if filter.tenant.as_ref().is_some_and(|tenant| *tenant != key.tenant) {
         return false;
     }

@@ -160,6 +160,7 @@ impl Shop {
             lake: lake.clone(),
             ledger_dir: lake.state_dir().join("ledger"),
             durable: false,
+            silver: lake::keyed::Deletes::Mark,
             contracts,
             topics: topics.clone(),
             catalog: Arc::clone(&catalog),

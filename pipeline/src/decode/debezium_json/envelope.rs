@@ -5,11 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::names::{NameSeed, Piece, piece};
 use super::source::{Source, SourceSeed};
 use crate::decode::PreparedContract;
-
-/// Where a piece of the event's text lies.
-pub(super) type Piece = std::ops::Range<usize>;
 
 /// What a field that should hold a row holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,12 +43,6 @@ pub(super) struct Envelope {
     pub(super) schema: Option<Piece>,
     /// What `payload` holds, where there is one.
     pub(super) payload: RowShape,
-}
-
-/// Where `part` lies in the text that starts at `base`.
-pub(super) fn piece(base: usize, part: &str) -> Piece {
-    let start = part.as_ptr().addr().saturating_sub(base);
-    start..start + part.len()
 }
 
 pub(super) enum Field {
@@ -255,28 +247,5 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
             guess = column + 1;
         }
         Ok(RowShape::Row)
-    }
-}
-
-/// Reads the name of a field and says at once what it stands for.
-pub(super) struct NameSeed<F>(pub(super) F);
-
-impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for NameSeed<F> {
-    type Value = T;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<T, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl<T, F: FnOnce(&str) -> T> Visitor<'_> for NameSeed<F> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<T, E> {
-        Ok((self.0)(name))
     }
 }

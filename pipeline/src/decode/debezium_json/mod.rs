@@ -7,6 +7,7 @@
 
 mod envelope;
 mod key;
+mod names;
 mod origin;
 mod schema;
 mod source;
@@ -15,8 +16,9 @@ use std::sync::Arc;
 
 use serde::de::DeserializeSeed;
 
-use self::envelope::{Envelope, EnvelopeSeed, Piece, RowShape};
+use self::envelope::{Envelope, EnvelopeSeed, RowShape};
 use self::key::KeyBuffers;
+use self::names::Piece;
 use self::origin::OriginBuffers;
 use self::schema::{Encodings, Schemas};
 use super::change::{Change, ChangeBatch, ChangeKind, SnapshotMarker};
@@ -54,6 +56,10 @@ const PAYLOAD_OPENS: &str = r#","payload":"#;
 impl Decoder for DebeziumJson {
     fn name(&self) -> &'static str {
         "debezium-json"
+    }
+
+    fn version(&self) -> u32 {
+        1
     }
 
     fn decode(

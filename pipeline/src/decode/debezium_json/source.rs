@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::envelope::{NameSeed, Piece, piece};
+use super::names::{NameSeed, Piece, piece};
 use crate::decode::SnapshotMarker;
 
 /// What `source` says.

@@ -57,6 +57,8 @@ pub struct FileSource {
     held: Option<SourceError>,
     /// Whether everything that was there at the start has been walked through, and compared.
     compared: bool,
+    /// New lines are on disk before they are read, whoever wrote them.
+    synced: bool,
 }
 
 /// By topic, then partition.
@@ -91,7 +93,14 @@ impl FileSource {
             looked: None,
             held: None,
             compared: false,
+            synced: false,
         }
+    }
+
+    /// A source of lines that outlive a power cut once they are handed out: a file is synced before
+    /// its new lines are read.
+    pub fn synced(config: FileConfig) -> FileSource {
+        FileSource { synced: true, ..FileSource::new(config) }
     }
 
     /// Reads lines until there are no more, a limit or the deadline. Returns whether there are none.
@@ -187,7 +196,7 @@ impl Source for FileSource {
         self.spots.clear();
         self.held = None;
         self.compared = false;
-        self.walk = Some(Walk::new(&self.config.path)?);
+        self.walk = Some(Walk::new(&self.config.path, self.synced)?);
         self.looked = Some(Instant::now());
         Ok(())
     }
@@ -245,7 +254,7 @@ impl Source for FileSource {
 
     fn reread(&mut self, spans: &[Span], deadline: Instant) -> Result<Vec<RawBatch>, SourceError> {
         let plain = self.config.contract.is_some();
-        let mut walk = Walk::new(&self.config.path)?;
+        let mut walk = Walk::new(&self.config.path, self.synced)?;
         walk.fix_end()?;
         let batch = |span: &Span| {
             let mut batch = RawBatch::new(Arc::new(partition_of(span)));

@@ -37,6 +37,8 @@ pub(super) struct Walk {
     line: Vec<u8>,
     /// No file and no byte beyond what was there when this was set.
     fixed: bool,
+    /// Files are synced before what is new in them is read.
+    synced: bool,
 }
 
 /// One file, and how far it has been read.
@@ -62,10 +64,10 @@ pub(super) struct Input {
 }
 
 impl Walk {
-    /// A walk from the first line.
-    pub(super) fn new(root: &Path) -> Result<Walk, SourceError> {
+    /// A walk from the first line. `synced`: files are synced before what is new in them is read.
+    pub(super) fn new(root: &Path, synced: bool) -> Result<Walk, SourceError> {
         let (root, files) = (root.to_owned(), BTreeMap::new());
-        let mut walk = Walk { root, files, at: None, line: Vec::new(), fixed: false };
+        let mut walk = Walk { root, files, at: None, line: Vec::new(), fixed: false, synced };
         walk.look_again()?;
         Ok(walk)
     }
@@ -97,6 +99,11 @@ impl Walk {
                     input.position
                 );
                 return Err(input.error(reason));
+            }
+            if self.synced && size > input.size {
+                // What is read is not beyond `size`, so all of it is on disk after this.
+                let synced = File::open(&path).and_then(|file| file.sync_data());
+                synced.map_err(|e| unreadable(&path, e))?;
             }
             input.size = size;
         }

@@ -1,0 +1,285 @@
+//! The cells that are served, and the log of their changes.
+//!
+//! # Guarantees
+//! - The log holds whole epochs; a cell's newest change is the entry with the cell's own epoch.
+//! - A name is kept once per series, and its texts are those of the keys that came in.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use schemas::{CellKey, CellValue, EpochId, Grain, KpiUpdate, Micros, SeriesId};
+
+use super::filter::CellFilter;
+use super::points::{Point, PointKey, Points};
+use super::snapshot::{SeriesName, Snapshot};
+
+/// How a cell differs from what a reader knew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellChange {
+    /// The cell.
+    pub key: CellKey,
+    /// What it says; `None` when it is gone.
+    pub value: Option<CellValue>,
+}
+
+/// Which periods of a series a reader wants, of those that its filter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Periods {
+    /// Every one.
+    All,
+    /// Of each grain the newest that has begun.
+    Newest,
+}
+
+/// A series and its points.
+#[derive(Debug)]
+struct CellSeries {
+    name: Arc<SeriesName>,
+    points: Points,
+}
+
+/// One change of one cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct LogEntry {
+    epoch: EpochId,
+    series: u32,
+    grain: Grain,
+    start: Micros,
+}
+
+/// All cells by series.
+#[derive(Debug, Default)]
+pub(super) struct CellTable {
+    series: Vec<CellSeries>,
+    names: BTreeMap<Arc<SeriesName>, u32>,
+    numbers: HashMap<SeriesId, u32>,
+    /// How many cells each tenant has; no tenant without one.
+    tenants: BTreeMap<Arc<str>, usize>,
+    log: VecDeque<LogEntry>,
+    /// Removed cells that the log still names.
+    removed: HashMap<(u32, Grain, Micros), EpochId>,
+    /// Changes up to this epoch are no longer known.
+    floor: EpochId,
+}
+
+impl CellTable {
+    /// These cells with the epochs that changed them last, and those that were removed after `floor`.
+    pub(super) fn of(
+        cells: Vec<(CellKey, CellValue, EpochId)>,
+        removed: Vec<(CellKey, EpochId)>,
+        floor: EpochId,
+        log_max: usize,
+    ) -> CellTable {
+        let mut table = CellTable { floor, ..CellTable::default() };
+        let mut log = Vec::with_capacity(cells.len() + removed.len());
+        let mut points: Vec<Vec<Point>> = Vec::new();
+        for (key, value, epoch) in cells {
+            let (number, place) = (table.number(&key), (key.grain, key.period_start));
+            let index = number as usize;
+            if points.len() <= index {
+                points.resize_with(index + 1, Vec::new);
+            }
+            if let Some(points) = points.get_mut(index) {
+                points.push(Point::new(place, value, epoch));
+            }
+            log.push(LogEntry { epoch, series: number, grain: place.0, start: place.1 });
+        }
+        for (series, points) in table.series.iter_mut().zip(points) {
+            series.points = Points::of(points);
+            if series.points.len() > 0 {
+                *table.tenants.entry(Arc::clone(&series.name.tenant)).or_default() +=
+                    series.points.len();
+            }
+        }
+        for (key, epoch) in removed {
+            let number = table.number(&key);
+            table.removed.insert((number, key.grain, key.period_start), epoch);
+            let (grain, start) = (key.grain, key.period_start);
+            log.push(LogEntry { epoch, series: number, grain, start });
+        }
+        log.sort_unstable();
+        table.log = log.into();
+        table.trim(log_max);
+        table.log.shrink_to_fit();
+        table
+    }
+
+    /// Takes the changed cells of an epoch.
+    pub(super) fn apply(&mut self, updates: &[KpiUpdate], epoch: EpochId, log_max: usize) {
+        for update in updates {
+            self.put(update, epoch);
+        }
+        self.trim(log_max);
+    }
+
+    fn put(&mut self, update: &KpiUpdate, epoch: EpochId) {
+        let number = match self.numbers.get(&update.series) {
+            Some(number) => *number,
+            None => {
+                let number = self.number(&update.key);
+                self.numbers.insert(update.series, number);
+                number
+            }
+        };
+        let CellKey { grain, period_start: start, .. } = update.key;
+        let Some(series) = self.series.get_mut(number as usize) else { return };
+        let before = match update.value {
+            Some(value) => series.points.put(Point::new((grain, start), value, epoch)),
+            None => series.points.remove((grain, start)),
+        };
+        let tenant = Arc::clone(&series.name.tenant);
+        match (before.is_some(), update.value.is_some()) {
+            (false, true) => *self.tenants.entry(tenant).or_default() += 1,
+            (true, false) => self.leave(&tenant),
+            _ => {}
+        }
+        let removed_at = match update.value {
+            Some(_) if self.removed.is_empty() => None,
+            Some(_) => self.removed.remove(&(number, grain, start)),
+            None => self.removed.insert((number, grain, start), epoch),
+        };
+        // A cell that changes twice in an epoch has one entry for it.
+        if before.max(removed_at) != Some(epoch) {
+            self.log.push_back(LogEntry { epoch, series: number, grain, start });
+        }
+    }
+
+    /// A cell of a tenant is gone.
+    fn leave(&mut self, tenant: &Arc<str>) {
+        if let Some(cells) = self.tenants.get_mut(tenant) {
+            *cells = cells.saturating_sub(1);
+            if *cells == 0 {
+                self.tenants.remove(tenant);
+            }
+        }
+    }
+
+    /// The number of a cell's series, which is new when it is not known.
+    fn number(&mut self, key: &CellKey) -> u32 {
+        let name = SeriesName {
+            tenant: Arc::clone(&key.tenant),
+            kpi: Arc::clone(&key.kpi),
+            dims: Arc::clone(&key.dims),
+        };
+        if let Some(number) = self.names.get(&name) {
+            return *number;
+        }
+        let number = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
+        let name = Arc::new(name);
+        self.series.push(CellSeries { name: Arc::clone(&name), points: Points::default() });
+        self.names.insert(name, number);
+        number
+    }
+
+    /// Forgets the oldest changes beyond the bound, whole epochs at a time.
+    fn trim(&mut self, log_max: usize) {
+        let Some(surplus) = self.log.len().checked_sub(log_max + 1) else { return };
+        let Some(last) = self.log.get(surplus).map(|entry| entry.epoch) else { return };
+        self.floor = self.floor.max(last);
+        while let Some(entry) = self.log.pop_front_if(|entry| entry.epoch <= last) {
+            let LogEntry { epoch, series, grain, start } = entry;
+            if self.removed.get(&(series, grain, start)) == Some(&epoch) {
+                self.removed.remove(&(series, grain, start));
+            }
+        }
+    }
+
+    /// The cells that a filter takes, as they stand at `now`.
+    pub(super) fn read(&self, filter: &CellFilter, periods: Periods, now: Micros) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for series in self.wanted(filter) {
+            let CellSeries { name, points } = series;
+            if periods == Periods::All && filter.takes_whole_series() {
+                points.all().for_each(|run| snapshot.push(name, run));
+                continue;
+            }
+            for grain in Grain::ALL.into_iter().filter(|grain| filter.takes_grain(*grain)) {
+                let (from, to) = bounds(filter, grain);
+                match periods {
+                    Periods::All => points.runs(from, to).for_each(|run| snapshot.push(name, run)),
+                    Periods::Newest => {
+                        let last = points.last(from, to.min((grain, now.plus(1))));
+                        last.into_iter().for_each(|run| snapshot.push(name, run));
+                    }
+                }
+            }
+        }
+        snapshot
+    }
+
+    /// What changed after `since`, each cell once with its newest value, oldest change first; `None`
+    /// when that is not known any more.
+    pub(super) fn changes(&self, filter: &CellFilter, since: EpochId) -> Option<Vec<CellChange>> {
+        if since < self.floor {
+            return None;
+        }
+        let first = self.log.partition_point(|entry| entry.epoch <= since);
+        let mut changes = Vec::new();
+        for &LogEntry { epoch, series, grain, start } in self.log.range(first..) {
+            let Some(CellSeries { name, points }) = self.series.get(series as usize) else {
+                continue;
+            };
+            if !filter.takes_period(start) || !filter.takes_grain(grain) || !takes(filter, name) {
+                continue;
+            }
+            let value = match points.get((grain, start)) {
+                Some(point) if point.epoch() == epoch => Some(point.value()),
+                None if self.removed.get(&(series, grain, start)) == Some(&epoch) => None,
+                // The log names this cell again further on.
+                _ => continue,
+            };
+            changes.push(CellChange { key: name.cell(grain, start), value });
+        }
+        Some(changes)
+    }
+
+    /// The tenants that have cells, sorted.
+    pub(super) fn tenants(&self) -> Vec<Arc<str>> {
+        self.tenants.keys().map(Arc::clone).collect()
+    }
+
+    /// How many cells there are.
+    pub(super) fn len(&self) -> usize {
+        self.tenants.values().sum()
+    }
+
+    /// The series that a filter takes; grains and periods are left to the caller.
+    fn wanted<'a>(&'a self, filter: &'a CellFilter) -> impl Iterator<Item = &'a CellSeries> {
+        let least = |tenant: &Arc<str>| SeriesName {
+            tenant: Arc::clone(tenant),
+            kpi: Arc::from(""),
+            dims: Arc::from(""),
+        };
+        let least = filter.tenant.as_ref().map(least);
+        let from = least.as_ref().map_or(Bound::Unbounded, Bound::Included);
+        let names = self.names.range::<SeriesName, _>((from, Bound::Unbounded));
+        let names =
+            names.take_while(|(name, _)| filter.tenant.as_ref().is_none_or(|t| *t == name.tenant));
+        let numbers = names.filter(|(name, _)| filter.takes_kpi(&name.kpi));
+        numbers.filter_map(|(_, number)| self.series.get(*number as usize))
+    }
+}
+
+#[cfg(test)]
+impl CellTable {
+    /// Changes up to this epoch are no longer known.
+    pub(super) fn floor(&self) -> EpochId {
+        self.floor
+    }
+
+    /// Entries of the log, and removed cells that it names.
+    pub(super) fn remembered(&self) -> (usize, usize) {
+        (self.log.len(), self.removed.len())
+    }
+}
+
+fn takes(filter: &CellFilter, name: &SeriesName) -> bool {
+    filter.tenant.as_ref().is_none_or(|own| *own == name.tenant) && filter.takes_kpi(&name.kpi)
+}
+
+/// The periods that a filter takes, of one grain.
+fn bounds(filter: &CellFilter, grain: Grain) -> (PointKey, PointKey) {
+    let (from, to) = (filter.from.unwrap_or(Micros(i64::MIN)), filter.to);
+    ((grain, from), (grain, to.unwrap_or(Micros(i64::MAX))))
+}

@@ -1,0 +1,48 @@
+//! The filter of a reader: which cells it wants. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use schemas::{CellKey, Grain, Micros};
+
+/// Which cells a reader wants. An absent part means all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellFilter {
+    /// The tenant.
+    pub tenant: Option<Arc<str>>,
+    /// The KPIs.
+    pub kpis: Option<BTreeSet<Arc<str>>>,
+    /// The grain.
+    pub grain: Option<Grain>,
+    /// Periods that start at or after this.
+    pub from: Option<Micros>,
+    /// Periods that start before this.
+    pub to: Option<Micros>,
+}
+
+impl CellFilter {
+    /// Whether a cell is wanted.
+    pub fn takes(&self, key: &CellKey) -> bool {
+        self.tenant.as_ref().is_none_or(|own| *own == key.tenant)
+            && self.takes_kpi(&key.kpi)
+            && self.takes_grain(key.grain)
+            && self.takes_period(key.period_start)
+    }
+
+    pub(crate) fn takes_kpi(&self, kpi: &str) -> bool {
+        self.kpis.as_ref().is_none_or(|own| own.contains(kpi))
+    }
+
+    pub(crate) fn takes_grain(&self, grain: Grain) -> bool {
+        self.grain.is_none_or(|own| own == grain)
+    }
+
+    pub(crate) fn takes_period(&self, start: Micros) -> bool {
+        self.from.is_none_or(|from| from <= start) && self.to.is_none_or(|to| start < to)
+    }
+
+    /// Whether it takes every point of the series it takes.
+    pub(crate) fn takes_whole_series(&self) -> bool {
+        self.grain.is_none() && self.from.is_none() && self.to.is_none()
+    }
+}

@@ -1,0 +1,89 @@
+//! Decisions of people and of Weir itself, taken in the epochs of their records.
+//!
+//! # Guarantees
+//! - Decisions of an epoch take effect after its timers and before its rows, in offset order.
+//! - An epoch without any other records passes like a tick: nothing that is computed from rows shows
+//!   whether there was one.
+
+use pipeline::record::{RawBatch, RawRecord};
+use pipeline::source::wrong_line;
+use schemas::{ControlRecord, Decision, EpochStamp, InForce};
+
+use super::KeyedTable;
+
+/// The part of a state file with the definitions in force.
+pub(crate) const PART: &str = "control";
+
+/// Reads the decisions of a batch; returns what is none, record and reason, ascending.
+pub(super) fn parse(batch: &RawBatch, into: &mut Vec<ControlRecord>) -> Vec<(usize, String)> {
+    let mut errors = Vec::new();
+    for (at, record) in batch.iter().enumerate() {
+        match parse_one(batch, &record) {
+            Ok(decision) => into.push(decision),
+            Err(reason) => errors.push((at, reason)),
+        }
+    }
+    errors
+}
+
+fn parse_one(batch: &RawBatch, record: &RawRecord<'_>) -> Result<ControlRecord, String> {
+    if let Some(wrong) = wrong_line(batch.topic(), record) {
+        return Err(format!("no line of a control record: {wrong}"));
+    }
+    ControlRecord::parse(record.value.unwrap_or_default()).map_err(|error| error.to_string())
+}
+
+/// What decisions have made of the state, beside the rows of tables.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    /// The definitions in force.
+    pub(super) in_force: InForce,
+}
+
+/// Resumes a table that is built alone, if a decision of the epoch says so.
+pub(super) fn resume(decisions: &[ControlRecord], table: &mut KeyedTable) {
+    let is_meant = |record: &ControlRecord| match &record.decision {
+        Decision::ResumeTable { table: name } => table.contract.contract().name == *name,
+        _ => false,
+    };
+    if decisions.iter().any(is_meant) && table.fold.halted().is_some() {
+        table.fold.start_incarnation();
+    }
+}
+
+impl Control {
+    /// Takes the decisions of an epoch.
+    pub(super) fn take(
+        &mut self,
+        stamp: &EpochStamp,
+        decisions: &[ControlRecord],
+        tables: &mut [KeyedTable],
+    ) {
+        for ControlRecord { id, by, decision, .. } in decisions {
+            match decision {
+                Decision::ResumeTable { table } => {
+                    let named = |t: &&mut KeyedTable| t.contract.contract().name == *table;
+                    let found = tables.iter_mut().find(named);
+                    match found.filter(|table| table.fold.halted().is_some()) {
+                        Some(halted) => {
+                            halted.fold.start_incarnation();
+                            let epoch = stamp.id;
+                            tracing::info!(epoch, id, by, "table `{table}` is resumed");
+                        }
+                        None => tracing::warn!(
+                            id,
+                            by,
+                            "table `{table}` is not halted: nothing to resume"
+                        ),
+                    }
+                }
+                Decision::Define(changes) => self.in_force.take(changes, stamp.id, stamp.clock),
+                Decision::Unknown { kind, version } => tracing::warn!(
+                    id,
+                    by,
+                    "a decision `{kind}` of version {version} is kept and has no effect: this version of weir does not know it"
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The control source of a run: what was decided before it began comes before any other record, and what
+//! is decided meanwhile is read beside the other sources.
+//!
+//! # Guarantees
+//! - The definitions of the run are in force before the first record that it reads.
+
+use std::time::Duration;
+
+use pipeline::decode::Scratch;
+use pipeline::epoch;
+use pipeline::source::{ControlFile, FileSource, Limits, Progress, Source, is_control};
+use schemas::{Clock, ControlRecord, Decision, DefinitionChange, InForce, chain};
+
+use super::loops::Poll;
+use super::outcome::Stopped;
+use crate::core::decoding::Decoding;
+
+/// The built-in source, and what the run itself has to decide.
+pub(super) struct ControlDesk {
+    file: ControlFile,
+    source: FileSource,
+    /// The definitions that this run knows.
+    definitions: Vec<DefinitionChange>,
+}
+
+impl ControlDesk {
+    /// The desk over a lake's file, which is made when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn open(
+        file: ControlFile,
+        definitions: Vec<DefinitionChange>,
+    ) -> Result<ControlDesk, Stopped> {
+        file.create().map_err(|e| Stopped::Failed(chain(&e)))?;
+        Ok(ControlDesk { source: file.source(), file, definitions })
+    }
+
+    /// The source, for reading recorded epochs again.
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        &mut self.source
+    }
+
+    /// Puts the definitions of the run in force where others are.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub(super) fn define(&mut self, in_force: &InForce, clock: &dyn Clock) -> Result<(), Stopped> {
+        let changes = in_force.changes_to(std::mem::take(&mut self.definitions));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for DefinitionChange { of, name, identity, .. } in &changes {
+            let what = if identity.is_some() { "is put in force" } else { "is in force no longer" };
+            tracing::info!("the {of} `{name}` {what}");
+        }
+        let record = ControlRecord {
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            at: clock.now(),
+            by: "weir run".to_owned(),
+            decision: Decision::Define(changes),
+        };
+        let appended = self.file.append(&record);
+        appended.map(drop).map_err(|e| Stopped::Failed(chain(&e)))
+    }
+
+    /// Starts the source and reads everything that is there. With `to_end` that is all of it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(super) fn start(
+        &mut self,
+        progress: &Progress,
+        to_end: bool,
+        limits: &Limits,
+        decoding: &Decoding,
+    ) -> Result<Vec<Poll>, Stopped> {
+        let own = progress.iter().filter(|(of, _)| is_control(of));
+        self.source.start(&own.map(|(of, reached)| (of.clone(), *reached)).collect())?;
+        if to_end {
+            self.source.stop_at_end()?;
+        }
+        let (mut polls, mut scratch) = (Vec::new(), Scratch::default());
+        loop {
+            let mut batches = Vec::new();
+            self.source.poll(Duration::ZERO, Duration::ZERO, limits, &mut batches)?;
+            if batches.is_empty() {
+                return Ok(polls);
+            }
+            let decoded = decoding.decode(batches, &mut scratch);
+            let hash = epoch::hash(&decoded.batches);
+            polls.push(Poll { source: None, decoded, hash, at_end: false });
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Typed expressions over rows: what filters, arguments of aggregates and mappings are written in.
+//!
+//! The text is SQL. DataFusion parses it and names its types; it is evaluated here, row by row, because
+//! an epoch may be a single row. What is accepted: columns and literals; `= <> < <= > >=`, IN, BETWEEN,
+//! LIKE, IS NULL, IS TRUE and their kin; AND, OR, NOT; CASE, COALESCE, NULLIF; `+ - * / %` on bigint and
+//! decimal; `||`, concat, lower, upper, trim, ltrim, rtrim, substr; date_trunc and extract in UTC; CAST
+//! and TRY_CAST.
+//!
+//! # Guarantees
+//! - A value that is given is the value that DataFusion gives, three-valued logic included.
+//! - Arithmetic is exact. What leaves the range of its type, a division by zero and a text that is no
+//!   number are an [`EvalError`], never a wrapped or clipped number. [`Expression::failure`] says when
+//!   the text is read whether that can happen.
+//! - A decimal quotient has four digits more than its dividend, the rest is cut off. A cast to fewer
+//!   digits rounds half away from zero; a cast to bigint cuts off.
+//! - What is not accepted is refused when it is read: a [`Refusal`] with code, place and advice.
+//! - [`Expression::text`] is canonical: it does not depend on blanks, case of keywords or parentheses
+//!   that change nothing, and it reads back as the same expression.
+//!
+//! # Non-guarantees
+//! - `'1' = 1` is refused rather than guessed; so is everything that depends on a clock, a locale or a
+//!   session.
+//! - Whether an operand that cannot change the result is evaluated, and may fail, is not promised.
+
+mod aggregate;
+mod arithmetic;
+mod calendar;
+mod cast;
+mod evaluate;
+mod failure;
+mod lower;
+mod node;
+mod parse;
+mod print;
+mod refusal;
+mod terms;
+mod text;
+mod types;
+mod value;
+
+use schemas::RowRef;
+
+pub use aggregate::Aggregate;
+pub use refusal::{Code, Refusal};
+pub use terms::{Term, parse_terms};
+pub use types::{Columns, Type};
+pub use value::{EvalError, Value};
+
+use node::Typed;
+
+/// An expression over the rows of one relation.
+#[derive(Debug, Clone)]
+pub struct Expression {
+    root: Typed,
+    text: String,
+    failure: Option<String>,
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Expression) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Expression {}
+
+impl Expression {
+    /// Reads an expression over `columns`.
+    ///
+    /// # Errors
+    /// When the text is no SQL expression, names what does not exist, or asks for what is not accepted.
+    pub fn parse(text: &str, columns: &Columns) -> Result<Expression, Refusal> {
+        Expression::of(&parse::expression(text, columns)?, columns)
+    }
+
+    /// Reads a condition: an expression that is true, false or unknown.
+    ///
+    /// # Errors
+    /// As [`Expression::parse`], and when its type is not boolean.
+    pub fn parse_condition(text: &str, columns: &Columns) -> Result<Expression, Refusal> {
+        let condition = Expression::parse(text, columns)?;
+        if !matches!(condition.root.ty, Type::Boolean | Type::Null) {
+            let (text, ty) = (&condition.text, condition.root.ty);
+            let problem = format!("`{text}` is {ty} and no condition; compare it with something");
+            return Err(Refusal::new(Code::TypeMismatch, text, problem));
+        }
+        Ok(condition)
+    }
+
+    /// Takes an expression that DataFusion has planned over a schema of these columns.
+    ///
+    /// # Errors
+    /// When it asks for what is not accepted.
+    pub fn of(
+        planned: &datafusion::logical_expr::Expr,
+        columns: &Columns,
+    ) -> Result<Expression, Refusal> {
+        let root = lower::lower(planned, columns)?;
+        parse::check_type(planned, columns, root.ty)?;
+        let (text, failure) = (print::text(&root), failure::find(&root));
+        Ok(Expression { root: evaluate::folded(root), text, failure })
+    }
+
+    /// The type of its values.
+    pub fn ty(&self) -> Type {
+        self.root.ty
+    }
+
+    /// The canonical text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The column it consists of, when it is a column and nothing else.
+    pub fn as_column(&self) -> Option<usize> {
+        self.root.as_column()
+    }
+
+    /// Why it may fail on some row; `None` when it gives a value for every row.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Digits after the point of its values; `None` when they are no numbers.
+    pub fn scale(&self) -> Option<u8> {
+        self.root.ty.digits().map(|(_, scale)| scale)
+    }
+
+    /// The expression, unless it may fail on some row.
+    ///
+    /// # Errors
+    /// When it may: the reason and what cures it.
+    pub fn never_failing(self) -> Result<Expression, Refusal> {
+        match &self.failure {
+            None => Ok(self),
+            Some(why) => Err(Refusal::new(Code::CanFail, &self.text, why.clone())),
+        }
+    }
+
+    /// Its value for a row.
+    ///
+    /// # Errors
+    /// When the row makes it fail.
+    pub fn evaluate<'a>(&'a self, row: RowRef<'a>) -> Result<Value<'a>, EvalError> {
+        evaluate::value(&self.root, row)
+    }
+
+    /// Whether it is true of a row; unknown is not true.
+    ///
+    /// # Errors
+    /// When the row makes it fail.
+    pub fn selects(&self, row: RowRef<'_>) -> Result<bool, EvalError> {
+        Ok(evaluate::truth(&self.root, row)? == Some(true))
+    }
+}
+
+impl std::fmt::Display for Expression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

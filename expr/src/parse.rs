@@ -1,0 +1,250 @@
+//! Parsing and planning by DataFusion: from text to its expression over named and typed columns.
+
+use std::cell::RefCell;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, SchemaError, TableReference, plan_err};
+use datafusion::functions::datetime::planner::DatetimeFunctionPlanner;
+use datafusion::functions::unicode::planner::UnicodeFunctionPlanner;
+use datafusion::functions::{core as choices, datetime, string, unicode};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use schemas::nearest;
+
+use crate::refusal::{Code, Refusal};
+use crate::types::{Columns, Type};
+
+/// The functions there are, for messages.
+pub(crate) const FUNCTIONS: [&str; 11] = [
+    "lower",
+    "upper",
+    "trim",
+    "ltrim",
+    "rtrim",
+    "substr",
+    "concat",
+    "coalesce",
+    "nullif",
+    "date_trunc",
+    "extract",
+];
+
+/// How deep an expression may be: planning and evaluation go down by recursion.
+pub(crate) const DEPTH_MAX: usize = 200;
+
+/// How many parentheses may be open at once: the parser tries arguments of functions in two ways, so that
+/// each more of them doubles its time.
+const PARENTHESES_MAX: usize = 12;
+
+/// Reads one SQL expression and nothing after it.
+pub(crate) fn syntax(text: &str) -> Result<ast::Expr, Refusal> {
+    let refused =
+        |error: &dyn std::fmt::Display| Refusal::new(Code::Syntax, text, error.to_string());
+    let dialect = PostgreSqlDialect {};
+    let tokens =
+        Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| refused(&e))?;
+    let mut open = 0_usize;
+    for token in &tokens {
+        match token.token {
+            Token::LParen => open += 1,
+            Token::RParen => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > PARENTHESES_MAX {
+            let problem = format!("has more than {PARENTHESES_MAX} parentheses open at once");
+            return Err(Refusal::new(Code::NotSupported, "(", problem));
+        }
+    }
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    let expression = parser.parse_expr().map_err(|e| refused(&e))?;
+    let rest = parser.next_token();
+    if rest.token != Token::EOF {
+        let problem = format!("`{rest}` follows the end of the expression");
+        return Err(Refusal::new(Code::Syntax, rest, problem));
+    }
+    if expression.visit(&mut Depth(0)).is_break() {
+        return Err(too_deep());
+    }
+    Ok(expression)
+}
+
+/// The refusal of what recursion might not come back from.
+pub(crate) fn too_deep() -> Refusal {
+    let problem = format!("is nested more than {DEPTH_MAX} deep; use IN for long lists");
+    Refusal::new(Code::NotSupported, "(", problem)
+}
+
+/// How deep an expression is; breaks where that is too deep.
+struct Depth(usize);
+
+impl Visitor for Depth {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, _expr: &ast::Expr) -> ControlFlow<()> {
+        self.0 += 1;
+        if self.0 > DEPTH_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn post_visit_expr(&mut self, _expr: &ast::Expr) -> ControlFlow<()> {
+        self.0 -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// Reads an expression and has it planned over `columns`.
+pub(crate) fn expression(text: &str, columns: &Columns) -> Result<Expr, Refusal> {
+    let syntax = syntax(text)?;
+    let names = Names::new();
+    let options = ParserOptions {
+        parse_float_as_decimal: true,
+        map_string_types_to_utf8view: false,
+        ..ParserOptions::new()
+    };
+    let schema = schema(columns, text)?;
+    let planner = SqlToRel::new_with_options(&names, options);
+    let planned = planner.sql_to_expr(syntax, &schema, &mut PlannerContext::new());
+    planned.map_err(|error| refusal(error, &names, text, columns))
+}
+
+/// Refuses an expression whose type DataFusion sees otherwise.
+pub(crate) fn check_type(planned: &Expr, columns: &Columns, own: Type) -> Result<(), Refusal> {
+    let text = planned.human_display().to_string();
+    let schema = schema(columns, &text)?;
+    let refused = |e: &DataFusionError| Refusal::new(Code::TypeMismatch, &text, first_line(e));
+    let coerced = planned.clone().rewrite(&mut TypeCoercionRewriter::new(&schema)).data();
+    let theirs = coerced.and_then(|expr| expr.get_type(&schema)).map_err(|e| refused(&e))?;
+    let same = match (Type::of_arrow(&theirs), own) {
+        (Some(Type::Decimal { scale: theirs, .. }), Type::Decimal { scale, .. }) => theirs == scale,
+        (Some(Type::Text), Type::Json) => true,
+        (theirs, own) => theirs == Some(own),
+    };
+    if same {
+        return Ok(());
+    }
+    let problem = format!("`{text}` is {own} here and {theirs} to DataFusion; CAST it");
+    Err(Refusal::new(Code::TypeMismatch, text, problem))
+}
+
+fn schema(columns: &Columns, text: &str) -> Result<DFSchema, Refusal> {
+    DFSchema::try_from(columns.arrow())
+        .map_err(|e| Refusal::new(Code::Syntax, text, first_line(&e)))
+}
+
+fn refusal(error: DataFusionError, names: &Names, text: &str, columns: &Columns) -> Refusal {
+    if let DataFusionError::SchemaError(schema, _) = error.find_root()
+        && let SchemaError::FieldNotFound { field, .. } = &**schema
+    {
+        let problem = columns.unknown(&field.name);
+        return Refusal::new(Code::UnknownColumn, &field.name, problem);
+    }
+    if let Some(name) = names.unknown.take() {
+        let hint = nearest::nearest(&name, FUNCTIONS.into_iter());
+        let known = FUNCTIONS.join(", ");
+        let problem = format!("there is no function `{name}` here{hint}; there are {known}");
+        return Refusal::new(Code::UnknownFunction, &name, problem);
+    }
+    Refusal::new(Code::NotSupported, text, first_line(&error))
+}
+
+fn first_line(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The functions that texts may name, and the one that was asked for and is not there.
+struct Names {
+    options: ConfigOptions,
+    planners: Vec<Arc<dyn ExprPlanner>>,
+    unknown: RefCell<Option<String>>,
+}
+
+impl Names {
+    fn new() -> Names {
+        Names {
+            options: ConfigOptions::new(),
+            planners: vec![Arc::new(DatetimeFunctionPlanner), Arc::new(UnicodeFunctionPlanner)],
+            unknown: RefCell::new(None),
+        }
+    }
+}
+
+impl ContextProvider for Names {
+    fn get_table_source(
+        &self,
+        name: TableReference,
+    ) -> datafusion::common::Result<Arc<dyn TableSource>> {
+        plan_err!("a table has no place in an expression: `{name}`")
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        &self.planners
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        Some(match name {
+            "lower" => string::lower(),
+            "upper" => string::upper(),
+            "trim" | "btrim" => string::btrim(),
+            "ltrim" => string::ltrim(),
+            "rtrim" => string::rtrim(),
+            "concat" => string::concat(),
+            "substr" | "substring" => unicode::substr(),
+            "coalesce" => choices::coalesce(),
+            "nullif" => choices::nullif(),
+            "date_trunc" => datetime::date_trunc(),
+            "date_part" => datetime::date_part(),
+            _ => {
+                self.unknown.replace(Some(name.to_owned()));
+                return None;
+            }
+        })
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, _name: &str) -> Option<Arc<AggregateUDF>> {
+        None
+    }
+
+    fn get_window_meta(&self, _name: &str) -> Option<Arc<WindowUDF>> {
+        None
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        &self.options
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

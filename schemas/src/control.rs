@@ -1,0 +1,411 @@
+//! Control records: what people and Weir itself decide, as records of a built-in source.
+//!
+//! A decision is a record like any other: in an epoch, in bronze, in the ledger's spans. So what it
+//! does is a function of the epochs, and replay agrees. Nothing else changes state from outside.
+//!
+//! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. Kinds
+//! that are to come are sweep, retry, model, rebuild, acknowledge, mute, feedback and clock accept.
+//!
+//! # Guarantees
+//! - [`ControlRecord::to_json`] and [`ControlRecord::parse`] are inverse.
+//! - A kind or version that this program does not know is no error: it is kept and ignored.
+//! - [`InForce`] is a function of the records that it has seen and of their epochs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::epoch::EpochId;
+use crate::time::Micros;
+
+/// The name of the built-in source, and of its only topic. Names that begin with `_weir` are reserved.
+pub const CONTROL: &str = "_weir.control";
+
+/// The beginning of reserved names.
+pub const RESERVED: &str = "_weir";
+
+/// The version of the form that this program writes, and the highest that it reads.
+const VERSION: u32 = 1;
+
+/// One decision, who made it and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlRecord {
+    /// Unlike that of any other record.
+    pub id: String,
+    /// When it was decided, on the clock of the machine where that was.
+    pub at: Micros,
+    /// Who decided: a command, a user of the API, or `weir run` itself.
+    pub by: String,
+    /// What was decided.
+    pub decision: Decision,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// A halted table takes what comes from here on as later than everything it holds.
+    ResumeTable {
+        /// The table's contract.
+        table: String,
+    },
+    /// These definitions are in force from here on.
+    Define(Vec<DefinitionChange>),
+    /// Nothing that this program knows.
+    Unknown {
+        /// The kind as it is written.
+        kind: String,
+        /// The version as it is written.
+        version: u32,
+    },
+}
+
+/// What a definition defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefinitionKind {
+    /// A table's contract.
+    Contract,
+    /// A KPI.
+    Kpi,
+}
+
+impl fmt::Display for DefinitionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DefinitionKind::Contract => "contract",
+            DefinitionKind::Kpi => "KPI",
+        })
+    }
+}
+
+/// A definition that comes into force, in place of the one before it, or goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DefinitionChange {
+    /// What it defines.
+    pub of: DefinitionKind,
+    /// The contract's name, or the KPI's key.
+    pub name: String,
+    /// What its meaning is known by; `None` when it is in force no longer.
+    pub identity: Option<String>,
+    /// The file's text, where there is one.
+    pub text: Option<String>,
+}
+
+/// What a file says for people only, and computes nothing.
+const FOR_PEOPLE: [&str; 4] = ["title", "description", "owner", "note"];
+
+impl DefinitionChange {
+    /// The definition in a file. Its identity is what the file says, without layout, comments and what is
+    /// for people only.
+    ///
+    /// # Errors
+    /// When the text is no TOML, or does not say what it defines.
+    pub fn of_file(of: DefinitionKind, text: &str) -> Result<DefinitionChange, String> {
+        let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
+        let field = match of {
+            DefinitionKind::Contract => "name",
+            DefinitionKind::Kpi => "key",
+        };
+        let name = table.get(field).and_then(toml::Value::as_str).map(str::to_owned);
+        let name = name.ok_or_else(|| format!("`{field}` is missing"))?;
+        drop_for_people(&mut table);
+        // Sorted by field, in a form that no other version of a library writes otherwise.
+        let canonical = serde_json::to_vec(&table).map_err(|e| e.to_string())?;
+        let identity = xxhash_rust::xxh3::xxh3_128(&canonical);
+        let (identity, text) = (Some(format!("{identity:032x}")), Some(text.to_owned()));
+        Ok(DefinitionChange { of, name, identity, text })
+    }
+}
+
+fn drop_for_people(table: &mut toml::Table) {
+    table.retain(|field, _| !FOR_PEOPLE.contains(&field));
+    for value in table.iter_mut().map(|(_, value)| value) {
+        let items = value.as_array_mut().into_iter().flatten();
+        items.filter_map(toml::Value::as_table_mut).for_each(drop_for_people);
+    }
+}
+
+/// Why bytes are no control record.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// They are not JSON of the form.
+    #[error("no control record: {0}")]
+    Form(serde_json::Error),
+    /// The instant cannot be read.
+    #[error("no control record: `at` is `{0}`, which is no instant")]
+    Instant(String),
+    /// The kind is known and its body is not one of it.
+    #[error("no control record of kind `{kind}`: {error}")]
+    Body {
+        /// The kind.
+        kind: &'static str,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
+}
+
+const RESUME: &str = "table.resume";
+const DEFINITIONS: &str = "definitions";
+
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    v: u32,
+    id: String,
+    at: String,
+    by: String,
+    kind: String,
+    body: Value,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    table: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definitions {
+    changes: Vec<DefinitionChange>,
+}
+
+impl ControlRecord {
+    /// Reads the value of a record.
+    ///
+    /// # Errors
+    /// When it is no control record at all.
+    pub fn parse(value: &[u8]) -> Result<ControlRecord, ControlError> {
+        let envelope: Envelope = serde_json::from_slice(value).map_err(ControlError::Form)?;
+        let Envelope { v: version, id, at, by, kind, body } = envelope;
+        let at = Micros::parse(&at).ok_or(ControlError::Instant(at))?;
+        let decision = match kind.as_str() {
+            _ if version > VERSION => Decision::Unknown { kind, version },
+            RESUME => {
+                let Resume { table } = body_of(RESUME, body)?;
+                Decision::ResumeTable { table }
+            }
+            DEFINITIONS => {
+                let Definitions { changes } = body_of(DEFINITIONS, body)?;
+                Decision::Define(changes)
+            }
+            _ => Decision::Unknown { kind, version },
+        };
+        Ok(ControlRecord { id, at, by, decision })
+    }
+
+    /// The value of its record.
+    pub fn to_json(&self) -> String {
+        let (kind, body) = self.decision.parts();
+        let envelope = Envelope {
+            v: VERSION,
+            id: self.id.clone(),
+            at: self.at.to_string(),
+            by: self.by.clone(),
+            kind: kind.to_owned(),
+            body,
+        };
+        serde_json::to_string(&envelope).unwrap_or_default()
+    }
+}
+
+impl Decision {
+    fn parts(&self) -> (&str, Value) {
+        // Plain texts in plain structures: serialising them cannot fail.
+        match self {
+            Decision::ResumeTable { table } => {
+                let body = serde_json::to_value(Resume { table: table.clone() });
+                (RESUME, body.unwrap_or_default())
+            }
+            Decision::Define(changes) => {
+                let body = serde_json::to_value(Definitions { changes: changes.clone() });
+                (DEFINITIONS, body.unwrap_or_default())
+            }
+            Decision::Unknown { kind, .. } => (kind, Value::Null),
+        }
+    }
+}
+
+fn body_of<T: serde::de::DeserializeOwned>(
+    kind: &'static str,
+    body: Value,
+) -> Result<T, ControlError> {
+    serde_json::from_value(body).map_err(|error| ControlError::Body { kind, error })
+}
+
+/// One version of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// 1 for the first of its name, then one more each.
+    pub number: u32,
+    /// What its meaning is known by; `None`: there was no such definition from here on.
+    pub identity: Option<String>,
+    /// The epoch from which on it is in force.
+    pub since: EpochId,
+    /// That epoch's clock, in microseconds.
+    pub clock: i64,
+    /// The file's text, of the newest version only: bronze has the others.
+    pub text: Option<String>,
+}
+
+/// The definitions in force, and those before them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    contracts: BTreeMap<String, Vec<Version>>,
+    kpis: BTreeMap<String, Vec<Version>>,
+}
+
+impl InForce {
+    /// The versions of a definition, oldest first.
+    pub fn versions(&self, of: DefinitionKind, name: &str) -> &[Version] {
+        self.all(of).get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The version of a definition that is in force.
+    pub fn newest(&self, of: DefinitionKind, name: &str) -> Option<&Version> {
+        self.versions(of, name).last().filter(|version| version.identity.is_some())
+    }
+
+    /// What has to change so that exactly `wanted` is in force: kind, name, identity and text of each.
+    pub fn changes_to(
+        &self,
+        wanted: impl IntoIterator<Item = DefinitionChange>,
+    ) -> Vec<DefinitionChange> {
+        let mut changes = Vec::new();
+        let mut seen: Vec<(DefinitionKind, String)> = Vec::new();
+        for change in wanted {
+            let held = self.newest(change.of, &change.name);
+            seen.push((change.of, change.name.clone()));
+            if held.map(|held| &held.identity) != Some(&change.identity) {
+                changes.push(change);
+            }
+        }
+        for of in [DefinitionKind::Contract, DefinitionKind::Kpi] {
+            for name in self.all(of).keys().filter(|name| self.newest(of, name).is_some()) {
+                if !seen.iter().any(|(kind, seen)| *kind == of && seen == name) {
+                    let name = name.clone();
+                    changes.push(DefinitionChange { of, name, identity: None, text: None });
+                }
+            }
+        }
+        changes.sort_by(|a, b| (a.of, &a.name).cmp(&(b.of, &b.name)));
+        changes
+    }
+
+    /// Takes changes that an epoch brought.
+    pub fn take(&mut self, changes: &[DefinitionChange], since: EpochId, clock: Micros) {
+        for change in changes {
+            let all = match change.of {
+                DefinitionKind::Contract => &mut self.contracts,
+                DefinitionKind::Kpi => &mut self.kpis,
+            };
+            let versions = all.entry(change.name.clone()).or_default();
+            let number = versions.last().map_or(0, |last| last.number).saturating_add(1);
+            for before in versions.iter_mut() {
+                before.text = None;
+            }
+            let (identity, text) = (change.identity.clone(), change.text.clone());
+            versions.push(Version { number, identity, since, clock: clock.0, text });
+        }
+    }
+
+    fn all(&self, of: DefinitionKind) -> &BTreeMap<String, Vec<Version>> {
+        match of {
+            DefinitionKind::Contract => &self.contracts,
+            DefinitionKind::Kpi => &self.kpis,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(decision: Decision) -> ControlRecord {
+        let at = Micros(1_795_245_775_412_170);
+        ControlRecord { id: "a1".into(), at, by: "weir tables resume".into(), decision }
+    }
+
+    fn change(of: DefinitionKind, name: &str, identity: Option<&str>) -> DefinitionChange {
+        let identity = identity.map(str::to_owned);
+        DefinitionChange { of, name: name.into(), text: identity.clone(), identity }
+    }
+
+    #[test]
+    fn the_form_is_this_one_for_ever() {
+        let resume = record(Decision::ResumeTable { table: "orders".into() });
+        let text = "{\"v\":1,\"id\":\"a1\",\"at\":\"2026-11-21T07:22:55.412170Z\",\"by\":\"weir tables \
+                    resume\",\"kind\":\"table.resume\",\"body\":{\"table\":\"orders\"}}";
+        assert_eq!(resume.to_json(), text);
+        let contract = change(DefinitionKind::Contract, "orders", Some("x"));
+        let gone = change(DefinitionKind::Kpi, "roi", None);
+        let define = record(Decision::Define(vec![contract, gone]));
+        for record in [resume, define] {
+            assert_eq!(ControlRecord::parse(record.to_json().as_bytes()).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_kept_apart_from_what_is_wrong() {
+        let good = record(Decision::ResumeTable { table: "orders".into() }).to_json();
+        let unknown = |from: &str, to: &str| {
+            let parsed = ControlRecord::parse(good.replace(from, to).as_bytes());
+            matches!(parsed.unwrap().decision, Decision::Unknown { .. })
+        };
+        assert!(unknown("table.resume", "table.sweep"));
+        assert!(unknown("\"v\":1", "\"v\":2"));
+        assert!(!unknown("\"by\"", "\"more\":0,\"by\""), "a field more in the envelope");
+        for (from, to, says) in [
+            ("table\":", "tabel\":", "table.resume"),
+            ("2026-11-21T", "yesterday", "no instant"),
+            ("{\"v\"", "[\"v\"", "no control record"),
+            ("\"body\"", "\"bdoy\"", "body"),
+        ] {
+            let error = ControlRecord::parse(good.replace(from, to).as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_identity_of_a_file_is_its_meaning() {
+        let of = |text: &str| DefinitionChange::of_file(DefinitionKind::Contract, text).unwrap();
+        let base = of("name='t'\nkey=['a']\ncolumns=[{name='a',type='text'}]");
+        assert_eq!(base.name, "t");
+        // Every lake has it: it must not change by itself.
+        assert_eq!(base.identity.as_deref(), Some("2caf085961ef803b89074e0968581f90"));
+        let laid_out =
+            of("# c\nkey = [\"a\"]\nname = 't'\ncolumns=[{type='text', name='a', note='n'}]\n");
+        assert_eq!(laid_out.identity, base.identity);
+        let typed = of("name='t'\nkey=['a']\ncolumns=[{name='a',type='json'}]");
+        assert_ne!(typed.identity, base.identity);
+        let nameless = DefinitionChange::of_file(DefinitionKind::Kpi, "name='t'").unwrap_err();
+        assert!(nameless.contains("`key`"), "{nameless}");
+    }
+
+    #[test]
+    fn definitions_are_in_force_from_their_epoch_on() {
+        use DefinitionKind::{Contract, Kpi};
+        let wanted = |orders: &str| {
+            vec![change(Contract, "orders", Some(orders)), change(Kpi, "roi", Some("k"))]
+        };
+        let mut held = InForce::default();
+        assert_eq!(held.changes_to(wanted("1")), wanted("1"));
+        held.take(&wanted("1"), 4, Micros(40));
+        assert_eq!(held.changes_to(wanted("1")), []);
+        let changes = held.changes_to(wanted("2")[..1].to_vec());
+        assert_eq!(changes, [change(Contract, "orders", Some("2")), change(Kpi, "roi", None)]);
+        held.take(&changes, 9, Micros(90));
+        assert_eq!(held.changes_to(wanted("2")[..1].to_vec()), []);
+        assert_eq!(held.newest(Kpi, "roi"), None);
+        let orders = held.versions(Contract, "orders");
+        let told = |v: &Version| (v.number, v.since, v.clock, v.text.clone());
+        let told: Vec<_> = orders.iter().map(told).collect();
+        assert_eq!(told, [(1, 4, 40, None), (2, 9, 90, Some("2".into()))]);
+        // The same meaning again is a version of its own: it has history from then on.
+        held.take(&held.changes_to(wanted("2")), 12, Micros(120));
+        assert_eq!(held.newest(Kpi, "roi").map(|v| (v.number, v.since)), Some((3, 12)));
+    }
+}
