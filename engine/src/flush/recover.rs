@@ -21,10 +21,11 @@ use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::TopicPartition;
 use pipeline::silver::rows_from_batch;
 use pipeline::source::{LastRecord, needs_last};
-use schemas::{Alert, Contract, EpochId, EpochStamp, Micros, chain};
+use schemas::{Alert, Contract, EpochId, EpochStamp, Feed, Micros, chain};
 use tokio::runtime::Handle;
 
 use super::barrier::{Flusher, LoadedFile, LoadedTable};
+use super::preview;
 use crate::core::Core;
 use crate::identities::{Identities, PART, Renewal, Seen};
 use crate::run::meters::Meters;
@@ -63,8 +64,14 @@ pub(crate) struct Recovered {
 /// The files whose rows were loaded, by table.
 type Files = BTreeMap<String, LoadedTable>;
 
-/// Brings the lake's state into memory.
-pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<Recovered, String> {
+/// Brings the lake's state into memory. Where that takes the building of tables, `feeds` are told what
+/// there is before it.
+pub(crate) fn recover(
+    inputs: &Inputs,
+    feeds: &mut [Box<dyn Feed>],
+    runtime: &Handle,
+    stop: &Stop,
+) -> Result<Recovered, String> {
     let text = |e: LakeError| chain(&e);
     let lake = &inputs.lake;
     let bronze = runtime.block_on(Table::open_or_create(lake, &bronze::spec())).map_err(text)?;
@@ -76,7 +83,7 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let wanted = held.next.iter().filter(|(of, _)| needs_last(of));
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
-    let (mut core, mut files, state) = load(inputs, &held, &newest, &bronze)?;
+    let (mut core, mut files, state) = load(inputs, feeds, &held, &newest, &bronze)?;
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
     for table in &newest {
         if core.is_ahead(table.name()) {
@@ -118,7 +125,7 @@ fn furthest(tables: &[Table]) -> Option<EpochStamp> {
 }
 
 /// A name for a stream generation that no other has.
-fn new_generation() -> String {
+pub(super) fn new_generation() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
@@ -136,6 +143,7 @@ pub(crate) fn restart(ledger: &Ledger, folder: &Path, durable: bool) -> Result<L
 /// The core at the last barrier that every table and the saved state still hold, or an empty one.
 fn load(
     inputs: &Inputs,
+    feeds: &mut [Box<dyn Feed>],
     held: &Held,
     newest: &[Table],
     bronze: &Table,
@@ -145,7 +153,7 @@ fn load(
     let outdated = outdated.map(|table| table.name().to_owned()).collect();
     let barriers = Barriers { inputs, outdated, bronze };
     while at_most > 0 {
-        match barriers.load(at_most)? {
+        match barriers.load(at_most, feeds)? {
             Loaded::Whole(core, files, state) => {
                 let mut core = *core;
                 for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
@@ -185,7 +193,7 @@ struct Barriers<'a> {
 impl Barriers<'_> {
     /// The core at one barrier: what has the identity that it had then from its tables and state, the
     /// rest from bronze.
-    fn load(&self, barrier: EpochId) -> Result<Loaded, String> {
+    fn load(&self, barrier: EpochId, feeds: &mut [Box<dyn Feed>]) -> Result<Loaded, String> {
         let inputs = self.inputs;
         let folder = state_folder(inputs);
         let barriers = state::barriers(&folder).unwrap_or_default();
@@ -217,7 +225,10 @@ impl Barriers<'_> {
             Err(epoch) => return Ok(Loaded::Earlier(epoch)),
         };
         let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
-        self.build_alone(&mut core, stamp, &renewal)?;
+        if !renewal.tables.is_empty() {
+            preview::tell(feeds, &core, stamp, &tables.alerts, &renewal);
+            self.build_alone(&mut core, stamp, &renewal.tables)?;
+        }
         if let Err(error) = core.finish_load(stamp, &read.saved, tables.alerts, &renewal) {
             return unusable(error);
         }
@@ -267,12 +278,8 @@ impl Barriers<'_> {
         &self,
         core: &mut Core,
         barrier: EpochStamp,
-        renewal: &Renewal,
+        names: &BTreeSet<String>,
     ) -> Result<(), String> {
-        let names = &renewal.tables;
-        if names.is_empty() {
-            return Ok(());
-        }
         let begun = Instant::now();
         let mut records = 0_u64;
         for epoch in bronze::replay(self.bronze, 0, barrier.id).map_err(|e| chain(&e))? {
