@@ -24,6 +24,7 @@ use pipeline::source::{LastRecord, needs_last};
 use schemas::{Alert, Contract, EpochId, EpochStamp, Feed, Micros, chain};
 use tokio::runtime::Handle;
 
+use super::alerts;
 use super::barrier::{Flusher, LoadedFile, LoadedTable};
 use super::preview;
 use crate::core::Core;
@@ -89,7 +90,7 @@ pub(crate) fn recover(
     for table in &newest {
         if core.is_ahead(table.name()) {
             let located = match table.name() {
-                tables::ANOMALIES => locate_alerts(&mut core, table, loaded)?,
+                tables::ANOMALIES => alerts::locate(&mut core, table, loaded)?,
                 _ => locate(&mut core, table)?,
             };
             files.insert(table.name().to_owned(), located);
@@ -266,7 +267,7 @@ impl Barriers<'_> {
                 let files = load_silver(core, &table, &contract)?;
                 loaded.files.insert(spec.name, files);
             } else if spec.name == tables::ANOMALIES {
-                let (files, alerts) = load_alerts(&table, loaded.clock, &renewal.unwatched)?;
+                let (files, alerts) = alerts::load(&table, loaded.clock, &renewal.unwatched)?;
                 loaded.files.insert(spec.name, files);
                 loaded.alerts = alerts;
             }
@@ -320,57 +321,6 @@ fn seen(held: &Held) -> Seen {
 fn new_core(inputs: &Inputs) -> Result<Core, String> {
     let observer = crate::observer(&inputs.catalog);
     Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog), observer)
-}
-
-/// The alerts to hold at `clock`, and their places. Files in which all are long over stay on disk alone;
-/// those of KPIs `unwatched` are dropped.
-fn load_alerts(
-    table: &Table,
-    clock: Micros,
-    unwatched: &BTreeSet<String>,
-) -> Result<(LoadedTable, Vec<Alert>), String> {
-    let (mut loaded, mut alerts) = (LoadedTable::default(), Vec::new());
-    let is_dropped = |alert: &Alert| unwatched.contains(&*alert.key.kpi);
-    for (path, file) in alert_files(table) {
-        let file = file?;
-        if file.iter().all(|alert| alert.is_long_over(clock) && !is_dropped(alert)) {
-            continue;
-        }
-        let mut slots = Vec::with_capacity(file.len());
-        for alert in file {
-            let is_held = !is_dropped(&alert);
-            slots.push(u32::try_from(alerts.len()).ok().filter(|_| is_held));
-            alerts.extend(Some(alert).filter(|_| is_held));
-        }
-        loaded.files.push(LoadedFile { path, slots });
-    }
-    Ok((loaded, alerts))
-}
-
-/// Where the alerts in memory lie in a table that stands elsewhere than what was loaded, at `loaded`.
-fn locate_alerts(core: &mut Core, table: &Table, loaded: Micros) -> Result<LoadedTable, String> {
-    let mut located = LoadedTable::default();
-    for (path, file) in alert_files(table) {
-        let Some(found) = core.locate_alerts(file?, loaded) else { continue };
-        let differing = found.iter().flatten().filter(|(_, same)| !same);
-        located.differing.extend(differing.map(|(slot, _)| *slot));
-        let slots = found.into_iter().map(|found| found.map(|(slot, _)| slot)).collect();
-        located.files.push(LoadedFile { path, slots });
-    }
-    located.live = core.take_located(table.name());
-    Ok(located)
-}
-
-/// The files of `gold/anomalies` with their alerts.
-fn alert_files(table: &Table) -> impl Iterator<Item = (String, Result<Vec<Alert>, String>)> {
-    let read = |file: &lake::DataFile| {
-        let mut alerts = Vec::new();
-        for batch in table.read(&[file], None).map_err(|e| chain(&e))? {
-            alerts.extend(gold::anomalies::read_anomalies(&batch.map_err(|e| chain(&e))?)?);
-        }
-        Ok(alerts)
-    };
-    table.files().map(move |file| (file.path.clone(), read(file.as_ref())))
 }
 
 fn load_silver(
