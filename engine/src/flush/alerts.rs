@@ -37,7 +37,11 @@ pub(super) fn load(
 }
 
 /// Finds the alerts in memory in a table that stands elsewhere than what was loaded, at `loaded`.
-pub(super) fn locate(core: &mut Core, table: &Table, loaded: Micros) -> Result<LoadedTable, String> {
+pub(super) fn locate(
+    core: &mut Core,
+    table: &Table,
+    loaded: Micros,
+) -> Result<LoadedTable, String> {
     let mut located = LoadedTable::default();
     for (path, file) in read(table) {
         let Some(found) = core.locate_alerts(file?, loaded) else { continue };

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gold::HistoryRow;
 use gold::table::history_batch;
@@ -20,12 +19,10 @@ use schemas::EpochStamp;
 use tokio::runtime::Handle;
 
 use crate::core::frozen::{BarrierJob, SilverJob};
+use crate::run::insist::Insist;
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
 use crate::tables::{ANOMALIES, CURRENT, HISTORY, number};
-
-/// Waits between tries while the disk is full or away.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
@@ -193,31 +190,17 @@ impl Flusher {
         what: &str,
         mut step: impl FnMut(&mut Flusher) -> Result<T, FlushError>,
     ) -> Option<T> {
-        let mut said = false;
-        loop {
-            let error = match step(self) {
-                Ok(value) => {
-                    if said {
-                        self.meters.troubles.clear("flush");
-                    }
-                    return Some(value);
-                }
-                Err(error) => error,
-            };
-            if !error.is_retryable() {
-                self.stop.fail(format!("could not flush {what}: {error}"));
-                return None;
-            }
-            if !said {
-                self.meters.troubles.set("flush", &format!("could not flush {what}: {error}"));
-                tracing::warn!("could not flush {what}: {error}; trying again every second");
-                said = true;
-            }
-            if self.stop.is_asked() {
-                return None;
-            }
-            std::thread::sleep(RETRY);
+        let (meters, stop) = (Arc::clone(&self.meters), self.stop.clone());
+        let meanwhile = "silver and gold stand still meanwhile";
+        let insist =
+            Insist { trouble: "flush", meanwhile, troubles: &meters.troubles, stop: &stop };
+        let step = || step(self).map_err(|error| Unflushed { what: what.to_owned(), error });
+        match insist.on(step, |unflushed| unflushed.error.is_retryable()) {
+            Ok(value) => return Some(value),
+            Err(unflushed) if unflushed.error.is_retryable() => {}
+            Err(unflushed) => stop.fail(unflushed.to_string()),
         }
+        None
     }
 
     fn table(&self, name: &str) -> Result<&KeyedTable, FlushError> {
@@ -245,6 +228,13 @@ fn keyed_table(
 
 fn progress(stamp: EpochStamp) -> Vec<(String, i64)> {
     vec![(EPOCH.into(), number(stamp.id)), (CLOCK.into(), stamp.clock.0)]
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("could not flush {what}: {error}")]
+struct Unflushed {
+    what: String,
+    error: FlushError,
 }
 
 #[derive(Debug, thiserror::Error)]
