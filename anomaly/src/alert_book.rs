@@ -1,12 +1,14 @@
 //! Alerts: each in a numbered slot, and which of them changed.
 //!
 //! # Guarantees
-//! - A slot keeps its number for as long as the process; [`AlertBook::freeze`] copies no alert.
+//! - An alert keeps its slot until it is forgotten; [`AlertBook::freeze`] copies no alert.
+//! - What is forgotten is in the book that is frozen at that moment, and in none after it. Its slot is
+//!   given to another alert.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use schemas::{Alert, Marks, Paged};
+use schemas::{Alert, Grain, Marks, Micros, Paged};
 
 /// The alerts of a scorer.
 #[derive(Debug)]
@@ -16,6 +18,10 @@ pub(crate) struct AlertBook {
     /// Ids of those that changed since somebody was told.
     untold: BTreeSet<Arc<str>>,
     changed: Marks,
+    /// Slots without an alert.
+    free: Vec<u32>,
+    /// The day on which alerts were forgotten last.
+    day: Option<Micros>,
 }
 
 /// The alerts at one epoch.
@@ -24,21 +30,51 @@ pub(crate) struct FrozenAlerts {
     slots: Paged<Option<Arc<Alert>>>,
     /// The slots that changed since the freeze before.
     pub(crate) changed: Vec<u32>,
+    /// The slots that were given up.
+    pub(crate) forgotten: Vec<u32>,
 }
 
 impl AlertBook {
     /// A book of these alerts, each in the slot of its place.
     pub(crate) fn new(alerts: Vec<Alert>) -> AlertBook {
-        let (mut slots, mut by_id) = (Paged::new(1), BTreeMap::new());
+        let mut book = AlertBook {
+            slots: Paged::new(1),
+            by_id: BTreeMap::new(),
+            untold: BTreeSet::new(),
+            changed: Marks::default(),
+            free: Vec::new(),
+            day: None,
+        };
         for alert in alerts {
-            let id = Arc::clone(&alert.id);
-            let slot = slots.push(None);
-            if let (Some(held), Ok(slot)) = (slots.get_mut(slot), u32::try_from(slot)) {
-                *held = Some(Arc::new(alert));
-                by_id.insert(id, slot);
-            }
+            book.add(alert);
         }
-        AlertBook { slots, by_id, untold: BTreeSet::new(), changed: Marks::default() }
+        book
+    }
+
+    /// Puts an alert in a slot that is free.
+    pub(crate) fn add(&mut self, alert: Alert) -> Option<u32> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => u32::try_from(self.slots.push(None)).ok()?,
+        };
+        self.by_id.insert(Arc::clone(&alert.id), slot);
+        *self.slots.get_mut(slot as usize)? = Some(Arc::new(alert));
+        Some(slot)
+    }
+
+    /// The slot of an alert, and the alert.
+    pub(crate) fn find(&self, id: &str) -> Option<(u32, &Alert)> {
+        let slot = *self.by_id.get(id)?;
+        Some((slot, self.get(slot)?))
+    }
+
+    /// Takes an alert out, and frees its slot.
+    pub(crate) fn remove(&mut self, id: &str) {
+        let Some(slot) = self.by_id.remove(id) else { return };
+        if let Some(held) = self.slots.get_mut(slot as usize) {
+            *held = None;
+        }
+        self.free.push(slot);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -52,9 +88,7 @@ impl AlertBook {
         make: impl FnOnce() -> Alert,
     ) -> Option<&mut Alert> {
         if !self.by_id.contains_key(id) {
-            let slot = self.slots.push(None);
-            *self.slots.get_mut(slot)? = Some(Arc::new(make()));
-            self.by_id.insert(Arc::clone(id), u32::try_from(slot).ok()?);
+            self.add(make())?;
         }
         self.get_mut(id)
     }
@@ -83,9 +117,23 @@ impl AlertBook {
         self.slots.get(slot as usize)?.as_deref()
     }
 
-    /// The alerts as they are now.
-    pub(crate) fn freeze(&mut self) -> FrozenAlerts {
-        FrozenAlerts { slots: self.slots.freeze(), changed: self.changed.take() }
+    /// The alerts as they are at `now`. Once a day those that are long over are forgotten, the frozen
+    /// ones excepted.
+    pub(crate) fn freeze(&mut self, now: Micros) -> FrozenAlerts {
+        let (slots, changed) = (self.slots.freeze(), self.changed.take());
+        let day = Grain::Day.start(now);
+        let mut over: Vec<(Arc<str>, u32)> = Vec::new();
+        if self.day < Some(day) {
+            self.day = Some(day);
+            let held = self
+                .by_id
+                .iter()
+                .filter(|(_, slot)| self.get(**slot).is_some_and(|alert| alert.is_long_over(now)));
+            let told = held.filter(|(id, _)| !self.untold.contains(*id));
+            over = told.map(|(id, slot)| (Arc::clone(id), *slot)).collect();
+        }
+        over.iter().for_each(|(id, _)| self.remove(id));
+        FrozenAlerts { slots, changed, forgotten: over.into_iter().map(|(_, slot)| slot).collect() }
     }
 }
 

@@ -87,7 +87,7 @@ impl Frozen {
         Frozen {
             head: Head { version: VERSION, cursor, settle, epoch },
             series: scorer.series.freeze(),
-            alerts: scorer.alerts.freeze(),
+            alerts: scorer.alerts.freeze(scorer.clock),
         }
     }
 }
@@ -99,6 +99,10 @@ impl FrozenObserver for Frozen {
 
     fn changed_alerts(&self) -> &[u32] {
         &self.alerts.changed
+    }
+
+    fn forgotten_alerts(&self) -> &[u32] {
+        &self.alerts.forgotten
     }
 
     fn alert(&self, slot: u32) -> Option<&Alert> {

@@ -13,9 +13,11 @@
 //! - Nothing opens while a backlog is read, nor for buckets that ended while it was.
 //! - All work is bounded: a series is caught up with over five weeks of hours and half a year of days
 //!   at most, and so are timers after a silence.
+//! - An alert that may be forgotten never opens again: none opens for a bucket that ended over
+//!   [`OLD_US`] ago.
 //!
 //! # Non-guarantees
-//! - Alerts are never forgotten, as they are rows of a table. Neither are series, as cells are not.
+//! - Series are never forgotten, as cells are not. Alerts are, by a freeze, once they are long over.
 //! - A timer that fires before records which are on their way have been read takes their absence for
 //!   nothing having arrived; their arrival corrects it.
 
@@ -45,10 +47,12 @@ const SETTLE: i64 = 1_000_000;
 const HOURS_FIRED: i64 = 35 * 24;
 /// Alerts are for buckets that end within so many periods of the clock.
 const NEAR_PERIODS: i64 = 2;
+/// No alert opens for a bucket that ended so long ago: it may have been resolved and forgotten.
+const OLD_US: i64 = 28 * 86_400_000_000;
 const WEEK_US: i64 = 7 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
-const VERSION: &str = "weir-anomaly-2";
+const VERSION: &str = "weir-anomaly-3";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
@@ -63,6 +67,8 @@ pub struct Scorer {
     pub(crate) owed: BTreeSet<(Micros, usize, Micros)>,
     /// The last epoch with records.
     pub(crate) epoch: EpochId,
+    /// The clock of the last epoch or tick.
+    pub(crate) clock: Micros,
     pub(crate) alerts: AlertBook,
 }
 
@@ -92,6 +98,7 @@ impl Scorer {
             settle: None,
             owed: BTreeSet::new(),
             epoch: 0,
+            clock: Micros::default(),
             alerts: AlertBook::new(Vec::new()),
         }
     }
@@ -228,6 +235,11 @@ impl Scorer {
         stamp: Stamp,
         cells: &dyn Cells,
     ) {
+        let is_old = |entry: &Entry| start.plus(entry.step) < stamp.at.plus(-OLD_US);
+        let moment = match self.series.get(place) {
+            Some(entry) if is_old(entry) => Moment::Quiet,
+            _ => moment,
+        };
         for (number, rule) in REGISTRY.iter().enumerate() {
             let Some(entry) = self.series.get(place) else { return };
             let Some(track) = entry.tracks.get(number) else { return };
@@ -304,6 +316,7 @@ impl Observer for Scorer {
 
     fn advance(&mut self, epoch: &EpochStamp, is_tick: bool, cells: &dyn Cells) {
         let clock = epoch.clock;
+        self.clock = clock;
         self.cursor.get_or_insert_with(|| Grain::Hour.start(clock.plus(-LATENESS)));
         let is_backlog = epoch.quiet && !is_tick;
         let is_live = !epoch.quiet && !is_tick;
@@ -339,6 +352,18 @@ impl Observer for Scorer {
 
     fn alerts(&self) -> Vec<Alert> {
         self.alerts.all()
+    }
+
+    fn alert(&self, id: &str) -> Option<(u32, &Alert)> {
+        self.alerts.find(id)
+    }
+
+    fn adopt(&mut self, alert: Alert) -> Option<u32> {
+        self.alerts.add(alert)
+    }
+
+    fn forget(&mut self, ids: &[Arc<str>]) {
+        ids.iter().for_each(|id| self.alerts.remove(id));
     }
 
     fn freeze(&mut self) -> Box<dyn FrozenObserver> {

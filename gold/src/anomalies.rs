@@ -11,9 +11,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use lake::keyed::{FrozenRows, RowsError};
+use lake::keyed::{Cluster, FrozenRows, RowsError};
 use rows::{ColumnError, columns};
-use schemas::{Alert, CellKey, Contribution, Grain, Micros, Severity, decimal};
+use schemas::{Alert, CellKey, Contribution, FrozenObserver, Grain, Micros, Severity, decimal};
 use serde::{Deserialize, Serialize};
 
 use crate::table::NUMBER;
@@ -87,12 +87,13 @@ fn context(alert: &Alert) -> Result<String, ArrowError> {
 ///
 /// # Errors
 /// When Arrow refuses the arrays, which would be a defect of this module.
-pub fn anomalies_batch(alerts: &[Alert]) -> Result<RecordBatch, ArrowError> {
-    let text = |of: fn(&Alert) -> &str| columns::texts(alerts.iter().map(of));
-    let number = |of: fn(&Alert) -> Option<i128>| columns::numbers(alerts.iter().map(of), NUMBER);
-    let float = |of: fn(&Alert) -> f64| columns::doubles(alerts.iter().map(of));
-    let instant = |of: fn(&Alert) -> Option<Micros>| columns::timestamps(alerts.iter().map(of));
-    let contexts = alerts.iter().map(context).collect::<Result<Vec<_>, _>>()?;
+pub fn anomalies_batch(alerts: &[&Alert]) -> Result<RecordBatch, ArrowError> {
+    let alerts = || alerts.iter().copied();
+    let text = |of: fn(&Alert) -> &str| columns::texts(alerts().map(of));
+    let number = |of: fn(&Alert) -> Option<i128>| columns::numbers(alerts().map(of), NUMBER);
+    let float = |of: fn(&Alert) -> f64| columns::doubles(alerts().map(of));
+    let instant = |of: fn(&Alert) -> Option<Micros>| columns::timestamps(alerts().map(of));
+    let contexts = alerts().map(context).collect::<Result<Vec<_>, _>>()?;
     let arrays = vec![
         text(|a| &a.id),
         text(|a| &a.key.kpi),
@@ -113,29 +114,39 @@ pub fn anomalies_batch(alerts: &[Alert]) -> Result<RecordBatch, ArrowError> {
         float(|a| a.confidence),
         text(|a| &a.reason),
         columns::texts(contexts.iter().map(String::as_str)),
-        columns::booleans(alerts.iter().map(|a| !a.is_open())),
+        columns::booleans(alerts().map(|a| !a.is_open())),
         instant(|a| a.resolved_at),
-        columns::epochs(alerts.iter().map(|a| a.epoch)),
+        columns::epochs(alerts().map(|a| a.epoch)),
     ];
     RecordBatch::try_new(anomalies_schema(), arrays)
 }
 
-/// Alerts as they were at one epoch; the slot of an alert is its place in the list.
+/// Alerts as they were at one epoch, as rows. Open ones change again and again; those that are forgotten
+/// stay for ever.
 #[derive(Debug)]
-pub struct FrozenAlerts(pub Vec<Alert>);
+pub struct FrozenAlerts<'a>(pub &'a dyn FrozenObserver);
 
-impl FrozenRows for FrozenAlerts {
+impl FrozenRows for FrozenAlerts<'_> {
     fn has_row(&self, slot: u32) -> bool {
-        (slot as usize) < self.0.len()
+        self.0.alert(slot).is_some()
     }
 
     fn live_slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
-        Box::new((0_u32..).zip(&self.0).map(|(slot, _)| slot))
+        Box::new((0..self.0.alerts_end()).filter(|slot| self.has_row(*slot)))
+    }
+
+    fn cluster(&self, slot: u32) -> Cluster {
+        let is_open = self.0.alert(slot).is_some_and(Alert::is_open);
+        if is_open { Cluster::Running } else { Cluster::Settled }
+    }
+
+    fn lasting(&self) -> &[u32] {
+        self.0.forgotten_alerts()
     }
 
     fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
-        let alerts = slots.iter().filter_map(|&slot| self.0.get(slot as usize));
-        Ok(anomalies_batch(&alerts.cloned().collect::<Vec<_>>())?)
+        let alerts: Vec<_> = slots.iter().filter_map(|slot| self.0.alert(*slot)).collect();
+        Ok(anomalies_batch(&alerts)?)
     }
 }
 
@@ -303,7 +314,7 @@ mod tests {
     #[test]
     fn alerts_are_read_back_as_they_were() {
         let alerts = [alert("a", None), alert("b", Some(Micros(9)))];
-        let batch = anomalies_batch(&alerts).unwrap();
+        let batch = anomalies_batch(&alerts.each_ref()).unwrap();
         assert_eq!(batch.num_rows(), 2);
         assert_eq!(read_anomalies(&batch).unwrap(), alerts);
         assert_eq!(read_anomalies(&anomalies_batch(&[]).unwrap()).unwrap(), []);

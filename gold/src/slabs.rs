@@ -56,11 +56,15 @@ const TOUCHED: u8 = 4;
 const LIVE: u8 = 8;
 const CLOSING: u8 = 16;
 
+/// A bit that is set, or not.
+fn flag(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
+}
+
 impl PackedCell {
     pub(crate) fn new(cell: &Cell) -> PackedCell {
         let CellId { series, grain, start } = cell.id;
         let hours = start.0.div_euclid(HOUR_US);
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         PackedCell {
             series,
             hour_low: u32::try_from(hours & i64::from(u32::MAX)).unwrap_or_default(),
@@ -134,7 +138,6 @@ const RESTATE: u8 = 16;
 impl PackedMemory {
     pub(crate) fn new(memory: &Memory) -> PackedMemory {
         let Memory { history, epoch, as_of, slot } = *memory;
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         PackedMemory {
             epoch,
             as_of,

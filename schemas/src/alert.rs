@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::epoch::EpochId;
 use crate::kpi::CellKey;
-use crate::time::Micros;
+use crate::time::{Grain, Micros};
+
+/// How long after its resolution an alert is held in memory, in microseconds of epoch clock: thirty days.
+pub const RESOLVED_FOR: i64 = 30 * 24 * 3_600 * 1_000_000;
 
 /// How much an alert matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -106,6 +109,12 @@ impl Alert {
     /// Whether it is still open.
     pub fn is_open(&self) -> bool {
         self.resolved_at.is_none()
+    }
+
+    /// Whether it was resolved over [`RESOLVED_FOR`] before the day of `now` began.
+    pub fn is_long_over(&self, now: Micros) -> bool {
+        let oldest = Grain::Day.start(now).plus(-RESOLVED_FOR);
+        self.resolved_at.is_some_and(|at| at < oldest)
     }
 }
 

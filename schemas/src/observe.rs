@@ -11,6 +11,7 @@
 //!   epochs give equal scores and alerts.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::alert::Alert;
 use crate::epoch::EpochStamp;
@@ -47,10 +48,20 @@ pub trait Observer: Send {
     /// The alerts that opened, changed or were resolved since the last call, each once, ordered by id.
     fn take_changes(&mut self) -> Vec<Alert>;
 
-    /// Every alert, ordered by id.
+    /// Every alert that is not forgotten, ordered by id.
     fn alerts(&self) -> Vec<Alert>;
 
-    /// The observer as it is now, without copying it: what a barrier writes while epochs go on.
+    /// The slot of an alert, and the alert.
+    fn alert(&self, id: &str) -> Option<(u32, &Alert)>;
+
+    /// Takes an alert as it is found in a table; its slot.
+    fn adopt(&mut self, alert: Alert) -> Option<u32>;
+
+    /// Forgets alerts that are found to be long over and kept.
+    fn forget(&mut self, ids: &[Arc<str>]);
+
+    /// The observer as it is now, without copying it: what a barrier writes while epochs go on. Alerts
+    /// that are long over are frozen a last time and forgotten.
     fn freeze(&mut self) -> Box<dyn FrozenObserver>;
 
     /// Goes on from saved state, whose cells are already loaded. The slot of an alert is its place. Series
@@ -68,7 +79,7 @@ pub trait Observer: Send {
 }
 
 /// An observer as it was at one epoch.
-pub trait FrozenObserver: fmt::Debug + Send {
+pub trait FrozenObserver: fmt::Debug + Send + Sync {
     /// What [`Observer::load`] needs besides alerts and cells to go on exactly from there.
     fn parts(&self) -> Vec<StatePart<'_>>;
 
@@ -77,6 +88,9 @@ pub trait FrozenObserver: fmt::Debug + Send {
 
     /// The alert in a slot.
     fn alert(&self, slot: u32) -> Option<&Alert>;
+
+    /// The slots of the alerts that are forgotten now, each once. None of them will change again.
+    fn forgotten_alerts(&self) -> &[u32];
 
     /// One more than the highest slot of an alert.
     fn alerts_end(&self) -> u32;

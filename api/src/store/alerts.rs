@@ -9,10 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use schemas::{Alert, EpochId, Micros, Severity};
-
-/// How long after its resolution an alert is served, in microseconds of epoch clock: thirty days.
-pub const RESOLVED_FOR: i64 = 30 * 24 * 3_600 * 1_000_000;
+use schemas::{Alert, EpochId, Micros, RESOLVED_FOR, Severity};
 
 const SEVERITIES: [Severity; 4] =
     [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical];

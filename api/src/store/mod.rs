@@ -26,9 +26,9 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use alerts::RESOLVED_FOR;
 pub use cells::{CellChange, Periods};
 pub use filter::CellFilter;
+pub use schemas::RESOLVED_FOR;
 pub use snapshot::{SeriesName, ServedCell, Snapshot};
 
 use alerts::AlertTable;

@@ -137,6 +137,7 @@ impl Core {
         }
         self.gold.finish_load();
         self.is_redefined = renewal.shows();
+        self.unwatched.clone_from(&renewal.unwatched);
         let kept = |kpi: &str| !renewal.unwatched.contains(kpi);
         self.watch.load(saved, alerts, &self.gold, &kept)?;
         // Which files hold which cells is not known: the first barrier writes them all.
@@ -157,27 +158,30 @@ impl Core {
         self.last = Some(stamp);
     }
 
-    /// A table on disk stands elsewhere than the rows that were loaded. The places of silver rows are
-    /// found by key once bronze is replayed; other tables, and those built alone, are written whole.
+    /// A table on disk stands elsewhere than the rows that were loaded. The places of silver rows and of
+    /// alerts are found by key once bronze is replayed; other tables, and those built alone, are written whole.
     pub(crate) fn stands_elsewhere(&mut self, table: &str) {
         if self.whole.contains(table) {
             return;
         }
-        if self.silver_contract(table).is_some() {
+        if table == tables::ANOMALIES || self.silver_contract(table).is_some() {
             self.ahead.insert(table.to_owned());
         } else {
             self.write_whole(table);
         }
     }
 
-    /// Whether a silver table stands further than the rows that were loaded.
+    /// Whether a table of rows that are known by key stands further than the rows that were loaded.
     pub(crate) fn is_ahead(&self, table: &str) -> bool {
         self.ahead.contains(table)
     }
 
-    /// The slots with a row of a silver table whose places are about to be found: what has changed so
+    /// The slots with a row of such a table whose places are about to be found: what has changed so
     /// far is known from them, and not flushed again.
     pub(crate) fn take_located(&mut self, table: &str) -> Vec<u32> {
+        if table == tables::ANOMALIES {
+            return self.watch.slots();
+        }
         let mut tables = self.tables.iter_mut();
         let Some(keyed) = tables.find(|t| silver_name(t.contract.contract()) == table) else {
             return Vec::new();
@@ -191,6 +195,15 @@ impl Core {
         let mut tables = self.tables.iter();
         let keyed = tables.find(|t| silver_name(t.contract.contract()) == table)?;
         keyed.fold.locate(row)
+    }
+
+    /// Where the alerts of a file are held: see [`Watch::locate`](super::watch::Watch::locate).
+    pub(crate) fn locate_alerts(
+        &mut self,
+        file: Vec<Alert>,
+        loaded: Micros,
+    ) -> Option<Vec<Option<(u32, bool)>>> {
+        self.watch.locate(file, loaded, &self.unwatched)
     }
 
     /// The next barrier writes this table whole: its files are not those that were loaded.

@@ -40,8 +40,10 @@ pub(crate) struct Core {
     /// Tables whose files on disk are not those that this state tracks: the next barrier writes them
     /// whole.
     whole: BTreeSet<String>,
-    /// Silver tables that stand further than the rows that were loaded.
+    /// Tables of rows known by key that stand further than the rows that were loaded.
     ahead: BTreeSet<String>,
+    /// KPIs whose alerts were not loaded, because their detectors start anew.
+    unwatched: BTreeSet<String>,
     /// Whether cells or alerts on disk were computed under other definitions.
     is_redefined: bool,
     last: Option<EpochStamp>,
@@ -115,6 +117,7 @@ impl Core {
             watch: Watch::new(observer),
             whole: BTreeSet::new(),
             ahead: BTreeSet::new(),
+            unwatched: BTreeSet::new(),
             is_redefined: false,
             last: None,
             history: Vec::new(),

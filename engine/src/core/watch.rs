@@ -4,10 +4,11 @@
 //! - Like the core that owns it, a function of epochs: what is saved and loaded goes on exactly.
 //! - [`Watch::freeze`] copies neither series nor alerts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gold::Engine;
+use gold::anomalies::FrozenAlerts;
 use schemas::state::{FrozenSlots, SavedError, Slots};
 use schemas::{
     Alert, CellKey, EpochId, EpochStamp, FrozenObserver, KpiUpdate, Micros, Observer, Saved,
@@ -37,17 +38,25 @@ impl std::fmt::Debug for Watch {
 struct Published {
     slots: Slots<(Arc<str>, EpochId)>,
     by_id: BTreeMap<Arc<str>, u32>,
+    free: Vec<u32>,
 }
 
 impl Published {
     fn set(&mut self, id: &Arc<str>, epoch: EpochId) {
-        let slot = self.by_id.get(id).copied().unwrap_or(self.slots.end());
+        let known = self.by_id.get(id).copied().or_else(|| self.free.pop());
+        let slot = known.unwrap_or(self.slots.end());
         self.slots.set(slot, Some((Arc::clone(id), epoch)));
         self.by_id.insert(Arc::clone(id), slot);
     }
 
     fn get(&self, id: &Arc<str>) -> Option<EpochId> {
         self.slots.get(*self.by_id.get(id)?).map(|(_, epoch)| *epoch)
+    }
+
+    fn forget(&mut self, id: &str) {
+        let Some(slot) = self.by_id.remove(id) else { return };
+        self.slots.set(slot, None);
+        self.free.push(slot);
     }
 
     fn load(saved: &Saved) -> Result<Published, SavedError> {
@@ -57,6 +66,8 @@ impl Published {
             published.by_id.insert(Arc::clone(&id), slot);
             published.slots.restore(slot, Some((id, epoch)));
         }
+        let free = |slot: &u32| published.slots.get(*slot).is_none();
+        published.free = (0..published.slots.end()).filter(free).collect();
         Ok(published)
     }
 }
@@ -78,18 +89,9 @@ impl FrozenWatch {
         parts
     }
 
-    /// Whether alerts changed since the freeze before.
-    pub(crate) fn has_changed_alerts(&self) -> bool {
-        !self.observer.changed_alerts().is_empty()
-    }
-
-    /// Every alert, ordered by id.
-    pub(crate) fn alerts(&self) -> Vec<Alert> {
-        let slots = 0..self.observer.alerts_end();
-        let mut alerts: Vec<Alert> =
-            slots.filter_map(|slot| self.observer.alert(slot)).cloned().collect();
-        alerts.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        alerts
+    /// The alerts as rows, and the slots of those that changed since the freeze before.
+    pub(crate) fn alerts(&self) -> (FrozenAlerts<'_>, &[u32]) {
+        (FrozenAlerts(&*self.observer), self.observer.changed_alerts())
     }
 }
 
@@ -131,11 +133,7 @@ impl Watch {
         alerts
     }
 
-    pub(crate) fn alerts(&self) -> Vec<Alert> {
-        self.observer.alerts()
-    }
-
-    /// Every alert, `epoch` being the one that published it last.
+    /// Every alert that is held, `epoch` being the one that published it last.
     pub(crate) fn published(&self) -> Vec<Alert> {
         let with_epoch = |alert: Alert| {
             let epoch = self.published.get(&alert.id).unwrap_or(alert.epoch);
@@ -151,11 +149,47 @@ impl Watch {
 
     /// The watch as it is now.
     pub(crate) fn freeze(&mut self) -> FrozenWatch {
+        let observer = self.observer.freeze();
+        let forgotten = observer.forgotten_alerts().iter().filter_map(|slot| observer.alert(*slot));
+        forgotten.for_each(|alert| self.published.forget(&alert.id));
         FrozenWatch {
-            observer: self.observer.freeze(),
+            observer,
             removed: self.removed.freeze(),
             published: self.published.slots.freeze(),
         }
+    }
+
+    /// Where the alerts of one file of the table are held, the table being at another epoch than the
+    /// state that was loaded, which was at `loaded` and without alerts of KPIs `unwatched`: for each row its slot, and whether it is the same;
+    /// `None` for a row that is no result of the epochs. No list when nothing of the file is held: alerts
+    /// that are long over.
+    pub(crate) fn locate(
+        &mut self,
+        file: Vec<Alert>,
+        loaded: Micros,
+        unwatched: &BTreeSet<String>,
+    ) -> Option<Vec<Option<(u32, bool)>>> {
+        let is_kept =
+            |alert: &Alert| alert.is_long_over(loaded) && !unwatched.contains(&*alert.key.kpi);
+        if file.iter().all(is_kept) {
+            let ids: Vec<_> = file.iter().map(|alert| Arc::clone(&alert.id)).collect();
+            self.observer.forget(&ids);
+            ids.iter().for_each(|id| self.published.forget(id));
+            return None;
+        }
+        let locate = |alert: Alert| match self.observer.alert(&alert.id) {
+            Some((slot, held)) => Some((slot, *held == alert)),
+            // It was not loaded, and is in a file with younger ones since.
+            None if is_kept(&alert) => Some((self.observer.adopt(alert)?, true)),
+            None => None,
+        };
+        Some(file.into_iter().map(locate).collect())
+    }
+
+    /// The slots of the alerts that are held.
+    pub(crate) fn slots(&self) -> Vec<u32> {
+        let alerts = self.observer.alerts();
+        alerts.iter().filter_map(|alert| Some(self.observer.alert(&alert.id)?.0)).collect()
     }
 
     /// Goes on from what was saved, the engine being loaded.

@@ -8,10 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gold::HistoryRow;
-use gold::anomalies::FrozenAlerts;
 use gold::table::history_batch;
 use lake::keyed::{Deletes, FrozenRows, IDLE_AFTER, KeyedError, KeyedTable};
 use lake::state::StateLog;
@@ -21,12 +19,10 @@ use schemas::EpochStamp;
 use tokio::runtime::Handle;
 
 use crate::core::frozen::{BarrierJob, SilverJob};
+use crate::run::insist::Insist;
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
 use crate::tables::{ANOMALIES, CURRENT, HISTORY, number};
-
-/// Waits between tries while the disk is full or away.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
@@ -106,15 +102,15 @@ impl Flusher {
         tracing::debug!(epoch = job.stamp.id, bytes, "state written");
         drop(parts);
         let BarrierJob { stamp, silver, cells, watch, all_alerts, history, .. } = job;
-        let alerts = (all_alerts || watch.has_changed_alerts()).then(|| watch.alerts());
+        let (alerts, changed) = watch.alerts();
+        if !self.flush_keyed(ANOMALIES, &alerts, changed, all_alerts, stamp) {
+            return false;
+        }
         drop(watch);
         // What was frozen of a table is let go before the next one is written.
-        let has_alerts = alerts.is_some();
-        let alerts = FrozenAlerts(alerts.unwrap_or_default());
         silver.into_iter().all(|SilverJob { table, whole, changed, rows }| {
             self.flush_keyed(&table, &rows, &changed, whole, stamp)
         }) && self.flush_keyed(CURRENT, &cells.cells, &cells.changed, cells.whole, stamp)
-            && self.flush_keyed(ANOMALIES, &alerts, &[], has_alerts, stamp)
             && self.flush_history(&history, stamp)
             && {
                 if let Err(error) = self.state.complete(stamp.id) {
@@ -194,31 +190,17 @@ impl Flusher {
         what: &str,
         mut step: impl FnMut(&mut Flusher) -> Result<T, FlushError>,
     ) -> Option<T> {
-        let mut said = false;
-        loop {
-            let error = match step(self) {
-                Ok(value) => {
-                    if said {
-                        self.meters.troubles.clear("flush");
-                    }
-                    return Some(value);
-                }
-                Err(error) => error,
-            };
-            if !error.is_retryable() {
-                self.stop.fail(format!("could not flush {what}: {error}"));
-                return None;
-            }
-            if !said {
-                self.meters.troubles.set("flush", &format!("could not flush {what}: {error}"));
-                tracing::warn!("could not flush {what}: {error}; trying again every second");
-                said = true;
-            }
-            if self.stop.is_asked() {
-                return None;
-            }
-            std::thread::sleep(RETRY);
+        let (meters, stop) = (Arc::clone(&self.meters), self.stop.clone());
+        let meanwhile = "silver and gold stand still meanwhile";
+        let insist =
+            Insist { trouble: "flush", meanwhile, troubles: &meters.troubles, stop: &stop };
+        let step = || step(self).map_err(|error| Unflushed { what: what.to_owned(), error });
+        match insist.on(step, |unflushed| unflushed.error.is_retryable()) {
+            Ok(value) => return Some(value),
+            Err(unflushed) if unflushed.error.is_retryable() => {}
+            Err(unflushed) => stop.fail(unflushed.to_string()),
         }
+        None
     }
 
     fn table(&self, name: &str) -> Result<&KeyedTable, FlushError> {
@@ -246,6 +228,13 @@ fn keyed_table(
 
 fn progress(stamp: EpochStamp) -> Vec<(String, i64)> {
     vec![(EPOCH.into(), number(stamp.id)), (CLOCK.into(), stamp.clock.0)]
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("could not flush {what}: {error}")]
+struct Unflushed {
+    what: String,
+    error: FlushError,
 }
 
 #[derive(Debug, thiserror::Error)]

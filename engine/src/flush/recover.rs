@@ -24,6 +24,7 @@ use pipeline::source::{LastRecord, needs_last};
 use schemas::{Alert, Contract, EpochId, EpochStamp, Feed, Micros, chain};
 use tokio::runtime::Handle;
 
+use super::alerts;
 use super::barrier::{Flusher, LoadedFile, LoadedTable};
 use super::preview;
 use crate::core::Core;
@@ -84,10 +85,14 @@ pub(crate) fn recover(
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
     let (mut core, mut files, state) = load(inputs, feeds, &held, &newest, &bronze)?;
+    let loaded = core.last().map_or(Micros(0), |stamp| stamp.clock);
     replay_bronze(&mut core, &bronze, &held).map_err(text)?;
     for table in &newest {
         if core.is_ahead(table.name()) {
-            let located = locate(&mut core, table)?;
+            let located = match table.name() {
+                tables::ANOMALIES => alerts::locate(&mut core, table, loaded)?,
+                _ => locate(&mut core, table)?,
+            };
             files.insert(table.name().to_owned(), located);
         }
     }
@@ -151,7 +156,7 @@ fn load(
     let mut at_most = held.flushed;
     let outdated = newest.iter().filter(|table| table.is_outdated());
     let outdated = outdated.map(|table| table.name().to_owned()).collect();
-    let barriers = Barriers { inputs, outdated, bronze };
+    let mut barriers = Barriers { inputs, outdated, bronze };
     while at_most > 0 {
         match barriers.load(at_most, feeds)? {
             Loaded::Whole(core, files, state) => {
@@ -160,6 +165,10 @@ fn load(
                     core.stands_elsewhere(table.name());
                 }
                 return Ok((core, files, state.map(|state| *state)));
+            }
+            Loaded::Damaged(table, error) => {
+                tracing::warn!("{table} cannot be read and is built again from bronze: {error}");
+                barriers.outdated.insert(table);
             }
             Loaded::Earlier(epoch) => {
                 tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
@@ -180,12 +189,14 @@ enum Loaded {
     Whole(Box<Core>, Files, Option<Box<Read>>),
     /// Not there; the newest barrier that may be.
     Earlier(EpochId),
+    /// A silver table whose files do not give its rows, and why.
+    Damaged(String, String),
 }
 
 /// The barriers of a lake, and what they are loaded under.
 struct Barriers<'a> {
     inputs: &'a Inputs,
-    /// Silver tables whose columns are not those of their contract.
+    /// Silver tables whose columns are not those of their contract, or whose files are damaged.
     outdated: BTreeSet<String>,
     bronze: &'a Table,
 }
@@ -222,7 +233,7 @@ impl Barriers<'_> {
         }
         let tables = match self.load_tables(&mut core, barrier, earlier, &renewal)? {
             Ok(tables) => tables,
-            Err(epoch) => return Ok(Loaded::Earlier(epoch)),
+            Err(other) => return Ok(other),
         };
         let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
         if !renewal.tables.is_empty() {
@@ -236,14 +247,14 @@ impl Barriers<'_> {
         Ok(Loaded::Whole(Box::new(core), tables.files, read))
     }
 
-    /// Loads the tables that are not renewed; else the newest barrier at which they may be whole.
+    /// Loads the tables that are not renewed; else why they are not to be had.
     fn load_tables(
         &self,
         core: &mut Core,
         barrier: EpochId,
         earlier: EpochId,
         renewal: &Renewal,
-    ) -> Result<Result<LoadedTables, EpochId>, String> {
+    ) -> Result<Result<LoadedTables, Loaded>, String> {
         let mut loaded = LoadedTables::default();
         for spec in tables::specs(&self.inputs.contracts) {
             if renewal.tables.contains(&spec.name) {
@@ -251,23 +262,22 @@ impl Barriers<'_> {
             }
             let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
             let Ok(table) = Table::open(&self.inputs.lake, &spec.name, at) else {
-                return Ok(Err(earlier));
+                return Ok(Err(Loaded::Earlier(earlier)));
             };
             let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
             if epoch != barrier {
-                return Ok(Err(epoch));
+                return Ok(Err(Loaded::Earlier(epoch)));
             }
             loaded.clock = Micros(table.progress(CLOCK).unwrap_or(0));
             if let Some(contract) = core.silver_contract(&spec.name) {
-                let files = load_silver(core, &table, &contract)?;
-                loaded.files.insert(spec.name, files);
-            } else if spec.name == tables::ANOMALIES {
-                loaded.alerts = load_alerts(&table)?;
-                let all = loaded.alerts.len();
-                loaded.alerts.retain(|alert| !renewal.unwatched.contains(&*alert.key.kpi));
-                if loaded.alerts.len() < all {
-                    core.write_whole(tables::ANOMALIES);
+                match load_silver(core, &table, &contract) {
+                    Ok(files) => drop(loaded.files.insert(spec.name, files)),
+                    Err(error) => return Ok(Err(Loaded::Damaged(spec.name, error))),
                 }
+            } else if spec.name == tables::ANOMALIES {
+                let (files, alerts) = alerts::load(&table, loaded.clock, &renewal.unwatched)?;
+                loaded.files.insert(spec.name, files);
+                loaded.alerts = alerts;
             }
         }
         Ok(Ok(loaded))
@@ -319,17 +329,6 @@ fn seen(held: &Held) -> Seen {
 fn new_core(inputs: &Inputs) -> Result<Core, String> {
     let observer = crate::observer(&inputs.catalog);
     Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog), observer)
-}
-
-fn load_alerts(table: &Table) -> Result<Vec<Alert>, String> {
-    let text = |e: LakeError| chain(&e);
-    let mut alerts = Vec::new();
-    let files: Vec<_> = table.files().collect();
-    let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
-    for batch in table.read(&files, None).map_err(text)? {
-        alerts.extend(gold::anomalies::read_anomalies(&batch.map_err(text)?)?);
-    }
-    Ok(alerts)
 }
 
 fn load_silver(

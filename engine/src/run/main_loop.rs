@@ -156,7 +156,7 @@ impl Threads<'_> {
             main.recover(tail, generation);
             main.decide(desk, &progress, settings, until_end)?;
             let decoding = Arc::clone(main.core.decoding());
-            let polling = |index| loops::Polling::new(index, settings, &decoding);
+            let polling = |index| loops::Polling::new(index, settings, until_end, &decoding);
             for (index, source) in sources.iter_mut().enumerate() {
                 let (out, polling) = (to_core.clone(), polling(Some(index)));
                 spawn(scope, "source", Turn::Live, move || {

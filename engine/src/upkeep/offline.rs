@@ -9,11 +9,8 @@ use lake::{At, Lake, LakeError, Table, Vacuumed};
 use schemas::Micros;
 use tokio::runtime::Handle;
 
-use super::{Upkeep, barriers_of, merge_rule};
+use super::{BARRIERS_KEPT, Upkeep, barriers_of, merge_rule};
 use crate::run::Stop;
-
-/// Barriers whose versions stay readable.
-const BARRIERS_KEPT: usize = super::BARRIERS_KEPT;
 
 /// Which upkeep to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use super::Subject;
 use super::pin::Pinned;
 use super::report::Check;
 use crate::Topics;
-use crate::core::Core;
+use crate::core::{Changes, Core};
 use crate::tables::ANOMALIES;
 
 const ADVICE: &str = "the KPI values are right if the checks above hold; if detector or definitions have \
@@ -80,15 +80,18 @@ fn rerun(
     let observer = crate::observer(&catalog);
     let mut core = Core::new(&subject.contracts, topics, catalog, observer)?;
     let last = u64::try_from(pinned.epoch).unwrap_or(0);
+    let mut alerts = Alerts::new();
+    let mut take = |changes: Changes| {
+        alerts.extend(changes.alerts.into_iter().map(|alert| (Arc::clone(&alert.id), alert)));
+    };
     for epoch in bronze::replay(bronze, 0, last).map_err(text)? {
         let epoch = epoch.map_err(text)?;
-        core.replay(epoch.stamp, epoch.batches);
+        take(core.replay(epoch.stamp, epoch.batches).1);
         core.forget_history();
     }
     if core.last().is_none_or(|stamp| stamp.id < last) {
         let tick = EpochStamp { id: last, clock: pinned.clock, quiet: false };
-        core.replay(tick, Vec::new());
+        take(core.replay(tick, Vec::new()).1);
     }
-    let alerts = core.watch().alerts().into_iter();
-    Ok(alerts.map(|alert| (Arc::clone(&alert.id), alert)).collect())
+    Ok(alerts)
 }

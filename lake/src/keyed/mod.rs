@@ -65,6 +65,12 @@ pub trait FrozenRows: Send + fmt::Debug {
         Cluster::Settled
     }
 
+    /// Slots whose rows will never change again: they stay in the table, in a file of their own that
+    /// only `whole` replaces, and the slots are free for other rows afterwards.
+    fn lasting(&self) -> &[u32] {
+        &[]
+    }
+
     /// The rows of these slots, in order, with the columns of the table. Each slot holds a row.
     ///
     /// # Errors
@@ -208,6 +214,8 @@ impl KeyedTable {
                 }
             }
         }
+        let lasting = rows.lasting().iter().copied().filter(|slot| rows.has_row(*slot));
+        let lasting: Vec<u32> = lasting.inspect(|slot| self.locations.delete(*slot)).collect();
         let mut plan = self.locations.plan(&Rules {
             deletes: self.deletes,
             cluster: &|slot| match self.deletes {
@@ -219,7 +227,7 @@ impl KeyedTable {
                 Cluster::Running => RUNNING_ROWS_MAX,
             },
         });
-        plan.whole = whole;
+        (plan.whole, plan.lasting) = (whole, lasting);
         if !plan.is_empty() {
             self.changed += plan.rows();
             self.changed_at = Instant::now();
@@ -233,7 +241,8 @@ impl KeyedTable {
     /// When the disk refuses, or the rows do not fit the table. Nothing is left behind then.
     pub fn stage(&self, plan: &FilePlan, rows: &dyn FrozenRows) -> Result<Staged, KeyedError> {
         let mut files = Unclaimed(Vec::with_capacity(plan.writes.len()));
-        for (_, slots) in &plan.writes {
+        let lasting = Some(&plan.lasting).filter(|slots| !slots.is_empty());
+        for slots in plan.writes.iter().map(|(_, slots)| slots).chain(lasting) {
             files.0.push(self.write_file(slots, rows)?);
         }
         let marks = self.stage_marks(plan)?;

@@ -25,6 +25,8 @@ pub struct FilePlan {
     pub removes: Vec<FileId>,
     /// New files with their slots, in order.
     pub writes: Vec<(FileId, Vec<u32>)>,
+    /// The slots of a last new file, which is not known by slots afterwards.
+    pub lasting: Vec<u32>,
     /// Files some rows of which are gone: all such rows, also those of earlier plans.
     pub marks: Vec<(FileId, RoaringBitmap)>,
     /// Every file that the table has is removed, also those that are not known here.
@@ -34,12 +36,13 @@ pub struct FilePlan {
 impl FilePlan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        !self.whole && self.removes.is_empty() && self.writes.is_empty() && self.marks.is_empty()
+        let writes = self.writes.is_empty() && self.lasting.is_empty();
+        !self.whole && self.removes.is_empty() && writes && self.marks.is_empty()
     }
 
     /// Rows that it writes.
     pub fn rows(&self) -> usize {
-        self.writes.iter().map(|(_, slots)| slots.len()).sum()
+        self.writes.iter().map(|(_, slots)| slots.len()).sum::<usize>() + self.lasting.len()
     }
 }
 
@@ -92,7 +95,7 @@ impl Locations {
                 writes.push((self.place(slots, cluster), slots.to_vec()));
             }
         }
-        FilePlan { removes, writes, marks, whole: false }
+        FilePlan { removes, writes, marks, ..FilePlan::default() }
     }
 
     /// Takes files away; their rows have to be written anew.

@@ -21,7 +21,7 @@ use crate::{Stop, Topics, tokio_runtime};
 
 const TOPIC: &str = "shop.public.orders";
 const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
+pub(super) const DAY: i64 = 86_400 * SECOND;
 
 /// A wall clock that stands still: lakes of tests are made at chosen instants.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub(super) struct Shop {
     core: Core,
     bronze: BronzeWriter,
     flusher: Flusher,
+    stop: Stop,
     flushed: u64,
     next: BTreeMap<i32, i64>,
     holes: BTreeMap<i32, i64>,
@@ -90,14 +91,15 @@ fn deleted(id: &str, lsn: u64) -> String {
     .to_string()
 }
 
-/// A charge for the first hour of a day.
-fn charge(id: &str, day: Micros, cost: &str, is_snapshot: bool) -> String {
+/// A charge for the first hour of a day; the first position is that of a snapshot.
+pub(super) fn charge(id: &str, tenant: &str, day: Micros, cost: &str, lsn: u64) -> String {
+    let is_snapshot = lsn == 1;
     json!({
         "op": if is_snapshot { "r" } else { "c" },
         "before": null,
         "after": {
             "charge_id": id,
-            "tenant_id": "t1",
+            "tenant_id": tenant,
             "service_name": "db",
             "charge_category": "Usage",
             "billed_cost": cost,
@@ -110,8 +112,8 @@ fn charge(id: &str, day: Micros, cost: &str, is_snapshot: bool) -> String {
             "updated_at": "2026-11-21T07:00:00Z",
         },
         "source": {
-            "lsn": if is_snapshot { 1 } else { 2 },
-            "ts_ms": 1_795_244_400_000_u64,
+            "lsn": lsn,
+            "ts_ms": 1_795_244_400_000_u64 + lsn,
             "snapshot": if is_snapshot { "true" } else { "false" },
         },
         "ts_ms": 1_795_244_400_000_u64,
@@ -144,22 +146,26 @@ impl Shop {
 
     /// Nine days of the same cost, then a charge that is none of the usual ones.
     pub(super) fn alarmed() -> Shop {
-        let mut shop = Shop::of("shop.public.costs", "costs", "charge_id");
+        let mut shop = Shop::of_costs();
         let today = shop.now.0.div_euclid(DAY) * DAY;
         let names: Vec<String> = (0..9).map(|day| format!("c{day}")).collect();
         let charges = (0_i64..).zip(&names);
         let history: Vec<_> = charges
             .map(|(day, name)| {
-                let charge = charge(name, Micros(today - day * DAY), "100", true);
+                let charge = charge(name, "t1", Micros(today - day * DAY), "100", 1);
                 (0, name.as_str(), Some(charge))
             })
             .collect();
         shop.epoch(&history);
         shop.tick();
-        shop.epoch(&[(0, "more", Some(charge("more", Micros(today), "50", false)))]);
+        shop.epoch(&[(0, "more", Some(charge("more", "t1", Micros(today), "50", 2)))]);
         shop.tick();
         shop.flush();
         shop
+    }
+
+    pub(super) fn of_costs() -> Shop {
+        Shop::of("shop.public.costs", "costs", "charge_id")
     }
 
     fn of(topic: &str, contract: &str, key: &'static str) -> Shop {
@@ -169,8 +175,8 @@ impl Shop {
         let runtime = tokio_runtime().unwrap();
         let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), contract.to_owned())].into();
         let inputs = inputs(&lake, &topics, contracts());
-        let catalog = Arc::clone(&inputs.catalog);
-        let recovered = recover(&inputs, &mut [], runtime.handle(), &Stop::default()).unwrap();
+        let (catalog, stop) = (Arc::clone(&inputs.catalog), Stop::default());
+        let recovered = recover(&inputs, &mut [], runtime.handle(), &stop).unwrap();
         let Recovered { core, bronze, flusher, .. } = recovered;
         Shop {
             lake,
@@ -183,11 +189,24 @@ impl Shop {
             core,
             bronze,
             flusher,
+            stop,
             flushed: 0,
             next: BTreeMap::new(),
             holes: BTreeMap::new(),
             _folder: folder,
         }
+    }
+
+    /// The same lake under a new process, which begins with a tick.
+    pub(super) fn restart(self) -> Shop {
+        let Shop { core, bronze, flusher, .. } = self;
+        drop((core, bronze, flusher));
+        let (inputs, stop) = (inputs(&self.lake, &self.topics, contracts()), Stop::default());
+        let recovered = recover(&inputs, &mut [], self.runtime.handle(), &stop).unwrap();
+        let Recovered { core, bronze, flusher, .. } = recovered;
+        let mut shop = Shop { core, bronze, flusher, stop, ..self };
+        shop.tick();
+        shop
     }
 
     /// Orders placed, changed, cancelled, deleted and restated, a poisoned record, two barriers.
@@ -295,13 +314,23 @@ impl Shop {
         self.runtime.block_on(self.bronze.commit(self.flushed)).unwrap();
     }
 
-    /// Bronze, a barrier, and the word that it is complete.
-    pub(super) fn flush(&mut self) {
+    /// Alerts in memory.
+    pub(super) fn alerts_held(&self) -> usize {
+        self.core.watch().slots().len()
+    }
+
+    /// Bronze, and a barrier that nobody is told of, as before a crash.
+    pub(super) fn flush_unsaid(&mut self) -> u64 {
         self.commit_bronze();
         let job = self.core.barrier().unwrap();
         let epoch = job.stamp.id;
-        assert!(self.flusher.flush(job));
-        self.flushed = epoch;
+        assert!(self.flusher.flush(job), "{:?}", self.stop.failure());
+        epoch
+    }
+
+    /// Bronze, a barrier, and the word that it is complete.
+    pub(super) fn flush(&mut self) {
+        self.flushed = self.flush_unsaid();
         self.commit_bronze();
     }
 }

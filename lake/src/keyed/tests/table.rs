@@ -31,6 +31,28 @@ pub(super) fn spec() -> TableSpec {
 #[derive(Debug, Clone, Default)]
 struct Things(BTreeMap<u32, i64>);
 
+/// The same, some of which never change again.
+#[derive(Debug)]
+struct Lasting<'a>(&'a Things, &'a [u32]);
+
+impl FrozenRows for Lasting<'_> {
+    fn has_row(&self, slot: u32) -> bool {
+        self.0.has_row(slot)
+    }
+
+    fn live_slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        self.0.live_slots()
+    }
+
+    fn lasting(&self) -> &[u32] {
+        self.1
+    }
+
+    fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
+        self.0.batch(slots)
+    }
+}
+
 impl FrozenRows for Things {
     fn has_row(&self, slot: u32) -> bool {
         self.0.contains_key(&slot)
@@ -189,6 +211,36 @@ async fn vectors_can_be_turned_off_and_on_again() {
         assert_eq!(rows(keyed.table()), things.0);
         assert_eq!(keyed.table().has_deletion_vectors(), deletes == Deletes::Mark);
         assert_eq!(keyed.table().dead_rows() > 0, deletes == Deletes::Mark);
+        assert!(keyed.table().verify(true).unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn lasting_rows_stay_and_their_slots_are_free() {
+    for (deletes, whole) in
+        [(Deletes::Rewrite, false), (Deletes::Mark, false), (Deletes::Rewrite, true)]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = lake(folder.path());
+        let mut keyed = open(&lake, deletes).await;
+        let mut things = Things((0..20).map(|slot| (slot, 1)).collect());
+        flush(&mut keyed, &things, &(0..20).collect::<Vec<_>>(), 1).await;
+        // One of them changed at the same time, and one was new.
+        things.0.extend([(4, 2), (30, 2)]);
+        let frozen = Lasting(&things, &[3, 4, 30]);
+        let plan = keyed.plan(&frozen, &[4, 30], whole);
+        let staged = keyed.stage(&plan, &frozen).unwrap();
+        keyed.commit(&plan, &staged, vec![("weir/epoch".to_owned(), 2)]).await.unwrap();
+        assert_eq!(rows(keyed.table()), things.0);
+        assert_eq!(keyed.live(), 18);
+        // Their slots belong to other rows, which come and go without them.
+        let kept = [3, 4, 30].map(|slot| (slot, things.0.remove(&slot).unwrap()));
+        let moved = keyed.plan(&things, &[3, 4, 30], false);
+        assert!(moved.is_empty(), "nobody knows their slots: {moved:?}");
+        things.0.retain(|slot, _| *slot >= 10);
+        flush(&mut keyed, &things, &(0..10).collect::<Vec<_>>(), 3).await;
+        let all: BTreeMap<u32, i64> = things.0.iter().map(|(a, b)| (*a, *b)).chain(kept).collect();
+        assert_eq!(rows(keyed.table()), all);
         assert!(keyed.table().verify(true).unwrap().is_empty());
     }
 }
