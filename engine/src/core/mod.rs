@@ -15,10 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gold::{Catalog, Engine, HistoryRow};
+use lake::state::Read;
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{Halt, SilverRow, TableFold};
+use pipeline::silver::{FrozenRuns, Halt, SilverRow, TableFold};
 use schemas::{Alert, Contract, EpochStamp, InForce, KpiUpdate, Micros, Observer, Saved};
 use serde_json::json;
 
@@ -155,6 +156,11 @@ impl Core {
         self.tables.iter().filter_map(|table| table.fold.halted())
     }
 
+    /// Why what was folded last may not be published, nor anything after it: a file cannot be read.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.tables.iter().find_map(|table| table.fold.failure())
+    }
+
     /// The definitions in force, as control records have put them.
     pub(crate) fn in_force(&self) -> &InForce {
         &self.control.in_force
@@ -255,9 +261,9 @@ impl Core {
     }
 
     /// Everything to flush so that all tables stand at the last epoch: frozen, not copied, because
-    /// epochs wait meanwhile.
+    /// epochs wait meanwhile. Nothing before the first epoch, and after a failure.
     pub(crate) fn barrier(&mut self) -> Option<BarrierJob> {
-        let stamp = self.last?;
+        let stamp = self.last.filter(|_| self.failure().is_none())?;
         let whole = std::mem::take(&mut self.whole);
         let silver = |table: &mut KeyedTable| {
             let name = silver_name(table.contract.contract());
@@ -284,6 +290,11 @@ impl Core {
         let all_alerts = whole.contains(tables::ANOMALIES);
         let history = std::mem::take(&mut self.history);
         Some(BarrierJob { stamp, silver, cells, watch, all_alerts, history, texts })
+    }
+
+    /// The runs of deleted keys as they are now, by table.
+    pub(crate) fn runs(&mut self) -> Vec<FrozenRuns> {
+        self.tables.iter_mut().map(|table| table.fold.runs()).collect()
     }
 
     /// Which topic is which contract, for reading a lake without its configuration.
@@ -334,11 +345,12 @@ impl Core {
     ///
     /// # Errors
     /// When a part is not what was saved.
-    pub(crate) fn begin_load(&mut self, saved: &Saved) -> Result<(), String> {
+    pub(crate) fn begin_load(&mut self, read: &Read) -> Result<(), String> {
         for table in &mut self.tables {
-            table.fold.load_state(saved).map_err(|e| e.to_string())?;
+            let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
+            loaded.map_err(|e| e.to_string())?;
         }
-        self.gold.load_state(saved).map_err(|e| e.to_string())
+        self.gold.load_state(&read.saved).map_err(|e| e.to_string())
     }
 
     /// Ends it, the rows at `stamp` being loaded.

@@ -18,7 +18,7 @@ use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
 use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::TopicPartition;
-use pipeline::silver::rows_from_batch;
+use pipeline::silver::{FrozenRuns, RunsError, rows_from_batch};
 use pipeline::source::{LastRecord, needs_last};
 use schemas::{Alert, Contract, EpochId, EpochStamp, Micros, chain};
 use tokio::runtime::Handle;
@@ -58,6 +58,9 @@ pub(crate) struct Recovered {
     pub(crate) tail: Vec<Entry>,
 }
 
+/// Epochs of bronze replayed between two looks at the runs of deleted keys.
+const RUNS_EVERY: u64 = 64;
+
 /// The files whose rows were loaded, by table.
 type Files = BTreeMap<String, LoadedTable>;
 
@@ -75,7 +78,12 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
     let (mut core, mut files, state) = load(inputs, &held, &newest)?;
-    replay_bronze(&mut core, &bronze, &held).map_err(text)?;
+    let mut log = StateLog::new(&state_folder(inputs), state.as_ref())
+        .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
+    replay_bronze(&mut core, &bronze, &held, &mut log).map_err(text)?;
+    if let Some(reason) = core.failure() {
+        return Err(reason.to_owned());
+    }
     for table in &newest {
         if core.is_ahead(table.name()) {
             let located = locate(&mut core, table)?;
@@ -96,11 +104,9 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let ledger = Ledger::open(&inputs.ledger_dir, header, segments, inputs.durable);
     let place = inputs.ledger_dir.display();
     let ledger = ledger.map_err(|e| format!("could not open the ledger in `{place}`: {e}"))?;
-    let state = StateLog::new(&state_folder(inputs), state.as_ref())
-        .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
     let meters = Arc::clone(&inputs.meters);
     let (runtime, stop) = (runtime.clone(), stop.clone());
-    let flusher = Flusher::new(newest, files, inputs.silver, state, runtime, stop, meters);
+    let flusher = Flusher::new(newest, files, inputs.silver, log, runtime, stop, meters);
     let flusher = flusher.map_err(text)?;
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
@@ -192,7 +198,7 @@ fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
         tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
         Ok(Loaded::Earlier(earlier))
     };
-    if let Err(error) = core.begin_load(&read.saved) {
+    if let Err(error) = core.begin_load(&read) {
         return unusable(error);
     }
     let mut loaded = Files::new();
@@ -277,7 +283,12 @@ fn locate(core: &mut Core, table: &Table) -> Result<LoadedTable, String> {
     Ok(located)
 }
 
-fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {
+fn replay_bronze(
+    core: &mut Core,
+    bronze: &Table,
+    held: &Held,
+    log: &mut StateLog,
+) -> Result<(), LakeError> {
     let from = core.last().map_or(0, |stamp| stamp.id);
     if held.epoch <= from {
         return Ok(());
@@ -287,6 +298,9 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
         let epoch = epoch?;
         core.replay(epoch.stamp, epoch.batches);
         epochs += 1;
+        if epochs.is_multiple_of(RUNS_EVERY) {
+            write_runs(core, log);
+        }
     }
     if core.last().is_none_or(|last| last.id < held.epoch) {
         let tick = EpochStamp { id: held.epoch, clock: held.clock, quiet: false };
@@ -294,6 +308,17 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
     }
     tracing::info!(epochs, from, to = held.epoch, "replayed bronze");
     Ok(())
+}
+
+/// Puts the runs of deleted keys on disk, which memory would hold until the first barrier.
+fn write_runs(core: &mut Core, log: &mut StateLog) {
+    let runs = core.runs();
+    let written = log.need_runs(runs.iter().flat_map(FrozenRuns::iter));
+    let written = written.map_err(RunsError::from);
+    let merged = written.and_then(|_| runs.iter().try_for_each(|runs| runs.merge(log)));
+    if let Err(error) = merged {
+        tracing::warn!("could not write runs of deleted keys, they wait in memory: {error}");
+    }
 }
 
 /// The header to go on under, the recorded epochs after bronze, and the segments to go on behind. A

@@ -23,6 +23,7 @@ mod tombstones;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use lake::run::RunError;
 use schemas::{EpochId, EpochStamp, Micros, Position, RowBuilder, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
@@ -36,7 +37,7 @@ pub use table::{
     EPOCH_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, row_batch, rows_from_batch,
     silver_schema,
 };
-pub use tombstones::TOMBSTONE_RETENTION_US;
+pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
 use index::KeyIndex;
 use snapshot::SnapshotRun;
@@ -56,6 +57,8 @@ pub struct TableFold {
     incarnation: u32,
     halt: Option<Halt>,
     snapshot: Option<SnapshotRun>,
+    /// Why a deleted key could not be looked up.
+    failure: Option<String>,
     counters: Counters,
     builder: RowBuilder,
     filled: Vec<u8>,
@@ -72,6 +75,7 @@ impl TableFold {
             incarnation: 0,
             halt: None,
             snapshot: None,
+            failure: None,
             counters: Counters::default(),
             builder: RowBuilder::default(),
             filled: Vec::new(),
@@ -93,7 +97,8 @@ impl TableFold {
 
     fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, sink: &mut Sink<'_>) {
         let ChangeRef { change: what, key, .. } = change;
-        if matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored) {
+        let is_nothing = matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored);
+        if is_nothing || self.failure.is_some() {
             return;
         }
         let in_full_snapshot = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
@@ -110,7 +115,13 @@ impl TableFold {
             return;
         }
         let slot = self.index.find(key);
-        let held = self.held(slot, key);
+        let (held, is_dead) = match self.held(slot, key, &position) {
+            Ok(held) => held,
+            Err(error) => {
+                self.failure = Some(error.to_string());
+                return;
+            }
+        };
         if let Some(held) = held
             && went_back(&held, &position)
         {
@@ -135,22 +146,34 @@ impl TableFold {
                     && held.sequence == position.sequence)
         });
         match what.kind {
-            ChangeKind::Delete => self.delete(slot, key, position, again, stamp.clock, sink),
+            ChangeKind::Delete => {
+                self.delete(slot, key, position, again && is_dead, stamp.clock, sink);
+            }
             _ => self.upsert(slot, change, position, again, stamp.id, sink),
         }
     }
 
-    /// The position that a change of this key has to beat.
-    fn held(&self, slot: Option<u32>, key: &[u8]) -> Option<Position> {
+    /// The position that a change of this key at `came` has to beat, and whether it is that of a
+    /// delete of this key, or later.
+    fn held(
+        &self,
+        slot: Option<u32>,
+        key: &[u8],
+        came: &Position,
+    ) -> Result<(Option<Position>, bool), RunError> {
         if let Some(entry) = slot.and_then(|slot| self.index.get(slot)) {
-            return Some(entry.position);
+            return Ok((Some(entry.position), false));
         }
         let floor = self.floor.map(|floor| floor.position);
-        let tombstone = self.tombstones.get(key).map(|tombstone| tombstone.position);
-        match (floor, tombstone) {
+        let own = self
+            .tombstones
+            .get(key, above_floor(self.floor, came))?
+            .map(|tombstone| tombstone.position);
+        let held = match (floor, own) {
             (Some(floor), Some(own)) if own.compare(&floor) == Ordering::Less => Some(floor),
             (floor, own) => own.or(floor),
-        }
+        };
+        Ok((held, own.is_some()))
     }
 
     fn upsert(
@@ -195,7 +218,7 @@ impl TableFold {
                 Some(slot)
             }
             None => {
-                self.tombstones.remove(change.key);
+                self.tombstones.remove(change.key, above_floor(self.floor, &position));
                 self.index.insert(Entry { key: change.key.into(), row, position, epoch })
             }
         };
@@ -210,12 +233,12 @@ impl TableFold {
         slot: Option<u32>,
         key: &[u8],
         position: Position,
-        again: bool,
+        is_known: bool,
         clock: Micros,
         sink: &mut Sink<'_>,
     ) {
         let Some(slot) = slot else {
-            if again && self.tombstones.get(key).is_some() {
+            if is_known {
                 self.counters.duplicate += 1;
                 return;
             }
@@ -265,7 +288,10 @@ impl TableFold {
             return;
         }
         self.counters.applied += 1;
-        self.remove_all(|entry| entry.position.compare(&position) == Ordering::Less, sink);
+        let is_below = |entry: &Entry| entry.position.compare(&position) == Ordering::Less;
+        for key in self.remove_all(is_below, sink) {
+            self.tombstones.remove(&key, None);
+        }
         if self.floor.is_none_or(|floor| floor.position.compare(&position) == Ordering::Less) {
             self.floor = Some(Tombstone { position, clock });
         }
@@ -284,6 +310,12 @@ impl TableFold {
     /// Why the table stands still, when it does.
     pub fn halted(&self) -> Option<&Halt> {
         self.halt.as_ref()
+    }
+
+    /// Why it stands still for good: a file that it needs cannot be read. What the change was that it
+    /// was needed for is unknown, so nothing of the epoch may be published.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Takes what comes from here on as later than everything held: an operator's answer to a
@@ -342,6 +374,11 @@ impl TableFold {
         self.tombstones.len()
     }
 
+    /// The runs of deleted keys, to be written before there is a barrier.
+    pub fn runs(&mut self) -> FrozenRuns {
+        self.tombstones.runs()
+    }
+
     /// Every live row with its slot, by slot.
     pub fn rows(&self) -> impl Iterator<Item = (u32, &Entry)> {
         self.index.iter()
@@ -386,6 +423,12 @@ impl TableFold {
             key: String::from_utf8_lossy(&key).into_owned(),
         })
     }
+}
+
+/// A position that is later than the last truncate by its place in the source: then tombstones below it
+/// decide nothing.
+fn above_floor(floor: Option<Tombstone>, position: &Position) -> Option<&Position> {
+    floor.is_none_or(|floor| floor.is_below(position)).then_some(position)
 }
 
 /// Whether the source itself went back: a lower position at a later time of its own clock.
