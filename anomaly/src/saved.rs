@@ -127,7 +127,12 @@ impl Records for &FrozenSeries {
 }
 
 /// Reads the state into a scorer that is new.
-pub(crate) fn read(scorer: &mut Scorer, saved: &Saved, cells: &dyn Cells) -> Result<(), LoadError> {
+pub(crate) fn read(
+    scorer: &mut Scorer,
+    saved: &Saved,
+    cells: &dyn Cells,
+    kept: &dyn Fn(&str) -> bool,
+) -> Result<(), LoadError> {
     let Head { version, cursor, settle, epoch } = saved.head(HEAD)?;
     if version != VERSION {
         return Err(LoadError::Version(version));
@@ -135,6 +140,9 @@ pub(crate) fn read(scorer: &mut Scorer, saved: &Saved, cells: &dyn Cells) -> Res
     (scorer.cursor, scorer.settle, scorer.epoch) = (cursor, settle, epoch);
     for series in saved.values::<Series>(SERIES) {
         let (place, Series { name, first, next, stale, learner, outlooks, tracks }) = series?;
+        if !kept(&name.kpi) {
+            continue;
+        }
         let unknown = || LoadError::Kpi(Arc::clone(&name.kpi));
         let mut entry = new_entry(&scorer.kpis, name.clone(), first).ok_or_else(unknown)?;
         entry.id = cells.series(&name.kpi, &name.tenant, &name.dims);

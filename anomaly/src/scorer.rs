@@ -294,8 +294,7 @@ pub(crate) fn new_entry(kpis: &[KpiInfo], name: Name, first: Micros) -> Option<E
 
 impl Observer for Scorer {
     fn fingerprint(&self) -> String {
-        let kpis = xxhash_rust::xxh3::xxh3_64(format!("{:?}", self.kpis).as_bytes());
-        format!("{VERSION}-{kpis:016x}")
+        VERSION.to_owned()
     }
 
     fn next_due(&self) -> Option<Micros> {
@@ -346,9 +345,15 @@ impl Observer for Scorer {
         Box::new(saved::Frozen::of(self))
     }
 
-    fn load(&mut self, saved: &Saved, alerts: Vec<Alert>, cells: &dyn Cells) -> Result<(), String> {
+    fn load(
+        &mut self,
+        saved: &Saved,
+        alerts: Vec<Alert>,
+        cells: &dyn Cells,
+        kept: &dyn Fn(&str) -> bool,
+    ) -> Result<(), String> {
         let mut loaded = Scorer::new(self.kpis.clone());
-        saved::read(&mut loaded, saved, cells).map_err(|error| error.to_string())?;
+        saved::read(&mut loaded, saved, cells, kept).map_err(|error| error.to_string())?;
         loaded.alerts = AlertBook::new(alerts);
         *self = loaded;
         Ok(())

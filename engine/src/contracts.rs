@@ -3,7 +3,6 @@
 //! # Guarantees
 //! - A contract that is loaded can be decoded, and its silver table can be made.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use gold::nearest::nearest;
@@ -70,14 +69,6 @@ pub(crate) fn usable(
     }
     let prepared = PreparedContract::new(contract.clone()).map_err(|e| e.to_string())?;
     Ok((prepared, decoder))
-}
-
-/// What silver depends on besides bronze: with another one it is built anew.
-pub(crate) fn fingerprint(
-    contracts: &[Contract],
-    topics: &BTreeMap<(String, String), String>,
-) -> String {
-    format!("{contracts:?} {topics:?}")
 }
 
 /// Why a topic that names no contract is refused.

@@ -16,6 +16,7 @@ pub mod contracts;
 mod core;
 pub mod definitions;
 mod flush;
+mod identities;
 mod run;
 mod settings;
 pub mod tables;

@@ -110,35 +110,6 @@ impl Catalog {
         coarser.max_by_key(|coarse| self.dims(coarse).len()).map(|coarse| Arc::clone(&coarse.key))
     }
 
-    /// A hash of what the definitions compute and of the engine's own semantics: state of one
-    /// fingerprint must not be continued under another.
-    pub fn fingerprint(&self) -> String {
-        let mut text = format!("engine {}\n", crate::ENGINE_SEMANTICS);
-        for definition in &self.definitions {
-            text.push_str(&format!(
-                "{} {:?} {:?}\n",
-                definition.key, definition.unit, definition.formula
-            ));
-        }
-        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
-    }
-
-    /// A hash of what one KPI computes, the flows it is made of included.
-    pub(crate) fn meaning(&self, key: &str) -> u64 {
-        let mut text = String::new();
-        let mut add = |key: &str| {
-            if let Some(definition) = self.get(key) {
-                text.push_str(&format!("{key} {:?} {:?}\n", definition.unit, definition.formula));
-            }
-        };
-        add(key);
-        if let Some(Formula::Ratio { numerator, denominator }) = self.get(key).map(|d| &d.formula) {
-            numerator.iter().for_each(|term| add(&term.kpi));
-            add(denominator);
-        }
-        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
-    }
-
     fn check_ratio(
         &self,
         ratio: &Definition,
@@ -348,19 +319,5 @@ mod tests {
     fn a_ratio_of_itself_is_refused() {
         let error = refusal("x", "unit='ratio'\nnumerator='x'\ndenominator='orders'\n");
         assert!(error.contains("itself a ratio"), "{error}");
-    }
-
-    #[test]
-    fn the_fingerprint_follows_what_is_computed() {
-        let base = with_built_in(Vec::new(), &contracts()).unwrap();
-        let text =
-            crate::definition::built_in_files().iter().find(|f| f.0 == "orders.toml").unwrap().1;
-        let titled =
-            Definition::parse("orders.toml", &text.replace("\"Orders\"", "\"Sales\"")).unwrap();
-        let filtered =
-            Definition::parse("orders.toml", &text.replace("'cancelled'", "'paid'")).unwrap();
-        let print = |own| with_built_in(vec![own], &contracts()).unwrap().fingerprint();
-        assert_eq!(base.fingerprint(), print(titled));
-        assert_ne!(base.fingerprint(), print(filtered));
     }
 }

@@ -171,11 +171,6 @@ impl Engine {
         &self.catalog
     }
 
-    /// A hash of the definitions and of the engine's semantics.
-    pub fn fingerprint(&self) -> String {
-        self.catalog.fingerprint()
-    }
-
     /// Starts an epoch with records: fires the timers that are due at its clock.
     pub fn begin_epoch(&mut self, stamp: &EpochStamp) {
         self.advance(stamp.clock);

@@ -21,6 +21,7 @@ pub mod defect;
 pub mod definition;
 pub mod engine;
 pub mod history;
+mod identity;
 mod plan;
 mod series;
 mod slabs;
@@ -31,6 +32,7 @@ mod value;
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
 pub use engine::{CellRow, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError};
+pub use identity::Meaning;
 pub use schemas::nearest;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.

@@ -171,7 +171,7 @@ impl Bench {
     fn restarted(&mut self, engine: &mut Engine, model: &Model) -> Engine {
         let saved = self.save(&engine.freeze());
         let mut fresh = self.engine();
-        fresh.load_state(&saved).unwrap();
+        fresh.load_state(&saved, &|_| true).unwrap();
         for ((table, _), row) in &model.rows {
             let bytes = self.bytes(*table, row);
             fresh.rebuild(*table, self.layouts[*table].row(&bytes)).unwrap();
@@ -346,7 +346,7 @@ fn damaged_state_is_refused_and_missing_state_is_a_backlog() {
     for cut in 0..head.len() {
         let mut damaged = saved.clone();
         damaged.part_mut("gold").put(0, Some(&head[..cut]));
-        assert!(bench.engine().load_state(&damaged).is_err(), "cut at {cut}");
+        assert!(bench.engine().load_state(&damaged, &|_| true).is_err(), "cut at {cut}");
     }
     engine.finish_rebuild(Micros(START), Some((7, Micros(START - 1))));
     assert_eq!(engine.next_due(), Some(Micros(START + 1_000_000)));
@@ -356,7 +356,7 @@ fn damaged_state_is_refused_and_missing_state_is_a_backlog() {
     for cut in 0..record.len() {
         let mut damaged = saved.clone();
         damaged.part_mut(cells).put(0, Some(&record[..cut]));
-        assert!(bench.engine().load_state(&damaged).is_err(), "cut at {cut}");
+        assert!(bench.engine().load_state(&damaged, &|_| true).is_err(), "cut at {cut}");
     }
     let output = engine.tick(Micros(START + 1_000_000));
     assert_eq!(output.history.len(), engine.snapshot().len());
@@ -388,7 +388,7 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     assert_eq!(written.history.len(), 6, "booked and by channel, three grains");
     let mut grown = bench.engine();
     let bytes = bench.bytes(ORDERS, &order);
-    grown.load_state(&Saved::of(&engine.freeze().parts())).unwrap();
+    grown.load_state(&Saved::of(&engine.freeze().parts()), &|_| true).unwrap();
     grown.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
     grown.finish_load();
     let output = grown.tick(Micros(START + 1_000_000));
@@ -398,7 +398,7 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     // And back: the rows of a KPI that is gone are deleted from the table.
     let catalog = Arc::clone(engine.catalog());
     let mut shrunk = Engine::new(catalog, &bench.contracts).unwrap();
-    shrunk.load_state(&Saved::of(&grown.freeze().parts())).unwrap();
+    shrunk.load_state(&Saved::of(&grown.freeze().parts()), &|_| true).unwrap();
     shrunk.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
     shrunk.finish_load();
     let (changed, frozen) = (shrunk.take_changed_slots(), shrunk.freeze());

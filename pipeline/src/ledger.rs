@@ -49,8 +49,15 @@ pub struct Header {
     pub lake: String,
     /// The stream generation: clients resume only within one.
     pub generation: String,
-    /// Contracts, KPI definitions and engine semantics that fold the epochs.
+    /// What folds the epochs: it may change within a generation, as long as no client can tell.
     pub fingerprint: String,
+}
+
+impl Header {
+    /// Whether entries under `next` go on behind those under this one.
+    fn continues(&self, next: &Header) -> bool {
+        (&self.lake, &self.generation) == (&next.lake, &next.generation)
+    }
 }
 
 /// One recorded epoch.
@@ -231,7 +238,7 @@ fn read_into(
             Ok(None) => continue,
             Err(problem) => return Ok(Err(problem)),
         };
-        if found.header.as_ref().is_some_and(|first| *first != header) {
+        if found.header.as_ref().is_some_and(|first| !first.continues(&header)) {
             let place = path.display();
             return Ok(Err(format!("`{place}` is of another ledger than the one before it")));
         }

@@ -29,7 +29,7 @@ pub trait Cells {
 
 /// Watches every KPI update, in (epoch, cell key) order.
 pub trait Observer: Send {
-    /// A text that changes when equal epochs would give other alerts.
+    /// A text that changes when equal epochs would give other alerts, whatever the KPIs are.
     fn fingerprint(&self) -> String;
 
     /// When a tick is needed if no epoch comes before.
@@ -53,11 +53,18 @@ pub trait Observer: Send {
     /// The observer as it is now, without copying it: what a barrier writes while epochs go on.
     fn freeze(&mut self) -> Box<dyn FrozenObserver>;
 
-    /// Goes on from saved state, whose cells are already loaded. The slot of an alert is its place.
+    /// Goes on from saved state, whose cells are already loaded. The slot of an alert is its place. Series
+    /// of KPIs that are not `kept` are left out and begin anew.
     ///
     /// # Errors
     /// When the state is not what was saved.
-    fn load(&mut self, saved: &Saved, alerts: Vec<Alert>, cells: &dyn Cells) -> Result<(), String>;
+    fn load(
+        &mut self,
+        saved: &Saved,
+        alerts: Vec<Alert>,
+        cells: &dyn Cells,
+        kept: &dyn Fn(&str) -> bool,
+    ) -> Result<(), String>;
 }
 
 /// An observer as it was at one epoch.

@@ -68,8 +68,13 @@ fn decisions(lake: &Path) -> BTreeMap<String, (usize, i64)> {
 
 /// The only row of silver: what it holds, and the change that wrote it.
 fn order(lake: &Path) -> (String, String) {
-    let contract =
-        Contract::parse(include_str!("../../schemas/contracts/tables/orders.toml")).unwrap();
+    order_of(lake, "columns = [")
+}
+
+/// The same, of a contract whose columns begin like this.
+fn order_of(lake: &Path, columns: &str) -> (String, String) {
+    let text = include_str!("../../schemas/contracts/tables/orders.toml");
+    let contract = Contract::parse(&text.replacen("columns = [", columns, 1)).unwrap();
     let table = read_silver(lake, &contract).unwrap().unwrap();
     assert_eq!(table.rows.len(), 1);
     let row = table.rows.into_values().next().unwrap();
@@ -126,6 +131,23 @@ fn a_halted_table_is_resumed_beside_a_running_weir_and_without_one() {
     assert_eq!((report.bronze.records, report.bronze.decisions), (6, 5));
     let letters = place.succeeds(&["dead-letters", "list", "--json"]).json();
     assert_eq!(crate::surface::rows(&letters).len(), 0);
+    built_alone_it_is_resumed_as_it_was(&place);
+}
+
+/// Another contract has the table folded from bronze by itself, with the decisions about it.
+#[track_caller]
+fn built_alone_it_is_resumed_as_it_was(place: &Place) {
+    let at = order(place.lake()).1;
+    let folder = place.path("contracts");
+    std::fs::create_dir_all(&folder).unwrap();
+    let contract = include_str!("../../schemas/contracts/tables/orders.toml");
+    let wider = "columns = [\n    { name = \"memo\", type = \"text\" },";
+    std::fs::write(folder.join("orders.toml"), contract.replacen("columns = [", wider, 1)).unwrap();
+    place.configure_files(&format!("{FAST}contracts.definitions = {folder:?}\n"));
+    let done = place.weir(&["run", "--until-end"]);
+    done.says(&["silver/orders; all other tables are loaded"]);
+    assert_eq!(order_of(place.lake(), wider).1, at);
+    place.succeeds(&["verify", "--deep"]);
 }
 
 #[test]

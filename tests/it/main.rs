@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "figures belong into the output of a test run")]
 
+mod additions;
 mod decisions;
 mod definitions;
 mod faults;

@@ -1,12 +1,14 @@
 //! Upkeep from outside: what a lake keeps after many runs and many flushes, and backups of it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use harness::Options;
+use harness::tables::{read_current, read_history};
 
 use crate::support::stream::{append, log, options, records};
-use crate::support::{Place, assert_clean};
+use crate::support::{Place, assert_clean, cells, log_entries};
 
 /// Bytes and number of the data files of a table on disk.
 fn on_disk(folder: &Path) -> (u64, usize) {
@@ -79,4 +81,71 @@ fn by_hand_it_is_done_only_when_asked() {
     assert_eq!(history[0]["operation"], "OPTIMIZE");
     assert_clean(place.lake(), Some(&log(&records)), &Options::default());
     place.succeeds(&["run", "--until-end"]);
+}
+
+/// Every restatement that a run leaves due is made before it ends.
+#[test]
+fn the_history_of_a_batch_ends_at_the_current_values() {
+    let records = records(&options(24, 6_000));
+    let place = Place::new();
+    place.configure_files("");
+    let mut checked = 0;
+    for part in records.chunks(2_000) {
+        append(&place.path("input/a.ndjson"), part);
+        place.succeeds(&["run", "--until-end"]);
+        let mut newest = BTreeMap::new();
+        for row in read_history(place.lake()).unwrap().unwrap().rows {
+            let told = newest.entry(row.cell.clone()).or_insert((row.as_of, row.value));
+            if row.as_of >= told.0 {
+                *told = (row.as_of, row.value);
+            }
+        }
+        for (cell, (value, ..)) in read_current(place.lake()).unwrap().unwrap().rows {
+            let told = newest.get(&cell).map(|(_, value)| *value);
+            assert_eq!(told, Some(value), "{cell:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 500, "{checked} cells prove nothing");
+}
+
+#[test]
+fn a_table_that_cannot_be_opened_is_repaired_from_bronze() {
+    let place = Place::new();
+    place.configure_files("");
+    append(&place.path("input/a.ndjson"), &records(&options(25, 2_000)));
+    place.succeeds(&["run", "--until-end"]);
+    let before = cells(place.lake());
+    let repair = |arguments: &[&str], code: i32| {
+        let all = [&["tables", "repair", "--json"], arguments].concat();
+        let done = place.weir(&all).exits(code).json();
+        let objects = done.as_array().unwrap().iter();
+        objects.map(|it| (text(&it["table"]), text(&it["state"]))).collect::<BTreeMap<_, _>>()
+    };
+    assert!(repair(&[], 0).values().all(|state| state == "whole"));
+
+    // Not the newest entry, which a crash may tear: one that nothing can do without.
+    let entries = log_entries(place.lake(), "silver/orders");
+    assert!(entries.len() > 1);
+    fs::write(&entries[0], "{ no entry").unwrap();
+    place.weir(&["verify"]).exits(1);
+    let found = repair(&["--dry-run"], 0);
+    assert_eq!(found["silver/orders"], "built again from bronze at the next run");
+    assert_eq!(found.values().filter(|state| *state == "whole").count() + 1, found.len());
+    assert!(entries[0].exists(), "nothing was asked for");
+    assert_eq!(repair(&[], 2), found);
+    assert_eq!(repair(&["silver/orders", "--yes"], 0).len(), 1);
+    place.succeeds(&["run", "--until-end"]);
+    assert_eq!(cells(place.lake()), before);
+    place.succeeds(&["verify", "--deep"]);
+
+    // Nothing makes bronze again.
+    fs::write(&log_entries(place.lake(), "bronze/changes")[0], "{ no entry").unwrap();
+    let found = repair(&["--yes"], 1);
+    assert_eq!(found["bronze/changes"], "needs a backup");
+    assert!(place.lake().join("bronze/changes/_delta_log").exists());
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().unwrap().to_owned()
 }

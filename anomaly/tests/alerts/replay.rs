@@ -181,7 +181,7 @@ fn damaged_state_is_refused() {
         for cut in [0, 1, record.len() / 2, record.len() - 1] {
             let mut damaged = state.clone();
             damaged.part_mut(part).put(number, Some(&record[..cut]));
-            let error = scorer.load(&damaged, alerts.clone(), &world.store).unwrap_err();
+            let error = scorer.load(&damaged, alerts.clone(), &world.store, &|_| true).unwrap_err();
             assert!(error.contains("is not what this binary writes"), "{error}");
         }
     }
@@ -189,7 +189,12 @@ fn damaged_state_is_refused() {
     let mut head = state.part("detector").unwrap().get(0).unwrap().to_vec();
     head[0] += 1;
     newer.part_mut("detector").put(0, Some(&head));
-    assert!(scorer.load(&newer, alerts.clone(), &world.store).unwrap_err().contains("version"));
-    assert!(scorer.load(&state, alerts, &world.store).is_ok());
+    assert!(
+        scorer
+            .load(&newer, alerts.clone(), &world.store, &|_| true)
+            .unwrap_err()
+            .contains("version")
+    );
+    assert!(scorer.load(&state, alerts, &world.store, &|_| true).is_ok());
     assert_eq!(saved(&mut scorer), state);
 }

@@ -185,7 +185,7 @@ impl World {
         }
         self.store = renumbered;
         self.scorer = Scorer::new(kpis());
-        self.scorer.load(&state, alerts, &self.store).unwrap();
+        self.scorer.load(&state, alerts, &self.store, &|_| true).unwrap();
         // Numbers go on without meeting those that were moved, also after the next restart.
         self.number += 1_000;
     }

@@ -40,6 +40,17 @@ pub(super) struct Control {
     pub(super) in_force: InForce,
 }
 
+/// Resumes a table that is built alone, if a decision of the epoch says so.
+pub(super) fn resume(decisions: &[ControlRecord], table: &mut KeyedTable) {
+    let is_meant = |record: &ControlRecord| match &record.decision {
+        Decision::ResumeTable { table: name } => table.contract.contract().name == *name,
+        _ => false,
+    };
+    if decisions.iter().any(is_meant) && table.fold.halted().is_some() {
+        table.fold.start_incarnation();
+    }
+}
+
 impl Control {
     /// Takes the decisions of an epoch.
     pub(super) fn take(

@@ -75,11 +75,6 @@ impl Decoding {
         self.tables.iter().map(|(contract, _)| contract)
     }
 
-    /// Every configured topic and its table.
-    pub(crate) fn topics(&self) -> &BTreeMap<(String, String), usize> {
-        &self.topics
-    }
-
     /// The table that a topic's records change: its own entry, or that of every topic of its source.
     pub(crate) fn table_of(&self, of: &TopicPartition) -> Option<usize> {
         let key = |topic: &str| (of.source.to_string(), topic.to_owned());

@@ -8,6 +8,7 @@ pub(crate) mod control;
 pub(crate) mod decoding;
 pub(crate) mod epoch;
 pub(crate) mod frozen;
+mod load;
 mod removed;
 pub(crate) mod watch;
 
@@ -15,28 +16,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gold::{Catalog, Engine, HistoryRow};
-use lake::state::Read;
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{FrozenRuns, Halt, SilverRow, TableFold};
-use schemas::{Alert, Contract, EpochStamp, InForce, KpiUpdate, Micros, Observer, Saved};
-use serde_json::json;
+use pipeline::silver::{FrozenRuns, Halt, TableFold};
+use schemas::{Alert, Contract, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
-use crate::contracts::fingerprint;
+use crate::identities::{Identities, PART};
 use crate::tables::{self, silver_name};
 use control::Control;
 use decoding::Decoding;
 use epoch::Epoch;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
-
-/// The part of the saved state that says what silver depends on besides bronze.
-pub(crate) const CONTRACTS: &str = "contracts";
-/// The part with the topics that silver was built from: JSON triples of source, topic and contract.
-pub(crate) const TOPICS: &str = "topics";
-/// The part that says under which KPI definitions cells were computed.
-const DEFINITIONS: &str = "definitions";
 
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
@@ -50,20 +42,27 @@ pub(crate) struct Core {
     whole: BTreeSet<String>,
     /// Silver tables that stand further than the rows that were loaded.
     ahead: BTreeSet<String>,
-    /// Whether the cells on disk were computed under other KPI definitions.
+    /// Whether cells or alerts on disk were computed under other definitions.
     is_redefined: bool,
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
     control: Control,
-    /// What silver depends on besides bronze.
-    fingerprint: String,
+    /// What all of it depends on besides bronze.
+    identities: Identities,
     pub(crate) counts: Counts,
 }
 
 struct KeyedTable {
     contract: Arc<PreparedContract>,
     fold: TableFold,
+}
+
+impl KeyedTable {
+    /// The silver table.
+    fn name(&self) -> String {
+        silver_name(self.contract.contract())
+    }
 }
 
 impl std::fmt::Debug for KeyedTable {
@@ -107,6 +106,7 @@ impl Core {
             fold: TableFold::new(Arc::clone(contract)),
         };
         let tables = decoding.contracts().map(table).collect();
+        let identities = Identities::of(contracts, topics, &catalog, observer.as_ref());
         let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
         Ok(Core {
             tables,
@@ -120,7 +120,7 @@ impl Core {
             history: Vec::new(),
             scratch: Scratch::default(),
             control: Control::default(),
-            fingerprint: fingerprint(contracts, topics),
+            identities,
             counts: Counts::default(),
         })
     }
@@ -156,11 +156,6 @@ impl Core {
         self.tables.iter().filter_map(|table| table.fold.halted())
     }
 
-    /// Why what was folded last may not be published, nor anything after it: a file cannot be read.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.tables.iter().find_map(|table| table.fold.failure())
-    }
-
     /// The definitions in force, as control records have put them.
     pub(crate) fn in_force(&self) -> &InForce {
         &self.control.in_force
@@ -175,6 +170,11 @@ impl Core {
     /// Live rows of all tables.
     pub(crate) fn rows(&self) -> usize {
         self.tables.iter().map(|table| table.fold.len()).sum()
+    }
+
+    /// What all of it depends on besides bronze.
+    pub(crate) fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// What sources decode with.
@@ -221,7 +221,7 @@ impl Core {
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
         self.gold.begin_epoch(&stamp);
-        let Core { tables, gold, counts, decoding, control, .. } = self;
+        let Core { tables, gold, counts, decoding, control, identities, .. } = self;
         let mut failed = 0;
         for (index, table) in tables.iter_mut().enumerate() {
             table.fold.fire(stamp.clock, &mut |old, new| {
@@ -230,6 +230,7 @@ impl Core {
         }
         control.take(&stamp, &epoch.decisions, tables);
         for (batch, changes) in epoch.records.batches.iter().zip(&epoch.changes) {
+            identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
             table.fold.apply(changes, &stamp, &mut |old, new| {
@@ -281,9 +282,7 @@ impl Core {
             cells: self.gold.freeze(),
         };
         let texts = vec![
-            (CONTRACTS, self.fingerprint.clone()),
-            (TOPICS, self.topics_json()),
-            (DEFINITIONS, self.gold.fingerprint()),
+            (PART, self.identities.to_text()),
             (control::PART, serde_json::to_string(self.in_force()).unwrap_or_default()),
         ];
         let watch = self.watch.freeze();
@@ -297,132 +296,12 @@ impl Core {
         self.tables.iter_mut().map(|table| table.fold.runs()).collect()
     }
 
-    /// Which topic is which contract, for reading a lake without its configuration.
-    fn topics_json(&self) -> String {
-        let name = |at: usize| {
-            self.tables.get(at).map_or("", |table| table.contract.contract().name.as_str())
-        };
-        let topics = self.decoding.topics().iter();
-        let topics = topics.map(|((source, topic), &at)| json!([source, topic, name(at)]));
-        serde_json::Value::Array(topics.collect()).to_string()
+    /// Why what was folded last may not be published, nor anything after it: a file cannot be read.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.tables.iter().find_map(|table| table.fold.failure())
     }
 
     fn is_fold_due(&self, clock: Micros) -> bool {
         self.tables.iter().filter_map(|table| table.fold.due()).any(|due| due <= clock)
-    }
-}
-
-/// Loading what the tables and the saved state hold.
-impl Core {
-    /// Adds rows of a silver table and returns their slots.
-    ///
-    /// # Errors
-    /// When a key is there twice.
-    pub(crate) fn load_rows(
-        &mut self,
-        table: &str,
-        rows: Vec<SilverRow>,
-    ) -> Result<Vec<u32>, String> {
-        let found = self.tables.iter_mut().enumerate();
-        let mut found = found.filter(|(_, t)| silver_name(t.contract.contract()) == table);
-        let Some((index, keyed)) = found.next() else { return Ok(Vec::new()) };
-        let mut slots = Vec::with_capacity(rows.len());
-        for row in rows {
-            let view = keyed.contract.layout().row(&row.row);
-            self.gold.rebuild(index, view).map_err(|e| e.to_string())?;
-            slots.push(keyed.fold.load(row).map_err(|e| e.to_string())?);
-        }
-        Ok(slots)
-    }
-
-    /// The contract of a silver table.
-    pub(crate) fn silver_contract(&self, table: &str) -> Option<Arc<PreparedContract>> {
-        let mut tables = self.tables.iter().map(|table| &table.contract);
-        tables.find(|contract| silver_name(contract.contract()) == table).map(Arc::clone)
-    }
-
-    /// Begins to load a barrier: what rows do not give back. The rows follow.
-    ///
-    /// # Errors
-    /// When a part is not what was saved.
-    pub(crate) fn begin_load(&mut self, read: &Read) -> Result<(), String> {
-        for table in &mut self.tables {
-            let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
-            loaded.map_err(|e| e.to_string())?;
-        }
-        self.gold.load_state(&read.saved).map_err(|e| e.to_string())
-    }
-
-    /// Ends it, the rows at `stamp` being loaded.
-    ///
-    /// # Errors
-    /// When a part is not what was saved.
-    pub(crate) fn finish_load(
-        &mut self,
-        stamp: EpochStamp,
-        saved: &Saved,
-        alerts: Vec<Alert>,
-    ) -> Result<(), String> {
-        if let Ok(held) = saved.head::<&str>(control::PART) {
-            self.control.in_force = serde_json::from_str(held).map_err(|e| e.to_string())?;
-        }
-        self.gold.finish_load();
-        let definitions = saved.head::<&str>(DEFINITIONS);
-        self.is_redefined = !definitions.is_ok_and(|held| held == self.gold.fingerprint());
-        self.watch.load(saved, alerts, &self.gold)?;
-        // Which files hold which cells is not known: the first barrier writes them all.
-        self.write_whole(tables::CURRENT);
-        self.last = Some(stamp);
-        Ok(())
-    }
-
-    /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under
-    /// other KPI definitions.
-    pub(crate) fn is_rebuilt(&self) -> bool {
-        let is_ahead = !self.ahead.is_empty();
-        self.is_redefined || is_ahead || self.whole.iter().any(|table| table != tables::CURRENT)
-    }
-
-    /// Goes on after `stamp`, the furthest that any table stands.
-    pub(crate) fn skip_to(&mut self, stamp: EpochStamp) {
-        self.last = Some(stamp);
-    }
-
-    /// A table on disk stands elsewhere than the rows that were loaded. The places of silver rows are
-    /// found by key once bronze is replayed; other tables are written whole.
-    pub(crate) fn stands_elsewhere(&mut self, table: &str) {
-        if self.silver_contract(table).is_some() {
-            self.ahead.insert(table.to_owned());
-        } else {
-            self.write_whole(table);
-        }
-    }
-
-    /// Whether a silver table stands further than the rows that were loaded.
-    pub(crate) fn is_ahead(&self, table: &str) -> bool {
-        self.ahead.contains(table)
-    }
-
-    /// The slots with a row of a silver table whose places are about to be found: what has changed so
-    /// far is known from them, and not flushed again.
-    pub(crate) fn take_located(&mut self, table: &str) -> Vec<u32> {
-        let mut tables = self.tables.iter_mut();
-        let Some(keyed) = tables.find(|t| silver_name(t.contract.contract()) == table) else {
-            return Vec::new();
-        };
-        drop(keyed.fold.take_changed_slots());
-        keyed.fold.rows().map(|(slot, _)| slot).collect()
-    }
-
-    /// The slot with the key of a row of a silver table, and whether the row there is the same.
-    pub(crate) fn locate(&self, table: &str, row: &SilverRow) -> Option<(u32, bool)> {
-        let mut tables = self.tables.iter();
-        let keyed = tables.find(|t| silver_name(t.contract.contract()) == table)?;
-        keyed.fold.locate(row)
-    }
-
-    /// The next barrier writes this table whole: its files are not those that were loaded.
-    pub(crate) fn write_whole(&mut self, table: &str) {
-        self.whole.insert(table.to_owned());
     }
 }

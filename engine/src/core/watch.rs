@@ -164,8 +164,9 @@ impl Watch {
         saved: &Saved,
         alerts: Vec<Alert>,
         gold: &Engine,
+        kept: &dyn Fn(&str) -> bool,
     ) -> Result<(), String> {
-        self.observer.load(saved, alerts, gold)?;
+        self.observer.load(saved, alerts, gold, kept)?;
         self.removed = Removed::load(saved).map_err(|e| e.to_string())?;
         self.published = Published::load(saved).map_err(|e| e.to_string())?;
         Ok(())

@@ -1,5 +1,6 @@
 //! Between memory and the lake: barriers out, recovery in.
 
 pub(crate) mod barrier;
+mod preview;
 pub(crate) mod recover;
 pub(crate) mod tail;

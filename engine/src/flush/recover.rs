@@ -6,9 +6,10 @@
 //! - A missing or damaged ledger, saved state or table version costs time or a new stream generation,
 //!   and is said; it never costs rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use gold::Catalog;
 use lake::keyed::Deletes;
@@ -20,11 +21,13 @@ use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::TopicPartition;
 use pipeline::silver::{FrozenRuns, RunsError, rows_from_batch};
 use pipeline::source::{LastRecord, needs_last};
-use schemas::{Alert, Contract, EpochId, EpochStamp, Micros, chain};
+use schemas::{Alert, Contract, EpochId, EpochStamp, Feed, Micros, chain};
 use tokio::runtime::Handle;
 
 use super::barrier::{Flusher, LoadedFile, LoadedTable};
-use crate::core::{CONTRACTS, Core};
+use super::preview;
+use crate::core::Core;
+use crate::identities::{Identities, PART, Renewal, Seen};
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
 use crate::tables::{self, number};
@@ -58,14 +61,20 @@ pub(crate) struct Recovered {
     pub(crate) tail: Vec<Entry>,
 }
 
-/// Epochs of bronze replayed between two looks at the runs of deleted keys.
+/// Epochs of bronze folded between two looks at the runs of deleted keys.
 const RUNS_EVERY: u64 = 64;
 
 /// The files whose rows were loaded, by table.
 type Files = BTreeMap<String, LoadedTable>;
 
-/// Brings the lake's state into memory.
-pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<Recovered, String> {
+/// Brings the lake's state into memory. Where that takes the building of tables, `feeds` are told what
+/// there is before it.
+pub(crate) fn recover(
+    inputs: &Inputs,
+    feeds: &mut [Box<dyn Feed>],
+    runtime: &Handle,
+    stop: &Stop,
+) -> Result<Recovered, String> {
     let text = |e: LakeError| chain(&e);
     let lake = &inputs.lake;
     let bronze = runtime.block_on(Table::open_or_create(lake, &bronze::spec())).map_err(text)?;
@@ -77,9 +86,8 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
     let wanted = held.next.iter().filter(|(of, _)| needs_last(of));
     let wanted = wanted.map(|(of, next)| (of.clone(), *next)).collect();
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
-    let (mut core, mut files, state) = load(inputs, &held, &newest)?;
-    let mut log = StateLog::new(&state_folder(inputs), state.as_ref())
-        .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
+    let (mut core, mut files, state) = load(inputs, feeds, &held, &newest, &bronze)?;
+    let mut log = state_log(inputs, state.as_ref())?;
     replay_bronze(&mut core, &bronze, &held, &mut log).map_err(text)?;
     if let Some(reason) = core.failure() {
         return Err(reason.to_owned());
@@ -90,7 +98,7 @@ pub(crate) fn recover(inputs: &Inputs, runtime: &Handle, stop: &Stop) -> Result<
             files.insert(table.name().to_owned(), located);
         }
     }
-    let (mut header, mut tail, mut segments) = read_ledger(inputs, &held)?;
+    let (mut header, mut tail, mut segments) = read_ledger(inputs, &held, core.identities())?;
     let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
     if let Some(beyond) = furthest(&newest).filter(|stamp| stamp.id > recorded) {
         tracing::warn!(
@@ -122,12 +130,18 @@ fn furthest(tables: &[Table]) -> Option<EpochStamp> {
 }
 
 /// A name for a stream generation that no other has.
-fn new_generation() -> String {
+pub(super) fn new_generation() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
 fn state_folder(inputs: &Inputs) -> PathBuf {
     inputs.lake.state_dir().join("state")
+}
+
+/// The saved state that goes on after `read`.
+fn state_log(inputs: &Inputs, read: Option<&Read>) -> Result<StateLog, String> {
+    StateLog::new(&state_folder(inputs), read)
+        .map_err(|e| format!("could not read the folder of saved state: {e}"))
 }
 
 /// A ledger in place of one whose epochs cannot be read again: of a new stream generation.
@@ -140,23 +154,23 @@ pub(crate) fn restart(ledger: &Ledger, folder: &Path, durable: bool) -> Result<L
 /// The core at the last barrier that every table and the saved state still hold, or an empty one.
 fn load(
     inputs: &Inputs,
+    feeds: &mut [Box<dyn Feed>],
     held: &Held,
     newest: &[Table],
+    bronze: &Table,
 ) -> Result<(Core, Files, Option<Read>), String> {
     let mut at_most = held.flushed;
-    for table in newest.iter().filter(|table| table.is_outdated()) {
-        let name = table.name();
-        tracing::warn!("the contract of {name} has other columns now: built again from bronze");
-        at_most = 0;
-    }
+    let outdated = newest.iter().filter(|table| table.is_outdated());
+    let outdated = outdated.map(|table| table.name().to_owned()).collect();
+    let barriers = Barriers { inputs, outdated, bronze };
     while at_most > 0 {
-        match load_at(inputs, at_most)? {
+        match barriers.load(at_most, feeds)? {
             Loaded::Whole(core, files, state) => {
                 let mut core = *core;
                 for table in newest.iter().filter(|t| t.progress(EPOCH) != Some(number(at_most))) {
                     core.stands_elsewhere(table.name());
                 }
-                return Ok((core, files, Some(*state)));
+                return Ok((core, files, state.map(|state| *state)));
             }
             Loaded::Earlier(epoch) => {
                 tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
@@ -164,7 +178,7 @@ fn load(
             }
         }
     }
-    if held.flushed > 0 && !newest.iter().any(Table::is_outdated) {
+    if held.flushed > 0 {
         tracing::warn!("no barrier is whole: rebuilding silver and gold from bronze");
     }
     let mut core = new_core(inputs)?;
@@ -173,59 +187,150 @@ fn load(
 }
 
 enum Loaded {
-    Whole(Box<Core>, Files, Box<Read>),
+    /// With the saved state that the next one goes on from, unless something is renewed.
+    Whole(Box<Core>, Files, Option<Box<Read>>),
     /// Not there; the newest barrier that may be.
     Earlier(EpochId),
 }
 
-fn load_at(inputs: &Inputs, barrier: EpochId) -> Result<Loaded, String> {
-    let folder = state_folder(inputs);
-    let barriers = state::barriers(&folder).unwrap_or_default();
-    let earlier = barriers.into_iter().filter(|epoch| *epoch < barrier).max().unwrap_or(0);
-    let read = match state::read(&folder, barrier) {
-        Ok(read) => read,
-        Err(error) => {
-            tracing::warn!("could not read the state of barrier {barrier}: {error}");
-            return Ok(Loaded::Earlier(earlier));
-        }
-    };
-    if read.saved.head::<&str>(CONTRACTS).is_ok_and(|own| own != contracts_fingerprint(inputs)) {
-        tracing::warn!("contracts or topics have changed: silver is built again from bronze");
-        return Ok(Loaded::Earlier(0));
-    }
-    let mut core = new_core(inputs)?;
-    let unusable = |error: String| {
-        tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
-        Ok(Loaded::Earlier(earlier))
-    };
-    if let Err(error) = core.begin_load(&read) {
-        return unusable(error);
-    }
-    let mut loaded = Files::new();
-    let mut clock = Micros(0);
-    let mut alerts = Vec::new();
-    for spec in tables::specs(&inputs.contracts) {
-        let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
-        let Ok(table) = Table::open(&inputs.lake, &spec.name, at) else {
-            return Ok(Loaded::Earlier(earlier));
+/// The barriers of a lake, and what they are loaded under.
+struct Barriers<'a> {
+    inputs: &'a Inputs,
+    /// Silver tables whose columns are not those of their contract.
+    outdated: BTreeSet<String>,
+    bronze: &'a Table,
+}
+
+impl Barriers<'_> {
+    /// The core at one barrier: what has the identity that it had then from its tables and state, the
+    /// rest from bronze.
+    fn load(&self, barrier: EpochId, feeds: &mut [Box<dyn Feed>]) -> Result<Loaded, String> {
+        let inputs = self.inputs;
+        let folder = state_folder(inputs);
+        let barriers = state::barriers(&folder).unwrap_or_default();
+        let earlier = barriers.into_iter().filter(|epoch| *epoch < barrier).max().unwrap_or(0);
+        let read = match state::read(&folder, barrier) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!("could not read the state of barrier {barrier}: {error}");
+                return Ok(Loaded::Earlier(earlier));
+            }
         };
-        let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
-        if epoch != barrier {
-            return Ok(Loaded::Earlier(epoch));
+        let mut core = new_core(inputs)?;
+        let identities = read.saved.head::<&str>(PART).ok().map(str::as_bytes);
+        let Some(identities) = identities.and_then(Identities::parse) else {
+            tracing::warn!("barrier {barrier} was written by another release");
+            return Ok(Loaded::Earlier(0));
+        };
+        let renewal = core.identities().renewal(&identities, &identities.seen, &inputs.catalog);
+        let renewal = renewal.with_tables(&self.outdated, &inputs.catalog);
+        let unusable = |error: String| {
+            tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
+            Ok(Loaded::Earlier(earlier))
+        };
+        if let Err(error) = core.begin_load(&read, &identities, &renewal) {
+            return unusable(error);
         }
-        clock = Micros(table.progress(CLOCK).unwrap_or(0));
-        if let Some(contract) = core.silver_contract(&spec.name) {
-            let files = load_silver(&mut core, &table, &contract)?;
-            loaded.insert(spec.name, files);
-        } else if spec.name == tables::ANOMALIES {
-            alerts = load_alerts(&table)?;
+        let tables = match self.load_tables(&mut core, barrier, earlier, &renewal)? {
+            Ok(tables) => tables,
+            Err(epoch) => return Ok(Loaded::Earlier(epoch)),
+        };
+        let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
+        if !renewal.tables.is_empty() {
+            preview::tell(feeds, &core, stamp, &tables.alerts, &renewal);
+            self.build_alone(&mut core, stamp, &renewal.tables)?;
         }
+        if let Err(error) = core.finish_load(stamp, &read.saved, tables.alerts, &renewal) {
+            return unusable(error);
+        }
+        let read = (renewal == Renewal::default()).then(|| Box::new(read));
+        Ok(Loaded::Whole(Box::new(core), tables.files, read))
     }
-    let stamp = EpochStamp { id: barrier, clock, quiet: false };
-    if let Err(error) = core.finish_load(stamp, &read.saved, alerts) {
-        return unusable(error);
+
+    /// Loads the tables that are not renewed; else the newest barrier at which they may be whole.
+    fn load_tables(
+        &self,
+        core: &mut Core,
+        barrier: EpochId,
+        earlier: EpochId,
+        renewal: &Renewal,
+    ) -> Result<Result<LoadedTables, EpochId>, String> {
+        let mut loaded = LoadedTables::default();
+        for spec in tables::specs(&self.inputs.contracts) {
+            if renewal.tables.contains(&spec.name) {
+                continue;
+            }
+            let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
+            let Ok(table) = Table::open(&self.inputs.lake, &spec.name, at) else {
+                return Ok(Err(earlier));
+            };
+            let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+            if epoch != barrier {
+                return Ok(Err(epoch));
+            }
+            loaded.clock = Micros(table.progress(CLOCK).unwrap_or(0));
+            if let Some(contract) = core.silver_contract(&spec.name) {
+                let files = load_silver(core, &table, &contract)?;
+                loaded.files.insert(spec.name, files);
+            } else if spec.name == tables::ANOMALIES {
+                loaded.alerts = load_alerts(&table)?;
+                let all = loaded.alerts.len();
+                loaded.alerts.retain(|alert| !renewal.unwatched.contains(&*alert.key.kpi));
+                if loaded.alerts.len() < all {
+                    core.write_whole(tables::ANOMALIES);
+                }
+            }
+        }
+        Ok(Ok(loaded))
     }
-    Ok(Loaded::Whole(Box::new(core), loaded, Box::new(read)))
+
+    /// Builds the tables that are renewed from bronze up to the barrier; the others hold theirs.
+    fn build_alone(
+        &self,
+        core: &mut Core,
+        barrier: EpochStamp,
+        names: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        let begun = Instant::now();
+        let mut records = 0_u64;
+        let mut log = state_log(self.inputs, None)?;
+        for (epoch, at) in
+            bronze::replay(self.bronze, 0, barrier.id).map_err(|e| chain(&e))?.zip(1_u64..)
+        {
+            let epoch = epoch.map_err(|e| chain(&e))?;
+            records += core.fold_alone(names, epoch.stamp, epoch.batches);
+            if at.is_multiple_of(RUNS_EVERY) {
+                write_runs(core, &mut log);
+            }
+        }
+        core.finish_alone(names, barrier.clock)?;
+        tracing::info!(
+            records,
+            took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "built from bronze, because their definition is new or differs: {}; all other tables are loaded as \
+             barrier {} wrote them",
+            names.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+            barrier.id
+        );
+        Ok(())
+    }
+}
+
+/// What the tables of a barrier hold.
+#[derive(Debug, Default)]
+struct LoadedTables {
+    files: Files,
+    clock: Micros,
+    alerts: Vec<Alert>,
+}
+
+/// The topics that bronze holds records of.
+fn seen(held: &Held) -> Seen {
+    let mut seen = Seen::new();
+    for of in held.next.keys() {
+        seen.entry(of.source.to_string()).or_default().insert(of.topic.to_string());
+    }
+    seen
 }
 
 fn new_core(inputs: &Inputs) -> Result<Core, String> {
@@ -323,11 +428,20 @@ fn write_runs(core: &mut Core, log: &mut StateLog) {
 
 /// The header to go on under, the recorded epochs after bronze, and the segments to go on behind. A
 /// ledger that does not continue bronze is a lost one.
-fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>, Segments), String> {
+fn read_ledger(
+    inputs: &Inputs,
+    held: &Held,
+    identities: &Identities,
+) -> Result<(Header, Vec<Entry>, Segments), String> {
     let found = Ledger::recover(&inputs.ledger_dir, held.epoch).map_err(|e| {
         format!("could not read the ledger in `{}`: {e}", inputs.ledger_dir.display())
     })?;
-    let fingerprint = fingerprint(inputs);
+    let fingerprint = identities.to_text();
+    let shows = |header: &Header| {
+        let before = Identities::parse(header.fingerprint.as_bytes());
+        let renewal = |before| identities.renewal(&before, &seen(held), &inputs.catalog);
+        before.map(renewal).is_none_or(|renewal| renewal.shows())
+    };
     let lake = inputs.lake.id().to_owned();
     let fresh = || {
         let generation = new_generation();
@@ -339,13 +453,15 @@ fn read_ledger(inputs: &Inputs, held: &Held) -> Result<(Header, Vec<Entry>, Segm
         (None, None) if held.epoch == 0 => return Ok(fresh()),
         (None, None) => Some("it is missing".to_owned()),
         (Some(header), None) if header.lake != lake => Some("it is of another lake".to_owned()),
-        (Some(header), None) if header.fingerprint != fingerprint => {
-            Some("contracts or KPI definitions have changed".to_owned())
+        (Some(header), None) if shows(header) => {
+            Some("what KPIs or detectors compute has changed".to_owned())
         }
         (Some(_), None) => continues(found.range, &found.entries, held).err(),
     };
     match (found.header, problem) {
-        (Some(header), None) => Ok((header, found.entries, found.segments)),
+        (Some(header), None) => {
+            Ok((Header { fingerprint, ..header }, found.entries, found.segments))
+        }
         (_, problem) => {
             let problem = problem.unwrap_or_default();
             tracing::warn!(
@@ -380,17 +496,4 @@ fn continues(
         }
     }
     Ok(())
-}
-
-fn contracts_fingerprint(inputs: &Inputs) -> String {
-    crate::contracts::fingerprint(&inputs.contracts, &inputs.topics)
-}
-
-fn fingerprint(inputs: &Inputs) -> String {
-    use sha2::{Digest, Sha256};
-    let mut hash = Sha256::new();
-    hash.update(contracts_fingerprint(inputs));
-    hash.update(inputs.catalog.fingerprint());
-    hash.update(crate::observer(&inputs.catalog).fingerprint());
-    hash.finalize().iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }

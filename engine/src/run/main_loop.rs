@@ -70,8 +70,8 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         catalog,
         meters: Arc::clone(&run.meters),
     };
-    let recovered = recover(&inputs, runtime, &run.stop)?;
-    let (clock, feeds) = (run.clock, run.feeds);
+    let (clock, mut feeds) = (run.clock, run.feeds);
+    let recovered = recover(&inputs, &mut feeds, runtime, &run.stop)?;
     let mut threads = Threads {
         settings: &settings,
         runtime,

@@ -1,6 +1,7 @@
 //! A small lake, made by the pipeline itself; then one defect at a time, and who sees it.
 
 mod fold;
+mod preview;
 pub(super) mod shop;
 
 use std::collections::BTreeSet;

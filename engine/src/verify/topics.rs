@@ -10,8 +10,7 @@ use lake::Lake;
 use schemas::Contract;
 
 use crate::Topics;
-use crate::contracts::fingerprint;
-use crate::core::{CONTRACTS, TOPICS};
+use crate::identities::{Identities, PART, contract_of};
 
 /// What was found out about a lake's topics.
 #[derive(Debug, Default)]
@@ -36,15 +35,12 @@ pub(super) fn find(
 ) -> Found {
     let folder = lake.state_dir().join("state");
     let state = u64::try_from(epoch).ok().and_then(|epoch| lake::state::read(&folder, epoch).ok());
-    let part = |name: &str| state.as_ref()?.saved.head::<&str>(name).ok();
-    let told = part(TOPICS).and_then(read);
+    let part = state.as_ref().and_then(|state| state.saved.head::<&str>(PART).ok());
+    let saved = part.and_then(|text| Identities::parse(text.as_bytes()));
+    let told = saved.as_ref().map(Identities::topics);
     let is_configured = |topic: &(String, String)| contract_of(configured, topic).is_some();
-    let mut found = Found::default();
-    if let Some(saved) = part(CONTRACTS) {
-        let in_force = told.as_ref().unwrap_or(configured);
-        let is_known = told.is_some() || seen.iter().any(is_configured);
-        found.is_other = is_known && saved != fingerprint(contracts, in_force);
-    }
+    let is_other = saved.is_some_and(|saved| !saved.has_tables(contracts));
+    let mut found = Found { is_other, ..Found::default() };
     let by_name = told.is_none() && !seen.iter().any(is_configured);
     let decided = told.as_ref().unwrap_or(configured);
     for topic in seen {
@@ -59,17 +55,6 @@ pub(super) fn find(
         }
     }
     found
-}
-
-fn read(text: &str) -> Option<Topics> {
-    let triples: Vec<(String, String, String)> = serde_json::from_str(text).ok()?;
-    Some(triples.into_iter().map(|(source, topic, contract)| ((source, topic), contract)).collect())
-}
-
-/// The contract of a topic; `*` stands for every other topic of a source.
-fn contract_of(topics: &Topics, (source, topic): &(String, String)) -> Option<String> {
-    let entry = |topic: &str| topics.get(&(source.clone(), topic.to_owned()));
-    entry(topic).or_else(|| entry("*")).cloned()
 }
 
 /// `shop.public.orders` is most likely `orders`.
@@ -109,9 +94,10 @@ mod tests {
         let found = find(&lake, 1, &configured, &contracts(), &seen);
         assert_eq!(found.topics, configured);
         assert_eq!(found.unused, ["a.orders"]);
-        let triples = r#"[["kafka","a.orders","costs"]]"#;
+        let saved =
+            r#"{"tables":{},"kpis":{},"detectors":{},"topics":[["kafka","a.orders","costs"]]}"#;
         let mut state = lake::state::StateLog::new(&lake.state_dir().join("state"), None).unwrap();
-        state.write(1, &[schemas::StatePart::head(TOPICS, &triples)]).unwrap();
+        state.write(1, &[schemas::StatePart::head(PART, &saved)]).unwrap();
         let told = find(&lake, 1, &configured, &contracts(), &seen);
         assert_eq!(told.topics[&topic("kafka", "a.orders")], "costs");
     }

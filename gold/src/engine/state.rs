@@ -14,8 +14,9 @@
 //! - The counts and sums are not in it: they come from the rows ([`Engine::rebuild`]).
 
 use schemas::state::{Bytes, SavedError, decode, encode};
-use schemas::{EpochId, Grain, Micros, Records, Saved, SavedPart, StatePart};
+use schemas::{EpochId, Grain, Identity, Micros, Records, Saved, SavedPart, StatePart};
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::held::Held;
 use super::timers::CellRef;
@@ -166,10 +167,16 @@ impl Frozen {
     }
 }
 
+/// A number that changes with what a KPI means.
+fn meaning_of(catalog: &Catalog, kpi: &str) -> u64 {
+    let meaning = catalog.meaning(kpi).map(|meaning| meaning.identity());
+    meaning.map_or(0, |meaning| xxh3_64(meaning.as_bytes()))
+}
+
 fn saved_cubes(plan: &Plan, catalog: &Catalog) -> Vec<SavedCube> {
     let kpi = |&kpi: &usize| {
         let key = &plan.kpis[kpi].key;
-        (key.to_string(), catalog.meaning(key))
+        (key.to_string(), meaning_of(catalog, key))
     };
     let cube = |cube: &CubeShape| SavedCube {
         dims: cube.dims.clone(),
@@ -180,11 +187,16 @@ fn saved_cubes(plan: &Plan, catalog: &Catalog) -> Vec<SavedCube> {
 
 impl Engine {
     /// Begins to restore what [`Frozen::parts`] saved, on an engine without rows. Every live row is
-    /// then given to [`Engine::rebuild`], and [`Engine::finish_load`] ends it.
+    /// then given to [`Engine::rebuild`], and [`Engine::finish_load`] ends it. What was saved of KPIs that
+    /// are not `kept` is left out: their rows are not those of then.
     ///
     /// # Errors
     /// When a record is damaged or of another release.
-    pub fn load_state(&mut self, saved: &Saved) -> Result<(), StateError> {
+    pub fn load_state(
+        &mut self,
+        saved: &Saved,
+        kept: &dyn Fn(&str) -> bool,
+    ) -> Result<(), StateError> {
         let head: Head = saved.head(HEAD)?;
         if head.version != VERSION {
             return Err("version".into());
@@ -192,7 +204,7 @@ impl Engine {
         (self.clock, self.last_data) = (head.clock, head.last_data);
         self.timers.set_pending(head.pending.0, head.pending.1);
         self.renumbered = head.cubes != saved_cubes(&self.plan, &self.catalog);
-        head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved))
+        head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved, kept))
     }
 
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
@@ -219,12 +231,17 @@ impl Engine {
         self.finish();
     }
 
-    fn load_cube(&mut self, shape: &SavedCube, saved: &Saved) -> Result<(), StateError> {
+    fn load_cube(
+        &mut self,
+        shape: &SavedCube,
+        saved: &Saved,
+        kept: &dyn Fn(&str) -> bool,
+    ) -> Result<(), StateError> {
         let cube = self.plan.cubes.iter().position(|cube| cube.dims == shape.dims);
         let known = |(key, meaning): &(String, u64)| {
             let is_it = |kpi: &Kpi| *kpi.key == **key && Some(kpi.cube) == cube;
             let known = self.plan.kpis.iter().position(is_it);
-            known.filter(|_| self.catalog.meaning(key) == *meaning)
+            known.filter(|_| kept(key) && meaning_of(&self.catalog, key) == *meaning)
         };
         let kpis: Vec<Option<usize>> = shape.kpis.iter().map(known).collect();
         let cube = cube.filter(|_| kpis.iter().any(Option::is_some));

@@ -29,6 +29,9 @@ pub trait Decoder: Send + Sync {
     /// The name by which contracts ask for it.
     fn name(&self) -> &'static str;
 
+    /// Counts changes of what it makes of equal records: with another one tables are built anew.
+    fn version(&self) -> u32;
+
     /// Decodes one record and appends its change to `out`.
     ///
     /// # Errors

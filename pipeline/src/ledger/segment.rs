@@ -21,8 +21,8 @@ const MAGIC: &[u8; 8] = b"weirled2";
 /// The seal of a header is seeded with what no epoch is.
 const HEADER_SEED: u64 = u64::MAX;
 
-/// More bytes than any header has.
-const HEADER_BYTES_MAX: u64 = 64 << 10;
+/// More bytes than any header has: the identities of a KPI take some 150.
+const HEADER_BYTES_MAX: u64 = 1 << 20;
 
 /// What the beginning of a segment says, and its size.
 #[derive(Debug, Clone)]

@@ -137,6 +137,18 @@ fn another_generation_starts_anew() {
 }
 
 #[test]
+fn another_fingerprint_goes_on_in_the_same_generation() {
+    let (folder, _) = written(&[entry(1)]);
+    let found = Ledger::recover(folder.path(), 0).unwrap();
+    let next = Header { fingerprint: "g".repeat(200_000), ..header() };
+    let mut ledger = Ledger::open(folder.path(), next.clone(), found.segments, true).unwrap();
+    ledger.append(&[entry(2)]).unwrap();
+    let found = Ledger::recover(folder.path(), 0).unwrap();
+    assert_eq!((found.damage, found.entries), (None, vec![entry(1), entry(2)]));
+    assert_eq!(found.header, Some(next));
+}
+
+#[test]
 fn a_segment_without_entries_is_begun_again() {
     let (folder, path) = written(&[entry(1)]);
     let empty = folder.path().join("00000000000000000002.ledger");

@@ -43,6 +43,9 @@ use index::KeyIndex;
 use snapshot::SnapshotRun;
 use tombstones::{Tombstone, Tombstones};
 
+/// Counts changes of what the fold makes of equal changes: with another one tables are built anew.
+pub const FOLD_VERSION: u32 = 1;
+
 /// Takes each change of a row: the row before and the row after.
 pub type Sink<'a> = dyn FnMut(Option<RowRef<'_>>, Option<RowRef<'_>>) + 'a;
 

@@ -15,7 +15,7 @@ use harness::{Log, Options, Report, check_lake};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-pub(crate) use weir::{Place, Weir};
+pub(crate) use weir::{Done, Place, Weir};
 
 /// Waits until `what` holds.
 ///

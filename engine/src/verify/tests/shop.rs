@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gold::Catalog;
+use gold::{Catalog, CellRow};
 use lake::Lake;
 use pipeline::bronze::BronzeWriter;
 use pipeline::record::{RawBatch, TopicPartition};
-use schemas::{Clock, Contract, Micros};
+use schemas::{Clock, Contract, Feed, Micros};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -119,6 +119,20 @@ fn charge(id: &str, day: Micros, cost: &str, is_snapshot: bool) -> String {
     .to_string()
 }
 
+fn inputs(lake: &Lake, topics: &Topics, contracts: Vec<Contract>) -> Inputs {
+    let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
+    Inputs {
+        lake: lake.clone(),
+        ledger_dir: lake.state_dir().join("ledger"),
+        durable: false,
+        silver: lake::keyed::Deletes::Mark,
+        contracts,
+        topics: topics.clone(),
+        catalog,
+        meters: Arc::default(),
+    }
+}
+
 impl Shop {
     pub(super) fn new() -> Shop {
         Shop::with_topic(TOPIC)
@@ -153,20 +167,10 @@ impl Shop {
         let root = folder.path().join("lake");
         let lake = Lake::open_writer(&root, Duration::ZERO, Arc::new(Still)).unwrap();
         let runtime = tokio_runtime().unwrap();
-        let contracts = contracts();
-        let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
         let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), contract.to_owned())].into();
-        let inputs = Inputs {
-            lake: lake.clone(),
-            ledger_dir: lake.state_dir().join("ledger"),
-            durable: false,
-            silver: lake::keyed::Deletes::Mark,
-            contracts,
-            topics: topics.clone(),
-            catalog: Arc::clone(&catalog),
-            meters: Arc::default(),
-        };
-        let recovered = recover(&inputs, runtime.handle(), &Stop::default()).unwrap();
+        let inputs = inputs(&lake, &topics, contracts());
+        let catalog = Arc::clone(&inputs.catalog);
+        let recovered = recover(&inputs, &mut [], runtime.handle(), &Stop::default()).unwrap();
         let Recovered { core, bronze, flusher, .. } = recovered;
         Shop {
             lake,
@@ -268,6 +272,18 @@ impl Shop {
     /// The next epoch goes on so many offsets later, as if they were lost on the way.
     pub(super) fn skip_offsets(&mut self, partition: i32, offsets: i64) {
         self.holes.insert(partition, offsets);
+    }
+
+    /// All values of its core.
+    pub(super) fn cells(&self) -> Vec<CellRow> {
+        self.core.gold().snapshot()
+    }
+
+    /// What it is after a start with these contracts; what a feed hears before that goes to `feed`.
+    pub(super) fn restarted(&self, contracts: Vec<Contract>, feed: Box<dyn Feed>) -> Recovered {
+        let inputs = inputs(&self.lake, &self.topics, contracts);
+        let stop = Stop::default();
+        recover(&inputs, &mut [feed], self.runtime.handle(), &stop).unwrap()
     }
 
     fn process(&mut self, epoch: Epoch) {

@@ -54,6 +54,10 @@ impl Decoder for DebeziumJson {
         "debezium-json"
     }
 
+    fn version(&self) -> u32 {
+        1
+    }
+
     fn decode(
         &self,
         contract: &PreparedContract,

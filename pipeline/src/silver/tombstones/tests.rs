@@ -306,7 +306,7 @@ fn go(steps: &[Step], limit: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_late_change_brings_a_key_back(
@@ -314,5 +314,76 @@ proptest! {
         limit in 1..4_usize,
     ) {
         go(&steps, limit);
+    }
+}
+
+/// Deletes of `count` keys from `first` on, one a step, with a barrier now and then. Returns the bytes that
+/// barriers and runs took on disk.
+fn delete(world: &mut World, first: u64, count: u64, has_place: bool) -> u64 {
+    let mut bytes = 0;
+    for at in first..first + count {
+        let builder = &mut world.builders[usize::try_from(at % 3).unwrap()];
+        let sequence = u128::from(at + 1);
+        builder.at(1).place(has_place.then_some(sequence));
+        builder.delete(&format!("tenant-{}/order-{at:012}", at % 50), sequence);
+        if at % 1_000 == 999 {
+            let clock = i64::try_from(at).unwrap();
+            for builder in &mut world.builders {
+                world.fold.apply(&builder.take(), &stamp(clock), &mut |_, _| {});
+            }
+            world.barrier += 1;
+            let frozen = world.fold.freeze();
+            bytes += world.log.need_runs(frozen.runs().iter()).unwrap();
+            bytes += world.log.write(world.barrier, &frozen.parts()).unwrap();
+            world.log.complete(world.barrier).unwrap();
+            frozen.runs().merge(&mut world.log).unwrap();
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_deleted_key_costs_twelve_bits_and_barriers_write_what_was_deleted() {
+    for has_place in [true, false] {
+        let mut world = World::new(super::LIMIT);
+        let count = 300_000;
+        let bytes = delete(&mut world, 0, count, has_place);
+        let frozen = world.fold.freeze();
+        let runs: Vec<_> = frozen.runs().iter().collect();
+        let held: u64 = runs.iter().map(|run| run.len()).sum();
+        let memory: usize = runs.iter().map(|run| run.memory()).sum();
+        assert!(runs.len() <= 16 && held + 8_192 >= count, "{} runs of {held}", runs.len());
+        assert!(memory * 8 <= 12 * usize::try_from(held).unwrap(), "{memory} bytes for {held}");
+        // A key and its place are about 60 B: in the log, in a page in turn, in a run and one made of it.
+        assert!(bytes / count <= 300, "{} bytes a key", bytes / count);
+        assert_eq!(world.fold.tombstones(), usize::try_from(count).unwrap());
+    }
+}
+
+/// The resident memory of this process, in bytes.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = text.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+#[test]
+fn slope() {
+    let has_place = std::env::var("PLACE").is_ok();
+    let mut world = World::new(super::LIMIT);
+    let mut from = 0;
+    for _ in 0..8 {
+        let begun = std::time::Instant::now();
+        let bytes = delete(&mut world, from, 1_000_000, has_place);
+        from += 1_000_000;
+        let frozen = world.fold.freeze();
+        let memory: usize = frozen.runs().iter().map(|run| run.memory()).sum();
+        eprintln!(
+            "{from} keys: rss {} runs {} accounted {memory} bytes written a key {} in {:?}",
+            resident(),
+            frozen.runs().iter().count(),
+            bytes / 1_000_000,
+            begun.elapsed()
+        );
     }
 }

@@ -1,0 +1,202 @@
+//! Loading: what the tables and the saved state of a barrier hold, and what is built beside them.
+//!
+//! # Guarantees
+//! - What is renewed takes nothing from the barrier: its rows come from bronze, its cells from rows.
+//! - A table that is built alone is folded as it would have been with all others, decisions included.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lake::state::Read;
+use pipeline::decode::PreparedContract;
+use pipeline::record::RawBatch;
+use pipeline::silver::SilverRow;
+use pipeline::source::is_control;
+use schemas::{Alert, EpochStamp, Micros, Saved};
+
+use super::{Core, KeyedTable, control};
+use crate::identities::{Identities, Renewal};
+use crate::tables::{self, silver_name};
+
+impl Core {
+    /// Adds rows of a silver table and returns their slots.
+    ///
+    /// # Errors
+    /// When a key is there twice.
+    pub(crate) fn load_rows(
+        &mut self,
+        table: &str,
+        rows: Vec<SilverRow>,
+    ) -> Result<Vec<u32>, String> {
+        let found = self.tables.iter_mut().enumerate();
+        let mut found = found.filter(|(_, t)| silver_name(t.contract.contract()) == table);
+        let Some((index, keyed)) = found.next() else { return Ok(Vec::new()) };
+        let mut slots = Vec::with_capacity(rows.len());
+        for row in rows {
+            let view = keyed.contract.layout().row(&row.row);
+            self.gold.rebuild(index, view).map_err(|e| e.to_string())?;
+            slots.push(keyed.fold.load(row).map_err(|e| e.to_string())?);
+        }
+        Ok(slots)
+    }
+
+    /// The contract of a silver table.
+    pub(crate) fn silver_contract(&self, table: &str) -> Option<Arc<PreparedContract>> {
+        let mut tables = self.tables.iter().map(|table| &table.contract);
+        tables.find(|contract| silver_name(contract.contract()) == table).map(Arc::clone)
+    }
+
+    /// Folds an epoch of bronze into some tables, without their KPIs; returns how many of its records
+    /// are theirs. [`Core::finish_alone`] follows.
+    pub(crate) fn fold_alone(
+        &mut self,
+        names: &BTreeSet<String>,
+        stamp: EpochStamp,
+        mut batches: Vec<RawBatch>,
+    ) -> u64 {
+        let Core { tables, decoding, scratch, .. } = self;
+        let is_own = |batch: &RawBatch| {
+            let table = decoding.table_of(batch.topic()).and_then(|at| tables.get(at));
+            is_control(batch.topic()) || table.is_some_and(|table| names.contains(&table.name()))
+        };
+        batches.retain(is_own);
+        if batches.is_empty() {
+            return 0;
+        }
+        let decoded = decoding.decode(batches, scratch);
+        for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
+            table.fold.fire(stamp.clock, &mut |_, _| {});
+            control::resume(&decoded.decisions, table);
+        }
+        let mut records = 0;
+        for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
+            if let Some(table) = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at))
+            {
+                table.fold.apply(changes, &stamp, &mut |_, _| {});
+                records += batch.len() as u64;
+            }
+        }
+        decoding.recycle(decoded.changes);
+        records
+    }
+
+    /// Ends the folding of some tables alone at this clock, and gives their rows to the KPIs.
+    ///
+    /// # Errors
+    /// When there are more series than there can be.
+    pub(crate) fn finish_alone(
+        &mut self,
+        names: &BTreeSet<String>,
+        clock: Micros,
+    ) -> Result<(), String> {
+        for (index, table) in self.tables.iter_mut().enumerate() {
+            if !names.contains(&table.name()) {
+                continue;
+            }
+            table.fold.fire(clock, &mut |_, _| {});
+            let layout = table.contract.layout();
+            for (_, entry) in table.fold.rows() {
+                self.gold.rebuild(index, layout.row(&entry.row)).map_err(|e| e.to_string())?;
+            }
+        }
+        names.iter().for_each(|name| self.write_whole(name));
+        Ok(())
+    }
+
+    /// Begins to load a barrier: what rows do not give back, but for what is renewed. The rows follow.
+    ///
+    /// # Errors
+    /// When a part is not what was saved.
+    pub(crate) fn begin_load(
+        &mut self,
+        read: &Read,
+        held: &Identities,
+        renewal: &Renewal,
+    ) -> Result<(), String> {
+        self.identities.seen.clone_from(&held.seen);
+        let is_kept = |table: &&mut KeyedTable| !renewal.tables.contains(&table.name());
+        for table in self.tables.iter_mut().filter(is_kept) {
+            let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
+            loaded.map_err(|e| e.to_string())?;
+        }
+        let kept = |kpi: &str| !renewal.kpis.contains(kpi);
+        self.gold.load_state(&read.saved, &kept).map_err(|e| e.to_string())
+    }
+
+    /// Ends it, the rows at `stamp` being loaded.
+    ///
+    /// # Errors
+    /// When a part is not what was saved.
+    pub(crate) fn finish_load(
+        &mut self,
+        stamp: EpochStamp,
+        saved: &Saved,
+        alerts: Vec<Alert>,
+        renewal: &Renewal,
+    ) -> Result<(), String> {
+        if let Ok(held) = saved.head::<&str>(control::PART) {
+            self.control.in_force = serde_json::from_str(held).map_err(|e| e.to_string())?;
+        }
+        self.gold.finish_load();
+        self.is_redefined = renewal.shows();
+        let kept = |kpi: &str| !renewal.unwatched.contains(kpi);
+        self.watch.load(saved, alerts, &self.gold, &kept)?;
+        // Which files hold which cells is not known: the first barrier writes them all.
+        self.write_whole(tables::CURRENT);
+        self.last = Some(stamp);
+        Ok(())
+    }
+
+    /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under
+    /// other KPI definitions.
+    pub(crate) fn is_rebuilt(&self) -> bool {
+        let is_ahead = !self.ahead.is_empty();
+        self.is_redefined || is_ahead || self.whole.iter().any(|table| table != tables::CURRENT)
+    }
+
+    /// Goes on after `stamp`, the furthest that any table stands.
+    pub(crate) fn skip_to(&mut self, stamp: EpochStamp) {
+        self.last = Some(stamp);
+    }
+
+    /// A table on disk stands elsewhere than the rows that were loaded. The places of silver rows are
+    /// found by key once bronze is replayed; other tables, and those built alone, are written whole.
+    pub(crate) fn stands_elsewhere(&mut self, table: &str) {
+        if self.whole.contains(table) {
+            return;
+        }
+        if self.silver_contract(table).is_some() {
+            self.ahead.insert(table.to_owned());
+        } else {
+            self.write_whole(table);
+        }
+    }
+
+    /// Whether a silver table stands further than the rows that were loaded.
+    pub(crate) fn is_ahead(&self, table: &str) -> bool {
+        self.ahead.contains(table)
+    }
+
+    /// The slots with a row of a silver table whose places are about to be found: what has changed so
+    /// far is known from them, and not flushed again.
+    pub(crate) fn take_located(&mut self, table: &str) -> Vec<u32> {
+        let mut tables = self.tables.iter_mut();
+        let Some(keyed) = tables.find(|t| silver_name(t.contract.contract()) == table) else {
+            return Vec::new();
+        };
+        drop(keyed.fold.take_changed_slots());
+        keyed.fold.rows().map(|(slot, _)| slot).collect()
+    }
+
+    /// The slot with the key of a row of a silver table, and whether the row there is the same.
+    pub(crate) fn locate(&self, table: &str, row: &SilverRow) -> Option<(u32, bool)> {
+        let mut tables = self.tables.iter();
+        let keyed = tables.find(|t| silver_name(t.contract.contract()) == table)?;
+        keyed.fold.locate(row)
+    }
+
+    /// The next barrier writes this table whole: its files are not those that were loaded.
+    pub(crate) fn write_whole(&mut self, table: &str) {
+        self.whole.insert(table.to_owned());
+    }
+}

@@ -1,0 +1,148 @@
+//! Identities of KPIs: what they compute, and nothing of what people read.
+
+use schemas::{Fingerprint, Identity};
+
+use crate::catalog::Catalog;
+use crate::definition::{Aggregate, Definition, Formula, Term};
+
+/// A KPI with the flows it is made of and the semantics of the engine that computes it.
+#[derive(Debug)]
+pub struct Meaning<'a> {
+    catalog: &'a Catalog,
+    definition: &'a Definition,
+}
+
+impl Catalog {
+    /// The meaning of the KPI with this key.
+    pub fn meaning(&self, key: &str) -> Option<Meaning<'_>> {
+        Some(Meaning { catalog: self, definition: self.get(key)? })
+    }
+
+    /// The contracts whose rows a KPI is computed from, each once, in order.
+    pub fn contracts_of(&self, key: &str) -> Vec<&str> {
+        let mut contracts: Vec<&str> = match self.get(key).map(|definition| &definition.formula) {
+            None => Vec::new(),
+            Some(Formula::Flow { contract, .. }) => vec![contract.as_str()],
+            Some(formula) => parts(formula).flat_map(|part| self.contracts_of(part)).collect(),
+        };
+        contracts.sort_unstable();
+        contracts.dedup();
+        contracts
+    }
+}
+
+/// The KPIs that a ratio is made of, the one below the line last.
+fn parts(formula: &Formula) -> impl Iterator<Item = &str> {
+    let (above, below): (&[Term], Option<&str>) = match formula {
+        Formula::Flow { .. } => (&[], None),
+        Formula::Ratio { numerator, denominator } => {
+            (numerator.as_slice(), Some(denominator.as_str()))
+        }
+    };
+    above.iter().map(|term| term.kpi.as_str()).chain(below)
+}
+
+impl Identity for Meaning<'_> {
+    fn identify(&self, out: &mut Fingerprint) {
+        out.number("engine", u64::from(crate::ENGINE_SEMANTICS));
+        out.part("definition", self.definition);
+        let parts = parts(&self.definition.formula).filter_map(|key| self.catalog.get(key));
+        out.list("parts", parts.map(|part| part as &dyn Identity));
+    }
+}
+
+impl Identity for Definition {
+    fn identify(&self, out: &mut Fingerprint) {
+        out.text("key", &self.key);
+        out.text("unit", self.unit.name());
+        out.part("formula", &self.formula);
+    }
+}
+
+impl Identity for Formula {
+    fn identify(&self, out: &mut Fingerprint) {
+        match self {
+            Formula::Flow { contract, filter, time, aggregate, dims } => {
+                out.text("contract", contract);
+                out.text("filter", filter.as_deref().unwrap_or_default());
+                out.text("time", time);
+                out.part("aggregate", aggregate);
+                out.texts("dims", dims.keys().map(String::as_str));
+                out.texts("dim_columns", dims.values().map(String::as_str));
+            }
+            Formula::Ratio { numerator, denominator } => {
+                out.list("numerator", numerator.iter().map(|term| term as &dyn Identity));
+                out.text("denominator", denominator);
+            }
+        }
+    }
+}
+
+impl Identity for Aggregate {
+    fn identify(&self, out: &mut Fingerprint) {
+        match self {
+            Aggregate::Count => out.text("function", "count"),
+            Aggregate::Sum(column) => {
+                out.text("function", "sum");
+                out.text("column", column);
+            }
+        }
+    }
+}
+
+impl Identity for Term {
+    fn identify(&self, out: &mut Fingerprint) {
+        out.text("kpi", &self.kpi);
+        out.flag("minus", self.minus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Contract;
+
+    use super::*;
+    use crate::catalog::with_built_in;
+
+    fn contracts() -> Vec<Contract> {
+        let built_in = schemas::contract::built_in();
+        built_in.iter().map(|(_, text)| Contract::parse(text).unwrap()).collect()
+    }
+
+    const FLOW: &str = "key='k'\ntitle='K'\nunit='count'\ngood='up'\ncontract='orders'\n\
+                        time='placed_at'\naggregate='count(*)'\n";
+
+    #[test]
+    fn what_is_computed_decides_and_nothing_else() {
+        let meaning = |text: &str| {
+            let own = Definition::parse("k.toml", text).unwrap();
+            with_built_in(vec![own], &contracts()).unwrap().meaning("k").unwrap().identity()
+        };
+        let base = meaning(FLOW);
+        for same in [("title='K'", "title='Other'\nowner='me'"), ("good='up'", "good='down'")] {
+            assert_eq!(meaning(&FLOW.replace(same.0, same.1)), base, "{same:?}");
+        }
+        for other in [
+            ("count(*)'\n", "sum(amount)'\ndims=['currency']\n"),
+            ("placed_at", "updated_at"),
+            ("count(*)'\n", "count(*)'\ndims=['channel']\n"),
+            ("count(*)'\n", "count(*)'\nfilter=\"status = 'paid'\"\n"),
+        ] {
+            let mut text = FLOW.replace(other.0, other.1);
+            if text.contains("sum(") {
+                text = text.replace("'count'", "'currency'");
+            }
+            assert_ne!(meaning(&text), base, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_means_its_parts() {
+        let catalog = with_built_in(Vec::new(), &contracts()).unwrap();
+        let ratio = catalog.definitions().iter().find(|d| d.kind() == "ratio").unwrap();
+        let contracts = catalog.contracts_of(&ratio.key);
+        assert!(!contracts.is_empty() && contracts.is_sorted(), "{contracts:?}");
+        assert_eq!(catalog.contracts_of("revenue_booked"), ["orders"]);
+        assert_eq!(catalog.contracts_of("none"), [""; 0]);
+    }
+}
