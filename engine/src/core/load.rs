@@ -96,7 +96,7 @@ impl Core {
             table.fold.fire(clock, &mut |_, _| {});
             let layout = table.contract.layout();
             for (_, entry) in table.fold.rows() {
-                self.gold.rebuild(index, layout.row(&entry.row)).map_err(|e| e.to_string())?;
+                self.gold.rebuild(index, layout.row(entry.row)).map_err(|e| e.to_string())?;
             }
         }
         names.iter().for_each(|name| self.write_whole(name));

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use lake::keyed::{FrozenRows, RowsError};
-use schemas::Paged;
 
 use super::TableFold;
-use super::index::{Entry, live};
+use super::live::{FrozenPages, LiveRow};
 use super::state::Head;
-use super::table::{SilverRow, row_batch};
+use super::table::{SilverRow, batch_of};
 use super::tombstones::{FrozenRuns, FrozenTombstones};
 use crate::decode::PreparedContract;
 
@@ -20,7 +19,9 @@ use crate::decode::PreparedContract;
 #[derive(Debug)]
 pub struct FrozenTable {
     contract: Arc<PreparedContract>,
-    rows: Paged<Option<Entry>>,
+    rows: FrozenPages,
+    /// Origins by number.
+    origins: Arc<Vec<Arc<str>>>,
     pub(super) head: Head,
     pub(super) tombstones: FrozenTombstones,
 }
@@ -30,7 +31,8 @@ impl TableFold {
     pub fn freeze(&mut self) -> FrozenTable {
         FrozenTable {
             contract: Arc::clone(&self.contract),
-            rows: self.index.freeze(),
+            rows: self.rows.freeze(),
+            origins: self.origins.names(),
             head: self.head(),
             tombstones: self.tombstones.freeze(),
         }
@@ -50,22 +52,28 @@ impl FrozenTable {
 
     /// The row of a slot, as it is to be flushed.
     pub fn silver_row(&self, slot: u32) -> Option<SilverRow> {
-        let Entry { row, position, epoch, .. } = self.rows.get(slot as usize)?.as_ref()?;
-        Some(SilverRow { row: Arc::clone(row), position: *position, epoch: *epoch })
+        let live = self.rows.get(slot)?;
+        let origin = self.origin(&live).into();
+        Some(SilverRow { row: live.row.into(), position: live.position, epoch: live.epoch, origin })
+    }
+
+    fn origin(&self, row: &LiveRow<'_>) -> &str {
+        self.origins.get(row.origin as usize).map_or("", |origin| origin)
     }
 }
 
 impl FrozenRows for FrozenTable {
     fn has_row(&self, slot: u32) -> bool {
-        self.rows.get(slot as usize).is_some_and(Option::is_some)
+        self.rows.has(slot)
     }
 
     fn live_slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
-        Box::new(live(&self.rows).map(|(slot, _)| slot))
+        Box::new(self.rows.slots())
     }
 
     fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
-        let rows: Vec<SilverRow> = slots.iter().filter_map(|&slot| self.silver_row(slot)).collect();
-        Ok(row_batch(&self.contract, &rows)?)
+        let rows: Vec<LiveRow<'_>> = slots.iter().filter_map(|slot| self.rows.get(*slot)).collect();
+        let rows = rows.iter().map(|row| (row.row, row.position, row.epoch, self.origin(row)));
+        Ok(batch_of(&self.contract, rows)?)
     }
 }

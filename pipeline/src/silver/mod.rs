@@ -14,6 +14,9 @@
 
 mod frozen;
 mod index;
+mod live;
+mod origins;
+mod record;
 mod report;
 mod snapshot;
 mod state;
@@ -24,22 +27,24 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{EpochId, EpochStamp, Micros, Position, RowBuilder, RowRef};
+use schemas::{EpochStamp, Micros, Position, RowBuilder, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
 pub use frozen::FrozenTable;
-pub use index::Entry;
+pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
 pub use snapshot::SNAPSHOT_SETTLE_US;
 pub use state::StateError;
 pub use table::{
-    EPOCH_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, row_batch, rows_from_batch,
-    silver_schema,
+    EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, UNKNOWN_COLUMN,
+    row_batch, rows_from_batch, silver_schema, unknown_text,
 };
 pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
-use index::KeyIndex;
+use live::LiveRows;
+use origins::Origins;
+use record::Provenance;
 use snapshot::SnapshotRun;
 use tombstones::{Tombstone, Tombstones};
 
@@ -53,7 +58,8 @@ pub type Sink<'a> = dyn FnMut(Option<RowRef<'_>>, Option<RowRef<'_>>) + 'a;
 #[derive(Debug)]
 pub struct TableFold {
     contract: Arc<PreparedContract>,
-    index: KeyIndex<Entry>,
+    rows: LiveRows,
+    origins: Origins,
     tombstones: Tombstones,
     /// The last truncate: a tombstone for every key without a row.
     floor: Option<Tombstone>,
@@ -70,9 +76,11 @@ pub struct TableFold {
 impl TableFold {
     /// An empty table.
     pub fn new(contract: Arc<PreparedContract>) -> TableFold {
+        let rows = LiveRows::new(Arc::clone(contract.layout()), contract.key().clone());
         TableFold {
             contract,
-            index: KeyIndex::new(),
+            rows,
+            origins: Origins::default(),
             tombstones: Tombstones::new(),
             floor: None,
             incarnation: 0,
@@ -93,6 +101,7 @@ impl TableFold {
     /// Applies one batch of an epoch, after firing the timers due at its clock.
     pub fn apply(&mut self, changes: &ChangeBatch, stamp: &EpochStamp, sink: &mut Sink<'_>) {
         self.fire(stamp.clock, sink);
+        self.origins.begin(changes.origins());
         for change in changes.iter() {
             self.apply_one(change, stamp, sink);
         }
@@ -117,7 +126,7 @@ impl TableFold {
             self.truncate(position, stamp.clock, sink);
             return;
         }
-        let slot = self.index.find(key);
+        let slot = self.rows.find(key);
         let (held, is_dead) = match self.held(slot, key, &position) {
             Ok(held) => held,
             Err(error) => {
@@ -152,7 +161,11 @@ impl TableFold {
             ChangeKind::Delete => {
                 self.delete(slot, key, position, again && is_dead, stamp.clock, sink);
             }
-            _ => self.upsert(slot, change, position, again, stamp.id, sink),
+            _ => {
+                let origin = self.origins.of(what.origin);
+                let from = Provenance { position, epoch: stamp.id, origin };
+                self.upsert(slot, change, &from, again, sink);
+            }
         }
     }
 
@@ -164,8 +177,8 @@ impl TableFold {
         key: &[u8],
         came: &Position,
     ) -> Result<(Option<Position>, bool), RunError> {
-        if let Some(entry) = slot.and_then(|slot| self.index.get(slot)) {
-            return Ok((Some(entry.position), false));
+        if let Some(row) = slot.and_then(|slot| self.rows.get(slot)) {
+            return Ok((Some(row.position), false));
         }
         let floor = self.floor.map(|floor| floor.position);
         let own = self
@@ -183,51 +196,43 @@ impl TableFold {
         &mut self,
         slot: Option<u32>,
         change: ChangeRef<'_>,
-        position: Position,
+        from: &Provenance,
         again: bool,
-        epoch: EpochId,
         sink: &mut Sink<'_>,
     ) {
-        let old = slot.and_then(|slot| self.index.get(slot)).map(|entry| Arc::clone(&entry.row));
-        let new: &[u8] = match &old {
+        let layout = self.contract.layout();
+        let old = slot.and_then(|slot| self.rows.get(slot)).map(|old| old.row);
+        let new: &[u8] = match old {
             Some(old) if !change.unavailable.is_empty() => {
                 self.filled.clear();
-                let rows =
-                    (self.contract.layout().row(old), self.contract.layout().row(change.row));
+                let rows = (layout.row(old), layout.row(change.row));
                 fill(&self.contract, rows, change.unavailable, &mut self.builder, &mut self.filled);
                 &self.filled
             }
             _ => change.row,
         };
-        let unchanged = old.as_deref() == Some(new);
+        let unchanged = old == Some(new);
         if again && unchanged {
             self.counters.duplicate += 1;
             return;
         }
         self.counters.applied += 1;
-        let row: Arc<[u8]> = match &old {
-            Some(old) if unchanged => Arc::clone(old),
-            _ => Arc::from(new),
-        };
         if !unchanged {
-            let layout = self.contract.layout();
-            sink(old.as_deref().map(|old| layout.row(old)), Some(layout.row(&row)));
+            sink(old.map(|old| layout.row(old)), Some(layout.row(new)));
         }
-        let written = match slot.and_then(|slot| Some((slot, self.index.get_mut(slot)?))) {
-            Some((slot, entry)) => {
-                entry.row = row;
-                entry.position = position;
-                entry.epoch = epoch;
+        let written = match slot {
+            Some(slot) => {
+                self.rows.update(slot, new, from);
                 Some(slot)
             }
             None => {
-                self.tombstones.remove(change.key, above_floor(self.floor, &position));
-                self.index.insert(Entry { key: change.key.into(), row, position, epoch })
+                self.tombstones.remove(change.key, above_floor(self.floor, &from.position));
+                self.rows.insert(change.key, new, from)
             }
         };
         // Slot numbers end at four billion rows, which memory does first.
         if let Some(slot) = written {
-            self.index.mark(slot);
+            self.rows.mark(slot);
         }
     }
 
@@ -251,30 +256,33 @@ impl TableFold {
             return;
         };
         self.counters.applied += 1;
-        if let Some(entry) = self.remove(slot, sink) {
-            self.tombstones.put(entry.key, Tombstone { position, clock });
-        }
+        self.remove(slot, key, sink);
+        self.tombstones.put(key.into(), Tombstone { position, clock });
     }
 
-    fn remove(&mut self, slot: u32, sink: &mut Sink<'_>) -> Option<Entry> {
-        let entry = self.index.remove(slot)?;
-        self.index.mark(slot);
-        sink(Some(self.contract.layout().row(&entry.row)), None);
-        Some(entry)
+    fn remove(&mut self, slot: u32, key: &[u8], sink: &mut Sink<'_>) {
+        let Some(old) = self.rows.get(slot) else { return };
+        sink(Some(self.contract.layout().row(old.row)), None);
+        self.rows.remove(slot, key);
+        self.rows.mark(slot);
     }
 
-    /// Removes every row that `is_gone`, in key order.
+    /// Removes every row whose position `is_gone`, in key order.
     fn remove_all(
         &mut self,
-        is_gone: impl Fn(&Entry) -> bool,
+        is_gone: impl Fn(&Position) -> bool,
         sink: &mut Sink<'_>,
     ) -> Vec<Arc<[u8]>> {
-        let gone = self.index.iter().filter(|(_, entry)| is_gone(entry));
-        let mut gone: Vec<(Arc<[u8]>, u32)> =
-            gone.map(|(slot, entry)| (Arc::clone(&entry.key), slot)).collect();
+        let gone = self.rows.iter().filter(|(_, row)| is_gone(&row.position));
+        let key_of = |slot| {
+            let mut key = Vec::new();
+            self.rows.key_of(slot, &mut key);
+            key.into()
+        };
+        let mut gone: Vec<(Arc<[u8]>, u32)> = gone.map(|(slot, _)| (key_of(slot), slot)).collect();
         gone.sort_unstable();
-        for (_, slot) in &gone {
-            self.remove(*slot, sink);
+        for (key, slot) in &gone {
+            self.remove(*slot, key, sink);
         }
         gone.into_iter().map(|(key, _)| key).collect()
     }
@@ -291,7 +299,7 @@ impl TableFold {
             return;
         }
         self.counters.applied += 1;
-        let is_below = |entry: &Entry| entry.position.compare(&position) == Ordering::Less;
+        let is_below = |held: &Position| held.compare(&position) == Ordering::Less;
         for key in self.remove_all(is_below, sink) {
             self.tombstones.remove(&key, None);
         }
@@ -345,7 +353,7 @@ impl TableFold {
         if let Some((run, due)) = sweep {
             self.snapshot = None;
             let position = run.deleted_at();
-            let gone = self.remove_all(|entry| run.is_missing(&entry.position), sink);
+            let gone = self.remove_all(|held| run.is_missing(held), sink);
             self.counters.swept += gone.len() as u64;
             for key in gone {
                 self.tombstones.put(key, Tombstone { position, clock: due });
@@ -364,12 +372,12 @@ impl TableFold {
 
     /// The number of live rows.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.rows.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.index.len() == 0
+        self.rows.len() == 0
     }
 
     /// The number of deleted keys that are remembered.
@@ -383,29 +391,31 @@ impl TableFold {
     }
 
     /// Every live row with its slot, by slot.
-    pub fn rows(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        self.index.iter()
+    pub fn rows(&self) -> impl Iterator<Item = (u32, LiveRow<'_>)> {
+        self.rows.iter()
     }
 
     /// The live row of a key.
-    pub fn get(&self, key: &[u8]) -> Option<&Entry> {
-        self.index.get(self.index.find(key)?)
+    pub fn get(&self, key: &[u8]) -> Option<LiveRow<'_>> {
+        self.rows.get(self.rows.find(key)?)
     }
 
     /// Takes the slots changed since the last call: each once, in no order. A slot without a row may
     /// never have been flushed.
     pub fn take_changed_slots(&mut self) -> Vec<u32> {
-        self.index.take_changed()
+        self.rows.take_changed()
     }
 
     /// The slot of the live row with the key of `row`, and whether that is this row.
     pub fn locate(&self, row: &SilverRow) -> Option<(u32, bool)> {
         let mut key = Vec::new();
         self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
-        let slot = self.index.find(&key)?;
-        let held = self.index.get(slot)?;
-        let is_same =
-            held.row == row.row && held.position == row.position && held.epoch == row.epoch;
+        let slot = self.rows.find(&key)?;
+        let held = self.rows.get(slot)?;
+        let is_same = *held.row == *row.row
+            && held.position == row.position
+            && held.epoch == row.epoch
+            && self.origins.name(held.origin) == &*row.origin;
         Some((slot, is_same))
     }
 
@@ -417,10 +427,11 @@ impl TableFold {
         let mut key = Vec::new();
         self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
         self.incarnation = self.incarnation.max(row.position.incarnation);
-        let free = self.index.find(&key).is_none();
-        let SilverRow { row, position, epoch } = row;
-        let entry = Entry { key: key.as_slice().into(), row, position, epoch };
-        let slot = if free { self.index.insert(entry) } else { None };
+        let SilverRow { row, position, epoch, origin } = row;
+        let origin = self.origins.intern(&origin);
+        let free = self.rows.find(&key).is_none();
+        let from = Provenance { position, epoch, origin };
+        let slot = if free { self.rows.insert(&key, &row, &from) } else { None };
         slot.ok_or_else(|| LoadError {
             table: self.contract.contract().name.clone(),
             key: String::from_utf8_lossy(&key).into_owned(),

@@ -26,10 +26,10 @@ pub(super) fn stamp(clock: i64) -> EpochStamp {
 }
 
 pub(super) fn text_rows(fold: &TableFold) -> Vec<(String, String)> {
-    let text = |entry: &Entry, column| {
-        fold.contract().layout().row(&entry.row).text(column).unwrap_or("null").to_owned()
+    let text = |live: LiveRow<'_>, column| {
+        fold.contract().layout().row(live.row).text(column).unwrap_or("null").to_owned()
     };
-    let mut rows: Vec<_> = fold.rows().map(|(_, entry)| (text(entry, 0), text(entry, 2))).collect();
+    let mut rows: Vec<_> = fold.rows().map(|(_, live)| (text(live, 0), text(live, 2))).collect();
     rows.sort();
     rows
 }
@@ -43,13 +43,22 @@ pub(super) struct Builder {
     source_ms: i64,
     /// Whether changes say where they stand in the source.
     has_place: bool,
+    origin: &'static str,
 }
 
 impl Builder {
     pub(super) fn new(partition: i32) -> Builder {
         let mut batch = ChangeBatch::default();
         batch.clear(partition);
-        Builder { contract: prepared(), batch, partition, next: 0, source_ms: 0, has_place: true }
+        Builder {
+            contract: prepared(),
+            batch,
+            partition,
+            next: 0,
+            source_ms: 0,
+            has_place: true,
+            origin: "o",
+        }
     }
 
     pub(super) fn at(&mut self, source_ms: i64) -> &mut Builder {
@@ -59,6 +68,11 @@ impl Builder {
 
     pub(super) fn place(&mut self, sequence: Option<u128>) -> &mut Builder {
         self.has_place = sequence.is_some();
+        self
+    }
+
+    pub(super) fn of(&mut self, origin: &'static str) -> &mut Builder {
+        self.origin = origin;
         self
     }
 
@@ -120,10 +134,14 @@ impl Builder {
             builder.set_decimal(3, 5);
             match value {
                 Some(value) => builder.set_text(2, value),
-                None => unavailable = Some(2),
+                None => {
+                    builder.set_unknown(2);
+                    unavailable = Some(2);
+                }
             }
             builder.finish(self.contract.layout(), &mut row);
         }
+        change.origin = self.batch.origin(self.origin);
         self.batch.begin_record(0, self.next);
         self.next += 1;
         self.batch.push(change, key.as_bytes(), &row, unavailable.as_slice());
@@ -228,8 +246,8 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
     }
     views.retain(|_, weight| *weight != 0);
     let mut rows: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
-    for (_, entry) in fold.rows() {
-        *rows.entry(entry.row.to_vec()).or_default() += 1;
+    for (_, live) in fold.rows() {
+        *rows.entry(live.row.to_vec()).or_default() += 1;
     }
     assert_eq!(views, rows, "the sink saw other changes than the rows had");
     assert!(fold.halted().is_none());
@@ -265,7 +283,12 @@ fn flushed(frozen: &FrozenTable) -> BTreeMap<u32, SilverRow> {
 /// Every row with its position, by key.
 fn positions(fold: &TableFold) -> BTreeMap<Vec<u8>, (Vec<u8>, Position)> {
     let rows = fold.rows();
-    rows.map(|(_, e)| (e.key.to_vec(), (e.row.to_vec(), e.position))).collect()
+    let key = |row: &[u8]| {
+        let mut key = Vec::new();
+        fold.contract().key_of(fold.contract().layout().row(row), &mut key);
+        key
+    };
+    rows.map(|(_, live)| (key(live.row), (live.row.to_vec(), live.position))).collect()
 }
 
 proptest! {
@@ -318,8 +341,8 @@ proptest! {
             }
         }
         held.into_iter().for_each(&mut flush);
-        let rows: Vec<_> = fold.rows().map(|(slot, entry)| (slot, Arc::clone(&entry.row))).collect();
-        let table: Vec<_> = table.into_iter().map(|(slot, row)| (slot, row.row)).collect();
+        let rows: Vec<_> = fold.rows().map(|(slot, live)| (slot, live.row.to_vec())).collect();
+        let table: Vec<_> = table.into_iter().map(|(slot, row)| (slot, row.row.to_vec())).collect();
         prop_assert_eq!(table, rows);
     }
 }

@@ -1,5 +1,6 @@
 //! Tests of the module `silver`.
 
+use lake::keyed::FrozenRows;
 use schemas::Saved;
 
 use super::model::{Builder, fold, no_runs, prepared, stamp, text_rows};
@@ -64,11 +65,35 @@ fn what_an_event_leaves_out_comes_from_the_old_row() {
     events.upsert("a", "big", 1).upsert_unavailable("a", 2).upsert_unavailable("b", 3);
     apply(&mut fold, &mut events, 1);
     assert_eq!(fold.counters().applied, 3);
-    let text = |key: &str| {
-        let row = fold.get(key.as_bytes()).unwrap();
-        prepared().layout().row(&row.row).text(2).map(str::to_owned)
+    let contract = prepared();
+    let text = |fold: &TableFold, key: &str| {
+        let row = contract.layout().row(fold.get(key.as_bytes()).unwrap().row);
+        (row.text(2).map(str::to_owned), unknown_text(row))
     };
-    assert_eq!((text("a"), text("b")), (Some("big".into()), None));
+    let unknown = (None, Some(r#"["v"]"#.to_owned()));
+    assert_eq!(text(&fold, "a"), (Some("big".into()), None));
+    assert_eq!(text(&fold, "b"), unknown, "there is no old row: the value was never sent");
+    events.upsert_unavailable("b", 4);
+    apply(&mut fold, &mut events, 2);
+    assert_eq!(text(&fold, "b"), unknown, "nor was it now");
+    events.upsert("b", "sent", 5);
+    assert_eq!(apply(&mut fold, &mut events, 3), [one(None, Some("sent"))]);
+    assert_eq!(text(&fold, "b"), (Some("sent".into()), None));
+}
+
+#[test]
+fn rows_keep_the_origin_of_their_newest_change() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.of("eu").upsert("a", "1", 1).of("us").upsert("b", "1", 2).of("eu").upsert("c", "1", 3);
+    apply(&mut fold, &mut events, 1);
+    events.of("asia").upsert("c", "1", 4);
+    assert_eq!(apply(&mut fold, &mut events, 2), [], "no column changed");
+    let frozen = fold.freeze();
+    let origin = |slot| frozen.silver_row(slot).unwrap().origin.to_string();
+    assert_eq!([0, 1, 2].map(origin), ["eu", "us", "asia"]);
+    let batch = frozen.batch(&[2, 9, 0]).unwrap();
+    let rows = rows_from_batch(fold.contract(), &batch).unwrap();
+    assert_eq!(rows, [2, 0].map(|slot| frozen.silver_row(slot).unwrap()));
 }
 
 #[test]
@@ -239,7 +264,16 @@ fn rows_survive_arrow() {
     builder.finish(contract.layout(), &mut full);
     let position =
         Position::parse("3/340282366920938463463374607431768211455/s/-5/2147483647/9").unwrap();
-    let rows = [full, empty].map(|row| SilverRow { row: row.into(), position, epoch: 7 });
+    builder.set_unknown(6);
+    let mut unknown = Vec::new();
+    builder.finish(contract.layout(), &mut unknown);
+    let origin = "shop.db.public.orders";
+    let rows = [full, empty, unknown].map(|row| SilverRow {
+        row: row.into(),
+        position,
+        epoch: 7,
+        origin: origin.into(),
+    });
     let batch = row_batch(&contract, &rows).unwrap();
     assert_eq!(batch.schema(), silver_schema(contract.contract()));
     assert_eq!(rows_from_batch(&contract, &batch).unwrap(), rows);

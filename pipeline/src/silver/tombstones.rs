@@ -212,7 +212,7 @@ impl Tombstones {
 
     /// Makes a run of those in memory.
     fn seal(&mut self) {
-        let dead = || self.recent.iter().map(|(_, dead)| dead);
+        let dead = || self.recent.iter();
         let record = |dead: &Dead| {
             let mut value = Vec::new();
             schemas::state::encode(&dead.fate, &mut value);

@@ -346,18 +346,48 @@ fn delete(world: &mut World, first: u64, count: u64, has_place: bool) -> u64 {
 fn a_deleted_key_costs_twelve_bits_and_barriers_write_what_was_deleted() {
     for has_place in [true, false] {
         let mut world = World::new(super::LIMIT);
-        let count = 300_000;
+        let count = 80_000;
         let bytes = delete(&mut world, 0, count, has_place);
         let frozen = world.fold.freeze();
         let runs: Vec<_> = frozen.runs().iter().collect();
         let held: u64 = runs.iter().map(|run| run.len()).sum();
         let memory: usize = runs.iter().map(|run| run.memory()).sum();
-        assert!(runs.len() <= 16 && held + 8_192 >= count, "{} runs of {held}", runs.len());
+        assert!(runs.len() <= 8 && held + 8_192 >= count, "{} runs of {held}", runs.len());
         assert!(memory * 8 <= 12 * usize::try_from(held).unwrap(), "{memory} bytes for {held}");
         // A key and its place are about 60 B: in the log, in a page in turn, in a run and one made of it.
         assert!(bytes / count <= 300, "{} bytes a key", bytes / count);
         assert_eq!(world.fold.tombstones(), usize::try_from(count).unwrap());
     }
+}
+
+#[test]
+fn a_run_that_cannot_be_read_brings_nothing_back() {
+    let mut world = World::new(3);
+    let mut clock = 0;
+    let mut change = |world: &mut World, key: u8, what: What, sequence: u128| {
+        clock += 1;
+        let sequence = Some(sequence);
+        let event = Event { key, what, sequence, source_ms: 0, partition: 0, is_snapshot: false };
+        world.deliver(&event, clock);
+    };
+    change(&mut world, 9, What::Row(1), 1);
+    for key in 0..3 {
+        change(&mut world, key, What::Delete, 10 + u128::from(key));
+    }
+    world.barrier(true);
+    let run = std::fs::read_dir(world.folder.path()).unwrap().map(|file| file.unwrap().path());
+    let run = run.into_iter().find(|path| path.extension().is_some_and(|e| e == "run")).unwrap();
+    let whole = std::fs::read(&run).unwrap();
+    let mut damaged = whole.clone();
+    damaged[12] ^= 1;
+    std::fs::write(&run, damaged).unwrap();
+    change(&mut world, 9, What::Row(2), 14);
+    assert_eq!(world.fold.failure(), None, "it stands above all that was deleted");
+    change(&mut world, 1, What::Row(1), 5);
+    let failure = world.fold.failure().unwrap().to_owned();
+    assert!(failure.contains("is damaged") && failure.contains("delete it"), "{failure}");
+    change(&mut world, 9, What::Row(3), 15);
+    assert_eq!(text_rows(&world.fold), [(name(9), "2".to_owned())], "it stands still");
 }
 
 /// The resident memory of this process, in bytes.
@@ -368,22 +398,19 @@ fn resident() -> u64 {
 }
 
 #[test]
-fn slope() {
-    let has_place = std::env::var("PLACE").is_ok();
-    let mut world = World::new(super::LIMIT);
-    let mut from = 0;
-    for _ in 0..8 {
-        let begun = std::time::Instant::now();
-        let bytes = delete(&mut world, from, 1_000_000, has_place);
-        from += 1_000_000;
-        let frozen = world.fold.freeze();
-        let memory: usize = frozen.runs().iter().map(|run| run.memory()).sum();
-        eprintln!(
-            "{from} keys: rss {} runs {} accounted {memory} bytes written a key {} in {:?}",
-            resident(),
-            frozen.runs().iter().count(),
-            bytes / 1_000_000,
-            begun.elapsed()
-        );
+#[ignore = "a measurement"]
+fn resident_memory_of_deleted_keys() {
+    for has_place in [true, false] {
+        let mut world = World::new(super::LIMIT);
+        for million in 0..4 {
+            let bytes = delete(&mut world, million * 1_000_000, 1_000_000, has_place);
+            let frozen = world.fold.freeze();
+            let runs = frozen.runs().iter().count();
+            let (resident, written) = (resident(), bytes / 1_000_000);
+            eprintln!(
+                "place {has_place}: {} million keys, {runs} runs: {resident} B resident, {written} B written a key",
+                million + 1
+            );
+        }
     }
 }
