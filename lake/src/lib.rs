@@ -29,6 +29,7 @@ mod folder;
 pub mod keyed;
 mod log;
 pub mod query;
+pub mod run;
 mod schema;
 mod seal;
 pub mod state;

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lake::state::Read;
 use pipeline::decode::PreparedContract;
 use pipeline::record::RawBatch;
 use pipeline::silver::SilverRow;
@@ -108,17 +109,18 @@ impl Core {
     /// When a part is not what was saved.
     pub(crate) fn begin_load(
         &mut self,
-        saved: &Saved,
+        read: &Read,
         held: &Identities,
         renewal: &Renewal,
     ) -> Result<(), String> {
         self.identities.seen.clone_from(&held.seen);
         let is_kept = |table: &&mut KeyedTable| !renewal.tables.contains(&table.name());
         for table in self.tables.iter_mut().filter(is_kept) {
-            table.fold.load_state(saved).map_err(|e| e.to_string())?;
+            let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
+            loaded.map_err(|e| e.to_string())?;
         }
         let kept = |kpi: &str| !renewal.kpis.contains(kpi);
-        self.gold.load_state(saved, &kept).map_err(|e| e.to_string())
+        self.gold.load_state(&read.saved, &kept).map_err(|e| e.to_string())
     }
 
     /// Ends it, the rows at `stamp` being loaded.

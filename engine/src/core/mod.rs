@@ -19,7 +19,7 @@ use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{Halt, TableFold};
+use pipeline::silver::{FrozenRuns, Halt, TableFold};
 use schemas::{Alert, Contract, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
 use crate::identities::{Identities, PART};
@@ -265,9 +265,9 @@ impl Core {
     }
 
     /// Everything to flush so that all tables stand at the last epoch: frozen, not copied, because
-    /// epochs wait meanwhile.
+    /// epochs wait meanwhile. Nothing before the first epoch, and after a failure.
     pub(crate) fn barrier(&mut self) -> Option<BarrierJob> {
-        let stamp = self.last?;
+        let stamp = self.last.filter(|_| self.failure().is_none())?;
         let whole = std::mem::take(&mut self.whole);
         let silver = |table: &mut KeyedTable| {
             let name = silver_name(table.contract.contract());
@@ -292,6 +292,16 @@ impl Core {
         let all_alerts = whole.contains(tables::ANOMALIES);
         let history = std::mem::take(&mut self.history);
         Some(BarrierJob { stamp, silver, cells, watch, all_alerts, history, texts })
+    }
+
+    /// The runs of deleted keys as they are now, by table.
+    pub(crate) fn runs(&mut self) -> Vec<FrozenRuns> {
+        self.tables.iter_mut().map(|table| table.fold.runs()).collect()
+    }
+
+    /// Why what was folded last may not be published, nor anything after it: a file cannot be read.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.tables.iter().find_map(|table| table.fold.failure())
     }
 
     fn is_fold_due(&self, clock: Micros) -> bool {

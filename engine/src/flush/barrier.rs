@@ -15,6 +15,7 @@ use lake::keyed::{Deletes, FrozenRows, IDLE_AFTER, KeyedError, KeyedTable};
 use lake::state::StateLog;
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
+use pipeline::silver::FrozenRuns;
 use schemas::EpochStamp;
 use tokio::runtime::Handle;
 
@@ -96,6 +97,13 @@ impl Flusher {
     /// Writes one barrier, trying again while the disk refuses. Returns whether it is complete: not
     /// when the run failed or is to stop while the disk still refuses.
     pub(crate) fn flush(&mut self, job: BarrierJob) -> bool {
+        let runs = job.runs();
+        let named = self.retry("runs of deleted keys", |this| {
+            Ok(this.state.need_runs(runs.iter().flat_map(FrozenRuns::iter))?)
+        });
+        if named.is_none() {
+            return false;
+        }
         let parts = job.parts();
         let written = self.retry("state", |this| Ok(this.state.write(job.stamp.id, &parts)?));
         let Some(bytes) = written else { return false };
@@ -116,8 +124,18 @@ impl Flusher {
                 if let Err(error) = self.state.complete(stamp.id) {
                     tracing::warn!("could not delete old state: {error}");
                 }
+                self.merge_runs(&runs);
                 true
             }
+    }
+
+    /// Keeps the runs of deleted keys few. The barrier after the next takes what was made.
+    fn merge_runs(&mut self, runs: &[FrozenRuns]) {
+        for runs in runs {
+            if let Err(error) = runs.merge(&mut self.state) {
+                tracing::warn!("could not merge runs of deleted keys, and tries again: {error}");
+            }
+        }
     }
 
     /// Brings one table to what was frozen: `changed` slots, or all of them.

@@ -19,7 +19,7 @@ use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
 use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::TopicPartition;
-use pipeline::silver::rows_from_batch;
+use pipeline::silver::{FrozenRuns, RunsError, rows_from_batch};
 use pipeline::source::{LastRecord, needs_last};
 use schemas::{Alert, Contract, EpochId, EpochStamp, Feed, Micros, chain};
 use tokio::runtime::Handle;
@@ -62,6 +62,9 @@ pub(crate) struct Recovered {
     pub(crate) tail: Vec<Entry>,
 }
 
+/// Epochs of bronze folded between two looks at the runs of deleted keys.
+const RUNS_EVERY: u64 = 64;
+
 /// The files whose rows were loaded, by table.
 type Files = BTreeMap<String, LoadedTable>;
 
@@ -86,7 +89,11 @@ pub(crate) fn recover(
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
     let (mut core, mut files, state) = load(inputs, feeds, &held, &newest, &bronze)?;
     let loaded = core.last().map_or(Micros(0), |stamp| stamp.clock);
-    replay_bronze(&mut core, &bronze, &held).map_err(text)?;
+    let mut log = state_log(inputs, state.as_ref())?;
+    replay_bronze(&mut core, &bronze, &held, &mut log).map_err(text)?;
+    if let Some(reason) = core.failure() {
+        return Err(reason.to_owned());
+    }
     for table in &newest {
         if core.is_ahead(table.name()) {
             let located = match table.name() {
@@ -110,11 +117,9 @@ pub(crate) fn recover(
     let ledger = Ledger::open(&inputs.ledger_dir, header, segments, inputs.durable);
     let place = inputs.ledger_dir.display();
     let ledger = ledger.map_err(|e| format!("could not open the ledger in `{place}`: {e}"))?;
-    let state = StateLog::new(&state_folder(inputs), state.as_ref())
-        .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
     let meters = Arc::clone(&inputs.meters);
     let (runtime, stop) = (runtime.clone(), stop.clone());
-    let flusher = Flusher::new(newest, files, inputs.silver, state, runtime, stop, meters);
+    let flusher = Flusher::new(newest, files, inputs.silver, log, runtime, stop, meters);
     let flusher = flusher.map_err(text)?;
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
@@ -136,6 +141,12 @@ pub(super) fn new_generation() -> String {
 
 fn state_folder(inputs: &Inputs) -> PathBuf {
     inputs.lake.state_dir().join("state")
+}
+
+/// The saved state that goes on after `read`.
+fn state_log(inputs: &Inputs, read: Option<&Read>) -> Result<StateLog, String> {
+    StateLog::new(&state_folder(inputs), read)
+        .map_err(|e| format!("could not read the folder of saved state: {e}"))
 }
 
 /// A ledger in place of one whose epochs cannot be read again: of a new stream generation.
@@ -228,7 +239,7 @@ impl Barriers<'_> {
             tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
             Ok(Loaded::Earlier(earlier))
         };
-        if let Err(error) = core.begin_load(&read.saved, &identities, &renewal) {
+        if let Err(error) = core.begin_load(&read, &identities, &renewal) {
             return unusable(error);
         }
         let tables = match self.load_tables(&mut core, barrier, earlier, &renewal)? {
@@ -292,9 +303,15 @@ impl Barriers<'_> {
     ) -> Result<(), String> {
         let begun = Instant::now();
         let mut records = 0_u64;
-        for epoch in bronze::replay(self.bronze, 0, barrier.id).map_err(|e| chain(&e))? {
+        let mut log = state_log(self.inputs, None)?;
+        for (epoch, at) in
+            bronze::replay(self.bronze, 0, barrier.id).map_err(|e| chain(&e))?.zip(1_u64..)
+        {
             let epoch = epoch.map_err(|e| chain(&e))?;
             records += core.fold_alone(names, epoch.stamp, epoch.batches);
+            if at.is_multiple_of(RUNS_EVERY) {
+                write_runs(core, &mut log);
+            }
         }
         core.finish_alone(names, barrier.clock)?;
         tracing::info!(
@@ -370,7 +387,12 @@ fn locate(core: &mut Core, table: &Table) -> Result<LoadedTable, String> {
     Ok(located)
 }
 
-fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {
+fn replay_bronze(
+    core: &mut Core,
+    bronze: &Table,
+    held: &Held,
+    log: &mut StateLog,
+) -> Result<(), LakeError> {
     let from = core.last().map_or(0, |stamp| stamp.id);
     if held.epoch <= from {
         return Ok(());
@@ -380,6 +402,9 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
         let epoch = epoch?;
         core.replay(epoch.stamp, epoch.batches);
         epochs += 1;
+        if epochs.is_multiple_of(RUNS_EVERY) {
+            write_runs(core, log);
+        }
     }
     if core.last().is_none_or(|last| last.id < held.epoch) {
         let tick = EpochStamp { id: held.epoch, clock: held.clock, quiet: false };
@@ -387,6 +412,17 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
     }
     tracing::info!(epochs, from, to = held.epoch, "replayed bronze");
     Ok(())
+}
+
+/// Puts the runs of deleted keys on disk, which memory would hold until the first barrier.
+fn write_runs(core: &mut Core, log: &mut StateLog) {
+    let runs = core.runs();
+    let written = log.need_runs(runs.iter().flat_map(FrozenRuns::iter));
+    let written = written.map_err(RunsError::from);
+    let merged = written.and_then(|_| runs.iter().try_for_each(|runs| runs.merge(log)));
+    if let Err(error) = merged {
+        tracing::warn!("could not write runs of deleted keys, they wait in memory: {error}");
+    }
 }
 
 /// The header to go on under, the recorded epochs after bronze, and the segments to go on behind. A

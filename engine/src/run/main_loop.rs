@@ -380,6 +380,9 @@ impl Main<'_> {
     }
 
     fn hand_on(&mut self, records: EpochRecords, changes: Changes) {
+        if let Some(reason) = self.core.failure() {
+            return self.shared.stop.fail(reason.to_owned());
+        }
         let meters = &self.shared.meters;
         meters.events.add(records.events().map(|batch| batch.len() as u64).sum());
         meters.bytes.add(records.events().map(|batch| batch.bytes() as u64).sum());

@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use lake::keyed::{FrozenRows, RowsError};
-use schemas::Paged;
 
 use super::TableFold;
 use super::live::{FrozenPages, LiveRow};
 use super::state::Head;
 use super::table::{SilverRow, batch_of};
-use super::tombstones::Dead;
+use super::tombstones::{FrozenRuns, FrozenTombstones};
 use crate::decode::PreparedContract;
 
 /// The rows and the state of one table at one epoch.
@@ -24,22 +23,18 @@ pub struct FrozenTable {
     /// Origins by number.
     origins: Arc<Vec<Arc<str>>>,
     pub(super) head: Head,
-    pub(super) tombstones: Paged<Option<Dead>>,
-    /// The slots of tombstones that changed since the freeze before.
-    pub(super) changed_tombstones: Vec<u32>,
+    pub(super) tombstones: FrozenTombstones,
 }
 
 impl TableFold {
     /// The table as it is now.
     pub fn freeze(&mut self) -> FrozenTable {
-        let (tombstones, changed_tombstones) = self.tombstones.freeze();
         FrozenTable {
             contract: Arc::clone(&self.contract),
             rows: self.rows.freeze(),
             origins: self.origins.names(),
             head: self.head(),
-            tombstones,
-            changed_tombstones,
+            tombstones: self.tombstones.freeze(),
         }
     }
 }
@@ -48,6 +43,11 @@ impl FrozenTable {
     /// The contract.
     pub fn contract(&self) -> &PreparedContract {
         &self.contract
+    }
+
+    /// The runs of deleted keys that its state names: on disk before the state is.
+    pub fn runs(&self) -> &FrozenRuns {
+        &self.tombstones.runs
     }
 
     /// The row of a slot, as it is to be flushed.

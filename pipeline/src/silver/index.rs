@@ -107,6 +107,11 @@ impl<T: Keyed> KeyIndex<T> {
         self.table.len()
     }
 
+    /// What the slots hold, by slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten()
+    }
+
     /// The slots as they are now.
     pub(super) fn freeze(&mut self) -> Paged<Option<T>> {
         self.slots.freeze()

@@ -26,6 +26,7 @@ mod tombstones;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use lake::run::RunError;
 use schemas::{EpochStamp, Micros, Position, RowBuilder, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
@@ -39,7 +40,7 @@ pub use table::{
     EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, UNKNOWN_COLUMN,
     row_batch, rows_from_batch, silver_schema, unknown_text,
 };
-pub use tombstones::TOMBSTONE_RETENTION_US;
+pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
 use live::LiveRows;
 use origins::Origins;
@@ -65,6 +66,8 @@ pub struct TableFold {
     incarnation: u32,
     halt: Option<Halt>,
     snapshot: Option<SnapshotRun>,
+    /// Why a deleted key could not be looked up.
+    failure: Option<String>,
     counters: Counters,
     builder: RowBuilder,
     filled: Vec<u8>,
@@ -83,6 +86,7 @@ impl TableFold {
             incarnation: 0,
             halt: None,
             snapshot: None,
+            failure: None,
             counters: Counters::default(),
             builder: RowBuilder::default(),
             filled: Vec::new(),
@@ -105,7 +109,8 @@ impl TableFold {
 
     fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, sink: &mut Sink<'_>) {
         let ChangeRef { change: what, key, .. } = change;
-        if matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored) {
+        let is_nothing = matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored);
+        if is_nothing || self.failure.is_some() {
             return;
         }
         let in_full_snapshot = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
@@ -122,7 +127,13 @@ impl TableFold {
             return;
         }
         let slot = self.rows.find(key);
-        let held = self.held(slot, key);
+        let (held, is_dead) = match self.held(slot, key, &position) {
+            Ok(held) => held,
+            Err(error) => {
+                self.failure = Some(error.to_string());
+                return;
+            }
+        };
         if let Some(held) = held
             && went_back(&held, &position)
         {
@@ -147,7 +158,9 @@ impl TableFold {
                     && held.sequence == position.sequence)
         });
         match what.kind {
-            ChangeKind::Delete => self.delete(slot, key, position, again, stamp.clock, sink),
+            ChangeKind::Delete => {
+                self.delete(slot, key, position, again && is_dead, stamp.clock, sink);
+            }
             _ => {
                 let origin = self.origins.of(what.origin);
                 let from = Provenance { position, epoch: stamp.id, origin };
@@ -156,17 +169,27 @@ impl TableFold {
         }
     }
 
-    /// The position that a change of this key has to beat.
-    fn held(&self, slot: Option<u32>, key: &[u8]) -> Option<Position> {
+    /// The position that a change of this key at `came` has to beat, and whether it is that of a
+    /// delete of this key, or later.
+    fn held(
+        &self,
+        slot: Option<u32>,
+        key: &[u8],
+        came: &Position,
+    ) -> Result<(Option<Position>, bool), RunError> {
         if let Some(row) = slot.and_then(|slot| self.rows.get(slot)) {
-            return Some(row.position);
+            return Ok((Some(row.position), false));
         }
         let floor = self.floor.map(|floor| floor.position);
-        let tombstone = self.tombstones.get(key).map(|tombstone| tombstone.position);
-        match (floor, tombstone) {
+        let own = self
+            .tombstones
+            .get(key, above_floor(self.floor, came))?
+            .map(|tombstone| tombstone.position);
+        let held = match (floor, own) {
             (Some(floor), Some(own)) if own.compare(&floor) == Ordering::Less => Some(floor),
             (floor, own) => own.or(floor),
-        }
+        };
+        Ok((held, own.is_some()))
     }
 
     fn upsert(
@@ -203,7 +226,7 @@ impl TableFold {
                 Some(slot)
             }
             None => {
-                self.tombstones.remove(change.key);
+                self.tombstones.remove(change.key, above_floor(self.floor, &from.position));
                 self.rows.insert(change.key, new, from)
             }
         };
@@ -218,12 +241,12 @@ impl TableFold {
         slot: Option<u32>,
         key: &[u8],
         position: Position,
-        again: bool,
+        is_known: bool,
         clock: Micros,
         sink: &mut Sink<'_>,
     ) {
         let Some(slot) = slot else {
-            if again && self.tombstones.get(key).is_some() {
+            if is_known {
                 self.counters.duplicate += 1;
                 return;
             }
@@ -276,7 +299,10 @@ impl TableFold {
             return;
         }
         self.counters.applied += 1;
-        self.remove_all(|held| held.compare(&position) == Ordering::Less, sink);
+        let is_below = |held: &Position| held.compare(&position) == Ordering::Less;
+        for key in self.remove_all(is_below, sink) {
+            self.tombstones.remove(&key, None);
+        }
         if self.floor.is_none_or(|floor| floor.position.compare(&position) == Ordering::Less) {
             self.floor = Some(Tombstone { position, clock });
         }
@@ -295,6 +321,12 @@ impl TableFold {
     /// Why the table stands still, when it does.
     pub fn halted(&self) -> Option<&Halt> {
         self.halt.as_ref()
+    }
+
+    /// Why it stands still for good: a file that it needs cannot be read. What the change was that it
+    /// was needed for is unknown, so nothing of the epoch may be published.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Takes what comes from here on as later than everything held: an operator's answer to a
@@ -353,6 +385,11 @@ impl TableFold {
         self.tombstones.len()
     }
 
+    /// The runs of deleted keys, to be written before there is a barrier.
+    pub fn runs(&mut self) -> FrozenRuns {
+        self.tombstones.runs()
+    }
+
     /// Every live row with its slot, by slot.
     pub fn rows(&self) -> impl Iterator<Item = (u32, LiveRow<'_>)> {
         self.rows.iter()
@@ -400,6 +437,12 @@ impl TableFold {
             key: String::from_utf8_lossy(&key).into_owned(),
         })
     }
+}
+
+/// A position that is later than the last truncate by its place in the source: then tombstones below it
+/// decide nothing.
+fn above_floor(floor: Option<Tombstone>, position: &Position) -> Option<&Position> {
+    floor.is_none_or(|floor| floor.is_below(position)).then_some(position)
 }
 
 /// Whether the source itself went back: a lower position at a later time of its own clock.

@@ -1,6 +1,7 @@
 //! The fold against a model that keeps every change and sorts.
 
 use lake::keyed::FrozenRows;
+use lake::run::{Run, RunError};
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -38,8 +39,10 @@ pub(super) struct Builder {
     contract: Arc<PreparedContract>,
     batch: ChangeBatch,
     partition: i32,
-    next: i64,
+    pub(super) next: i64,
     source_ms: i64,
+    /// Whether changes say where they stand in the source.
+    has_place: bool,
     origin: &'static str,
 }
 
@@ -47,11 +50,24 @@ impl Builder {
     pub(super) fn new(partition: i32) -> Builder {
         let mut batch = ChangeBatch::default();
         batch.clear(partition);
-        Builder { contract: prepared(), batch, partition, next: 0, source_ms: 0, origin: "o" }
+        Builder {
+            contract: prepared(),
+            batch,
+            partition,
+            next: 0,
+            source_ms: 0,
+            has_place: true,
+            origin: "o",
+        }
     }
 
     pub(super) fn at(&mut self, source_ms: i64) -> &mut Builder {
         self.source_ms = source_ms;
+        self
+    }
+
+    pub(super) fn place(&mut self, sequence: Option<u128>) -> &mut Builder {
+        self.has_place = sequence.is_some();
         self
     }
 
@@ -105,7 +121,7 @@ impl Builder {
         marker: SnapshotMarker,
     ) -> &mut Builder {
         let mut change = Change::new(kind, b'u');
-        change.position.sequence = Some(sequence);
+        change.position.sequence = self.has_place.then_some(sequence);
         change.position.source_ms = self.source_ms;
         change.position.snapshot = marker != SnapshotMarker::Live;
         change.marker = marker;
@@ -238,6 +254,11 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
     fold
 }
 
+/// No barrier here has runs.
+pub(super) fn no_runs(number: u64) -> Result<Run, RunError> {
+    panic!("run {number} was never written")
+}
+
 /// The fold as a restart finds it: rows from the table, the rest from saved state.
 fn reloaded(fold: &mut TableFold) -> TableFold {
     let mut fresh = TableFold::new(Arc::clone(fold.contract()));
@@ -247,8 +268,9 @@ fn reloaded(fold: &mut TableFold) -> TableFold {
         fresh.load(row).unwrap();
     }
     let saved = Saved::of(&fold.freeze().parts());
-    fresh.load_state(&saved).unwrap();
-    assert!(fresh.freeze().changed_tombstones.is_empty(), "what was loaded is saved already");
+    fresh.load_state(&saved, &no_runs).unwrap();
+    let changed = fresh.freeze().tombstones.changed;
+    assert_eq!(changed, Some(Vec::new()), "what was loaded is saved already");
     assert_eq!(Saved::of(&fresh.freeze().parts()), saved);
     fresh
 }

@@ -3,7 +3,7 @@
 use lake::keyed::FrozenRows;
 use schemas::Saved;
 
-use super::model::{Builder, fold, prepared, stamp, text_rows};
+use super::model::{Builder, fold, no_runs, prepared, stamp, text_rows};
 use super::*;
 
 const MINUTE: i64 = 60_000_000;
@@ -112,7 +112,7 @@ fn a_source_that_goes_back_halts_until_a_snapshot() {
     events.incremental("a", "no", 51);
     assert_eq!(apply(&mut fold, &mut events, 4), []);
     let mut restored = TableFold::new(Arc::clone(fold.contract()));
-    restored.load_state(&Saved::of(&fold.freeze().parts())).unwrap();
+    restored.load_state(&Saved::of(&fold.freeze().parts()), &no_runs).unwrap();
     assert_eq!(restored.halted(), fold.halted());
     events.snapshot("a", "new", 60, SnapshotMarker::First).snapshot(
         "c",
@@ -232,10 +232,10 @@ fn damaged_state_is_refused() {
         for cut in 0..record.len() {
             let mut damaged = saved.clone();
             damaged.part_mut(part).put(slot, Some(&record[..cut]));
-            assert!(fold.load_state(&damaged).is_err(), "{part}, cut at {cut}");
+            assert!(fold.load_state(&damaged, &no_runs).is_err(), "{part}, cut at {cut}");
         }
     }
-    fold.load_state(&saved).unwrap();
+    fold.load_state(&saved, &no_runs).unwrap();
     assert_eq!(Saved::of(&fold.freeze().parts()), saved);
 }
 
