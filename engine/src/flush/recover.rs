@@ -36,6 +36,8 @@ use crate::tables::{self, number};
 /// What recovery needs to know.
 #[derive(Debug)]
 pub(crate) struct Inputs {
+    /// When it begins.
+    pub(crate) now: Micros,
     pub(crate) lake: Lake,
     pub(crate) ledger_dir: PathBuf,
     pub(crate) durable: bool,
@@ -248,7 +250,7 @@ impl Barriers<'_> {
         };
         let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
         if !renewal.tables.is_empty() {
-            preview::tell(feeds, &core, stamp, &tables.alerts, &renewal);
+            preview::tell(feeds, &core, (stamp, self.inputs.now), &tables.alerts, &renewal);
             self.build_alone(&mut core, stamp, &renewal.tables)?;
         }
         if let Err(error) = core.finish_load(stamp, &read.saved, tables.alerts, &renewal) {

@@ -61,6 +61,7 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     let shared = Shared::new(run.stop.clone(), Arc::clone(&run.meters), memory);
     let control = ControlFile::new(&lake.state_dir(), settings.durable);
     let inputs = Inputs {
+        now: run.clock.now(),
         ledger_dir: settings.ledger_dir.clone(),
         lake,
         durable: settings.durable,

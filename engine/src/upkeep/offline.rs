@@ -5,7 +5,7 @@
 //! - A plan touches nothing.
 
 use lake::compact::MergeJob;
-use lake::{At, Lake, LakeError, Table, Vacuumed};
+use lake::{At, Lake, LakeError, Severity, Table, Vacuumed};
 use schemas::Micros;
 use tokio::runtime::Handle;
 
@@ -123,10 +123,20 @@ pub(crate) fn end_of_batch(
     }
 }
 
-/// Whether a table reads, and what is wrong with it; what `repair` goes by.
+/// Whether a table reads, to the last byte, and what is wrong with it; what `repair` goes by.
 ///
 /// # Errors
 /// When the table is damaged beyond what opening it for writing repairs.
 pub fn look(lake: &Lake, name: &str) -> Result<Vec<String>, LakeError> {
-    Ok(Table::open(lake, name, At::Newest)?.warnings().to_vec())
+    let table = Table::open(lake, name, At::Newest)?;
+    let findings = table.verify(true)?;
+    match findings.into_iter().find(|found| found.severity == Severity::Error) {
+        Some(found) => Err(LakeError::Damaged {
+            table: name.to_owned(),
+            file: found.file.into(),
+            detail: found.message,
+            advice: "`weir tables repair --yes` gives it up where bronze can build it again",
+        }),
+        None => Ok(table.warnings().to_vec()),
+    }
 }
