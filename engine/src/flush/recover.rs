@@ -135,7 +135,7 @@ pub(super) fn new_generation() -> String {
 }
 
 fn state_folder(inputs: &Inputs) -> PathBuf {
-    inputs.lake.state_dir().join("state")
+    inputs.lake.work_dir().join("state")
 }
 
 /// A ledger in place of one whose epochs cannot be read again: of a new stream generation.
