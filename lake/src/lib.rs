@@ -38,6 +38,7 @@ mod store;
 mod table;
 mod vector;
 mod version;
+mod work_dir;
 
 pub use backup::Copied;
 pub use checkpoint::CheckpointJob;

@@ -115,7 +115,7 @@ pub(crate) fn tend(config: &Config, change: &Change, chores: Chores) -> Result<(
     let root = lake_root(config, change.lake.as_deref());
     let lake = writable(config, change.lake.as_deref())?;
     let names = chosen(&lake, change.table.as_deref())?;
-    let upkeep = config.settings(&lake.state_dir()).upkeep;
+    let upkeep = config.settings(lake.work_dir()).upkeep;
     let (runtime, stop, now) = (tokio_runtime()?, Stop::default(), WallClock.now());
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
     let mut all = Vec::new();

@@ -142,7 +142,7 @@ pub(super) fn new_generation() -> String {
 }
 
 fn state_folder(inputs: &Inputs) -> PathBuf {
-    inputs.lake.state_dir().join("state")
+    inputs.lake.work_dir().join("state")
 }
 
 /// The saved state that goes on after `read`.

@@ -59,7 +59,7 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     let Run { settings, lake, contracts, catalog, topics, sources, .. } = run;
     let memory = MemoryBound::new(settings.memory_limit);
     let shared = Shared::new(run.stop.clone(), Arc::clone(&run.meters), memory);
-    let control = ControlFile::new(&lake.state_dir(), settings.durable);
+    let control = ControlFile::new(lake.work_dir(), settings.durable);
     let inputs = Inputs {
         now: run.clock.now(),
         ledger_dir: settings.ledger_dir.clone(),
