@@ -269,42 +269,44 @@ impl Engine {
         let Kpi { cube, rule, .. } = &self.plan.kpis[kpi];
         let cube = &self.cubes[*cube];
         let touched = cube.touched[at];
-        let after = Parts::of(rule, cube.slabs.numbers(touched.cell));
-        if Parts::of(rule, cube.numbers_before(touched)) == after {
+        let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
+        if !rule.sees(before, now) {
+            return;
+        }
+        let after = Parts::of(rule, now);
+        if Parts::of(rule, before) == after {
             return;
         }
         let reference = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell: touched.cell };
         let mut memory = self.memory(kpi, touched.cell);
         memory.slot = self.slots.place(memory.slot, after.map(|_| reference));
         (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
+        let mark = self.see(reference, &mut memory, stamp, true, after.is_some());
         self.put_memory(kpi, touched.cell, &memory);
         let key = self.key(kpi, touched.cell);
         let series = self.series_id(kpi, touched.cell);
         let value = after.map(Parts::value);
-        if let Some(mark) = self.see(reference, stamp, true, after.is_some()) {
+        if let Some(mark) = mark {
             self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
         }
         updates.push(KpiUpdate { key, series, value, epoch: stamp.id, as_of: stamp.clock });
     }
 
-    /// Lets the history of a cell see an epoch and sets the timers it asks for.
+    /// Lets the history in a cell's memory see an epoch and sets the timers it asks for.
     fn see(
         &mut self,
         at: CellRef,
+        memory: &mut Memory,
         stamp: &EpochStamp,
         changed: bool,
         exists: bool,
     ) -> Option<Mark> {
-        let kpi = at.kpi as usize;
-        let end = self.end(kpi, at.cell);
+        // Months have no fixed length, and a quiet epoch does not ask when the period ends.
+        let end = if stamp.quiet { stamp.clock } else { self.end(at.kpi as usize, at.cell) };
         let seen = Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed, exists };
-        let mut memory = self.memory(kpi, at.cell);
         let before = memory.history;
         let mark = memory.history.on_epoch(&seen);
         let after = memory.history;
-        if before != after {
-            self.put_memory(kpi, at.cell, &memory);
-        }
         if after.quiet_dirty && !before.quiet_dirty {
             self.timers.dirty(at);
         }
@@ -317,10 +319,13 @@ impl Engine {
     /// The first live epoch after quiet ones: every cell they changed gets its row.
     fn write_dirty(&mut self, stamp: &EpochStamp) {
         for at in self.timers.take_dirty() {
-            if !self.memory(at.kpi as usize, at.cell).history.quiet_dirty {
+            let mut memory = self.memory(at.kpi as usize, at.cell);
+            if !memory.history.quiet_dirty {
                 continue;
             }
-            if let Some(mark) = self.see(at, stamp, false, true) {
+            let mark = self.see(at, &mut memory, stamp, false, true);
+            self.put_memory(at.kpi as usize, at.cell, &memory);
+            if let Some(mark) = mark {
                 self.write(at, mark, stamp.id, stamp.clock);
             }
         }

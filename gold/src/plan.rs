@@ -14,6 +14,7 @@ use schemas::{Contract, decimal};
 
 use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
+use crate::value::Numbers;
 
 /// Rows of one contract that pass one filter, grouped in one way.
 #[derive(Debug)]
@@ -56,6 +57,22 @@ pub(crate) enum Rule {
     Flow(Measure),
     /// (minus, measure) terms above the line, one measure below.
     Ratio(Vec<(bool, Measure)>, Measure),
+}
+
+impl Rule {
+    /// Whether any number that the KPI follows from differs.
+    pub(crate) fn sees(&self, before: Numbers<'_>, after: Numbers<'_>) -> bool {
+        let differs = |own: &Measure| {
+            before.counts[own.count] != after.counts[own.count]
+                || own.sum.is_some_and(|sum| before.sums[sum] != after.sums[sum])
+        };
+        match self {
+            Rule::Flow(measure) => differs(measure),
+            Rule::Ratio(terms, below) => {
+                differs(below) || terms.iter().any(|(_, measure)| differs(measure))
+            }
+        }
+    }
 }
 
 /// One KPI.

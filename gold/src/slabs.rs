@@ -212,6 +212,13 @@ impl Slabs {
         self.cells.get(cell as usize).map(|cell| cell.unpacked())
     }
 
+    /// When the period of a live cell ends, unless a timer waits for that.
+    pub(crate) fn unwatched_end(&self, cell: u32) -> Option<Micros> {
+        let held = self.cells.record(cell as usize)[0];
+        let id = held.id();
+        (held.bits & (LIVE | CLOSING) == LIVE).then(|| id.grain.end(id.start))
+    }
+
     pub(crate) fn id(&self, cell: u32) -> CellId {
         self.cells.record(cell as usize)[0].id()
     }

@@ -16,6 +16,7 @@ const WORD: usize = 64;
 
 impl Marks {
     /// Marks a number, unless it is marked.
+    #[inline]
     pub fn mark(&mut self, number: u32) {
         let (at, bit) = (number as usize / WORD, 1 << (number as usize % WORD));
         if at >= self.bits.len() {

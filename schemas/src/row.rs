@@ -85,6 +85,7 @@ impl RowLayout {
     }
 
     /// A view on the bytes of one row of this layout.
+    #[inline]
     pub fn row<'a>(&'a self, bytes: &'a [u8]) -> RowRef<'a> {
         RowRef { layout: self, bytes }
     }
@@ -143,6 +144,7 @@ impl<'a> RowRef<'a> {
     }
 
     /// Whether the column is null.
+    #[inline]
     pub fn is_null(&self, column: usize) -> bool {
         is_set(self.bytes, column).unwrap_or(true)
     }
@@ -169,11 +171,13 @@ impl<'a> RowRef<'a> {
     }
 
     /// The text of a text or JSON column; `None` when it is null or of another type.
+    #[inline]
     pub fn text(&self, column: usize) -> Option<&'a str> {
         std::str::from_utf8(self.text_bytes(column)?).ok()
     }
 
     /// The same as bytes, which takes no check of their encoding.
+    #[inline]
     pub fn text_bytes(&self, column: usize) -> Option<&'a [u8]> {
         let slot = self.slot(column, SlotKind::Text)?;
         let start = slot.previous_text.map_or(0, |at| self.u32_at(at));
@@ -183,6 +187,7 @@ impl<'a> RowRef<'a> {
     }
 
     /// The number of a bigint column.
+    #[inline]
     pub fn bigint(&self, column: usize) -> Option<i64> {
         self.fixed(column, SlotKind::Bigint).map(i64::from_le_bytes)
     }
@@ -203,25 +208,30 @@ impl<'a> RowRef<'a> {
     }
 
     /// The mantissa of a decimal column, at the column's scale.
+    #[inline]
     pub fn decimal(&self, column: usize) -> Option<i128> {
         self.fixed(column, SlotKind::Decimal).map(i128::from_le_bytes)
     }
 
     /// The instant of a timestamp column.
+    #[inline]
     pub fn timestamp(&self, column: usize) -> Option<Micros> {
         self.fixed(column, SlotKind::Timestamp).map(|bytes| Micros(i64::from_le_bytes(bytes)))
     }
 
+    #[inline]
     fn fixed<const N: usize>(&self, column: usize, kind: SlotKind) -> Option<[u8; N]> {
         let slot = self.slot(column, kind)?;
         self.bytes.get(slot.at..slot.at + N)?.try_into().ok()
     }
 
+    #[inline]
     fn slot(&self, column: usize, kind: SlotKind) -> Option<SlotLayout> {
         let slot = *self.layout.slots.get(column)?;
         (slot.kind == kind && !self.is_null(column)).then_some(slot)
     }
 
+    #[inline]
     fn u32_at(&self, at: usize) -> usize {
         let bytes = self.bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
         bytes.map_or(0, |b| u32::from_le_bytes(b) as usize)

@@ -100,7 +100,7 @@ impl Shared {
     pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
         updates.clear();
         let mut spares = self.spare_updates.lock();
-        if stamp.quiet && spares.len() < SPARES_MAX {
+        if stamp.quiet && updates.capacity() > 0 && spares.len() < SPARES_MAX {
             spares.push(updates);
         }
     }

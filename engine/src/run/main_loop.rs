@@ -127,13 +127,13 @@ impl Threads<'_> {
             barrier: BarrierTimer::new(self.settings.barrier_interval, held.flushed),
             halts: Halts::default(),
             ended,
+            has_feeds: !feeds.is_empty(),
             generation: String::new(),
             started: Instant::now(),
             heard: false,
             said: Instant::now(),
         };
-        let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
-        let (until_end, desk) = (self.until_end, &mut self.desk);
+        let Threads { settings, clock, runtime, until_end, ref mut desk } = *self;
         let meters = || Arc::clone(&shared.meters);
         let keeper = Keeper::new(bronze.table(), settings.upkeep, to_upkeep.clone(), meters());
         let keepers = Keepers::new(settings.upkeep, to_upkeep, meters());
@@ -228,6 +228,8 @@ struct Main<'a> {
     barrier: BarrierTimer,
     halts: Halts,
     ended: Vec<bool>,
+    /// Whether anybody wants the cells that an epoch changed.
+    has_feeds: bool,
     /// The stream generation.
     generation: String,
     started: Instant,
@@ -391,7 +393,10 @@ impl Main<'_> {
         meters.dead_letters.set(self.core.counts.dead_letters);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);
-        let Changes { updates, alerts } = changes;
+        let Changes { mut updates, alerts } = changes;
+        if !self.has_feeds {
+            self.core.recycle(std::mem::take(&mut updates));
+        }
         let samples = samples::of(&records);
         let degraded = self.halts.reasons();
         let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
