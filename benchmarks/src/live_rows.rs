@@ -12,7 +12,7 @@ use std::sync::Arc;
 use pipeline::decode::{ChangeBatch, DebeziumJson, Scratch, decode_batch};
 use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::silver::TableFold;
-use schemas::{EpochStamp, Micros};
+use schemas::{Delta, EpochStamp, Micros};
 
 use crate::events::{Events, Shape};
 use crate::failure::Failure;
@@ -49,6 +49,7 @@ struct Orders {
     events: Events,
     topic: Arc<TopicPartition>,
     fold: TableFold,
+    delta: Delta,
     scratch: Scratch,
     changes: ChangeBatch,
     epoch: u64,
@@ -59,6 +60,7 @@ impl Orders {
     fn new() -> Orders {
         let end = Micros(1_795_252_754_000_000);
         let shape = Shape { seed: 1, changes: 10_000_000, partitions: 1, end };
+        let fold = TableFold::new(Arc::new(prepared::contract()));
         Orders {
             events: Events::new(shape).with_open(OPEN),
             topic: Arc::new(TopicPartition {
@@ -67,7 +69,8 @@ impl Orders {
                 incarnation: "bench".into(),
                 partition: 0,
             }),
-            fold: TableFold::new(Arc::new(prepared::contract())),
+            delta: fold.no_changes(),
+            fold,
             scratch: Scratch::default(),
             changes: ChangeBatch::default(),
             epoch: 0,
@@ -89,7 +92,8 @@ impl Orders {
             self.epoch += 1;
             let clock = Micros(1_795_252_754_000_000);
             let stamp = EpochStamp { id: self.epoch, clock, quiet: false };
-            self.fold.apply(&self.changes, &stamp, &mut |_, _| {});
+            self.fold.apply(&self.changes, &stamp, &mut self.delta);
+            self.delta.clear();
             drop(self.fold.take_changed_slots());
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! begin_epoch  timers that are due, oldest first
-//! apply*       old row out, new row in, for every change of the epoch
+//! step*        the delta of each contract's table: old rows out, new rows in
 //! finish_epoch changed cells in key order -> updates, history rows
 //! tick         timers only, when nothing arrives
 //! ```
@@ -29,7 +29,7 @@ mod timers;
 use std::sync::Arc;
 
 use schemas::{
-    CellKey, CellValue, Contract, EpochId, EpochStamp, KpiUpdate, Micros, RowRef, SeriesId,
+    CellKey, CellValue, Contract, Delta, EpochId, EpochStamp, KpiUpdate, Micros, RowRef, SeriesId,
 };
 
 use crate::catalog::Catalog;
@@ -107,9 +107,30 @@ pub enum EngineError {
         /// The hour, day or month.
         period: String,
     },
+    /// A table has one row a key, which leaves once and comes once.
+    #[error(
+        "internal error: a row would be there less than never or more than once; rebuild the table"
+    )]
+    Weight,
     /// There is no such contract, or there are more than 2^32 series.
     #[error("internal error: {0}")]
     Limit(&'static str),
+}
+
+/// Rows of a relation that do not add up in an epoch: log and count it, then go on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{rows} of `{relation}` in epoch {epoch} are wrong, the first at key `{key}`: {problem}")]
+pub struct DeltaError {
+    /// The contract.
+    pub relation: String,
+    /// The first key.
+    pub key: String,
+    /// The epoch.
+    pub epoch: EpochId,
+    /// How many keys.
+    pub rows: u64,
+    /// What is wrong with the first.
+    pub problem: Box<EngineError>,
 }
 
 /// Keeps the cells of every KPI of a catalog.
@@ -174,6 +195,38 @@ impl Engine {
     /// Starts an epoch with records: fires the timers that are due at its clock.
     pub fn begin_epoch(&mut self, stamp: &EpochStamp) {
         self.advance(stamp.clock);
+    }
+
+    /// Takes the consolidated changes of a contract's table into the epoch.
+    ///
+    /// # Errors
+    /// When a row leaves that was never there, with the relation, the first such key and the epoch. All
+    /// other changes are taken in all the same.
+    pub fn step(
+        &mut self,
+        stamp: &EpochStamp,
+        contract: usize,
+        delta: &Delta,
+    ) -> Result<(), DeltaError> {
+        let mut wrong: Option<DeltaError> = None;
+        for change in delta.keys() {
+            let done = match change.sides() {
+                Some((old, new)) => self.fold(contract, old, new),
+                None => Err(EngineError::Weight),
+            };
+            match (done, &mut wrong) {
+                (Ok(()), _) => {}
+                (Err(_), Some(wrong)) => wrong.rows += 1,
+                (Err(problem), None) => {
+                    let relation = self.plan.contracts.get(contract).cloned().unwrap_or_default();
+                    let key = String::from_utf8_lossy(change.key()).into_owned();
+                    let epoch = stamp.id;
+                    wrong =
+                        Some(DeltaError { relation, key, epoch, rows: 1, problem: problem.into() });
+                }
+            }
+        }
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Takes one row change into the epoch: the row before it and after it, either absent.

@@ -100,6 +100,8 @@ pub(crate) struct CubeShape {
 /// The compiled catalog.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// Names of contracts, by number.
+    pub(crate) contracts: Vec<String>,
     pub(crate) kpis: Vec<Kpi>,
     pub(crate) views: Vec<View>,
     pub(crate) cubes: Vec<CubeShape>,
@@ -112,7 +114,11 @@ impl Plan {
         catalog: &Catalog,
         contracts: &[Contract],
     ) -> Result<Plan, DefinitionError> {
-        let mut plan = Plan { by_contract: vec![Vec::new(); contracts.len()], ..Plan::default() };
+        let mut plan = Plan {
+            contracts: contracts.iter().map(|contract| contract.name.clone()).collect(),
+            by_contract: vec![Vec::new(); contracts.len()],
+            ..Plan::default()
+        };
         for definition in catalog.definitions() {
             let dims = catalog.dims(definition);
             let cube = plan.cube(dims);

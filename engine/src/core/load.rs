@@ -65,14 +65,16 @@ impl Core {
         }
         let decoded = decoding.decode(batches, scratch);
         for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
-            table.fold.fire(stamp.clock, &mut |_, _| {});
+            table.fold.fire(stamp.clock, &mut table.delta);
+            table.delta.clear();
             control::resume(&decoded.decisions, table);
         }
         let mut records = 0;
         for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
             if let Some(table) = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at))
             {
-                table.fold.apply(changes, &stamp, &mut |_, _| {});
+                table.fold.apply(changes, &stamp, &mut table.delta);
+                table.delta.clear();
                 records += batch.len() as u64;
             }
         }
@@ -93,7 +95,8 @@ impl Core {
             if !names.contains(&table.name()) {
                 continue;
             }
-            table.fold.fire(clock, &mut |_, _| {});
+            table.fold.fire(clock, &mut table.delta);
+            table.delta.clear();
             let layout = table.contract.layout();
             for (_, entry) in table.fold.rows() {
                 self.gold.rebuild(index, layout.row(entry.row)).map_err(|e| e.to_string())?;

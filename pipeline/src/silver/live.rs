@@ -7,7 +7,8 @@
 //! - A slot keeps its number for as long as its row lives; numbers of freed slots are used again.
 //! - [`LiveRows::freeze`] copies no row. The first write to a page that is held frozen copies that
 //!   page, which is at most some hundred kilobytes: rows of over [`LARGE`] bytes lie apart.
-//! - What updates and deletes leave behind in a page is at most a third of its bytes and a few rows.
+//! - A page takes what an allocator hands out for its rows, which is a quarter more than they need at
+//!   most; what updates and deletes leave behind lies in that quarter, or is a third of a page.
 
 use std::sync::Arc;
 
@@ -44,13 +45,23 @@ pub struct LiveRow<'a> {
 
 /// The rows of so many slots. A record is the length of the row, the row, and its provenance; a large
 /// row has a length of 0 and stands in `large`.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Page {
     starts: [u32; PAGE],
     bytes: Vec<u8>,
     /// Bytes of records that are no more.
     dead: usize,
     large: Vec<(usize, Arc<[u8]>)>,
+}
+
+impl Clone for Page {
+    /// The copy has room for what comes next, too.
+    fn clone(&self) -> Page {
+        let Page { starts, dead, ref large, .. } = *self;
+        let mut bytes = Vec::with_capacity(self.bytes.capacity());
+        bytes.extend_from_slice(&self.bytes);
+        Page { starts, bytes, dead, large: large.clone() }
+    }
 }
 
 impl Page {
@@ -85,7 +96,7 @@ impl Page {
     fn record(&self, at: usize) -> Option<std::ops::Range<usize>> {
         let start = *self.starts.get(at).filter(|start| **start != EMPTY)? as usize;
         let (_, mut rest) = self.parts(at)?;
-        Provenance::read(&mut rest)?;
+        Provenance::skip(&mut rest)?;
         Some(start..self.bytes.len().checked_sub(rest.len())?)
     }
 
@@ -105,14 +116,10 @@ impl Page {
         }
         self.dead += held.map_or(0, |held| held.len());
         self.set_start(at, EMPTY);
-        if self.dead > DEAD_MIN && self.dead > self.bytes.len() / 3 {
-            self.tidy(record.len());
+        if self.bytes.capacity() - self.bytes.len() < record.len() {
+            self.make_room(record.len());
         }
         let start = self.bytes.len();
-        if self.bytes.capacity() - start < record.len() {
-            // An eighth more than is needed: pages are many, and doubling would leave half of them empty.
-            self.bytes.reserve_exact(record.len().max(start / 8));
-        }
         self.bytes.extend_from_slice(record);
         // Records are short and few in a page, so that it has far less than four billion bytes.
         self.set_start(at, u32::try_from(start).unwrap_or(EMPTY));
@@ -131,25 +138,46 @@ impl Page {
         self.dead += held.len();
         self.set_start(at, EMPTY);
         if self.dead > DEAD_MIN && self.dead > self.bytes.len() / 3 {
-            self.tidy(0);
+            self.tidy();
+            self.bytes.shrink_to(size_class(self.bytes.len()));
         }
     }
 
-    /// Keeps only the records of slots, and makes room for one more.
-    fn tidy(&mut self, room: usize) {
-        let live = self.bytes.len().saturating_sub(self.dead);
-        let mut bytes = Vec::with_capacity(live + room);
-        for at in 0..PAGE {
-            let Some(record) = self.record(at).and_then(|held| self.bytes.get(held)) else {
-                continue;
-            };
-            let start = u32::try_from(bytes.len()).unwrap_or(EMPTY);
-            bytes.extend_from_slice(record);
-            self.set_start(at, start);
+    /// Makes room for a record: in what others left behind, if that is enough for a few of them.
+    fn make_room(&mut self, bytes: usize) {
+        let needed = self.bytes.len() - self.dead + bytes;
+        let is_enough = self.bytes.capacity().saturating_sub(needed) >= needed / 16;
+        if self.dead > 0 {
+            self.tidy();
         }
-        self.bytes = bytes;
+        let class = size_class(needed);
+        if !is_enough {
+            self.bytes.reserve_exact(class.saturating_sub(self.bytes.len()));
+        } else if class < self.bytes.capacity() / 2 {
+            self.bytes.shrink_to(class);
+        }
+    }
+
+    /// Moves the records of slots together.
+    fn tidy(&mut self) {
+        let mut order = std::array::from_fn::<usize, PAGE, _>(|at| at);
+        order.sort_unstable_by_key(|at| self.starts.get(*at));
+        let mut end = 0;
+        for at in order {
+            let Some(record) = self.record(at) else { break };
+            let length = record.len();
+            self.bytes.copy_within(record, end);
+            self.set_start(at, u32::try_from(end).unwrap_or(EMPTY));
+            end += length;
+        }
+        self.bytes.truncate(end);
         self.dead = 0;
     }
+}
+
+/// What an allocator hands out for so many bytes: four sizes for each doubling.
+fn size_class(bytes: usize) -> usize {
+    bytes.next_multiple_of((bytes.next_power_of_two() / 8).max(64))
 }
 
 /// Where a slot lies: its page and its place in it.

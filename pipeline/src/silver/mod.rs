@@ -1,4 +1,4 @@
-//! The fold: changes in, the current row of every key out. Pure, in memory, one table at a time.
+//! The fold: changes in, the current row of every key and each epoch's changes of rows out. Pure, in memory, one table at a time.
 //!
 //! # Guarantees
 //! - The rows after a set of records do not depend on how the records were cut into batches and
@@ -27,7 +27,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{EpochStamp, Micros, Position, RowBuilder, RowRef};
+use schemas::{Delta, EpochStamp, Micros, Position, RowBuilder, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
@@ -50,9 +50,6 @@ use tombstones::{Tombstone, Tombstones};
 
 /// Counts changes of what the fold makes of equal changes: with another one tables are built anew.
 pub const FOLD_VERSION: u32 = 1;
-
-/// Takes each change of a row: the row before and the row after.
-pub type Sink<'a> = dyn FnMut(Option<RowRef<'_>>, Option<RowRef<'_>>) + 'a;
 
 /// The state of one silver table.
 #[derive(Debug)]
@@ -98,16 +95,22 @@ impl TableFold {
         &self.contract
     }
 
-    /// Applies one batch of an epoch, after firing the timers due at its clock.
-    pub fn apply(&mut self, changes: &ChangeBatch, stamp: &EpochStamp, sink: &mut Sink<'_>) {
-        self.fire(stamp.clock, sink);
+    /// No changes of this table.
+    pub fn no_changes(&self) -> Delta {
+        Delta::new(Arc::clone(self.contract.layout()), self.contract.key().clone())
+    }
+
+    /// Applies one batch of an epoch and adds its changes of rows to `delta`, after firing the
+    /// timers due at its clock. Every epoch has a delta of its own.
+    pub fn apply(&mut self, changes: &ChangeBatch, stamp: &EpochStamp, delta: &mut Delta) {
+        self.fire(stamp.clock, delta);
         self.origins.begin(changes.origins());
         for change in changes.iter() {
-            self.apply_one(change, stamp, sink);
+            self.apply_one(change, stamp, delta);
         }
     }
 
-    fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, sink: &mut Sink<'_>) {
+    fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, delta: &mut Delta) {
         let ChangeRef { change: what, key, .. } = change;
         let is_nothing = matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored);
         if is_nothing || self.failure.is_some() {
@@ -123,7 +126,7 @@ impl TableFold {
         }
         let mut position = Position { incarnation: self.incarnation, ..what.position };
         if what.kind == ChangeKind::Truncate {
-            self.truncate(position, stamp.clock, sink);
+            self.truncate(position, stamp.clock, delta);
             return;
         }
         let slot = self.rows.find(key);
@@ -159,12 +162,12 @@ impl TableFold {
         });
         match what.kind {
             ChangeKind::Delete => {
-                self.delete(slot, key, position, again && is_dead, stamp.clock, sink);
+                self.delete(slot, key, position, again && is_dead, stamp.clock, delta);
             }
             _ => {
                 let origin = self.origins.of(what.origin);
                 let from = Provenance { position, epoch: stamp.id, origin };
-                self.upsert(slot, change, &from, again, sink);
+                self.upsert(slot, change, &from, again, delta);
             }
         }
     }
@@ -198,27 +201,33 @@ impl TableFold {
         change: ChangeRef<'_>,
         from: &Provenance,
         again: bool,
-        sink: &mut Sink<'_>,
+        delta: &mut Delta,
     ) {
         let layout = self.contract.layout();
-        let old = slot.and_then(|slot| self.rows.get(slot)).map(|old| old.row);
+        let old = slot.and_then(|slot| self.rows.get(slot));
         let new: &[u8] = match old {
             Some(old) if !change.unavailable.is_empty() => {
                 self.filled.clear();
-                let rows = (layout.row(old), layout.row(change.row));
+                let rows = (layout.row(old.row), layout.row(change.row));
                 fill(&self.contract, rows, change.unavailable, &mut self.builder, &mut self.filled);
                 &self.filled
             }
             _ => change.row,
         };
-        let unchanged = old == Some(new);
+        let unchanged = old.is_some_and(|old| old.row == new);
         if again && unchanged {
             self.counters.duplicate += 1;
             return;
         }
         self.counters.applied += 1;
         if !unchanged {
-            sink(old.map(|old| layout.row(old)), Some(layout.row(new)));
+            let (before, after) = (old.map(|old| layout.row(old.row)), Some(layout.row(new)));
+            // A row of an earlier epoch, and one that was not there, have not changed in this one.
+            if old.is_none_or(|old| old.epoch != from.epoch) {
+                delta.first_change(before, after);
+            } else {
+                delta.change(before, after);
+            }
         }
         let written = match slot {
             Some(slot) => {
@@ -243,7 +252,7 @@ impl TableFold {
         position: Position,
         is_known: bool,
         clock: Micros,
-        sink: &mut Sink<'_>,
+        delta: &mut Delta,
     ) {
         let Some(slot) = slot else {
             if is_known {
@@ -256,13 +265,13 @@ impl TableFold {
             return;
         };
         self.counters.applied += 1;
-        self.remove(slot, key, sink);
+        self.remove(slot, key, delta);
         self.tombstones.put(key.into(), Tombstone { position, clock });
     }
 
-    fn remove(&mut self, slot: u32, key: &[u8], sink: &mut Sink<'_>) {
+    fn remove(&mut self, slot: u32, key: &[u8], delta: &mut Delta) {
         let Some(old) = self.rows.get(slot) else { return };
-        sink(Some(self.contract.layout().row(old.row)), None);
+        delta.change(Some(self.contract.layout().row(old.row)), None);
         self.rows.remove(slot, key);
         self.rows.mark(slot);
     }
@@ -271,7 +280,7 @@ impl TableFold {
     fn remove_all(
         &mut self,
         is_gone: impl Fn(&Position) -> bool,
-        sink: &mut Sink<'_>,
+        delta: &mut Delta,
     ) -> Vec<Arc<[u8]>> {
         let gone = self.rows.iter().filter(|(_, row)| is_gone(&row.position));
         let key_of = |slot| {
@@ -282,12 +291,12 @@ impl TableFold {
         let mut gone: Vec<(Arc<[u8]>, u32)> = gone.map(|(slot, _)| (key_of(slot), slot)).collect();
         gone.sort_unstable();
         for (key, slot) in &gone {
-            self.remove(*slot, key, sink);
+            self.remove(*slot, key, delta);
         }
         gone.into_iter().map(|(key, _)| key).collect()
     }
 
-    fn truncate(&mut self, position: Position, clock: Micros, sink: &mut Sink<'_>) {
+    fn truncate(&mut self, position: Position, clock: Micros, delta: &mut Delta) {
         let repeats = self.floor.is_some_and(|floor| {
             let equal = floor.position.incarnation == position.incarnation
                 && position.sequence.is_some()
@@ -300,7 +309,7 @@ impl TableFold {
         }
         self.counters.applied += 1;
         let is_below = |held: &Position| held.compare(&position) == Ordering::Less;
-        for key in self.remove_all(is_below, sink) {
+        for key in self.remove_all(is_below, delta) {
             self.tombstones.remove(&key, None);
         }
         if self.floor.is_none_or(|floor| floor.position.compare(&position) == Ordering::Less) {
@@ -348,12 +357,12 @@ impl TableFold {
     }
 
     /// Fires the timers due at `now` or before.
-    pub fn fire(&mut self, now: Micros, sink: &mut Sink<'_>) {
+    pub fn fire(&mut self, now: Micros, delta: &mut Delta) {
         let sweep = self.snapshot.and_then(|run| Some((run, run.due().filter(|due| *due <= now)?)));
         if let Some((run, due)) = sweep {
             self.snapshot = None;
             let position = run.deleted_at();
-            let gone = self.remove_all(|held| run.is_missing(held), sink);
+            let gone = self.remove_all(|held| run.is_missing(held), delta);
             self.counters.swept += gone.len() as u64;
             for key in gone {
                 self.tombstones.put(key, Tombstone { position, clock: due });

@@ -2,7 +2,7 @@
 
 use lake::keyed::FrozenRows;
 use lake::run::{Run, RunError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use schemas::{Contract, Saved};
@@ -212,7 +212,7 @@ fn expected(partitions: &[Vec<Record>]) -> BTreeMap<String, String> {
 }
 
 /// Applies partitions cut where `cuts` says, restarting from saved rows and state now and then.
-/// The sum of what the sink saw must be the rows.
+/// The sum of all deltas must be the rows.
 fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
     let mut fold = fold();
     let mut views: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
@@ -233,13 +233,17 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
         }
         read[partition] = to;
         clock += 1;
-        fold.apply(&builder.take(), &stamp(clock), &mut |old, new| {
-            for (row, weight) in [(old, -1), (new, 1)] {
-                if let Some(row) = row {
-                    *views.entry(row.bytes().to_vec()).or_default() += weight;
-                }
-            }
-        });
+        let mut delta = fold.no_changes();
+        fold.apply(&builder.take(), &stamp(clock), &mut delta);
+        delta.consolidate();
+        let mut keys = BTreeSet::new();
+        for change in delta.keys() {
+            assert!(keys.insert(change.key().to_vec()), "a key is there twice");
+            assert!(change.sides().is_some(), "more than a row before and a row after");
+        }
+        for (row, weight) in delta.iter() {
+            *views.entry(row.bytes().to_vec()).or_default() += weight;
+        }
         if restart {
             fold = reloaded(&mut fold);
         }
@@ -249,7 +253,7 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
     for (_, live) in fold.rows() {
         *rows.entry(live.row.to_vec()).or_default() += 1;
     }
-    assert_eq!(views, rows, "the sink saw other changes than the rows had");
+    assert_eq!(views, rows, "the deltas say other changes than the rows had");
     assert!(fold.halted().is_none());
     fold
 }
@@ -333,7 +337,7 @@ proptest! {
                 Some(value) => events.upsert(&key, &value.to_string(), sequence),
                 None => events.delete(&key, sequence),
             };
-            fold.apply(&events.take(), &stamp(i64::try_from(sequence).unwrap()), &mut |_, _| {});
+            fold.apply(&events.take(), &stamp(i64::try_from(sequence).unwrap()), &mut fold.no_changes());
             // What was frozen is written while the fold goes on.
             held.take().into_iter().for_each(&mut flush);
             if at % every == 0 || at + 1 == steps.len() {

@@ -61,6 +61,19 @@ impl Provenance {
         let origin = take(rest)?.try_into().ok()?;
         Some(Provenance { position, epoch, origin })
     }
+
+    /// Passes over what was written.
+    pub(super) fn skip(rest: &mut &[u8]) -> Option<()> {
+        let (flags, after) = rest.split_first()?;
+        let set = |flag: u8| usize::from(flags & flag > 0);
+        let mut numbers = 5 + set(HAS_SEQUENCE) + set(HAS_INCARNATION);
+        let mut bytes = after.iter();
+        while numbers > 0 {
+            numbers -= usize::from(*bytes.next()? < 0x80);
+        }
+        *rest = bytes.as_slice();
+        Some(())
+    }
 }
 
 /// Small numbers of either sign as small numbers.
@@ -144,6 +157,8 @@ mod tests {
             let mut rest = bytes.as_slice();
             prop_assert_eq!(Provenance::read(&mut rest), Some(provenance));
             prop_assert_eq!(rest, [0xaa]);
+            let mut skipped = bytes.as_slice();
+            prop_assert_eq!((Provenance::skip(&mut skipped), skipped), (Some(()), rest));
             for cut in 0..bytes.len() - 1 {
                 prop_assert_eq!(Provenance::read(&mut &bytes[..cut]), None);
             }

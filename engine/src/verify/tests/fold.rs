@@ -103,12 +103,12 @@ fn history(seed: u64) -> (Rows, Rows, bool) {
         let pause = [1, 10, MINUTE / 2, 2 * MINUTE, 3 * 24 * 60 * MINUTE];
         clock = clock.plus(pause[random.random_range(0..if calm { 4 } else { 5 })]);
         let stamp = EpochStamp { id, clock, quiet: false };
-        fold.fire(clock, &mut |_, _| {});
+        fold.fire(clock, &mut fold.no_changes());
         reference.advance(clock);
         for batch in batches(&mut random, &mut next, calm) {
             decode_batch(decoder, &contract, &batch, &mut scratch, &mut changes);
             assert!(changes.errors().is_empty(), "{:?}", changes.errors());
-            fold.apply(&changes, &stamp, &mut |_, _| {});
+            fold.apply(&changes, &stamp, &mut fold.no_changes());
             changes.iter().for_each(|change| reference.take(&contract, change, id, clock));
         }
     }

@@ -222,7 +222,8 @@ impl World {
             (What::Row(value), false) => builder.upsert(&key, &value.to_string(), sequence),
             (What::Delete, _) => builder.delete(&key, sequence),
         };
-        self.fold.apply(&builder.take(), &stamp(clock), &mut |_, _| {});
+        let mut delta = self.fold.no_changes();
+        self.fold.apply(&builder.take(), &stamp(clock), &mut delta);
         let Event { sequence, is_snapshot, source_ms, partition, .. } = *event;
         let is_snapshot = is_snapshot && matches!(event.what, What::Row(_));
         Place { sequence, is_snapshot, source_ms, partition, offset }
@@ -329,7 +330,8 @@ fn delete(world: &mut World, first: u64, count: u64, has_place: bool) -> u64 {
         if at % 1_000 == 999 {
             let clock = i64::try_from(at).unwrap();
             for builder in &mut world.builders {
-                world.fold.apply(&builder.take(), &stamp(clock), &mut |_, _| {});
+                let mut delta = world.fold.no_changes();
+                world.fold.apply(&builder.take(), &stamp(clock), &mut delta);
             }
             world.barrier += 1;
             let frozen = world.fold.freeze();
