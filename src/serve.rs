@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use api::stream::{StreamLimits, Streams};
 use api::{
     App, AppParts, DevKeys, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
-    SourceLag, Store, TableDebt, TokenCheck, may_listen,
+    SourceLag, Store, TokenCheck, may_listen,
 };
-use engine::{Debt, Meters, Stop};
+use engine::{Meters, Stop};
 use gold::Catalog;
 use schemas::{Clock, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
@@ -243,12 +243,6 @@ impl Feed for StoreFeed {
     }
 }
 
-fn table_debt((table, debt): (&String, &Debt)) -> TableDebt {
-    let Debt { files, bytes, replaced_files, replaced_bytes, dead_rows, log_entries } = *debt;
-    let table = table.clone();
-    TableDebt { table, files, bytes, replaced_files, replaced_bytes, dead_rows, log_entries }
-}
-
 /// The meters of a run as its probes show them.
 struct ProcessHealth(Arc<Meters>);
 
@@ -281,7 +275,7 @@ impl Health for ProcessHealth {
             unflushed_bytes: meters.unflushed.load(Ordering::Relaxed) as u64,
             freshness: freshness.map(|(half, most)| (half.as_secs_f64(), most.as_secs_f64())),
             lag: lag.collect(),
-            debt: meters.debt.lock().iter().map(table_debt).collect(),
+            debt: meters.debt.lock().clone(),
         }
     }
 }

@@ -1,5 +1,9 @@
 //! What the process says about itself: the seam between the pipeline and its probes.
 
+use std::collections::BTreeMap;
+
+use schemas::Debt;
+
 /// How far one partition is behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLag {
@@ -11,25 +15,6 @@ pub struct SourceLag {
     pub partition: i32,
     /// Records that are there and not yet read.
     pub lag: i64,
-}
-
-/// What one table of the lake has lying about.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TableDebt {
-    /// The table.
-    pub table: String,
-    /// Live files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Replaced files that are kept for readers.
-    pub replaced_files: u64,
-    /// Their bytes.
-    pub replaced_bytes: u64,
-    /// Rows that are in live files and gone.
-    pub dead_rows: u64,
-    /// Entries of the log.
-    pub log_entries: u64,
 }
 
 /// The pipeline at a moment.
@@ -65,7 +50,7 @@ pub struct Report {
     /// How far every partition is behind.
     pub lag: Vec<SourceLag>,
     /// What the lake's tables have lying about, as last counted.
-    pub debt: Vec<TableDebt>,
+    pub debt: BTreeMap<String, Debt>,
 }
 
 /// Tells how the pipeline is. Must not wait.

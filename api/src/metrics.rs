@@ -22,10 +22,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use schemas::Severity;
+use schemas::{Debt, Severity};
 
 use crate::VERSION;
-use crate::health::{Health, Report, TableDebt};
+use crate::health::{Health, Report};
 use crate::store::Store;
 
 /// The media type of the metrics.
@@ -223,7 +223,7 @@ fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {
 }
 
 /// One figure of a table.
-type Figure = fn(&TableDebt) -> u64;
+type Figure = fn(&Debt) -> u64;
 
 /// What the lake's tables have lying about: what upkeep keeps bounded.
 fn debt(out: &mut Out<'_>, report: &Report) -> fmt::Result {
@@ -236,7 +236,7 @@ fn debt(out: &mut Out<'_>, report: &Report) -> fmt::Result {
         ("weir_table_log_entries", "Entries of a table's log", |debt| debt.log_entries),
     ];
     for (name, help, value) in kinds {
-        let of = |debt: &TableDebt| (vec![("table", debt.table.clone())], value(debt));
+        let of = |(table, debt): (&String, &Debt)| (vec![("table", table.clone())], value(debt));
         out.gauges(name, help, report.debt.iter().map(of).collect())?;
     }
     Ok(())

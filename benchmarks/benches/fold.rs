@@ -24,11 +24,14 @@ fn main() {
     let changes: usize = batches.iter().map(ChangeBatch::len).sum();
     let empty = || TableFold::new(Arc::clone(&contract));
     let fold = |table: &mut TableFold| {
-        let mut seen = 0;
+        let (mut seen, mut delta) = (0, table.no_changes());
         for (id, changes) in (1_u32..).zip(&batches) {
             let clock = SHAPE.end.plus(i64::from(id) * 1000);
             let stamp = EpochStamp { id: u64::from(id), clock, quiet: false };
-            table.apply(changes, &stamp, &mut |_, _| seen += 1);
+            table.apply(changes, &stamp, &mut delta);
+            delta.consolidate();
+            seen += delta.len();
+            delta.clear();
         }
         assert!(seen > 0 && !table.is_empty());
     };

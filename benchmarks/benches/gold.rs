@@ -27,9 +27,13 @@ fn row_changes(contract: &Arc<PreparedContract>) -> Vec<RowChange> {
     for batch in prepared::batches(SHAPE, 5_000) {
         let mut changes = ChangeBatch::default();
         decode_batch(&DebeziumJson, contract, &batch, &mut Scratch::default(), &mut changes);
-        table.apply(&changes, &stamp, &mut |old, new| {
+        let mut delta = table.no_changes();
+        table.apply(&changes, &stamp, &mut delta);
+        delta.consolidate();
+        for change in delta.keys() {
+            let (old, new) = change.sides().unwrap();
             found.push((old.map(|r| r.bytes().to_vec()), new.map(|r| r.bytes().to_vec())));
-        });
+        }
     }
     found.extend(table.rows().map(|(_, entry)| (Some(entry.row.to_vec()), None)));
     found

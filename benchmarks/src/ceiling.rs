@@ -68,7 +68,7 @@ pub fn measure(
     folder: &Path,
 ) -> Result<Duration, Failure> {
     let consumer = consumer(topic)?;
-    let mut worker = Worker::new(stage, contract, folder);
+    let mut worker = Worker::new(topic, stage, contract, folder);
     let mut begin = None;
     let mut seen = 0;
     while seen < topic.records {
@@ -115,6 +115,7 @@ fn consumer(topic: &Topic) -> Result<BaseConsumer, Failure> {
 }
 
 struct Worker<'a> {
+    topic: &'a str,
     stage: Stage,
     contract: &'a PreparedContract,
     scratch: Scratch,
@@ -125,8 +126,14 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(stage: Stage, contract: &'a PreparedContract, folder: &'a Path) -> Worker<'a> {
+    fn new(
+        topic: &'a Topic,
+        stage: Stage,
+        contract: &'a PreparedContract,
+        folder: &'a Path,
+    ) -> Worker<'a> {
         Worker {
+            topic: &topic.name,
             stage,
             contract,
             scratch: Scratch::default(),
@@ -163,8 +170,8 @@ impl<'a> Worker<'a> {
             headers: &[],
         };
         self.changes.begin_record(0, record.offset);
-        let decoded =
-            DebeziumJson.decode(self.contract, &record, &mut self.scratch, &mut self.changes);
+        let Worker { topic, contract, scratch, changes, .. } = self;
+        let decoded = DebeziumJson.decode(contract, topic, &record, scratch, changes);
         decoded.map_err(|error| {
             let (partition, offset) = (message.partition(), message.offset());
             Failure::Worthless(format!("the record at {partition}/{offset}: {error}"))

@@ -60,6 +60,7 @@ pub struct Events {
     shape: Shape,
     rng: StdRng,
     orders: Vec<Order>,
+    open_max: usize,
     next_id: u64,
     drawn: u64,
     lsn: u64,
@@ -108,6 +109,7 @@ impl Events {
             shape,
             rng: StdRng::seed_from_u64(shape.seed),
             orders: Vec::new(),
+            open_max: usize::MAX,
             next_id: 1,
             drawn: 0,
             lsn: 26_391_584,
@@ -115,6 +117,12 @@ impl Events {
             key: Vec::new(),
             value: Vec::new(),
         }
+    }
+
+    /// The same, but of more than `orders` orders a random one does not change any more, so that the
+    /// stream itself takes no more memory.
+    pub fn with_open(self, orders: usize) -> Events {
+        Events { open_max: orders.max(1), ..self }
     }
 
     /// The next record; `None` after the last.
@@ -144,7 +152,12 @@ impl Events {
         let dice = self.rng.random_range(0..1000);
         if dice < 400 || self.orders.is_empty() {
             let order = self.place(moment);
-            self.orders.push(order);
+            if self.orders.len() < self.open_max {
+                self.orders.push(order);
+            } else {
+                let at = self.rng.random_range(0..self.orders.len());
+                self.orders[at] = order;
+            }
             envelope(&mut self.value, None, Some(&order), moment, 'c');
             return (order.id, false);
         }

@@ -13,11 +13,11 @@ pub mod events;
 pub mod failure;
 pub mod http;
 pub mod live;
+pub mod live_rows;
 pub mod load;
 pub mod machine;
 pub mod prepared;
 pub mod process;
-
 pub mod report;
 pub mod subscriber;
 pub mod times;

@@ -62,7 +62,7 @@ pub fn in_force(lake: &Lake) -> Result<Option<InForce>, LakeError> {
     };
     let flushed = bronze.progress(FLUSHED).and_then(|epoch| u64::try_from(epoch).ok());
     let Some(flushed) = flushed.filter(|epoch| *epoch > 0) else { return Ok(None) };
-    match lake::state::read(&lake.state_dir().join("state"), flushed) {
+    match lake::state::read(&lake.work_dir().join("state"), flushed) {
         Ok(state) => {
             let held = state.saved.head::<&str>(PART).ok();
             Ok(held.and_then(|text| serde_json::from_str(text).ok()))

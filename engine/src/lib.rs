@@ -30,7 +30,7 @@ use schemas::Observer;
 
 pub use run::{Count, Durations, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
 pub use settings::Settings;
-pub use upkeep::{Debt, Upkeep};
+pub use upkeep::Upkeep;
 
 /// (source, topic) to contract; the topic `*` stands for every other topic of the source.
 pub type Topics = BTreeMap<(String, String), String>;

@@ -27,7 +27,10 @@ fn own(tree: &Typed) -> Option<String> {
             }
             let fits =
                 arithmetic::result(*operator, left.ty, right.ty).is_some_and(|(_, fits)| fits);
+            let whole = [left, right].into_iter().find(|side| is_whole_literal(side));
             let advice = match tree.ty {
+                // A bigint counts with the digits of any bigint, a decimal with those it has.
+                _ if whole.is_some() => "write the whole number as a decimal, such as `2.0`",
                 Type::Bigint => "CAST a side to DECIMAL(20,0)",
                 _ => "CAST a side to fewer digits",
             };
@@ -61,6 +64,11 @@ fn widening<'a>(tree: &Typed, mut values: impl Iterator<Item = &'a Typed>) -> Op
     let fails = values.any(|value| cast::can_fail(value.ty, tree.ty) != Some(false));
     let problem = || format!("`{}`: a value can have more digits than its type", print::text(tree));
     fails.then(|| problem() + "; CAST it to fewer digits")
+}
+
+/// A literal without a point.
+fn is_whole_literal(tree: &Typed) -> bool {
+    tree.ty == Type::Bigint && tree.as_literal().is_some()
 }
 
 /// A literal other than zero, or NULLIF with zero.

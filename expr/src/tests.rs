@@ -235,7 +235,8 @@ fn the_text_is_canonical() {
 fn says_what_can_fail() {
     for (text, says) in [
         ("n / m", "write `n / NULLIF(m, 0)`"),
-        ("extract(day FROM at) * 2", "CAST a side to DECIMAL(20,0)"),
+        ("extract(day FROM at) * 2", "such as `2.0`"),
+        ("extract(day FROM at) * extract(hour FROM at)", "CAST a side to DECIMAL(20,0)"),
         ("CAST(a AS BIGINT)", "use TRY_CAST"),
         ("n * n * n", "CAST a side to fewer digits"),
         ("CAST(n AS DECIMAL(10,4))", "use TRY_CAST"),

@@ -20,6 +20,9 @@ use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::ExactSum;
 use crate::value::Numbers;
 
+/// From so many touched cells on, series are ranked before cells are sorted.
+const RANKED_MIN: usize = 16;
+
 /// A touched cell and where its numbers before the epoch lie.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Touched {
@@ -41,6 +44,8 @@ pub(crate) struct Cube {
     pub(crate) touched: Vec<Touched>,
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
+    /// By series: the place among those touched, while they are sorted.
+    ranks: Vec<u32>,
     /// Cells whose memory changed since the last freeze.
     changed: Marks,
     /// Series that the last freeze had.
@@ -67,6 +72,7 @@ impl Cube {
             touched: Vec::new(),
             counts_before: Vec::new(),
             sums_before: Vec::new(),
+            ranks: Vec::new(),
             changed: Marks::default(),
             frozen_series: 0,
         }
@@ -188,7 +194,24 @@ impl Cube {
     }
 
     pub(crate) fn sort_touched(&mut self) {
-        self.touched.sort_unstable_by(|a, b| self.slabs.order(a.cell, b.cell));
+        let Cube { slabs, touched, ranks, .. } = self;
+        if touched.len() < RANKED_MIN {
+            touched.sort_unstable_by(|a, b| slabs.order(a.cell, b.cell));
+            return;
+        }
+        // A backlog touches few series and many cells of each: names are compared once a series.
+        let mut series: Vec<u32> = touched.iter().map(|own| slabs.id(own.cell).series).collect();
+        series.sort_unstable();
+        series.dedup();
+        series.sort_unstable_by(|a, b| slabs.series(*a).order(slabs.series(*b)));
+        ranks.resize(slabs.series.len(), 0);
+        for (rank, series) in (0..).zip(series) {
+            ranks[series as usize] = rank;
+        }
+        touched.sort_by_cached_key(|own| {
+            let CellId { series, grain, start } = slabs.id(own.cell);
+            (ranks[series as usize], grain, start)
+        });
     }
 
     /// Ends the epoch: forgets what was put aside and the cells that nothing needs any more, and names
@@ -212,8 +235,8 @@ impl Cube {
         now: Micros,
         mut closing: impl FnMut(Micros, u32),
     ) {
-        let Cell { live, closing: is_watched, end, .. } = self.slabs.cell(cell);
-        if live && !is_watched && end > now {
+        let Some(end) = self.slabs.unwatched_end(cell) else { return };
+        if end > now {
             self.slabs.set_closing(cell, true);
             closing(end, cell);
         }
@@ -221,10 +244,12 @@ impl Cube {
 
     /// Forgets a cell unless a row feeds it or its history may still matter.
     pub(crate) fn release(&mut self, cell: u32, now: Micros) {
+        if self.slabs.numbers(cell).counts.iter().any(|count| *count != 0) {
+            return;
+        }
         let Cell { id, end, live, .. } = self.slabs.cell(cell);
-        let fed = self.slabs.numbers(cell).counts.iter().any(|count| *count != 0);
         let over = end <= now;
-        if !live || fed || self.slabs.memories(cell).any(|m| m.history.needed(over)) {
+        if !live || self.slabs.memories(cell).any(|m| m.history.needed(over)) {
             return;
         }
         let held = self.index.find_entry(self.hasher.hash_one(id), |own| *own == cell);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! begin_epoch  timers that are due, oldest first
-//! apply*       old row out, new row in, for every change of the epoch
+//! step*        the delta of each contract's table: old rows out, new rows in
 //! finish_epoch changed cells in key order -> updates, history rows
 //! tick         timers only, when nothing arrives
 //! ```
@@ -29,7 +29,7 @@ mod timers;
 use std::sync::Arc;
 
 use schemas::{
-    CellKey, CellValue, Contract, EpochId, EpochStamp, KpiUpdate, Micros, RowRef, SeriesId,
+    CellKey, CellValue, Contract, Delta, EpochId, EpochStamp, KpiUpdate, Micros, RowRef, SeriesId,
 };
 
 use crate::catalog::Catalog;
@@ -107,9 +107,30 @@ pub enum EngineError {
         /// The hour, day or month.
         period: String,
     },
+    /// A table has one row a key, which leaves once and comes once.
+    #[error(
+        "internal error: a row would be there less than never or more than once; rebuild the table"
+    )]
+    Weight,
     /// There is no such contract, or there are more than 2^32 series.
     #[error("internal error: {0}")]
     Limit(&'static str),
+}
+
+/// Rows of a relation that do not add up in an epoch: log and count it, then go on.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{rows} of `{relation}` in epoch {epoch} are wrong, the first at key `{key}`: {problem}")]
+pub struct DeltaError {
+    /// The contract.
+    pub relation: String,
+    /// The first key.
+    pub key: String,
+    /// The epoch.
+    pub epoch: EpochId,
+    /// How many keys.
+    pub rows: u64,
+    /// What is wrong with the first.
+    pub problem: Box<EngineError>,
 }
 
 /// Keeps the cells of every KPI of a catalog.
@@ -174,6 +195,38 @@ impl Engine {
     /// Starts an epoch with records: fires the timers that are due at its clock.
     pub fn begin_epoch(&mut self, stamp: &EpochStamp) {
         self.advance(stamp.clock);
+    }
+
+    /// Takes the consolidated changes of a contract's table into the epoch.
+    ///
+    /// # Errors
+    /// When a row leaves that was never there, with the relation, the first such key and the epoch. All
+    /// other changes are taken in all the same.
+    pub fn step(
+        &mut self,
+        stamp: &EpochStamp,
+        contract: usize,
+        delta: &Delta,
+    ) -> Result<(), DeltaError> {
+        let mut wrong: Option<DeltaError> = None;
+        for change in delta.keys() {
+            let done = match change.sides() {
+                Some((old, new)) => self.fold(contract, old, new),
+                None => Err(EngineError::Weight),
+            };
+            match (done, &mut wrong) {
+                (Ok(()), _) => {}
+                (Err(_), Some(wrong)) => wrong.rows += 1,
+                (Err(problem), None) => {
+                    let relation = self.plan.contracts.get(contract).cloned().unwrap_or_default();
+                    let key = String::from_utf8_lossy(change.key()).into_owned();
+                    let epoch = stamp.id;
+                    wrong =
+                        Some(DeltaError { relation, key, epoch, rows: 1, problem: problem.into() });
+                }
+            }
+        }
+        wrong.map_or(Ok(()), Err)
     }
 
     /// Takes one row change into the epoch: the row before it and after it, either absent.
@@ -269,42 +322,44 @@ impl Engine {
         let Kpi { cube, rule, .. } = &self.plan.kpis[kpi];
         let cube = &self.cubes[*cube];
         let touched = cube.touched[at];
-        let after = Parts::of(rule, cube.slabs.numbers(touched.cell));
-        if Parts::of(rule, cube.numbers_before(touched)) == after {
+        let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
+        if !rule.sees(before, now) {
+            return;
+        }
+        let after = Parts::of(rule, now);
+        if Parts::of(rule, before) == after {
             return;
         }
         let reference = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell: touched.cell };
         let mut memory = self.memory(kpi, touched.cell);
         memory.slot = self.slots.place(memory.slot, after.map(|_| reference));
         (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
+        let mark = self.see(reference, &mut memory, stamp, true, after.is_some());
         self.put_memory(kpi, touched.cell, &memory);
         let key = self.key(kpi, touched.cell);
         let series = self.series_id(kpi, touched.cell);
         let value = after.map(Parts::value);
-        if let Some(mark) = self.see(reference, stamp, true, after.is_some()) {
+        if let Some(mark) = mark {
             self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
         }
         updates.push(KpiUpdate { key, series, value, epoch: stamp.id, as_of: stamp.clock });
     }
 
-    /// Lets the history of a cell see an epoch and sets the timers it asks for.
+    /// Lets the history in a cell's memory see an epoch and sets the timers it asks for.
     fn see(
         &mut self,
         at: CellRef,
+        memory: &mut Memory,
         stamp: &EpochStamp,
         changed: bool,
         exists: bool,
     ) -> Option<Mark> {
-        let kpi = at.kpi as usize;
-        let end = self.end(kpi, at.cell);
+        // Months have no fixed length, and a quiet epoch does not ask when the period ends.
+        let end = if stamp.quiet { stamp.clock } else { self.end(at.kpi as usize, at.cell) };
         let seen = Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed, exists };
-        let mut memory = self.memory(kpi, at.cell);
         let before = memory.history;
         let mark = memory.history.on_epoch(&seen);
         let after = memory.history;
-        if before != after {
-            self.put_memory(kpi, at.cell, &memory);
-        }
         if after.quiet_dirty && !before.quiet_dirty {
             self.timers.dirty(at);
         }
@@ -317,10 +372,13 @@ impl Engine {
     /// The first live epoch after quiet ones: every cell they changed gets its row.
     fn write_dirty(&mut self, stamp: &EpochStamp) {
         for at in self.timers.take_dirty() {
-            if !self.memory(at.kpi as usize, at.cell).history.quiet_dirty {
+            let mut memory = self.memory(at.kpi as usize, at.cell);
+            if !memory.history.quiet_dirty {
                 continue;
             }
-            if let Some(mark) = self.see(at, stamp, false, true) {
+            let mark = self.see(at, &mut memory, stamp, false, true);
+            self.put_memory(at.kpi as usize, at.cell, &memory);
+            if let Some(mark) = mark {
                 self.write(at, mark, stamp.id, stamp.clock);
             }
         }

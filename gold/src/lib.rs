@@ -31,7 +31,9 @@ mod value;
 
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
-pub use engine::{CellRow, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError};
+pub use engine::{
+    CellRow, DeltaError, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError,
+};
 pub use identity::Meaning;
 pub use schemas::nearest;
 

@@ -14,6 +14,7 @@ use schemas::{Contract, decimal};
 
 use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
+use crate::value::Numbers;
 
 /// Rows of one contract that pass one filter, grouped in one way.
 #[derive(Debug)]
@@ -58,6 +59,22 @@ pub(crate) enum Rule {
     Ratio(Vec<(bool, Measure)>, Measure),
 }
 
+impl Rule {
+    /// Whether any number that the KPI follows from differs.
+    pub(crate) fn sees(&self, before: Numbers<'_>, after: Numbers<'_>) -> bool {
+        let differs = |own: &Measure| {
+            before.counts[own.count] != after.counts[own.count]
+                || own.sum.is_some_and(|sum| before.sums[sum] != after.sums[sum])
+        };
+        match self {
+            Rule::Flow(measure) => differs(measure),
+            Rule::Ratio(terms, below) => {
+                differs(below) || terms.iter().any(|(_, measure)| differs(measure))
+            }
+        }
+    }
+}
+
 /// One KPI.
 #[derive(Debug)]
 pub(crate) struct Kpi {
@@ -83,6 +100,8 @@ pub(crate) struct CubeShape {
 /// The compiled catalog.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// Names of contracts, by number.
+    pub(crate) contracts: Vec<String>,
     pub(crate) kpis: Vec<Kpi>,
     pub(crate) views: Vec<View>,
     pub(crate) cubes: Vec<CubeShape>,
@@ -95,7 +114,11 @@ impl Plan {
         catalog: &Catalog,
         contracts: &[Contract],
     ) -> Result<Plan, DefinitionError> {
-        let mut plan = Plan { by_contract: vec![Vec::new(); contracts.len()], ..Plan::default() };
+        let mut plan = Plan {
+            contracts: contracts.iter().map(|contract| contract.name.clone()).collect(),
+            by_contract: vec![Vec::new(); contracts.len()],
+            ..Plan::default()
+        };
         for definition in catalog.definitions() {
             let dims = catalog.dims(definition);
             let cube = plan.cube(dims);

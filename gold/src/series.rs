@@ -19,16 +19,16 @@ use schemas::{Paged, RowRef};
 /// Writes the raw bytes of a row's series: per part its length plus one and its text, or 0 for null.
 pub(crate) fn raw_series(row: RowRef<'_>, tenant: usize, dims: &[usize], out: &mut Vec<u8>) {
     out.clear();
-    push_part(out, Some(row.text(tenant).unwrap_or(DEFAULT_TENANT)));
+    push_part(out, Some(row.text_bytes(tenant).unwrap_or(DEFAULT_TENANT.as_bytes())));
     for &column in dims {
-        push_part(out, row.text(column));
+        push_part(out, row.text_bytes(column));
     }
 }
 
-fn push_part(out: &mut Vec<u8>, part: Option<&str>) {
+fn push_part(out: &mut Vec<u8>, part: Option<&[u8]>) {
     let length = part.map_or(0, |text| text.len() as u64 + 1);
     out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(part.unwrap_or_default().as_bytes());
+    out.extend_from_slice(part.unwrap_or_default());
 }
 
 fn split_parts(mut raw: &[u8]) -> Option<Vec<Option<&str>>> {
@@ -86,8 +86,9 @@ impl SeriesIndex {
             return None;
         }
         let mut raw = Vec::new();
-        push_part(&mut raw, Some(tenant));
-        values.values().for_each(|value| push_part(&mut raw, value.as_deref()));
+        push_part(&mut raw, Some(tenant.as_bytes()));
+        let values = values.values().map(|value| value.as_deref().map(str::as_bytes));
+        values.for_each(|value| push_part(&mut raw, value));
         self.find_raw(all, &raw)
     }
 
@@ -143,7 +144,7 @@ mod tests {
 
     fn raw(parts: &[Option<&str>]) -> Vec<u8> {
         let mut out = Vec::new();
-        parts.iter().for_each(|part| push_part(&mut out, *part));
+        parts.iter().for_each(|part| push_part(&mut out, part.map(str::as_bytes)));
         out
     }
 

@@ -56,11 +56,15 @@ const TOUCHED: u8 = 4;
 const LIVE: u8 = 8;
 const CLOSING: u8 = 16;
 
+/// A bit that is set, or not.
+fn flag(set: bool, bit: u8) -> u8 {
+    if set { bit } else { 0 }
+}
+
 impl PackedCell {
     pub(crate) fn new(cell: &Cell) -> PackedCell {
         let CellId { series, grain, start } = cell.id;
         let hours = start.0.div_euclid(HOUR_US);
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         PackedCell {
             series,
             hour_low: u32::try_from(hours & i64::from(u32::MAX)).unwrap_or_default(),
@@ -134,7 +138,6 @@ const RESTATE: u8 = 16;
 impl PackedMemory {
     pub(crate) fn new(memory: &Memory) -> PackedMemory {
         let Memory { history, epoch, as_of, slot } = *memory;
-        let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         PackedMemory {
             epoch,
             as_of,
@@ -207,6 +210,13 @@ impl Slabs {
     /// The same of a number that need not be that of a cell.
     pub(crate) fn get(&self, cell: u32) -> Option<Cell> {
         self.cells.get(cell as usize).map(|cell| cell.unpacked())
+    }
+
+    /// When the period of a live cell ends, unless a timer waits for that.
+    pub(crate) fn unwatched_end(&self, cell: u32) -> Option<Micros> {
+        let held = self.cells.record(cell as usize)[0];
+        let id = held.id();
+        (held.bits & (LIVE | CLOSING) == LIVE).then(|| id.grain.end(id.start))
     }
 
     pub(crate) fn id(&self, cell: u32) -> CellId {

@@ -11,9 +11,11 @@ use lake::keyed::FrozenRows;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gold::{CellRow, Engine, EpochOutput, Frozen, HistoryRow, catalog};
+use gold::{CellRow, DeltaError, Engine, EngineError, EpochOutput, Frozen, HistoryRow, catalog};
 use proptest::prelude::*;
-use schemas::{Cells, Contract, EpochStamp, Micros, RowBuilder, RowLayout, Saved, SeriesId};
+use schemas::{
+    Cells, Contract, Delta, EpochStamp, Micros, RowBuilder, RowKey, RowLayout, Saved, SeriesId,
+};
 use stream::model::{Model, ORDERS, Row};
 
 /// 2026-01-31T22:59:30Z: hour, day and month end soon.
@@ -323,6 +325,52 @@ fn taking_out_what_never_came_is_an_error_and_leaves_the_rest() {
     assert!(error.to_string().contains("tenant default"), "{error}");
     assert_eq!(engine.finish_epoch(&stamp), EpochOutput::default());
     assert!(engine.apply(9, None, None).is_err());
+}
+
+#[test]
+fn a_weight_below_zero_is_an_error_with_relation_key_and_epoch() {
+    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let bench = Bench::new();
+    let mut engine = bench.engine();
+    let bytes = |status, amount| {
+        let row = Row {
+            tenant: None,
+            status,
+            amount: Some(amount),
+            currency: "USD",
+            group: None,
+            placed_at: Some(START),
+            recognized_at: None,
+        };
+        bench.bytes(ORDERS, &row)
+    };
+    let layout = Arc::new(bench.layouts[ORDERS].clone());
+    let status = layout.schema().find("status").unwrap();
+    let stamp = EpochStamp { id: 7, clock: Micros(START), quiet: false };
+    let mut step = |weights: &[(&'static str, i128, i64)]| {
+        let mut delta = Delta::new(Arc::clone(&layout), RowKey::new(vec![status]));
+        for (status, amount, weight) in weights {
+            delta.add(layout.row(&bytes(status, *amount)), *weight);
+        }
+        delta.consolidate();
+        engine.begin_epoch(&stamp);
+        let done = engine.step(&stamp, ORDERS, &delta);
+        (done, engine.finish_epoch(&stamp).updates.len())
+    };
+    let (done, updates) = step(&[("paid", 5, 1), ("placed", 6, 1)]);
+    assert_eq!((done, updates > 0), (Ok(()), true));
+    let (done, _) = step(&[("paid", 5, -1), ("placed", 6, -1)]);
+    assert_eq!(done, Ok(()));
+    let (done, updates) = step(&[("paid", 5, -1), ("placed", 6, -1), ("shipped", 7, 1)]);
+    let error = done.unwrap_err();
+    let DeltaError { relation, key, epoch, rows, .. } = &error;
+    assert_eq!((relation.as_str(), key.as_str(), *epoch, *rows), ("orders", "paid", 7, 2));
+    assert!(matches!(*error.problem, EngineError::NeverEntered { .. }), "{error}");
+    assert!(updates > 0, "the row that came is in");
+    for weights in [[("paid", 5, 1), ("paid", 6, 1)], [("paid", 5, 1), ("paid", 5, 1)]] {
+        let (done, _) = step(&weights);
+        assert_eq!(*done.unwrap_err().problem, EngineError::Weight);
+    }
 }
 
 #[test]

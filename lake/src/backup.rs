@@ -20,10 +20,10 @@ use crate::data_file::{HashedFile, hash_file};
 use crate::error::LakeError;
 use crate::folder::Lake;
 use crate::table::Table;
-use crate::{checkpoint, durable};
+use crate::{checkpoint, durable, work_dir};
 
 /// What of a lake's own folder belongs to the running process or to the original alone.
-const LEFT_OUT: [&str; 4] = ["lake.json", "ledger", "lock", "quarantine"];
+const LEFT_OUT: [&str; 5] = ["lake.json", "ledger", "lock", "quarantine", "work_dir"];
 /// Bytes copied between two looks at the hash.
 const CHUNK: usize = 1 << 20;
 
@@ -90,10 +90,24 @@ impl Table {
 
 impl Lake {
     /// Copies what is kept beside the tables, but neither ledger nor identity, into the lake that is
-    /// being made in `root`. Files that vanish meanwhile are passed over. Blocking.
+    /// being made in `root`, which is its own working folder. Files that vanish meanwhile are passed over. Blocking.
     pub fn copy_state_to(&self, root: &Path) -> Result<Copied, LakeError> {
         let target = root.join(self.state_dir().file_name().unwrap_or_default());
-        copy_folder(&self.state_dir(), &target, &LEFT_OUT)
+        let mut copied = copy_folder(&self.state_dir(), &target, &LEFT_OUT)?;
+        let work = self.work_dir();
+        for name in work_dir::FILES.iter().filter(|name| !LEFT_OUT.contains(name)) {
+            let (from, to) = (work.join(name), target.join(name));
+            if work == self.state_dir() || !from.exists() {
+                continue;
+            }
+            let is_folder = from.is_dir();
+            copied.add(if is_folder {
+                copy_folder(&from, &to, &[])
+            } else {
+                copy(&from, &to, None)
+            }?);
+        }
+        Ok(copied)
     }
 
     /// Makes the copy in `root` a lake, of the same id. Blocking.

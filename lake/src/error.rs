@@ -23,6 +23,20 @@ pub enum LakeError {
         /// The folder that was looked at.
         folder: PathBuf,
     },
+    /// What belongs into the working folder lies elsewhere.
+    #[error(
+        "the lake has its `{file}` in {} and `lake.work_dir` is {}: set it to the former, or stop weir and \
+         move `control.ndjson`, `ledger` and `state` to the latter",
+        held.display(), wanted.display()
+    )]
+    WorkElsewhere {
+        /// What was found.
+        file: &'static str,
+        /// Where it lies.
+        held: PathBuf,
+        /// Where it is looked for.
+        wanted: PathBuf,
+    },
     /// The lake was written in a format that this program does not know.
     #[error(
         "the lake {} was written by {by} in format version {found}, this program ({}) knows \

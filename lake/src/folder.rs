@@ -17,8 +17,8 @@ use std::time::{Duration, Instant, SystemTime};
 use schemas::Clock;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
 use crate::error::LakeError;
+use crate::{durable, work_dir};
 
 /// The format of the lakes that this program reads and writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -37,6 +37,7 @@ pub struct Lake {
 struct Inner {
     root: PathBuf,
     identity: Identity,
+    work: PathBuf,
     writer: Option<Writer>,
 }
 
@@ -82,6 +83,25 @@ impl Lake {
         wait: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Lake, LakeError> {
+        Lake::open_locked(root, wait, clock, work_dir::read)
+    }
+
+    /// The same, with the working folder `work`, or the lake's own folder.
+    pub fn open_writer_with(
+        root: &Path,
+        work: Option<&Path>,
+        wait: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Lake, LakeError> {
+        Lake::open_locked(root, wait, clock, |state| work_dir::settle(state, work))
+    }
+
+    fn open_locked(
+        root: &Path,
+        wait: Duration,
+        clock: Arc<dyn Clock>,
+        work: impl FnOnce(&Path) -> Result<PathBuf, LakeError>,
+    ) -> Result<Lake, LakeError> {
         let state = root.join(STATE_DIR);
         durable::create_dirs(&state).map_err(LakeError::io("create", &state))?;
         let root = fs::canonicalize(root).map_err(LakeError::io("open", root))?;
@@ -90,13 +110,14 @@ impl Lake {
             Some(identity) => identity,
             None => create_identity(&root)?,
         };
+        let work = work(&root.join(STATE_DIR))?;
         let path = root.join(STATE_DIR).join("lock");
         let since = lock
             .metadata()
             .and_then(|metadata| metadata.modified())
             .map_err(LakeError::io("read the time of", &path))?;
         let writer = Some(Writer { clock, since, _lock: lock });
-        let lake = Lake { inner: Arc::new(Inner { root, identity, writer }) };
+        let lake = Lake { inner: Arc::new(Inner { root, identity, work, writer }) };
         lake.remove_staged()?;
         Ok(lake)
     }
@@ -106,7 +127,8 @@ impl Lake {
         let missing = || LakeError::NoLake { folder: root.to_path_buf() };
         let folder = fs::canonicalize(root).map_err(|_| missing())?;
         let identity = read_identity(&folder)?.ok_or_else(missing)?;
-        Ok(Lake { inner: Arc::new(Inner { root: folder, identity, writer: None }) })
+        let work = work_dir::read(&folder.join(STATE_DIR))?;
+        Ok(Lake { inner: Arc::new(Inner { root: folder, identity, work, writer: None }) })
     }
 
     /// The id given to the lake when it was created; copies keep it.
@@ -119,9 +141,14 @@ impl Lake {
         &self.inner.root
     }
 
-    /// The folder for everything that is no table: lock, ledger, quarantine.
+    /// The lake's own folder: identity, lock, quarantine.
     pub fn state_dir(&self) -> PathBuf {
         self.inner.root.join(STATE_DIR)
+    }
+
+    /// The working folder: ledger, control file, saved state. The lake's own, unless it names another.
+    pub fn work_dir(&self) -> &Path {
+        &self.inner.work
     }
 
     /// True if this process holds the lake's lock.

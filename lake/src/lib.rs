@@ -29,6 +29,7 @@ mod folder;
 pub mod keyed;
 mod log;
 pub mod query;
+pub mod run;
 mod schema;
 mod seal;
 pub mod state;
@@ -37,6 +38,7 @@ mod store;
 mod table;
 mod vector;
 mod version;
+mod work_dir;
 
 pub use backup::Copied;
 pub use checkpoint::CheckpointJob;

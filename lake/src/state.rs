@@ -4,6 +4,7 @@
 //! ```text
 //! 00000000000000000042.state   manifest of barrier 42: segments, how long, the hash at that length
 //! 00000000000000000003.log     segment 3: frames of records, each hashed together with all before it
+//! 00000000000000000008.run     run 8: records that are looked up there, and not read back into memory
 //! ```
 //!
 //! A barrier appends the records that changed. So that old segments can go, it also writes again some
@@ -15,7 +16,8 @@
 //!   writes is O(changes); what lies on disk is about twice the state.
 //! - [`read`] gives back exactly what was written for a barrier, or says what is damaged. Segments and
 //!   manifests of the last [`KEPT`] complete barriers are there, so an earlier one can be read instead.
-//! - A file is never written again once another run has opened the folder.
+//! - A file is never written again once another process has opened the folder. A run is deleted when
+//!   none of these barriers names it.
 
 mod frame;
 mod turn;
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::durable;
+use crate::run::{Run, RunBuilder, RunError};
 use frame::{Frames, Seal, Segment};
 use turn::Turns;
 
@@ -41,7 +44,7 @@ use turn::Turns;
 pub const KEPT: usize = 3;
 
 /// The version of manifests and segments.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// What a manifest begins with, the version apart.
 const MANIFEST: &[u8; 7] = b"weirst0";
 /// A segment ends when it is as long as a sixteenth of all of them, within these bounds.
@@ -88,6 +91,8 @@ struct Extent {
 struct Manifest {
     epoch: EpochId,
     extents: Vec<Extent>,
+    /// The runs that its records name.
+    runs: BTreeSet<u64>,
 }
 
 /// The state of one barrier, and what is needed to go on writing after it.
@@ -95,9 +100,21 @@ struct Manifest {
 pub struct Read {
     /// Its records.
     pub saved: Saved,
+    folder: PathBuf,
     extents: Vec<Extent>,
+    runs: BTreeSet<u64>,
     turns: Turns,
     epoch: EpochId,
+}
+
+impl Read {
+    /// Opens a run that a record names.
+    ///
+    /// # Errors
+    /// When it is not there, or damaged.
+    pub fn run(&self, number: u64) -> Result<Run, RunError> {
+        Run::open(&run_path(&self.folder, number), number)
+    }
 }
 
 /// Reads the state of a barrier.
@@ -134,7 +151,8 @@ pub fn read(folder: &Path, epoch: EpochId) -> Result<Read, StateError> {
         }
     }
     let turns = Turns::of(&places);
-    Ok(Read { saved, extents: manifest.extents, turns, epoch })
+    let Manifest { extents, runs, .. } = manifest;
+    Ok(Read { saved, folder: folder.to_path_buf(), extents, runs, turns, epoch })
 }
 
 /// The barriers whose manifests are there, ascending; damaged ones too.
@@ -156,9 +174,22 @@ pub struct StateLog {
     /// The segment that is being written, by this run.
     open: Option<Segment>,
     next_segment: u64,
-    /// Complete barriers that can be read, with the first segment that each needs.
-    kept: VecDeque<(EpochId, u64)>,
+    /// Runs that the barriers to come name.
+    runs: BTreeSet<u64>,
+    next_run: u64,
+    /// Runs that were created and that no barrier has named yet.
+    new_runs: BTreeSet<u64>,
+    /// Complete barriers that can be read.
+    kept: VecDeque<Kept>,
     started: bool,
+}
+
+/// What a barrier that can be read needs.
+#[derive(Debug, Clone)]
+struct Kept {
+    epoch: EpochId,
+    first_segment: u64,
+    runs: BTreeSet<u64>,
 }
 
 impl StateLog {
@@ -169,10 +200,15 @@ impl StateLog {
     pub fn new(folder: &Path, read: Option<&Read>) -> io::Result<StateLog> {
         let after = read.map_or(0, |read| read.epoch);
         let barriers = barriers(folder)?.into_iter().filter(|epoch| *epoch <= after);
-        let first = |epoch: EpochId| {
+        let kept = |epoch: EpochId| {
             let manifest = read_manifest(&manifest_path(folder, epoch)).ok();
-            let extents = manifest.map(|manifest| manifest.extents).unwrap_or_default();
-            (epoch, extents.first().map_or(u64::MAX, |extent| extent.segment))
+            let needs = manifest.map(|manifest| (manifest.extents, manifest.runs));
+            let (extents, runs) = needs.unwrap_or_default();
+            let first_segment = extents.first().map_or(u64::MAX, |extent| extent.segment);
+            Kept { epoch, first_segment, runs }
+        };
+        let next = |extension| -> io::Result<u64> {
+            Ok(numbers(folder, extension)?.last().map_or(1, |last| last.saturating_add(1)))
         };
         Ok(StateLog {
             folder: folder.to_path_buf(),
@@ -180,8 +216,11 @@ impl StateLog {
             extents: read.map(|read| read.extents.clone()).unwrap_or_default(),
             turns: read.map(|read| read.turns.clone()).unwrap_or_default(),
             open: None,
-            next_segment: numbers(folder, "log")?.last().map_or(1, |last| last.saturating_add(1)),
-            kept: barriers.map(first).collect(),
+            next_segment: next("log")?,
+            runs: read.map(|read| read.runs.clone()).unwrap_or_default(),
+            next_run: next("run")?,
+            new_runs: BTreeSet::new(),
+            kept: barriers.map(kept).collect(),
             started: false,
         })
     }
@@ -202,7 +241,8 @@ impl StateLog {
         let finished = written.and_then(|bytes| {
             let first = turns.first().unwrap_or(u64::MAX);
             extents.retain(|extent| extent.segment >= first || Some(*extent) == self.open_extent());
-            let manifest = sealed(&Manifest { epoch, extents: extents.clone() });
+            let (extents, runs) = (extents.clone(), self.runs.clone());
+            let manifest = sealed(&Manifest { epoch, extents, runs });
             let path = manifest_path(&self.folder, epoch);
             durable::put_replace(&path, [&manifest[..]].into_iter())?;
             Ok(bytes + manifest.len() as u64)
@@ -220,24 +260,77 @@ impl StateLog {
     /// # Errors
     /// When a file cannot be deleted, which costs disk space only.
     pub fn complete(&mut self, epoch: EpochId) -> io::Result<()> {
-        let first = self.extents.first().map_or(u64::MAX, |extent| extent.segment);
-        self.kept.retain(|(kept, _)| *kept != epoch);
-        self.kept.push_back((epoch, first));
+        let first_segment = self.extents.first().map_or(u64::MAX, |extent| extent.segment);
+        self.kept.retain(|kept| kept.epoch != epoch);
+        self.kept.push_back(Kept { epoch, first_segment, runs: self.runs.clone() });
         while self.kept.len() > KEPT {
             self.kept.pop_front();
         }
-        let kept: BTreeSet<EpochId> = self.kept.iter().map(|(epoch, _)| *epoch).collect();
+        let kept: BTreeSet<EpochId> = self.kept.iter().map(|kept| kept.epoch).collect();
         for old in barriers(&self.folder)?.into_iter().filter(|old| !kept.contains(old)) {
             fs::remove_file(manifest_path(&self.folder, old))?;
         }
-        let needed = self.kept.iter().map(|(_, first)| *first).min().unwrap_or(u64::MAX);
+        let needed = self.kept.iter().map(|kept| kept.first_segment).min().unwrap_or(u64::MAX);
         let open = self.open.as_ref().map_or(u64::MAX, |open| open.extent.segment);
         for old in numbers(&self.folder, "log")? {
             if old < needed.min(open) {
                 fs::remove_file(segment_path(&self.folder, old))?;
             }
         }
+        for old in numbers(&self.folder, "run")? {
+            if self.kept.iter().all(|kept| !kept.runs.contains(&old))
+                && !self.new_runs.contains(&old)
+            {
+                fs::remove_file(run_path(&self.folder, old))?;
+            }
+        }
         Ok(())
+    }
+
+    /// Says which runs the records of the barriers to come name, and writes those that are in memory.
+    /// Returns how many bytes that took.
+    ///
+    /// # Errors
+    /// When the disk refuses. The same call may be made again.
+    pub fn need_runs<'a>(&mut self, runs: impl Iterator<Item = &'a Run>) -> io::Result<u64> {
+        durable::create_dirs(&self.folder)?;
+        let (mut needed, mut bytes) = (BTreeSet::new(), 0);
+        for run in runs {
+            let number = match run.number() {
+                Some(number) => number,
+                None => {
+                    let number = self.new_run();
+                    bytes += run.write(&run_path(&self.folder, number), number)?;
+                    number
+                }
+            };
+            needed.insert(number);
+        }
+        self.new_runs.retain(|number| !needed.contains(number));
+        self.runs = needed;
+        Ok(bytes)
+    }
+
+    /// Writes a run of what `fill` pushes, `most` records at the most; `fill` returns its summary. It is
+    /// there until [`StateLog::need_runs`] has named it, and as long as barriers do.
+    ///
+    /// # Errors
+    /// When the disk refuses, or `fill` does.
+    pub fn create_run<E: From<io::Error>>(
+        &mut self,
+        most: usize,
+        fill: impl FnOnce(&mut RunBuilder<io::BufWriter<fs::File>>) -> Result<Vec<u8>, E>,
+    ) -> Result<Run, E> {
+        let number = self.new_run();
+        let run = Run::create(&run_path(&self.folder, number), number, most, fill)?;
+        self.new_runs.insert(number);
+        Ok(run)
+    }
+
+    fn new_run(&mut self) -> u64 {
+        let number = self.next_run;
+        self.next_run = number.saturating_add(1);
+        number
     }
 
     /// Deletes the manifests of barriers that were never complete, or are damaged: other epochs follow.
@@ -286,6 +379,10 @@ fn manifest_path(folder: &Path, epoch: EpochId) -> PathBuf {
 
 fn segment_path(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("{segment:020}.log"))
+}
+
+fn run_path(folder: &Path, run: u64) -> PathBuf {
+    folder.join(format!("{run:020}.run"))
 }
 
 /// The numbers of the files with an extension.

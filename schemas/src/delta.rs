@@ -4,8 +4,11 @@
 //! all its deltas, so deltas are added in any order, and one that comes to nothing is empty.
 //!
 //! # Guarantees
-//! - After [`Delta::consolidate`] each row is there once, with a weight that is not 0, by key and then by
-//!   bytes; equal changes give equal deltas, in whatever order they were added.
+//! - After [`Delta::consolidate`] each row is there once, with a weight that is not 0, and the rows of a
+//!   key stand together.
+//! - Rows that were added one by one then stand by key and bytes, so that equal changes give equal
+//!   deltas, in whatever order they were added. Keys of which [`Delta::first_change`] alone was called
+//!   come before them, in the order of the calls, and were not sorted.
 //! - Weights are added modulo 2^64, so that no order of adding gives another sum.
 //!
 //! # Non-guarantees
@@ -17,6 +20,10 @@ use std::sync::Arc;
 use crate::key::RowKey;
 use crate::row::{RowLayout, RowRef};
 
+/// Memory that a cleared delta keeps.
+const KEPT_BYTES: usize = 16 << 20;
+const KEPT_ROWS: usize = 1 << 16;
+
 /// Changes of a relation's rows.
 #[derive(Debug, Clone)]
 pub struct Delta {
@@ -25,6 +32,8 @@ pub struct Delta {
     /// Key and row of each entry.
     bytes: Vec<u8>,
     entries: Vec<Weighted>,
+    /// Memory for sorting.
+    spare: Vec<Weighted>,
     is_consolidated: bool,
 }
 
@@ -37,6 +46,8 @@ struct Weighted {
     row: usize,
     end: usize,
     weight: i64,
+    /// Added by [`Delta::first_change`].
+    is_first: bool,
 }
 
 /// The changes of one key in a consolidated delta.
@@ -49,7 +60,8 @@ pub struct KeyChange<'a> {
 impl Delta {
     /// No changes of a relation whose rows lie so and have this key.
     pub fn new(layout: Arc<RowLayout>, key: RowKey) -> Delta {
-        Delta { layout, key, bytes: Vec::new(), entries: Vec::new(), is_consolidated: true }
+        let (bytes, entries, spare) = (Vec::new(), Vec::new(), Vec::new());
+        Delta { layout, key, bytes, entries, spare, is_consolidated: true }
     }
 
     /// How its rows lie in memory.
@@ -62,29 +74,43 @@ impl Delta {
         &self.key
     }
 
-    /// Forgets all changes and keeps the memory.
+    /// Forgets all changes, and keeps the memory unless they were very many.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
+        self.entries.shrink_to(KEPT_ROWS);
+        self.spare.shrink_to(KEPT_ROWS);
         self.is_consolidated = true;
     }
 
     /// Adds a row `weight` times.
     pub fn add(&mut self, row: RowRef<'_>, weight: i64) {
+        self.push(row, weight, false);
+        self.is_consolidated = false;
+    }
+
+    fn push(&mut self, row: RowRef<'_>, weight: i64, is_first: bool) {
         let key = self.bytes.len();
         self.key.write(row, &mut self.bytes);
         let at = self.bytes.len();
         self.bytes.extend_from_slice(row.bytes());
         let prefix = prefix(self.bytes.get(key..at).unwrap_or_default());
         let end = self.bytes.len();
-        self.entries.push(Weighted { prefix, key, row: at, end, weight });
-        self.is_consolidated = false;
+        self.entries.push(Weighted { prefix, key, row: at, end, weight, is_first });
     }
 
     /// Adds that a row became another one: `None` where there is none.
     pub fn change(&mut self, old: Option<RowRef<'_>>, new: Option<RowRef<'_>>) {
         old.into_iter().for_each(|row| self.add(row, -1));
         new.into_iter().for_each(|row| self.add(row, 1));
+    }
+
+    /// The same for a key of which nothing was added before. Unless another change of it follows, it
+    /// costs no sorting. The two rows differ.
+    pub fn first_change(&mut self, old: Option<RowRef<'_>>, new: Option<RowRef<'_>>) {
+        old.into_iter().for_each(|row| self.push(row, -1, true));
+        new.into_iter().for_each(|row| self.push(row, 1, true));
     }
 
     /// Adds the changes of another delta of this relation.
@@ -95,6 +121,7 @@ impl Delta {
             key: entry.key + moved,
             row: entry.row + moved,
             end: entry.end + moved,
+            is_first: false,
             ..*entry
         });
         self.entries.extend(entries);
@@ -106,12 +133,28 @@ impl Delta {
         self.entries.iter_mut().for_each(|entry| entry.weight = entry.weight.wrapping_neg());
     }
 
-    /// Puts rows in key order and adds up the weights of equal ones.
+    /// Adds up the weights of equal rows, and puts the rows of each key together.
     pub fn consolidate(&mut self) {
         if std::mem::replace(&mut self.is_consolidated, true) {
             return;
         }
-        let mut entries = std::mem::take(&mut self.entries);
+        let again = self.entries.iter().filter(|entry| !entry.is_first).map(|entry| entry.prefix);
+        let keys = Prefixes::of(again);
+        let mut again = std::mem::take(&mut self.spare);
+        self.entries.retain(|entry| {
+            let may_be = !entry.is_first || keys.may_have(entry.prefix);
+            if may_be {
+                again.push(*entry);
+            }
+            !may_be
+        });
+        self.add_up(&mut again);
+        self.entries.append(&mut again);
+        self.spare = again;
+    }
+
+    /// Puts entries in key order, those of equal rows as one.
+    fn add_up(&self, entries: &mut Vec<Weighted>) {
         entries.sort_unstable_by(|a, b| self.order(a, b));
         let mut kept: usize = 0;
         for at in 0..entries.len() {
@@ -136,10 +179,9 @@ impl Delta {
         if entries.last().is_some_and(|last| last.weight == 0) {
             entries.pop();
         }
-        self.entries = entries;
     }
 
-    /// Every row with its weight; of a consolidated delta in key order.
+    /// Every row with its weight.
     pub fn iter(&self) -> impl Iterator<Item = (RowRef<'_>, i64)> {
         self.entries.iter().map(|entry| (self.row(entry), entry.weight))
     }
@@ -213,6 +255,41 @@ impl<'a> KeyChange<'a> {
             }
         }
         Some((old, new))
+    }
+}
+
+/// Which keys have more than one change, by their first bytes; others may be taken for them.
+struct Prefixes {
+    bits: Vec<u64>,
+    /// How far a hash is shifted to give the number of a bit.
+    shift: u32,
+}
+
+impl Prefixes {
+    fn of(prefixes: impl Iterator<Item = u64> + Clone) -> Prefixes {
+        // Sixteen bits a key: one in sixteen of the others is sorted with them.
+        let bits = (prefixes.clone().count() * 16).next_power_of_two().max(64);
+        let shift = u64::BITS - bits.trailing_zeros();
+        let mut found = Prefixes { bits: vec![0; bits / 64], shift };
+        for prefix in prefixes {
+            let (word, bit) = found.place(prefix);
+            if let Some(word) = found.bits.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        found
+    }
+
+    fn may_have(&self, prefix: u64) -> bool {
+        let (word, bit) = self.place(prefix);
+        self.bits.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    fn place(&self, prefix: u64) -> (usize, u64) {
+        // Multiplying by the golden ratio spreads numbers that differ in a few digits.
+        let hash = prefix.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> self.shift;
+        let word = usize::try_from(hash / 64).unwrap_or(usize::MAX);
+        (word, 1 << (hash % 64))
     }
 }
 

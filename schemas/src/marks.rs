@@ -1,37 +1,42 @@
 //! Numbers that were marked since somebody last asked.
 //!
 //! # Guarantees
-//! - A mark costs a look at one number; taking them costs nothing per mark.
+//! - A mark costs a look at one bit, and taking it another.
 
 /// Marked numbers, each once.
 #[derive(Debug, Default)]
 pub struct Marks {
     marked: Vec<u32>,
-    /// By number: the round in which it was marked last.
-    rounds: Vec<u32>,
-    /// The rounds that are over.
-    over: u32,
+    /// One bit by number.
+    bits: Vec<u64>,
 }
+
+/// Bits of one word.
+const WORD: usize = 64;
 
 impl Marks {
     /// Marks a number, unless it is marked.
+    #[inline]
     pub fn mark(&mut self, number: u32) {
-        let at = number as usize;
-        if at >= self.rounds.len() {
-            self.rounds.resize(at + 1, 0);
+        let (at, bit) = (number as usize / WORD, 1 << (number as usize % WORD));
+        if at >= self.bits.len() {
+            self.bits.resize(at + 1, 0);
         }
-        let round = self.over.saturating_add(1);
-        if let Some(held) = self.rounds.get_mut(at)
-            && std::mem::replace(held, round) != round
-        {
+        if let Some(word) = self.bits.get_mut(at).filter(|word| **word & bit == 0) {
+            *word |= bit;
             self.marked.push(number);
         }
     }
 
     /// What was marked since the last call, in the order of their first marks.
     pub fn take(&mut self) -> Vec<u32> {
-        self.over = self.over.saturating_add(1);
-        std::mem::take(&mut self.marked)
+        let marked = std::mem::take(&mut self.marked);
+        for number in &marked {
+            if let Some(word) = self.bits.get_mut(*number as usize / WORD) {
+                *word &= !(1 << (*number as usize % WORD));
+            }
+        }
+        marked
     }
 }
 

@@ -1,9 +1,11 @@
 //! Rows as bytes: one compact, canonical encoding of the columns of a [`RowSchema`].
 //!
-//! A row is `null bits | fixed slots | text | unknown bits`: one bit per column and one more, then for
-//! each column 16 bytes of a decimal, 8 of a bigint, a double or a timestamp, 4 of a date, 1 of a boolean
-//! or the 4-byte end of a text, then the texts in column order. The bit after those of the columns says
-//! that the value of some column was never sent; only then one bit per column follows at the end.
+//! A row is `null bits | fixed slots | text | unknown bits`: one bit per column and two more, then for
+//! each column 8 bytes of a decimal, a bigint, a double or a timestamp, 4 of a date, 1 of a boolean or of
+//! the end of a text, then the texts in column order. The first bit after those of the columns says that
+//! the value of some column was never sent; only then one bit per column follows at the end. The second
+//! says that the row is wide, because a text ends beyond 255 or a decimal needs more: then decimals have
+//! 16 bytes and ends of texts 4.
 //!
 //! # Guarantees
 //! - Canonical: two rows are equal exactly when their bytes are. Doubles have one zero and one NaN.
@@ -21,11 +23,19 @@ use crate::time::{Date, Micros};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowLayout {
     schema: RowSchema,
+    narrow: Slots,
+    wide: Slots,
+}
+
+/// The slots of rows that are all narrow or all wide.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Slots {
     slots: Vec<SlotLayout>,
     /// Where the texts start.
     text_start: usize,
     /// The slot of the last text, whose end is the end of all.
     last_text: Option<usize>,
+    is_wide: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,15 +59,15 @@ enum SlotKind {
 
 impl SlotKind {
     /// How a type is kept, and in how many bytes.
-    fn of(kind: ColumnType) -> (SlotKind, usize) {
+    fn of(kind: ColumnType, is_wide: bool) -> (SlotKind, usize) {
         match kind {
-            ColumnType::Text | ColumnType::Json => (SlotKind::Text, 4),
+            ColumnType::Text | ColumnType::Json => (SlotKind::Text, if is_wide { 4 } else { 1 }),
             ColumnType::Bigint => (SlotKind::Bigint, 8),
             ColumnType::Double => (SlotKind::Double, 8),
             ColumnType::Boolean => (SlotKind::Boolean, 1),
             ColumnType::Date => (SlotKind::Date, 4),
             ColumnType::Timestamp => (SlotKind::Timestamp, 8),
-            ColumnType::Decimal { .. } => (SlotKind::Decimal, 16),
+            ColumnType::Decimal { .. } => (SlotKind::Decimal, if is_wide { 16 } else { 8 }),
         }
     }
 }
@@ -65,18 +75,8 @@ impl SlotKind {
 impl RowLayout {
     /// The layout of rows of `schema`.
     pub fn new(schema: &RowSchema) -> RowLayout {
-        let mut at = bits(schema.len() + 1);
-        let mut last_text = None;
-        let mut slots = Vec::with_capacity(schema.len());
-        for column in schema {
-            let (kind, bytes) = SlotKind::of(column.kind);
-            slots.push(SlotLayout { kind, at, previous_text: last_text });
-            if kind == SlotKind::Text {
-                last_text = Some(at);
-            }
-            at += bytes;
-        }
-        RowLayout { schema: schema.clone(), slots, text_start: at, last_text }
+        let (narrow, wide) = (Slots::new(schema, false), Slots::new(schema, true));
+        RowLayout { schema: schema.clone(), narrow, wide }
     }
 
     /// The columns.
@@ -85,18 +85,36 @@ impl RowLayout {
     }
 
     /// A view on the bytes of one row of this layout.
+    #[inline]
     pub fn row<'a>(&'a self, bytes: &'a [u8]) -> RowRef<'a> {
         RowRef { layout: self, bytes }
     }
 
     /// The number of columns.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.schema.len()
     }
 
     /// Whether there are no columns at all.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.schema.is_empty()
+    }
+}
+
+impl Slots {
+    fn new(schema: &RowSchema, is_wide: bool) -> Slots {
+        let mut laid = Slots { is_wide, ..Slots::default() };
+        let mut at = bits(schema.len() + 2);
+        for column in schema {
+            let (kind, bytes) = SlotKind::of(column.kind, is_wide);
+            laid.slots.push(SlotLayout { kind, at, previous_text: laid.last_text });
+            if kind == SlotKind::Text {
+                laid.last_text = Some(at);
+            }
+            at += bytes;
+        }
+        laid.text_start = at;
+        laid
     }
 }
 
@@ -129,7 +147,7 @@ impl<'a> RowRef<'a> {
 
     /// The value of any column; null when there is no such column.
     pub fn datum(&self, column: usize) -> Datum<'a> {
-        let Some(slot) = self.layout.slots.get(column) else { return Datum::Null };
+        let Some(slot) = self.layout.narrow.slots.get(column) else { return Datum::Null };
         let value = match slot.kind {
             SlotKind::Text => self.text(column).map(Datum::Text),
             SlotKind::Bigint => self.bigint(column).map(Datum::Bigint),
@@ -143,6 +161,7 @@ impl<'a> RowRef<'a> {
     }
 
     /// Whether the column is null.
+    #[inline]
     pub fn is_null(&self, column: usize) -> bool {
         is_set(self.bytes, column).unwrap_or(true)
     }
@@ -157,8 +176,9 @@ impl<'a> RowRef<'a> {
         if !self.has_unknown() || column >= self.layout.len() {
             return false;
         }
-        let texts = self.layout.last_text.map_or(0, |at| self.u32_at(at));
-        let bits = self.bytes.get(self.layout.text_start + texts..);
+        let slots = self.slots();
+        let texts = slots.last_text.map_or(0, |at| self.text_end(slots, at));
+        let bits = self.bytes.get(slots.text_start + texts..);
         bits.and_then(|bits| is_set(bits, column)).unwrap_or(false)
     }
 
@@ -169,20 +189,23 @@ impl<'a> RowRef<'a> {
     }
 
     /// The text of a text or JSON column; `None` when it is null or of another type.
+    #[inline]
     pub fn text(&self, column: usize) -> Option<&'a str> {
         std::str::from_utf8(self.text_bytes(column)?).ok()
     }
 
     /// The same as bytes, which takes no check of their encoding.
+    #[inline]
     pub fn text_bytes(&self, column: usize) -> Option<&'a [u8]> {
-        let slot = self.slot(column, SlotKind::Text)?;
-        let start = slot.previous_text.map_or(0, |at| self.u32_at(at));
-        let from = self.layout.text_start + start;
-        let to = self.layout.text_start + self.u32_at(slot.at);
-        self.bytes.get(from..to)
+        let slots = self.slots();
+        let slot = self.slot(slots, column, SlotKind::Text)?;
+        let start = slot.previous_text.map_or(0, |at| self.text_end(slots, at));
+        let to = slots.text_start + self.text_end(slots, slot.at);
+        self.bytes.get(slots.text_start + start..to)
     }
 
     /// The number of a bigint column.
+    #[inline]
     pub fn bigint(&self, column: usize) -> Option<i64> {
         self.fixed(column, SlotKind::Bigint).map(i64::from_le_bytes)
     }
@@ -203,28 +226,50 @@ impl<'a> RowRef<'a> {
     }
 
     /// The mantissa of a decimal column, at the column's scale.
+    #[inline]
     pub fn decimal(&self, column: usize) -> Option<i128> {
-        self.fixed(column, SlotKind::Decimal).map(i128::from_le_bytes)
+        if self.slots().is_wide {
+            return self.fixed(column, SlotKind::Decimal).map(i128::from_le_bytes);
+        }
+        self.fixed(column, SlotKind::Decimal).map(|bytes| i64::from_le_bytes(bytes).into())
     }
 
     /// The instant of a timestamp column.
+    #[inline]
     pub fn timestamp(&self, column: usize) -> Option<Micros> {
         self.fixed(column, SlotKind::Timestamp).map(|bytes| Micros(i64::from_le_bytes(bytes)))
     }
 
+    #[inline]
     fn fixed<const N: usize>(&self, column: usize, kind: SlotKind) -> Option<[u8; N]> {
-        let slot = self.slot(column, kind)?;
+        let slot = self.slot(self.slots(), column, kind)?;
         self.bytes.get(slot.at..slot.at + N)?.try_into().ok()
     }
 
-    fn slot(&self, column: usize, kind: SlotKind) -> Option<SlotLayout> {
-        let slot = *self.layout.slots.get(column)?;
+    /// The slots of this row.
+    #[inline]
+    fn slots(&self) -> &'a Slots {
+        let layout = self.layout;
+        match is_set(self.bytes, layout.len() + 1) {
+            Some(true) => &layout.wide,
+            _ => &layout.narrow,
+        }
+    }
+
+    #[inline]
+    fn slot(&self, slots: &Slots, column: usize, kind: SlotKind) -> Option<SlotLayout> {
+        let slot = *slots.slots.get(column)?;
         (slot.kind == kind && !self.is_null(column)).then_some(slot)
     }
 
-    fn u32_at(&self, at: usize) -> usize {
-        let bytes = self.bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
-        bytes.map_or(0, |b| u32::from_le_bytes(b) as usize)
+    /// Where the text ends whose slot is at `at`.
+    #[inline]
+    fn text_end(&self, slots: &Slots, at: usize) -> usize {
+        if slots.is_wide {
+            let bytes = self.bytes.get(at..at + 4).and_then(|b| b.try_into().ok());
+            return bytes.map_or(0, |b| u32::from_le_bytes(b) as usize);
+        }
+        self.bytes.get(at).map_or(0, |end| usize::from(*end))
     }
 }
 
@@ -357,11 +402,12 @@ impl RowBuilder {
     /// Appends the canonical bytes of the row to `out`. A column that was set to another type than the
     /// layout's is null.
     pub fn finish(&self, layout: &RowLayout, out: &mut Vec<u8>) {
+        let slots = if self.is_narrow(layout) { &layout.narrow } else { &layout.wide };
         let base = out.len();
-        out.resize(base + layout.text_start, 0);
+        out.resize(base + slots.text_start, 0);
         let mut text_end: u32 = 0;
         let mut some_unknown = false;
-        for (index, slot) in layout.slots.iter().enumerate() {
+        for (index, slot) in slots.slots.iter().enumerate() {
             let value = self.values.get(index).copied().unwrap_or(Value::Null);
             let at = base + slot.at;
             match (slot.kind, value) {
@@ -376,19 +422,42 @@ impl RowBuilder {
                 (SlotKind::Timestamp, Value::Timestamp(at_us)) => {
                     put(out, at, &at_us.0.to_le_bytes());
                 }
-                (SlotKind::Decimal, Value::Decimal(number)) => put(out, at, &number.to_le_bytes()),
+                (SlotKind::Decimal, Value::Decimal(number)) => {
+                    let bytes = number.to_le_bytes();
+                    put(out, at, if slots.is_wide { &bytes } else { bytes.split_at(8).0 });
+                }
                 _ => {
                     set_bit(out, base, index);
                     some_unknown |= matches!(value, Value::Unknown);
                 }
             }
             if slot.kind == SlotKind::Text {
-                put(out, at, &text_end.to_le_bytes());
+                let bytes = text_end.to_le_bytes();
+                put(out, at, if slots.is_wide { &bytes } else { bytes.split_at(1).0 });
             }
+        }
+        if slots.is_wide {
+            set_bit(out, base, layout.len() + 1);
         }
         if some_unknown {
             self.finish_unknown(layout, base, out);
         }
+    }
+
+    /// Whether the texts of the row end within a byte, and its decimals fit eight.
+    fn is_narrow(&self, layout: &RowLayout) -> bool {
+        let mut texts = 0;
+        let fits = self.values.iter().zip(&layout.narrow.slots).all(|(value, slot)| {
+            match (slot.kind, *value) {
+                (SlotKind::Text, Value::Text { from, to }) => texts += to - from,
+                (SlotKind::Decimal, Value::Decimal(number)) => {
+                    return i64::try_from(number).is_ok();
+                }
+                _ => {}
+            }
+            true
+        });
+        fits && texts <= usize::from(u8::MAX)
     }
 
     fn finish_unknown(&self, layout: &RowLayout, base: usize, out: &mut Vec<u8>) {

@@ -58,7 +58,7 @@ pub(crate) fn decide(
         by: by.to_owned(),
         decision,
     };
-    let appended = ControlFile::new(&lake.state_dir(), durable).append(&record);
+    let appended = ControlFile::new(lake.work_dir(), durable).append(&record);
     let offset = appended.map_err(|e| Failure::Stopped(chain(&e)))?;
     Ok(Decided { id: record.id, effect: effect(lake, offset)? })
 }

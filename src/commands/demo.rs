@@ -112,7 +112,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
     let Some(serving) = serving else { return Ok(()) };
     let store = Arc::clone(serving.store());
     let run = Run {
-        settings: config.settings(&lake.state_dir()),
+        settings: config.settings(lake.work_dir()),
         lake,
         contracts,
         catalog,

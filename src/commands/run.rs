@@ -42,7 +42,7 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         }
     }
     let run = Run {
-        settings: config.settings(&lake.state_dir()),
+        settings: config.settings(lake.work_dir()),
         lake,
         contracts,
         catalog,

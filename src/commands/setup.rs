@@ -20,7 +20,7 @@ use pipeline::source::{Source, SourceConfig, is_control};
 use schemas::control::RESERVED;
 use schemas::{Clock, Contract, DefinitionChange, chain};
 
-use crate::config::Config;
+use crate::config::{Config, LakeConfig};
 use crate::demo::shop::Plan;
 use crate::failure::Failure;
 use crate::serve;
@@ -242,7 +242,8 @@ pub(crate) fn open_lake(config: &Config, stop: &Stop) -> Result<Option<Lake>, Fa
     let (begin, mut said) = (Instant::now(), false);
     loop {
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
-        match Lake::open_writer(&config.lake.uri, Duration::ZERO, clock) {
+        let LakeConfig { uri, .. } = &config.lake;
+        match Lake::open_writer_with(uri, config.lake.work_dir(), Duration::ZERO, clock) {
             Err(LakeError::LakeInUse { .. }) if stop.is_asked() => return Ok(None),
             Err(error @ LakeError::LakeInUse { .. }) if begin.elapsed() < LOCK_WAIT => {
                 if !said {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use engine::upkeep::offline::Chores;
-use gold::nearest::nearest;
 use lake::{At, Lake, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use schemas::{Decision, Micros, chain};
@@ -146,15 +145,6 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
     let commits = history.iter().take(COMMITS);
     if as_json {
         let mut object = summary(&table);
-        let commit = |entry: &lake::HistoryEntry| {
-            json!({
-                "version": entry.version,
-                "timestamp": entry.timestamp.to_string(),
-                "operation": entry.operation,
-                "rows": entry.rows,
-                "progress": entry.progress,
-            })
-        };
         let schema = table.schema();
         let column = |field: &std::sync::Arc<arrow::datatypes::Field>| {
             let (name, kind) = (field.name(), field.data_type().to_string());
@@ -165,7 +155,7 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
             object.insert("partition_columns".into(), json!(table.partition_columns()));
             object.insert("columns".into(), schema.fields().iter().map(column).collect());
             object.insert("progress".into(), json!(table.progress_all()));
-            object.insert("commits".into(), commits.map(commit).collect());
+            object.insert("commits".into(), commits.map(upkeep::commit_json).collect());
         }
         output::json(&object);
         return Ok(());
@@ -186,13 +176,7 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
     let progress = progress.map(|(app, value)| vec![app.clone(), value.to_string()]);
     output::table(&["progress", "value"], &progress.collect::<Vec<_>>());
     output::line("");
-    let commit = |entry: &lake::HistoryEntry| {
-        let epoch = entry.progress.get(EPOCH).map_or("-".to_owned(), i64::to_string);
-        let (version, at) = (entry.version.to_string(), entry.timestamp.to_string());
-        vec![version, at, entry.operation.clone(), output::count(entry.rows), epoch]
-    };
-    let rows: Vec<_> = commits.map(commit).collect();
-    output::table(&["version", "committed", "operation", "rows added", "epoch"], &rows);
+    upkeep::say_commits(commits);
     Ok(())
 }
 
@@ -212,10 +196,6 @@ fn resume(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Re
 }
 
 fn open_table(lake: &Lake, name: &str) -> Result<Table, Failure> {
-    let names = lake.table_names()?;
-    if !names.iter().any(|known| known == name) {
-        let hint = nearest(name, names.iter().map(String::as_str));
-        return Err(Failure::Usage(format!("there is no table `{name}`{hint}")));
-    }
+    upkeep::chosen(lake, Some(name))?;
     Ok(Table::open(lake, name, At::Newest)?)
 }

@@ -14,7 +14,7 @@ use engine::Stop;
 use engine::upkeep::backup::{self, Backup};
 use engine::upkeep::offline::{self, Chores, Done};
 use gold::nearest::nearest;
-use lake::{At, Lake, Table};
+use lake::{At, HistoryEntry, Lake, Table};
 use pipeline::bronze::{EPOCH, TABLE as BRONZE};
 use schemas::{Clock, chain};
 use serde_json::{Value, json};
@@ -26,6 +26,30 @@ use crate::output;
 use crate::progress::Progress;
 use crate::wall_clock::WallClock;
 
+/// Whether to change anything.
+#[derive(Debug, Args)]
+struct Consent {
+    /// Say what would be done, and do nothing.
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+    /// Do it.
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Consent {
+    /// That nothing was done is an error of usage, unless it was asked for.
+    fn asked(&self, root: &Path) -> Result<(), Failure> {
+        if self.yes || self.dry_run {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "nothing was changed in `{}`: add --yes to do it, or --dry-run to only look",
+            root.display()
+        )))
+    }
+}
+
 /// What to change, and whether to.
 #[derive(Debug, Args)]
 pub(crate) struct Change {
@@ -34,12 +58,8 @@ pub(crate) struct Change {
     /// The lake's folder, instead of the configured one.
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
-    /// Say what would be done, and do nothing.
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-    /// Do it.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -84,12 +104,8 @@ pub(crate) struct Restore {
     /// The lake's folder, instead of the configured one; there is no lake in it.
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
-    /// Say what would be done, and do nothing.
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-    /// Do it.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -100,7 +116,7 @@ pub(crate) fn tend(config: &Config, change: &Change, chores: Chores) -> Result<(
     let root = lake_root(config, change.lake.as_deref());
     let lake = writable(config, change.lake.as_deref())?;
     let names = chosen(&lake, change.table.as_deref())?;
-    let upkeep = config.settings(&lake.state_dir()).upkeep;
+    let upkeep = config.settings(lake.work_dir()).upkeep;
     let (runtime, stop, now) = (tokio_runtime()?, Stop::default(), WallClock.now());
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
     let mut all = Vec::new();
@@ -108,7 +124,7 @@ pub(crate) fn tend(config: &Config, change: &Change, chores: Chores) -> Result<(
     for name in &names {
         progress.next(name);
         let mut table = runtime.block_on(Table::open_as_is(&lake, name))?;
-        all.push(match change.yes {
+        all.push(match change.consent.yes {
             true => offline::tend(&mut table, &upkeep, chores, now, runtime.handle(), &stop)?,
             false => offline::plan(&mut table, &upkeep, chores, now)?,
         });
@@ -120,7 +136,7 @@ pub(crate) fn tend(config: &Config, change: &Change, chores: Chores) -> Result<(
         let header = ["table", "merged files", "into", "deleted files", "bytes", "log files"];
         output::table(&header, &all.iter().map(done_row).collect::<Vec<_>>());
     }
-    asked(change.yes, change.dry_run, root)
+    change.consent.asked(root)
 }
 
 /// The writer's lake; one is never made.
@@ -130,18 +146,8 @@ fn writable(config: &Config, flag: Option<&Path>) -> Result<Lake, Failure> {
     Ok(Lake::open_writer(lake_root(config, flag), Duration::ZERO, clock)?)
 }
 
-/// That nothing was done is an error of usage, unless it was asked for.
-fn asked(yes: bool, dry_run: bool, root: &Path) -> Result<(), Failure> {
-    if yes || dry_run {
-        return Ok(());
-    }
-    Err(Failure::Usage(format!(
-        "nothing was changed in `{}`: add --yes to do it, or --dry-run to only look",
-        root.display()
-    )))
-}
-
-fn chosen(lake: &Lake, table: Option<&str>) -> Result<Vec<String>, Failure> {
+/// The tables that are meant: one that there is, or all.
+pub(super) fn chosen(lake: &Lake, table: Option<&str>) -> Result<Vec<String>, Failure> {
     let names = lake.table_names()?;
     match table {
         None => Ok(names),
@@ -183,26 +189,33 @@ pub(crate) fn history(config: &Config, past: &Past) -> Result<(), Failure> {
     let history = Table::open(&lake, &past.table, At::Newest)?.history()?;
     let commits = history.iter().take(past.limit);
     if past.json {
-        let commit = |entry: &lake::HistoryEntry| {
-            json!({
-                "version": entry.version,
-                "timestamp": entry.timestamp.to_string(),
-                "operation": entry.operation,
-                "rows": entry.rows,
-                "progress": entry.progress,
-            })
-        };
-        output::json(&commits.map(commit).collect());
-        return Ok(());
+        output::json(&commits.map(commit_json).collect());
+    } else {
+        say_commits(commits);
     }
-    let row = |entry: &lake::HistoryEntry| {
+    Ok(())
+}
+
+/// A commit as JSON.
+pub(super) fn commit_json(entry: &HistoryEntry) -> Value {
+    json!({
+        "version": entry.version,
+        "timestamp": entry.timestamp.to_string(),
+        "operation": entry.operation,
+        "rows": entry.rows,
+        "progress": entry.progress,
+    })
+}
+
+/// Prints commits, a line each.
+pub(super) fn say_commits<'a>(commits: impl Iterator<Item = &'a HistoryEntry>) {
+    let row = |entry: &HistoryEntry| {
         let epoch = entry.progress.get(EPOCH).map_or("-".to_owned(), i64::to_string);
         let (version, at) = (entry.version.to_string(), entry.timestamp.to_string());
         vec![version, at, entry.operation.clone(), output::count(entry.rows), epoch]
     };
     let header = ["version", "committed", "operation", "rows added", "epoch"];
     output::table(&header, &commits.map(row).collect::<Vec<_>>());
-    Ok(())
 }
 
 /// What is wrong with a table, and what can be done about it.
@@ -234,10 +247,10 @@ pub(crate) fn repair(config: &Config, change: &Change) -> Result<(), Failure> {
         };
         needed |= !matches!(repair, Repair::None | Repair::Restore(_));
         match repair {
-            Repair::Open(_) if change.yes => {
+            Repair::Open(_) if change.consent.yes => {
                 runtime.block_on(Table::open_as_is(&lake, &name))?;
             }
-            Repair::Rebuild(_) if change.yes => drop(lake.set_table_aside(&name)?),
+            Repair::Rebuild(_) if change.consent.yes => drop(lake.set_table_aside(&name)?),
             Repair::Restore(error) => hopeless.push(error),
             _ => {}
         }
@@ -252,7 +265,7 @@ pub(crate) fn repair(config: &Config, change: &Change) -> Result<(), Failure> {
     if !hopeless.is_empty() {
         return Err(Failure::Check(hopeless.join("; ")));
     }
-    if needed { asked(change.yes, change.dry_run, root) } else { Ok(()) }
+    if needed { change.consent.asked(root) } else { Ok(()) }
 }
 
 fn look(lake: &Lake, name: &str) -> Repair {
@@ -269,7 +282,7 @@ pub(crate) fn export(config: &Config, export: &Export) -> Result<(), Failure> {
     let lake = open(config, export.lake.as_deref())?;
     let progress = Progress::of_bytes("copied");
     let done = backup::export(&lake, &export.to, &mut |done, all| progress.reach(done, all))
-        .map_err(Failure::Stopped)?;
+        .map_err(|e| Failure::Stopped(chain(&e)))?;
     drop(progress);
     say(&done, &export.to, export.json);
     Ok(())
@@ -278,16 +291,16 @@ pub(crate) fn export(config: &Config, export: &Export) -> Result<(), Failure> {
 /// Makes a lake of a copy.
 pub(crate) fn restore(config: &Config, restore: &Restore) -> Result<(), Failure> {
     let root = lake_root(config, restore.lake.as_deref());
-    if !restore.yes {
+    if !restore.consent.yes {
         let lake = open(config, Some(&restore.from))?;
         for name in lake.table_names()? {
             output::line(&format!("{name} would be restored"));
         }
-        return asked(false, restore.dry_run, root);
+        return restore.consent.asked(root);
     }
     let progress = Progress::of_bytes("copied");
     let done = backup::restore(&restore.from, root, &mut |done, all| progress.reach(done, all))
-        .map_err(Failure::Stopped)?;
+        .map_err(|e| Failure::Stopped(chain(&e)))?;
     drop(progress);
     say(&done, root, restore.json);
     Ok(())

@@ -57,6 +57,7 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct LakeConfig {
     pub(crate) uri: PathBuf,
+    work_dir: PathBuf,
     flush_interval: Span,
     flush_bytes: Bytes,
     barrier_interval: Span,
@@ -66,6 +67,13 @@ pub(crate) struct LakeConfig {
     log_retention: Span,
     compact: bool,
     deletion_vectors: bool,
+}
+
+impl LakeConfig {
+    /// The working folder, where it is not the lake's own.
+    pub(crate) fn work_dir(&self) -> Option<&Path> {
+        Some(self.work_dir.as_path()).filter(|folder| !folder.as_os_str().is_empty())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -128,12 +136,12 @@ impl FolderConfig {
 }
 
 impl Config {
-    /// What a run on the lake with this state folder is told.
-    pub(crate) fn settings(&self, lake_state: &Path) -> Settings {
+    /// What a run on the lake with this working folder is told.
+    pub(crate) fn settings(&self, work_dir: &Path) -> Settings {
         let Config { lake, epoch, .. } = self;
         let (records, bytes) = (epoch.max_records, epoch.max_bytes.0);
         Settings {
-            ledger_dir: self.ledger_dir(lake_state),
+            ledger_dir: self.ledger_dir(work_dir),
             durable: lake.durability == Durability::Fsync,
             linger: epoch.linger.0,
             limits: Limits {
@@ -157,9 +165,9 @@ impl Config {
     }
 
     /// Where the ledger lives.
-    pub(crate) fn ledger_dir(&self, lake_state: &Path) -> PathBuf {
+    pub(crate) fn ledger_dir(&self, work_dir: &Path) -> PathBuf {
         if self.ledger.dir.as_os_str().is_empty() {
-            lake_state.join("ledger")
+            work_dir.join("ledger")
         } else {
             self.ledger.dir.clone()
         }

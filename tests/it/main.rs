@@ -21,3 +21,4 @@ mod soak;
 mod support;
 mod surface;
 mod upkeep;
+mod work_dir;

@@ -1,4 +1,5 @@
-//! What an upsert into a keyed table costs, in time and bytes, beside delta-rs' MERGE of the same rows.
+//! What an upsert into a keyed table costs, in time and bytes, beside delta-rs' MERGE of the same rows,
+//! and what a live row takes in memory.
 //!
 //! # Guarantees
 //! - Both tables are counted at the end: a round that lost or doubled a row fails the run.
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use benchmarks::failure::Failure;
+use benchmarks::live_rows::bytes_a_row;
 use benchmarks::machine;
 use benchmarks::times::Times;
 use benchmarks::tool::{publish, say};
@@ -17,6 +19,11 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::runtime::Runtime;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Rows between which the memory of a row is taken.
+const LIVE: [usize; 2] = [200_000, 1_000_000];
 /// Changes a barrier, for bytes against changes.
 const STEPS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
 /// Barriers of an hour.
@@ -45,6 +52,9 @@ struct Arguments {
     /// Leaves out the hour of small barriers.
     #[arg(long)]
     no_hour: bool,
+    /// Measures the memory of a live row and nothing else.
+    #[arg(long)]
+    live_rows: bool,
     /// Where the report goes; `benchmarks/results` otherwise.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -67,6 +77,17 @@ fn measure(arguments: &Arguments) -> Result<String, Failure> {
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let mut report = format!("# Upserts\n\n    {command}\n\n{}", machine::facts());
     line(&mut report, &format!("- load average {} at the start\n", machine::load()));
+    let [from, to] = LIVE;
+    let bytes = bytes_a_row(from, to)?;
+    line(
+        &mut report,
+        &format!(
+            "Memory of a live row of `orders`: {bytes:.0} bytes, slope from {from} to {to} rows.\n"
+        ),
+    );
+    if arguments.live_rows {
+        return Ok(report);
+    }
     line(
         &mut report,
         "| folder | rows | writer | upserts | p50 ms | p99 ms | max ms | bytes, median |\n\

@@ -1,7 +1,7 @@
 //! What the core hands to a barrier: everything as it was at one epoch, frozen, not copied.
 
 use gold::{Frozen, HistoryRow};
-use pipeline::silver::FrozenTable;
+use pipeline::silver::{FrozenRuns, FrozenTable};
 use schemas::{EpochStamp, StatePart};
 
 use super::watch::FrozenWatch;
@@ -21,6 +21,11 @@ pub(crate) struct BarrierJob {
 }
 
 impl BarrierJob {
+    /// The runs of deleted keys that the saved state names, by table.
+    pub(crate) fn runs(&self) -> Vec<FrozenRuns> {
+        self.silver.iter().map(|job| job.rows.runs().clone()).collect()
+    }
+
     /// The saved state of everything that rows do not give back.
     pub(crate) fn parts(&self) -> Vec<StatePart<'_>> {
         let mut parts = self.watch.parts();

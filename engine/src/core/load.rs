@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use lake::state::Read;
 use pipeline::decode::PreparedContract;
 use pipeline::record::RawBatch;
 use pipeline::silver::SilverRow;
@@ -64,14 +65,16 @@ impl Core {
         }
         let decoded = decoding.decode(batches, scratch);
         for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
-            table.fold.fire(stamp.clock, &mut |_, _| {});
+            table.fold.fire(stamp.clock, &mut table.delta);
+            table.delta.clear();
             control::resume(&decoded.decisions, table);
         }
         let mut records = 0;
         for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
             if let Some(table) = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at))
             {
-                table.fold.apply(changes, &stamp, &mut |_, _| {});
+                table.fold.apply(changes, &stamp, &mut table.delta);
+                table.delta.clear();
                 records += batch.len() as u64;
             }
         }
@@ -92,10 +95,11 @@ impl Core {
             if !names.contains(&table.name()) {
                 continue;
             }
-            table.fold.fire(clock, &mut |_, _| {});
+            table.fold.fire(clock, &mut table.delta);
+            table.delta.clear();
             let layout = table.contract.layout();
             for (_, entry) in table.fold.rows() {
-                self.gold.rebuild(index, layout.row(&entry.row)).map_err(|e| e.to_string())?;
+                self.gold.rebuild(index, layout.row(entry.row)).map_err(|e| e.to_string())?;
             }
         }
         names.iter().for_each(|name| self.write_whole(name));
@@ -108,17 +112,18 @@ impl Core {
     /// When a part is not what was saved.
     pub(crate) fn begin_load(
         &mut self,
-        saved: &Saved,
+        read: &Read,
         held: &Identities,
         renewal: &Renewal,
     ) -> Result<(), String> {
         self.identities.seen.clone_from(&held.seen);
         let is_kept = |table: &&mut KeyedTable| !renewal.tables.contains(&table.name());
         for table in self.tables.iter_mut().filter(is_kept) {
-            table.fold.load_state(saved).map_err(|e| e.to_string())?;
+            let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
+            loaded.map_err(|e| e.to_string())?;
         }
         let kept = |kpi: &str| !renewal.kpis.contains(kpi);
-        self.gold.load_state(saved, &kept).map_err(|e| e.to_string())
+        self.gold.load_state(&read.saved, &kept).map_err(|e| e.to_string())
     }
 
     /// Ends it, the rows at `stamp` being loaded.

@@ -19,8 +19,8 @@ use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{Halt, TableFold};
-use schemas::{Alert, Contract, EpochStamp, InForce, KpiUpdate, Micros, Observer};
+use pipeline::silver::{FrozenRuns, Halt, TableFold};
+use schemas::{Alert, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
 use crate::identities::{Identities, PART};
 use crate::tables::{self, silver_name};
@@ -58,6 +58,8 @@ pub(crate) struct Core {
 struct KeyedTable {
     contract: Arc<PreparedContract>,
     fold: TableFold,
+    /// What the epoch that is being folded changed.
+    delta: Delta,
 }
 
 impl KeyedTable {
@@ -103,9 +105,9 @@ impl Core {
         observer: Box<dyn Observer>,
     ) -> Result<Core, String> {
         let decoding = Arc::new(Decoding::new(contracts, topics)?);
-        let table = |contract: &Arc<PreparedContract>| KeyedTable {
-            contract: Arc::clone(contract),
-            fold: TableFold::new(Arc::clone(contract)),
+        let table = |contract: &Arc<PreparedContract>| {
+            let fold = TableFold::new(Arc::clone(contract));
+            KeyedTable { contract: Arc::clone(contract), delta: fold.no_changes(), fold }
         };
         let tables = decoding.contracts().map(table).collect();
         let identities = Identities::of(contracts, topics, &catalog, observer.as_ref());
@@ -223,26 +225,26 @@ impl Core {
             self.remember(output.history);
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
-        self.gold.begin_epoch(&stamp);
         let Core { tables, gold, counts, decoding, control, identities, .. } = self;
-        let mut failed = 0;
-        for (index, table) in tables.iter_mut().enumerate() {
-            table.fold.fire(stamp.clock, &mut |old, new| {
-                failed += u64::from(gold.apply(index, old, new).is_err());
-            });
+        for table in tables.iter_mut() {
+            table.fold.fire(stamp.clock, &mut table.delta);
         }
         control.take(&stamp, &epoch.decisions, tables);
         for (batch, changes) in epoch.records.batches.iter().zip(&epoch.changes) {
             identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
-            table.fold.apply(changes, &stamp, &mut |old, new| {
-                failed += u64::from(gold.apply(index, old, new).is_err());
-            });
+            table.fold.apply(changes, &stamp, &mut table.delta);
         }
-        counts.engine_errors += failed;
-        if failed > 0 {
-            tracing::error!(epoch = stamp.id, failed, "a row was taken back that was never added");
+        // Every table is folded: all changes of the epoch are in one hand.
+        tables.iter_mut().for_each(|table| table.delta.consolidate());
+        gold.begin_epoch(&stamp);
+        for (index, table) in tables.iter_mut().enumerate() {
+            if let Err(wrong) = gold.step(&stamp, index, &table.delta) {
+                counts.engine_errors += wrong.rows;
+                tracing::error!("{wrong}");
+            }
+            table.delta.clear();
         }
         let output = gold.finish_epoch(&stamp);
         let alerts = self.watch.observe(&stamp, &output.updates, gold);
@@ -265,9 +267,9 @@ impl Core {
     }
 
     /// Everything to flush so that all tables stand at the last epoch: frozen, not copied, because
-    /// epochs wait meanwhile.
+    /// epochs wait meanwhile. Nothing before the first epoch, and after a failure.
     pub(crate) fn barrier(&mut self) -> Option<BarrierJob> {
-        let stamp = self.last?;
+        let stamp = self.last.filter(|_| self.failure().is_none())?;
         let whole = std::mem::take(&mut self.whole);
         let silver = |table: &mut KeyedTable| {
             let name = silver_name(table.contract.contract());
@@ -292,6 +294,16 @@ impl Core {
         let all_alerts = whole.contains(tables::ANOMALIES);
         let history = std::mem::take(&mut self.history);
         Some(BarrierJob { stamp, silver, cells, watch, all_alerts, history, texts })
+    }
+
+    /// The runs of deleted keys as they are now, by table.
+    pub(crate) fn runs(&mut self) -> Vec<FrozenRuns> {
+        self.tables.iter_mut().map(|table| table.fold.runs()).collect()
+    }
+
+    /// Why what was folded last may not be published, nor anything after it: a file cannot be read.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.tables.iter().find_map(|table| table.fold.failure())
     }
 
     fn is_fold_due(&self, clock: Micros) -> bool {

@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gold::HistoryRow;
 use gold::table::history_batch;
@@ -16,16 +15,15 @@ use lake::keyed::{Deletes, FrozenRows, IDLE_AFTER, KeyedError, KeyedTable};
 use lake::state::StateLog;
 use lake::{Commit, CommitError, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
+use pipeline::silver::FrozenRuns;
 use schemas::EpochStamp;
 use tokio::runtime::Handle;
 
 use crate::core::frozen::{BarrierJob, SilverJob};
+use crate::run::insist::Insist;
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
 use crate::tables::{ANOMALIES, CURRENT, HISTORY, number};
-
-/// Waits between tries while the disk is full or away.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Rows of one batch handed to a file writer.
 const BATCH_ROWS: usize = 16_384;
@@ -99,6 +97,13 @@ impl Flusher {
     /// Writes one barrier, trying again while the disk refuses. Returns whether it is complete: not
     /// when the run failed or is to stop while the disk still refuses.
     pub(crate) fn flush(&mut self, job: BarrierJob) -> bool {
+        let runs = job.runs();
+        let named = self.retry("runs of deleted keys", |this| {
+            Ok(this.state.need_runs(runs.iter().flat_map(FrozenRuns::iter))?)
+        });
+        if named.is_none() {
+            return false;
+        }
         let parts = job.parts();
         let written = self.retry("state", |this| Ok(this.state.write(job.stamp.id, &parts)?));
         let Some(bytes) = written else { return false };
@@ -119,8 +124,18 @@ impl Flusher {
                 if let Err(error) = self.state.complete(stamp.id) {
                     tracing::warn!("could not delete old state: {error}");
                 }
+                self.merge_runs(&runs);
                 true
             }
+    }
+
+    /// Keeps the runs of deleted keys few. The barrier after the next takes what was made.
+    fn merge_runs(&mut self, runs: &[FrozenRuns]) {
+        for runs in runs {
+            if let Err(error) = runs.merge(&mut self.state) {
+                tracing::warn!("could not merge runs of deleted keys, and tries again: {error}");
+            }
+        }
     }
 
     /// Brings one table to what was frozen: `changed` slots, or all of them.
@@ -193,31 +208,17 @@ impl Flusher {
         what: &str,
         mut step: impl FnMut(&mut Flusher) -> Result<T, FlushError>,
     ) -> Option<T> {
-        let mut said = false;
-        loop {
-            let error = match step(self) {
-                Ok(value) => {
-                    if said {
-                        self.meters.troubles.clear("flush");
-                    }
-                    return Some(value);
-                }
-                Err(error) => error,
-            };
-            if !error.is_retryable() {
-                self.stop.fail(format!("could not flush {what}: {error}"));
-                return None;
-            }
-            if !said {
-                self.meters.troubles.set("flush", &format!("could not flush {what}: {error}"));
-                tracing::warn!("could not flush {what}: {error}; trying again every second");
-                said = true;
-            }
-            if self.stop.is_asked() {
-                return None;
-            }
-            std::thread::sleep(RETRY);
+        let (meters, stop) = (Arc::clone(&self.meters), self.stop.clone());
+        let meanwhile = "silver and gold stand still meanwhile";
+        let insist =
+            Insist { trouble: "flush", meanwhile, troubles: &meters.troubles, stop: &stop };
+        let step = || step(self).map_err(|error| Unflushed { what: what.to_owned(), error });
+        match insist.on(step, |unflushed| unflushed.error.is_retryable()) {
+            Ok(value) => return Some(value),
+            Err(unflushed) if unflushed.error.is_retryable() => {}
+            Err(unflushed) => stop.fail(unflushed.to_string()),
         }
+        None
     }
 
     fn table(&self, name: &str) -> Result<&KeyedTable, FlushError> {
@@ -245,6 +246,13 @@ fn keyed_table(
 
 fn progress(stamp: EpochStamp) -> Vec<(String, i64)> {
     vec![(EPOCH.into(), number(stamp.id)), (CLOCK.into(), stamp.clock.0)]
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("could not flush {what}: {error}")]
+struct Unflushed {
+    what: String,
+    error: FlushError,
 }
 
 #[derive(Debug, thiserror::Error)]

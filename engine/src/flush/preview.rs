@@ -10,35 +10,30 @@
 
 use std::sync::Arc;
 
-use schemas::{Alert, EpochStamp, Feed, Reason, Start};
+use schemas::{Alert, EpochStamp, Feed, Micros, Reason, Start};
 
 use super::recover::new_generation;
 use crate::core::Core;
 use crate::identities::Renewal;
 
-/// Tells feeds how everything stood at `barrier`, but for what is renewed.
+/// Tells feeds how everything stood at `barrier`, but for what is renewed from `now` on.
 pub(super) fn tell(
     feeds: &mut [Box<dyn Feed>],
     core: &Core,
-    barrier: EpochStamp,
+    (barrier, now): (EpochStamp, Micros),
     alerts: &[Alert],
     renewal: &Renewal,
 ) {
     if feeds.is_empty() {
         return;
     }
-    let start = of(core, barrier, alerts, renewal);
+    let start = Start { degraded: building(renewal, now), ..of(core, barrier, alerts, renewal) };
     for feed in feeds {
         feed.start(start.clone());
     }
 }
 
 fn of(core: &Core, barrier: EpochStamp, alerts: &[Alert], renewal: &Renewal) -> Start {
-    let names = renewal.tables.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let text = format!(
-        "{names}: being built from bronze, because the definition is new or differs; KPIs over it, and new \
-         records, show when that is done"
-    );
     let cells = core.gold().snapshot().into_iter();
     // Those left out are told in part: what their other tables hold is there.
     let cells = cells.filter(|row| !renewal.kpis.contains(&*row.key.kpi));
@@ -50,6 +45,16 @@ fn of(core: &Core, barrier: EpochStamp, alerts: &[Alert], renewal: &Renewal) -> 
         removed: Vec::new(),
         removals_after: barrier.id,
         alerts: alerts.to_vec(),
-        degraded: Arc::new([Reason { text, since: barrier.clock }]),
+        degraded: Arc::default(),
     }
+}
+
+/// That the tables are being built, since `now`.
+fn building(renewal: &Renewal, now: Micros) -> Arc<[Reason]> {
+    let names = renewal.tables.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "{names}: being built from bronze, because the definition is new or differs; KPIs over it, and new \
+         records, show when that is done"
+    );
+    Arc::new([Reason { text, since: now }])
 }

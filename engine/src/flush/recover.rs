@@ -19,11 +19,12 @@ use pipeline::bronze::{self, BronzeWriter, CLOCK, EPOCH, Held};
 use pipeline::decode::PreparedContract;
 use pipeline::ledger::{Entry, Header, Ledger, Segments};
 use pipeline::record::TopicPartition;
-use pipeline::silver::rows_from_batch;
+use pipeline::silver::{FrozenRuns, RunsError, rows_from_batch};
 use pipeline::source::{LastRecord, needs_last};
 use schemas::{Alert, Contract, EpochId, EpochStamp, Feed, Micros, chain};
 use tokio::runtime::Handle;
 
+use super::alerts;
 use super::barrier::{Flusher, LoadedFile, LoadedTable};
 use super::preview;
 use crate::core::Core;
@@ -35,6 +36,8 @@ use crate::tables::{self, number};
 /// What recovery needs to know.
 #[derive(Debug)]
 pub(crate) struct Inputs {
+    /// When it begins.
+    pub(crate) now: Micros,
     pub(crate) lake: Lake,
     pub(crate) ledger_dir: PathBuf,
     pub(crate) durable: bool,
@@ -61,6 +64,9 @@ pub(crate) struct Recovered {
     pub(crate) tail: Vec<Entry>,
 }
 
+/// Epochs of bronze folded between two looks at the runs of deleted keys.
+const RUNS_EVERY: u64 = 64;
+
 /// The files whose rows were loaded, by table.
 type Files = BTreeMap<String, LoadedTable>;
 
@@ -85,11 +91,15 @@ pub(crate) fn recover(
     let lasts = bronze::last_records(&bronze, wanted).map_err(text)?;
     let (mut core, mut files, state) = load(inputs, feeds, &held, &newest, &bronze)?;
     let loaded = core.last().map_or(Micros(0), |stamp| stamp.clock);
-    replay_bronze(&mut core, &bronze, &held).map_err(text)?;
+    let mut log = state_log(inputs, state.as_ref())?;
+    replay_bronze(&mut core, &bronze, &held, &mut log).map_err(text)?;
+    if let Some(reason) = core.failure() {
+        return Err(reason.to_owned());
+    }
     for table in &newest {
         if core.is_ahead(table.name()) {
             let located = match table.name() {
-                tables::ANOMALIES => locate_alerts(&mut core, table, loaded)?,
+                tables::ANOMALIES => alerts::locate(&mut core, table, loaded)?,
                 _ => locate(&mut core, table)?,
             };
             files.insert(table.name().to_owned(), located);
@@ -109,11 +119,9 @@ pub(crate) fn recover(
     let ledger = Ledger::open(&inputs.ledger_dir, header, segments, inputs.durable);
     let place = inputs.ledger_dir.display();
     let ledger = ledger.map_err(|e| format!("could not open the ledger in `{place}`: {e}"))?;
-    let state = StateLog::new(&state_folder(inputs), state.as_ref())
-        .map_err(|e| format!("could not read the folder of saved state: {e}"))?;
     let meters = Arc::clone(&inputs.meters);
     let (runtime, stop) = (runtime.clone(), stop.clone());
-    let flusher = Flusher::new(newest, files, inputs.silver, state, runtime, stop, meters);
+    let flusher = Flusher::new(newest, files, inputs.silver, log, runtime, stop, meters);
     let flusher = flusher.map_err(text)?;
     let bronze = BronzeWriter::new(bronze).map_err(text)?;
     Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
@@ -134,7 +142,13 @@ pub(super) fn new_generation() -> String {
 }
 
 fn state_folder(inputs: &Inputs) -> PathBuf {
-    inputs.lake.state_dir().join("state")
+    inputs.lake.work_dir().join("state")
+}
+
+/// The saved state that goes on after `read`.
+fn state_log(inputs: &Inputs, read: Option<&Read>) -> Result<StateLog, String> {
+    StateLog::new(&state_folder(inputs), read)
+        .map_err(|e| format!("could not read the folder of saved state: {e}"))
 }
 
 /// A ledger in place of one whose epochs cannot be read again: of a new stream generation.
@@ -155,7 +169,7 @@ fn load(
     let mut at_most = held.flushed;
     let outdated = newest.iter().filter(|table| table.is_outdated());
     let outdated = outdated.map(|table| table.name().to_owned()).collect();
-    let barriers = Barriers { inputs, outdated, bronze };
+    let mut barriers = Barriers { inputs, outdated, bronze };
     while at_most > 0 {
         match barriers.load(at_most, feeds)? {
             Loaded::Whole(core, files, state) => {
@@ -164,6 +178,10 @@ fn load(
                     core.stands_elsewhere(table.name());
                 }
                 return Ok((core, files, state.map(|state| *state)));
+            }
+            Loaded::Damaged(table, error) => {
+                tracing::warn!("{table} cannot be read and is built again from bronze: {error}");
+                barriers.outdated.insert(table);
             }
             Loaded::Earlier(epoch) => {
                 tracing::warn!("barrier {at_most} is not whole, trying the one at {epoch}");
@@ -184,12 +202,14 @@ enum Loaded {
     Whole(Box<Core>, Files, Option<Box<Read>>),
     /// Not there; the newest barrier that may be.
     Earlier(EpochId),
+    /// A silver table whose files do not give its rows, and why.
+    Damaged(String, String),
 }
 
 /// The barriers of a lake, and what they are loaded under.
 struct Barriers<'a> {
     inputs: &'a Inputs,
-    /// Silver tables whose columns are not those of their contract.
+    /// Silver tables whose columns are not those of their contract, or whose files are damaged.
     outdated: BTreeSet<String>,
     bronze: &'a Table,
 }
@@ -221,16 +241,16 @@ impl Barriers<'_> {
             tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
             Ok(Loaded::Earlier(earlier))
         };
-        if let Err(error) = core.begin_load(&read.saved, &identities, &renewal) {
+        if let Err(error) = core.begin_load(&read, &identities, &renewal) {
             return unusable(error);
         }
         let tables = match self.load_tables(&mut core, barrier, earlier, &renewal)? {
             Ok(tables) => tables,
-            Err(epoch) => return Ok(Loaded::Earlier(epoch)),
+            Err(other) => return Ok(other),
         };
         let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
         if !renewal.tables.is_empty() {
-            preview::tell(feeds, &core, stamp, &tables.alerts, &renewal);
+            preview::tell(feeds, &core, (stamp, self.inputs.now), &tables.alerts, &renewal);
             self.build_alone(&mut core, stamp, &renewal.tables)?;
         }
         if let Err(error) = core.finish_load(stamp, &read.saved, tables.alerts, &renewal) {
@@ -240,14 +260,14 @@ impl Barriers<'_> {
         Ok(Loaded::Whole(Box::new(core), tables.files, read))
     }
 
-    /// Loads the tables that are not renewed; else the newest barrier at which they may be whole.
+    /// Loads the tables that are not renewed; else why they are not to be had.
     fn load_tables(
         &self,
         core: &mut Core,
         barrier: EpochId,
         earlier: EpochId,
         renewal: &Renewal,
-    ) -> Result<Result<LoadedTables, EpochId>, String> {
+    ) -> Result<Result<LoadedTables, Loaded>, String> {
         let mut loaded = LoadedTables::default();
         for spec in tables::specs(&self.inputs.contracts) {
             if renewal.tables.contains(&spec.name) {
@@ -255,18 +275,20 @@ impl Barriers<'_> {
             }
             let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
             let Ok(table) = Table::open(&self.inputs.lake, &spec.name, at) else {
-                return Ok(Err(earlier));
+                return Ok(Err(Loaded::Earlier(earlier)));
             };
             let epoch = table.progress(EPOCH).and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
             if epoch != barrier {
-                return Ok(Err(epoch));
+                return Ok(Err(Loaded::Earlier(epoch)));
             }
             loaded.clock = Micros(table.progress(CLOCK).unwrap_or(0));
             if let Some(contract) = core.silver_contract(&spec.name) {
-                let files = load_silver(core, &table, &contract)?;
-                loaded.files.insert(spec.name, files);
+                match load_silver(core, &table, &contract) {
+                    Ok(files) => drop(loaded.files.insert(spec.name, files)),
+                    Err(error) => return Ok(Err(Loaded::Damaged(spec.name, error))),
+                }
             } else if spec.name == tables::ANOMALIES {
-                let (files, alerts) = load_alerts(&table, loaded.clock, &renewal.unwatched)?;
+                let (files, alerts) = alerts::load(&table, loaded.clock, &renewal.unwatched)?;
                 loaded.files.insert(spec.name, files);
                 loaded.alerts = alerts;
             }
@@ -283,9 +305,15 @@ impl Barriers<'_> {
     ) -> Result<(), String> {
         let begun = Instant::now();
         let mut records = 0_u64;
-        for epoch in bronze::replay(self.bronze, 0, barrier.id).map_err(|e| chain(&e))? {
+        let mut log = state_log(self.inputs, None)?;
+        for (epoch, at) in
+            bronze::replay(self.bronze, 0, barrier.id).map_err(|e| chain(&e))?.zip(1_u64..)
+        {
             let epoch = epoch.map_err(|e| chain(&e))?;
             records += core.fold_alone(names, epoch.stamp, epoch.batches);
+            if at.is_multiple_of(RUNS_EVERY) {
+                write_runs(core, &mut log);
+            }
         }
         core.finish_alone(names, barrier.clock)?;
         tracing::info!(
@@ -320,57 +348,6 @@ fn seen(held: &Held) -> Seen {
 fn new_core(inputs: &Inputs) -> Result<Core, String> {
     let observer = crate::observer(&inputs.catalog);
     Core::new(&inputs.contracts, &inputs.topics, Arc::clone(&inputs.catalog), observer)
-}
-
-/// The alerts to hold at `clock`, and their places. Files in which all are long over stay on disk alone;
-/// those of KPIs `unwatched` are dropped.
-fn load_alerts(
-    table: &Table,
-    clock: Micros,
-    unwatched: &BTreeSet<String>,
-) -> Result<(LoadedTable, Vec<Alert>), String> {
-    let (mut loaded, mut alerts) = (LoadedTable::default(), Vec::new());
-    let is_dropped = |alert: &Alert| unwatched.contains(&*alert.key.kpi);
-    for (path, file) in alert_files(table) {
-        let file = file?;
-        if file.iter().all(|alert| alert.is_long_over(clock) && !is_dropped(alert)) {
-            continue;
-        }
-        let mut slots = Vec::with_capacity(file.len());
-        for alert in file {
-            let is_held = !is_dropped(&alert);
-            slots.push(u32::try_from(alerts.len()).ok().filter(|_| is_held));
-            alerts.extend(Some(alert).filter(|_| is_held));
-        }
-        loaded.files.push(LoadedFile { path, slots });
-    }
-    Ok((loaded, alerts))
-}
-
-/// Where the alerts in memory lie in a table that stands elsewhere than what was loaded, at `loaded`.
-fn locate_alerts(core: &mut Core, table: &Table, loaded: Micros) -> Result<LoadedTable, String> {
-    let mut located = LoadedTable::default();
-    for (path, file) in alert_files(table) {
-        let Some(found) = core.locate_alerts(file?, loaded) else { continue };
-        let differing = found.iter().flatten().filter(|(_, same)| !same);
-        located.differing.extend(differing.map(|(slot, _)| *slot));
-        let slots = found.into_iter().map(|found| found.map(|(slot, _)| slot)).collect();
-        located.files.push(LoadedFile { path, slots });
-    }
-    located.live = core.take_located(table.name());
-    Ok(located)
-}
-
-/// The files of `gold/anomalies` with their alerts.
-fn alert_files(table: &Table) -> impl Iterator<Item = (String, Result<Vec<Alert>, String>)> {
-    let read = |file: &lake::DataFile| {
-        let mut alerts = Vec::new();
-        for batch in table.read(&[file], None).map_err(|e| chain(&e))? {
-            alerts.extend(gold::anomalies::read_anomalies(&batch.map_err(|e| chain(&e))?)?);
-        }
-        Ok(alerts)
-    };
-    table.files().map(move |file| (file.path.clone(), read(file.as_ref())))
 }
 
 fn load_silver(
@@ -412,7 +389,12 @@ fn locate(core: &mut Core, table: &Table) -> Result<LoadedTable, String> {
     Ok(located)
 }
 
-fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), LakeError> {
+fn replay_bronze(
+    core: &mut Core,
+    bronze: &Table,
+    held: &Held,
+    log: &mut StateLog,
+) -> Result<(), LakeError> {
     let from = core.last().map_or(0, |stamp| stamp.id);
     if held.epoch <= from {
         return Ok(());
@@ -422,6 +404,9 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
         let epoch = epoch?;
         core.replay(epoch.stamp, epoch.batches);
         epochs += 1;
+        if epochs.is_multiple_of(RUNS_EVERY) {
+            write_runs(core, log);
+        }
     }
     if core.last().is_none_or(|last| last.id < held.epoch) {
         let tick = EpochStamp { id: held.epoch, clock: held.clock, quiet: false };
@@ -429,6 +414,17 @@ fn replay_bronze(core: &mut Core, bronze: &Table, held: &Held) -> Result<(), Lak
     }
     tracing::info!(epochs, from, to = held.epoch, "replayed bronze");
     Ok(())
+}
+
+/// Puts the runs of deleted keys on disk, which memory would hold until the first barrier.
+fn write_runs(core: &mut Core, log: &mut StateLog) {
+    let runs = core.runs();
+    let written = log.need_runs(runs.iter().flat_map(FrozenRuns::iter));
+    let written = written.map_err(RunsError::from);
+    let merged = written.and_then(|_| runs.iter().try_for_each(|runs| runs.merge(log)));
+    if let Err(error) = merged {
+        tracing::warn!("could not write runs of deleted keys, they wait in memory: {error}");
+    }
 }
 
 /// The header to go on under, the recorded epochs after bronze, and the segments to go on behind. A

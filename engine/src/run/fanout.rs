@@ -317,7 +317,9 @@ mod tests {
             assert_eq!(taken[0], "start 0");
             assert_eq!(taken[1..], told[..=QUEUE]);
             let mut id = 100;
+            let begun = Instant::now();
             while !shared.start_wanted.load(Ordering::Relaxed) {
+                assert!(begun.elapsed() < SOON, "it is never told anew");
                 std::thread::sleep(Duration::from_millis(1));
                 id += 1;
                 fanout.epoch(epoch(id, &shared));

@@ -16,6 +16,7 @@ use schemas::{Clock, EpochId, EpochStamp, KpiUpdate, chain};
 use tokio::runtime::Handle;
 
 use super::contact::Contact;
+use super::insist::Insist;
 use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::stop::{Reached, Stop};
@@ -31,9 +32,6 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// How long the bronze thread waits for an epoch before it looks at its other work.
 const TURN: Duration = Duration::from_millis(20);
-
-/// Between tries while a disk refuses.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Published lists of updates whose memory is kept.
 const SPARES_MAX: usize = 4;
@@ -88,6 +86,11 @@ impl Shared {
         self.flushed.set(flushed);
     }
 
+    /// How a step is insisted on that the disk may refuse.
+    fn insist(&self, trouble: &'static str, meanwhile: &'static str) -> Insist<'_> {
+        Insist { trouble, meanwhile, troubles: &self.meters.troubles, stop: &self.stop }
+    }
+
     /// Whether nothing more is read: what is held is flushed, and the run ends.
     pub(super) fn is_ending(&self) -> bool {
         self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
@@ -97,7 +100,7 @@ impl Shared {
     pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
         updates.clear();
         let mut spares = self.spare_updates.lock();
-        if stamp.quiet && spares.len() < SPARES_MAX {
+        if stamp.quiet && updates.capacity() > 0 && spares.len() < SPARES_MAX {
             spares.push(updates);
         }
     }
@@ -133,6 +136,8 @@ pub(super) struct Polling<'a> {
     pub(super) linger: Duration,
     pub(super) limits: &'a Limits,
     pub(super) max_unflushed: usize,
+    /// The run is to end by itself, and not to wait for ever.
+    pub(super) until_end: bool,
     pub(super) decoding: Arc<Decoding>,
 }
 
@@ -141,10 +146,12 @@ impl<'a> Polling<'a> {
     pub(super) fn new(
         index: Option<usize>,
         settings: &'a Settings,
+        until_end: bool,
         decoding: &Arc<Decoding>,
     ) -> Polling<'a> {
         Polling {
             index,
+            until_end,
             linger: settings.linger,
             limits: &settings.limits,
             max_unflushed: settings.max_unflushed,
@@ -172,6 +179,10 @@ pub(super) fn read_source(
         }
         // Decisions are few, and one of them may be what helps.
         if index.is_some() && shared.memory.is_passed(&shared.meters) {
+            if let Some(text) = shared.memory.lasts().filter(|_| polling.until_end) {
+                shared.stop.fail(format!("the end was not reached: {text}"));
+                return;
+            }
             std::thread::sleep(POLL);
             continue;
         }
@@ -233,20 +244,11 @@ pub(super) fn write_ledger(
     while let Ok(first) = entries.recv() {
         let mut group = vec![first];
         group.extend(entries.try_iter());
-        while let Err(error) = ledger.append(&group) {
-            shared.meters.troubles.set("ledger", &error.to_string());
-            if matches!(error, LedgerError::Sync { .. }) || shared.stop.failure().is_some() {
-                shared.stop.fail(error.to_string());
-                return;
-            }
-            tracing::warn!("{error}; trying again every second, nothing is published meanwhile");
-            std::thread::sleep(RETRY);
-            if shared.stop.is_asked() {
-                shared.stop.fail(error.to_string());
-                return;
-            }
+        let may_help = |error: &LedgerError| !matches!(error, LedgerError::Sync { .. });
+        let insist = shared.insist("ledger", "nothing is published meanwhile");
+        if let Err(error) = insist.on(|| ledger.append(&group), may_help) {
+            return shared.stop.fail(error.to_string());
         }
-        shared.meters.troubles.clear("ledger");
         if let Some(last) = group.last() {
             shared.recorded.set(last.epoch);
         }
@@ -314,32 +316,20 @@ pub(super) fn write_bronze(
 
 /// Commits what the writer holds, however long the disk refuses. Returns whether it did.
 fn commit(writer: &mut BronzeWriter, runtime: &Handle, shared: &Shared) -> bool {
-    let mut said = false;
-    loop {
-        match runtime.block_on(writer.commit(shared.flushed.get())) {
-            Ok(reached) => {
-                shared.meters.bronze_commits.add(1);
-                shared.meters.troubles.clear("bronze");
-                if let Some(stamp) = reached {
-                    shared.verified.set(shared.in_bronze.get());
-                    shared.in_bronze.set(stamp.id);
-                }
-                return true;
+    let insist = shared.insist("bronze", "polling pauses when the memory bound is reached");
+    let step = || runtime.block_on(writer.commit(shared.flushed.get()));
+    match insist.on(step, |error| error.is_retryable()) {
+        Ok(reached) => {
+            shared.meters.bronze_commits.add(1);
+            if let Some(stamp) = reached {
+                shared.verified.set(shared.in_bronze.get());
+                shared.in_bronze.set(stamp.id);
             }
-            Err(error) if error.is_retryable() && !shared.stop.is_asked() => {
-                shared.meters.troubles.set("bronze", &error.to_string());
-                if !said {
-                    tracing::warn!(
-                        "{error}; trying again every second, polling pauses when the memory bound is reached"
-                    );
-                    said = true;
-                }
-                std::thread::sleep(RETRY);
-            }
-            Err(error) => {
-                shared.stop.fail(error.to_string());
-                return false;
-            }
+            true
+        }
+        Err(error) => {
+            shared.stop.fail(error.to_string());
+            false
         }
     }
 }

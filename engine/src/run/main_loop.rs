@@ -59,8 +59,9 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     let Run { settings, lake, contracts, catalog, topics, sources, .. } = run;
     let memory = MemoryBound::new(settings.memory_limit);
     let shared = Shared::new(run.stop.clone(), Arc::clone(&run.meters), memory);
-    let control = ControlFile::new(&lake.state_dir(), settings.durable);
+    let control = ControlFile::new(lake.work_dir(), settings.durable);
     let inputs = Inputs {
+        now: run.clock.now(),
         ledger_dir: settings.ledger_dir.clone(),
         lake,
         durable: settings.durable,
@@ -126,13 +127,13 @@ impl Threads<'_> {
             barrier: BarrierTimer::new(self.settings.barrier_interval, held.flushed),
             halts: Halts::default(),
             ended,
+            has_feeds: !feeds.is_empty(),
             generation: String::new(),
             started: Instant::now(),
             heard: false,
             said: Instant::now(),
         };
-        let (settings, clock, runtime) = (self.settings, self.clock, self.runtime);
-        let (until_end, desk) = (self.until_end, &mut self.desk);
+        let Threads { settings, clock, runtime, until_end, ref mut desk } = *self;
         let meters = || Arc::clone(&shared.meters);
         let keeper = Keeper::new(bronze.table(), settings.upkeep, to_upkeep.clone(), meters());
         let keepers = Keepers::new(settings.upkeep, to_upkeep, meters());
@@ -156,7 +157,7 @@ impl Threads<'_> {
             main.recover(tail, generation);
             main.decide(desk, &progress, settings, until_end)?;
             let decoding = Arc::clone(main.core.decoding());
-            let polling = |index| loops::Polling::new(index, settings, &decoding);
+            let polling = |index| loops::Polling::new(index, settings, until_end, &decoding);
             for (index, source) in sources.iter_mut().enumerate() {
                 let (out, polling) = (to_core.clone(), polling(Some(index)));
                 spawn(scope, "source", Turn::Live, move || {
@@ -227,6 +228,8 @@ struct Main<'a> {
     barrier: BarrierTimer,
     halts: Halts,
     ended: Vec<bool>,
+    /// Whether anybody wants the cells that an epoch changed.
+    has_feeds: bool,
     /// The stream generation.
     generation: String,
     started: Instant,
@@ -380,6 +383,9 @@ impl Main<'_> {
     }
 
     fn hand_on(&mut self, records: EpochRecords, changes: Changes) {
+        if let Some(reason) = self.core.failure() {
+            return self.shared.stop.fail(reason.to_owned());
+        }
         let meters = &self.shared.meters;
         meters.events.add(records.events().map(|batch| batch.len() as u64).sum());
         meters.bytes.add(records.events().map(|batch| batch.bytes() as u64).sum());
@@ -387,7 +393,10 @@ impl Main<'_> {
         meters.dead_letters.set(self.core.counts.dead_letters);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);
-        let Changes { updates, alerts } = changes;
+        let Changes { mut updates, alerts } = changes;
+        if !self.has_feeds {
+            self.core.recycle(std::mem::take(&mut updates));
+        }
         let samples = samples::of(&records);
         let degraded = self.halts.reasons();
         let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };

@@ -3,7 +3,8 @@
 //! # Guarantees
 //! - Nothing that was read is dropped: polling stops, all else goes on, and polling goes on by itself when
 //!   less than [`GOES_ON_BELOW`] percent of the bound are in use.
-//! - While it stands still, that is a trouble which names the setting, the use and the largest tables.
+//! - While it stands still, that is a trouble which names the setting, the use and the largest tables. A run
+//!   that is to end by itself fails with it after [`PATIENCE`], as what it holds will not become less.
 //!
 //! # Non-guarantees
 //! - Memory is what the operating system says, looked at a few times a second: the bound is passed by what
@@ -24,6 +25,9 @@ const GOES_ON_BELOW: u64 = 95;
 /// Memory is looked at this often.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long a run that is to end by itself waits for memory.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Tables named in the trouble.
 const TABLES_NAMED: usize = 3;
 
@@ -41,6 +45,8 @@ pub(super) struct MemoryBound {
 struct State {
     looked: Option<Instant>,
     over: bool,
+    /// Since when it is passed, and what is said of it.
+    trouble: Option<(Instant, String)>,
 }
 
 impl Default for MemoryBound {
@@ -75,14 +81,24 @@ impl MemoryBound {
                     tracing::warn!("{text}");
                 }
                 meters.troubles.set(TROUBLE, &text);
+                let since = state.trouble.take().map_or_else(Instant::now, |(since, _)| since);
+                state.trouble = Some((since, text));
             }
             (true, false) => {
                 tracing::info!("{} MiB of memory are in use: sources are polled again", used >> 20);
                 meters.troubles.clear(TROUBLE);
+                state.trouble = None;
             }
             (false, false) => {}
         }
         state.over
+    }
+
+    /// The trouble, once it has lasted for longer than can be waited for.
+    pub(super) fn lasts(&self) -> Option<String> {
+        let state = self.state.lock();
+        let lasting = state.trouble.as_ref().filter(|(since, _)| since.elapsed() > PATIENCE);
+        lasting.map(|(_, text)| text.clone())
     }
 
     fn text(&self, used: u64, rows: &[(String, usize)]) -> String {

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use pipeline::source::Lag;
+use schemas::Debt;
 
 use super::stop::Reached;
 use super::troubles::Troubles;
-use crate::upkeep::Debt;
 
 /// Significant digits of a duration: a quantile is exact to one percent.
 const DIGITS: u8 = 2;

@@ -4,6 +4,7 @@ mod contact;
 mod control;
 mod fanout;
 mod halts;
+pub(crate) mod insist;
 mod loops;
 mod main_loop;
 mod memory;

@@ -9,10 +9,10 @@
 //! # Non-guarantees
 //! - The ledger stays behind: a restored lake begins a new stream generation.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use lake::{At, Copied, Lake, LakeError, Severity, Table};
+use lake::{At, Copied, Finding, Lake, LakeError, Severity, Table};
 use pipeline::bronze::{self, EPOCH};
 use schemas::{EpochId, chain};
 
@@ -24,6 +24,41 @@ const WAIT: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_millis(100);
 /// Copies begun before giving up, when vacuum deletes what is being copied.
 const TRIES: usize = 3;
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The folder to make has a lake.
+    #[error(
+        "there is a lake in `{}` already: name another folder, or move it away", .0.display()
+    )]
+    Occupied(PathBuf),
+    /// The lake to restore is not whole.
+    #[error("{table}: {} {}", finding.file, finding.message)]
+    Damaged {
+        /// The table.
+        table: String,
+        /// What is wrong with it.
+        finding: Finding,
+    },
+    /// The lake has never been flushed.
+    #[error("the first barrier of this lake is still to come")]
+    Unflushed,
+    /// A table is not at the barrier that bronze names.
+    #[error("{table} is not at barrier {barrier}")]
+    Behind {
+        /// The table.
+        table: String,
+        /// The barrier.
+        barrier: EpochId,
+    },
+    /// Tables were not at one barrier for as long as that was waited for.
+    #[error("no barrier was complete within {} s", WAIT.as_secs())]
+    Waited(#[source] Box<BackupError>),
+    /// A table cannot be read, or a file not copied.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+}
 
 /// What was copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +87,7 @@ pub type Heard<'a> = &'a mut dyn FnMut(u64, u64);
 ///
 /// # Errors
 /// Why there is no copy.
-pub fn export(lake: &Lake, to: &Path, heard: Heard<'_>) -> Result<Backup, String> {
+pub fn export(lake: &Lake, to: &Path, heard: Heard<'_>) -> Result<Backup, BackupError> {
     refuse_lake(to)?;
     let mut tries = 0;
     loop {
@@ -60,7 +95,7 @@ pub fn export(lake: &Lake, to: &Path, heard: Heard<'_>) -> Result<Backup, String
         let (epoch, tables) = at_one_barrier(lake)?;
         match copy(lake, &tables, to, heard) {
             Ok(backup) => return Ok(Backup { epoch, ..backup }),
-            Err(error) if tries == TRIES => return Err(chain(&error)),
+            Err(error) if tries == TRIES => return Err(error.into()),
             Err(error) => tracing::warn!("the copy is begun again: {}", chain(&error)),
         }
     }
@@ -71,32 +106,28 @@ pub fn export(lake: &Lake, to: &Path, heard: Heard<'_>) -> Result<Backup, String
 ///
 /// # Errors
 /// Why nothing was restored.
-pub fn restore(from: &Path, to: &Path, heard: Heard<'_>) -> Result<Backup, String> {
+pub fn restore(from: &Path, to: &Path, heard: Heard<'_>) -> Result<Backup, BackupError> {
     refuse_lake(to)?;
-    let lake = Lake::open_reader(from).map_err(|e| chain(&e))?;
-    let names = lake.table_names().map_err(|e| chain(&e))?;
+    let lake = Lake::open_reader(from)?;
     let mut tables = Vec::new();
-    for name in &names {
-        let table = Table::open(&lake, name, At::Newest).map_err(|e| chain(&e))?;
-        let findings = table.verify(true).map_err(|e| chain(&e))?;
-        if let Some(found) = findings.iter().find(|found| found.severity == Severity::Error) {
-            return Err(format!("{name}: {} {}", found.file, found.message));
+    for name in lake.table_names()? {
+        let table = Table::open(&lake, &name, At::Newest)?;
+        let mut findings = table.verify(true)?.into_iter();
+        if let Some(finding) = findings.find(|found| found.severity == Severity::Error) {
+            return Err(BackupError::Damaged { table: name, finding });
         }
         tables.push(table);
     }
     let bronze = tables.iter().find(|table| table.name() == bronze::TABLE);
     let epoch = bronze.map_or(0, |table| bronze::held(table).flushed);
-    let backup = copy(&lake, &tables, to, heard).map_err(|e| chain(&e))?;
+    let backup = copy(&lake, &tables, to, heard)?;
     Ok(Backup { epoch, ..backup })
 }
 
-fn refuse_lake(folder: &Path) -> Result<(), String> {
+fn refuse_lake(folder: &Path) -> Result<(), BackupError> {
     match Lake::open_reader(folder) {
         Err(LakeError::NoLake { .. }) => Ok(()),
-        _ => Err(format!(
-            "there is a lake in `{}` already: name another folder, or move it away",
-            folder.display()
-        )),
+        _ => Err(BackupError::Occupied(folder.to_owned())),
     }
 }
 
@@ -117,10 +148,10 @@ fn copy(lake: &Lake, tables: &[Table], to: &Path, heard: Heard<'_>) -> Result<Ba
 }
 
 /// Bronze, and every other table at the barrier that it says is complete.
-fn at_one_barrier(lake: &Lake) -> Result<(EpochId, Vec<Table>), String> {
+fn at_one_barrier(lake: &Lake) -> Result<(EpochId, Vec<Table>), BackupError> {
     let begun = Instant::now();
     loop {
-        let bronze = Table::open(lake, bronze::TABLE, At::Newest).map_err(|e| chain(&e))?;
+        let bronze = Table::open(lake, bronze::TABLE, At::Newest)?;
         let flushed = bronze::held(&bronze).flushed;
         match others_at(lake, flushed) {
             Ok(mut tables) => {
@@ -128,27 +159,23 @@ fn at_one_barrier(lake: &Lake) -> Result<(EpochId, Vec<Table>), String> {
                 return Ok((flushed, tables));
             }
             Err(reason) if begun.elapsed() > WAIT => {
-                return Err(format!(
-                    "no barrier was complete within {} s: {reason}",
-                    WAIT.as_secs()
-                ));
+                return Err(BackupError::Waited(Box::new(reason)));
             }
             Err(_) => std::thread::sleep(RETRY),
         }
     }
 }
 
-fn others_at(lake: &Lake, barrier: EpochId) -> Result<Vec<Table>, String> {
+fn others_at(lake: &Lake, barrier: EpochId) -> Result<Vec<Table>, BackupError> {
     if barrier == 0 {
-        return Err("the first of this lake is still to come".into());
+        return Err(BackupError::Unflushed);
     }
-    let names = lake.table_names().map_err(|e| chain(&e))?;
     let mut tables = Vec::new();
-    for name in names.iter().filter(|name| *name != bronze::TABLE) {
+    for name in lake.table_names()?.into_iter().filter(|name| name != bronze::TABLE) {
         let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
-        let table = Table::open(lake, name, at).map_err(|e| chain(&e))?;
+        let table = Table::open(lake, &name, at)?;
         if table.progress(EPOCH) != Some(number(barrier)) {
-            return Err(format!("{name} is not at barrier {barrier}"));
+            return Err(BackupError::Behind { table: name, barrier });
         }
         tables.push(table);
     }

@@ -47,23 +47,6 @@ pub struct Upkeep {
     pub compact: bool,
 }
 
-/// What a table has lying about, as last counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Debt {
-    /// Live files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Replaced files that are kept for readers.
-    pub replaced_files: u64,
-    /// Their bytes.
-    pub replaced_bytes: u64,
-    /// Rows that are in live files and gone.
-    pub dead_rows: u64,
-    /// Entries of the log.
-    pub log_entries: u64,
-}
-
 impl Upkeep {
     fn ago(span: Duration, now: Micros) -> Micros {
         now.plus(-i64::try_from(span.as_micros()).unwrap_or(i64::MAX))

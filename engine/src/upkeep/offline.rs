@@ -5,15 +5,12 @@
 //! - A plan touches nothing.
 
 use lake::compact::MergeJob;
-use lake::{At, Lake, LakeError, Table, Vacuumed};
+use lake::{At, Lake, LakeError, Severity, Table, Vacuumed};
 use schemas::Micros;
 use tokio::runtime::Handle;
 
-use super::{Upkeep, barriers_of, merge_rule};
+use super::{BARRIERS_KEPT, Upkeep, barriers_of, merge_rule};
 use crate::run::Stop;
-
-/// Barriers whose versions stay readable.
-const BARRIERS_KEPT: usize = super::BARRIERS_KEPT;
 
 /// Which upkeep to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,10 +123,20 @@ pub(crate) fn end_of_batch(
     }
 }
 
-/// Whether a table reads, and what is wrong with it; what `repair` goes by.
+/// Whether a table reads, to the last byte, and what is wrong with it; what `repair` goes by.
 ///
 /// # Errors
 /// When the table is damaged beyond what opening it for writing repairs.
 pub fn look(lake: &Lake, name: &str) -> Result<Vec<String>, LakeError> {
-    Ok(Table::open(lake, name, At::Newest)?.warnings().to_vec())
+    let table = Table::open(lake, name, At::Newest)?;
+    let findings = table.verify(true)?;
+    match findings.into_iter().find(|found| found.severity == Severity::Error) {
+        Some(found) => Err(LakeError::Damaged {
+            table: name.to_owned(),
+            file: found.file.into(),
+            detail: found.message,
+            advice: "`weir tables repair --yes` gives it up where bronze can build it again",
+        }),
+        None => Ok(table.warnings().to_vec()),
+    }
 }

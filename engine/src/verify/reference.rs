@@ -31,8 +31,8 @@ pub(super) struct Key {
 /// What a change left.
 #[derive(Debug)]
 pub(super) enum State {
-    /// A row, as of an epoch.
-    Row { bytes: Box<[u8]>, epoch: u64 },
+    /// A row, as of an epoch, of an origin.
+    Row { bytes: Box<[u8]>, epoch: u64, origin: Box<str> },
     /// Nothing, since this clock.
     Gone(Micros),
 }
@@ -213,7 +213,7 @@ impl Reference {
         if again && old.is_some_and(|old| *old == bytes) {
             return;
         }
-        let state = State::Row { bytes, epoch };
+        let state = State::Row { bytes, epoch, origin: change.origin.into() };
         self.keys.insert(change.key.into(), Key { at, state, seen: false });
     }
 

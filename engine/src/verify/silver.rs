@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 use lake::{LakeError, Table};
 use pipeline::bronze;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
 use pipeline::record::{RawBatch, RawRecord};
-use pipeline::silver::{EPOCH_COLUMN, POSITION_COLUMN};
+use pipeline::silver::{
+    EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, UNKNOWN_COLUMN, unknown_text,
+};
 use pipeline::source::is_control;
 use rows::{ColumnError, RowReader, columns};
 use schemas::{Contract, ControlRecord, Datum, Decision, RowRef};
@@ -158,7 +160,7 @@ impl Folded {
             check.problem(|| format!("row {} is there, but no change leads to it", shown(&key)));
             return;
         };
-        let State::Row { bytes, epoch } = &held.state else {
+        let State::Row { bytes, epoch, origin } = &held.state else {
             let deleted = held.at;
             check.problem(|| format!("row {} is there, but {deleted} deleted it", shown(&key)));
             return;
@@ -169,8 +171,8 @@ impl Folded {
         }
         let row = contract.layout().row(bytes);
         let (position, epoch) = (held.at.to_string(), i64::try_from(*epoch).unwrap_or(i64::MAX));
-        if let Some(difference) = columns.difference(contract.contract(), at, row, &position, epoch)
-        {
+        let added = Added { position: &position, epoch, origin };
+        if let Some(difference) = columns.difference(contract.contract(), at, row, &added) {
             check.problem(|| format!("row {}: {difference} (by change {position})", shown(&key)));
         }
     }
@@ -185,6 +187,15 @@ struct Columns {
     values: RowReader,
     epochs: Int64Array,
     positions: StringArray,
+    origins: StringArray,
+    unknown: StringArray,
+}
+
+/// What a row is besides its columns.
+struct Added<'a> {
+    position: &'a str,
+    epoch: i64,
+    origin: &'a str,
 }
 
 impl Columns {
@@ -193,6 +204,8 @@ impl Columns {
             values: RowReader::exact(&contract.columns, batch)?,
             epochs: columns::bigint(batch, EPOCH_COLUMN)?,
             positions: columns::text(batch, POSITION_COLUMN)?,
+            origins: columns::text(batch, ORIGIN_COLUMN)?,
+            unknown: columns::text(batch, UNKNOWN_COLUMN)?,
         })
     }
 
@@ -211,8 +224,7 @@ impl Columns {
         contract: &Contract,
         at: usize,
         row: RowRef<'_>,
-        position: &str,
-        epoch: i64,
+        added: &Added<'_>,
     ) -> Option<String> {
         for (index, column) in contract.columns.iter().enumerate() {
             let (is, should) = (self.values.datum(index, at), row.datum(index));
@@ -225,11 +237,20 @@ impl Columns {
                 return Some(format!("`{name}` is {is}, should be {should}"));
             }
         }
-        if self.positions.value(at) != position {
-            let is = self.positions.value(at);
-            return Some(format!("`{POSITION_COLUMN}` is {is}, should be {position}"));
+        let unknown = unknown_text(row);
+        let text = |of: &StringArray| of.is_valid(at).then(|| of.value(at).to_owned());
+        let texts = [
+            (POSITION_COLUMN, text(&self.positions), Some(added.position.to_owned())),
+            (ORIGIN_COLUMN, text(&self.origins), Some(added.origin.to_owned())),
+            (UNKNOWN_COLUMN, text(&self.unknown), unknown),
+        ];
+        for (name, is, should) in texts {
+            if is != should {
+                let shown = |text: Option<String>| text.unwrap_or_else(|| "null".to_owned());
+                return Some(format!("`{name}` is {}, should be {}", shown(is), shown(should)));
+            }
         }
-        let is = self.epochs.value(at);
+        let (is, epoch) = (self.epochs.value(at), added.epoch);
         (is != epoch).then(|| format!("`{EPOCH_COLUMN}` is {is}, should be {epoch}"))
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn find(
     contracts: &[Contract],
     seen: &BTreeSet<(String, String)>,
 ) -> Found {
-    let folder = lake.state_dir().join("state");
+    let folder = lake.work_dir().join("state");
     let state = u64::try_from(epoch).ok().and_then(|epoch| lake::state::read(&folder, epoch).ok());
     let part = state.as_ref().and_then(|state| state.saved.head::<&str>(PART).ok());
     let saved = part.and_then(|text| Identities::parse(text.as_bytes()));

@@ -25,7 +25,11 @@ impl Slots {
     pub(super) fn place(&mut self, held: Option<u32>, cell: Option<CellRef>) -> Option<u32> {
         let slot = match (held, cell) {
             (None, None) => return None,
-            (Some(slot), _) => slot,
+            (Some(slot), Some(_)) => {
+                self.changed.mark(slot);
+                return held;
+            }
+            (Some(slot), None) => slot,
             (None, Some(_)) => self
                 .free
                 .pop_first()

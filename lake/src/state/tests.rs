@@ -218,7 +218,7 @@ fn damage_is_seen_and_the_barrier_before_it_is_whole() {
     let old = manifest_path(folder.path(), 9);
     fs::write(&old, b"weirst01 and something else").unwrap();
     let refused = read(folder.path(), 9).unwrap_err().to_string();
-    assert!(refused.contains("version 1") && refused.contains("reads version 2"), "{refused}");
+    assert!(refused.contains("version 1") && refused.contains("reads version 3"), "{refused}");
 }
 
 /// A part of `len` records of `bytes` each, of which `changed` did.
@@ -285,4 +285,57 @@ fn a_barrier_writes_what_changed_and_the_disk_holds_twice_the_state() {
     let written = log.write(180, &both(&cells, &series)).unwrap();
     assert!(written <= 64 << 10, "{written} bytes for one record after a restart");
     assert_eq!(read(folder.path(), 180).unwrap().saved, again.saved);
+}
+
+fn run_of(number: u32) -> Run {
+    Run::of(vec![(&number.to_le_bytes()[..], b"value".to_vec())], Vec::new()).unwrap()
+}
+
+fn run_files(folder: &Path) -> Vec<u64> {
+    numbers(folder, "run").unwrap().into_iter().collect()
+}
+
+#[test]
+fn runs_stay_as_long_as_a_barrier_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = StateLog::new(folder.path(), None).unwrap();
+    let mut runs: Vec<Run> = Vec::new();
+    for epoch in 1..=4 {
+        runs.push(run_of(u32::try_from(epoch).unwrap()));
+        assert!(log.need_runs(runs.iter()).unwrap() > 0);
+        assert_eq!(log.need_runs(runs.iter()).unwrap(), 0, "written once");
+        log.write(epoch, &[]).unwrap();
+        log.complete(epoch).unwrap();
+    }
+    // All four become one, which no barrier has named yet.
+    let merged = log.create_run(4, |out| -> io::Result<_> {
+        out.push(b"k", b"v")?;
+        Ok(Vec::new())
+    });
+    let merged = merged.unwrap();
+    log.write(5, &[]).unwrap();
+    log.complete(5).unwrap();
+    assert_eq!(run_files(folder.path()), [1, 2, 3, 4, 5]);
+    assert_eq!(read(folder.path(), 5).unwrap().runs, BTreeSet::from([1, 2, 3, 4]));
+    for epoch in 6..9 {
+        log.need_runs([&merged].into_iter()).unwrap();
+        log.write(epoch, &[]).unwrap();
+        let kept: &[u64] = if epoch == 8 { &[5] } else { &[1, 2, 3, 4, 5] };
+        log.complete(epoch).unwrap();
+        assert_eq!(run_files(folder.path()), kept, "barrier {epoch}");
+    }
+    // What is open can still be read, and what a barrier names is opened again.
+    assert!(runs.iter().zip(1_u32..).all(|(run, n)| run.get(&n.to_le_bytes()).unwrap().is_some()));
+    let again = read(folder.path(), 8).unwrap();
+    assert_eq!(again.run(5).unwrap().get(b"k").unwrap(), Some(b"v".to_vec()));
+    assert!(again.run(4).is_err());
+    // One that was created and never named goes with the next process, and its number is not used again.
+    log.create_run(1, |_| -> io::Result<_> { Ok(Vec::new()) }).unwrap();
+    let mut log = StateLog::new(folder.path(), Some(&again)).unwrap();
+    let late = run_of(9);
+    log.need_runs([&merged, &late].into_iter()).unwrap();
+    assert_eq!(late.number(), Some(7));
+    log.write(9, &[]).unwrap();
+    log.complete(9).unwrap();
+    assert_eq!(run_files(folder.path()), [5, 7]);
 }

@@ -1,6 +1,7 @@
 //! Changes of rows: what decoders make and the fold takes.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use schemas::Position;
 
@@ -50,6 +51,8 @@ pub struct Change {
     pub position: Position,
     /// Its place in a snapshot.
     pub marker: SnapshotMarker,
+    /// The number of its origin in [`ChangeBatch::origins`].
+    pub origin: u32,
     key: Range<usize>,
     row: Range<usize>,
     unavailable: Range<usize>,
@@ -71,6 +74,7 @@ impl Change {
                 offset: 0,
             },
             marker: SnapshotMarker::Live,
+            origin: 0,
             key: 0..0,
             row: 0..0,
             unavailable: 0..0,
@@ -87,14 +91,18 @@ pub struct ChangeRef<'a> {
     pub key: &'a [u8],
     /// Row bytes; empty unless it is an upsert.
     pub row: &'a [u8],
-    /// Columns whose value the event does not carry, because it did not change.
+    /// Columns whose value the event does not carry, because it did not change. In the row they are
+    /// unknown.
     pub unavailable: &'a [usize],
+    /// The table that it is of.
+    pub origin: &'a str,
 }
 
 /// The changes of one batch of records.
 #[derive(Debug, Clone, Default)]
 pub struct ChangeBatch {
     partition: i32,
+    origins: Vec<Arc<str>>,
     current: (usize, i64),
     changes: Vec<Change>,
     bytes: Vec<u8>,
@@ -106,6 +114,7 @@ impl ChangeBatch {
     /// Forgets everything; what follows is of `partition`.
     pub fn clear(&mut self, partition: i32) {
         self.partition = partition;
+        self.origins.clear();
         self.changes.clear();
         self.bytes.clear();
         self.unavailable.clear();
@@ -115,6 +124,21 @@ impl ChangeBatch {
     /// Says which record the next change belongs to.
     pub fn begin_record(&mut self, index: usize, offset: i64) {
         self.current = (index, offset);
+    }
+
+    /// The number of an origin, which a batch has few of.
+    pub(crate) fn origin(&mut self, origin: &str) -> u32 {
+        let known = self.origins.iter().rposition(|known| **known == *origin);
+        let at = known.unwrap_or_else(|| {
+            self.origins.push(origin.into());
+            self.origins.len() - 1
+        });
+        u32::try_from(at).unwrap_or(u32::MAX)
+    }
+
+    /// The tables that changes are of: logical server, database, schema and table, or the topic.
+    pub fn origins(&self) -> &[Arc<str>] {
+        &self.origins
     }
 
     /// Appends a change of the current record.
@@ -156,6 +180,7 @@ impl ChangeBatch {
             key: self.bytes.get(change.key.clone()).unwrap_or_default(),
             row: self.bytes.get(change.row.clone()).unwrap_or_default(),
             unavailable: self.unavailable.get(change.unavailable.clone()).unwrap_or_default(),
+            origin: self.origins.get(change.origin as usize).map_or("", |origin| origin),
         })
     }
 

@@ -32,13 +32,14 @@ pub trait Decoder: Send + Sync {
     /// Counts changes of what it makes of equal records: with another one tables are built anew.
     fn version(&self) -> u32;
 
-    /// Decodes one record and appends its change to `out`.
+    /// Decodes one record of a topic and appends its change to `out`.
     ///
     /// # Errors
     /// When the record cannot be understood under the contract; then nothing is appended.
     fn decode(
         &self,
         contract: &PreparedContract,
+        topic: &str,
         record: &RawRecord<'_>,
         scratch: &mut Scratch,
         out: &mut ChangeBatch,
@@ -72,7 +73,7 @@ pub fn decode_batch(
     out.clear(batch.topic().partition);
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
-        if let Err(error) = decoder.decode(contract, &record, scratch, out) {
+        if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {
             out.push_error(index, error);
         }
     }

@@ -53,7 +53,7 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         return json!({ "error": error.0 });
     }
     assert_eq!(out.len(), 1);
-    let ChangeRef { change, key, row, unavailable } = out.iter().next().unwrap();
+    let ChangeRef { change, key, row, unavailable, origin } = out.iter().next().unwrap();
     let mut words = Map::new();
     words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());
     if change.op != 0 {
@@ -65,6 +65,7 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
     words.insert("position".into(), change.position.to_string().into());
     words.insert("snapshot".into(), format!("{:?}", change.marker).to_lowercase().into());
     if change.kind == ChangeKind::Upsert {
+        words.insert("origin".into(), origin.into());
         let row = contract.layout().row(row);
         let columns = contract.columns().iter().enumerate();
         let columns = columns.map(|(index, column)| {
@@ -75,6 +76,8 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         words.insert("row".into(), Value::Object(columns.collect()));
     }
     if !unavailable.is_empty() {
+        let unknown: Vec<usize> = contract.layout().row(row).unknown().collect();
+        assert_eq!(unknown, unavailable, "what is not sent is unknown until an old row has it");
         let names = unavailable.iter().map(|&index| contract.columns()[index].name.to_string());
         words.insert("unavailable".into(), names.collect());
     }

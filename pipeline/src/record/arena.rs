@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Smaller buffers are not worth keeping.
 const SPARE_BYTES_MIN: usize = 256 << 10;
 
-/// Bytes of buffers kept: about as many as wait for one bronze commit.
-const SPARE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of buffers kept: about as many as one bronze commit gives back.
+const SPARE_BYTES_MAX: usize = 32 << 20;
 
 /// After this many small buffers in a row the backlog is over, and what was kept is given back.
 const SMALL_IN_A_ROW: usize = 64;

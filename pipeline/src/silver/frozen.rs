@@ -7,36 +7,34 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use lake::keyed::{FrozenRows, RowsError};
-use schemas::Paged;
 
 use super::TableFold;
-use super::index::{Entry, live};
+use super::live::{FrozenPages, LiveRow};
 use super::state::Head;
-use super::table::{SilverRow, row_batch};
-use super::tombstones::Dead;
+use super::table::{SilverRow, batch_of};
+use super::tombstones::{FrozenRuns, FrozenTombstones};
 use crate::decode::PreparedContract;
 
 /// The rows and the state of one table at one epoch.
 #[derive(Debug)]
 pub struct FrozenTable {
     contract: Arc<PreparedContract>,
-    rows: Paged<Option<Entry>>,
+    rows: FrozenPages,
+    /// Origins by number.
+    origins: Arc<Vec<Arc<str>>>,
     pub(super) head: Head,
-    pub(super) tombstones: Paged<Option<Dead>>,
-    /// The slots of tombstones that changed since the freeze before.
-    pub(super) changed_tombstones: Vec<u32>,
+    pub(super) tombstones: FrozenTombstones,
 }
 
 impl TableFold {
     /// The table as it is now.
     pub fn freeze(&mut self) -> FrozenTable {
-        let (tombstones, changed_tombstones) = self.tombstones.freeze();
         FrozenTable {
             contract: Arc::clone(&self.contract),
-            rows: self.index.freeze(),
+            rows: self.rows.freeze(),
+            origins: self.origins.names(),
             head: self.head(),
-            tombstones,
-            changed_tombstones,
+            tombstones: self.tombstones.freeze(),
         }
     }
 }
@@ -47,24 +45,35 @@ impl FrozenTable {
         &self.contract
     }
 
+    /// The runs of deleted keys that its state names: on disk before the state is.
+    pub fn runs(&self) -> &FrozenRuns {
+        &self.tombstones.runs
+    }
+
     /// The row of a slot, as it is to be flushed.
     pub fn silver_row(&self, slot: u32) -> Option<SilverRow> {
-        let Entry { row, position, epoch, .. } = self.rows.get(slot as usize)?.as_ref()?;
-        Some(SilverRow { row: Arc::clone(row), position: *position, epoch: *epoch })
+        let live = self.rows.get(slot)?;
+        let origin = self.origin(&live).into();
+        Some(SilverRow { row: live.row.into(), position: live.position, epoch: live.epoch, origin })
+    }
+
+    fn origin(&self, row: &LiveRow<'_>) -> &str {
+        self.origins.get(row.origin as usize).map_or("", |origin| origin)
     }
 }
 
 impl FrozenRows for FrozenTable {
     fn has_row(&self, slot: u32) -> bool {
-        self.rows.get(slot as usize).is_some_and(Option::is_some)
+        self.rows.has(slot)
     }
 
     fn live_slots(&self) -> Box<dyn Iterator<Item = u32> + '_> {
-        Box::new(live(&self.rows).map(|(slot, _)| slot))
+        Box::new(self.rows.slots())
     }
 
     fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
-        let rows: Vec<SilverRow> = slots.iter().filter_map(|&slot| self.silver_row(slot)).collect();
-        Ok(row_batch(&self.contract, &rows)?)
+        let rows: Vec<LiveRow<'_>> = slots.iter().filter_map(|slot| self.rows.get(*slot)).collect();
+        let rows = rows.iter().map(|row| (row.row, row.position, row.epoch, self.origin(row)));
+        Ok(batch_of(&self.contract, rows)?)
     }
 }

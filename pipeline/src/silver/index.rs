@@ -1,37 +1,16 @@
-//! Things by key, each in a numbered slot: the live rows of a table, its tombstones.
+//! Things by key, each in a numbered slot: the tombstones of a table.
 //!
 //! # Guarantees
 //! - A slot keeps its number for as long as what it holds; numbers of freed slots are used again.
 //! - [`KeyIndex::freeze`] copies nothing but what is written while the frozen slots are held.
 
-use std::sync::Arc;
-
 use hashbrown::HashTable;
-use schemas::{EpochId, Marks, Paged, Position};
+use schemas::{Marks, Paged};
 use xxhash_rust::xxh3::xxh3_64;
-
-/// A live row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its key text.
-    pub key: Arc<[u8]>,
-    /// Its bytes.
-    pub row: Arc<[u8]>,
-    /// The position of the change that wrote it.
-    pub position: Position,
-    /// The epoch of that change.
-    pub epoch: EpochId,
-}
 
 /// What a slot can hold.
 pub(super) trait Keyed: Clone {
     fn key(&self) -> &[u8];
-}
-
-impl Keyed for Entry {
-    fn key(&self) -> &[u8] {
-        &self.key
-    }
 }
 
 #[derive(Debug)]
@@ -114,7 +93,7 @@ impl<T: Keyed> KeyIndex<T> {
         Some(entry)
     }
 
-    /// Notes that a slot has to be flushed.
+    /// Notes that a slot has to be saved.
     pub(super) fn mark(&mut self, slot: u32) {
         self.changed.mark(slot);
     }
@@ -129,18 +108,12 @@ impl<T: Keyed> KeyIndex<T> {
     }
 
     /// What the slots hold, by slot.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        live(&self.slots)
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten()
     }
 
     /// The slots as they are now.
     pub(super) fn freeze(&mut self) -> Paged<Option<T>> {
         self.slots.freeze()
     }
-}
-
-/// What slots hold, by slot.
-pub(super) fn live<T: Clone>(slots: &Paged<Option<T>>) -> impl Iterator<Item = (u32, &T)> {
-    let slots = (0_u32..).zip(slots.iter());
-    slots.filter_map(|(slot, held)| Some((slot, held.as_ref()?)))
 }

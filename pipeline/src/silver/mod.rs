@@ -1,4 +1,4 @@
-//! The fold: changes in, the current row of every key out. Pure, in memory, one table at a time.
+//! The fold: changes in, the current row of every key and each epoch's changes of rows out. Pure, in memory, one table at a time.
 //!
 //! # Guarantees
 //! - The rows after a set of records do not depend on how the records were cut into batches and
@@ -14,6 +14,9 @@
 
 mod frozen;
 mod index;
+mod live;
+mod origins;
+mod record;
 mod report;
 mod snapshot;
 mod state;
@@ -23,42 +26,45 @@ mod tombstones;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use schemas::{EpochId, EpochStamp, Micros, Position, RowBuilder, RowRef};
+use lake::run::RunError;
+use schemas::{Delta, EpochStamp, Micros, Position, RowBuilder, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
 pub use frozen::FrozenTable;
-pub use index::Entry;
+pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
 pub use snapshot::SNAPSHOT_SETTLE_US;
 pub use state::StateError;
 pub use table::{
-    EPOCH_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, row_batch, rows_from_batch,
-    silver_schema,
+    EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, UNKNOWN_COLUMN,
+    row_batch, rows_from_batch, silver_schema, unknown_text,
 };
-pub use tombstones::TOMBSTONE_RETENTION_US;
+pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
-use index::KeyIndex;
+use live::LiveRows;
+use origins::Origins;
+use record::Provenance;
 use snapshot::SnapshotRun;
 use tombstones::{Tombstone, Tombstones};
 
 /// Counts changes of what the fold makes of equal changes: with another one tables are built anew.
 pub const FOLD_VERSION: u32 = 1;
 
-/// Takes each change of a row: the row before and the row after.
-pub type Sink<'a> = dyn FnMut(Option<RowRef<'_>>, Option<RowRef<'_>>) + 'a;
-
 /// The state of one silver table.
 #[derive(Debug)]
 pub struct TableFold {
     contract: Arc<PreparedContract>,
-    index: KeyIndex<Entry>,
+    rows: LiveRows,
+    origins: Origins,
     tombstones: Tombstones,
     /// The last truncate: a tombstone for every key without a row.
     floor: Option<Tombstone>,
     incarnation: u32,
     halt: Option<Halt>,
     snapshot: Option<SnapshotRun>,
+    /// Why a deleted key could not be looked up.
+    failure: Option<String>,
     counters: Counters,
     builder: RowBuilder,
     filled: Vec<u8>,
@@ -67,14 +73,17 @@ pub struct TableFold {
 impl TableFold {
     /// An empty table.
     pub fn new(contract: Arc<PreparedContract>) -> TableFold {
+        let rows = LiveRows::new(Arc::clone(contract.layout()), contract.key().clone());
         TableFold {
             contract,
-            index: KeyIndex::new(),
+            rows,
+            origins: Origins::default(),
             tombstones: Tombstones::new(),
             floor: None,
             incarnation: 0,
             halt: None,
             snapshot: None,
+            failure: None,
             counters: Counters::default(),
             builder: RowBuilder::default(),
             filled: Vec::new(),
@@ -86,17 +95,25 @@ impl TableFold {
         &self.contract
     }
 
-    /// Applies one batch of an epoch, after firing the timers due at its clock.
-    pub fn apply(&mut self, changes: &ChangeBatch, stamp: &EpochStamp, sink: &mut Sink<'_>) {
-        self.fire(stamp.clock, sink);
+    /// No changes of this table.
+    pub fn no_changes(&self) -> Delta {
+        Delta::new(Arc::clone(self.contract.layout()), self.contract.key().clone())
+    }
+
+    /// Applies one batch of an epoch and adds its changes of rows to `delta`, after firing the
+    /// timers due at its clock. Every epoch has a delta of its own.
+    pub fn apply(&mut self, changes: &ChangeBatch, stamp: &EpochStamp, delta: &mut Delta) {
+        self.fire(stamp.clock, delta);
+        self.origins.begin(changes.origins());
         for change in changes.iter() {
-            self.apply_one(change, stamp, sink);
+            self.apply_one(change, stamp, delta);
         }
     }
 
-    fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, sink: &mut Sink<'_>) {
+    fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, delta: &mut Delta) {
         let ChangeRef { change: what, key, .. } = change;
-        if matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored) {
+        let is_nothing = matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored);
+        if is_nothing || self.failure.is_some() {
             return;
         }
         let in_full_snapshot = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
@@ -109,11 +126,17 @@ impl TableFold {
         }
         let mut position = Position { incarnation: self.incarnation, ..what.position };
         if what.kind == ChangeKind::Truncate {
-            self.truncate(position, stamp.clock, sink);
+            self.truncate(position, stamp.clock, delta);
             return;
         }
-        let slot = self.index.find(key);
-        let held = self.held(slot, key);
+        let slot = self.rows.find(key);
+        let (held, is_dead) = match self.held(slot, key, &position) {
+            Ok(held) => held,
+            Err(error) => {
+                self.failure = Some(error.to_string());
+                return;
+            }
+        };
         if let Some(held) = held
             && went_back(&held, &position)
         {
@@ -138,73 +161,87 @@ impl TableFold {
                     && held.sequence == position.sequence)
         });
         match what.kind {
-            ChangeKind::Delete => self.delete(slot, key, position, again, stamp.clock, sink),
-            _ => self.upsert(slot, change, position, again, stamp.id, sink),
+            ChangeKind::Delete => {
+                self.delete(slot, key, position, again && is_dead, stamp.clock, delta);
+            }
+            _ => {
+                let origin = self.origins.of(what.origin);
+                let from = Provenance { position, epoch: stamp.id, origin };
+                self.upsert(slot, change, &from, again, delta);
+            }
         }
     }
 
-    /// The position that a change of this key has to beat.
-    fn held(&self, slot: Option<u32>, key: &[u8]) -> Option<Position> {
-        if let Some(entry) = slot.and_then(|slot| self.index.get(slot)) {
-            return Some(entry.position);
+    /// The position that a change of this key at `came` has to beat, and whether it is that of a
+    /// delete of this key, or later.
+    fn held(
+        &self,
+        slot: Option<u32>,
+        key: &[u8],
+        came: &Position,
+    ) -> Result<(Option<Position>, bool), RunError> {
+        if let Some(row) = slot.and_then(|slot| self.rows.get(slot)) {
+            return Ok((Some(row.position), false));
         }
         let floor = self.floor.map(|floor| floor.position);
-        let tombstone = self.tombstones.get(key).map(|tombstone| tombstone.position);
-        match (floor, tombstone) {
+        let own = self
+            .tombstones
+            .get(key, above_floor(self.floor, came))?
+            .map(|tombstone| tombstone.position);
+        let held = match (floor, own) {
             (Some(floor), Some(own)) if own.compare(&floor) == Ordering::Less => Some(floor),
             (floor, own) => own.or(floor),
-        }
+        };
+        Ok((held, own.is_some()))
     }
 
     fn upsert(
         &mut self,
         slot: Option<u32>,
         change: ChangeRef<'_>,
-        position: Position,
+        from: &Provenance,
         again: bool,
-        epoch: EpochId,
-        sink: &mut Sink<'_>,
+        delta: &mut Delta,
     ) {
-        let old = slot.and_then(|slot| self.index.get(slot)).map(|entry| Arc::clone(&entry.row));
-        let new: &[u8] = match &old {
+        let layout = self.contract.layout();
+        let old = slot.and_then(|slot| self.rows.get(slot));
+        let new: &[u8] = match old {
             Some(old) if !change.unavailable.is_empty() => {
                 self.filled.clear();
-                let rows =
-                    (self.contract.layout().row(old), self.contract.layout().row(change.row));
+                let rows = (layout.row(old.row), layout.row(change.row));
                 fill(&self.contract, rows, change.unavailable, &mut self.builder, &mut self.filled);
                 &self.filled
             }
             _ => change.row,
         };
-        let unchanged = old.as_deref() == Some(new);
+        let unchanged = old.is_some_and(|old| old.row == new);
         if again && unchanged {
             self.counters.duplicate += 1;
             return;
         }
         self.counters.applied += 1;
-        let row: Arc<[u8]> = match &old {
-            Some(old) if unchanged => Arc::clone(old),
-            _ => Arc::from(new),
-        };
         if !unchanged {
-            let layout = self.contract.layout();
-            sink(old.as_deref().map(|old| layout.row(old)), Some(layout.row(&row)));
+            let (before, after) = (old.map(|old| layout.row(old.row)), Some(layout.row(new)));
+            // A row of an earlier epoch, and one that was not there, have not changed in this one.
+            if old.is_none_or(|old| old.epoch != from.epoch) {
+                delta.first_change(before, after);
+            } else {
+                delta.change(before, after);
+            }
         }
-        let written = match slot.and_then(|slot| Some((slot, self.index.get_mut(slot)?))) {
-            Some((slot, entry)) => {
-                entry.row = row;
-                entry.position = position;
-                entry.epoch = epoch;
+        let written = match slot {
+            Some(slot) => {
+                self.rows.update(slot, new, from);
                 Some(slot)
             }
             None => {
-                self.tombstones.remove(change.key);
-                self.index.insert(Entry { key: change.key.into(), row, position, epoch })
+                self.tombstones.remove(change.key, above_floor(self.floor, &from.position));
+                self.rows.insert(change.key, new, from)
             }
         };
         // Slot numbers end at four billion rows, which memory does first.
         if let Some(slot) = written {
-            self.index.mark(slot);
+            self.rows.mark(slot);
         }
     }
 
@@ -213,12 +250,12 @@ impl TableFold {
         slot: Option<u32>,
         key: &[u8],
         position: Position,
-        again: bool,
+        is_known: bool,
         clock: Micros,
-        sink: &mut Sink<'_>,
+        delta: &mut Delta,
     ) {
         let Some(slot) = slot else {
-            if again && self.tombstones.get(key).is_some() {
+            if is_known {
                 self.counters.duplicate += 1;
                 return;
             }
@@ -228,35 +265,38 @@ impl TableFold {
             return;
         };
         self.counters.applied += 1;
-        if let Some(entry) = self.remove(slot, sink) {
-            self.tombstones.put(entry.key, Tombstone { position, clock });
-        }
+        self.remove(slot, key, delta);
+        self.tombstones.put(key.into(), Tombstone { position, clock });
     }
 
-    fn remove(&mut self, slot: u32, sink: &mut Sink<'_>) -> Option<Entry> {
-        let entry = self.index.remove(slot)?;
-        self.index.mark(slot);
-        sink(Some(self.contract.layout().row(&entry.row)), None);
-        Some(entry)
+    fn remove(&mut self, slot: u32, key: &[u8], delta: &mut Delta) {
+        let Some(old) = self.rows.get(slot) else { return };
+        delta.change(Some(self.contract.layout().row(old.row)), None);
+        self.rows.remove(slot, key);
+        self.rows.mark(slot);
     }
 
-    /// Removes every row that `is_gone`, in key order.
+    /// Removes every row whose position `is_gone`, in key order.
     fn remove_all(
         &mut self,
-        is_gone: impl Fn(&Entry) -> bool,
-        sink: &mut Sink<'_>,
+        is_gone: impl Fn(&Position) -> bool,
+        delta: &mut Delta,
     ) -> Vec<Arc<[u8]>> {
-        let gone = self.index.iter().filter(|(_, entry)| is_gone(entry));
-        let mut gone: Vec<(Arc<[u8]>, u32)> =
-            gone.map(|(slot, entry)| (Arc::clone(&entry.key), slot)).collect();
+        let gone = self.rows.iter().filter(|(_, row)| is_gone(&row.position));
+        let key_of = |slot| {
+            let mut key = Vec::new();
+            self.rows.key_of(slot, &mut key);
+            key.into()
+        };
+        let mut gone: Vec<(Arc<[u8]>, u32)> = gone.map(|(slot, _)| (key_of(slot), slot)).collect();
         gone.sort_unstable();
-        for (_, slot) in &gone {
-            self.remove(*slot, sink);
+        for (key, slot) in &gone {
+            self.remove(*slot, key, delta);
         }
         gone.into_iter().map(|(key, _)| key).collect()
     }
 
-    fn truncate(&mut self, position: Position, clock: Micros, sink: &mut Sink<'_>) {
+    fn truncate(&mut self, position: Position, clock: Micros, delta: &mut Delta) {
         let repeats = self.floor.is_some_and(|floor| {
             let equal = floor.position.incarnation == position.incarnation
                 && position.sequence.is_some()
@@ -268,7 +308,10 @@ impl TableFold {
             return;
         }
         self.counters.applied += 1;
-        self.remove_all(|entry| entry.position.compare(&position) == Ordering::Less, sink);
+        let is_below = |held: &Position| held.compare(&position) == Ordering::Less;
+        for key in self.remove_all(is_below, delta) {
+            self.tombstones.remove(&key, None);
+        }
         if self.floor.is_none_or(|floor| floor.position.compare(&position) == Ordering::Less) {
             self.floor = Some(Tombstone { position, clock });
         }
@@ -287,6 +330,12 @@ impl TableFold {
     /// Why the table stands still, when it does.
     pub fn halted(&self) -> Option<&Halt> {
         self.halt.as_ref()
+    }
+
+    /// Why it stands still for good: a file that it needs cannot be read. What the change was that it
+    /// was needed for is unknown, so nothing of the epoch may be published.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Takes what comes from here on as later than everything held: an operator's answer to a
@@ -308,12 +357,12 @@ impl TableFold {
     }
 
     /// Fires the timers due at `now` or before.
-    pub fn fire(&mut self, now: Micros, sink: &mut Sink<'_>) {
+    pub fn fire(&mut self, now: Micros, delta: &mut Delta) {
         let sweep = self.snapshot.and_then(|run| Some((run, run.due().filter(|due| *due <= now)?)));
         if let Some((run, due)) = sweep {
             self.snapshot = None;
             let position = run.deleted_at();
-            let gone = self.remove_all(|entry| run.is_missing(&entry.position), sink);
+            let gone = self.remove_all(|held| run.is_missing(held), delta);
             self.counters.swept += gone.len() as u64;
             for key in gone {
                 self.tombstones.put(key, Tombstone { position, clock: due });
@@ -332,12 +381,12 @@ impl TableFold {
 
     /// The number of live rows.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.rows.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.index.len() == 0
+        self.rows.len() == 0
     }
 
     /// The number of deleted keys that are remembered.
@@ -345,30 +394,37 @@ impl TableFold {
         self.tombstones.len()
     }
 
+    /// The runs of deleted keys, to be written before there is a barrier.
+    pub fn runs(&mut self) -> FrozenRuns {
+        self.tombstones.runs()
+    }
+
     /// Every live row with its slot, by slot.
-    pub fn rows(&self) -> impl Iterator<Item = (u32, &Entry)> {
-        self.index.iter()
+    pub fn rows(&self) -> impl Iterator<Item = (u32, LiveRow<'_>)> {
+        self.rows.iter()
     }
 
     /// The live row of a key.
-    pub fn get(&self, key: &[u8]) -> Option<&Entry> {
-        self.index.get(self.index.find(key)?)
+    pub fn get(&self, key: &[u8]) -> Option<LiveRow<'_>> {
+        self.rows.get(self.rows.find(key)?)
     }
 
     /// Takes the slots changed since the last call: each once, in no order. A slot without a row may
     /// never have been flushed.
     pub fn take_changed_slots(&mut self) -> Vec<u32> {
-        self.index.take_changed()
+        self.rows.take_changed()
     }
 
     /// The slot of the live row with the key of `row`, and whether that is this row.
     pub fn locate(&self, row: &SilverRow) -> Option<(u32, bool)> {
         let mut key = Vec::new();
         self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
-        let slot = self.index.find(&key)?;
-        let held = self.index.get(slot)?;
-        let is_same =
-            held.row == row.row && held.position == row.position && held.epoch == row.epoch;
+        let slot = self.rows.find(&key)?;
+        let held = self.rows.get(slot)?;
+        let is_same = *held.row == *row.row
+            && held.position == row.position
+            && held.epoch == row.epoch
+            && self.origins.name(held.origin) == &*row.origin;
         Some((slot, is_same))
     }
 
@@ -380,15 +436,22 @@ impl TableFold {
         let mut key = Vec::new();
         self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
         self.incarnation = self.incarnation.max(row.position.incarnation);
-        let free = self.index.find(&key).is_none();
-        let SilverRow { row, position, epoch } = row;
-        let entry = Entry { key: key.as_slice().into(), row, position, epoch };
-        let slot = if free { self.index.insert(entry) } else { None };
+        let SilverRow { row, position, epoch, origin } = row;
+        let origin = self.origins.intern(&origin);
+        let free = self.rows.find(&key).is_none();
+        let from = Provenance { position, epoch, origin };
+        let slot = if free { self.rows.insert(&key, &row, &from) } else { None };
         slot.ok_or_else(|| LoadError {
             table: self.contract.contract().name.clone(),
             key: String::from_utf8_lossy(&key).into_owned(),
         })
     }
+}
+
+/// A position that is later than the last truncate by its place in the source: then tombstones below it
+/// decide nothing.
+fn above_floor(floor: Option<Tombstone>, position: &Position) -> Option<&Position> {
+    floor.is_none_or(|floor| floor.is_below(position)).then_some(position)
 }
 
 /// Whether the source itself went back: a lower position at a later time of its own clock.

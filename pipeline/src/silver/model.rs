@@ -1,7 +1,8 @@
 //! The fold against a model that keeps every change and sorts.
 
 use lake::keyed::FrozenRows;
-use std::collections::BTreeMap;
+use lake::run::{Run, RunError};
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use schemas::{Contract, Saved};
@@ -25,10 +26,10 @@ pub(super) fn stamp(clock: i64) -> EpochStamp {
 }
 
 pub(super) fn text_rows(fold: &TableFold) -> Vec<(String, String)> {
-    let text = |entry: &Entry, column| {
-        fold.contract().layout().row(&entry.row).text(column).unwrap_or("null").to_owned()
+    let text = |live: LiveRow<'_>, column| {
+        fold.contract().layout().row(live.row).text(column).unwrap_or("null").to_owned()
     };
-    let mut rows: Vec<_> = fold.rows().map(|(_, entry)| (text(entry, 0), text(entry, 2))).collect();
+    let mut rows: Vec<_> = fold.rows().map(|(_, live)| (text(live, 0), text(live, 2))).collect();
     rows.sort();
     rows
 }
@@ -38,19 +39,40 @@ pub(super) struct Builder {
     contract: Arc<PreparedContract>,
     batch: ChangeBatch,
     partition: i32,
-    next: i64,
+    pub(super) next: i64,
     source_ms: i64,
+    /// Whether changes say where they stand in the source.
+    has_place: bool,
+    origin: &'static str,
 }
 
 impl Builder {
     pub(super) fn new(partition: i32) -> Builder {
         let mut batch = ChangeBatch::default();
         batch.clear(partition);
-        Builder { contract: prepared(), batch, partition, next: 0, source_ms: 0 }
+        Builder {
+            contract: prepared(),
+            batch,
+            partition,
+            next: 0,
+            source_ms: 0,
+            has_place: true,
+            origin: "o",
+        }
     }
 
     pub(super) fn at(&mut self, source_ms: i64) -> &mut Builder {
         self.source_ms = source_ms;
+        self
+    }
+
+    pub(super) fn place(&mut self, sequence: Option<u128>) -> &mut Builder {
+        self.has_place = sequence.is_some();
+        self
+    }
+
+    pub(super) fn of(&mut self, origin: &'static str) -> &mut Builder {
+        self.origin = origin;
         self
     }
 
@@ -99,7 +121,7 @@ impl Builder {
         marker: SnapshotMarker,
     ) -> &mut Builder {
         let mut change = Change::new(kind, b'u');
-        change.position.sequence = Some(sequence);
+        change.position.sequence = self.has_place.then_some(sequence);
         change.position.source_ms = self.source_ms;
         change.position.snapshot = marker != SnapshotMarker::Live;
         change.marker = marker;
@@ -112,10 +134,14 @@ impl Builder {
             builder.set_decimal(3, 5);
             match value {
                 Some(value) => builder.set_text(2, value),
-                None => unavailable = Some(2),
+                None => {
+                    builder.set_unknown(2);
+                    unavailable = Some(2);
+                }
             }
             builder.finish(self.contract.layout(), &mut row);
         }
+        change.origin = self.batch.origin(self.origin);
         self.batch.begin_record(0, self.next);
         self.next += 1;
         self.batch.push(change, key.as_bytes(), &row, unavailable.as_slice());
@@ -186,7 +212,7 @@ fn expected(partitions: &[Vec<Record>]) -> BTreeMap<String, String> {
 }
 
 /// Applies partitions cut where `cuts` says, restarting from saved rows and state now and then.
-/// The sum of what the sink saw must be the rows.
+/// The sum of all deltas must be the rows.
 fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
     let mut fold = fold();
     let mut views: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
@@ -207,25 +233,34 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
         }
         read[partition] = to;
         clock += 1;
-        fold.apply(&builder.take(), &stamp(clock), &mut |old, new| {
-            for (row, weight) in [(old, -1), (new, 1)] {
-                if let Some(row) = row {
-                    *views.entry(row.bytes().to_vec()).or_default() += weight;
-                }
-            }
-        });
+        let mut delta = fold.no_changes();
+        fold.apply(&builder.take(), &stamp(clock), &mut delta);
+        delta.consolidate();
+        let mut keys = BTreeSet::new();
+        for change in delta.keys() {
+            assert!(keys.insert(change.key().to_vec()), "a key is there twice");
+            assert!(change.sides().is_some(), "more than a row before and a row after");
+        }
+        for (row, weight) in delta.iter() {
+            *views.entry(row.bytes().to_vec()).or_default() += weight;
+        }
         if restart {
             fold = reloaded(&mut fold);
         }
     }
     views.retain(|_, weight| *weight != 0);
     let mut rows: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
-    for (_, entry) in fold.rows() {
-        *rows.entry(entry.row.to_vec()).or_default() += 1;
+    for (_, live) in fold.rows() {
+        *rows.entry(live.row.to_vec()).or_default() += 1;
     }
-    assert_eq!(views, rows, "the sink saw other changes than the rows had");
+    assert_eq!(views, rows, "the deltas say other changes than the rows had");
     assert!(fold.halted().is_none());
     fold
+}
+
+/// No barrier here has runs.
+pub(super) fn no_runs(number: u64) -> Result<Run, RunError> {
+    panic!("run {number} was never written")
 }
 
 /// The fold as a restart finds it: rows from the table, the rest from saved state.
@@ -237,8 +272,9 @@ fn reloaded(fold: &mut TableFold) -> TableFold {
         fresh.load(row).unwrap();
     }
     let saved = Saved::of(&fold.freeze().parts());
-    fresh.load_state(&saved).unwrap();
-    assert!(fresh.freeze().changed_tombstones.is_empty(), "what was loaded is saved already");
+    fresh.load_state(&saved, &no_runs).unwrap();
+    let changed = fresh.freeze().tombstones.changed;
+    assert_eq!(changed, Some(Vec::new()), "what was loaded is saved already");
     assert_eq!(Saved::of(&fresh.freeze().parts()), saved);
     fresh
 }
@@ -251,7 +287,12 @@ fn flushed(frozen: &FrozenTable) -> BTreeMap<u32, SilverRow> {
 /// Every row with its position, by key.
 fn positions(fold: &TableFold) -> BTreeMap<Vec<u8>, (Vec<u8>, Position)> {
     let rows = fold.rows();
-    rows.map(|(_, e)| (e.key.to_vec(), (e.row.to_vec(), e.position))).collect()
+    let key = |row: &[u8]| {
+        let mut key = Vec::new();
+        fold.contract().key_of(fold.contract().layout().row(row), &mut key);
+        key
+    };
+    rows.map(|(_, live)| (key(live.row), (live.row.to_vec(), live.position))).collect()
 }
 
 proptest! {
@@ -296,7 +337,7 @@ proptest! {
                 Some(value) => events.upsert(&key, &value.to_string(), sequence),
                 None => events.delete(&key, sequence),
             };
-            fold.apply(&events.take(), &stamp(i64::try_from(sequence).unwrap()), &mut |_, _| {});
+            fold.apply(&events.take(), &stamp(i64::try_from(sequence).unwrap()), &mut fold.no_changes());
             // What was frozen is written while the fold goes on.
             held.take().into_iter().for_each(&mut flush);
             if at % every == 0 || at + 1 == steps.len() {
@@ -304,8 +345,8 @@ proptest! {
             }
         }
         held.into_iter().for_each(&mut flush);
-        let rows: Vec<_> = fold.rows().map(|(slot, entry)| (slot, Arc::clone(&entry.row))).collect();
-        let table: Vec<_> = table.into_iter().map(|(slot, row)| (slot, row.row)).collect();
+        let rows: Vec<_> = fold.rows().map(|(slot, live)| (slot, live.row.to_vec())).collect();
+        let table: Vec<_> = table.into_iter().map(|(slot, row)| (slot, row.row.to_vec())).collect();
         prop_assert_eq!(table, rows);
     }
 }

@@ -3,21 +3,23 @@
 //! | part | number | record |
 //! |---|---|---|
 //! | `silver/<table>` | 0 | all but the tombstones |
-//! | `silver/<table>/tombstones` | slot | a deleted key, the position and clock of its delete |
+//! | `silver/<table>/tombstones` | slot | a key, and when and where it was deleted, or that it came back |
+//! | `silver/<table>/runs` | 0 | what the runs with more tombstones are called, oldest first |
 
 use std::sync::Arc;
 
+use lake::run::{Run, RunError};
 use schemas::state::{Bytes, SavedError, decode, encode};
 use schemas::{Records, Saved, SavedPart, StatePart};
 use serde::{Deserialize, Serialize};
 
 use super::frozen::FrozenTable;
 use super::snapshot::SnapshotRun;
-use super::tombstones::{Dead, Tombstone, Tombstones};
+use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstone, Tombstones};
 use super::{Counters, Halt, TableFold};
 
 /// The version of the records.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Why saved state was refused.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,10 @@ fn tombstones_part(table: &str) -> String {
     format!("silver/{table}/tombstones")
 }
 
+fn runs_part(table: &str) -> String {
+    format!("silver/{table}/runs")
+}
+
 impl TableFold {
     pub(super) fn head(&self) -> Head {
         Head {
@@ -59,11 +65,15 @@ impl TableFold {
         }
     }
 
-    /// Takes over what [`FrozenTable::parts`] gave.
+    /// Takes over what [`FrozenTable::parts`] gave. `open` opens a run by its number.
     ///
     /// # Errors
-    /// When a record is not what was saved; the fold is then unchanged.
-    pub fn load_state(&mut self, saved: &Saved) -> Result<(), StateError> {
+    /// When a record is not what was saved, or a run cannot be opened; the fold is then unchanged.
+    pub fn load_state(
+        &mut self,
+        saved: &Saved,
+        open: &dyn Fn(u64) -> Result<Run, RunError>,
+    ) -> Result<(), StateError> {
         let table = self.contract.contract().name.clone();
         let damaged = |problem: String| StateError { table: table.clone(), problem };
         let head: Head = saved.head(&head_part(&table)).map_err(|e| damaged(e.to_string()))?;
@@ -75,10 +85,13 @@ impl TableFold {
         let mut dead = Vec::new();
         for (slot, record) in saved.part(&name).into_iter().flat_map(SavedPart::records) {
             let wrong = || damaged(SavedError::Record(name.clone(), slot).to_string());
-            let (key, tombstone): (Bytes<'_>, Tombstone) = decode(record).ok_or_else(wrong)?;
-            dead.push((slot, Dead { key: Arc::from(key.0), tombstone }));
+            let (key, fate): (Bytes<'_>, Fate) = decode(record).ok_or_else(wrong)?;
+            dead.push((slot, Dead { key: Arc::from(key.0), fate }));
         }
-        self.tombstones = Tombstones::restore(dead);
+        let runs: Vec<u64> = saved.head(&runs_part(&table)).map_err(|e| damaged(e.to_string()))?;
+        let runs: Result<Vec<Run>, RunError> = runs.into_iter().map(open).collect();
+        let runs = runs.and_then(Runs::open).map_err(|e| damaged(e.to_string()))?;
+        self.tombstones = Tombstones::restore(dead, runs);
         self.floor = head.floor;
         self.incarnation = head.incarnation;
         self.halt = head.halt;
@@ -88,27 +101,28 @@ impl TableFold {
     }
 }
 
-impl Records for &FrozenTable {
+impl Records for &FrozenTombstones {
     fn changed(&self) -> Option<&[u32]> {
-        Some(&self.changed_tombstones)
+        self.changed.as_deref()
     }
 
     fn end(&self) -> u32 {
-        u32::try_from(self.tombstones.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.recent.len()).unwrap_or(u32::MAX)
     }
 
     fn write(&self, number: u32, out: &mut Vec<u8>) -> bool {
-        let Some(Some(dead)) = self.tombstones.get(number as usize) else { return false };
-        encode(&(Bytes(&dead.key), dead.tombstone), out);
+        let Some(Some(dead)) = self.recent.get(number as usize) else { return false };
+        encode(&(Bytes(&dead.key), dead.fate), out);
         true
     }
 }
 
 impl FrozenTable {
-    /// Everything that the rows of the table do not say.
+    /// Everything that the rows of the table do not say. Its runs are on disk by then.
     pub fn parts(&self) -> Vec<StatePart<'_>> {
         let table = &self.contract().contract().name;
         let head = StatePart::head(head_part(table), &self.head);
-        vec![head, StatePart::new(tombstones_part(table), self)]
+        let runs = StatePart::head(runs_part(table), &self.runs().numbers());
+        vec![head, StatePart::new(tombstones_part(table), &self.tombstones), runs]
     }
 }

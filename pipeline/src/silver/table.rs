@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use rows::{ColumnError, RowReader, columns};
-use schemas::{Contract, EpochId, Position, RowBuilder};
+use schemas::{Contract, EpochId, Position, RowBuilder, RowRef};
 
 use crate::decode::PreparedContract;
 
@@ -14,6 +14,10 @@ use crate::decode::PreparedContract;
 pub const EPOCH_COLUMN: &str = "_epoch";
 /// The column that says which change wrote a row.
 pub const POSITION_COLUMN: &str = "_position";
+/// The column that says which table of which database a row is of.
+pub const ORIGIN_COLUMN: &str = "_origin";
+/// The column that lists the columns whose value was never sent.
+pub const UNKNOWN_COLUMN: &str = "_unknown";
 
 /// One row of a silver table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct SilverRow {
     pub position: Position,
     /// The epoch of that change.
     pub epoch: EpochId,
+    /// The table of the source that it is of.
+    pub origin: Arc<str>,
 }
 
 /// Why rows could not be turned into a batch or back.
@@ -52,6 +58,8 @@ pub fn silver_schema(contract: &Contract) -> SchemaRef {
     let mut fields: Vec<Field> = rows::fields(&contract.columns);
     fields.push(Field::new(EPOCH_COLUMN, DataType::Int64, false));
     fields.push(Field::new(POSITION_COLUMN, DataType::Utf8, false));
+    fields.push(Field::new(ORIGIN_COLUMN, DataType::Utf8, false));
+    fields.push(Field::new(UNKNOWN_COLUMN, DataType::Utf8, true));
     Arc::new(Schema::new(fields))
 }
 
@@ -63,23 +71,42 @@ pub fn row_batch(
     contract: &PreparedContract,
     rows: &[SilverRow],
 ) -> Result<RecordBatch, RowBatchError> {
-    build(contract, rows).map_err(|source| arrow_error(contract, source))
+    let rows = rows.iter().map(|row| (&*row.row, row.position, row.epoch, &*row.origin));
+    batch_of(contract, rows)
+}
+
+/// The same of rows that are borrowed: bytes, position, epoch and origin.
+pub(super) fn batch_of<'a>(
+    contract: &PreparedContract,
+    rows: impl Iterator<Item = (&'a [u8], Position, EpochId, &'a str)> + Clone,
+) -> Result<RecordBatch, RowBatchError> {
+    let layout = contract.layout();
+    let views = rows.clone().map(|row| layout.row(row.0));
+    let arrays = rows::arrays(layout.schema(), views.clone());
+    let mut arrays: Vec<ArrayRef> = arrays.map_err(|e| arrow_error(contract, e))?;
+    arrays.push(columns::epochs(rows.clone().map(|row| row.2)));
+    let mut positions = StringBuilder::new();
+    rows.clone().for_each(|row| positions.append_value(row.1.to_string()));
+    arrays.push(Arc::new(positions.finish()));
+    arrays.push(columns::texts(rows.map(|row| row.3)));
+    let unknown: Vec<Option<String>> = views.map(unknown_text).collect();
+    arrays.push(columns::some_texts(unknown.iter().map(Option::as_deref)));
+    RecordBatch::try_new(silver_schema(contract.contract()), arrays)
+        .map_err(|e| arrow_error(contract, e))
 }
 
 fn arrow_error(contract: &PreparedContract, source: ArrowError) -> RowBatchError {
     RowBatchError::Arrow { table: contract.contract().name.clone(), source }
 }
 
-fn build(contract: &PreparedContract, rows: &[SilverRow]) -> Result<RecordBatch, ArrowError> {
-    let views = rows.iter().map(|row| contract.layout().row(&row.row));
-    let mut arrays: Vec<ArrayRef> = rows::arrays(contract.layout().schema(), views)?;
-    arrays.push(columns::epochs(rows.iter().map(|row| row.epoch)));
-    let mut positions = StringBuilder::with_capacity(rows.len(), rows.len() * 48);
-    for row in rows {
-        positions.append_value(row.position.to_string());
+/// The columns of a row whose value was never sent, as a JSON list; `None` when there are none.
+pub fn unknown_text(row: RowRef<'_>) -> Option<String> {
+    if !row.has_unknown() {
+        return None;
     }
-    arrays.push(Arc::new(positions.finish()));
-    RecordBatch::try_new(silver_schema(contract.contract()), arrays)
+    let name = |column: usize| row.schema().get(column).map_or("", |column| column.name.as_str());
+    let names: Vec<&str> = row.unknown().map(name).collect();
+    Some(serde_json::json!(names).to_string())
 }
 
 /// Reads back what [`row_batch`] built, in order.
@@ -100,10 +127,16 @@ pub fn rows_from_batch(
     let (epochs, positions) = (added(EPOCH_COLUMN)?, added(POSITION_COLUMN)?);
     let epochs = epochs.as_primitive::<Int64Type>();
     let positions = positions.as_string::<i32>();
+    let (origins, unknown) = (added(ORIGIN_COLUMN)?, added(UNKNOWN_COLUMN)?);
+    let (origins, unknown) = (origins.as_string::<i32>(), unknown.as_string::<i32>());
+    let mut origin: Arc<str> = "".into();
     let mut builder = RowBuilder::default();
     let mut rows = Vec::with_capacity(batch.num_rows());
     for at in 0..batch.num_rows() {
         values.read(at, &mut builder);
+        if unknown.is_valid(at) {
+            set_unknown(contract, unknown.value(at), &mut builder).map_err(damaged)?;
+        }
         let mut row = Vec::new();
         builder.finish(contract.layout(), &mut row);
         let text = positions.value(at);
@@ -112,9 +145,28 @@ pub fn rows_from_batch(
         })?;
         let epoch = EpochId::try_from(epochs.value(at))
             .map_err(|_| damaged(ColumnError::new(EPOCH_COLUMN, "holds a negative epoch")))?;
-        rows.push(SilverRow { row: row.into(), position, epoch });
+        if *origin != *origins.value(at) {
+            origin = origins.value(at).into();
+        }
+        rows.push(SilverRow { row: row.into(), position, epoch, origin: Arc::clone(&origin) });
     }
     Ok(rows)
+}
+
+/// Sets the columns named in `text` to unknown.
+fn set_unknown(
+    contract: &PreparedContract,
+    text: &str,
+    builder: &mut RowBuilder,
+) -> Result<(), ColumnError> {
+    let wrong = || ColumnError::new(UNKNOWN_COLUMN, format!("holds `{text}`, no list of columns"));
+    let names: Vec<String> = serde_json::from_str(text).map_err(|_| wrong())?;
+    for name in names {
+        let column = contract.layout().schema().find(&name);
+        let column = column.filter(|column| builder.is_null(*column)).ok_or_else(wrong)?;
+        builder.set_unknown(column);
+    }
+    Ok(())
 }
 
 fn damaged(contract: &PreparedContract, source: ColumnError) -> RowBatchError {

@@ -1,8 +1,9 @@
 //! Tests of the module `silver`.
 
+use lake::keyed::FrozenRows;
 use schemas::Saved;
 
-use super::model::{Builder, fold, prepared, stamp, text_rows};
+use super::model::{Builder, fold, no_runs, prepared, stamp, text_rows};
 use super::*;
 
 const MINUTE: i64 = 60_000_000;
@@ -12,10 +13,17 @@ fn apply(
     builder: &mut Builder,
     clock: i64,
 ) -> Vec<(Option<String>, Option<String>)> {
-    let mut seen = Vec::new();
+    let mut delta = fold.no_changes();
+    fold.apply(&builder.take(), &stamp(clock), &mut delta);
+    sides(&mut delta)
+}
+
+/// The third column of each changed row, before and after.
+fn sides(delta: &mut Delta) -> Vec<(Option<String>, Option<String>)> {
     let note = |row: Option<RowRef<'_>>| row.and_then(|row| row.text(2)).map(str::to_owned);
-    fold.apply(&builder.take(), &stamp(clock), &mut |old, new| seen.push((note(old), note(new))));
-    seen
+    delta.consolidate();
+    let sides = delta.keys().map(|change| change.sides().unwrap());
+    sides.map(|(old, new)| (note(old), note(new))).collect()
 }
 
 fn one(old: Option<&str>, new: Option<&str>) -> (Option<String>, Option<String>) {
@@ -23,11 +31,11 @@ fn one(old: Option<&str>, new: Option<&str>) -> (Option<String>, Option<String>)
 }
 
 #[test]
-fn the_sink_sees_each_change_once() {
+fn the_delta_has_each_key_once() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
     events.upsert("a", "1", 10).upsert("a", "2", 20).upsert("b", "1", 21);
     let seen = apply(&mut fold, &mut events, 1);
-    assert_eq!(seen, [one(None, Some("1")), one(Some("1"), Some("2")), one(None, Some("1"))]);
+    assert_eq!(seen, [one(None, Some("1")), one(None, Some("2"))], "b, and a as it was left");
     events
         .upsert("a", "stale", 15)
         .upsert("a", "2", 20)
@@ -64,11 +72,35 @@ fn what_an_event_leaves_out_comes_from_the_old_row() {
     events.upsert("a", "big", 1).upsert_unavailable("a", 2).upsert_unavailable("b", 3);
     apply(&mut fold, &mut events, 1);
     assert_eq!(fold.counters().applied, 3);
-    let text = |key: &str| {
-        let row = fold.get(key.as_bytes()).unwrap();
-        prepared().layout().row(&row.row).text(2).map(str::to_owned)
+    let contract = prepared();
+    let text = |fold: &TableFold, key: &str| {
+        let row = contract.layout().row(fold.get(key.as_bytes()).unwrap().row);
+        (row.text(2).map(str::to_owned), unknown_text(row))
     };
-    assert_eq!((text("a"), text("b")), (Some("big".into()), None));
+    let unknown = (None, Some(r#"["v"]"#.to_owned()));
+    assert_eq!(text(&fold, "a"), (Some("big".into()), None));
+    assert_eq!(text(&fold, "b"), unknown, "there is no old row: the value was never sent");
+    events.upsert_unavailable("b", 4);
+    apply(&mut fold, &mut events, 2);
+    assert_eq!(text(&fold, "b"), unknown, "nor was it now");
+    events.upsert("b", "sent", 5);
+    assert_eq!(apply(&mut fold, &mut events, 3), [one(None, Some("sent"))]);
+    assert_eq!(text(&fold, "b"), (Some("sent".into()), None));
+}
+
+#[test]
+fn rows_keep_the_origin_of_their_newest_change() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.of("eu").upsert("a", "1", 1).of("us").upsert("b", "1", 2).of("eu").upsert("c", "1", 3);
+    apply(&mut fold, &mut events, 1);
+    events.of("asia").upsert("c", "1", 4);
+    assert_eq!(apply(&mut fold, &mut events, 2), [], "no column changed");
+    let frozen = fold.freeze();
+    let origin = |slot| frozen.silver_row(slot).unwrap().origin.to_string();
+    assert_eq!([0, 1, 2].map(origin), ["eu", "us", "asia"]);
+    let batch = frozen.batch(&[2, 9, 0]).unwrap();
+    let rows = rows_from_batch(fold.contract(), &batch).unwrap();
+    assert_eq!(rows, [2, 0].map(|slot| frozen.silver_row(slot).unwrap()));
 }
 
 #[test]
@@ -87,7 +119,7 @@ fn a_source_that_goes_back_halts_until_a_snapshot() {
     events.incremental("a", "no", 51);
     assert_eq!(apply(&mut fold, &mut events, 4), []);
     let mut restored = TableFold::new(Arc::clone(fold.contract()));
-    restored.load_state(&Saved::of(&fold.freeze().parts())).unwrap();
+    restored.load_state(&Saved::of(&fold.freeze().parts()), &no_runs).unwrap();
     assert_eq!(restored.halted(), fold.halted());
     events.snapshot("a", "new", 60, SnapshotMarker::First).snapshot(
         "c",
@@ -100,9 +132,9 @@ fn a_source_that_goes_back_halts_until_a_snapshot() {
     assert!(fold.halted().is_none());
     assert_eq!(fold.len(), 3);
     assert_eq!(fold.due(), Some(Micros(5 + MINUTE)));
-    let mut gone = Vec::new();
-    fold.fire(Micros(5 + MINUTE), &mut |old, new| gone.push((old.is_some(), new.is_some())));
-    assert_eq!((gone, fold.counters().swept), (vec![(true, false)], 1));
+    let mut gone = fold.no_changes();
+    fold.fire(Micros(5 + MINUTE), &mut gone);
+    assert_eq!((sides(&mut gone), fold.counters().swept), (vec![one(Some("1"), None)], 1));
     let expected = [("a", "live"), ("c", "new")].map(|(k, v)| (k.into(), v.into()));
     assert_eq!(text_rows(&fold), expected);
 }
@@ -129,10 +161,13 @@ fn a_finished_snapshot_removes_what_it_lacked() {
     assert_eq!(fold.len(), 4, "another partition was still delivering");
     let due = 2 * MINUTE;
     assert_eq!(fold.due(), Some(Micros(due)));
-    fold.fire(Micros(due - 1), &mut |_, _| panic!("too early"));
+    let mut early = fold.no_changes();
+    fold.fire(Micros(due - 1), &mut early);
+    assert!(early.is_empty(), "too early");
     right.upsert("x", "live", 70).upsert("old", "late", 20);
     let seen = apply(&mut fold, &mut right, 40 * MINUTE);
-    assert_eq!(seen, [one(Some("1"), None), one(Some("s"), Some("live"))], "the timer comes first");
+    let expected = [one(Some("s"), Some("live")), one(Some("1"), None)];
+    assert_eq!(seen, expected, "the timer comes first: what is late does not bring `old` back");
     let expected = [("kept", "s"), ("newer", "1"), ("x", "live")];
     assert_eq!(text_rows(&fold), expected.map(|(k, v)| (k.into(), v.into())));
 }
@@ -157,7 +192,7 @@ fn incremental_and_unfinished_snapshots_remove_nothing() {
         SnapshotMarker::Last,
     );
     apply(&mut fold, &mut events, 2);
-    fold.fire(Micros(2 + MINUTE), &mut |_, _| {});
+    fold.fire(Micros(2 + MINUTE), &mut fold.no_changes());
     let expected = [("m", "s"), ("n", "s")].map(|(k, v)| (k.into(), v.into()));
     assert_eq!(text_rows(&fold), expected);
 }
@@ -174,10 +209,10 @@ fn truncate_is_a_tombstone_for_everything_below() {
     right.truncate(50);
     assert_eq!(apply(&mut fold, &mut right, 4), []);
     assert_eq!(fold.counters().duplicate, 1);
-    fold.fire(Micros(1 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    fold.fire(Micros(1 + TOMBSTONE_RETENTION_US), &mut fold.no_changes());
     left.upsert("later", "1", 40);
     assert_eq!(apply(&mut fold, &mut left, 5), []);
-    fold.fire(Micros(2 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    fold.fire(Micros(2 + TOMBSTONE_RETENTION_US), &mut fold.no_changes());
     left.upsert("later", "1", 40);
     assert_eq!(apply(&mut fold, &mut left, 6), [one(None, Some("1"))], "forgotten in the end");
 }
@@ -190,9 +225,9 @@ fn tombstones_end() {
     events.upsert("a", "2", 30).delete("a", 40);
     apply(&mut fold, &mut events, 6);
     assert_eq!((fold.tombstones(), fold.due()), (1, None), "no row changes when one ends");
-    fold.fire(Micros(5 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    fold.fire(Micros(5 + TOMBSTONE_RETENTION_US), &mut fold.no_changes());
     assert_eq!(fold.tombstones(), 1, "deleted again later");
-    fold.fire(Micros(6 + TOMBSTONE_RETENTION_US), &mut |_, _| {});
+    fold.fire(Micros(6 + TOMBSTONE_RETENTION_US), &mut fold.no_changes());
     assert_eq!(fold.tombstones(), 0);
 }
 
@@ -207,10 +242,10 @@ fn damaged_state_is_refused() {
         for cut in 0..record.len() {
             let mut damaged = saved.clone();
             damaged.part_mut(part).put(slot, Some(&record[..cut]));
-            assert!(fold.load_state(&damaged).is_err(), "{part}, cut at {cut}");
+            assert!(fold.load_state(&damaged, &no_runs).is_err(), "{part}, cut at {cut}");
         }
     }
-    fold.load_state(&saved).unwrap();
+    fold.load_state(&saved, &no_runs).unwrap();
     assert_eq!(Saved::of(&fold.freeze().parts()), saved);
 }
 
@@ -239,7 +274,16 @@ fn rows_survive_arrow() {
     builder.finish(contract.layout(), &mut full);
     let position =
         Position::parse("3/340282366920938463463374607431768211455/s/-5/2147483647/9").unwrap();
-    let rows = [full, empty].map(|row| SilverRow { row: row.into(), position, epoch: 7 });
+    builder.set_unknown(6);
+    let mut unknown = Vec::new();
+    builder.finish(contract.layout(), &mut unknown);
+    let origin = "shop.db.public.orders";
+    let rows = [full, empty, unknown].map(|row| SilverRow {
+        row: row.into(),
+        position,
+        epoch: 7,
+        origin: origin.into(),
+    });
     let batch = row_batch(&contract, &rows).unwrap();
     assert_eq!(batch.schema(), silver_schema(contract.contract()));
     assert_eq!(rows_from_batch(&contract, &batch).unwrap(), rows);

@@ -280,8 +280,9 @@ fn refresh_ms() -> u64 {
     10_000
 }
 
+/// A tenth of a second at the rate at which a backlog is read; more would only wait in memory.
 fn prefetch_mib() -> u32 {
-    64
+    16
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Tests of the module `delta`, most of them against a map from row to weight.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -21,15 +21,18 @@ fn empty() -> Delta {
 /// A change: key, value, weight.
 type Step = (String, i64, i64);
 
-fn add(delta: &mut Delta, (key, number, weight): &Step) {
+fn bytes(key: &str, number: i64) -> Vec<u8> {
     let mut builder = RowBuilder::default();
     builder.reset(2);
     builder.set_text(0, key);
-    builder.set_bigint(1, *number);
+    builder.set_bigint(1, number);
     let mut bytes = Vec::new();
     builder.finish(&layout(), &mut bytes);
-    let layout = layout();
-    delta.add(layout.row(&bytes), *weight);
+    bytes
+}
+
+fn add(delta: &mut Delta, (key, number, weight): &Step) {
+    delta.add(layout().row(&bytes(key, *number)), *weight);
 }
 
 fn delta(steps: &[Step]) -> Delta {
@@ -96,6 +99,52 @@ proptest! {
         sum.extend(&delta(right));
         sum.consolidate();
         prop_assert!(sum == delta(&steps));
+    }
+
+    #[test]
+    fn first_changes_are_as_good_as_all_others(
+        steps in proptest::collection::vec(("[ab]{1,2}|longer-than-a-prefix-[ab]", 0..4_i64), 0..40),
+    ) {
+        // What a table does: one row a key, 3 is no row; each key's first change is named as such.
+        let (mut some_first, mut all) = (empty(), empty());
+        let mut rows: BTreeMap<String, i64> = [("a", 1), ("b", 2)].map(|(k, n)| (k.into(), n)).into();
+        let mut before = rows.clone();
+        let mut seen = BTreeSet::new();
+        for (key, number) in &steps {
+            let (old, new) = (rows.remove(key), (*number < 3).then_some(*number));
+            rows.extend(new.map(|new| (key.clone(), new)));
+            if old == new {
+                continue;
+            }
+            let bytes = |number: Option<i64>| number.map(|number| bytes(key, number));
+            let (old, new) = (bytes(old), bytes(new));
+            let layout = layout();
+            let (old, new) = (old.as_deref(), new.as_deref());
+            let (old, new) = (old.map(|row| layout.row(row)), new.map(|row| layout.row(row)));
+            if seen.insert(key.clone()) && new.is_some() {
+                some_first.first_change(old, new);
+            } else {
+                some_first.change(old, new);
+            }
+            all.change(old, new);
+        }
+        some_first.consolidate();
+        all.consolidate();
+        let mut keys = BTreeSet::new();
+        for change in some_first.keys() {
+            prop_assert!(keys.insert(change.key().to_vec()), "a key is there twice");
+            let (old, new) = change.sides().unwrap();
+            let key = String::from_utf8(change.key().to_vec()).unwrap();
+            prop_assert_eq!(before.remove(&key), old.and_then(|row| row.bigint(1)));
+            before.extend(new.and_then(|row| row.bigint(1)).map(|number| (key, number)));
+        }
+        prop_assert_eq!(before, rows);
+        let sorted = |delta: &Delta| {
+            let mut rows = read(delta);
+            rows.sort();
+            rows
+        };
+        prop_assert_eq!(sorted(&some_first), sorted(&all));
     }
 
     #[test]

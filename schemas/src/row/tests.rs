@@ -52,6 +52,35 @@ fn equal_rows_are_equal_bytes() {
     assert_ne!(build([0, 1], ["", "c"]), build([1, 1], ["", "c"]), "empty text is not null");
 }
 
+#[test]
+fn rows_of_short_texts_and_common_amounts_are_narrow() {
+    let contract = orders();
+    let layout = RowLayout::new(&contract.columns);
+    let column = |name| contract.column(name).unwrap();
+    let length = |texts: usize, amount: i128| {
+        let mut builder = RowBuilder::default();
+        builder.reset(layout.len());
+        builder.set_text(column("order_id"), &"x".repeat(texts - 1));
+        builder.set_text(column("status"), "y");
+        builder.set_decimal(column("amount"), amount);
+        let mut bytes = Vec::new();
+        builder.finish(&layout, &mut bytes);
+        let row = layout.row(&bytes);
+        assert_eq!(row.text(column("order_id")).map(str::len), Some(texts - 1));
+        assert_eq!(row.text(column("status")), Some("y"));
+        assert_eq!(row.decimal(column("amount")), Some(amount));
+        bytes.len() - texts
+    };
+    // By hand: 2 bytes of bits, 7 texts, 1 decimal, 3 timestamps.
+    let (narrow, wide) = (2 + 7 + 8 + 3 * 8, 2 + 7 * 4 + 16 + 3 * 8);
+    for amount in [0, -1, i128::from(i64::MAX), i128::from(i64::MIN)] {
+        assert_eq!((length(255, amount), length(256, amount)), (narrow, wide));
+    }
+    for amount in [i128::from(i64::MAX) + 1, i128::from(i64::MIN) - 1, i128::MAX] {
+        assert_eq!(length(9, amount), wide, "{amount}");
+    }
+}
+
 /// A column of every type, text twice.
 fn every_type() -> RowSchema {
     let kinds =
@@ -82,7 +111,10 @@ fn datum<'a>(kind: ColumnType, set: &'a Set) -> Datum<'a> {
         ColumnType::Boolean => Datum::Boolean(bits % 2 == 1),
         ColumnType::Date => Datum::Date(Date(i32::try_from(number >> 32).unwrap())),
         ColumnType::Timestamp => Datum::Timestamp(Micros(number)),
-        ColumnType::Decimal { .. } => Datum::Decimal(i128::from(number) << 60),
+        // Some need eight bytes, and some more.
+        ColumnType::Decimal { .. } => {
+            Datum::Decimal(i128::from(number) << if number % 2 == 0 { 60 } else { 0 })
+        }
     }
 }
 
@@ -92,6 +124,8 @@ fn sets() -> impl Strategy<Value = Vec<Set>> {
         1 => Just(Set::Null),
         1 => Just(Set::Unknown),
         2 => "[a-c]{0,3}".prop_map(Set::Text),
+        // Two of them end at 255 or beyond.
+        1 => "a{127,128}".prop_map(Set::Text),
         2 => bits.prop_map(Set::Bits),
     ];
     proptest::collection::vec(value, 8)

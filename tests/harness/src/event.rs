@@ -21,6 +21,9 @@ use crate::numbers;
 pub enum Cell {
     /// No value.
     Null,
+    /// In an event: its placeholder for a value that did not change. In a row: a value that was never
+    /// sent.
+    Unknown,
     /// Text or JSON.
     Text(String),
     /// Units at the column's scale.
@@ -66,6 +69,8 @@ pub struct Change {
     pub source_ms: i64,
     /// The row afterwards.
     pub row: Option<Row>,
+    /// The table of the source that it is of; `None` when the event names none.
+    pub origin: Option<String>,
 }
 
 /// What a record means.
@@ -110,7 +115,8 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         other => other.as_u64().map(u128::from),
     });
     let source_ms = source.get("ts_ms").and_then(Value::as_i64).unwrap_or(0);
-    let mut change = Change { op, key: String::new(), sequence, source_ms, row: None };
+    let origin = origin(source);
+    let mut change = Change { op, key: String::new(), sequence, source_ms, row: None, origin };
     if op == Op::Truncate {
         return Ok(Some(change));
     }
@@ -136,6 +142,23 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
     let found = message_key.or_else(|| key_text(contract, fields, rows));
     change.key = found.ok_or("no key")?;
     Ok(Some(change))
+}
+
+/// Server, database, schema and table of a source block, those that there are.
+fn origin(source: &Value) -> Option<String> {
+    let part =
+        |name: &str| source.get(name).and_then(Value::as_str).filter(|part| !part.is_empty());
+    part("table")?;
+    let mut text = String::new();
+    for part in ["name", "db", "schema", "table"].into_iter().filter_map(part) {
+        text += if text.is_empty() { "" } else { "." };
+        if part.chars().any(|c| c == '.' || c == '"') {
+            text += &format!("\"{}\"", part.replace('"', "\"\""));
+        } else {
+            text += part;
+        }
+    }
+    Some(text)
 }
 
 /// Takes the envelope of the JSON converter with schemas apart.
@@ -194,6 +217,12 @@ fn text(value: &Value) -> Option<String> {
 fn cell(column: &Column, value: &Value, schema: &Value) -> Result<Cell, String> {
     if value.is_null() {
         return if column.required { Err("is missing".into()) } else { Ok(Cell::Null) };
+    }
+    const PLACEHOLDER: &str = "__debezium_unavailable_value";
+    let is_text = matches!(column.kind, ColumnType::Text | ColumnType::Json);
+    let is_list = column.kind == ColumnType::Json && *value == serde_json::json!([PLACEHOLDER]);
+    if is_text && value.as_str() == Some(PLACEHOLDER) || is_list {
+        return Ok(Cell::Unknown);
     }
     let cell = match column.kind {
         ColumnType::Text => text(value).map(Cell::Text),

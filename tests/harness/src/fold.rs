@@ -16,7 +16,7 @@ use schemas::Contract;
 
 use crate::Error;
 use crate::bronze::Record;
-use crate::event::{self, Change, Decoded, Op, Row};
+use crate::event::{self, Cell, Change, Decoded, Op, Row};
 
 /// Where a change came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,7 @@ struct Held {
     op: Op,
     row: Option<Row>,
     epoch: i64,
+    origin: String,
 }
 
 /// One row of silver.
@@ -76,6 +77,8 @@ pub struct SilverRow {
     pub epoch: i64,
     /// `_position`.
     pub position: String,
+    /// `_origin`.
+    pub origin: String,
 }
 
 /// What one record changed: the contract and each key's row before and after.
@@ -164,7 +167,8 @@ impl Fold {
         let row = |(key, held): (&String, &Held)| {
             let row = Rc::clone(held.row.as_ref()?);
             let position = held.position.to_string();
-            Some((key.clone(), SilverRow { row, epoch: held.epoch, position }))
+            let (epoch, origin) = (held.epoch, held.origin.clone());
+            Some((key.clone(), SilverRow { row, epoch, position, origin }))
         };
         held.filter_map(row).collect()
     }
@@ -211,7 +215,7 @@ impl Fold {
         }
     }
 
-    fn change(&mut self, contract: &str, change: Change, record: &Record) -> Delta {
+    fn change(&mut self, contract: &str, mut change: Change, record: &Record) -> Delta {
         let Some(table) = self.tables.get_mut(contract) else { return Delta::default() };
         let snapshot = change.op == Op::Snapshot;
         if table.halted {
@@ -233,6 +237,7 @@ impl Fold {
         if change.op == Op::Truncate {
             return table.truncate(position);
         }
+        table.complete(&mut change);
         match table.judge(&change, position) {
             Verdict::Apply => {}
             Verdict::Stale => {
@@ -249,7 +254,9 @@ impl Fold {
                 return Delta::default();
             }
         }
-        let held = Held { position, op: change.op, row: change.row.clone(), epoch: record.epoch };
+        let origin = change.origin.unwrap_or_else(|| record.topic.clone());
+        let (op, row) = (change.op, change.row.clone());
+        let held = Held { position, op, row, epoch: record.epoch, origin };
         let before = table.keys.insert(change.key, held).and_then(|held| held.row);
         self.snapshots_over_rows += u64::from(snapshot && before.is_some());
         let named = |row: Option<Row>| row.map(|row| (Rc::clone(&table.name), row));
@@ -268,6 +275,15 @@ enum Verdict {
 }
 
 impl Table {
+    /// Where the event has a placeholder, the row keeps the value that is held.
+    fn complete(&self, change: &mut Change) {
+        let held = self.keys.get(&change.key).and_then(|held| held.row.as_ref());
+        let (Some(row), Some(held)) = (&mut change.row, held) else { return };
+        let cells = row.iter().zip(held.iter());
+        let cells = cells.map(|(new, old)| if *new == Cell::Unknown { old } else { new }.clone());
+        *row = Rc::new(cells.collect());
+    }
+
     fn judge(&self, change: &Change, position: Position) -> Verdict {
         if self.truncated.is_some_and(|at| position.order(&at) == Ordering::Less) {
             return Verdict::Stale;

@@ -94,10 +94,12 @@ pub fn read_silver(
         log.read(file, None, |batch| {
             let (epochs, positions) =
                 (columns::integers(batch, "_epoch")?, columns::texts(batch, "_position")?);
+            let origins = columns::texts(batch, "_origin")?;
             for (index, row) in silver_rows(contract, batch)?.into_iter().enumerate() {
                 let position = positions.value(index).to_owned();
                 let key = key(contract, &row);
-                let row = SilverRow { row, epoch: epochs.value(index), position };
+                let (epoch, origin) = (epochs.value(index), origins.value(index).to_owned());
+                let row = SilverRow { row, epoch, position, origin };
                 if table.rows.insert(key.clone(), row).is_some() {
                     table.doubled.add(|| format!("{name}: two rows for {key}"));
                 }
@@ -114,6 +116,20 @@ fn silver_rows(contract: &Contract, batch: &RecordBatch) -> Result<Vec<Row>, Err
         let cells = silver_column(batch, &column.name, column.kind)?;
         for (row, cell) in rows.iter_mut().zip(cells) {
             row.push(cell);
+        }
+    }
+    let unknown = columns::texts(batch, "_unknown")?;
+    for (row, list) in rows.iter_mut().zip(unknown.iter()) {
+        let names: Vec<String> = match list {
+            Some(list) => serde_json::from_str(list).map_err(Error::at("_unknown"))?,
+            None => continue,
+        };
+        for name in names {
+            let at = contract.column(&name).and_then(|at| row.get_mut(at));
+            match at {
+                Some(cell) if *cell == Cell::Null => *cell = Cell::Unknown,
+                _ => return Err(Error::new(format!("`_unknown` names {name}, which has a value"))),
+            }
         }
     }
     Ok(rows.into_iter().map(Rc::new).collect())
@@ -256,7 +272,8 @@ pub fn compare_silver(
     expected: &BTreeMap<String, SilverRow>,
 ) -> Differences {
     let same = |a: &SilverRow, b: &SilverRow| {
-        a.epoch == b.epoch && a.position == b.position && same_row(contract, &a.row, &b.row)
+        let of = |row: &SilverRow| (row.epoch, row.position.clone(), row.origin.clone());
+        of(a) == of(b) && same_row(contract, &a.row, &b.row)
     };
     compare_maps(&format!("silver/{}", contract.name), found, expected, same)
 }

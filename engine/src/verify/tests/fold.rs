@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use lake::keyed::FrozenRows;
 use pipeline::decode::{ChangeBatch, PreparedContract, Scratch, decode_batch, registry};
 use pipeline::record::{RawBatch, TopicPartition};
-use pipeline::silver::TableFold;
+use pipeline::silver::{SilverRow, TableFold};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use schemas::{Contract, EpochStamp, Micros};
@@ -34,7 +35,8 @@ fn event(random: &mut StdRng, calm: bool) -> (Option<String>, Option<Value>) {
         _ => "false",
     };
     let marker = if calm { "false" } else { marker };
-    let mut source = json!({ "lsn": lsn, "ts_ms": ts, "snapshot": marker });
+    let table = ["orders", "orders_eu"][random.random_range(0..2)];
+    let mut source = json!({ "lsn": lsn, "ts_ms": ts, "snapshot": marker, "table": table });
     if !calm && random.random_range(0..8) == 0 {
         source["lsn"] = Value::Null;
     }
@@ -84,7 +86,8 @@ fn batches(random: &mut StdRng, next: &mut [i64; 3], calm: bool) -> Vec<RawBatch
     batches
 }
 
-type Rows = Vec<(Vec<u8>, Vec<u8>, String, u64)>;
+/// Key, row, position, epoch and origin.
+type Rows = Vec<(Vec<u8>, Vec<u8>, String, u64, String)>;
 
 fn history(seed: u64) -> (Rows, Rows, bool) {
     let mut random = StdRng::seed_from_u64(seed);
@@ -100,21 +103,25 @@ fn history(seed: u64) -> (Rows, Rows, bool) {
         let pause = [1, 10, MINUTE / 2, 2 * MINUTE, 3 * 24 * 60 * MINUTE];
         clock = clock.plus(pause[random.random_range(0..if calm { 4 } else { 5 })]);
         let stamp = EpochStamp { id, clock, quiet: false };
-        fold.fire(clock, &mut |_, _| {});
+        fold.fire(clock, &mut fold.no_changes());
         reference.advance(clock);
         for batch in batches(&mut random, &mut next, calm) {
             decode_batch(decoder, &contract, &batch, &mut scratch, &mut changes);
             assert!(changes.errors().is_empty(), "{:?}", changes.errors());
-            fold.apply(&changes, &stamp, &mut |_, _| {});
+            fold.apply(&changes, &stamp, &mut fold.no_changes());
             changes.iter().for_each(|change| reference.take(&contract, change, id, clock));
         }
     }
-    let own = fold.rows().map(|(_, entry)| {
-        (entry.key.to_vec(), entry.row.to_vec(), entry.position.to_string(), entry.epoch)
+    let frozen = fold.freeze();
+    let own = frozen.live_slots().filter_map(|slot| {
+        let SilverRow { row, position, epoch, origin } = frozen.silver_row(slot)?;
+        let mut key = Vec::new();
+        contract.key_of(contract.layout().row(&row), &mut key);
+        Some((key, row.to_vec(), position.to_string(), epoch, origin.to_string()))
     });
     let other = reference.keys.iter().filter_map(|(key, held)| match &held.state {
-        State::Row { bytes, epoch } => {
-            Some((key.to_vec(), bytes.to_vec(), held.at.to_string(), *epoch))
+        State::Row { bytes, epoch, origin } => {
+            Some((key.to_vec(), bytes.to_vec(), held.at.to_string(), *epoch, origin.to_string()))
         }
         State::Gone(_) => None,
     });

@@ -124,6 +124,7 @@ pub(super) fn charge(id: &str, tenant: &str, day: Micros, cost: &str, lsn: u64) 
 fn inputs(lake: &Lake, topics: &Topics, contracts: Vec<Contract>) -> Inputs {
     let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
     Inputs {
+        now: Still.now(),
         lake: lake.clone(),
         ledger_dir: lake.state_dir().join("ledger"),
         durable: false,

@@ -5,12 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::names::NameSeed;
+use super::names::{NameSeed, Piece, piece};
 use super::source::{Source, SourceSeed};
 use crate::decode::PreparedContract;
-
-/// Where a piece of the event's text lies.
-pub(super) type Piece = std::ops::Range<usize>;
 
 /// What a field that should hold a row holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,12 +43,6 @@ pub(super) struct Envelope {
     pub(super) schema: Option<Piece>,
     /// What `payload` holds, where there is one.
     pub(super) payload: RowShape,
-}
-
-/// Where `part` lies in the text that starts at `base`.
-fn piece(base: usize, part: &str) -> Piece {
-    let start = part.as_ptr().addr().saturating_sub(base);
-    start..start + part.len()
 }
 
 pub(super) enum Field {
@@ -179,7 +170,7 @@ impl EnvelopeSeed<'_> {
                 return Ok(());
             }
             Field::Source => {
-                envelope.source = Some(map.next_value_seed(SourceSeed)?);
+                envelope.source = Some(map.next_value_seed(SourceSeed { base: self.base })?);
                 return Ok(());
             }
             Field::Schema if !self.inside_payload => {

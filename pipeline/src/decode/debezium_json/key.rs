@@ -9,7 +9,8 @@ use serde::de::DeserializeSeed;
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
-use super::envelope::{Piece, RowSeed, RowShape};
+use super::envelope::{RowSeed, RowShape};
+use super::names::Piece;
 use super::schema::Schemas;
 use crate::decode::column::{self, Encoding, Outcome, key_text};
 use crate::decode::{DecodeError, PreparedContract};

@@ -8,6 +8,7 @@
 mod envelope;
 mod key;
 mod names;
+mod origin;
 mod schema;
 mod source;
 
@@ -15,8 +16,10 @@ use std::sync::Arc;
 
 use serde::de::DeserializeSeed;
 
-use self::envelope::{Envelope, EnvelopeSeed, Piece, RowShape};
+use self::envelope::{Envelope, EnvelopeSeed, RowShape};
 use self::key::KeyBuffers;
+use self::names::Piece;
+use self::origin::OriginBuffers;
 use self::schema::{Encodings, Schemas};
 use super::change::{Change, ChangeBatch, ChangeKind, SnapshotMarker};
 use super::column::{self, Encoding, Outcome};
@@ -33,6 +36,7 @@ pub(crate) struct Buffers {
     cells: Vec<Option<Piece>>,
     key: KeyBuffers,
     unavailable: Vec<usize>,
+    origin: OriginBuffers,
     schemas: Schemas,
     last: Option<Prefix>,
 }
@@ -61,6 +65,7 @@ impl Decoder for DebeziumJson {
     fn decode(
         &self,
         contract: &PreparedContract,
+        topic: &str,
         record: &RawRecord<'_>,
         scratch: &mut Scratch,
         out: &mut ChangeBatch,
@@ -83,7 +88,8 @@ impl Decoder for DebeziumJson {
             out.push(Change::new(ChangeKind::Tombstone, 0), &[], &[], &[]);
             return Ok(());
         }
-        let event = Event { contract, record, text, envelope: &envelope, encodings: &encodings };
+        let encodings = &encodings;
+        let event = Event { contract, topic, record, text, envelope: &envelope, encodings };
         event.decode(scratch, out)
     }
 }
@@ -150,6 +156,7 @@ fn scan(
 /// A scanned event.
 struct Event<'a> {
     contract: &'a PreparedContract,
+    topic: &'a str,
     record: &'a RawRecord<'a>,
     text: &'a str,
     envelope: &'a Envelope,
@@ -200,7 +207,13 @@ impl Event<'_> {
 
     fn change(&self, kind: ChangeKind, op: u8) -> Change {
         let mut change = Change::new(kind, op);
-        let source = self.envelope.source.unwrap_or_default();
+        let Some(source) = &self.envelope.source else {
+            if op == b'r' {
+                change.marker = SnapshotMarker::Within;
+                change.position.snapshot = true;
+            }
+            return change;
+        };
         change.marker = match source.marker {
             SnapshotMarker::Live if op == b'r' => SnapshotMarker::Within,
             marker => marker,
@@ -243,7 +256,11 @@ impl Event<'_> {
         self.check_message_key(key, debezium)?;
         bytes.clear();
         row.finish(self.contract.layout(), bytes);
-        out.push(self.change(ChangeKind::Upsert, op), key, bytes, &debezium.unavailable);
+        let mut change = self.change(ChangeKind::Upsert, op);
+        let source = self.envelope.source.as_ref();
+        let origin = source.and_then(|source| debezium.origin.of(source, self.text));
+        change.origin = out.origin(origin.unwrap_or(self.topic));
+        out.push(change, key, bytes, &debezium.unavailable);
         Ok(())
     }
 
@@ -287,7 +304,10 @@ impl Event<'_> {
             };
             match outcome {
                 Outcome::Set => {}
-                Outcome::Unavailable => unavailable.push(index),
+                Outcome::Unavailable => {
+                    row.set_unknown(index);
+                    unavailable.push(index);
+                }
                 // Silver keeps what the source says; who reads it takes null for the default tenant.
                 Outcome::Null if index == self.contract.contract().tenant => {}
                 Outcome::Null if column.required && raw.is_none() => {

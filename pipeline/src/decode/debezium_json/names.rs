@@ -1,8 +1,17 @@
-//! Names of fields, told apart without copying them.
+//! Names of fields, told apart without copying them, and where pieces of the event's text lie.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Visitor};
+
+/// Where a piece of the event's text lies.
+pub(super) type Piece = std::ops::Range<usize>;
+
+/// Where `part` lies in the text that starts at `base`.
+pub(super) fn piece(base: usize, part: &str) -> Piece {
+    let start = part.as_ptr().addr().saturating_sub(base);
+    start..start + part.len()
+}
 
 /// Reads the name of a field and says at once what it stands for.
 pub(super) struct NameSeed<F>(pub(super) F);

@@ -5,11 +5,11 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::names::NameSeed;
+use super::names::{NameSeed, Piece, piece};
 use crate::decode::SnapshotMarker;
 
 /// What `source` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Source {
     /// PostgreSQL's LSN.
     lsn: Option<u64>,
@@ -19,6 +19,11 @@ pub(super) struct Source {
     row: Option<u64>,
     pub(super) source_ms: i64,
     pub(super) marker: SnapshotMarker,
+    /// The logical name of the server, and where in it the row is.
+    pub(super) name: Option<Piece>,
+    pub(super) database: Option<Piece>,
+    pub(super) schema: Option<Piece>,
+    pub(super) table: Option<Piece>,
 }
 
 impl Source {
@@ -40,10 +45,17 @@ enum Field {
     Row,
     Clock,
     Snapshot,
+    Name,
+    Database,
+    Schema,
+    Table,
     Other,
 }
 
-pub(super) struct SourceSeed;
+/// Reads the block inside the text that starts at `base`.
+pub(super) struct SourceSeed {
+    pub(super) base: usize,
+}
 
 impl<'de> DeserializeSeed<'de> for SourceSeed {
     type Value = Source;
@@ -83,6 +95,10 @@ impl<'de> Visitor<'de> for SourceSeed {
                     source.source_ms = millis.unwrap_or(0);
                 }
                 Field::Snapshot => source.marker = marker(raw),
+                Field::Name => source.name = Some(piece(self.base, raw)),
+                Field::Database => source.database = Some(piece(self.base, raw)),
+                Field::Schema => source.schema = Some(piece(self.base, raw)),
+                Field::Table => source.table = Some(piece(self.base, raw)),
                 Field::Other => {}
             }
         }
@@ -98,6 +114,10 @@ fn field(name: &str) -> Field {
         "row" => Field::Row,
         "ts_ms" => Field::Clock,
         "snapshot" => Field::Snapshot,
+        "name" => Field::Name,
+        "db" => Field::Database,
+        "schema" => Field::Schema,
+        "table" => Field::Table,
         _ => Field::Other,
     }
 }
@@ -147,7 +167,7 @@ mod tests {
 
     fn read(json: &str) -> Result<Source, String> {
         let mut from = serde_json::Deserializer::from_str(json);
-        SourceSeed.deserialize(&mut from).map_err(|e| e.to_string())
+        SourceSeed { base: json.as_ptr().addr() }.deserialize(&mut from).map_err(|e| e.to_string())
     }
 
     #[test]

@@ -85,3 +85,37 @@ fn nonsense_is_undecodable() {
         assert!(matches!(decode(&orders(), None, Some(bytes)), Decoded::Undecodable(_)));
     }
 }
+
+#[test]
+fn origins_and_placeholders_are_read() {
+    let mut value = event("u", after());
+    value["after"]["campaign"] = json!("__debezium_unavailable_value");
+    value["source"] =
+        json!({"lsn": 5, "name": "shop", "db": "a.b", "schema": "", "table": "orders"});
+    let Decoded::Change(change) = decoded(&value) else { panic!("no change") };
+    assert_eq!(change.origin.as_deref(), Some(r#"shop."a.b".orders"#));
+    assert_eq!(change.row.unwrap()[7], Cell::Unknown);
+    value["source"] = json!({"lsn": 5, "name": "shop"});
+    let Decoded::Change(change) = decoded(&value) else { panic!("no change") };
+    assert_eq!(change.origin, None);
+}
+
+#[test]
+fn typed_columns_and_keys_are_read() {
+    let text = "name='t'\nformat='f'\nkey=['day','n']\ntenant='u'\ncolumns=[{name='u',type='text'},\
+                {name='day',type='date'},{name='n',type='bigint'},{name='x',type='double'},\
+                {name='f',type='boolean'}]";
+    let contract = Contract::parse(text).unwrap();
+    let value =
+        event("c", json!({"day": 20_455, "n": 9_007_199_254_740_993_i64, "x": "NaN", "f": 1}));
+    let key: &[u8] = br#"{"day":"2026-01-02Z","n":"9007199254740993"}"#;
+    let value = value.to_string();
+    let Decoded::Change(change) = decode(&contract, Some(key), Some(value.as_bytes())) else {
+        panic!("no change")
+    };
+    assert_eq!(change.key, "2026-01-02\u{1f}9007199254740993");
+    let nan = Cell::Double(f64::NAN.to_bits());
+    let row =
+        [Cell::Null, Cell::Date(20_455), Cell::Whole(9_007_199_254_740_993), nan, Cell::Flag(true)];
+    assert_eq!(*change.row.unwrap(), row);
+}

@@ -427,6 +427,15 @@ fn silver_batch(contract: &Contract, rows: &[&SilverRow], shadow: bool) -> Recor
     }
     columns.push(("_epoch".into(), Arc::new(rows.iter().map(|r| r.epoch).collect::<Int64Array>())));
     columns.push(("_position".into(), texts(rows.iter().map(|r| Some(r.position.as_str())))));
+    columns.push(("_origin".into(), texts(rows.iter().map(|r| Some(r.origin.as_str())))));
+    let unknown = |row: &SilverRow| {
+        let cells = contract.columns.iter().zip(row.row.iter());
+        let names = cells.filter(|(_, cell)| **cell == Cell::Unknown).map(|(c, _)| &c.name);
+        let names: Vec<_> = names.collect();
+        (!names.is_empty()).then(|| json!(names).to_string())
+    };
+    let unknown: Vec<_> = rows.iter().map(|row| unknown(row)).collect();
+    columns.push(("_unknown".into(), texts(unknown.iter().map(Option::as_deref))));
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
