@@ -57,7 +57,7 @@ impl Table {
         for file in self.files() {
             let (from, to) = (self.folder().join(&file.path), folder.join(&file.path));
             copied.add(copy(&from, &to, file.hash.as_deref())?);
-            told(file.size());
+            told(file.size);
         }
         copied.add(self.log_of_version(&log)?);
         Ok(copied)

@@ -237,7 +237,10 @@ pub(crate) fn repair(config: &Config, change: &Change) -> Result<(), Failure> {
     let runtime = tokio_runtime()?;
     let (mut rows, mut objects, mut hopeless) = (Vec::new(), Vec::new(), Vec::new());
     let mut needed = false;
-    for name in chosen(&lake, change.table.as_deref())? {
+    let names = chosen(&lake, change.table.as_deref())?;
+    let progress = Progress::of(names.len(), "tables");
+    for name in names {
+        progress.next(&name);
         let repair = look(&lake, &name);
         let (state, detail) = match &repair {
             Repair::None => ("whole", String::new()),
@@ -257,6 +260,7 @@ pub(crate) fn repair(config: &Config, change: &Change) -> Result<(), Failure> {
         objects.push(json!({ "table": name, "state": state, "detail": detail }));
         rows.push(vec![name, state.to_owned(), detail]);
     }
+    drop(progress);
     if change.json {
         output::json(&Value::Array(objects));
     } else {

@@ -132,7 +132,7 @@ fn refuse_lake(folder: &Path) -> Result<(), BackupError> {
 }
 
 fn copy(lake: &Lake, tables: &[Table], to: &Path, heard: Heard<'_>) -> Result<Backup, LakeError> {
-    let (mut copied, all) = (0, tables.iter().flat_map(Table::files).map(|it| it.size()).sum());
+    let (mut copied, all) = (0, tables.iter().flat_map(Table::files).map(|it| it.size).sum());
     let mut backup = Backup { tables: tables.len(), ..Backup::default() };
     // State files live the shortest.
     backup.add(lake.copy_state_to(to)?);
