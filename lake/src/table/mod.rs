@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use deltalake::logstore::LogStoreRef;
@@ -42,8 +43,10 @@ pub use verify::{Finding, HistoryEntry, Severity};
 
 /// Commits between two checkpoints.
 pub const CHECKPOINT_EVERY: i64 = 200;
-/// How often a reader looks again when the log changed under it.
+/// How often a reader looks again before it calls a log damaged ...
 const READ_ATTEMPTS: usize = 3;
+/// ... and how long while the log is seen to be cleaned under it.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A table to be opened, or created if it is not there.
 #[derive(Debug, Clone)]
@@ -206,13 +209,21 @@ impl Table {
 
     /// Opens a version of an existing table for reading. Changes nothing, also where it is damaged.
     pub fn open(lake: &Lake, name: &str, at: At) -> Result<Table, LakeError> {
+        let log = Log::new(name, &lake.table_dir(name)?);
+        let begun = Instant::now();
         let mut attempt = 1;
         loop {
-            match Table::open_once(lake, name, &at) {
-                // A writer may have cleaned the log between the listing and the reading.
-                Err(LakeError::Damaged { .. }) if attempt < READ_ATTEMPTS => attempt += 1,
+            let before = log.list()?.checkpoints;
+            let error = match Table::open_once(lake, name, &at) {
+                Err(error @ LakeError::Damaged { .. }) => error,
                 other => return other,
+            };
+            // A writer may have cleaned the log between the listing and the reading.
+            let is_cleaned = begun.elapsed() < READ_PATIENCE && log.list()?.checkpoints != before;
+            if attempt >= READ_ATTEMPTS && !is_cleaned {
+                return Err(error);
             }
+            attempt += 1;
         }
     }
 
