@@ -16,24 +16,29 @@ use super::recover::new_generation;
 use crate::core::Core;
 use crate::identities::Renewal;
 
-/// Tells feeds how everything stood at `barrier`, but for what is renewed from `now` on.
+/// Tells feeds how everything stood at a barrier, but for what is renewed from now on.
 pub(super) fn tell(
     feeds: &mut [Box<dyn Feed>],
     core: &Core,
-    (barrier, now): (EpochStamp, Micros),
+    at: (EpochStamp, Micros),
     alerts: &[Alert],
     renewal: &Renewal,
 ) {
     if feeds.is_empty() {
         return;
     }
-    let start = Start { degraded: building(renewal, now), ..of(core, barrier, alerts, renewal) };
+    let start = of(core, at, alerts, renewal);
     for feed in feeds {
         feed.start(start.clone());
     }
 }
 
-fn of(core: &Core, barrier: EpochStamp, alerts: &[Alert], renewal: &Renewal) -> Start {
+fn of(
+    core: &Core,
+    (barrier, now): (EpochStamp, Micros),
+    alerts: &[Alert],
+    renewal: &Renewal,
+) -> Start {
     let cells = core.gold().snapshot().into_iter();
     // Those left out are told in part: what their other tables hold is there.
     let cells = cells.filter(|row| !renewal.kpis.contains(&*row.key.kpi));
@@ -45,7 +50,7 @@ fn of(core: &Core, barrier: EpochStamp, alerts: &[Alert], renewal: &Renewal) -> 
         removed: Vec::new(),
         removals_after: barrier.id,
         alerts: alerts.to_vec(),
-        degraded: Arc::default(),
+        degraded: building(renewal, now),
     }
 }
 
