@@ -12,13 +12,15 @@
 //! - A table that changes meanwhile may lose a file of the version to vacuum: the copy fails then and
 //!   may be tried again, and what was copied already is not copied twice.
 
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::data_file::{HashedFile, hash_file};
+use crate::data_file::{HashedUpload, hash_of};
 use crate::error::LakeError;
 use crate::folder::Lake;
+use crate::log::{self, Log};
+use crate::store::{LocalStore, Store};
 use crate::table::Table;
 use crate::{checkpoint, durable, work_dir};
 
@@ -47,24 +49,19 @@ impl Table {
     /// Copies this version into the lake that is being made in `root`, and tells the bytes of each data
     /// file. Blocking.
     pub fn copy_to(&self, root: &Path, told: &mut dyn FnMut(u64)) -> Result<Copied, LakeError> {
-        let folder = self.name().split('/').fold(root.to_path_buf(), |path, part| path.join(part));
-        let log = folder.join("_delta_log");
-        if log.exists() {
-            // Of a copy that was begun and not finished.
-            fs::remove_dir_all(&log).map_err(LakeError::io("delete", &log))?;
-        }
+        let target = LocalStore::shared(root).below(self.name());
+        clear(&*target, log::FOLDER)?;
         let mut copied = Copied::default();
         for file in self.files() {
-            let (from, to) = (self.folder().join(&file.path), folder.join(&file.path));
-            copied.add(copy(&from, &to, file.hash.as_deref())?);
+            copied.add(copy(&*self.log().store, &*target, &file.path, file.hash.as_deref())?);
             told(file.size);
         }
-        copied.add(self.log_of_version(&log)?);
+        copied.add(self.log_of_version(&*target)?);
         Ok(copied)
     }
 
     /// The entries of this version and those before it, from the newest checkpoint on that they need.
-    fn log_of_version(&self, folder: &Path) -> Result<Copied, LakeError> {
+    fn log_of_version(&self, target: &dyn Store) -> Result<Copied, LakeError> {
         let log = self.log();
         let listing = log.list()?;
         let whole = |version: &&i64| {
@@ -72,17 +69,16 @@ impl Table {
         };
         let base = listing.checkpoints.iter().rev().find(whole).copied();
         let mut copied = Copied::default();
-        let mut take = |path: &Path| -> Result<(), LakeError> {
-            let name = path.file_name().unwrap_or_default();
-            copied.add(copy(path, &folder.join(name), None)?);
+        let mut take = |name: String| -> Result<(), LakeError> {
+            copied.add(copy(&*log.store, target, &name, None)?);
             Ok(())
         };
         for version in base.unwrap_or(0)..=self.version() {
-            take(&log.entry_path(version))?;
+            take(Log::entry_name(version))?;
         }
         if let Some(base) = base {
-            take(&log.checkpoint_seal_path(base))?;
-            take(&log.checkpoint_path(base))?;
+            take(Log::checkpoint_seal_name(base))?;
+            take(Log::checkpoint_name(base))?;
         }
         Ok(copied)
     }
@@ -92,19 +88,19 @@ impl Lake {
     /// Copies what is kept beside the tables, but neither ledger nor identity, into the lake that is
     /// being made in `root`, which is its own working folder. Files that vanish meanwhile are passed over. Blocking.
     pub fn copy_state_to(&self, root: &Path) -> Result<Copied, LakeError> {
-        let target = root.join(self.state_dir().file_name().unwrap_or_default());
-        let mut copied = copy_folder(&self.state_dir(), &target, &LEFT_OUT)?;
-        let work = self.work_dir();
+        let target = state_of(root, self);
+        let own = LocalStore::shared(&self.state_dir());
+        let mut copied = copy_folder(&*own, &*target, "", &LEFT_OUT)?;
+        let work = LocalStore::shared(self.work_dir());
         for name in work_dir::FILES.iter().filter(|name| !LEFT_OUT.contains(name)) {
-            let (from, to) = (work.join(name), target.join(name));
-            if work == self.state_dir() || !from.exists() {
+            let place = work.place(name);
+            if self.work_dir() == self.state_dir() || !place.exists() {
                 continue;
             }
-            let is_folder = from.is_dir();
-            copied.add(if is_folder {
-                copy_folder(&from, &to, &[])
+            copied.add(if place.is_dir() {
+                copy_folder(&*work, &*target, name, &[])
             } else {
-                copy(&from, &to, None)
+                copy(&*work, &*target, name, None)
             }?);
         }
         Ok(copied)
@@ -112,23 +108,48 @@ impl Lake {
 
     /// Makes the copy in `root` a lake, of the same id. Blocking.
     pub fn finish_copy(&self, root: &Path) -> Result<(), LakeError> {
-        let name = "lake.json";
-        let target = root.join(self.state_dir().file_name().unwrap_or_default()).join(name);
-        copy(&self.state_dir().join(name), &target, None).map(|_| ())
+        let own = LocalStore::shared(&self.state_dir());
+        copy(&*own, &*state_of(root, self), "lake.json", None).map(|_| ())
     }
 }
 
-fn copy_folder(from: &Path, to: &Path, left_out: &[&str]) -> Result<Copied, LakeError> {
+/// The folder beside the tables in the copy that is made in `root`.
+fn state_of(root: &Path, lake: &Lake) -> Arc<dyn Store> {
+    LocalStore::shared(&root.join(lake.state_dir().file_name().unwrap_or_default()))
+}
+
+/// Deletes what a copy that was begun and not finished left in `folder`.
+fn clear(store: &dyn Store, folder: &str) -> Result<(), LakeError> {
+    let found = match store.list(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(LakeError::at("list", store, folder))?,
+    };
+    for found in found {
+        let path = format!("{folder}/{}", found.name);
+        store.delete(&path).map_err(LakeError::at("delete", store, &path))?;
+    }
+    Ok(())
+}
+
+fn copy_folder(
+    from: &dyn Store,
+    to: &dyn Store,
+    folder: &str,
+    left_out: &[&str],
+) -> Result<Copied, LakeError> {
     let mut copied = Copied::default();
-    for entry in fs::read_dir(from).map_err(LakeError::io("list", from))? {
-        let entry = entry.map_err(LakeError::io("list", from))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
+    for found in from.list(folder).map_err(LakeError::at("list", from, folder))? {
+        let name = found.name;
         if left_out.contains(&name.as_str()) || durable::is_staging_name(&name) {
             continue;
         }
-        let (from, to) = (entry.path(), to.join(&name));
-        let part =
-            if from.is_dir() { copy_folder(&from, &to, &[]) } else { copy(&from, &to, None) };
+        let slash = if folder.is_empty() { "" } else { "/" };
+        let path = format!("{folder}{slash}{name}");
+        let part = if found.is_folder {
+            copy_folder(from, to, &path, &[])
+        } else {
+            copy(from, to, &path, None)
+        };
         match part {
             Ok(part) => copied.add(part),
             Err(LakeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
@@ -138,38 +159,39 @@ fn copy_folder(from: &Path, to: &Path, left_out: &[&str]) -> Result<Copied, Lake
     Ok(copied)
 }
 
-/// Copies a file durably, unless it is there already.
-fn copy(from: &Path, to: &Path, hash: Option<&str>) -> Result<Copied, LakeError> {
-    let size = fs::metadata(from).map_err(LakeError::io("read", from))?.len();
-    if fs::metadata(to).is_ok_and(|metadata| metadata.len() == size) && is_same(to, hash) {
+/// Copies an object durably, unless it is there already.
+fn copy(
+    from: &dyn Store,
+    to: &dyn Store,
+    path: &str,
+    hash: Option<&str>,
+) -> Result<Copied, LakeError> {
+    let size = from.stat(path).map_err(LakeError::at("read", from, path))?.size;
+    if to.stat(path).is_ok_and(|stat| stat.size == size) && is_same(to, path, hash) {
         return Ok(Copied { files: 1, bytes: size });
     }
-    let folder = to.parent().unwrap_or(to);
-    durable::create_dirs(folder).map_err(LakeError::io("create", folder))?;
-    let mut source = File::open(from).map_err(LakeError::io("read", from))?;
-    let (file, staged) = durable::create_staged(to).map_err(LakeError::io("create", to))?;
-    let mut out = HashedFile::new(file);
-    let written = pour(&mut source, &mut out).and_then(|()| out.sync(&staged));
-    if let Err(error) = written {
-        durable::remove_quietly(&staged);
-        return Err(LakeError::io("copy", from)(error));
-    }
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    to.create_folder(folder).map_err(LakeError::at("create", to, folder))?;
+    let source = from.open(path).and_then(|object| object.reader(0));
+    let mut source = source.map_err(LakeError::at("read", from, path))?;
+    let upload = to.upload(path).map_err(LakeError::at("create", to, path))?;
+    let mut out = HashedUpload::new(upload);
+    pour(&mut *source, &mut out).map_err(LakeError::at("copy", from, path))?;
     if hash.is_some_and(|hash| hash != out.hash_text()) {
-        durable::remove_quietly(&staged);
-        let place = from.display().to_string();
+        let place = from.place(path).display().to_string();
         let detail = "its bytes do not match their hash: it was altered on disk".to_owned();
         return Err(LakeError::Engine { action: "copy", place, detail });
     }
-    durable::rename_staged(&staged, to).map_err(LakeError::io("write", to))?;
+    out.finish().map_err(LakeError::at("write", to, path))?;
     Ok(Copied { files: 1, bytes: size })
 }
 
-/// Files without a hash never change under their name once they are whole, but may be of another copy.
-fn is_same(to: &Path, hash: Option<&str>) -> bool {
-    hash.is_some_and(|hash| hash_file(to).is_ok_and(|found| found == hash))
+/// Objects without a hash never change under their name once they are whole, but may be of another copy.
+fn is_same(to: &dyn Store, path: &str, hash: Option<&str>) -> bool {
+    hash.is_some_and(|hash| hash_of(to, path).is_ok_and(|found| found == hash))
 }
 
-fn pour(source: &mut File, out: &mut HashedFile) -> io::Result<()> {
+fn pour(source: &mut dyn Read, out: &mut HashedUpload) -> io::Result<()> {
     let mut buffer = vec![0_u8; CHUNK];
     loop {
         match source.read(&mut buffer)? {

@@ -7,9 +7,7 @@
 //!   checkpoint, or one of another program, is never used, nor even parsed.
 //! - Other Delta readers can use it (classic single-file form).
 
-use std::fs::{self, File};
 use std::io::{self, BufRead, Cursor};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -21,11 +19,11 @@ use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use crate::actions::{Line, Remove, Txn};
-use crate::data_file::HashedFile;
-use crate::durable;
+use crate::data_file::HashedUpload;
 use crate::error::LakeError;
 use crate::log::Log;
 use crate::seal;
+use crate::store::Upload;
 use crate::version::State;
 
 const ROWS_PER_BATCH: usize = 4_096;
@@ -57,37 +55,23 @@ impl CheckpointJob {
     /// Writes the checkpoint, then `_last_checkpoint`. Returns the version. Blocking.
     pub fn run(self) -> Result<i64, LakeError> {
         let version = self.state.version;
-        let path = self.log.checkpoint_path(version);
+        let store = &*self.log.store;
+        let name = Log::checkpoint_name(version);
         let seal = self.state.seal.clone();
         let lines = state_lines(self.state);
         let rows = lines.len();
-        let (file, staged) =
-            durable::create_staged(&path).map_err(LakeError::io("create", &path))?;
-        let unfinished = Unfinished(staged.clone());
-        let hash = write(file, &staged, &lines).map_err(LakeError::io("write", &staged))?;
+        let upload = store.upload(&name).map_err(LakeError::at("create", store, &name))?;
+        let mut written = write(upload, &lines).map_err(LakeError::at("write", store, &name))?;
+        let hash = written.hash_text();
         let sealed = serde_json::to_vec(&CheckpointSeal { hash, seal })
-            .map_err(LakeError::engine("seal", path.display()))?;
-        let seal_path = self.log.checkpoint_seal_path(version);
-        durable::put_replace(&seal_path, [sealed.as_slice()].into_iter())
-            .map_err(LakeError::io("write", &seal_path))?;
-        durable::rename_staged(&staged, &path).map_err(LakeError::io("write", &path))?;
-        drop(unfinished);
+            .map_err(LakeError::engine_at("seal", store, &name))?;
+        let seal_name = Log::checkpoint_seal_name(version);
+        store.put(&seal_name, &[&sealed]).map_err(LakeError::at("write", store, &seal_name))?;
+        written.finish().map_err(LakeError::at("write", store, &name))?;
         let pointer = format!("{{\"version\":{version},\"size\":{rows}}}");
-        let path = self.log.pointer_path();
-        durable::put_replace(&path, [pointer.as_bytes()].into_iter())
-            .map_err(LakeError::io("write", &path))?;
+        let name = Log::pointer_name();
+        store.put(&name, &[pointer.as_bytes()]).map_err(LakeError::at("write", store, &name))?;
         Ok(version)
-    }
-}
-
-/// Removes the staging file if writing fails.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if self.0.exists() {
-            durable::remove_quietly(&self.0);
-        }
     }
 }
 
@@ -121,11 +105,11 @@ fn state_lines(state: State) -> Vec<Line> {
     lines
 }
 
-/// Writes the lines and returns the hash of the file's bytes.
-fn write(file: File, path: &Path, lines: &[Line]) -> io::Result<String> {
+/// Writes the lines, durably; the object waits to be finished.
+fn write(upload: Box<dyn Upload>, lines: &[Line]) -> io::Result<HashedUpload> {
     let schema = Arc::new(schema());
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let out = HashedFile::new(file);
+    let out = HashedUpload::new(upload);
     let mut writer = ArrowWriter::try_new(out, Arc::clone(&schema), Some(properties))?;
     for chunk in lines.chunks(ROWS_PER_BATCH) {
         let builder = ReaderBuilder::new(Arc::clone(&schema)).with_batch_size(chunk.len());
@@ -136,9 +120,9 @@ fn write(file: File, path: &Path, lines: &[Line]) -> io::Result<String> {
             writer.write(&batch)?;
         }
     }
-    writer.finish()?;
-    writer.inner().sync(path)?;
-    Ok(writer.inner().hash_text())
+    let mut written = writer.into_inner()?;
+    written.sync()?;
+    Ok(written)
 }
 
 /// Reads the checkpoint of `version`, or says what is wrong with it.
@@ -156,7 +140,7 @@ pub(crate) fn check(log: &Log, version: i64) -> Result<(), String> {
 /// The bytes of a checkpoint that match its seal file, and the seal of its version.
 fn read_whole(log: &Log, version: i64) -> Result<(Vec<u8>, String), String> {
     let unreadable = |error: io::Error| format!("cannot be read ({error})");
-    let sealed = match fs::read(log.checkpoint_seal_path(version)) {
+    let sealed = match log.store.read(&Log::checkpoint_seal_name(version)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err("has no seal file: another program wrote it".to_owned());
         }
@@ -164,7 +148,7 @@ fn read_whole(log: &Log, version: i64) -> Result<(Vec<u8>, String), String> {
     };
     let sealed: CheckpointSeal = serde_json::from_slice(&sealed)
         .map_err(|error| format!("has a damaged seal file ({error})"))?;
-    let bytes = fs::read(log.checkpoint_path(version)).map_err(unreadable)?;
+    let bytes = log.store.read(&Log::checkpoint_name(version)).map_err(unreadable)?;
     if seal::hash_text(&[&bytes]) != sealed.hash {
         return Err("does not match its seal file: it is cut or was overwritten".to_owned());
     }

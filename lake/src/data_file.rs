@@ -8,9 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use arrow::array::Array;
@@ -23,10 +21,10 @@ use parquet::schema::types::ColumnPath;
 use schemas::Clock;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::durable;
 use crate::error::LakeError;
 use crate::schema::Columns;
 use crate::stats;
+use crate::store::{Store, Upload};
 
 /// The encoded size at which a row group ends.
 const ROW_GROUP_BYTES: usize = 64 << 20;
@@ -37,7 +35,7 @@ const TEXT_BOUND_BYTES: usize = 32;
 #[derive(Clone)]
 pub struct FileFactory {
     table: Arc<str>,
-    folder: Arc<Path>,
+    store: Arc<dyn Store>,
     columns: Arc<Columns>,
     properties: WriterProperties,
     clock: Arc<dyn Clock>,
@@ -52,12 +50,12 @@ impl fmt::Debug for FileFactory {
 impl FileFactory {
     pub(crate) fn new(
         table: &str,
-        folder: &Path,
+        store: Arc<dyn Store>,
         columns: Arc<Columns>,
         clock: Arc<dyn Clock>,
     ) -> FileFactory {
         let properties = properties(&columns.in_files);
-        FileFactory { table: table.into(), folder: folder.into(), columns, properties, clock }
+        FileFactory { table: table.into(), store, columns, properties, clock }
     }
 
     /// Starts a data file. `partition` gives each partition column its value, as Delta writes it
@@ -73,24 +71,15 @@ impl FileFactory {
             )));
         }
         let name = self.relative_path(&partition);
-        let path = self.folder.join(&name);
-        let folder = path.parent().unwrap_or(&self.folder);
-        durable::create_dirs(folder).map_err(LakeError::io("create", folder))?;
-        let file = File::create_new(&path).map_err(LakeError::io("create", &path))?;
-        durable::created(&path);
-        let out = HashedFile::new(file);
+        let upload = self.store.upload_new(&name);
+        let upload = upload.map_err(LakeError::at("create", &*self.store, &name))?;
+        let out = HashedUpload::new(upload);
         let schema = Arc::clone(&self.columns.in_files);
         let writer = ArrowWriter::try_new(out, schema, Some(self.properties.clone()));
-        let writer = match writer {
-            Ok(writer) => writer,
-            Err(error) => {
-                durable::remove_quietly(&path);
-                return Err(LakeError::engine("start", path.display())(error));
-            }
-        };
+        let writer = writer.map_err(LakeError::engine_at("start", &*self.store, &name))?;
         let null_counts = vec![0; self.columns.in_files.fields().len()];
         let factory = self.clone();
-        Ok(FileWriter { writer, factory, path, name, partition, null_counts, rows: 0, done: false })
+        Ok(FileWriter { writer, factory, name, partition, null_counts, rows: 0 })
     }
 
     /// Folder names only tell files apart; the values are in the log.
@@ -142,20 +131,18 @@ fn properties(schema: &Schema) -> WriterProperties {
 
 /// A data file that is being written.
 pub struct FileWriter {
-    writer: ArrowWriter<HashedFile>,
+    writer: ArrowWriter<HashedUpload>,
     factory: FileFactory,
-    path: PathBuf,
     name: String,
     partition: BTreeMap<String, Option<String>>,
     null_counts: Vec<u64>,
     rows: u64,
-    done: bool,
 }
 
 impl fmt::Debug for FileWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("FileWriter");
-        out.field("path", &self.path).field("rows", &self.rows).finish_non_exhaustive()
+        out.field("name", &self.name).field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
@@ -170,7 +157,11 @@ impl FileWriter {
             *count += column.null_count() as u64;
         }
         self.rows += batch.num_rows() as u64;
-        self.writer.write(&batch).map_err(LakeError::engine("write", self.path.display()))
+        self.writer.write(&batch).map_err(LakeError::engine_at(
+            "write",
+            &*self.factory.store,
+            &self.name,
+        ))
     }
 
     /// The file's path below the table's folder: its name in the log.
@@ -190,40 +181,31 @@ impl FileWriter {
 
     /// Ends the row group and syncs what was written, so that the sync at the end is short.
     pub fn flush(&mut self) -> Result<(), LakeError> {
-        let path = self.path.clone();
-        self.writer.flush().map_err(LakeError::engine("write", path.display()))?;
-        self.writer.inner().sync(&path).map_err(LakeError::io("sync", &path))
+        let (store, name) = (&*self.factory.store, &self.name);
+        self.writer.flush().map_err(LakeError::engine_at("write", store, name))?;
+        self.writer.inner_mut().sync().map_err(LakeError::at("sync", store, name))
     }
 
     /// Ends the file and makes it durable.
     pub fn finish(mut self) -> Result<StagedFile, LakeError> {
-        let path = self.path.clone();
-        let metadata = self.writer.finish().map_err(LakeError::engine("write", path.display()))?;
-        let out = self.writer.inner();
-        out.sync(&path).map_err(LakeError::io("sync", &path))?;
-        durable::sync_parent(&path).map_err(LakeError::io("sync the folder of", &path))?;
-        let schema = &self.factory.columns.in_files;
+        let (factory, name) = (self.factory, self.name);
+        let store = &*factory.store;
+        let metadata = self.writer.finish().map_err(LakeError::engine_at("write", store, &name))?;
+        let out = self.writer.inner_mut();
+        out.finish().map_err(LakeError::at("sync", store, &name))?;
+        let schema = &factory.columns.in_files;
         let stats = stats::delta_stats(schema, &metadata, self.rows, &self.null_counts);
         let staged = Staged {
-            name: self.name.clone(),
-            full: path,
+            name,
             size: out.size,
             rows: self.rows,
             hash: out.hash_text(),
-            partition: std::mem::take(&mut self.partition),
-            modified_ms: self.factory.clock.now().0.div_euclid(1_000),
+            partition: self.partition,
+            modified_ms: factory.clock.now().0.div_euclid(1_000),
             stats,
+            store: factory.store,
         };
-        self.done = true;
         Ok(StagedFile { inner: Arc::new(staged) })
-    }
-}
-
-impl Drop for FileWriter {
-    fn drop(&mut self) {
-        if !self.done {
-            durable::remove_quietly(&self.path);
-        }
     }
 }
 
@@ -237,13 +219,13 @@ pub struct StagedFile {
 #[derive(Debug)]
 pub(crate) struct Staged {
     pub(crate) name: String,
-    full: PathBuf,
     pub(crate) size: u64,
     pub(crate) rows: u64,
     pub(crate) hash: String,
     pub(crate) partition: BTreeMap<String, Option<String>>,
     pub(crate) modified_ms: i64,
     pub(crate) stats: String,
+    store: Arc<dyn Store>,
 }
 
 impl StagedFile {
@@ -264,7 +246,10 @@ impl StagedFile {
 
     /// Removes the file. Only for files that were not committed.
     pub fn discard(self) {
-        durable::remove_quietly(&self.inner.full);
+        let Staged { store, name, .. } = &*self.inner;
+        if let Err(error) = store.delete(name) {
+            tracing::debug!(path = %store.place(name).display(), %error, "cannot remove a file");
+        }
     }
 
     pub(crate) fn inner(&self) -> &Staged {
@@ -273,19 +258,23 @@ impl StagedFile {
 }
 
 /// Counts and hashes what is written.
-pub(crate) struct HashedFile {
-    file: File,
+pub(crate) struct HashedUpload {
+    upload: Box<dyn Upload>,
     hash: Box<Xxh3>,
     size: u64,
 }
 
-impl HashedFile {
-    pub(crate) fn new(file: File) -> HashedFile {
-        HashedFile { file, hash: Box::default(), size: 0 }
+impl HashedUpload {
+    pub(crate) fn new(upload: Box<dyn Upload>) -> HashedUpload {
+        HashedUpload { upload, hash: Box::default(), size: 0 }
     }
 
-    pub(crate) fn sync(&self, path: &Path) -> io::Result<()> {
-        durable::sync_file(&self.file, path)
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.upload.sync()
+    }
+
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.upload.finish()
     }
 
     pub(crate) fn hash_text(&self) -> String {
@@ -293,26 +282,26 @@ impl HashedFile {
     }
 }
 
-impl Write for HashedFile {
+impl Write for HashedUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let count = self.upload.write(bytes)?;
         self.hash.update(bytes.get(..count).unwrap_or_default());
         self.size += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.upload.flush()
     }
 }
 
-/// The hash of a file's bytes, as a [`StagedFile`] has it.
-pub(crate) fn hash_file(path: &Path) -> io::Result<String> {
+/// The hash of an object's bytes, as a [`StagedFile`] has it.
+pub(crate) fn hash_of(store: &dyn Store, path: &str) -> io::Result<String> {
     let mut hash = Box::<Xxh3>::default();
-    let mut file = File::open(path)?;
+    let mut object = store.open(path)?.reader(0)?;
     let mut buffer = vec![0_u8; 1 << 20];
     loop {
-        let count = io::Read::read(&mut file, &mut buffer)?;
+        let count = object.read(&mut buffer)?;
         if count == 0 {
             return Ok(format!("{:032x}", hash.digest128()));
         }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::store::Store;
+
 /// A failure to open, read or maintain a lake or one of its tables.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -139,6 +141,24 @@ impl LakeError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LakeError {
         let path = path.to_path_buf();
         move |source| LakeError::Io { action, path, source }
+    }
+
+    /// The same of `path` in a store.
+    pub(crate) fn at<'a>(
+        action: &'static str,
+        store: &'a dyn Store,
+        path: &'a str,
+    ) -> impl FnOnce(io::Error) -> LakeError + 'a {
+        move |source| LakeError::Io { action, path: store.place(path), source }
+    }
+
+    /// What a library says of `path` in a store.
+    pub(crate) fn engine_at<'a, E: std::fmt::Display>(
+        action: &'static str,
+        store: &'a dyn Store,
+        path: &'a str,
+    ) -> impl FnOnce(E) -> LakeError + 'a {
+        move |error| LakeError::engine(action, store.place(path).display())(error)
     }
 
     pub(crate) fn engine<E: std::fmt::Display>(

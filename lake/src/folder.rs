@@ -18,7 +18,8 @@ use schemas::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LakeError;
-use crate::{durable, work_dir};
+use crate::store::{LocalStore, Store};
+use crate::{durable, log, work_dir};
 
 /// The format of the lakes that this program reads and writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -36,6 +37,8 @@ pub struct Lake {
 
 struct Inner {
     root: PathBuf,
+    /// Of all below the root.
+    store: Arc<dyn Store>,
     identity: Identity,
     work: PathBuf,
     writer: Option<Writer>,
@@ -83,7 +86,7 @@ impl Lake {
         wait: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Lake, LakeError> {
-        Lake::open_locked(root, wait, clock, work_dir::read)
+        Lake::open_locked(root, wait, clock, work_dir::read, LocalStore::shared)
     }
 
     /// The same, with the working folder `work`, or the lake's own folder.
@@ -93,22 +96,26 @@ impl Lake {
         wait: Duration,
         clock: Arc<dyn Clock>,
     ) -> Result<Lake, LakeError> {
-        Lake::open_locked(root, wait, clock, |state| work_dir::settle(state, work))
+        let settle = |state: &Path| work_dir::settle(state, work);
+        Lake::open_locked(root, wait, clock, settle, LocalStore::shared)
     }
 
-    fn open_locked(
+    /// The lock and the working folder are on this machine, whatever the store.
+    pub(crate) fn open_locked(
         root: &Path,
         wait: Duration,
         clock: Arc<dyn Clock>,
         work: impl FnOnce(&Path) -> Result<PathBuf, LakeError>,
+        store: impl FnOnce(&Path) -> Arc<dyn Store>,
     ) -> Result<Lake, LakeError> {
         let state = root.join(STATE_DIR);
         durable::create_dirs(&state).map_err(LakeError::io("create", &state))?;
         let root = fs::canonicalize(root).map_err(LakeError::io("open", root))?;
         let lock = take_lock(&root, wait)?;
-        let identity = match read_identity(&root)? {
+        let store = store(&root);
+        let identity = match read_identity(&*store)? {
             Some(identity) => identity,
-            None => create_identity(&root)?,
+            None => create_identity(&*store)?,
         };
         let work = work(&root.join(STATE_DIR))?;
         let path = root.join(STATE_DIR).join("lock");
@@ -117,7 +124,7 @@ impl Lake {
             .and_then(|metadata| metadata.modified())
             .map_err(LakeError::io("read the time of", &path))?;
         let writer = Some(Writer { clock, since, _lock: lock });
-        let lake = Lake { inner: Arc::new(Inner { root, identity, work, writer }) };
+        let lake = Lake { inner: Arc::new(Inner { root, store, identity, work, writer }) };
         lake.remove_staged()?;
         Ok(lake)
     }
@@ -126,9 +133,10 @@ impl Lake {
     pub fn open_reader(root: &Path) -> Result<Lake, LakeError> {
         let missing = || LakeError::NoLake { folder: root.to_path_buf() };
         let folder = fs::canonicalize(root).map_err(|_| missing())?;
-        let identity = read_identity(&folder)?.ok_or_else(missing)?;
+        let store = LocalStore::shared(&folder);
+        let identity = read_identity(&*store)?.ok_or_else(missing)?;
         let work = work_dir::read(&folder.join(STATE_DIR))?;
-        Ok(Lake { inner: Arc::new(Inner { root: folder, identity, work, writer: None }) })
+        Ok(Lake { inner: Arc::new(Inner { root: folder, store, identity, work, writer: None }) })
     }
 
     /// The id given to the lake when it was created; copies keep it.
@@ -159,17 +167,15 @@ impl Lake {
     /// The names of the lake's tables, sorted.
     pub fn table_names(&self) -> Result<Vec<String>, LakeError> {
         let mut names = Vec::new();
-        for layer in sub_folders(self.root())? {
+        let store = &*self.inner.store;
+        let is_table = |name: &str| store.has_folder(&format!("{name}/{}", log::FOLDER));
+        for layer in sub_folders(store, "")? {
             if layer == STATE_DIR {
                 continue;
             }
-            let folder = self.root().join(&layer);
-            for table in sub_folders(&folder)? {
-                if folder.join(&table).join("_delta_log").is_dir() {
-                    names.push(format!("{layer}/{table}"));
-                }
-            }
-            if folder.join("_delta_log").is_dir() {
+            let tables = sub_folders(store, &layer)?.into_iter();
+            names.extend(tables.map(|table| format!("{layer}/{table}")).filter(|it| is_table(it)));
+            if is_table(&layer) {
                 names.push(layer);
             }
         }
@@ -182,8 +188,8 @@ impl Lake {
         self.inner.writer.as_ref().ok_or_else(missing)
     }
 
-    /// The folder of a table. Names are folders, so nothing but plain words may be in them.
-    pub(crate) fn table_dir(&self, name: &str) -> Result<PathBuf, LakeError> {
+    /// The store of a table's folder. Names are folders, so nothing but plain words may be in them.
+    pub(crate) fn table_store(&self, name: &str) -> Result<Arc<dyn Store>, LakeError> {
         let word = |word: &str| {
             let plain =
                 |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -192,97 +198,86 @@ impl Lake {
         if name.split('/').count() > 2 || !name.split('/').all(word) {
             return Err(LakeError::BadName { what: "table name", text: name.to_owned() });
         }
-        Ok(name.split('/').fold(self.inner.root.clone(), |path, part| path.join(part)))
+        Ok(self.inner.store.below(name))
     }
 
-    /// Moves a damaged file out of a table's way and says where it is now.
-    pub(crate) fn quarantine(&self, table: &str, file: &Path) -> Result<PathBuf, LakeError> {
-        let folder = self.state_dir().join("quarantine").join(table.replace('/', "."));
-        durable::create_dirs(&folder).map_err(LakeError::io("create", &folder))?;
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
+    /// Moves a damaged object out of a table's way, or all of the table, and says where it is now.
+    pub(crate) fn quarantine(&self, table: &str, path: Option<&str>) -> Result<PathBuf, LakeError> {
+        let store = &*self.inner.store;
+        let folder = format!("{STATE_DIR}/quarantine/{}", table.replace('/', "."));
+        store.create_folder(&folder).map_err(LakeError::at("create", store, &folder))?;
+        let from = path.map_or_else(|| table.to_owned(), |path| format!("{table}/{path}"));
+        let name = from.rsplit('/').next().unwrap_or_default();
         let mut number = 0_u32;
         let target = loop {
-            let target = folder.join(format!("{name}.damaged-{number}"));
-            if !target.exists() {
+            let target = format!("{folder}/{name}.damaged-{number}");
+            if store.stat(&target).is_err() && !store.has_folder(&target) {
                 break target;
             }
             number += 1;
         };
-        durable::move_file(file, &target).map_err(LakeError::io("move aside", file))?;
-        Ok(target)
+        store.rename(&from, &target).map_err(LakeError::at("move aside", store, &from))?;
+        Ok(store.place(&target))
     }
 
     /// Moves a table's folder out of the way, to be built again, and says where it is now.
     pub fn set_table_aside(&self, table: &str) -> Result<PathBuf, LakeError> {
         self.writer(table)?;
-        self.quarantine(table, &self.table_dir(table)?)
+        self.table_store(table)?;
+        self.quarantine(table, None)
     }
 
     fn remove_staged(&self) -> Result<(), LakeError> {
-        let mut folders = vec![self.state_dir()];
-        for table in self.table_names()? {
-            folders.push(self.table_dir(&table)?.join("_delta_log"));
-        }
-        for folder in folders {
-            for entry in fs::read_dir(&folder).map_err(LakeError::io("list", &folder))? {
-                let entry = entry.map_err(LakeError::io("list", &folder))?;
-                if durable::is_staging_name(&entry.file_name().to_string_lossy()) {
-                    tracing::info!(path = %entry.path().display(), "removed an unfinished file");
-                    durable::remove_quietly(&entry.path());
-                }
-            }
+        let store = &*self.inner.store;
+        let logs = self.table_names()?.into_iter().map(|table| format!("{table}/{}", log::FOLDER));
+        for folder in std::iter::once(STATE_DIR.to_owned()).chain(logs) {
+            store.remove_unfinished(&folder).map_err(LakeError::at("list", store, &folder))?;
         }
         Ok(())
     }
 }
 
-fn sub_folders(folder: &Path) -> Result<Vec<String>, LakeError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(LakeError::io("list", folder))? {
-        let entry = entry.map_err(LakeError::io("list", folder))?;
-        if entry.path().is_dir() {
-            names.extend(entry.file_name().into_string());
-        }
-    }
-    Ok(names)
+fn sub_folders(store: &dyn Store, folder: &str) -> Result<Vec<String>, LakeError> {
+    let found = store.list(folder).map_err(LakeError::at("list", store, folder))?;
+    Ok(found.into_iter().filter(|it| it.is_folder).map(|it| it.name).collect())
 }
 
-fn identity_path(root: &Path) -> PathBuf {
-    root.join(STATE_DIR).join("lake.json")
+fn identity_name() -> String {
+    format!("{STATE_DIR}/lake.json")
 }
 
-fn read_identity(root: &Path) -> Result<Option<Identity>, LakeError> {
-    let path = identity_path(root);
-    let text = match fs::read_to_string(&path) {
+fn read_identity(store: &dyn Store) -> Result<Option<Identity>, LakeError> {
+    let name = identity_name();
+    let text = match store.read(&name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(LakeError::io("read", &path))?,
+        other => other.map_err(LakeError::at("read", store, &name))?,
     };
-    let fault = || LakeError::engine("read", path.display());
-    let format: Format = serde_json::from_str(&text).map_err(fault())?;
+    let fault = || LakeError::engine_at("read", store, &name);
+    let format: Format = serde_json::from_slice(&text).map_err(fault())?;
     if format.format_version != FORMAT_VERSION {
         let by = match format.written_by.as_str() {
             "" => "another release of weir".to_owned(),
             by => by.to_owned(),
         };
         return Err(LakeError::FormatVersion {
-            folder: root.to_path_buf(),
+            folder: store.place(""),
             by,
             found: format.format_version,
             supported: FORMAT_VERSION,
         });
     }
-    serde_json::from_str(&text).map(Some).map_err(fault())
+    serde_json::from_slice(&text).map(Some).map_err(fault())
 }
 
-fn create_identity(root: &Path) -> Result<Identity, LakeError> {
-    let path = identity_path(root);
+fn create_identity(store: &dyn Store) -> Result<Identity, LakeError> {
+    let name = identity_name();
     let lake_id = uuid::Uuid::new_v4().to_string();
     let written_by = crate::ENGINE.to_owned();
     let identity = Identity { lake_id, format_version: FORMAT_VERSION, written_by };
     let text =
-        serde_json::to_string(&identity).map_err(LakeError::engine("write", path.display()))?;
+        serde_json::to_string(&identity).map_err(LakeError::engine_at("write", store, &name))?;
     let parts = [text.as_bytes(), b"\n"];
-    durable::put_new(&path, parts.into_iter()).map_err(LakeError::io("write", &path))?;
+    store.put_new(&name, &parts).map_err(LakeError::at("write", store, &name))?;
     Ok(identity)
 }
 
@@ -383,8 +378,8 @@ mod tests {
         for bad in
             ["", "..", "a/../b", "/a", "a/", "a/b/c", "A", "a b", "_weir", "a/_delta_log", "%2e"]
         {
-            assert!(lake.table_dir(bad).is_err(), "{bad:?}");
+            assert!(lake.table_store(bad).is_err(), "{bad:?}");
         }
-        assert!(lake.table_dir("silver/order_items2").is_ok());
+        assert!(lake.table_store("silver/order_items2").is_ok());
     }
 }

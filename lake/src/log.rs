@@ -6,9 +6,9 @@
 //! - Repair (writer only) moves files aside and loses nothing that was consistent: the *newest*
 //!   entry, whose rows and progress go together, and checkpoints, which the entries can replace.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -16,17 +16,21 @@ use crate::checkpoint;
 use crate::error::LakeError;
 use crate::folder::Lake;
 use crate::seal::{self, Entry, Fault};
+use crate::store::{Listed, Store};
 use crate::version::{DataFile, State};
 
 pub(crate) const RESTORE: &str = "restore the file from a copy of the lake, or move the table's folder away \
                        and rebuild the table";
 const OTHER_WRITER: &str = "only weir may write to its lakes: restore the table from a copy";
 
-/// A table's log folder, and how to speak of it in errors.
+/// The log's folder, below the table's.
+pub(crate) const FOLDER: &str = "_delta_log";
+
+/// A table's log in the store of the table's folder, and how to speak of it in errors.
 #[derive(Debug, Clone)]
 pub(crate) struct Log {
     pub(crate) table: String,
-    pub(crate) folder: PathBuf,
+    pub(crate) store: Arc<dyn Store>,
 }
 
 /// The files of a log, by version, ascending.
@@ -51,37 +55,43 @@ impl Surveyed {
 }
 
 impl Log {
-    pub(crate) fn new(table: &str, table_folder: &Path) -> Log {
-        Log { table: table.to_owned(), folder: table_folder.join("_delta_log") }
+    pub(crate) fn new(table: &str, store: Arc<dyn Store>) -> Log {
+        Log { table: table.to_owned(), store }
     }
 
-    pub(crate) fn entry_path(&self, version: i64) -> PathBuf {
-        self.folder.join(format!("{version:020}.json"))
+    pub(crate) fn entry_name(version: i64) -> String {
+        format!("{FOLDER}/{version:020}.json")
     }
 
-    pub(crate) fn checkpoint_path(&self, version: i64) -> PathBuf {
-        self.folder.join(format!("{version:020}.checkpoint.parquet"))
+    pub(crate) fn checkpoint_name(version: i64) -> String {
+        format!("{FOLDER}/{version:020}.checkpoint.parquet")
     }
 
     /// Readers of Delta pass over names that start with an underscore.
-    pub(crate) fn checkpoint_seal_path(&self, version: i64) -> PathBuf {
-        self.folder.join(format!("_{version:020}.checkpoint.seal"))
+    pub(crate) fn checkpoint_seal_name(version: i64) -> String {
+        format!("{FOLDER}/_{version:020}.checkpoint.seal")
     }
 
-    pub(crate) fn pointer_path(&self) -> PathBuf {
-        self.folder.join("_last_checkpoint")
+    pub(crate) fn pointer_name() -> String {
+        format!("{FOLDER}/_last_checkpoint")
+    }
+
+    pub(crate) fn entry_path(&self, version: i64) -> PathBuf {
+        self.store.place(&Log::entry_name(version))
+    }
+
+    pub(crate) fn checkpoint_path(&self, version: i64) -> PathBuf {
+        self.store.place(&Log::checkpoint_name(version))
     }
 
     /// The files there are; empty if there is no log.
     pub(crate) fn list(&self) -> Result<Listing, LakeError> {
         let mut listing = Listing::default();
-        let found = match fs::read_dir(&self.folder) {
+        let found = match self.store.list(FOLDER) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
-            other => other.map_err(LakeError::io("list", &self.folder))?,
+            other => other.map_err(LakeError::at("list", &*self.store, FOLDER))?,
         };
-        for file in found {
-            let file = file.map_err(LakeError::io("list", &self.folder))?;
-            let name = file.file_name().to_string_lossy().into_owned();
+        for Listed { name, .. } in found {
             if let Some(version) = versioned(&name, ".json") {
                 listing.entries.push(version);
             } else if let Some(version) = versioned(&name, ".checkpoint.parquet") {
@@ -95,13 +105,13 @@ impl Log {
 
     /// The entry of `version`, or what is wrong with it.
     pub(crate) fn entry(&self, version: i64) -> Result<Result<Entry, Fault>, LakeError> {
-        let path = self.entry_path(version);
-        match fs::read(&path) {
+        let name = Log::entry_name(version);
+        match self.store.read(&name) {
             Ok(bytes) => Ok(seal::open(version, &bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(Err(Fault::Damaged("is missing".to_owned())))
             }
-            Err(error) => Err(LakeError::io("read", &path)(error)),
+            Err(error) => Err(LakeError::at("read", &*self.store, &name)(error)),
         }
     }
 
@@ -136,12 +146,12 @@ impl Log {
             Err(fault @ Fault::Foreign(_)) => return Err(self.refuse(newest, fault)),
             Err(Fault::Damaged(detail)) => {
                 surveyed.listing.entries.pop();
-                self.set_aside(&mut surveyed, repair, &self.entry_path(newest), &detail)?;
+                self.set_aside(&mut surveyed, repair, &Log::entry_name(newest), &detail)?;
             }
         }
         let newest = surveyed.newest().unwrap_or(-1);
         for version in surveyed.listing.checkpoints.clone() {
-            let path = self.checkpoint_path(version);
+            let name = Log::checkpoint_name(version);
             let checked = if version > newest {
                 Err("has no log entry of its version".to_owned())
             } else if Some(&version) == surveyed.listing.checkpoints.last() {
@@ -151,7 +161,7 @@ impl Log {
             };
             if let Err(detail) = checked {
                 surveyed.listing.checkpoints.retain(|other| *other != version);
-                self.set_aside(&mut surveyed, repair, &path, &detail)?;
+                self.set_aside(&mut surveyed, repair, &name, &detail)?;
             }
         }
         self.survey_pointer(&mut surveyed, repair)?;
@@ -168,30 +178,31 @@ impl Log {
         struct Pointer {
             version: i64,
         }
-        let path = self.pointer_path();
-        let Ok(bytes) = fs::read(&path) else { return Ok(()) };
+        let name = Log::pointer_name();
+        let Ok(bytes) = self.store.read(&name) else { return Ok(()) };
         let detail = match serde_json::from_slice::<Pointer>(&bytes) {
             Ok(pointer) if surveyed.listing.checkpoints.contains(&pointer.version) => return Ok(()),
             Ok(pointer) => format!("names version {}, which has no checkpoint", pointer.version),
             Err(error) => format!("cannot be read ({error})"),
         };
-        self.set_aside(surveyed, repair, &path, &detail)
+        self.set_aside(surveyed, repair, &name, &detail)
     }
 
     fn set_aside(
         &self,
         surveyed: &mut Surveyed,
         repair: Option<&Lake>,
-        file: &Path,
+        name: &str,
         detail: &str,
     ) -> Result<(), LakeError> {
         let outcome = match repair {
             Some(lake) => {
-                let target = lake.quarantine(&self.table, file)?;
+                let target = lake.quarantine(&self.table, Some(name))?;
                 format!("moved to {}", target.display())
             }
             None => "ignored".to_owned(),
         };
+        let file = self.store.place(name);
         let warning = format!("table {}: {} {detail}; {outcome}", self.table, file.display());
         tracing::warn!("{warning}");
         surveyed.warnings.push(warning);
@@ -267,44 +278,40 @@ impl Log {
     }
 
     /// Live data files must be there with the size that the log says.
-    pub(crate) fn check_files(&self, table_folder: &Path, state: &State) -> Result<(), LakeError> {
+    pub(crate) fn check_files(&self, state: &State) -> Result<(), LakeError> {
         for file in state.files.values() {
-            if let Some(detail) = file_fault(table_folder, file)? {
-                return Err(self.damaged(table_folder.join(&file.path), detail, RESTORE));
+            if let Some(detail) = file_fault(&*self.store, file)? {
+                return Err(self.damaged(self.store.place(&file.path), detail, RESTORE));
             }
         }
         Ok(())
     }
 }
 
-/// What is wrong with a live data file or its vector, as far as their folder entries tell.
-pub(crate) fn file_fault(folder: &Path, file: &DataFile) -> Result<Option<String>, LakeError> {
-    let path = folder.join(&file.path);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.len() == file.size => vector_fault(folder, file),
-        Ok(metadata) => {
-            Ok(Some(format!("has {} bytes, the log says {}", metadata.len(), file.size)))
-        }
+/// What is wrong with a live data file of the table in `store`, or with its vector, without reading them.
+pub(crate) fn file_fault(store: &dyn Store, file: &DataFile) -> Result<Option<String>, LakeError> {
+    match store.stat(&file.path) {
+        Ok(stat) if stat.size == file.size => vector_fault(store, file),
+        Ok(stat) => Ok(Some(format!("has {} bytes, the log says {}", stat.size, file.size))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some("is missing".to_owned())),
-        Err(error) => Err(LakeError::io("look at", &path)(error)),
+        Err(error) => Err(LakeError::at("look at", store, &file.path)(error)),
     }
 }
 
-fn vector_fault(folder: &Path, file: &DataFile) -> Result<Option<String>, LakeError> {
+fn vector_fault(store: &dyn Store, file: &DataFile) -> Result<Option<String>, LakeError> {
     let Some(vector) = &file.vector else { return Ok(None) };
     let name = match vector.file_name() {
         Ok(Some(name)) => name,
         Ok(None) => return Ok(None),
         Err(detail) => return Ok(Some(detail)),
     };
-    let path = folder.join(&name);
-    match fs::metadata(&path) {
-        Ok(metadata) if metadata.len() >= vector.file_size_min() => Ok(None),
+    match store.stat(&name) {
+        Ok(stat) if stat.size >= vector.file_size_min() => Ok(None),
         Ok(_) => Ok(Some(format!("has a deletion vector in {name}, which is cut short"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Ok(Some(format!("has a deletion vector in {name}, which is missing")))
         }
-        Err(error) => Err(LakeError::io("look at", &path)(error)),
+        Err(error) => Err(LakeError::at("look at", store, &name)(error)),
     }
 }
 

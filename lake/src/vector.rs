@@ -10,17 +10,16 @@
 //! # Non-guarantees
 //! - Vectors under an absolute path (storage type `p`) are refused: no lake has them.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::io::{self, Read, Write};
 
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::durable;
 use crate::error::LakeError;
+use crate::store::Store;
 
 /// The longest bitmap that is kept in the log entry.
 const INLINE_BYTES_MAX: usize = 1_024;
@@ -82,13 +81,14 @@ impl DeletionVector {
         u64::from(self.offset.unwrap_or(1)) + u64::from(self.size_in_bytes) + 8
     }
 
-    /// The numbers of the rows that are gone, or what is wrong with the vector. `folder` is the table's.
-    pub(crate) fn rows(&self, folder: &Path) -> Result<RoaringBitmap, String> {
+    /// The numbers of the rows that are gone, or what is wrong with the vector. `store` is the table's.
+    pub(crate) fn rows(&self, store: &dyn Store) -> Result<RoaringBitmap, String> {
         let bytes = match self.file_name()? {
             None => z85::decode(&self.path_or_inline_dv)
-                .map_err(|error| format!("has a deletion vector that is no z85 ({error})"))?,
+                .map_err(|error| format!("has a deletion vector that is no z85 ({error})"))?
+                .into(),
             Some(name) => self
-                .read_stored(&folder.join(&name))
+                .read_stored(store, &name)
                 .map_err(|error| format!("has a deletion vector in {name}, which {error}"))?,
         };
         let size = usize::try_from(self.size_in_bytes).unwrap_or(usize::MAX);
@@ -102,25 +102,19 @@ impl DeletionVector {
         Ok(rows)
     }
 
-    fn read_stored(&self, path: &Path) -> Result<Vec<u8>, String> {
+    fn read_stored(&self, store: &dyn Store, name: &str) -> Result<Bytes, String> {
         let unreadable = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => "is missing".to_owned(),
             _ => format!("cannot be read ({error})"),
         };
-        let mut file = File::open(path).map_err(unreadable)?;
         let at = u64::from(self.offset.unwrap_or(1));
-        file.seek(SeekFrom::Start(at)).map_err(unreadable)?;
         let size = usize::try_from(self.size_in_bytes).map_err(|error| error.to_string())?;
-        let mut head = [0_u8; 4];
-        let mut bytes = vec![0_u8; size];
-        let mut check = [0_u8; 4];
-        for part in [&mut head[..], &mut bytes[..], &mut check[..]] {
-            file.read_exact(part).map_err(unreadable)?;
-        }
-        if u32::from_be_bytes(head) != self.size_in_bytes {
+        let read = store.read_range(name, at, size.saturating_add(8)).map_err(unreadable)?;
+        let bytes = read.slice(4..size.saturating_add(4));
+        if read.get(..4) != Some(&self.size_in_bytes.to_be_bytes()[..]) {
             return Err("holds another vector at its place".to_owned());
         }
-        if u32::from_be_bytes(check) != crc32fast::hash(&bytes) {
+        if read.last_chunk() != Some(&crc32fast::hash(&bytes).to_be_bytes()) {
             return Err("does not match its checksum: it was overwritten".to_owned());
         }
         Ok(bytes)
@@ -129,12 +123,12 @@ impl DeletionVector {
 
 /// Writes vectors down and returns pointers to them, in order. None of them may be empty.
 pub(crate) fn stage(
-    folder: &Path,
+    store: &dyn Store,
     vectors: &[&RoaringBitmap],
 ) -> Result<Vec<DeletionVector>, LakeError> {
     let id = Uuid::new_v4();
-    let path = folder.join(file_name(id));
-    let fail = |error: io::Error| LakeError::io("write", &path)(error);
+    let name = file_name(id);
+    let fail = |error: io::Error| LakeError::at("write", store, &name)(error);
     let mut file = vec![FILE_VERSION];
     let mut staged = Vec::with_capacity(vectors.len());
     for rows in vectors {
@@ -165,7 +159,7 @@ pub(crate) fn stage(
         });
     }
     if staged.iter().any(|vector| vector.storage_type == BESIDE) {
-        put(&path, &file).map_err(fail)?;
+        put(store, &name, &file).map_err(fail)?;
     }
     Ok(staged)
 }
@@ -206,14 +200,10 @@ fn small(number: usize) -> io::Result<u32> {
     i32::try_from(number).and_then(u32::try_from).map_err(io::Error::other)
 }
 
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create_new(path)?;
-    let written = file.write_all(bytes).and_then(|()| durable::sync_file(&file, path));
-    if let Err(error) = written.and_then(|()| durable::sync_parent(path)) {
-        durable::remove_quietly(path);
-        return Err(error);
-    }
-    Ok(())
+fn put(store: &dyn Store, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut upload = store.upload_new(name)?;
+    upload.write_all(bytes)?;
+    upload.finish()
 }
 
 /// The portable form: magic, number of 32-bit bitmaps, and each with its upper half as key.
@@ -247,6 +237,7 @@ fn decode(bytes: &[u8]) -> io::Result<RoaringBitmap> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::LocalStore;
 
     fn spread(step: u32, count: u32) -> RoaringBitmap {
         (0..count).map(|row| row * step).collect()
@@ -255,12 +246,13 @@ mod tests {
     #[test]
     fn vectors_are_read_back_small_and_large_from_one_file() {
         let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::shared(folder.path());
         let vectors = [spread(7, 3), spread(3, 5_000), spread(1, 100_000), spread(1_000, 1)];
         let given: Vec<&RoaringBitmap> = vectors.iter().collect();
-        let staged = stage(folder.path(), &given).unwrap();
+        let staged = stage(&*store, &given).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "one file for them all");
         for (vector, rows) in staged.iter().zip(&vectors) {
-            assert_eq!(vector.rows(folder.path()).as_ref(), Ok(rows));
+            assert_eq!(vector.rows(&*store).as_ref(), Ok(rows));
             assert_eq!(vector.row_count(), rows.len());
         }
         assert_eq!(staged[0].storage_type, "i");
@@ -270,8 +262,9 @@ mod tests {
     #[test]
     fn every_changed_byte_of_a_stored_vector_is_seen() {
         let folder = tempfile::tempdir().unwrap();
+        let store = LocalStore::shared(folder.path());
         let rows = spread(2, 600);
-        let vector = stage(folder.path(), &[&rows]).unwrap().remove(0);
+        let vector = stage(&*store, &[&rows]).unwrap().remove(0);
         let path = folder.path().join(vector.file_name().unwrap().unwrap());
         let whole = std::fs::read(&path).unwrap();
         assert_eq!(whole.len() as u64, vector.file_size_min());
@@ -279,12 +272,12 @@ mod tests {
             let mut changed = whole.clone();
             changed[at] ^= 1;
             std::fs::write(&path, &changed).unwrap();
-            assert!(vector.rows(folder.path()).is_err(), "byte {at}");
+            assert!(vector.rows(&*store).is_err(), "byte {at}");
         }
         std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        assert!(vector.rows(folder.path()).is_err(), "cut");
+        assert!(vector.rows(&*store).is_err(), "cut");
         std::fs::remove_file(&path).unwrap();
-        assert!(vector.rows(folder.path()).unwrap_err().contains("is missing"));
+        assert!(vector.rows(&*store).unwrap_err().contains("is missing"));
     }
 
     #[test]
@@ -310,7 +303,8 @@ mod tests {
             size_in_bytes: 44,
             cardinality: 6,
         };
-        let rows: Vec<u32> = vector.rows(Path::new(".")).unwrap().into_iter().collect();
+        let store = LocalStore::shared(std::path::Path::new("."));
+        let rows: Vec<u32> = vector.rows(&*store).unwrap().into_iter().collect();
         assert_eq!(rows, [3, 4, 7, 11, 18, 29]);
     }
 

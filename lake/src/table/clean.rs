@@ -10,9 +10,7 @@
 //! - Versions before the second newest checkpoint may lose what they are rebuilt from before their
 //!   entries are old: the entries are history then, not versions.
 
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use schemas::Micros;
@@ -21,6 +19,7 @@ use super::Table;
 use crate::checkpoint::{self, CheckpointJob};
 use crate::error::LakeError;
 use crate::log::{Listing, Log};
+use crate::store::Store;
 
 /// Log entries kept of one table at most.
 pub const LOG_ENTRIES_MAX: usize = 20_000;
@@ -103,19 +102,19 @@ impl Log {
         let mut count = 0;
         let beyond = listing.entries.len().saturating_sub(keep.entries);
         for (rank, version) in listing.entries.iter().enumerate() {
-            let path = self.entry_path(*version);
-            let is_old = || is_older(&path, instant(keep.since));
+            let name = Log::entry_name(*version);
+            let is_old = || is_older(&*self.store, &name, instant(keep.since));
             if *version >= base || !(rank < beyond || is_old()?) {
                 break;
             }
-            count += usize::from(delete(&path)?.is_some());
+            count += usize::from(delete(&*self.store, &name)?.is_some());
         }
         let newest_two: Vec<i64> = listing.checkpoints.iter().rev().take(2).copied().collect();
         let kept = |version: &i64| *version == base || newest_two.contains(version);
         for version in listing.checkpoints.iter().filter(|version| !kept(version)) {
             // Without its seal file a checkpoint is used by nobody, so the seal file goes first.
-            for path in [self.checkpoint_seal_path(*version), self.checkpoint_path(*version)] {
-                count += usize::from(delete(&path)?.is_some());
+            for name in [Log::checkpoint_seal_name(*version), Log::checkpoint_name(*version)] {
+                count += usize::from(delete(&*self.store, &name)?.is_some());
             }
         }
         Ok(count)
@@ -139,11 +138,11 @@ impl Log {
     }
 }
 
-fn is_older(path: &Path, limit: SystemTime) -> Result<bool, LakeError> {
-    match fs::metadata(path).and_then(|metadata| metadata.modified()) {
-        Ok(modified) => Ok(modified < limit),
+fn is_older(store: &dyn Store, path: &str, limit: SystemTime) -> Result<bool, LakeError> {
+    match store.stat(path) {
+        Ok(stat) => Ok(stat.modified < limit),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(LakeError::io("look at", path)(error)),
+        Err(error) => Err(LakeError::at("look at", store, path)(error)),
     }
 }
 
@@ -151,12 +150,12 @@ pub(super) fn instant(at: Micros) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_micros(u64::try_from(at.0).unwrap_or_default())
 }
 
-/// Deletes a file and tells its size; `None` if it was gone already.
-pub(super) fn delete(path: &Path) -> Result<Option<u64>, LakeError> {
-    let size = fs::metadata(path).map(|metadata| metadata.len());
-    match size.and_then(|size| crate::durable::remove(path).map(|()| size)) {
+/// Deletes an object and tells its size; `None` if it was gone already.
+pub(super) fn delete(store: &dyn Store, path: &str) -> Result<Option<u64>, LakeError> {
+    let size = store.stat(path).map(|stat| stat.size);
+    match size.and_then(|size| store.delete(path).map(|()| size)) {
         Ok(size) => Ok(Some(size)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(LakeError::io("delete", path)(error)),
+        Err(error) => Err(LakeError::at("delete", store, path)(error)),
     }
 }

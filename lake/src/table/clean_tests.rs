@@ -25,7 +25,7 @@ async fn checkpointed(lake: &Lake, versions: &[i64]) -> Table {
 }
 
 fn names(table: &Table) -> Vec<String> {
-    let listed = std::fs::read_dir(&table.log.folder).unwrap();
+    let listed = std::fs::read_dir(table.log.store.place(log::FOLDER)).unwrap();
     let mut names: Vec<String> =
         listed.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();

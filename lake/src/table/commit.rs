@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use deltalake::logstore::CommitOrBytes;
 use uuid::Uuid;
 
-use super::{Lost, Table};
+use super::{Lost, Table, Writing};
 use crate::actions::{Line, Txn};
 use crate::data_file::StagedFile;
-use crate::durable;
 use crate::error::{CommitError, LakeError};
 use crate::features::Feature;
+use crate::log::Log;
 use crate::seal::{self, Draft, Fault};
 use crate::vector::{self, DeletionVector};
 use crate::version::DataFile;
@@ -60,7 +58,7 @@ impl Table {
         marks: &[(String, roaring::RoaringBitmap)],
     ) -> Result<Vec<Mark>, LakeError> {
         let rows: Vec<_> = marks.iter().map(|(_, rows)| rows).collect();
-        let vectors = vector::stage(&self.folder, &rows)?;
+        let vectors = vector::stage(&*self.log.store, &rows)?;
         let paths = marks.iter().map(|(path, _)| path.clone());
         Ok(paths.zip(vectors).map(|(path, vector)| Mark { path, vector }).collect())
     }
@@ -183,20 +181,18 @@ impl Table {
         lines: Vec<Line>,
     ) -> Result<i64, CommitError> {
         let version = self.state.version + 1;
-        let store = match &self.writing {
+        match &self.writing {
             None => return Err(self.conflict("the table was opened for reading".to_owned())),
-            Some(writing) => match &writing.lost {
-                Some(lost) => return Err(self.lost_error(lost.clone())),
-                None => Arc::clone(&writing.store),
-            },
-        };
+            Some(Writing { lost: Some(lost), .. }) => return Err(self.lost_error(lost.clone())),
+            Some(_) => {}
+        }
         let timestamp = self.next_timestamp();
-        let commit_id = Uuid::new_v4();
+        let commit_id = Uuid::new_v4().to_string();
         let draft = Draft {
             version,
             timestamp,
             operation: commit.operation,
-            commit_id: &commit_id.to_string(),
+            commit_id: &commit_id,
             previous_seal: &self.state.seal,
             row_count: commit.adds.iter().map(StagedFile::rows).sum(),
             progress: &commit.progress,
@@ -204,10 +200,10 @@ impl Table {
             lines: &lines,
         };
         let (bytes, hash) = draft.seal().map_err(|error| self.conflict(error.to_string()))?;
-        let bytes = CommitOrBytes::LogBytes(Bytes::from(bytes));
-        let number = u64::try_from(version).unwrap_or_default();
-        if let Err(error) = store.write_commit_entry(number, bytes, commit_id).await {
-            self.settle(version, &commit_id.to_string(), &error.to_string())?;
+        let (store, name) = (Arc::clone(&self.log.store), Log::entry_name(version));
+        let put = tokio::task::spawn_blocking(move || store.put_new(&name, &[&bytes])).await;
+        if let Err(error) = put.map_err(io::Error::other).flatten() {
+            self.settle(version, &commit_id, &error.to_string())?;
         }
         for line in lines {
             self.state.apply(version, line).map_err(|error| self.conflict(error))?;
@@ -220,13 +216,14 @@ impl Table {
 
     /// A put failed. Whether it took effect is in the log: `Ok` if the entry is ours.
     fn settle(&mut self, version: i64, commit_id: &str, cause: &str) -> Result<(), CommitError> {
-        let path = self.log.entry_path(version);
+        let name = Log::entry_name(version);
+        let objects = &self.log.store;
         let store = |table: &Table, detail: String| CommitError::Store {
             table: table.name.clone(),
             version,
             detail,
         };
-        let lost = match std::fs::read(&path) {
+        let lost = match objects.read(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(store(self, cause.to_owned()));
             }
@@ -237,7 +234,7 @@ impl Table {
             Ok(bytes) => match seal::open(version, &bytes) {
                 Ok(entry) if entry.info.commit_id == commit_id => {
                     // The name is there, but perhaps not yet on the disk.
-                    match durable::sync_dir(&self.log.folder) {
+                    match objects.confirm(&name) {
                         Ok(()) => return Ok(()),
                         Err(error) => Lost::Conflict {
                             version,
@@ -247,7 +244,8 @@ impl Table {
                 }
                 Ok(entry) => Lost::Fenced { version, by: entry.info.commit_id },
                 Err(Fault::Damaged(detail) | Fault::Foreign(detail)) => {
-                    Lost::Conflict { version, detail: format!("{} {detail}", path.display()) }
+                    let place = objects.place(&name);
+                    Lost::Conflict { version, detail: format!("{} {detail}", place.display()) }
                 }
             },
         };

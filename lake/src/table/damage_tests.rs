@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::tests_support::*;
 use super::*;
+use crate::store::LocalStore;
 
 const NAME: &str = "bronze/changes";
 const COMMITS: i64 = 5;
@@ -125,7 +126,7 @@ fn entry_cases() -> Vec<Case> {
 
 fn data_cases() -> Vec<Case> {
     let file = |folder: &Path| {
-        let log = Log::new(NAME, folder);
+        let log = Log::new(NAME, LocalStore::shared(folder));
         let state = log.replay(&log.list().unwrap(), 2).unwrap();
         folder.join(state.files.keys().next().unwrap())
     };
@@ -156,7 +157,7 @@ fn checkpoint_cases() -> Vec<Case> {
             format!("seal file of a checkpoint: {what}"),
             Outcome::Repaired(COMMITS),
             move |log, _| {
-                rewrite(log.checkpoint_seal_path(3), change);
+                rewrite(log.store.place(&Log::checkpoint_seal_name(3)), change);
                 log.checkpoint_path(3)
             },
         ));
@@ -164,7 +165,7 @@ fn checkpoint_cases() -> Vec<Case> {
             cases.push(case(
                 format!("_last_checkpoint: {what}"),
                 Outcome::Repaired(COMMITS),
-                move |log, _| rewrite(log.pointer_path(), change),
+                move |log, _| rewrite(log.store.place(&Log::pointer_name()), change),
             ));
         }
     }
@@ -182,7 +183,7 @@ fn checkpoint_cases() -> Vec<Case> {
     }));
     cases.push(case("checkpoint missing", Outcome::Repaired(COMMITS), |log, _| {
         fs::remove_file(log.checkpoint_path(3)).unwrap();
-        log.pointer_path()
+        log.store.place(&Log::pointer_name())
     }));
     cases.push(case("checkpoint of the future", Outcome::Repaired(COMMITS), |log, _| {
         fs::copy(log.checkpoint_path(3), log.checkpoint_path(9)).unwrap();
@@ -228,7 +229,7 @@ async fn run(template: &Path, case: &Case) {
     copy(template, folder.path());
     let root = fs::canonicalize(folder.path()).unwrap();
     let table_folder = root.join(NAME);
-    let log = Log::new(NAME, &table_folder);
+    let log = Log::new(NAME, LocalStore::shared(&table_folder));
     let file = (case.damage)(&log, &table_folder);
     let reader = crate::Lake::open_reader(&root).unwrap();
     let read = Table::open(&reader, NAME, At::Newest);
@@ -286,7 +287,7 @@ async fn a_flipped_bit_of_a_checkpoint_never_changes_the_table() {
     let folder = tempfile::tempdir().unwrap();
     template(folder.path(), true).await;
     let reader = crate::Lake::open_reader(folder.path()).unwrap();
-    let log = Log::new(NAME, &reader.root().join(NAME));
+    let log = Log::new(NAME, reader.table_store(NAME).unwrap());
     let path = log.checkpoint_path(3);
     let whole = fs::read(&path).unwrap();
     for at in (0..whole.len()).step_by(5) {
@@ -305,7 +306,7 @@ async fn a_damaged_first_entry_of_a_new_table_means_no_table() {
     let folder = tempfile::tempdir().unwrap();
     let lake = lake(folder.path());
     drop(filled(&lake, NAME, 0).await);
-    let log = Log::new(NAME, &lake.root().join(NAME));
+    let log = Log::new(NAME, lake.table_store(NAME).unwrap());
     rewrite(log.entry_path(0), |bytes| bytes[..10].to_vec());
     let error = Table::open(&lake, NAME, At::Newest).unwrap_err();
     assert!(matches!(error, LakeError::NoTable { .. }), "{error}");

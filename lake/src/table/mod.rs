@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
-use deltalake::logstore::LogStoreRef;
 
 use crate::actions::{Line, Metadata};
 use crate::checkpoint::CheckpointJob;
@@ -30,9 +29,8 @@ use crate::data_file::{FileFactory, FileWriter};
 use crate::error::LakeError;
 use crate::features::Features;
 use crate::folder::Lake;
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::schema::{self, Columns};
-use crate::store;
 use crate::version::{DataFile, State};
 
 pub use clean::{LOG_ENTRIES_MAX, LogKeep};
@@ -93,7 +91,6 @@ pub struct Table {
 
 /// What only a table opened for writing has.
 struct Writing {
-    store: LogStoreRef,
     files: FileFactory,
     /// What the next commit makes of the table, whose files have another schema.
     replacement: Option<Metadata>,
@@ -150,8 +147,8 @@ impl Table {
         replace: bool,
     ) -> Result<Table, LakeError> {
         let clock = Arc::clone(&lake.writer(&spec.name)?.clock);
-        let folder = lake.table_dir(&spec.name)?;
-        let log = Log::new(&spec.name, &folder);
+        let log = Log::new(&spec.name, lake.table_store(&spec.name)?);
+        let folder = log.store.place("");
         let schema_string = schema::to_delta(&spec.name, &spec.schema)?;
         let wanted = schema::from_delta(&spec.name, &schema_string, &spec.partition_columns)?;
         let surveyed = log.survey(Some(lake))?;
@@ -160,7 +157,7 @@ impl Table {
         let (state, columns) = match found {
             Some(newest) => {
                 let state = log.replay(&surveyed.listing, newest)?;
-                log.check_files(&folder, &state)?;
+                log.check_files(&state)?;
                 let held = columns(&spec.name, &state)?;
                 match schema::difference(&held, &wanted) {
                     None => (state, held),
@@ -186,14 +183,15 @@ impl Table {
             None => (State { version: -1, ..State::default() }, wanted),
         };
         let columns = Arc::new(columns);
-        let files = FileFactory::new(&spec.name, &folder, Arc::clone(&columns), clock);
-        let store = store::log_store(&folder)?;
-        crate::durable::create_dirs(&log.folder).map_err(LakeError::io("create", &log.folder))?;
+        let store = Arc::clone(&log.store);
+        let made = store.create_folder(log::FOLDER);
+        made.map_err(LakeError::at("create", &*store, log::FOLDER))?;
+        let files = FileFactory::new(&spec.name, store, Arc::clone(&columns), clock);
         let mut table = Table {
             lake: lake.clone(),
             name: spec.name.clone(),
             checkpointed: surveyed.listing.checkpoints.last().copied().unwrap_or(0),
-            writing: Some(Writing { store, files, replacement, lost: None }),
+            writing: Some(Writing { files, replacement, lost: None }),
             folder,
             log,
             columns,
@@ -209,12 +207,12 @@ impl Table {
 
     /// Opens a version of an existing table for reading. Changes nothing, also where it is damaged.
     pub fn open(lake: &Lake, name: &str, at: At) -> Result<Table, LakeError> {
-        let log = Log::new(name, &lake.table_dir(name)?);
+        let log = Log::new(name, lake.table_store(name)?);
         let begun = Instant::now();
         let mut attempt = 1;
         loop {
             let before = log.list()?.checkpoints;
-            let error = match Table::open_once(lake, name, &at) {
+            let error = match Table::open_once(lake, &log, &at) {
                 Err(error @ LakeError::Damaged { .. }) => error,
                 other => return other,
             };
@@ -227,9 +225,8 @@ impl Table {
         }
     }
 
-    fn open_once(lake: &Lake, name: &str, at: &At) -> Result<Table, LakeError> {
-        let folder = lake.table_dir(name)?;
-        let log = Log::new(name, &folder);
+    fn open_once(lake: &Lake, log: &Log, at: &At) -> Result<Table, LakeError> {
+        let name = log.table.as_str();
         let surveyed = log.survey(None)?;
         let Some(newest) = surveyed.newest() else {
             let folder = lake.root().to_path_buf();
@@ -250,15 +247,15 @@ impl Table {
                 .ok_or_else(|| missing(format!("{app} <= {at_most}")))?,
         };
         let state = log.replay(&surveyed.listing, version)?;
-        log.check_files(&folder, &state)?;
+        log.check_files(&state)?;
         Ok(Table {
             lake: lake.clone(),
             name: name.to_owned(),
             checkpointed: surveyed.listing.checkpoints.last().copied().unwrap_or(0),
             writing: None,
             columns: Arc::new(columns(name, &state)?),
-            folder,
-            log,
+            folder: log.store.place(""),
+            log: log.clone(),
             state,
             searched: vacuum::Searched::Never,
             warnings: surveyed.warnings,

@@ -6,9 +6,7 @@
 //! - A range is exact: files and row groups outside it are skipped, rows outside it are dropped.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -28,6 +26,7 @@ use roaring::RoaringBitmap;
 use super::Table;
 use crate::error::LakeError;
 use crate::log::RESTORE;
+use crate::store::Store;
 use crate::vector::{self, DeletionVector};
 use crate::version::DataFile;
 
@@ -41,14 +40,14 @@ pub struct Batches {
     in_files: Vec<String>,
     range: Option<Range>,
     table: String,
-    folder: PathBuf,
+    store: Arc<dyn Store>,
     current: Option<(Source, ParquetRecordBatchReader)>,
 }
 
 /// What reading needs to know of a file.
 #[derive(Debug)]
 struct Source {
-    path: PathBuf,
+    path: String,
     partition: BTreeMap<String, Option<String>>,
     vector: Option<DeletionVector>,
 }
@@ -115,14 +114,14 @@ impl Table {
             in_files,
             range,
             table: self.name.clone(),
-            folder: self.folder.clone(),
+            store: Arc::clone(&self.log.store),
             current: None,
         })
     }
 
     fn source(&self, file: &DataFile) -> Source {
         Source {
-            path: self.folder.join(&file.path),
+            path: file.path.clone(),
             partition: file.partition.clone(),
             vector: file.vector.clone(),
         }
@@ -131,8 +130,8 @@ impl Table {
     /// The numbers of the rows of a live file that are gone.
     pub(crate) fn gone(&self, file: &DataFile) -> Result<RoaringBitmap, LakeError> {
         let Some(vector) = &file.vector else { return Ok(RoaringBitmap::new()) };
-        let path = self.folder.join(&file.path);
-        vector.rows(&self.folder).map_err(|detail| damaged(&self.name, path, detail))
+        let store = &*self.log.store;
+        vector.rows(store).map_err(|detail| damaged(&self.name, store, &file.path, detail))
     }
 
     fn no_column(&self, name: &str) -> LakeError {
@@ -153,9 +152,9 @@ impl Batches {
     }
 
     fn open(&self, source: &Source) -> Result<ParquetRecordBatchReader, LakeError> {
-        let path = &source.path;
-        let opened = File::open(path).map_err(LakeError::io("read", path))?;
-        let fault = || LakeError::engine("read", path.display());
+        let (store, path) = (&*self.store, &source.path);
+        let opened = store.open(path).map_err(LakeError::at("read", store, path))?;
+        let fault = || LakeError::engine_at("read", store, path);
         let mut builder = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(fault())?;
         let names = self.in_files.iter().map(String::as_str);
         let mask = ProjectionMask::columns(builder.parquet_schema(), names);
@@ -166,8 +165,8 @@ impl Batches {
         let groups = builder.metadata().row_groups().iter().enumerate();
         let kept: Vec<usize> = groups.filter(|(_, it)| wanted(it)).map(|(at, _)| at).collect();
         if let Some(vector) = &source.vector {
-            let gone = vector.rows(&self.folder);
-            let gone = gone.map_err(|detail| damaged(&self.table, path.clone(), detail))?;
+            let gone = vector.rows(store);
+            let gone = gone.map_err(|detail| damaged(&self.table, store, path, detail))?;
             let groups = places(builder.metadata().row_groups());
             let groups = groups.enumerate().filter(|(at, _)| kept.contains(at));
             let live = vector::selection(&gone, groups.map(|(_, place)| place));
@@ -194,7 +193,7 @@ impl Batches {
             };
             let batch = batch
                 .and_then(|batch| finish(&self.schema, self.range.as_ref(), file, &batch))
-                .map_err(LakeError::engine("read", file.path.display()))?;
+                .map_err(LakeError::engine_at("read", &*self.store, &file.path))?;
             if batch.num_rows() > 0 {
                 return Ok(Some(batch));
             }
@@ -211,8 +210,9 @@ fn places(groups: &[RowGroupMetaData]) -> impl Iterator<Item = (u32, u32)> {
     })
 }
 
-fn damaged(table: &str, file: PathBuf, detail: String) -> LakeError {
-    LakeError::Damaged { table: table.to_owned(), file, detail, advice: RESTORE }
+fn damaged(table: &str, store: &dyn Store, path: &str, detail: String) -> LakeError {
+    let (table, file) = (table.to_owned(), store.place(path));
+    LakeError::Damaged { table, file, detail, advice: RESTORE }
 }
 
 /// Adds the partition columns, puts the columns in order and drops rows outside the range.

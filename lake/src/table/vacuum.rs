@@ -10,8 +10,7 @@
 //! - A crash between the two leaves files that nobody knows; the next writer finds them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use schemas::Micros;
@@ -19,7 +18,8 @@ use schemas::Micros;
 use super::Table;
 use super::clean::{delete, instant};
 use crate::error::LakeError;
-use crate::log::Log;
+use crate::log::{self, Log};
+use crate::store::{Listed, Store};
 use crate::vector;
 use crate::version::{FileKey, Tombstone};
 
@@ -52,7 +52,7 @@ pub(super) enum Searched {
 #[derive(Debug)]
 pub struct VacuumJob {
     table: String,
-    folder: PathBuf,
+    store: Arc<dyn Store>,
     removed: BTreeSet<String>,
     stones: Vec<(FileKey, Tombstone)>,
     search: Option<Search>,
@@ -103,7 +103,7 @@ impl Table {
         let gone = stones.iter().flat_map(|(key, _)| names(key));
         Ok(VacuumJob {
             table: self.name.clone(),
-            folder: self.folder.clone(),
+            store: Arc::clone(&self.log.store),
             removed: gone.filter(|name| !known.contains(name)).collect(),
             stones,
             search: search.then_some(Search { known, before }),
@@ -144,7 +144,7 @@ impl VacuumJob {
     pub fn preview(&self) -> Result<Vacuumed, LakeError> {
         let mut found = Vacuumed::default();
         let orphans = self.orphans()?;
-        let size = |path: &String| fs::metadata(self.folder.join(path)).map(|it| it.len()).ok();
+        let size = |path: &String| self.store.stat(path).map(|it| it.size).ok();
         let sizes = self.removed.iter().filter_map(size).chain(orphans.into_values());
         for size in sizes {
             found.files += 1;
@@ -155,7 +155,7 @@ impl VacuumJob {
 
     /// Entries of the table's log that are on disk.
     pub fn log_entries(&self) -> Result<usize, LakeError> {
-        Ok(Log::new(&self.table, &self.folder).list()?.entries.len())
+        Ok(Log::new(&self.table, Arc::clone(&self.store)).list()?.entries.len())
     }
 
     /// Deletes the files. Blocking.
@@ -166,7 +166,7 @@ impl VacuumJob {
             tracing::info!(table = self.table, path, "removed a file that no commit refers to");
         }
         for path in self.removed.iter().chain(orphans.keys()) {
-            if let Some(bytes) = delete(&self.folder.join(path))? {
+            if let Some(bytes) = delete(&*self.store, path)? {
                 vacuumed.files += 1;
                 vacuumed.bytes += bytes;
             }
@@ -178,7 +178,7 @@ impl VacuumJob {
     fn orphans(&self) -> Result<BTreeMap<String, u64>, LakeError> {
         let mut found = BTreeMap::new();
         if let Some(search) = &self.search {
-            list_parquet(&self.folder, "", search.before, &mut found)?;
+            list_data(&*self.store, "", search.before, &mut found)?;
             found.retain(|path, _| !search.known.contains(path));
         }
         Ok(found)
@@ -213,24 +213,28 @@ fn names(key: &FileKey) -> Vec<String> {
     std::iter::once(key.path.clone()).chain(vector).collect()
 }
 
-fn list_parquet(
-    folder: &Path,
-    prefix: &str,
+/// The data files and vectors in `folder` and below that were written before an instant.
+fn list_data(
+    store: &dyn Store,
+    folder: &str,
     before: SystemTime,
     found: &mut BTreeMap<String, u64>,
 ) -> Result<(), LakeError> {
-    for entry in fs::read_dir(folder).map_err(LakeError::io("list", folder))? {
-        let entry = entry.map_err(LakeError::io("list", folder))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let metadata = entry.metadata().map_err(LakeError::io("look at", &entry.path()))?;
-        let path = format!("{prefix}{name}");
-        if metadata.is_dir() && name != "_delta_log" {
-            list_parquet(&entry.path(), &format!("{path}/"), before, found)?;
-        } else if (name.ends_with(".parquet") || vector::is_file_name(&name))
-            && metadata.is_file()
-            && metadata.modified().map_err(LakeError::io("look at", &entry.path()))? < before
-        {
-            found.insert(path, metadata.len());
+    for Listed { name, is_folder, stat } in
+        store.list(folder).map_err(LakeError::at("list", store, folder))?
+    {
+        let slash = if folder.is_empty() { "" } else { "/" };
+        let path = format!("{folder}{slash}{name}");
+        if is_folder && name != log::FOLDER {
+            list_data(store, &path, before, found)?;
+        } else if !is_folder && (name.ends_with(".parquet") || vector::is_file_name(&name)) {
+            let stat = match stat {
+                Some(stat) => stat,
+                None => store.stat(&path).map_err(LakeError::at("look at", store, &path))?,
+            };
+            if stat.modified < before {
+                found.insert(path, stat.size);
+            }
         }
     }
     Ok(())

@@ -1,7 +1,6 @@
 //! Checking a table from its files alone, and its history.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -9,7 +8,7 @@ use schemas::Micros;
 
 use super::Table;
 use crate::checkpoint;
-use crate::data_file::hash_file;
+use crate::data_file::hash_of;
 use crate::error::LakeError;
 use crate::log::file_fault;
 use crate::version::DataFile;
@@ -125,11 +124,11 @@ impl Table {
     }
 
     fn file_finding(&self, file: &DataFile, deep: bool) -> Result<Option<String>, LakeError> {
-        if let Some(fault) = file_fault(&self.folder, file)? {
+        let (store, path) = (&*self.log.store, &file.path);
+        if let Some(fault) = file_fault(store, file)? {
             return Ok(Some(fault));
         }
-        let path = self.folder.join(&file.path);
-        let opened = File::open(&path).map_err(LakeError::io("read", &path))?;
+        let opened = store.open(path).map_err(LakeError::at("read", store, path))?;
         let rows = match SerializedFileReader::new(opened) {
             Ok(reader) => reader.metadata().file_metadata().num_rows(),
             Err(error) => return Ok(Some(format!("cannot be read as Parquet: {error}"))),
@@ -138,7 +137,7 @@ impl Table {
             return Ok(Some(format!("has {rows} rows, the log says {}", file.rows)));
         }
         if let Some(vector) = &file.vector {
-            match vector.rows(&self.folder) {
+            match vector.rows(store) {
                 Ok(gone) if gone.max().is_none_or(|last| u64::from(last) < file.rows) => {}
                 Ok(_) => {
                     return Ok(Some("has a deletion vector of rows beyond its end".to_owned()));
@@ -147,7 +146,7 @@ impl Table {
             }
         }
         if let Some(wanted) = file.hash.as_ref().filter(|_| deep) {
-            let hash = hash_file(&path).map_err(LakeError::io("read", &path))?;
+            let hash = hash_of(store, path).map_err(LakeError::at("read", store, path))?;
             if hash != *wanted {
                 return Ok(Some("was altered: its bytes do not match their hash".to_owned()));
             }
