@@ -6,14 +6,14 @@
 
 use std::sync::Arc;
 
-use schemas::{CellKey, CellValue, Cells, Grain, Micros, SeriesId};
+use schemas::{CellKey, CellValue, Cells, Grain, KpiInfo, Micros, SeriesId};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Past;
 use crate::outlook::{Learner, Outlook};
 use crate::policy::Track;
 use crate::rules::REGISTRY;
-use crate::shape::{Observed, Shape, phase};
+use crate::shape::{Observed, Shape, phase, step};
 
 /// Closed buckets whose outlook is kept, so that a correction can be judged again; and the running one.
 const OUTLOOKS: usize = 4;
@@ -108,6 +108,31 @@ impl Past for ReadPast<'_> {
 }
 
 impl Entry {
+    /// A series that nothing is known of but its first bucket; `None` where nobody watches its like.
+    pub(crate) fn new(kpis: &[KpiInfo], name: Name, first: Micros) -> Option<Entry> {
+        let place = kpis.iter().position(|kpi| kpi.key == name.kpi)?;
+        let kpi = kpis.get(place)?;
+        let shape = Shape::of(kpi, name.grain)?;
+        let mut watched = [false; RULES];
+        for (is_watched, rule) in watched.iter_mut().zip(REGISTRY) {
+            *is_watched = rule.watches(kpi, name.grain);
+        }
+        Some(Entry {
+            kpi: place,
+            shape,
+            step: step(name.grain)?,
+            watched,
+            name,
+            id: None,
+            first,
+            next: first,
+            stale: false,
+            learner: Learner::new(),
+            outlooks: Vec::new(),
+            tracks: std::array::from_fn(|_| Track::default()),
+        })
+    }
+
     /// What a bucket says now.
     pub(crate) fn cell(&self, start: Micros, cells: &dyn Cells) -> Option<CellValue> {
         cells.value(self.id?, self.name.grain, start)

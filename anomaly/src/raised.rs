@@ -7,14 +7,15 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use schemas::{Alert, Cells, Contribution, Grain, KpiInfo, Micros, Severity, alert_id};
+use schemas::{Alert, Cells, Contribution, EpochId, Grain, KpiInfo, Micros, Severity, alert_id};
 
+use crate::alert_book::AlertBook;
 use crate::entry::{Entry, Name};
 use crate::number::mantissa;
 use crate::policy::{Step, Why};
 use crate::reason;
 use crate::rules::{Finding, REGISTRY, value_of};
-use crate::scorer::{Scorer, Stamp};
+use crate::series_book::SeriesBook;
 
 /// Parts that an alert names.
 const PARTS: usize = 3;
@@ -22,79 +23,133 @@ const PARTS: usize = 3;
 const PARTS_SEEN: usize = 10_000;
 const WEEK_US: i64 = 7 * 86_400_000_000;
 
-/// Does what the policy of rule `number` decided for the series at `place`.
-pub(crate) fn take(
-    scorer: &mut Scorer,
-    place: usize,
-    number: usize,
-    step: Step,
-    stamp: Stamp,
-    cells: &dyn Cells,
-) {
-    let (Some(entry), Some(rule)) = (scorer.series.get(place), REGISTRY.get(number)) else {
-        return;
-    };
-    let Some(kpi) = scorer.kpis.get(entry.kpi) else { return };
-    let name = |first: Micros| alert_id(&entry.name.cell(first), rule.name());
-    match step {
-        Step::Nothing | Step::Later(_) => {}
-        Step::Open(bucket, figures) => {
-            let id = name(bucket);
-            let by_week = rule.wants_week_before();
-            let parts = parts(scorer, entry, kpi, bucket, &figures, by_week, cells);
-            let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
-            let key = entry.name.cell(bucket);
-            let alert = scorer.alerts.get_or_insert_with(&id, || Alert {
-                id: Arc::clone(&id),
-                key: key.clone(),
-                rule: rule.name().into(),
-                anomaly_type: figures.kind.name().into(),
-                severity: Severity::Info,
-                opened_at: stamp.at,
-                resolved_at: None,
-                resolution: None,
-                value: None,
-                expected: None,
-                lower: None,
-                upper: None,
-                deviation: 0.0,
-                z_score: 0.0,
-                p_value: 1.0,
-                confidence: 0.0,
-                reason: "".into(),
-                contributions: Vec::new(),
-                epoch: stamp.epoch,
-            });
-            let Some(alert) = alert else { return };
-            (alert.resolved_at, alert.resolution) = (None, None);
-            alert.key = key;
-            show(alert, &figures, text, parts, stamp);
+/// The instant and epoch of a judgement.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamp {
+    pub(crate) at: Micros,
+    pub(crate) epoch: EpochId,
+}
+
+/// What alerts are made of, and the book that they go into.
+pub(crate) struct Raiser<'a> {
+    pub(crate) kpis: &'a [KpiInfo],
+    pub(crate) series: &'a SeriesBook,
+    pub(crate) cells: &'a dyn Cells,
+    pub(crate) alerts: &'a mut AlertBook,
+}
+
+impl Raiser<'_> {
+    /// Does what the policy of rule `number` decided for the series at `place`.
+    pub(crate) fn take(&mut self, place: usize, number: usize, step: Step, stamp: Stamp) {
+        let (series, cells) = (self.series, self.cells);
+        let (Some(entry), Some(rule)) = (series.get(place), REGISTRY.get(number)) else {
+            return;
+        };
+        let Some(kpi) = self.kpis.get(entry.kpi) else { return };
+        let name = |first: Micros| alert_id(&entry.name.cell(first), rule.name());
+        match step {
+            Step::Nothing | Step::Later(_) => {}
+            Step::Open(bucket, figures) => {
+                let id = name(bucket);
+                let by_week = rule.wants_week_before();
+                let parts = self.parts(entry, kpi, bucket, &figures, by_week);
+                let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
+                let key = entry.name.cell(bucket);
+                let alert = self.alerts.get_or_insert_with(&id, || Alert {
+                    id: Arc::clone(&id),
+                    key: key.clone(),
+                    rule: rule.name().into(),
+                    anomaly_type: figures.kind.name().into(),
+                    severity: Severity::Info,
+                    opened_at: stamp.at,
+                    resolved_at: None,
+                    resolution: None,
+                    value: None,
+                    expected: None,
+                    lower: None,
+                    upper: None,
+                    deviation: 0.0,
+                    z_score: 0.0,
+                    p_value: 1.0,
+                    confidence: 0.0,
+                    reason: "".into(),
+                    contributions: Vec::new(),
+                    epoch: stamp.epoch,
+                });
+                let Some(alert) = alert else { return };
+                (alert.resolved_at, alert.resolution) = (None, None);
+                alert.key = key;
+                show(alert, &figures, text, parts, stamp);
+            }
+            Step::Show { first, bucket, figures } => {
+                let id = name(first);
+                let by_week = rule.wants_week_before();
+                let parts = self.parts(entry, kpi, bucket, &figures, by_week);
+                let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
+                let key = entry.name.cell(bucket);
+                let Some(alert) = self.alerts.get_mut(&id) else { return };
+                alert.key = key;
+                show(alert, &figures, text, parts, stamp);
+            }
+            Step::Resolve { first, why } => {
+                let id = name(first);
+                let value = match why {
+                    Why::Returned(bucket) | Why::Corrected(bucket) | Why::Removed(bucket) => {
+                        let nothing = entry.shape.flow.then_some(0);
+                        entry.cell(bucket, cells).map_or(nothing, |cell| value_of(Some(cell)))
+                    }
+                    Why::Unjudged => None,
+                };
+                let text = reason::resolution(kpi, entry.name.grain, why, value);
+                let Some(alert) = self.alerts.get_mut(&id) else { return };
+                alert.resolved_at = Some(stamp.at);
+                alert.resolution = Some(text.into());
+                alert.epoch = stamp.epoch;
+            }
         }
-        Step::Show { first, bucket, figures } => {
-            let id = name(first);
-            let by_week = rule.wants_week_before();
-            let parts = parts(scorer, entry, kpi, bucket, &figures, by_week, cells);
-            let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
-            let key = entry.name.cell(bucket);
-            let Some(alert) = scorer.alerts.get_mut(&id) else { return };
-            alert.key = key;
-            show(alert, &figures, text, parts, stamp);
-        }
-        Step::Resolve { first, why } => {
-            let id = name(first);
-            let value = match why {
-                Why::Returned(bucket) | Why::Corrected(bucket) | Why::Removed(bucket) => {
-                    let nothing = entry.shape.flow.then_some(0);
-                    entry.cell(bucket, cells).map_or(nothing, |cell| value_of(Some(cell)))
+    }
+
+    /// The largest parts of a deviation that have its direction: series of KPIs that break this one down,
+    /// against what was expected of each.
+    fn parts(
+        &self,
+        of: &Entry,
+        kpi: &KpiInfo,
+        bucket: Micros,
+        figures: &Finding,
+        by_week: bool,
+    ) -> Vec<Contribution> {
+        let cells = self.cells;
+        let is_child = |own: &&KpiInfo| own.breakdown_of.as_deref() == Some(&*kpi.key);
+        let dims = reason::dims(&of.name.dims);
+        let mut found: Vec<Contribution> = Vec::new();
+        for child in self.kpis.iter().filter(is_child) {
+            for entry in children(self.series, child, of).take(PARTS_SEEN) {
+                let own = reason::dims(&entry.name.dims);
+                if !dims.iter().all(|(name, value)| own.get(name) == Some(value)) {
+                    continue;
                 }
-                Why::Unjudged => None,
-            };
-            let text = reason::resolution(kpi, entry.name.grain, why, value);
-            let Some(alert) = scorer.alerts.get_mut(&id) else { return };
-            alert.resolved_at = Some(stamp.at);
-            alert.resolution = Some(text.into());
-            alert.epoch = stamp.epoch;
+                let value = value_of(entry.cell(bucket, cells)).unwrap_or(0);
+                let week_before =
+                    || value_of(entry.cell(bucket.plus(-WEEK_US), cells)).unwrap_or(0);
+                let outlook = entry.outlook(bucket).filter(|_| !by_week);
+                let expected = match outlook {
+                    Some(outlook) => mantissa(outlook.expected).unwrap_or(0),
+                    None => week_before(),
+                };
+                let gap = value.saturating_sub(expected);
+                if gap != 0 && (gap < 0) == (figures.deviation < 0.0) {
+                    let (kpi, dims) = (Arc::clone(&entry.name.kpi), Arc::clone(&entry.name.dims));
+                    found.push(Contribution { kpi, dims, value, expected });
+                }
+            }
         }
+        let gap = |part: &Contribution| part.value.saturating_sub(part.expected).unsigned_abs();
+        found.sort_by(|a, b| {
+            (Reverse(gap(a)), &a.kpi, &a.dims).cmp(&(Reverse(gap(b)), &b.kpi, &b.dims))
+        });
+        found.truncate(PARTS);
+        found
     }
 }
 
@@ -120,51 +175,9 @@ fn show(
     alert.epoch = stamp.epoch;
 }
 
-/// The largest parts of a deviation that have its direction: series of KPIs that break this one down,
-/// against what was expected of each.
-fn parts(
-    scorer: &Scorer,
-    of: &Entry,
-    kpi: &KpiInfo,
-    bucket: Micros,
-    figures: &Finding,
-    by_week: bool,
-    cells: &dyn Cells,
-) -> Vec<Contribution> {
-    let is_child = |own: &&KpiInfo| own.breakdown_of.as_deref() == Some(&*kpi.key);
-    let dims = reason::dims(&of.name.dims);
-    let mut found: Vec<Contribution> = Vec::new();
-    for child in scorer.kpis.iter().filter(is_child) {
-        for entry in children(scorer, child, of).take(PARTS_SEEN) {
-            let own = reason::dims(&entry.name.dims);
-            if !dims.iter().all(|(name, value)| own.get(name) == Some(value)) {
-                continue;
-            }
-            let value = value_of(entry.cell(bucket, cells)).unwrap_or(0);
-            let week_before = || value_of(entry.cell(bucket.plus(-WEEK_US), cells)).unwrap_or(0);
-            let outlook = entry.outlook(bucket).filter(|_| !by_week);
-            let expected = match outlook {
-                Some(outlook) => mantissa(outlook.expected).unwrap_or(0),
-                None => week_before(),
-            };
-            let gap = value.saturating_sub(expected);
-            if gap != 0 && (gap < 0) == (figures.deviation < 0.0) {
-                let (kpi, dims) = (Arc::clone(&entry.name.kpi), Arc::clone(&entry.name.dims));
-                found.push(Contribution { kpi, dims, value, expected });
-            }
-        }
-    }
-    let gap = |part: &Contribution| part.value.saturating_sub(part.expected).unsigned_abs();
-    found.sort_by(|a, b| {
-        (Reverse(gap(a)), &a.kpi, &a.dims).cmp(&(Reverse(gap(b)), &b.kpi, &b.dims))
-    });
-    found.truncate(PARTS);
-    found
-}
-
 /// Series of `child` with the tenant and grain of `of`, in key order.
 fn children<'a>(
-    scorer: &'a Scorer,
+    series: &'a SeriesBook,
     child: &KpiInfo,
     of: &'a Entry,
 ) -> impl Iterator<Item = &'a Entry> {
@@ -176,8 +189,7 @@ fn children<'a>(
     };
     let key = Arc::clone(&child.key);
     let in_range = move |name: &Name| name.kpi == key && name.tenant == of.name.tenant;
-    scorer
-        .series
+    series
         .starting_at(from)
         .take_while(move |entry| in_range(&entry.name))
         .filter(|entry| entry.name.grain == of.name.grain)

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use schemas::state::{SavedError, encode};
-use schemas::{Alert, Cells, EpochId, FrozenObserver, Micros, Records, Saved, StatePart};
+use schemas::{Alert, Cells, EpochId, FrozenObserver, KpiInfo, Micros, Records, Saved, StatePart};
 use serde::{Deserialize, Serialize};
 
 use crate::alert_book::FrozenAlerts;
@@ -15,7 +15,6 @@ use crate::entry::{Entry, Name};
 use crate::outlook::{Learner, Outlook};
 use crate::policy::Track;
 use crate::rules::REGISTRY;
-use crate::scorer::{Scorer, new_entry};
 use crate::series_book::FrozenSeries;
 
 /// The version of the records.
@@ -36,13 +35,19 @@ pub(crate) enum LoadError {
     Kpi(Arc<str>),
 }
 
-/// What there is but once.
+/// What a scorer has but once.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Head {
+    pub(crate) cursor: Option<Micros>,
+    pub(crate) settle: Option<Micros>,
+    pub(crate) epoch: EpochId,
+}
+
+/// The same with the version of all records.
+#[derive(Debug, Serialize, Deserialize)]
+struct Versioned {
     version: u8,
-    cursor: Option<Micros>,
-    settle: Option<Micros>,
-    epoch: EpochId,
+    head: Head,
 }
 
 /// One series.
@@ -76,19 +81,14 @@ impl Series {
 /// A scorer at one epoch.
 #[derive(Debug)]
 pub(crate) struct Frozen {
-    head: Head,
+    head: Versioned,
     series: FrozenSeries,
     alerts: FrozenAlerts,
 }
 
 impl Frozen {
-    pub(crate) fn of(scorer: &mut Scorer) -> Frozen {
-        let Scorer { cursor, settle, epoch, .. } = *scorer;
-        Frozen {
-            head: Head { version: VERSION, cursor, settle, epoch },
-            series: scorer.series.freeze(),
-            alerts: scorer.alerts.freeze(scorer.clock),
-        }
+    pub(crate) fn new(head: Head, series: FrozenSeries, alerts: FrozenAlerts) -> Frozen {
+        Frozen { head: Versioned { version: VERSION, head }, series, alerts }
     }
 }
 
@@ -130,25 +130,25 @@ impl Records for &FrozenSeries {
     }
 }
 
-/// Reads the state into a scorer that is new.
+/// Reads the state back: `put` is given every series of a KPI that is `kept`, and its place.
 pub(crate) fn read(
-    scorer: &mut Scorer,
     saved: &Saved,
+    kpis: &[KpiInfo],
     cells: &dyn Cells,
     kept: &dyn Fn(&str) -> bool,
-) -> Result<(), LoadError> {
-    let Head { version, cursor, settle, epoch } = saved.head(HEAD)?;
+    put: &mut dyn FnMut(usize, Entry),
+) -> Result<Head, LoadError> {
+    let Versioned { version, head } = saved.head(HEAD)?;
     if version != VERSION {
         return Err(LoadError::Version(version));
     }
-    (scorer.cursor, scorer.settle, scorer.epoch) = (cursor, settle, epoch);
     for series in saved.values::<Series>(SERIES) {
         let (place, Series { name, first, next, stale, learner, outlooks, tracks }) = series?;
         if !kept(&name.kpi) {
             continue;
         }
         let unknown = || LoadError::Kpi(Arc::clone(&name.kpi));
-        let mut entry = new_entry(&scorer.kpis, name.clone(), first).ok_or_else(unknown)?;
+        let mut entry = Entry::new(kpis, name.clone(), first).ok_or_else(unknown)?;
         entry.id = cells.series(&name.kpi, &name.tenant, &name.dims);
         (entry.next, entry.stale) = (next, stale);
         (entry.learner, entry.outlooks) = (learner, outlooks);
@@ -156,7 +156,7 @@ pub(crate) fn read(
             let own = REGISTRY.iter().zip(&mut entry.tracks).find(|(own, _)| own.name() == rule);
             own.into_iter().for_each(|(_, own)| own.clone_from(&track));
         }
-        scorer.restore(place as usize, entry);
+        put(place as usize, entry);
     }
-    Ok(())
+    Ok(head)
 }

@@ -31,13 +31,12 @@ use schemas::{
 };
 
 use crate::alert_book::AlertBook;
-use crate::entry::{Entry, Name, RULES};
-use crate::outlook::Learner;
-use crate::policy::{Moment, RETELL_US, Step, Track};
+use crate::entry::{Entry, Name};
+use crate::policy::{Moment, RETELL_US, Step};
+use crate::raised::{Raiser, Stamp};
 use crate::rules::{Bucket, REGISTRY, Verdict};
+use crate::saved::{self, Frozen, Head};
 use crate::series_book::SeriesBook;
-use crate::shape::{Shape, step};
-use crate::{raised, saved};
 
 /// How long after its end a bucket is waited for.
 const LATENESS: i64 = 30_000_000;
@@ -56,27 +55,20 @@ const VERSION: &str = "weir-anomaly-3";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
-    pub(crate) kpis: Vec<KpiInfo>,
-    pub(crate) series: SeriesBook,
+    kpis: Vec<KpiInfo>,
+    series: SeriesBook,
     /// The end of the newest hour whose timer has fired.
-    pub(crate) cursor: Option<Micros>,
+    cursor: Option<Micros>,
     /// When the backlog that is being read has settled.
-    pub(crate) settle: Option<Micros>,
+    settle: Option<Micros>,
     /// Alerts whose figures have changed since they were shown: when to look again, the series and
     /// the bucket.
-    pub(crate) owed: BTreeSet<(Micros, usize, Micros)>,
+    owed: BTreeSet<(Micros, usize, Micros)>,
     /// The last epoch with records.
-    pub(crate) epoch: EpochId,
+    epoch: EpochId,
     /// The clock of the last epoch or tick.
-    pub(crate) clock: Micros,
-    pub(crate) alerts: AlertBook,
-}
-
-/// The instant and epoch of a judgement.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stamp {
-    pub(crate) at: Micros,
-    pub(crate) epoch: EpochId,
+    clock: Micros,
+    alerts: AlertBook,
 }
 
 impl fmt::Debug for Scorer {
@@ -117,14 +109,14 @@ impl Scorer {
         };
         let place = match self.series.find_name(&name) {
             Some(place) => place,
-            None => self.series.add(new_entry(&self.kpis, name, update.key.period_start)?),
+            None => self.series.add(Entry::new(&self.kpis, name, update.key.period_start)?),
         };
         self.series.set_id(place, update.series);
         Some(place)
     }
 
     /// Puts a series that was saved at its place.
-    pub(crate) fn restore(&mut self, place: usize, entry: Entry) {
+    fn restore(&mut self, place: usize, entry: Entry) {
         let open = entry.tracks.iter().filter_map(|track| track.open.as_ref());
         let owing = open.filter(|episode| episode.owes);
         self.owed.extend(owing.map(|own| (own.told.plus(RETELL_US), place, own.shown)));
@@ -274,34 +266,11 @@ impl Scorer {
             if let Step::Later(due) = taken {
                 self.owed.insert((due, place, start));
             }
-            raised::take(self, place, number, taken, stamp, cells);
+            let (kpis, series) = (&self.kpis, &self.series);
+            let mut raiser = Raiser { kpis, series, cells, alerts: &mut self.alerts };
+            raiser.take(place, number, taken, stamp);
         }
     }
-}
-
-/// A series that nothing is known of but its first bucket.
-pub(crate) fn new_entry(kpis: &[KpiInfo], name: Name, first: Micros) -> Option<Entry> {
-    let place = kpis.iter().position(|kpi| kpi.key == name.kpi)?;
-    let kpi = kpis.get(place)?;
-    let shape = Shape::of(kpi, name.grain)?;
-    let mut watched = [false; RULES];
-    for (is_watched, rule) in watched.iter_mut().zip(REGISTRY) {
-        *is_watched = rule.watches(kpi, name.grain);
-    }
-    Some(Entry {
-        kpi: place,
-        shape,
-        step: step(name.grain)?,
-        watched,
-        name,
-        id: None,
-        first,
-        next: first,
-        stale: false,
-        learner: Learner::new(),
-        outlooks: Vec::new(),
-        tracks: std::array::from_fn(|_| Track::default()),
-    })
 }
 
 impl Observer for Scorer {
@@ -367,7 +336,9 @@ impl Observer for Scorer {
     }
 
     fn freeze(&mut self) -> Box<dyn FrozenObserver> {
-        Box::new(saved::Frozen::of(self))
+        let Scorer { cursor, settle, epoch, .. } = *self;
+        let alerts = self.alerts.freeze(self.clock);
+        Box::new(Frozen::new(Head { cursor, settle, epoch }, self.series.freeze(), alerts))
     }
 
     fn load(
@@ -378,7 +349,10 @@ impl Observer for Scorer {
         kept: &dyn Fn(&str) -> bool,
     ) -> Result<(), String> {
         let mut loaded = Scorer::new(self.kpis.clone());
-        saved::read(&mut loaded, saved, cells, kept).map_err(|error| error.to_string())?;
+        let mut put = |place: usize, entry: Entry| loaded.restore(place, entry);
+        let head = saved::read(saved, &self.kpis, cells, kept, &mut put);
+        let Head { cursor, settle, epoch } = head.map_err(|error| error.to_string())?;
+        (loaded.cursor, loaded.settle, loaded.epoch) = (cursor, settle, epoch);
         loaded.alerts = AlertBook::new(alerts);
         *self = loaded;
         Ok(())

@@ -23,23 +23,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use schemas::nearest;
 
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, FUNCTIONS, Refusal};
 use crate::types::{Columns, Type};
-
-/// The functions there are, for messages.
-pub(crate) const FUNCTIONS: [&str; 11] = [
-    "lower",
-    "upper",
-    "trim",
-    "ltrim",
-    "rtrim",
-    "substr",
-    "concat",
-    "coalesce",
-    "nullif",
-    "date_trunc",
-    "extract",
-];
 
 /// How deep an expression may be: planning and evaluation go down by recursion.
 pub(crate) const DEPTH_MAX: usize = 200;

@@ -2,6 +2,21 @@
 
 use std::fmt;
 
+/// The functions there are, for messages.
+pub(crate) const FUNCTIONS: [&str; 11] = [
+    "lower",
+    "upper",
+    "trim",
+    "ltrim",
+    "rtrim",
+    "substr",
+    "concat",
+    "coalesce",
+    "nullif",
+    "date_trunc",
+    "extract",
+];
+
 /// A kind of refusal, by which programs tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -59,7 +74,7 @@ impl Refusal {
         let problem = format!(
             "`{place}` is not accepted; use comparisons, IN, BETWEEN, LIKE, IS NULL, AND, OR, NOT, CASE, \
              COALESCE, NULLIF, + - * / %, ||, CAST, or the functions {}",
-            crate::parse::FUNCTIONS.join(", ")
+            FUNCTIONS.join(", ")
         );
         Refusal::new(Code::NotSupported, place, problem)
     }

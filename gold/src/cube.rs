@@ -17,8 +17,7 @@ use schemas::{Grain, Marks, Micros};
 use crate::plan::CubeShape;
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
-use crate::sum::ExactSum;
-use crate::value::Numbers;
+use crate::sum::{ExactSum, Numbers};
 
 /// From so many touched cells on, series are ranked before cells are sorted.
 const RANKED_MIN: usize = 16;

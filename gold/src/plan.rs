@@ -14,7 +14,7 @@ use schemas::{Contract, decimal};
 
 use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
-use crate::value::Numbers;
+use crate::sum::Numbers;
 
 /// Rows of one contract that pass one filter, grouped in one way.
 #[derive(Debug)]

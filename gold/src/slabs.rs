@@ -9,8 +9,7 @@ use schemas::{EpochId, Grain, Micros, Paged};
 
 use crate::history::CellHistory;
 use crate::series::Series;
-use crate::sum::ExactSum;
-use crate::value::Numbers;
+use crate::sum::{ExactSum, Numbers};
 
 /// What names a cell within its cube.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,6 +8,13 @@ pub(crate) struct ExactSum {
     high: i64,
 }
 
+/// The counts and sums of one cell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    pub(crate) counts: &'a [i64],
+    pub(crate) sums: &'a [ExactSum],
+}
+
 impl ExactSum {
     pub(crate) fn add(&mut self, number: i128) {
         let (low, carry) = self.low().overflowing_add(number.cast_unsigned());

@@ -7,14 +7,7 @@
 use schemas::{CellValue, Status, decimal};
 
 use crate::plan::{Measure, Rule};
-use crate::sum::ExactSum;
-
-/// The counts and sums of one cell.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Numbers<'a> {
-    pub(crate) counts: &'a [i64],
-    pub(crate) sums: &'a [ExactSum],
-}
+use crate::sum::{ExactSum, Numbers};
 
 /// One part of a KPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::actions::{Line, Remove, Txn};
 use crate::data_file::HashedUpload;
 use crate::error::LakeError;
-use crate::log::Log;
+use crate::log::files::Log;
 use crate::seal;
 use crate::store::Upload;
 use crate::version::State;

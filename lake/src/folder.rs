@@ -18,8 +18,9 @@ use schemas::Clock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LakeError;
+use crate::log::files::FOLDER as LOG_FOLDER;
 use crate::store::{LocalStore, Store};
-use crate::{durable, log, work_dir};
+use crate::{durable, work_dir};
 
 /// The format of the lakes that this program reads and writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -168,7 +169,7 @@ impl Lake {
     pub fn table_names(&self) -> Result<Vec<String>, LakeError> {
         let mut names = Vec::new();
         let store = &*self.inner.store;
-        let is_table = |name: &str| store.has_folder(&format!("{name}/{}", log::FOLDER));
+        let is_table = |name: &str| store.has_folder(&format!("{name}/{}", LOG_FOLDER));
         for layer in sub_folders(store, "")? {
             if layer == STATE_DIR {
                 continue;
@@ -229,7 +230,7 @@ impl Lake {
 
     fn remove_staged(&self) -> Result<(), LakeError> {
         let store = &*self.inner.store;
-        let logs = self.table_names()?.into_iter().map(|table| format!("{table}/{}", log::FOLDER));
+        let logs = self.table_names()?.into_iter().map(|table| format!("{table}/{}", LOG_FOLDER));
         for folder in std::iter::once(STATE_DIR.to_owned()).chain(logs) {
             store.remove_unfinished(&folder).map_err(LakeError::at("list", store, &folder))?;
         }

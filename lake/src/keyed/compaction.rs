@@ -6,7 +6,7 @@
 //!   once a tier, so about six times until its file is large.
 //! - What is chosen at once has at most the budget's rows, except for a single file.
 
-use super::plan::FileId;
+use super::locations::{FileId, Shape};
 
 /// A file of which more than this is gone is written anew.
 pub(super) const DEAD_PERCENT: usize = 30;
@@ -20,14 +20,6 @@ pub struct Compacted {
     pub files: usize,
     /// Rows that were written.
     pub rows: usize,
-}
-
-/// A file as compaction sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
-    pub(super) id: FileId,
-    pub(super) rows: usize,
-    pub(super) live: usize,
 }
 
 /// Files to be written anew together.

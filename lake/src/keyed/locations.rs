@@ -8,13 +8,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roaring::RoaringBitmap;
 
-use super::compaction::Shape;
-use super::plan::{Cluster, FileId};
-
 /// The file number of a slot without a row.
 const VACANT: u32 = u32::MAX;
 /// The file number of a slot whose row is in no file yet.
 const PENDING: u32 = u32::MAX - 1;
+
+/// A file, by the number that a plan gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u32);
+
+/// Rows that change about as often as each other. Where files are rewritten, each cluster has its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cluster {
+    /// Rows of which any may change, or none.
+    #[default]
+    Settled,
+    /// Rows that change again and again.
+    Running,
+}
+
+/// A file: how many rows it has, and how many of them live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub(super) id: FileId,
+    pub(super) rows: usize,
+    pub(super) live: usize,
+}
 
 /// The place of a slot's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +153,7 @@ impl Locations {
         self.pending == 0 && self.touched.is_empty()
     }
 
-    /// The files as compaction sees them.
+    /// The files, for compaction.
     pub(super) fn shapes(&self) -> Vec<Shape> {
         let shape = |(id, file): (&u32, &Rows)| Shape {
             id: FileId(*id),

@@ -33,8 +33,9 @@ use crate::table::{Commit, Mark, Table};
 pub use compaction::Compacted;
 use compaction::{Pick, pick};
 use locations::Locations;
+pub use locations::{Cluster, FileId};
+pub use plan::FilePlan;
 use plan::Rules;
-pub use plan::{Cluster, FileId, FilePlan};
 
 /// Rows of one data file: so a vector is at most 16 KiB.
 pub const FILE_ROWS_MAX: usize = 131_072;

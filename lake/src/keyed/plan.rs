@@ -12,11 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roaring::RoaringBitmap;
 
 use super::Deletes;
-use super::locations::Locations;
-
-/// A file, by the number that a plan gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId(pub u32);
+use super::locations::{Cluster, FileId, Locations};
 
 /// What a flush does.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -44,16 +40,6 @@ impl FilePlan {
     pub fn rows(&self) -> usize {
         self.writes.iter().map(|(_, slots)| slots.len()).sum::<usize>() + self.lasting.len()
     }
-}
-
-/// Rows that change about as often as each other. Where files are rewritten, each cluster has its own.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cluster {
-    /// Rows of which any may change, or none.
-    #[default]
-    Settled,
-    /// Rows that change again and again.
-    Running,
 }
 
 /// What a plan asks about rows and files.

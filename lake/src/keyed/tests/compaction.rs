@@ -1,7 +1,7 @@
 //! Compaction over long runs: files stay few, a row is not written too often, an idle table ends clean.
 
-use super::super::compaction::{DEAD_PERCENT, Shape, TIER, pick};
-use super::super::locations::Locations;
+use super::super::compaction::{DEAD_PERCENT, TIER, pick};
+use super::super::locations::{Locations, Shape};
 use super::super::{Deletes, FileId, ROUND_ROWS_PER_CHANGE};
 use super::plan::plan;
 
