@@ -16,6 +16,7 @@ use pipeline::source::{is_control, wrong_line};
 use schemas::{Contract, ControlRecord};
 
 use super::control;
+use super::error::SetupError;
 
 /// Change batches kept for the next polls.
 const SPARES_MAX: usize = 32;
@@ -54,17 +55,18 @@ impl Decoding {
     pub(crate) fn new(
         contracts: &[Contract],
         topics: &BTreeMap<(String, String), String>,
-    ) -> Result<Decoding, String> {
+    ) -> Result<Decoding, SetupError> {
         let mut tables = Vec::new();
         for contract in contracts {
-            let (prepared, decoder) = crate::contracts::usable(contract)?;
+            let (prepared, decoder) =
+                crate::contracts::usable(contract).map_err(SetupError::Contract)?;
             tables.push((Arc::new(prepared), decoder));
         }
         let mut indexes = BTreeMap::new();
         for (topic, name) in topics {
             let at = contracts.iter().position(|contract| contract.name == *name);
-            let at =
-                at.ok_or_else(|| crate::contracts::unknown_contract(topic, name, contracts))?;
+            let unknown = || crate::contracts::unknown_contract(topic, name, contracts);
+            let at = at.ok_or_else(|| SetupError::Topic(unknown()))?;
             indexes.insert(topic.clone(), at);
         }
         Ok(Decoding { tables, topics: indexes, spares: Mutex::default() })

@@ -14,6 +14,7 @@ use pipeline::silver::SilverRow;
 use pipeline::source::is_control;
 use schemas::{Alert, EpochStamp, Micros, Saved};
 
+use super::error::RestoreError;
 use super::{Core, KeyedTable, control};
 use crate::identities::{Identities, Renewal};
 use crate::tables::{self, silver_name};
@@ -27,15 +28,15 @@ impl Core {
         &mut self,
         table: &str,
         rows: Vec<SilverRow>,
-    ) -> Result<Vec<u32>, String> {
+    ) -> Result<Vec<u32>, RestoreError> {
         let found = self.tables.iter_mut().enumerate();
         let mut found = found.filter(|(_, t)| silver_name(t.contract.contract()) == table);
         let Some((index, keyed)) = found.next() else { return Ok(Vec::new()) };
         let mut slots = Vec::with_capacity(rows.len());
         for row in rows {
             let view = keyed.contract.layout().row(&row.row);
-            self.gold.rebuild(index, view).map_err(|e| e.to_string())?;
-            slots.push(keyed.fold.load(row).map_err(|e| e.to_string())?);
+            self.gold.rebuild(index, view)?;
+            slots.push(keyed.fold.load(row)?);
         }
         Ok(slots)
     }
@@ -90,7 +91,7 @@ impl Core {
         &mut self,
         names: &BTreeSet<String>,
         clock: Micros,
-    ) -> Result<(), String> {
+    ) -> Result<(), RestoreError> {
         for (index, table) in self.tables.iter_mut().enumerate() {
             if !names.contains(&table.name()) {
                 continue;
@@ -99,7 +100,7 @@ impl Core {
             table.delta.clear();
             let layout = table.contract.layout();
             for (_, entry) in table.fold.rows() {
-                self.gold.rebuild(index, layout.row(entry.row)).map_err(|e| e.to_string())?;
+                self.gold.rebuild(index, layout.row(entry.row))?;
             }
         }
         names.iter().for_each(|name| self.write_whole(name));
@@ -115,15 +116,15 @@ impl Core {
         read: &Read,
         held: &Identities,
         renewal: &Renewal,
-    ) -> Result<(), String> {
+    ) -> Result<(), RestoreError> {
         self.identities.seen.clone_from(&held.seen);
         let is_kept = |table: &&mut KeyedTable| !renewal.tables.contains(&table.name());
         for table in self.tables.iter_mut().filter(is_kept) {
             let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
-            loaded.map_err(|e| e.to_string())?;
+            loaded?;
         }
         let kept = |kpi: &str| !renewal.kpis.contains(kpi);
-        self.gold.load_state(&read.saved, &kept).map_err(|e| e.to_string())
+        Ok(self.gold.load_state(&read.saved, &kept)?)
     }
 
     /// Ends it, the rows at `stamp` being loaded.
@@ -136,9 +137,9 @@ impl Core {
         saved: &Saved,
         alerts: Vec<Alert>,
         renewal: &Renewal,
-    ) -> Result<(), String> {
+    ) -> Result<(), RestoreError> {
         if let Ok(held) = saved.head::<&str>(control::PART) {
-            self.control.in_force = serde_json::from_str(held).map_err(|e| e.to_string())?;
+            self.control.in_force = serde_json::from_str(held)?;
         }
         self.gold.finish_load();
         self.is_redefined = renewal.shows();

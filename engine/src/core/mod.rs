@@ -7,6 +7,7 @@
 pub(crate) mod control;
 pub(crate) mod decoding;
 pub(crate) mod epoch;
+mod error;
 pub(crate) mod frozen;
 mod load;
 mod removed;
@@ -27,6 +28,7 @@ use crate::tables::{self, silver_name};
 use control::Control;
 use decoding::Decoding;
 use epoch::Epoch;
+pub(crate) use error::{RestoreError, SetupError};
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
 
@@ -103,7 +105,7 @@ impl Core {
         topics: &BTreeMap<(String, String), String>,
         catalog: Arc<Catalog>,
         observer: Box<dyn Observer>,
-    ) -> Result<Core, String> {
+    ) -> Result<Core, SetupError> {
         let decoding = Arc::new(Decoding::new(contracts, topics)?);
         let table = |contract: &Arc<PreparedContract>| {
             let fold = TableFold::new(Arc::clone(contract));
@@ -111,7 +113,7 @@ impl Core {
         };
         let tables = decoding.contracts().map(table).collect();
         let identities = Identities::of(contracts, topics, &catalog, observer.as_ref());
-        let gold = Engine::new(catalog, contracts).map_err(|e| e.to_string())?;
+        let gold = Engine::new(catalog, contracts)?;
         Ok(Core {
             tables,
             decoding,

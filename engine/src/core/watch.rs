@@ -15,6 +15,7 @@ use schemas::{
     StatePart,
 };
 
+use super::error::RestoreError;
 use super::removed::{FrozenRemoved, Removed};
 
 const PUBLISHED: &str = "published";
@@ -199,10 +200,11 @@ impl Watch {
         alerts: Vec<Alert>,
         gold: &Engine,
         kept: &dyn Fn(&str) -> bool,
-    ) -> Result<(), String> {
-        self.observer.load(saved, alerts, gold, kept)?;
-        self.removed = Removed::load(saved).map_err(|e| e.to_string())?;
-        self.published = Published::load(saved).map_err(|e| e.to_string())?;
+    ) -> Result<(), RestoreError> {
+        let loaded = self.observer.load(saved, alerts, gold, kept);
+        loaded.map_err(RestoreError::Detectors)?;
+        self.removed = Removed::load(saved)?;
+        self.published = Published::load(saved)?;
         Ok(())
     }
 }

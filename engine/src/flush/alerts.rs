@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use lake::Table;
-use schemas::{Alert, Micros, chain};
+use schemas::{Alert, Micros};
 
 use super::barrier::{LoadedFile, LoadedTable};
+use super::error::RecoverError;
 use crate::core::Core;
 
 /// Loads the alerts to hold at `clock`, and their places. Files in which all are long over stay on disk alone;
@@ -17,7 +18,7 @@ pub(super) fn load(
     table: &Table,
     clock: Micros,
     unwatched: &BTreeSet<String>,
-) -> Result<(LoadedTable, Vec<Alert>), String> {
+) -> Result<(LoadedTable, Vec<Alert>), RecoverError> {
     let (mut loaded, mut alerts) = (LoadedTable::default(), Vec::new());
     let is_dropped = |alert: &Alert| unwatched.contains(&*alert.key.kpi);
     for (path, file) in read(table) {
@@ -41,7 +42,7 @@ pub(super) fn locate(
     core: &mut Core,
     table: &Table,
     loaded: Micros,
-) -> Result<LoadedTable, String> {
+) -> Result<LoadedTable, RecoverError> {
     let mut located = LoadedTable::default();
     for (path, file) in read(table) {
         let Some(found) = core.locate_alerts(file?, loaded) else { continue };
@@ -55,11 +56,15 @@ pub(super) fn locate(
 }
 
 /// The files of `gold/anomalies` with their alerts.
-fn read(table: &Table) -> impl Iterator<Item = (String, Result<Vec<Alert>, String>)> {
+fn read(table: &Table) -> impl Iterator<Item = (String, Result<Vec<Alert>, RecoverError>)> {
     let alerts = |file: &lake::DataFile| {
         let mut read = Vec::new();
-        for batch in table.read(&[file], None).map_err(|e| chain(&e))? {
-            read.extend(gold::anomalies::read_anomalies(&batch.map_err(|e| chain(&e))?)?);
+        for batch in table.read(&[file], None)? {
+            let alerts = gold::anomalies::read_anomalies(&batch?);
+            read.extend(alerts.map_err(|problem| {
+                let file = file.path.clone();
+                RecoverError::Alerts { file, problem }
+            })?);
         }
         Ok(read)
     };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use schemas::{Alert, EpochStamp, Feed, Micros, Reason, Start};
 
-use super::recover::new_generation;
+use super::generation::new_generation;
 use crate::core::Core;
 use crate::identities::Renewal;
 

@@ -78,7 +78,8 @@ fn rerun(
     let text = |e: LakeError| chain(&e);
     let catalog = Arc::clone(&subject.catalog);
     let observer = crate::observer(&catalog);
-    let mut core = Core::new(&subject.contracts, topics, catalog, observer)?;
+    let mut core =
+        Core::new(&subject.contracts, topics, catalog, observer).map_err(|e| e.to_string())?;
     let last = u64::try_from(pinned.epoch).unwrap_or(0);
     let mut alerts = Alerts::new();
     let mut take = |changes: Changes| {
