@@ -6,30 +6,12 @@ use harness::Options;
 use serde_json::{Value, json};
 
 use crate::support::stream::{append, options, records};
-use crate::support::{Done, Place, assert_clean, cells};
+use crate::support::{Done, Place, assert_clean, cells, definitions};
 
-const CONTRACT: &str = r#"
-name = "refunds"
-format = "debezium-json"
-key = ["refund_id"]
-tenant = "tenant_id"
-columns = [
-    { name = "refund_id", type = "text", required = true },
-    { name = "tenant_id", type = "text" },
-    { name = "amount", type = "decimal(18,4)", required = true },
-    { name = "made_at", type = "timestamp" },
-]
-"#;
-
-const KPI: &str = r#"
-key = "refund_count"
-title = "Refunds"
-unit = "count"
-good = "down"
-contract = "refunds"
-time = "made_at"
-aggregate = "count(*)"
-"#;
+/// The KPI `refund_count` over refunds, or over another contract.
+fn refund_kpi(contract: &str, time: &str) -> String {
+    definitions::count_of("refund_count", contract, time, "")
+}
 
 /// Said of a start that lost what was computed or published before.
 const LOSSES: [&str; 3] =
@@ -113,7 +95,9 @@ fn a_table_that_is_added_is_built_alone_from_records_that_came_before_it() {
     let before = cells(place.lake());
 
     // A contract and its topic: its records are in bronze, as records of no contract.
-    std::fs::write(place.path("contracts/refunds.toml"), CONTRACT).unwrap();
+    let made_at = "{ name = \"made_at\", type = \"timestamp\" },\n";
+    let contract = definitions::refunds("decimal(18,4)", made_at);
+    std::fs::write(place.path("contracts/refunds.toml"), contract).unwrap();
     configure(&place, "\"shop.public.refunds\" = \"refunds\"\n");
     let done = loses_nothing(run(&place));
     let done =
@@ -124,7 +108,7 @@ fn a_table_that_is_added_is_built_alone_from_records_that_came_before_it() {
     assert_clean(place.lake(), None, &Options::default());
 
     // A KPI over it: from its rows, which are there.
-    std::fs::write(place.path("kpis/refund_count.toml"), KPI).unwrap();
+    std::fs::write(place.path("kpis/refund_count.toml"), refund_kpi("refunds", "made_at")).unwrap();
     let done = run(&place);
     assert!(!done.stderr.contains("built from bronze"), "{}", done.stderr);
     assert_eq!(refund_count(&place), json!([left.to_string()]));
@@ -163,8 +147,8 @@ fn a_kpi_that_is_taken_away_takes_nothing_with_it() {
     let place = Place::new();
     configure(&place, "");
     append(&place.path("input/a.ndjson"), &records(&options(72, 4_000)));
-    let own = KPI.replace("\"refunds\"", "\"orders\"").replace("made_at", "placed_at");
-    std::fs::write(place.path("kpis/refund_count.toml"), own).unwrap();
+    std::fs::write(place.path("kpis/refund_count.toml"), refund_kpi("orders", "placed_at"))
+        .unwrap();
     run(&place);
     let before = cells(place.lake());
     std::fs::remove_file(place.path("kpis/refund_count.toml")).unwrap();

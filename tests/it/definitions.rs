@@ -8,19 +8,13 @@ use schemas::{Contract, Grain, Micros};
 use serde_json::Value;
 
 use crate::support::stream::{append, options, records};
-use crate::support::{Place, assert_clean};
+use crate::support::{Place, assert_clean, definitions};
 
-const PAID: &str = r#"
-key = "paid_orders"
-title = "Paid orders"
-unit = "count"
-good = "up"
-contract = "orders"
-filter = "status = 'paid'"
-time = "placed_at"
-aggregate = "count(*)"
-dims = ["currency"]
-"#;
+/// Paid orders by currency.
+fn paid() -> String {
+    let more = "filter = \"status = 'paid'\"\ndims = [\"currency\"]\n";
+    definitions::count_of("paid_orders", "orders", "placed_at", more)
+}
 
 /// tenant, dims, period start.
 type Cell = (String, String, String);
@@ -36,7 +30,7 @@ fn a_kpi_is_added_by_dropping_a_file() {
     append(&place.path("input/a.ndjson"), &records);
     place.succeeds(&["run", "--until-end"]);
 
-    std::fs::write(folder.join("paid_orders.toml"), PAID).unwrap();
+    std::fs::write(folder.join("paid_orders.toml"), paid()).unwrap();
     place.succeeds(&["run", "--until-end"]);
     for grain in Grain::ALL {
         let expected = count(&place, grain);
@@ -47,11 +41,11 @@ fn a_kpi_is_added_by_dropping_a_file() {
     place.succeeds(&["verify"]);
 
     // A meaning that no row has, and none at all: what was computed before is gone from the table.
-    std::fs::write(folder.join("paid_orders.toml"), PAID.replace("'paid'", "'nothing'")).unwrap();
+    std::fs::write(folder.join("paid_orders.toml"), paid().replace("'paid'", "'nothing'")).unwrap();
     place.succeeds(&["run", "--until-end"]);
     assert_eq!(cells(&place, Grain::Day), BTreeMap::new());
     place.succeeds(&["verify"]);
-    std::fs::write(folder.join("paid_orders.toml"), PAID).unwrap();
+    std::fs::write(folder.join("paid_orders.toml"), paid()).unwrap();
     place.succeeds(&["run", "--until-end"]);
     assert_eq!(cells(&place, Grain::Day), count(&place, Grain::Day));
     assert!(is_in_table(&place));
@@ -60,7 +54,7 @@ fn a_kpi_is_added_by_dropping_a_file() {
     assert!(!is_in_table(&place));
     place.succeeds(&["verify"]);
 
-    let wrong = PAID.replace("currency", "curency");
+    let wrong = paid().replace("currency", "curency");
     std::fs::write(folder.join("paid_orders.toml"), wrong).unwrap();
     let refused = place.weir(&["run", "--until-end"]).exits(2);
     refused.says(&["paid_orders.toml", "curency", "currency"]);
@@ -116,17 +110,6 @@ fn count(place: &Place, grain: Grain) -> BTreeMap<Cell, i64> {
     counts
 }
 
-/// The contract of a table of our own, with this type of the amount and these columns at its end.
-fn refunds(amount: &str, more: &str) -> String {
-    format!(
-        "name = \"refunds\"\nformat = \"debezium-json\"\nkey = [\"refund_id\"]\n\
-         tenant = \"tenant_id\"\ncolumns = [\n\
-         {{ name = \"refund_id\", type = \"text\", required = true }},\n\
-         {{ name = \"tenant_id\", type = \"text\" }},\n\
-         {{ name = \"amount\", type = \"{amount}\", required = true }},\n{more}]\n"
-    )
-}
-
 #[test]
 fn a_table_whose_contract_changes_is_built_again_from_bronze() {
     let place = Place::new();
@@ -135,7 +118,7 @@ fn a_table_whose_contract_changes_is_built_again_from_bronze() {
     let contract = folder.join("refunds.toml");
     let note = "{ name = \"note\", type = \"text\" },\n";
     let reason = "{ name = \"reason\", type = \"text\" },\n";
-    std::fs::write(&contract, refunds("decimal(18,4)", note)).unwrap();
+    std::fs::write(&contract, definitions::refunds("decimal(18,4)", note)).unwrap();
     let input = place.path("refunds.ndjson");
     let line = |id: u32, amount: &str| {
         format!(
@@ -155,10 +138,10 @@ fn a_table_whose_contract_changes_is_built_again_from_bronze() {
         read_silver(place.lake(), &contract).unwrap().unwrap().rows.len()
     };
     let changes = [
-        (refunds("decimal(18,4)", &format!("{note}{reason}")), 2),
-        (refunds("decimal(18,4)", ""), 2),
-        (refunds("decimal(20,4)", note), 2),
-        (refunds("decimal(20,4)", &format!("{reason}{note}")), 3),
+        (definitions::refunds("decimal(18,4)", &format!("{note}{reason}")), 2),
+        (definitions::refunds("decimal(18,4)", ""), 2),
+        (definitions::refunds("decimal(20,4)", note), 2),
+        (definitions::refunds("decimal(20,4)", &format!("{reason}{note}")), 3),
     ];
     for (at, (text, expected)) in (0_u32..).zip(changes) {
         std::fs::write(&contract, &text).unwrap();

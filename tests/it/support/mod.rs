@@ -1,6 +1,7 @@
 //! What all tests need: a lake with its configuration, the binary as a child, services, streams.
 
 pub(crate) mod browser;
+pub(crate) mod definitions;
 pub(crate) mod http;
 pub(crate) mod services;
 pub(crate) mod stream;
