@@ -17,10 +17,11 @@ use std::time::{Duration, Instant, SystemTime};
 use schemas::Clock;
 use serde::{Deserialize, Serialize};
 
+use crate::durable;
 use crate::error::LakeError;
 use crate::log::files::FOLDER as LOG_FOLDER;
 use crate::store::{LocalStore, Store};
-use crate::{durable, work_dir};
+use crate::work_dir::{self, WorkDir};
 
 /// The format of the lakes that this program reads and writes.
 pub const FORMAT_VERSION: u64 = 1;
@@ -158,6 +159,14 @@ impl Lake {
     /// The working folder: ledger, control file, saved state. The lake's own, unless it names another.
     pub fn work_dir(&self) -> &Path {
         &self.inner.work
+    }
+
+    /// What a writer finds that is told the working folder `wanted`, or the lake's own where `None`.
+    ///
+    /// # Errors
+    /// When what belongs into it lies elsewhere: the writer would be refused.
+    pub fn find_work_dir(&self, wanted: Option<&Path>) -> Result<WorkDir, LakeError> {
+        work_dir::find(&self.state_dir(), wanted)
     }
 
     /// True if this process holds the lake's lock.

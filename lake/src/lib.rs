@@ -50,6 +50,7 @@ pub use table::{
     Severity, Table, TableSpec, VacuumJob, Vacuumed,
 };
 pub use version::DataFile;
+pub use work_dir::WorkDir;
 
 /// The text that `commitInfo.engineInfo` carries.
 pub(crate) const ENGINE: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));

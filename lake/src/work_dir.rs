@@ -30,21 +30,51 @@ pub(crate) fn read(state: &Path) -> Result<PathBuf, LakeError> {
     }
 }
 
+/// A working folder as a writer finds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkDir {
+    /// The folder, which may not be there yet.
+    pub folder: PathBuf,
+    /// Whether it is the lake's own.
+    pub is_own: bool,
+    /// Whether anything that belongs into one lies in it.
+    pub is_used: bool,
+}
+
+/// What a writer finds that is told `wanted`, or the lake's own folder where `None`. Touches nothing.
+pub(crate) fn find(state: &Path, wanted: Option<&Path>) -> Result<WorkDir, LakeError> {
+    let held = read(state)?;
+    let folder = match wanted {
+        None => state.to_path_buf(),
+        Some(folder) => resolved(folder).map_err(LakeError::io("find", folder))?,
+    };
+    let file_in = |folder: &Path| FILES.iter().find(|file| folder.join(file).exists());
+    if folder != held
+        && let Some(file) = file_in(&held)
+    {
+        return Err(LakeError::WorkElsewhere { file, held, wanted: folder });
+    }
+    Ok(WorkDir { is_own: folder == state, is_used: file_in(&folder).is_some(), folder })
+}
+
+/// The path without links, also of a folder that is not there yet.
+fn resolved(folder: &Path) -> io::Result<PathBuf> {
+    let whole = std::path::absolute(folder)?;
+    for above in whole.ancestors() {
+        if let Ok(found) = fs::canonicalize(above) {
+            let rest = whole.strip_prefix(above).unwrap_or(Path::new(""));
+            return Ok(found.components().chain(rest.components()).collect());
+        }
+    }
+    Ok(whole)
+}
+
 /// Makes `wanted` the working folder, the lake's own where `None`.
 pub(crate) fn settle(state: &Path, wanted: Option<&Path>) -> Result<PathBuf, LakeError> {
-    let held = read(state)?;
-    let wanted = match wanted {
-        None => state.to_path_buf(),
-        Some(folder) => {
-            durable::create_dirs(folder).map_err(LakeError::io("create", folder))?;
-            fs::canonicalize(folder).map_err(LakeError::io("open", folder))?
-        }
-    };
-    if wanted == held {
+    let WorkDir { folder: wanted, .. } = find(state, wanted)?;
+    durable::create_dirs(&wanted).map_err(LakeError::io("create", &wanted))?;
+    if wanted == read(state)? {
         return Ok(wanted);
-    }
-    if let Some(file) = FILES.iter().find(|file| held.join(file).exists()) {
-        return Err(LakeError::WorkElsewhere { file, held, wanted });
     }
     let path = state.join(NAME);
     let text = format!("{}\n", wanted.display());
@@ -74,10 +104,16 @@ mod tests {
                 assert!(text.contains(says), "{text}");
             }
             assert_eq!(read(&state).unwrap(), first, "nothing was changed");
+            assert!(!second.exists());
         }
+        let own = WorkDir { folder: first.clone(), is_own: false, is_used: true };
+        assert_eq!(find(&state, Some(&root.join("_weir/../first"))).unwrap(), own);
+        fs::create_dir(&second).unwrap();
         fs::rename(first.join("control.ndjson"), second.join("control.ndjson")).unwrap();
         assert_eq!(settle(&state, Some(&second)).unwrap(), second);
         fs::remove_dir_all(&second).unwrap();
+        let gone = WorkDir { folder: second.clone(), is_own: false, is_used: false };
+        assert_eq!(find(&state, Some(&second)).unwrap(), gone);
         assert_eq!(settle(&state, None).unwrap(), state);
         assert_eq!(read(&state).unwrap(), state);
     }

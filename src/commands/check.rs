@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use clap::Args;
 use gold::nearest::nearest;
-use lake::{LOG_ENTRIES_MAX, Lake};
+use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
 use pipeline::source::{FileConfig, KafkaConfig, SourceConfig};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -120,6 +120,10 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
     let root = &config.lake.uri;
     if is_fine(&format!("lake {}", root.display())) {
         findings.extend(check_lake(root));
+        // The setting speaks of the configured lake.
+        if arguments.lake.is_none() {
+            findings.extend(check_work_dir(root, config.lake.work_dir()));
+        }
     }
     if is_fine("api") {
         findings.extend(check_listen(&config));
@@ -288,6 +292,25 @@ fn check_lake(root: &Path) -> Vec<Finding> {
     findings
 }
 
+/// Holds `lake.work_dir` against where the lake has its ledger, control file and saved state.
+fn check_work_dir(root: &Path, wanted: Option<&Path>) -> Option<Finding> {
+    let subject = "working folder";
+    let lake = Lake::open_reader(root).ok()?;
+    Some(match lake.find_work_dir(wanted) {
+        Ok(WorkDir { folder, is_own: false, is_used: false }) => {
+            let text = format!("{} has none of the lake's files", folder.display());
+            let advice = "fine before the first `weir run`; otherwise mount its disk or correct \
+                          `lake.work_dir`: without them silver and gold are built again from bronze";
+            Finding::new(subject, Level::Warning, text, advice)
+        }
+        Ok(found) => Finding::ok(subject, found.folder.display().to_string()),
+        Err(error) => {
+            let advice = "see the message; `weir run` would be refused";
+            Finding::new(subject, Level::Problem, chain(&error), advice)
+        }
+    })
+}
+
 /// The process that holds the lake's lock. A shared lock is tried and given back at once.
 fn lock_holder(lock: &Path) -> Option<String> {
     let mut file = File::open(lock).ok()?;
@@ -408,6 +431,27 @@ mod tests {
         assert_eq!(lock_holder(&lock), Some(std::process::id().to_string()));
         drop(lake);
         assert_eq!(lock_holder(&lock), None);
+    }
+
+    #[test]
+    fn a_working_folder_is_held_against_that_of_the_lake() {
+        let place = tempfile::tempdir().unwrap();
+        let (root, work) = (place.path().join("lake"), place.path().join("work"));
+        assert!(check_work_dir(&root, None).is_none(), "no lake yet");
+        let clock = std::sync::Arc::new(crate::wall_clock::WallClock);
+        drop(Lake::open_writer_with(&root, Some(&work), Duration::ZERO, clock).unwrap());
+        let level = |wanted| check_work_dir(&root, wanted).unwrap().level;
+        assert_eq!(level(Some(&work)), Level::Warning, "nothing is there");
+        std::fs::write(work.join("control.ndjson"), "").unwrap();
+        assert_eq!(level(Some(&work)), Level::Ok);
+        for wanted in [None, Some(place.path().join("other"))] {
+            let found = check_work_dir(&root, wanted.as_deref()).unwrap();
+            assert_eq!(found.level, Level::Problem);
+            for says in ["control.ndjson", "/work", "lake.work_dir"] {
+                assert!(found.text.contains(says), "{}", found.text);
+            }
+        }
+        assert!(!place.path().join("other").exists(), "nothing is made");
     }
 
     #[test]

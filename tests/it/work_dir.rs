@@ -40,13 +40,20 @@ fn a_killed_run_goes_on_from_a_working_folder_elsewhere() {
     let shown = place.succeeds(&["config", "show"]);
     assert!(shown.stdout.contains("work_dir"), "{}", shown.stdout);
 
+    let checked = place.succeeds(&["check"]);
+    for says in ["working folder", &work.display().to_string()] {
+        assert!(checked.stdout.contains(says), "{}", checked.stdout);
+    }
+
     // Whoever reads the lake is told by the lake.
     place.configure_files("");
     place.succeeds(&["verify"]);
     place.succeeds(&["contracts", "list"]);
     let refused = place.weir(&["run", "--until-end"]).exits(1);
+    let checked = place.weir(&["check"]).exits(1);
     for says in ["control.ndjson", "/work", "lake.work_dir", "_weir"] {
         assert!(refused.stderr.contains(says), "{}", refused.stderr);
+        assert!(checked.stdout.contains(says), "{}", checked.stdout);
     }
     for file in FILES {
         std::fs::rename(work.join(file), place.lake().join("_weir").join(file)).unwrap();
