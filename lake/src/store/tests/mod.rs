@@ -226,3 +226,50 @@ async fn a_clean_up_deletes_only_what_no_kept_version_needs() {
         (0..90).collect::<Vec<_>>()
     );
 }
+
+/// Files outside tests that speak to the disk themselves: what the local store is made of, the lock, and what
+/// lies in the working folder.
+const LOCAL: [&str; 7] = [
+    "durable.rs",
+    "folder.rs",
+    "run.rs",
+    "state.rs",
+    "state/frame.rs",
+    "store/local.rs",
+    "work_dir.rs",
+];
+
+fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn nothing_else_goes_round_the_store() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut seen = Vec::new();
+    for path in files {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        if name.contains("tests") || name == "durable/disk.rs" {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let product = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        if ["fs::", "File::open", "File::create", "OpenOptions"]
+            .iter()
+            .any(|it| product.contains(it))
+        {
+            seen.push(name);
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, LOCAL, "read and put through the store of the table");
+}
