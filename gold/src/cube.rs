@@ -83,6 +83,17 @@ impl Cube {
         self.slabs.put_memory(cell, place, memory);
     }
 
+    /// The same in place.
+    pub(crate) fn change_memory<R>(
+        &mut self,
+        cell: u32,
+        place: usize,
+        change: impl FnOnce(&mut Memory) -> R,
+    ) -> R {
+        self.changed.mark(cell);
+        self.slabs.change_memory(cell, place, change)
+    }
+
     /// The cells as they are now, and what changed of them.
     pub(crate) fn freeze(&mut self, renumbered: bool) -> (Slabs, CubeChanges) {
         let series = self.slabs.series.len();

@@ -35,9 +35,9 @@ use schemas::{
 use crate::catalog::Catalog;
 use crate::cube::Cube;
 use crate::definition::{DefinitionError, Unit};
-use crate::history::{Mark, SETTLE_US, Seen, slot_end};
+use crate::history::{Mark, SETTLE_US, Seen};
 use crate::plan::{Kpi, Plan};
-use crate::slabs::{Memory, Slabs};
+use crate::slabs::{CellId, Memory, Slabs};
 use crate::value::{NOTHING, Parts};
 use fold::Scratch;
 pub use frozen::Frozen;
@@ -301,11 +301,6 @@ impl Engine {
         self.slots.take_changed()
     }
 
-    fn series_id(&self, kpi: usize, cell: u32) -> SeriesId {
-        let series = self.slabs_of(kpi).id(cell).series;
-        SeriesId { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), series }
-    }
-
     fn put_memory(&mut self, kpi: usize, cell: u32, memory: &Memory) {
         let kpi = &self.plan.kpis[kpi];
         self.cubes[kpi.cube].put_memory(cell, kpi.place, memory);
@@ -319,8 +314,9 @@ impl Engine {
         stamp: &EpochStamp,
         updates: &mut Vec<KpiUpdate>,
     ) {
-        let Kpi { cube, rule, .. } = &self.plan.kpis[kpi];
-        let cube = &self.cubes[*cube];
+        let Engine { plan, cubes, slots, timers, .. } = self;
+        let Kpi { cube, place, rule, key, .. } = &plan.kpis[kpi];
+        let cube = &mut cubes[*cube];
         let touched = cube.touched[at];
         let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
         if !rule.sees(before, now) {
@@ -330,43 +326,28 @@ impl Engine {
         if Parts::of(rule, before) == after {
             return;
         }
-        let reference = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell: touched.cell };
-        let mut memory = self.memory(kpi, touched.cell);
-        memory.slot = self.slots.place(memory.slot, after.map(|_| reference));
-        (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
-        let mark = self.see(reference, &mut memory, stamp, true, after.is_some());
-        self.put_memory(kpi, touched.cell, &memory);
-        let key = self.key(kpi, touched.cell);
-        let series = self.series_id(kpi, touched.cell);
+        let number = u32::try_from(kpi).unwrap_or(u32::MAX);
+        let reference = CellRef { kpi: number, cell: touched.cell };
+        let id = cube.slabs.id(touched.cell);
+        let mark = cube.change_memory(touched.cell, *place, |memory| {
+            memory.slot = slots.place(memory.slot, after.map(|_| reference));
+            (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
+            timers.see(reference, &mut memory.history, &seen(stamp, id, true, after.is_some()))
+        });
+        let of = cube.slabs.series(id.series);
+        let key = CellKey {
+            kpi: Arc::clone(key),
+            tenant: Arc::clone(&of.tenant),
+            dims: Arc::clone(&of.dims),
+            grain: id.grain,
+            period_start: id.start,
+        };
+        let series = SeriesId { kpi: number, series: id.series };
         let value = after.map(Parts::value);
         if let Some(mark) = mark {
             self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
         }
         updates.push(KpiUpdate { key, series, value, epoch: stamp.id, as_of: stamp.clock });
-    }
-
-    /// Lets the history in a cell's memory see an epoch and sets the timers it asks for.
-    fn see(
-        &mut self,
-        at: CellRef,
-        memory: &mut Memory,
-        stamp: &EpochStamp,
-        changed: bool,
-        exists: bool,
-    ) -> Option<Mark> {
-        // Months have no fixed length, and a quiet epoch does not ask when the period ends.
-        let end = if stamp.quiet { stamp.clock } else { self.end(at.kpi as usize, at.cell) };
-        let seen = Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed, exists };
-        let before = memory.history;
-        let mark = memory.history.on_epoch(&seen);
-        let after = memory.history;
-        if after.quiet_dirty && !before.quiet_dirty {
-            self.timers.dirty(at);
-        }
-        if after.restate && !before.restate {
-            self.timers.restate(at, slot_end(stamp.clock));
-        }
-        mark
     }
 
     /// The first live epoch after quiet ones: every cell they changed gets its row.
@@ -376,7 +357,8 @@ impl Engine {
             if !memory.history.quiet_dirty {
                 continue;
             }
-            let mark = self.see(at, &mut memory, stamp, false, true);
+            let id = self.slabs_of(at.kpi as usize).id(at.cell);
+            let mark = self.timers.see(at, &mut memory.history, &seen(stamp, id, false, true));
             self.put_memory(at.kpi as usize, at.cell, &memory);
             if let Some(mark) = mark {
                 self.write(at, mark, stamp.id, stamp.clock);
@@ -465,4 +447,11 @@ impl Engine {
         let Mark { closed, restatement } = mark;
         self.history.push(HistoryRow { key, value, unit, epoch, as_of, closed, restatement });
     }
+}
+
+/// What an epoch did to a cell. Months have no fixed length, and a quiet epoch does not ask when the
+/// period ends.
+fn seen(stamp: &EpochStamp, id: CellId, changed: bool, exists: bool) -> Seen {
+    let end = if stamp.quiet { stamp.clock } else { id.grain.end(id.start) };
+    Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed, exists }
 }

@@ -268,6 +268,19 @@ impl Slabs {
         self.memory.record_mut(cell as usize)[place] = PackedMemory::new(memory);
     }
 
+    pub(crate) fn change_memory<R>(
+        &mut self,
+        cell: u32,
+        place: usize,
+        change: impl FnOnce(&mut Memory) -> R,
+    ) -> R {
+        let held = &mut self.memory.record_mut(cell as usize)[place];
+        let mut memory = held.unpacked();
+        let result = change(&mut memory);
+        *held = PackedMemory::new(&memory);
+        result
+    }
+
     pub(crate) fn forget_memories(&mut self, cell: u32) {
         self.memory.record_mut(cell as usize).fill(PackedMemory::new(&Memory::default()));
     }

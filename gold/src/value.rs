@@ -106,9 +106,18 @@ fn amount(measure: Measure, numbers: Numbers<'_>) -> Amount {
         None => Some(i128::from(count)),
         Some(sum) => numbers.sums[sum].get(),
     };
-    let value = sum.and_then(|sum| sum.checked_mul(measure.factor));
+    let value = sum.and_then(|sum| times(sum, measure.factor));
     let fits = value.filter(|n| n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
     fits.map_or(Amount::Overflow, Amount::Exact)
+}
+
+/// `sum * factor` if that fits. Of two numbers of 64 bits it does: that is one instruction instead of a
+/// routine, and nearly every case.
+fn times(sum: i128, factor: i128) -> Option<i128> {
+    match (i64::try_from(sum), i64::try_from(factor)) {
+        (Ok(sum), Ok(factor)) => Some(i128::from(sum) * i128::from(factor)),
+        _ => sum.checked_mul(factor),
+    }
 }
 
 #[cfg(test)]
@@ -153,5 +162,14 @@ mod tests {
         sum.add(10_i128.pow(28));
         let value = Parts::of(&rule, Numbers { counts: &[1], sums: &[sum] }).unwrap().value();
         assert_eq!((value.status, value.value), (Status::Error, None));
+    }
+
+    #[test]
+    fn products_of_64_bits_and_of_more_are_whole() {
+        let edges =
+            [0, 1, -1, ONE, i64::MAX.into(), i64::MIN.into(), 1 << 64, i128::MAX, i128::MIN];
+        for (sum, factor) in edges.into_iter().flat_map(|a| edges.map(|b| (a, b))) {
+            assert_eq!(times(sum, factor), sum.checked_mul(factor), "{sum} * {factor}");
+        }
     }
 }

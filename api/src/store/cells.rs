@@ -17,10 +17,23 @@ use super::snapshot::{SeriesName, Snapshot};
 /// How a cell differs from what a reader knew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellChange {
-    /// The cell.
-    pub key: CellKey,
+    /// The cell's series.
+    pub series: Arc<SeriesName>,
+    /// Its grain.
+    pub grain: Grain,
+    /// Where its period starts.
+    pub period_start: Micros,
     /// What it says; `None` when it is gone.
     pub value: Option<CellValue>,
+}
+
+impl CellChange {
+    /// Whether a filter takes the cell.
+    pub(crate) fn is_taken_by(&self, filter: &CellFilter) -> bool {
+        filter.takes_series(&self.series)
+            && filter.takes_grain(self.grain)
+            && filter.takes_period(self.period_start)
+    }
 }
 
 /// Which periods of a series a reader wants, of those that its filter takes.
@@ -46,6 +59,8 @@ struct LogEntry {
     series: u32,
     grain: Grain,
     start: Micros,
+    /// The cell was removed.
+    is_removal: bool,
 }
 
 /// All cells by series.
@@ -53,7 +68,8 @@ struct LogEntry {
 pub(super) struct CellTable {
     series: Vec<CellSeries>,
     names: BTreeMap<Arc<SeriesName>, u32>,
-    numbers: HashMap<SeriesId, u32>,
+    /// The engine's numbers of series to this table's own, by KPI and series.
+    numbers: Vec<Vec<Option<u32>>>,
     /// How many cells each tenant has; no tenant without one.
     tenants: BTreeMap<Arc<str>, usize>,
     log: VecDeque<LogEntry>,
@@ -83,7 +99,8 @@ impl CellTable {
             if let Some(points) = points.get_mut(index) {
                 points.push(Point::new(place, value, epoch));
             }
-            log.push(LogEntry { epoch, series: number, grain: place.0, start: place.1 });
+            let (grain, start) = place;
+            log.push(LogEntry { epoch, series: number, grain, start, is_removal: false });
         }
         for (series, points) in table.series.iter_mut().zip(points) {
             series.points = Points::of(points);
@@ -96,7 +113,7 @@ impl CellTable {
             let number = table.number(&key);
             table.removed.insert((number, key.grain, key.period_start), epoch);
             let (grain, start) = (key.grain, key.period_start);
-            log.push(LogEntry { epoch, series: number, grain, start });
+            log.push(LogEntry { epoch, series: number, grain, start, is_removal: true });
         }
         log.sort_unstable();
         table.log = log.into();
@@ -114,45 +131,56 @@ impl CellTable {
     }
 
     fn put(&mut self, update: &KpiUpdate, epoch: EpochId) {
-        let number = match self.numbers.get(&update.series) {
-            Some(number) => *number,
-            None => {
-                let number = self.number(&update.key);
-                self.numbers.insert(update.series, number);
-                number
-            }
-        };
+        let number = self.number_of(update);
         let CellKey { grain, period_start: start, .. } = update.key;
-        let Some(series) = self.series.get_mut(number as usize) else { return };
-        let before = match update.value {
-            Some(value) => series.points.put(Point::new((grain, start), value, epoch)),
-            None => series.points.remove((grain, start)),
+        let Some(CellSeries { name, points }) = self.series.get_mut(number as usize) else {
+            return;
         };
-        let tenant = Arc::clone(&series.name.tenant);
+        let before = match update.value {
+            Some(value) => points.put((grain, start), value, epoch),
+            None => points.remove((grain, start)),
+        };
         match (before.is_some(), update.value.is_some()) {
-            (false, true) => *self.tenants.entry(tenant).or_default() += 1,
-            (true, false) => self.leave(&tenant),
+            (false, true) => *self.tenants.entry(Arc::clone(&name.tenant)).or_default() += 1,
+            (true, false) => leave(&mut self.tenants, &name.tenant),
             _ => {}
         }
         let removed_at = match update.value {
-            Some(_) if self.removed.is_empty() => None,
+            // What is there was not removed.
+            Some(_) if before.is_some() => None,
             Some(_) => self.removed.remove(&(number, grain, start)),
             None => self.removed.insert((number, grain, start), epoch),
         };
         // A cell that changes twice in an epoch has one entry for it.
         if before.max(removed_at) != Some(epoch) {
-            self.log.push_back(LogEntry { epoch, series: number, grain, start });
+            let is_removal = update.value.is_none();
+            self.log.push_back(LogEntry { epoch, series: number, grain, start, is_removal });
+        } else if update.value.is_none() {
+            let cell = (number, grain, start);
+            let mut own = self.log.iter_mut().rev().take_while(|entry| entry.epoch == epoch);
+            let own = own.find(|entry| (entry.series, entry.grain, entry.start) == cell);
+            own.into_iter().for_each(|entry| entry.is_removal = true);
         }
     }
 
-    /// A cell of a tenant is gone.
-    fn leave(&mut self, tenant: &Arc<str>) {
-        if let Some(cells) = self.tenants.get_mut(tenant) {
-            *cells = cells.saturating_sub(1);
-            if *cells == 0 {
-                self.tenants.remove(tenant);
+    /// The same by the engine's number of the series, where that is known.
+    fn number_of(&mut self, update: &KpiUpdate) -> u32 {
+        let SeriesId { kpi, series } = update.series;
+        let (kpi, series) = (kpi as usize, series as usize);
+        if let Some(Some(number)) = self.numbers.get(kpi).and_then(|own| own.get(series)) {
+            return *number;
+        }
+        let number = self.number(&update.key);
+        if self.numbers.len() <= kpi {
+            self.numbers.resize_with(kpi + 1, Vec::new);
+        }
+        if let Some(own) = self.numbers.get_mut(kpi) {
+            own.resize(own.len().max(series + 1), None);
+            if let Some(own) = own.get_mut(series) {
+                *own = Some(number);
             }
         }
+        number
     }
 
     /// The number of a cell's series, which is new when it is not known.
@@ -178,8 +206,8 @@ impl CellTable {
         let Some(last) = self.log.get(surplus).map(|entry| entry.epoch) else { return };
         self.floor = self.floor.max(last);
         while let Some(entry) = self.log.pop_front_if(|entry| entry.epoch <= last) {
-            let LogEntry { epoch, series, grain, start } = entry;
-            if self.removed.get(&(series, grain, start)) == Some(&epoch) {
+            let LogEntry { epoch, series, grain, start, is_removal } = entry;
+            if is_removal && self.removed.get(&(series, grain, start)) == Some(&epoch) {
                 self.removed.remove(&(series, grain, start));
             }
         }
@@ -216,11 +244,14 @@ impl CellTable {
         }
         let first = self.log.partition_point(|entry| entry.epoch <= since);
         let mut changes = Vec::new();
-        for &LogEntry { epoch, series, grain, start } in self.log.range(first..) {
+        for &LogEntry { epoch, series, grain, start, .. } in self.log.range(first..) {
             let Some(CellSeries { name, points }) = self.series.get(series as usize) else {
                 continue;
             };
-            if !filter.takes_period(start) || !filter.takes_grain(grain) || !takes(filter, name) {
+            if !filter.takes_period(start)
+                || !filter.takes_grain(grain)
+                || !filter.takes_series(name)
+            {
                 continue;
             }
             let value = match points.get((grain, start)) {
@@ -229,7 +260,8 @@ impl CellTable {
                 // The log names this cell again further on.
                 _ => continue,
             };
-            changes.push(CellChange { key: name.cell(grain, start), value });
+            let series = Arc::clone(name);
+            changes.push(CellChange { series, grain, period_start: start, value });
         }
         Some(changes)
     }
@@ -274,8 +306,14 @@ impl CellTable {
     }
 }
 
-fn takes(filter: &CellFilter, name: &SeriesName) -> bool {
-    filter.tenant.as_ref().is_none_or(|own| *own == name.tenant) && filter.takes_kpi(&name.kpi)
+/// A cell of a tenant is gone.
+fn leave(tenants: &mut BTreeMap<Arc<str>, usize>, tenant: &Arc<str>) {
+    if let Some(cells) = tenants.get_mut(tenant) {
+        *cells = cells.saturating_sub(1);
+        if *cells == 0 {
+            tenants.remove(tenant);
+        }
+    }
 }
 
 /// The periods that a filter takes, of one grain.

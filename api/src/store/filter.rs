@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use schemas::{CellKey, Grain, Micros};
 
+use super::snapshot::SeriesName;
+
 /// Which cells a reader wants. An absent part means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellFilter {
@@ -27,6 +29,11 @@ impl CellFilter {
             && self.takes_kpi(&key.kpi)
             && self.takes_grain(key.grain)
             && self.takes_period(key.period_start)
+    }
+
+    /// Whether the cells of a series are wanted, grains and periods apart.
+    pub(crate) fn takes_series(&self, name: &SeriesName) -> bool {
+        self.tenant.as_ref().is_none_or(|own| *own == name.tenant) && self.takes_kpi(&name.kpi)
     }
 
     pub(crate) fn takes_kpi(&self, kpi: &str) -> bool {

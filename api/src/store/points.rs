@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - Points are ascending by grain and period, in chunks that readers share: a reader's chunk never
 //!   changes, and a writer copies at most [`CHUNK`] points for it.
+//! - Without gaps between periods, finding a point looks at that point alone.
 //! - A value comes back as it was put. One whose numbers fit 64 bits takes no memory of its own, or, of
 //!   a ratio, 32 bytes.
 
@@ -12,6 +13,8 @@ use schemas::{CellValue, EpochId, Grain, Micros, Status};
 
 /// The most points of a chunk: what one change may have to copy.
 pub(super) const CHUNK: usize = 64;
+
+const HOUR_US: i64 = 3_600_000_000;
 
 /// Chunk of points that a reader may hold.
 pub(super) type Chunk = Arc<[Point]>;
@@ -46,21 +49,38 @@ struct Narrow {
     status: Status,
 }
 
+impl Narrow {
+    /// Whether it is ok, without numerator and denominator.
+    fn is_plain(&self) -> bool {
+        self.is_there == [true, false, false] && self.status == Status::Ok
+    }
+}
+
 impl Packed {
     fn new(value: CellValue) -> Packed {
-        let CellValue { value: whole, numerator, denominator, status } = value;
-        let parts = [whole, numerator, denominator];
-        let narrow = |part: Option<i128>| i64::try_from(part.unwrap_or(0)).ok();
-        let [Some(first), Some(second), Some(third)] = parts.map(narrow) else {
-            return Packed::Wide(Box::new(value));
-        };
-        match (parts, status) {
-            ([Some(_), None, None], Status::Ok) => Packed::Plain(first),
-            _ => Packed::Narrow(Box::new(Narrow {
-                numbers: [first, second, third],
-                is_there: parts.map(|part| part.is_some()),
-                status,
-            })),
+        match Packed::narrow(&value) {
+            Some(narrow) if narrow.is_plain() => Packed::Plain(narrow.numbers[0]),
+            Some(narrow) => Packed::Narrow(Box::new(narrow)),
+            None => Packed::Wide(Box::new(value)),
+        }
+    }
+
+    /// The value in 64 bits a number, if that is enough.
+    fn narrow(value: &CellValue) -> Option<Narrow> {
+        let CellValue { value, numerator, denominator, status } = *value;
+        let parts = [value, numerator, denominator];
+        let mut numbers = [0; 3];
+        for (number, part) in numbers.iter_mut().zip(parts) {
+            *number = i64::try_from(part.unwrap_or(0)).ok()?;
+        }
+        Some(Narrow { numbers, is_there: parts.map(|part| part.is_some()), status })
+    }
+
+    /// Another value in the place of this one, and in its memory where that fits.
+    fn set(&mut self, value: CellValue) {
+        match (&mut *self, Packed::narrow(&value)) {
+            (Packed::Narrow(held), Some(narrow)) if !narrow.is_plain() => **held = narrow,
+            _ => *self = Packed::new(value),
         }
     }
 
@@ -120,13 +140,56 @@ impl Point {
     fn key(&self) -> PointKey {
         (self.grain(), self.start)
     }
+
+    /// Another value; the epoch of the one that was there.
+    fn set(&mut self, value: CellValue, epoch: EpochId) -> EpochId {
+        let before = self.epoch();
+        self.stamp = epoch << 8 | self.stamp & 0xff;
+        self.value.set(value);
+        before
+    }
+}
+
+/// A chunk with its first and last key, which are looked at without it.
+#[derive(Debug)]
+struct Held {
+    first: PointKey,
+    last: PointKey,
+    points: Chunk,
+}
+
+impl Held {
+    /// Points of which there is one at least; `None` without any.
+    fn new(points: Vec<Point>) -> Option<Held> {
+        let (first, last) = (points.first()?.key(), points.last()?.key());
+        Some(Held { first, last, points: points.into() })
+    }
+
+    /// Where a key is, or where it would be put in.
+    fn place(&self, key: PointKey) -> Result<usize, usize> {
+        let guess = self.guess(key);
+        if guess.is_some_and(|at| self.points.get(at).is_some_and(|point| point.key() == key)) {
+            return guess.ok_or(0);
+        }
+        self.points.binary_search_by_key(&key, Point::key)
+    }
+
+    /// Where a key is when periods follow each other without a gap.
+    fn guess(&self, (grain, start): PointKey) -> Option<usize> {
+        let length = match grain {
+            Grain::Hour => HOUR_US,
+            Grain::Day => 24 * HOUR_US,
+            Grain::Month => return None,
+        };
+        let is_same = self.first.0 == grain;
+        usize::try_from(start.0.checked_sub(self.first.1.0)? / length).ok().filter(|_| is_same)
+    }
 }
 
 /// The points of a series.
 #[derive(Debug, Default)]
 pub(super) struct Points {
-    /// None of them empty.
-    chunks: Vec<Chunk>,
+    chunks: Vec<Held>,
 }
 
 impl Points {
@@ -139,43 +202,45 @@ impl Points {
         let mut chunks = Vec::with_capacity(points.len().div_ceil(CHUNK));
         let mut points = points.into_iter();
         loop {
-            let chunk: Vec<Point> = points.by_ref().take(CHUNK).collect();
-            if chunk.is_empty() {
+            let Some(held) = Held::new(points.by_ref().take(CHUNK).collect()) else {
                 return Points { chunks };
-            }
-            chunks.push(chunk.into());
+            };
+            chunks.push(held);
         }
     }
 
     /// How many.
     pub(super) fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        self.chunks.iter().map(|held| held.points.len()).sum()
     }
 
     /// The point with this key.
     pub(super) fn get(&self, key: PointKey) -> Option<&Point> {
-        let chunk = self.chunks.get(self.chunk_of(key))?;
-        chunk.binary_search_by_key(&key, Point::key).ok().and_then(|at| chunk.get(at))
+        let held = self.chunks.get(self.chunk_of(key))?;
+        held.place(key).ok().and_then(|at| held.points.get(at))
     }
 
     /// Puts a point in; the epoch of the one it replaces.
-    pub(super) fn put(&mut self, point: Point) -> Option<EpochId> {
-        let key = point.key();
+    pub(super) fn put(
+        &mut self,
+        key: PointKey,
+        value: CellValue,
+        epoch: EpochId,
+    ) -> Option<EpochId> {
         // Behind all of them, it goes to the last chunk.
         let place = self.chunk_of(key).min(self.chunks.len().saturating_sub(1));
-        let Some(chunk) = self.chunks.get_mut(place) else {
-            self.chunks.push(Arc::from([point]));
+        let Some(held) = self.chunks.get_mut(place) else {
+            self.chunks.extend(Held::new(vec![Point::new(key, value, epoch)]));
             return None;
         };
-        match chunk.binary_search_by_key(&key, Point::key) {
-            Ok(at) => {
-                let own = Arc::make_mut(chunk).get_mut(at)?;
-                Some(std::mem::replace(own, point).epoch())
-            }
+        match held.place(key) {
+            Ok(at) => Some(Arc::make_mut(&mut held.points).get_mut(at)?.set(value, epoch)),
             Err(at) => {
-                let (before, after) = chunk.split_at(at);
-                let longer: Vec<Point> =
-                    before.iter().cloned().chain([point]).chain(after.iter().cloned()).collect();
+                let (before, after) = held.points.split_at(at);
+                let mut longer = Vec::with_capacity(held.points.len() + 1);
+                longer.extend_from_slice(before);
+                longer.push(Point::new(key, value, epoch));
+                longer.extend_from_slice(after);
                 self.replace(place, longer);
                 None
             }
@@ -185,10 +250,10 @@ impl Points {
     /// Takes a point out; the epoch of it.
     pub(super) fn remove(&mut self, key: PointKey) -> Option<EpochId> {
         let place = self.chunk_of(key);
-        let chunk = self.chunks.get(place)?;
-        let at = chunk.binary_search_by_key(&key, Point::key).ok()?;
-        let epoch = chunk.get(at)?.epoch();
-        let (before, after) = chunk.split_at(at);
+        let held = self.chunks.get(place)?;
+        let at = held.place(key).ok()?;
+        let epoch = held.points.get(at)?.epoch();
+        let (before, after) = held.points.split_at(at);
         let shorter = before.iter().chain(after.iter().skip(1)).cloned().collect();
         self.replace(place, shorter);
         Some(epoch)
@@ -196,49 +261,44 @@ impl Points {
 
     /// The chunk that holds a key if any does: the first that does not end before it.
     fn chunk_of(&self, key: PointKey) -> usize {
-        self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.key() < key))
+        self.chunks.partition_point(|held| held.last < key)
     }
 
     /// Makes these the points of a chunk: of two, when there are too many, and of none without any.
     fn replace(&mut self, place: usize, mut points: Vec<Point>) {
-        let new: Vec<Chunk> = if points.is_empty() {
-            Vec::new()
-        } else if points.len() <= CHUNK {
-            vec![points.into()]
-        } else {
-            // Points come in order mostly: the first chunk stays full.
-            let at_end = place + 1 == self.chunks.len();
-            let rest = points.split_off(if at_end { CHUNK } else { points.len() / 2 });
-            vec![points.into(), rest.into()]
+        // Points come in order mostly: the first chunk stays full.
+        let at_end = place + 1 == self.chunks.len();
+        let rest = match points.len() <= CHUNK {
+            true => Vec::new(),
+            false => points.split_off(if at_end { CHUNK } else { points.len() / 2 }),
         };
+        let new = [points, rest].into_iter().filter_map(Held::new);
         self.chunks.splice(place..=place, new);
     }
 
     /// Runs of points from a key, included, to another one, excluded.
     pub(super) fn runs(&self, from: PointKey, to: PointKey) -> impl Iterator<Item = Run> {
         let chunks = self.chunks.get(self.chunk_of(from)..).unwrap_or_default().iter();
-        let chunks =
-            chunks.take_while(move |chunk| chunk.first().is_some_and(|first| first.key() < to));
-        let run = move |chunk: &Chunk| {
-            let first = chunk.partition_point(|point| point.key() < from);
-            let end = chunk.partition_point(|point| point.key() < to).max(first);
-            Run { chunk: Arc::clone(chunk), first, end }
+        let chunks = chunks.take_while(move |held| held.first < to);
+        let run = move |Held { points, .. }: &Held| {
+            let first = points.partition_point(|point| point.key() < from);
+            let end = points.partition_point(|point| point.key() < to).max(first);
+            Run { chunk: Arc::clone(points), first, end }
         };
         chunks.map(run).filter(|run| !run.points().is_empty())
     }
 
     /// All points as runs.
     pub(super) fn all(&self) -> impl Iterator<Item = Run> {
-        let run = |chunk: &Chunk| Run { chunk: Arc::clone(chunk), first: 0, end: chunk.len() };
+        let run =
+            |held: &Held| Run { chunk: Arc::clone(&held.points), first: 0, end: held.points.len() };
         self.chunks.iter().map(run)
     }
 
     /// The last point from a key, included, to another one, excluded.
     pub(super) fn last(&self, from: PointKey, to: PointKey) -> Option<Run> {
-        let place = self
-            .chunks
-            .partition_point(|chunk| chunk.first().is_some_and(|first| first.key() < to));
-        let chunk = self.chunks.get(place.checked_sub(1)?)?;
+        let place = self.chunks.partition_point(|held| held.first < to);
+        let chunk = &self.chunks.get(place.checked_sub(1)?)?.points;
         let end = chunk.partition_point(|point| point.key() < to);
         let first = end.checked_sub(1)?;
         let is_wanted = chunk.get(first).is_some_and(|point| from <= point.key());
@@ -295,8 +355,11 @@ mod tests {
         points.map(|point| (point.key(), point.value(), point.epoch())).collect()
     }
 
+    /// Some are whole hours and days, as all are that the engine makes.
     fn random_key(random: &mut StdRng) -> PointKey {
-        (Grain::ALL[random.random_range(0..3)], Micros(random.random_range(-200..200)))
+        let length = [1, HOUR_US, 24 * HOUR_US][random.random_range(0..3)];
+        let grain = Grain::ALL[random.random_range(0..3)];
+        (grain, Micros(random.random_range(-100..100) * length))
     }
 
     #[test]
@@ -309,7 +372,7 @@ mod tests {
             if random.random_bool(0.6) {
                 let value = random_value(&mut random);
                 let before = model.insert(key, (value, epoch)).map(|(_, epoch)| epoch);
-                assert_eq!(points.put(Point::new(key, value, epoch)), before);
+                assert_eq!(points.put(key, value, epoch), before);
             } else {
                 let before = model.remove(&key).map(|(_, epoch)| epoch);
                 assert_eq!(points.remove(key), before);
@@ -332,7 +395,7 @@ mod tests {
             }
         }
         assert_eq!(points.len(), model.len());
-        assert!(points.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+        assert!(points.chunks.iter().all(|held| (1..=CHUNK).contains(&held.points.len())));
         for (runs, expected) in held {
             assert_eq!(told(runs.into_iter()), expected, "a reader's points have changed");
         }
@@ -346,7 +409,7 @@ mod tests {
             .map(|epoch| Point::new(random_key(&mut random), random_value(&mut random), epoch))
             .collect();
         for point in &given {
-            one_by_one.put(point.clone());
+            one_by_one.put(point.key(), point.value(), point.epoch());
         }
         assert_eq!(told(Points::of(given).all()), told(one_by_one.all()));
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use schemas::{Alert, EpochId, Micros};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::page::{self, Channel, Mark, Page, Piece};
+use super::cell_text::CellText;
+use super::page::{self, Channel, Mark, Page};
 use crate::store::{CellFilter, Periods, Store, StreamPosition};
 use crate::wire::{CellName, unit_of};
 
@@ -77,7 +78,8 @@ pub(crate) fn missed(
         return Some(Bulk::new(&position, page::alerts(&texts)));
     }
     let (position, changes) = store.changes(filter, since)?;
-    let piece = |change| Piece::new(change, unit_of(store.kpis(), &change.key.kpi));
-    let pieces: Vec<Piece> = changes.iter().map(piece).collect();
-    Some(Bulk::new(&position, page::updates(Mark::from(&position), pieces.iter())))
+    let mut text = CellText::new(store.kpis(), changes.len());
+    let written: Vec<_> = changes.iter().map(|change| text.write(change)).collect();
+    let pieces = written.iter().map(|own| text.piece(*own));
+    Some(Bulk::new(&position, page::updates(Mark::from(&position), pieces)))
 }

@@ -220,8 +220,9 @@ mod tests {
     }
 
     fn step(cohort: &Cohort, to: EpochId, changes: usize) {
-        let pieces = vec![page::Piece::Upsert("x".repeat(100)); changes];
-        cohort.advance(mark(to), page::updates(mark(to), pieces.iter()), 10_000, |_| None);
+        let text = "x".repeat(100);
+        let pieces = vec![page::Piece::Upsert(&text); changes];
+        cohort.advance(mark(to), page::updates(mark(to), pieces.into_iter()), 10_000, |_| None);
     }
 
     fn frames(cohort: &Cohort, sent: EpochId) -> Vec<(EpochId, EpochId)> {
@@ -279,7 +280,7 @@ mod tests {
         cohort.join(1, Arc::clone(&handle));
         assert_eq!(cohort.due(0, now), Due::No);
         assert_eq!(cohort.due(1, now), Due::Now(0));
-        let pages = page::updates(mark(1), [page::Piece::Upsert("1".into())].iter());
+        let pages = page::updates(mark(1), [page::Piece::Upsert("1")].into_iter());
         cohort.advance(mark(1), pages, 1_000, |subscribers| (subscribers == 1).then_some(later));
         assert_eq!(cohort.due(2, now), Due::At(later));
         assert_eq!(cohort.due(2, later), Due::Now(1));

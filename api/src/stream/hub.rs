@@ -18,12 +18,12 @@ use tokio::time::{Instant, sleep_until};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
+use super::cell_text::{CellText, Written};
 use super::close;
 use super::cohort::{Cohort, Due, Handle};
 use super::limits::StreamLimits;
-use super::page::{self, Channel, Mark, Page, Piece};
+use super::page::{self, Channel, Mark, Page};
 use crate::store::{CellFilter, Store};
-use crate::wire::unit_of;
 
 /// Bytes of frames that all cohorts together may keep.
 const RINGS_BYTES: usize = 64 << 20;
@@ -198,17 +198,16 @@ impl Hub {
     fn build_cells(&self, since: EpochId, cohorts: &[Arc<Cohort>], bytes: usize) -> Option<()> {
         let (position, changes) = self.store.changes(&CellFilter::default(), since)?;
         let to = Mark::from(&position);
-        let kpis = self.store.kpis();
-        let mut pieces: Vec<Option<Piece>> = vec![None; changes.len()];
+        let mut text = CellText::new(self.store.kpis(), changes.len());
+        let mut written: Vec<Option<Written>> = vec![None; changes.len()];
         for cohort in cohorts {
-            let wanted = |at: &usize| cohort.filter.takes(&changes[*at].key);
-            let own: Vec<usize> = (0..changes.len()).filter(wanted).collect();
-            for &at in &own {
-                let change = &changes[at];
-                let unit = || unit_of(kpis, &change.key.kpi);
-                pieces[at].get_or_insert_with(|| Piece::new(change, unit()));
-            }
-            let pages = page::updates(to, own.iter().filter_map(|at| pieces[*at].as_ref()));
+            let own: Vec<Written> = changes
+                .iter()
+                .zip(&mut written)
+                .filter(|(change, _)| change.is_taken_by(&cohort.filter))
+                .map(|(change, written)| *written.get_or_insert_with(|| text.write(change)))
+                .collect();
+            let pages = page::updates(to, own.iter().map(|own| text.piece(*own)));
             self.advance(cohort, to, pages, bytes);
         }
         Some(())

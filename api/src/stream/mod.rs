@@ -35,6 +35,7 @@ use crate::wire::json;
 
 mod admission;
 mod bulk;
+mod cell_text;
 pub mod close;
 mod cohort;
 mod connection;

@@ -8,7 +8,7 @@
 use axum::extract::ws::{Message, Utf8Bytes};
 use schemas::{Alert, CellValue, EpochId, Micros, Unit};
 
-use crate::store::{CellChange, StreamPosition};
+use crate::store::StreamPosition;
 use crate::wire::{AlertView, Cell, CellName, json};
 
 /// Cells or alerts in one page.
@@ -53,7 +53,11 @@ impl Page {
     /// The frame for one subscription.
     pub(crate) fn message(&self, id: u64) -> Message {
         let Page { kind, tail } = self;
-        text(format!("{{\"type\":\"{kind}\",\"id\":{id},{tail}"))
+        let mut frame = String::with_capacity(tail.len() + 64);
+        for part in ["{\"type\":\"", kind, "\",\"id\":", &id.to_string(), ",", tail] {
+            frame.push_str(part);
+        }
+        text(frame)
     }
 
     /// Its length without the head.
@@ -73,19 +77,32 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// One changed cell as text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
     /// Its new value.
-    Upsert(String),
+    Upsert(&'a str),
     /// Its name: it is gone.
-    Delete(String),
+    Delete(&'a str),
 }
 
-impl Piece {
-    pub(crate) fn new(change: &CellChange, unit: Unit) -> Piece {
-        match &change.value {
-            Some(value) => Piece::Upsert(upsert(CellName::new(&change.key), value, unit)),
-            None => Piece::Delete(json(&CellName::new(&change.key))),
+impl<'a> Piece<'a> {
+    fn upsert(self) -> Option<&'a str> {
+        match self {
+            Piece::Upsert(text) => Some(text),
+            Piece::Delete(_) => None,
+        }
+    }
+
+    fn delete(self) -> Option<&'a str> {
+        match self {
+            Piece::Delete(text) => Some(text),
+            Piece::Upsert(_) => None,
+        }
+    }
+
+    fn text(self) -> &'a str {
+        match self {
+            Piece::Upsert(text) | Piece::Delete(text) => text,
         }
     }
 }
@@ -100,51 +117,49 @@ pub(crate) fn alert(alert: &Alert) -> String {
     json(&AlertView::new(alert))
 }
 
-/// A list that grows into pages.
-#[derive(Debug, Default)]
-struct Lists {
-    first: String,
-    second: String,
-    count: usize,
-}
-
-impl Lists {
-    fn push(list: &mut String, item: &str) {
-        if !list.is_empty() {
+/// Adds texts with commas between them.
+fn push_list<'a>(list: &mut String, texts: impl Iterator<Item = &'a str>) {
+    for (at, text) in texts.enumerate() {
+        if at > 0 {
             list.push(',');
         }
-        list.push_str(item);
+        list.push_str(text);
     }
+}
 
-    fn is_full(&self) -> bool {
-        self.count >= PAGE_CELLS || self.first.len() + self.second.len() >= PAGE_BYTES
-    }
+/// Whether a page with so many items of so many bytes takes no more.
+fn is_full(count: usize, bytes: usize) -> bool {
+    count >= PAGE_CELLS || bytes >= PAGE_BYTES
 }
 
 /// The pages of an update; none without a change.
-pub(crate) fn updates<'a>(to: Mark, pieces: impl Iterator<Item = &'a Piece>) -> Vec<Page> {
+pub(crate) fn updates<'a>(to: Mark, pieces: impl Iterator<Item = Piece<'a>>) -> Vec<Page> {
     let mut pages = Vec::new();
-    let mut lists = Lists::default();
-    let page = |lists: &mut Lists, more: &str| {
-        let Lists { first, second, .. } = std::mem::take(lists);
-        let Mark { offset, as_of } = to;
-        let tail = format!(
-            "\"offset\":{offset},\"as_of\":\"{as_of}\",\"upserts\":[{first}],\"deletes\":[{second}]{more}}}"
-        );
+    let Mark { offset, as_of } = to;
+    let head = format!("\"offset\":{offset},\"as_of\":\"{as_of}\",\"upserts\":[");
+    let (mut own, mut bytes): (Vec<Piece<'a>>, usize) = (Vec::new(), 0);
+    let page = |own: &[Piece<'a>], bytes: usize, more: &str| {
+        let mut tail = String::with_capacity(head.len() + bytes + own.len() + 40);
+        tail.push_str(&head);
+        push_list(&mut tail, own.iter().filter_map(|piece| piece.upsert()));
+        tail.push_str("],\"deletes\":[");
+        push_list(&mut tail, own.iter().filter_map(|piece| piece.delete()));
+        for part in ["]", more, "}"] {
+            tail.push_str(part);
+        }
         Page { kind: "kpi_update", tail: tail.into() }
     };
     for piece in pieces {
-        if lists.is_full() {
-            pages.push(page(&mut lists, ",\"more\":true"));
+        if is_full(own.len(), bytes) {
+            pages.push(page(&own, bytes, ",\"more\":true"));
+            own.clear();
+            bytes = 0;
         }
-        lists.count += 1;
-        match piece {
-            Piece::Upsert(text) => Lists::push(&mut lists.first, text),
-            Piece::Delete(text) => Lists::push(&mut lists.second, text),
-        }
+        bytes += piece.text().len();
+        own.push(piece);
     }
-    if lists.count > 0 {
-        pages.push(page(&mut lists, ""));
+    if !own.is_empty() {
+        pages.push(page(&own, bytes, ""));
     }
     pages
 }
@@ -156,25 +171,29 @@ pub(crate) fn snapshot(
     items: impl Iterator<Item = String>,
 ) -> Vec<Page> {
     let mut pages = Vec::new();
-    let mut lists = Lists::default();
+    let (mut list, mut count) = (String::new(), 0);
     let generation = quoted(&position.generation);
     let Mark { offset, as_of } = Mark::from(position);
-    let page = |lists: &mut Lists, more: bool| {
-        let Lists { first, .. } = std::mem::take(lists);
+    let page = |list: &mut String, more: bool| {
+        let list = std::mem::take(list);
         let tail = format!(
             "\"generation\":{generation},\"offset\":{offset},\"as_of\":\"{as_of}\",\
-             \"{field}\":[{first}],\"more\":{more}}}"
+             \"{field}\":[{list}],\"more\":{more}}}"
         );
         Page { kind: "snapshot", tail: tail.into() }
     };
     for item in items {
-        if lists.is_full() {
-            pages.push(page(&mut lists, true));
+        if is_full(count, list.len()) {
+            pages.push(page(&mut list, true));
+            count = 0;
         }
-        lists.count += 1;
-        Lists::push(&mut lists.first, &item);
+        if count > 0 {
+            list.push(',');
+        }
+        count += 1;
+        list.push_str(&item);
     }
-    pages.push(page(&mut lists, false));
+    pages.push(page(&mut list, false));
     pages
 }
 
@@ -203,13 +222,12 @@ mod tests {
     #[test]
     fn long_updates_are_paged_and_only_the_last_page_counts() {
         let to = Mark { offset: 9, as_of: Micros(0) };
-        let pieces: Vec<Piece> = (0..1_201)
-            .map(|n| match n % 3 {
-                0 => Piece::Delete(n.to_string()),
-                _ => Piece::Upsert(n.to_string()),
-            })
-            .collect();
-        let pages: Vec<_> = updates(to, pieces.iter()).iter().map(json).collect();
+        let texts: Vec<String> = (0..1_201).map(|n| n.to_string()).collect();
+        let pieces = texts.iter().enumerate().map(|(n, text)| match n % 3 {
+            0 => Piece::Delete(text),
+            _ => Piece::Upsert(text),
+        });
+        let pages: Vec<_> = updates(to, pieces).iter().map(json).collect();
         assert_eq!(pages.len(), 3);
         let more: Vec<bool> = pages.iter().map(|page| page["more"] == true).collect();
         assert_eq!(more, [true, true, false]);
@@ -217,7 +235,7 @@ mod tests {
             pages.iter().map(|page| page[field].as_array().unwrap().len()).sum()
         };
         assert_eq!((count("upserts"), count("deletes")), (800, 401));
-        assert!(updates(to, [].iter()).is_empty());
+        assert!(updates(to, std::iter::empty()).is_empty());
     }
 
     #[test]

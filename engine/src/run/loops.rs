@@ -36,6 +36,9 @@ const TURN: Duration = Duration::from_millis(20);
 /// Published lists of updates whose memory is kept.
 const SPARES_MAX: usize = 4;
 
+/// The largest of them that are kept while no backlog is read: about 2 MiB.
+const LIVE_UPDATES_MAX: usize = 1 << 13;
+
 /// The ledger drops old segments this often.
 const TRIM: Duration = Duration::from_secs(60);
 
@@ -58,7 +61,7 @@ pub(super) struct Shared {
     pub(super) hurry: AtomicBool,
     /// A feed has to be told anew how everything stands.
     pub(super) start_wanted: AtomicBool,
-    /// Updates that were published, emptied: memory for those of the next epochs.
+    /// Updates that were published: memory for those of the next epochs.
     pub(super) spare_updates: Mutex<Vec<Vec<KpiUpdate>>>,
     /// Offsets reached by bronze, for the sources' group offsets.
     pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
@@ -96,11 +99,13 @@ impl Shared {
         self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
     }
 
-    /// Keeps the memory of published updates while a backlog is read: its epochs have many.
-    pub(super) fn recycle(&self, stamp: &EpochStamp, mut updates: Vec<KpiUpdate>) {
-        updates.clear();
+    /// Keeps the memory of published updates; of those of a backlog, whose epochs have many, as long as
+    /// it is read. They are emptied by whoever made them: names of cells are counted references, which
+    /// cost little on one thread and much between two.
+    pub(super) fn recycle(&self, stamp: &EpochStamp, updates: Vec<KpiUpdate>) {
+        let is_usual = stamp.quiet || updates.capacity() <= LIVE_UPDATES_MAX;
         let mut spares = self.spare_updates.lock();
-        if stamp.quiet && updates.capacity() > 0 && spares.len() < SPARES_MAX {
+        if is_usual && updates.capacity() > 0 && spares.len() < SPARES_MAX {
             spares.push(updates);
         }
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use schemas::Micros;
 
+use crate::history::{CellHistory, Mark, Seen, slot_end};
+
 /// One KPI of one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CellRef {
@@ -48,6 +50,24 @@ impl Timers {
 
     pub(super) fn set_pending(&mut self, settle: Option<Micros>, restate: Option<Micros>) {
         (self.settle, self.restate) = (settle, restate);
+    }
+
+    /// Lets the history of a cell see an epoch, and notes what it waits for from then on.
+    pub(super) fn see(
+        &mut self,
+        at: CellRef,
+        history: &mut CellHistory,
+        seen: &Seen,
+    ) -> Option<Mark> {
+        let before = *history;
+        let mark = history.on_epoch(seen);
+        if history.quiet_dirty && !before.quiet_dirty {
+            self.dirty(at);
+        }
+        if history.restate && !before.restate {
+            self.restate(at, slot_end(seen.clock));
+        }
+        mark
     }
 
     /// A quiet epoch changed a cell.
