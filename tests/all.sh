@@ -30,7 +30,7 @@ finish() {
   local result=$?
   trap - EXIT
   # Tests start Debezium's workers themselves; without Kafka none of them is of use.
-  case " ${started[*]-} " in *" kafka "*) started=(connect "${started[@]}") ;; esac
+  case " ${started[*]-} " in *" kafka "*) started=(connect secure-kafka "${started[@]}") ;; esac
   if [ ${#started[@]} -gt 0 ]; then tests/services/down.sh "${started[@]}" || true; fi
   echo "=== time per step" >&2
   if [ ${#times[@]} -gt 0 ]; then printf '%s\n' "${times[@]}" >&2; fi

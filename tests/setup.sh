@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Installs what building Weir needs besides Rust and a bare Debian machine lacks: a C compiler and make
-# (for librdkafka and zstd), clippy and rustfmt. Does nothing where they are; may be called again.
+# (for librdkafka and zstd), OpenSSL and curl (for TLS and tokens of Kafka), clippy and rustfmt. Does nothing
+# where they are; may be called again.
 
 set -euo pipefail
 
 packages=()
 command -v cc >/dev/null && command -v g++ >/dev/null && command -v make >/dev/null ||
   packages+=(build-essential)
+command -v pkg-config >/dev/null || packages+=(pkg-config)
+pkg-config --exists openssl 2>/dev/null || packages+=(libssl-dev)
+pkg-config --exists libcurl 2>/dev/null || packages+=(libcurl4-openssl-dev)
 
 if [ ${#packages[@]} -gt 0 ]; then
   if [ "$(id -u)" != 0 ]; then

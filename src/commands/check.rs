@@ -3,7 +3,10 @@
 //! # Guarantees
 //! - Nothing is consumed and no offset is committed. In the lake's folder one empty file is made and
 //!   removed, to see that it can be written.
-//! - It exits with 2 when the configuration is wrong, 3 when a broker cannot be reached, 1 otherwise.
+//! - It exits with 2 when the configuration is wrong, 3 when a broker cannot be reached or refuses us, 1
+//!   otherwise.
+
+mod kafka;
 
 use std::fs::{File, TryLockError};
 use std::io::Read;
@@ -12,15 +15,8 @@ use std::process::Command as Process;
 use std::time::Duration;
 
 use clap::Args;
-use gold::nearest::nearest;
 use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
-use pipeline::source::{FileConfig, KafkaConfig, SourceConfig};
-use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
-use rdkafka::metadata::Metadata;
+use pipeline::source::{FileConfig, SourceConfig};
 use schemas::chain;
 use serde_json::{Value, json};
 
@@ -28,9 +24,6 @@ use super::setup::{self, Refusal, lake_root};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::{output, serve};
-
-/// How long a broker may take to answer.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// Free space below which something should be done, and below which nothing goes on, in KiB.
 const FREE_LOW: u64 = 2 << 20;
@@ -53,6 +46,8 @@ enum Level {
     Warning,
     Problem,
     Unreachable,
+    /// The broker answers, and will not have us.
+    Refused,
     Configuration,
 }
 
@@ -91,6 +86,7 @@ impl Finding {
             Level::Warning => "warning",
             Level::Problem | Level::Configuration => "PROBLEM",
             Level::Unreachable => "DOWN",
+            Level::Refused => "REFUSED",
         }
     }
 
@@ -112,10 +108,14 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
     for source in &config.sources {
         match source {
             _ if !is_fine(&format!("source {}", source.name())) => {}
-            SourceConfig::Kafka(kafka) => findings.extend(check_kafka(kafka)),
+            SourceConfig::Kafka(config) => {
+                findings.extend(kafka::check(config));
+                findings.extend(kafka::unverified(config));
+            }
             SourceConfig::File(file) => findings.push(check_file(file)),
         }
     }
+    findings.extend(config.plain_secrets.iter().map(kafka::plain));
     findings.extend(check_log(&config));
     let root = &config.lake.uri;
     if is_fine(&format!("lake {}", root.display())) {
@@ -155,7 +155,7 @@ fn outcome(findings: &[Finding]) -> Result<(), Failure> {
     match worst {
         Level::Ok | Level::Warning => Ok(()),
         Level::Problem => Err(Failure::Check(text)),
-        Level::Unreachable => Err(Failure::Unreachable(text)),
+        Level::Unreachable | Level::Refused => Err(Failure::Unreachable(text)),
         Level::Configuration => Err(Failure::Usage(text)),
     }
 }
@@ -173,85 +173,6 @@ fn configuration(config: &Config) -> (Vec<Finding>, Vec<Refusal>) {
         Finding::ok("kpis", format!("{kpis} definitions")),
     ];
     (findings, Vec::new())
-}
-
-/// Keeps librdkafka's own words out of the answer; the last complaint is told instead.
-#[derive(Default)]
-struct Quiet(std::sync::Mutex<Option<String>>);
-
-impl ClientContext for Quiet {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
-
-    fn error(&self, _: KafkaError, reason: &str) {
-        if let Ok(mut last) = self.0.lock() {
-            *last = Some(reason.to_owned());
-        }
-    }
-}
-
-impl ConsumerContext for Quiet {}
-
-/// Asks a broker for its topics. Topics that are not there yet are only warned of.
-fn check_kafka(config: &KafkaConfig) -> Vec<Finding> {
-    let subject = format!("broker {}", config.brokers);
-    let metadata = match metadata(config) {
-        Ok(metadata) => metadata,
-        Err((level, reason)) => {
-            let advice = match level {
-                Level::Configuration => "correct [sources.librdkafka]",
-                _ => {
-                    "check that the broker runs, that `brokers` names it, and what \
-                     [sources.librdkafka] says about TLS and SASL"
-                }
-            };
-            // librdkafka repeats what it was given.
-            return vec![Finding::new(&subject, level, config.librdkafka.mask(&reason), advice)];
-        }
-    };
-    let brokers = metadata.brokers().len();
-    let mut findings = vec![Finding::ok(&subject, format!("answers; {brokers} brokers"))];
-    for (topic, contract) in &config.topics {
-        let subject = format!("topic {topic}");
-        let found = metadata.topics().iter().find(|found| found.name() == topic);
-        let partitions = found.map_or(0, |found| found.partitions().len());
-        findings.push(if partitions > 0 {
-            Finding::ok(&subject, format!("{partitions} partitions, contract {contract}"))
-        } else {
-            let near = metadata.topics().iter().map(|topic| topic.name());
-            let near = near.filter(|name| !name.starts_with("__"));
-            let hint = nearest(topic, near);
-            let text = format!("does not exist{hint}");
-            let advice =
-                "create it or correct the name under [sources.topics]; `weir run` waits for it";
-            Finding::new(&subject, Level::Warning, text, advice)
-        });
-    }
-    findings
-}
-
-fn metadata(config: &KafkaConfig) -> Result<Metadata, (Level, String)> {
-    let mut client = ClientConfig::new();
-    client
-        .set("bootstrap.servers", &config.brokers)
-        .set("group.id", &config.group)
-        .set("client.id", "weir-check")
-        .set("allow.auto.create.topics", "false")
-        .set("enable.auto.commit", "false")
-        .set("log_level", "4");
-    for (property, value) in &config.librdkafka.0 {
-        client.set(property, value);
-    }
-    let consumer: BaseConsumer<Quiet> = client
-        .create_with_context(Quiet::default())
-        .map_err(|error| (Level::Configuration, error.to_string()))?;
-    consumer.fetch_metadata(None, ANSWER).map_err(|error| {
-        // Connection troubles are queued as events and told while polling.
-        (0..10).for_each(|_| drop(consumer.poll(Duration::from_millis(10))));
-        let last = consumer.context().0.lock().ok().and_then(|mut last| last.take());
-        let last = last.map(|reason| format!(" ({reason})")).unwrap_or_default();
-        let text = format!("no answer within {} s: {error}{last}", ANSWER.as_secs());
-        (Level::Unreachable, text)
-    })
 }
 
 fn check_file(config: &FileConfig) -> Finding {

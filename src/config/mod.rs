@@ -5,6 +5,7 @@
 //! - Every default is in `default.toml`, with a reason.
 //! - [`Effective::show`] never prints a secret, and no refusal does.
 
+mod environment;
 mod fault;
 mod units;
 
@@ -18,6 +19,8 @@ use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use environment::apply;
+pub(crate) use environment::variable_of;
 pub(crate) use units::parse_duration;
 use units::{Bytes, BytesOrAuto, Span};
 
@@ -51,6 +54,16 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     #[serde(default)]
     pub(crate) sources: Vec<SourceConfig>,
+    /// Secrets that stand in the configuration file.
+    #[serde(skip)]
+    pub(crate) plain_secrets: Vec<PlainSecret>,
+}
+
+/// A secret of a source that stands in the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlainSecret {
+    pub(crate) source: String,
+    pub(crate) property: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -214,11 +227,12 @@ impl Effective {
             merge(&mut tree, file);
         }
         for (name, value) in environment {
-            apply_environment(&mut tree, &known, &mut origins, name, value)?;
+            apply(&mut tree, &known, &mut origins, name, value)?;
         }
         let values = flatten(&tree, &origins);
         let config = Value::Table(tree.clone()).try_into::<Config>();
-        let config = config.map_err(|error| fault::name(&error, &tree, &origins))?;
+        let mut config = config.map_err(|error| fault::name(&error, &tree, &origins))?;
+        config.plain_secrets = plain_secrets(&config.sources, &origins);
         Ok(Effective { config, values })
     }
 
@@ -288,56 +302,19 @@ fn merge(tree: &mut Table, over: Table) {
     }
 }
 
-/// `WEIR__SECTION__KEY` sets `section.key`; two usual Kafka variables set every Kafka source.
-fn apply_environment(
-    tree: &mut Table,
-    known: &Table,
-    origins: &mut BTreeMap<String, String>,
-    name: &str,
-    value: &str,
-) -> Result<(), ConfigError> {
-    let kafka_key = match name {
-        "KAFKA_BOOTSTRAP_SERVERS" => Some("brokers"),
-        "KAFKA_CONSUMER_GROUP" => Some("group"),
-        _ => None,
-    };
-    if let Some(key) = kafka_key {
-        let sources = tree.get_mut("sources").and_then(Value::as_array_mut);
-        for (index, source) in sources.into_iter().flatten().enumerate() {
-            let Some(source) = source.as_table_mut() else { continue };
-            if source.get("kind").and_then(Value::as_str) == Some("kafka") {
-                source.insert(key.into(), Value::String(value.into()));
-                origins.insert(format!("sources.{index}.{key}"), format!("environment {name}"));
+/// The secrets of Kafka sources that no variable of the environment set.
+fn plain_secrets(sources: &[SourceConfig], origins: &BTreeMap<String, String>) -> Vec<PlainSecret> {
+    let mut found = Vec::new();
+    for (index, source) in sources.iter().enumerate() {
+        let SourceConfig::Kafka(kafka) = source else { continue };
+        for property in kafka.librdkafka.0.keys().filter(|p| Properties::is_secret(p)) {
+            let origin = origins.get(&format!("sources.{index}.librdkafka.{property}"));
+            if origin.is_some_and(|origin| !origin.starts_with(environment::ORIGIN)) {
+                found.push(PlainSecret { source: kafka.name.clone(), property: property.clone() });
             }
         }
-        return Ok(());
     }
-    let Some(path) = name.strip_prefix("WEIR__") else { return Ok(()) };
-    let path = path.to_lowercase();
-    let origin = format!("environment variable `{name}`");
-    let Some((section, key)) = path.split_once("__") else {
-        let hint = "; use WEIR__SECTION__KEY".to_owned();
-        return Err(ConfigError::UnknownKey { key: path, origin, hint });
-    };
-    let mut over = Table::new();
-    let mut inner = Table::new();
-    inner.insert(key.into(), typed_like(known, section, key, value));
-    over.insert(section.into(), Value::Table(inner));
-    refuse_unknown(&over, known, &origin)?;
-    mark(&over, &format!("environment {name}"), origins);
-    merge(tree, over);
-    Ok(())
-}
-
-/// The text of an environment variable as the type that the default has.
-fn typed_like(known: &Table, section: &str, key: &str, text: &str) -> Value {
-    let default = known.get(section).and_then(|section| section.get(key));
-    let boolean = text.parse().ok().map(Value::Boolean);
-    match (default, text.parse::<i64>(), boolean) {
-        (Some(Value::Integer(_)), Ok(number), _) => Value::Integer(number),
-        (Some(Value::Boolean(_)), _, Some(boolean)) => boolean,
-        _ => Value::String(text.into()),
-    }
+    found
 }
 
 fn mark(tree: &Table, origin: &str, origins: &mut BTreeMap<String, String>) {

@@ -93,3 +93,37 @@ fn no_secret_is_shown_and_none_is_in_a_refusal() {
         assert!(error.contains(place), "{error}");
     }
 }
+
+#[test]
+fn a_secret_comes_from_the_environment_and_is_plain_only_in_the_file() {
+    let plain = |environment: &[(&str, &str)]| {
+        let config = load(KAFKA, environment).unwrap().config;
+        let SourceConfig::Kafka(kafka) = &config.sources[0] else { panic!("kafka") };
+        (kafka.librdkafka.0.clone(), config.plain_secrets)
+    };
+    let (_, secrets) = plain(&[]);
+    let secret = |property: &str| PlainSecret { source: "kafka".into(), property: property.into() };
+    assert_eq!(secrets, [secret("sasl.password")]);
+    assert_eq!(
+        variable_of("kafka", "sasl.password"),
+        "WEIR__SOURCES__KAFKA__LIBRDKAFKA__SASL_PASSWORD"
+    );
+    for (variable, property) in [("SASL_PASSWORD", "sasl.password"), ("SSL_KEY_PEM", "ssl.key.pem")]
+    {
+        let variable = format!("WEIR__SOURCES__KAFKA__LIBRDKAFKA__{variable}");
+        let (properties, secrets) = plain(&[(&variable, "h1")]);
+        assert_eq!(properties[property], "h1");
+        assert!(!secrets.contains(&secret(property)), "{secrets:?}");
+        let shown = load(KAFKA, &[(&variable, "h1")]).unwrap().show();
+        let row = shown.iter().find(|row| row.0.ends_with(property)).unwrap();
+        assert_eq!((row.1.as_str(), row.2.contains(&variable)), ("\"***\"", true));
+    }
+    // One place of a secret replaces another.
+    let (properties, secrets) =
+        plain(&[("WEIR__SOURCES__KAFKA__LIBRDKAFKA__SASL_PASSWORD_FILE", "/run/secret")]);
+    assert_eq!(properties["sasl.password_file"], "/run/secret");
+    assert!(!properties.contains_key("sasl.password") && secrets.is_empty());
+    let unknown = load(KAFKA, &[("WEIR__SOURCES__SHOP__LIBRDKAFKA__SASL_PASSWORD", "h1")]);
+    let unknown = unknown.unwrap_err().to_string();
+    assert!(unknown.contains("<NAME>") && !unknown.contains("h1"), "{unknown}");
+}

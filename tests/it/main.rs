@@ -17,6 +17,7 @@ mod kills;
 mod live;
 mod pg;
 mod readers;
+mod secure_kafka;
 mod soak;
 mod support;
 mod surface;

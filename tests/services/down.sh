@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops the services named, or all: down.sh [kafka] [postgres] [connect]. Data stays.
+# Stops the services named, or all: down.sh [kafka] [secure-kafka] [postgres] [connect]. Data stays.
 # connect stands for every Connect worker.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,10 +10,10 @@ stop_connectors() {
   for name in $("$here/connect.sh" names); do "$here/connect.sh" stop "$name"; done
 }
 
-[ $# -gt 0 ] || set -- connect kafka postgres
+[ $# -gt 0 ] || set -- connect kafka secure-kafka postgres
 for service in "$@"; do
   case $service in
-    kafka | postgres) "$here/$service.sh" stop ;;
+    kafka | secure-kafka | postgres) "$here/$service.sh" stop ;;
     connect) stop_connectors ;;
     *) fail "unknown service $service; usage: down.sh [kafka] [postgres] [connect]" ;;
   esac

@@ -16,13 +16,6 @@ usage() {
   exit 2
 }
 
-install_kafka() {
-  need_package kcat kcat
-  need_package java openjdk-17-jre-headless
-  need_jars "$jars" "org.apache.kafka:kafka_2.13:$KAFKA_VERSION" \
-    "org.apache.kafka:kafka-tools:$KAFKA_VERSION" "${LOG4J_JARS[@]}"
-}
-
 write_settings() {
   cat <<SETTINGS
 process.roles=broker,controller
@@ -58,12 +51,6 @@ format_storage() {
     fail_with_log "$log" "the storage could not be formatted"
 }
 
-# A command that ends at once: a small heap, and no time spent on optimising.
-short_java() {
-  java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC \
-    "-Dlog4j2.configurationFile=$SERVICES_SOURCE/log4j2.properties" -cp "$jars/*" "$@"
-}
-
 topic_tool() {
   local log=$SERVICES_STATE/log/kafka-topic.$$.log
   short_java org.apache.kafka.tools.TopicCommand --bootstrap-server "$KAFKA_BOOTSTRAP" "$@" \
@@ -80,7 +67,7 @@ answers() {
 
 start() {
   if ! service_pid kafka >/dev/null; then
-    install_kafka
+    install_kafka "$jars"
     need_free_port kafka "$KAFKA_PORT"
     need_free_port kafka "$KAFKA_CONTROLLER_PORT"
     write_settings >"$home/server.properties"

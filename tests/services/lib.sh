@@ -118,6 +118,13 @@ download_jars() { # -U: a download that failed once is otherwise remembered as m
     -DincludeScope=runtime -DoutputDirectory="$1" 9>&-
 }
 
+install_kafka() { # install_kafka JARS
+  need_package kcat kcat
+  need_package java openjdk-17-jre-headless
+  need_jars "$1" "org.apache.kafka:kafka_2.13:$KAFKA_VERSION" \
+    "org.apache.kafka:kafka-tools:$KAFKA_VERSION" "${LOG4J_JARS[@]}"
+}
+
 # ---- processes --------------------------------------------------------------------------------
 
 # Starts a Java process that outlives this script.
@@ -130,6 +137,12 @@ launch() { # launch NAME JAVA-ARGUMENT...
     "-Dlog4j2.configurationFile=$SERVICES_SOURCE/log4j2.properties" "$@" \
     >"$log" 2>&1 </dev/null 9>&- &
   echo $! >"$SERVICES_STATE/run/$name.pid"
+}
+
+# A command of the jars in $jars that ends at once: a small heap, and no time spent on optimising.
+short_java() {
+  java -Xmx256m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC \
+    "-Dlog4j2.configurationFile=$SERVICES_SOURCE/log4j2.properties" -cp "$jars/*" "$@"
 }
 
 # Prints the process id of a service; fails when it is not running.

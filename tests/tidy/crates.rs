@@ -129,7 +129,7 @@ fn versions_and_profiles_are_in_the_root_only() {
 }
 
 /// Names of the crates that a package names, for whatever use.
-fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
+pub(crate) fn dependencies(package: &Value) -> impl Iterator<Item = &str> {
     package["dependencies"].as_array().into_iter().flatten().map(|d| text(d, "name"))
 }
 

@@ -100,6 +100,23 @@ fn the_image_is_built_with_our_compiler_and_runs_our_settings() {
     assert_eq!(instruction("EXPOSE").concat(), [port_default]);
 }
 
+/// What a build needs besides a compiler is in the image that builds, and its library in the one that runs.
+#[test]
+fn the_image_has_the_libraries_that_the_build_links() {
+    let setup = read("tests/setup.sh");
+    let packages = setup.split("packages+=(").skip(1).filter_map(|rest| rest.split(')').next());
+    let packages: Vec<&str> = packages.filter(|name| *name != "build-essential").collect();
+    assert_eq!(packages, ["pkg-config", "libssl-dev", "libcurl4-openssl-dev"]);
+    let file = read("Dockerfile");
+    let (build, run) = file.split_once("FROM debian").expect("two stages");
+    for package in packages {
+        assert!(build.contains(package), "Dockerfile builds without {package}");
+    }
+    for package in ["ca-certificates", "libcurl4", "libssl3"] {
+        assert!(run.contains(package), "Dockerfile runs without {package}");
+    }
+}
+
 #[test]
 fn the_image_runs_without_root_and_gets_all_it_copies() {
     let user = instruction("USER").concat();

@@ -1,5 +1,6 @@
 //! What the crates we build on allow, and which we do not want at all.
 
+use crate::crates::dependencies;
 use crate::repository::{packages, text};
 
 /// Licences that ask for no more than their text.
@@ -23,8 +24,11 @@ const ALLOWED: [&str; 14] = [
 /// Crates under another licence, which was read: MPL-2.0 binds changes of that crate's own files.
 const READ: [(&str, &str); 1] = [("option-ext", "MPL-2.0")];
 
-/// Crates that must not come in by the back door: TLS is rustls.
-const BANNED: [&str; 4] = ["native-tls", "openssl", "openssl-src", "openssl-sys"];
+/// Crates that must not come in by the back door: TLS is rustls, but for librdkafka's own.
+const BANNED: [&str; 3] = ["native-tls", "openssl", "openssl-src"];
+
+/// What may use the system's OpenSSL.
+const OPENSSL: [&str; 2] = ["curl-sys", "rdkafka-sys"];
 
 #[test]
 fn every_crate_has_a_licence_that_we_accept() {
@@ -45,6 +49,13 @@ fn no_banned_crate_is_compiled() {
         let name = text(package, "name");
         assert!(!BANNED.contains(&name), "`{name}` is banned");
     }
+}
+
+#[test]
+fn only_librdkafka_uses_the_systems_openssl() {
+    let users = packages().iter().filter(|p| dependencies(p).any(|on| on == "openssl-sys"));
+    let users: Vec<&str> = users.map(|package| text(package, "name")).collect();
+    assert_eq!(users, OPENSSL);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl<'a> Contact<'a> {
         self.polls = self.polls.saturating_add(1);
         for notice in &pulled.notices {
             match notice {
-                Notice::Disconnected { .. } => self.lose(),
+                Notice::Disconnected { reason, .. } => self.lose(reason),
                 Notice::Reconnected { .. } | Notice::Assigned { .. } | Notice::Recreated { .. } => {
                     self.reach();
                 }
@@ -67,10 +67,11 @@ impl<'a> Contact<'a> {
         }
     }
 
-    fn lose(&mut self) {
+    fn lose(&mut self, reason: &str) {
         (self.reached, self.lost) = (false, true);
         let source = &self.source;
-        self.troubles.set(source, &format!("the broker of source `{source}` is unreachable"));
+        let trouble = format!("the broker of source `{source}` is unreachable: {reason}");
+        self.troubles.set(source, &trouble);
     }
 
     fn reach(&mut self) {

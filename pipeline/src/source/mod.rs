@@ -20,6 +20,7 @@ mod control;
 mod embedded;
 mod file;
 mod kafka;
+mod properties;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,11 +30,12 @@ use schemas::Span;
 
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 
-pub use config::{ConfigError, FileConfig, KafkaConfig, LostRecords, Properties, SourceConfig};
+pub use config::{ConfigError, FileConfig, KafkaConfig, LostRecords, SourceConfig};
 pub use control::{ControlFile, ControlFileError, control_partition, is_control};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
 pub use file::{FileSource, wrong_line};
-pub use kafka::KafkaSource;
+pub use kafka::{Cause, Cluster, KafkaSource, Unanswered, probe};
+pub use properties::Properties;
 
 /// How far one partition has been ingested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,15 +293,13 @@ pub enum SourceError {
         reason: String,
     },
     /// No answer within the deadline.
-    #[error(
-        "source `{name}`: {action} got no answer in time: {reason}; check that the broker runs and can be reached"
-    )]
+    #[error("source `{name}`: {action} got no answer in time: {reason}")]
     Unreachable {
         /// The source.
         name: String,
         /// What was asked.
         action: &'static str,
-        /// The last thing heard.
+        /// Why, and what to do.
         reason: String,
     },
     /// Records that were read before are gone or were replaced.

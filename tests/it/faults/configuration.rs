@@ -56,7 +56,7 @@ fn an_unknown_contract_is_named_with_the_known_ones() {
 fn secrets_are_not_in_what_is_said_of_a_refused_property() {
     let place = Place::new();
     for (property, value) in [
-        ("ssl.key.password", "hunter3"),
+        ("ssl.key.passwort", "hunter3"),
         ("sasl.passwrd", "hunter9"),
         ("sasl.jaas.config", "x password=hunter4;"),
     ] {

@@ -18,7 +18,7 @@ use crate::support::{Place, Weir, wait_until};
 const SOON: Duration = Duration::from_secs(60);
 
 /// The port a run says that it listens on.
-fn port(run: &mut Weir) -> u16 {
+pub(crate) fn port(run: &mut Weir) -> u16 {
     const SAYS: &str = "listening on http://127.0.0.1:";
     run.wait_for(SAYS, SOON);
     let log = run.log();

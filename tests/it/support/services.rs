@@ -20,6 +20,13 @@ pub(crate) fn kafka() -> Held {
     held
 }
 
+/// Waits for the services; the Kafka with TLS runs afterwards.
+pub(crate) fn secure_kafka() -> Held {
+    let held = SERVICES.lock().unwrap_or_else(PoisonError::into_inner);
+    script("secure-kafka.sh", &["start"]);
+    held
+}
+
 /// Runs a service script; it must succeed.
 pub(crate) fn script(name: &str, arguments: &[&str]) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name);

@@ -76,8 +76,13 @@ pub(crate) struct Producer {
 impl Producer {
     /// Produces into `topic`, partitions chosen by key as Kafka's own clients do.
     pub(crate) fn new(topic: &str) -> Producer {
+        Producer::at(BROKERS, topic)
+    }
+
+    /// As [`Producer::new`], with other brokers.
+    fn at(brokers: &str, topic: &str) -> Producer {
         let mut command = Command::new("kcat");
-        command.args(["-P", "-b", BROKERS, "-t", topic, "-K", "\t", "-Z"]);
+        command.args(["-P", "-b", brokers, "-t", topic, "-K", "\t", "-Z"]);
         command.args(["-X", "partitioner=murmur2_random", "-X", "enable.idempotence=true"]);
         command.args(["-X", "linger.ms=5"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -107,10 +112,16 @@ impl Drop for Producer {
 
 /// Produces records into topics named by `topic`, and waits for all acknowledgements.
 pub(crate) fn produce(records: &[Produced], topic: impl Fn(&str) -> String) {
+    produce_at(BROKERS, records, topic);
+}
+
+/// As [`produce`], with other brokers.
+pub(crate) fn produce_at(brokers: &str, records: &[Produced], topic: impl Fn(&str) -> String) {
     let mut producers = std::collections::BTreeMap::new();
     for record in records {
-        let producer =
-            producers.entry(record.topic).or_insert_with(|| Producer::new(&topic(record.topic)));
+        let producer = producers
+            .entry(record.topic)
+            .or_insert_with(|| Producer::at(brokers, &topic(record.topic)));
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         producer.send(key.unwrap_or_default(), value.unwrap_or_default());
     }
@@ -119,6 +130,11 @@ pub(crate) fn produce(records: &[Produced], topic: impl Fn(&str) -> String) {
 
 /// Reads whole topics with a consumer that is not the product: the log as the broker holds it.
 pub(crate) fn read_topics(topics: &[&str]) -> Log {
+    read_topics_at(BROKERS, topics)
+}
+
+/// As [`read_topics`], with other brokers.
+pub(crate) fn read_topics_at(brokers: &str, topics: &[&str]) -> Log {
     let mut log = Log::default();
     for topic in topics {
         let format = "%p %o %K %S\n%k%s\n";
@@ -126,7 +142,7 @@ pub(crate) fn read_topics(topics: &[&str]) -> Log {
         command.args([
             "-C",
             "-b",
-            BROKERS,
+            brokers,
             "-t",
             topic,
             "-o",

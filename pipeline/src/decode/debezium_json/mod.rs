@@ -8,6 +8,7 @@
 mod envelope;
 mod key;
 mod names;
+mod near_miss;
 mod origin;
 mod schema;
 mod source;
@@ -59,7 +60,7 @@ impl Decoder for DebeziumJson {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn decode(
@@ -77,21 +78,33 @@ impl Decoder for DebeziumJson {
         if value.is_empty() {
             return fail("value is empty (zero bytes); a tombstone is a null value");
         }
-        let text = std::str::from_utf8(value).map_err(|e| {
-            DecodeError(format!(
-                "value is not utf-8 from byte {} on; use the json converter",
-                e.valid_up_to()
-            ))
-        })?;
-        let (envelope, encodings) = read(contract, text, &mut scratch.debezium)?;
-        if envelope.payload == RowShape::Null {
-            out.push(Change::new(ChangeKind::Tombstone, 0), &[], &[], &[]);
-            return Ok(());
-        }
-        let encodings = &encodings;
-        let event = Event { contract, topic, record, text, envelope: &envelope, encodings };
-        event.decode(scratch, out)
+        decode(contract, topic, (record, value), scratch, out)
+            .map_err(|error| near_miss::explain(record, value, error))
     }
+}
+
+/// Decodes a record that has a value.
+fn decode(
+    contract: &PreparedContract,
+    topic: &str,
+    (record, value): (&RawRecord<'_>, &[u8]),
+    scratch: &mut Scratch,
+    out: &mut ChangeBatch,
+) -> Result<(), DecodeError> {
+    let text = std::str::from_utf8(value).map_err(|e| {
+        DecodeError(format!(
+            "value is not utf-8 from byte {} on; use the json converter",
+            e.valid_up_to()
+        ))
+    })?;
+    let (envelope, encodings) = read(contract, text, &mut scratch.debezium)?;
+    if envelope.payload == RowShape::Null {
+        out.push(Change::new(ChangeKind::Tombstone, 0), &[], &[], &[]);
+        return Ok(());
+    }
+    let encodings = &encodings;
+    let event = Event { contract, topic, record, text, envelope: &envelope, encodings };
+    event.decode(scratch, out)
 }
 
 fn fail<T>(reason: impl Into<String>) -> Result<T, DecodeError> {
@@ -200,9 +213,10 @@ impl Event<'_> {
         let heartbeat = hints.clock
             && source.is_none()
             && !(hints.status || hints.id || hints.ddl || hints.database);
-        let transaction = hints.status && hints.id;
         let ddl = hints.ddl && hints.database;
-        no_row && (heartbeat || transaction || ddl)
+        let (contract, text) = (self.contract, self.text);
+        let message = (heartbeat || ddl) && !near_miss::names_a_row(contract, text);
+        no_row && (message || (hints.status && hints.id && near_miss::is_marker(text)))
     }
 
     fn change(&self, kind: ChangeKind, op: u8) -> Change {

@@ -1,6 +1,6 @@
 //! The librdkafka client of a source, set so that nothing is read twice or jumped over.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -8,6 +8,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::cause::{Cause, Heard};
 use crate::source::{ConfigError, KafkaConfig, Properties};
 
 /// Bytes that one fetch may bring for one partition.
@@ -16,22 +17,55 @@ const FETCH_BYTES: &str = "4194304";
 /// What librdkafka said outside of any partition.
 #[derive(Debug, Default)]
 pub(super) struct Context {
-    down: Mutex<Option<String>>,
-    /// librdkafka may repeat values of these.
+    said: Mutex<Said>,
+    /// librdkafka may repeat values of these; secrets are already read from their files.
     properties: Properties,
 }
 
+#[derive(Debug, Default)]
+struct Said {
+    /// The connection is lost, or was never there.
+    down: bool,
+    heard: Heard,
+}
+
 impl Context {
-    /// The last complaint about connections since the last call.
-    pub(super) fn take_down(&self) -> Option<String> {
-        self.down.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether connections were complained about since the last call, and what is known of it.
+    pub(super) fn take_down(&self) -> Option<(Option<Cause>, String)> {
+        let mut said = self.said();
+        let down = std::mem::take(&mut said.down);
+        down.then(|| (said.heard.cause(), said.heard.explain("no connection")))
+    }
+
+    /// What was said of connections since a broker answered.
+    pub(super) fn heard(&self) -> Heard {
+        self.said().heard.clone()
+    }
+
+    /// The cause that is known, if any, and the words for it; `text` where nothing was said.
+    pub(super) fn explain(&self, text: &str) -> (Option<Cause>, String) {
+        let said = self.said();
+        (said.heard.cause(), said.heard.explain(&self.properties.mask(text)))
+    }
+
+    /// A broker answers: what was said before is history.
+    pub(super) fn answered(&self) {
+        *self.said() = Said::default();
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // Connection troubles arrive as errors as well, and are said once, as notices.
+        // Connection troubles arrive as errors as well, and are said once, as notices. Some, such as
+        // that of a listener that wants TLS, are logged only.
         let message = self.properties.mask(message);
+        if facility == "FAIL" && Cause::of(&message).is_some() {
+            self.said().heard.hear(without_thread(&message));
+        }
         tracing::debug!(target: "librdkafka", ?level, facility, "{message}");
     }
 
@@ -49,9 +83,19 @@ impl ClientContext for Context {
                     | RDKafkaErrorCode::SSL
             )
         ) {
-            *self.down.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+            let mut said = self.said();
+            said.down = true;
+            said.heard.hear(&reason);
         }
         tracing::debug!(target: "librdkafka", ?code, "{reason}");
+    }
+}
+
+/// A message of librdkafka's log without the name of its thread: `[thrd:...]: MESSAGE`.
+fn without_thread(message: &str) -> &str {
+    match message.split_once("]: ") {
+        Some((thread, rest)) if thread.starts_with("[thrd:") => rest,
+        _ => message,
     }
 }
 
@@ -62,29 +106,39 @@ pub(super) fn connect(
     config: &KafkaConfig,
     partitions: usize,
 ) -> Result<Arc<BaseConsumer<Context>>, ConfigError> {
-    let context = Context { properties: config.librdkafka.clone(), ..Context::default() };
-    let created = settings(config, partitions)?.create_with_context(context);
-    created.map(Arc::new).map_err(|e| refused(config, &e))
+    let (settings, properties) = settings(config, partitions)?;
+    let context = Context { properties: properties.clone(), ..Context::default() };
+    let created = settings.create_with_context(context);
+    created.map(Arc::new).map_err(|e| refused(config, &properties, &e))
 }
 
 /// Refuses what librdkafka would refuse, without a client: no thread, no connection.
 pub(super) fn check(config: &KafkaConfig) -> Result<(), ConfigError> {
-    let native = settings(config, 1)?.create_native_config();
-    native.map(drop).map_err(|e| refused(config, &e))
+    let (settings, properties) = settings(config, 1)?;
+    let native = settings.create_native_config();
+    native.map(drop).map_err(|e| refused(config, &properties, &e))
 }
 
-fn refused(config: &KafkaConfig, error: &KafkaError) -> ConfigError {
+fn refused(config: &KafkaConfig, properties: &Properties, error: &KafkaError) -> ConfigError {
     let reason = match error {
         // As a whole it would repeat the value, and the property may be a misspelt secret.
         KafkaError::ClientConfig(_, reason, property, _) => format!("`{property}`: {reason}"),
         error => error.to_string(),
     };
-    let reason = config.librdkafka.mask(&reason);
+    let mut reason = properties.mask(&reason);
+    if reason.contains("ssl.key") || reason.contains("ssl.keystore") {
+        reason.push_str("; is it the right file, and `ssl.key.password_file` its password?");
+    }
     ConfigError::Refused { name: config.name.clone(), reason }
 }
 
-fn settings(config: &KafkaConfig, partitions: usize) -> Result<ClientConfig, ConfigError> {
+/// librdkafka's settings, and the properties of the configuration with their secrets.
+fn settings(
+    config: &KafkaConfig,
+    partitions: usize,
+) -> Result<(ClientConfig, Properties), ConfigError> {
     config.librdkafka.check()?;
+    let properties = config.librdkafka.resolve(&config.name)?;
     // With queues of their own, the bound holds for each partition.
     let share = (u64::from(config.prefetch_mib) * 1024 / partitions.max(1) as u64).max(1024);
     let mut client = ClientConfig::new();
@@ -107,9 +161,10 @@ fn settings(config: &KafkaConfig, partitions: usize) -> Result<ClientConfig, Con
         .set("socket.nagle.disable", "true")
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "1000")
-        .set("log_level", "4");
-    for (property, value) in &config.librdkafka.0 {
+        // That a listener wants TLS or a login is told by its closed connection only.
+        .set_log_level(RDKafkaLogLevel::Info);
+    for (property, value) in &properties.0 {
         client.set(property, value);
     }
-    Ok(client)
+    Ok((client, properties))
 }

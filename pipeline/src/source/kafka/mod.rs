@@ -15,9 +15,11 @@
 //!   read of the old one, records fetched before the next look at topic ids (`refresh_ms`) may be
 //!   taken for records of the old one.
 
+mod cause;
 mod client;
 mod lane;
 mod native;
+mod probe;
 mod reread;
 mod topics;
 
@@ -35,9 +37,11 @@ use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 use schemas::Span;
 
+pub use self::cause::Cause;
 use self::client::Context;
 use self::lane::{Complaint, Lane};
 use self::native::{Queue, Wake};
+pub use self::probe::{Cluster, Unanswered, probe};
 use self::topics::Topic;
 use super::{KafkaConfig, Lag, Limits, Notice, Progress, Pulled, Source, SourceError};
 use crate::record::{RawBatch, TopicPartition};
@@ -83,6 +87,8 @@ struct Link {
     asked: Option<Instant>,
     ask_at: Instant,
     down_since: Option<Instant>,
+    /// What is known of why, as it was said.
+    down_cause: Option<Cause>,
     /// The brokers have said something about the topics.
     answered: bool,
     wake: Arc<Wake>,
@@ -138,12 +144,14 @@ impl KafkaSource {
                 return Err(failed(&name, "reading", reason));
             }
         }
-        let mut reason = link.client.context().take_down();
+        let mut down = link.client.context().take_down();
         if let Some(answer) = link.answers.described() {
             link.asked = None;
             match answer {
                 Ok(described) => {
                     link.answered = true;
+                    link.client.context().answered();
+                    link.down_cause = None;
                     let away = link.down_since.take();
                     if let Some(since) = away {
                         let seconds = since.elapsed().as_secs();
@@ -151,26 +159,34 @@ impl KafkaSource {
                             .push(Notice::Reconnected { brokers: brokers.clone(), seconds });
                     }
                     self.apply(described)?;
-                    reason = None;
+                    down = None;
                 }
-                Err(text) => reason = Some(text),
+                Err(text) => down = Some(link.client.context().explain(&text)),
             }
             self.ask_again_later()?;
         }
-        if let Some(reason) = reason {
-            self.disconnected(&brokers, reason)?;
+        if let Some(down) = down {
+            self.disconnected(&brokers, down)?;
         }
         self.ask_when_due()
     }
 
-    fn disconnected(&mut self, brokers: &str, reason: String) -> Result<(), SourceError> {
-        let reason = self.config.librdkafka.mask(&reason);
+    /// Says that the brokers are away, and says so again when more is known of why.
+    fn disconnected(
+        &mut self,
+        brokers: &str,
+        (cause, reason): (Option<Cause>, String),
+    ) -> Result<(), SourceError> {
         let link = self.link()?;
+        let refusal = cause.filter(|cause| cause.is_refusal());
         if link.down_since.is_none() {
             link.down_since = Some(Instant::now());
             link.ask_at = Instant::now();
-            self.notices.push(Notice::Disconnected { brokers: brokers.to_owned(), reason });
+        } else if refusal.is_none() || refusal == link.down_cause {
+            return Ok(());
         }
+        link.down_cause = cause;
+        self.notices.push(Notice::Disconnected { brokers: brokers.to_owned(), reason });
         Ok(())
     }
 
@@ -248,9 +264,16 @@ impl KafkaSource {
             .ok_or_else(|| failed(&self.config.name, "connecting", "no queue for answers"))?;
         self.lanes.clear();
         self.renew = false;
-        let (asked, ask_at, down_since) = (None, Instant::now(), None);
-        self.link =
-            Some(Link { answers, asked, ask_at, down_since, answered: false, wake, client });
+        self.link = Some(Link {
+            answers,
+            asked: None,
+            ask_at: Instant::now(),
+            down_since: None,
+            down_cause: None,
+            answered: false,
+            wake,
+            client,
+        });
         self.ask_when_due()
     }
 
@@ -300,9 +323,10 @@ impl Source for KafkaSource {
         let deadline = Instant::now() + ANSWER * 2;
         while !self.resolved() {
             self.housekeep()?;
-            if Instant::now() >= deadline {
-                let reason = format!("no answer about the topics from {}", self.config.brokers);
-                return Err(self.unreachable("looking up where topics end", reason));
+            let refused = self.link()?.down_cause.is_some_and(Cause::is_refusal);
+            if refused || Instant::now() >= deadline {
+                let text = format!("no answer about the topics from {}", self.config.brokers);
+                return Err(self.unreachable("looking up where topics end", &text));
             }
             self.link()?.wake.wait(Instant::now() + EVENTS_EVERY);
         }
@@ -312,7 +336,7 @@ impl Source for KafkaSource {
             let Some(lane) = self.lanes.get(index) else { break };
             let (topic, number) = (Arc::clone(&lane.partition.topic), lane.partition.partition);
             let (_, high) = client.fetch_watermarks(&topic, number, ANSWER).map_err(|e| {
-                self.unreachable("looking up where topics end", format!("{topic}: {e}"))
+                self.unreachable("looking up where topics end", &format!("{topic}: {e}"))
             })?;
             if let Some(lane) = self.lanes.get_mut(index) {
                 let end = high.saturating_add(lane.shift);

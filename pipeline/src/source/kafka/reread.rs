@@ -82,7 +82,7 @@ impl Again<'_> {
                 Err(text) => reason = text,
             }
         }
-        Err(self.unreachable(reason))
+        Err(self.unreachable(&reason))
     }
 
     fn check_bounds(&self, span: &Span) -> Result<(), SourceError> {
@@ -104,7 +104,7 @@ impl Again<'_> {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        Err(self.unreachable(reason))
+        Err(self.unreachable(&reason))
     }
 
     fn read(&self, span: &Span) -> Result<RawBatch, SourceError> {
@@ -152,7 +152,7 @@ impl Again<'_> {
             }
             if taken == 0 {
                 if Instant::now() >= self.deadline {
-                    return Err(self.unreachable(format!("stopped before offset {}", span.to)));
+                    return Err(self.unreachable(&format!("stopped before offset {}", span.to)));
                 }
                 self.client.poll(Duration::ZERO);
                 self.wake.wait(Instant::now() + Duration::from_millis(100));
@@ -161,7 +161,9 @@ impl Again<'_> {
         Ok(into.pop())
     }
 
-    fn unreachable(&self, reason: String) -> SourceError {
+    fn unreachable(&self, text: &str) -> SourceError {
+        (0..16).for_each(|_| drop(self.client.poll(Duration::ZERO)));
+        let (_, reason) = self.client.context().explain(text);
         let action = "reading records again";
         SourceError::Unreachable { name: self.config.name.clone(), action, reason }
     }

@@ -138,7 +138,9 @@ impl KafkaSource {
         Ok(())
     }
 
-    pub(super) fn unreachable(&self, action: &'static str, reason: String) -> SourceError {
+    pub(super) fn unreachable(&self, action: &'static str, text: &str) -> SourceError {
+        let link = self.link.as_ref();
+        let reason = link.map_or(text.to_owned(), |link| link.client.context().explain(text).1);
         SourceError::Unreachable { name: self.config.name.clone(), action, reason }
     }
 

@@ -1,0 +1,103 @@
+//! One question to the brokers of a source, for `weir check`: what topics are there, or why no answer.
+//!
+//! # Guarantees
+//! - Nothing is consumed and no offset is committed.
+//! - A broker whose certificate is not accepted is sent no password, not even to find out why.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::Metadata;
+
+use super::cause::Cause;
+use super::client::{self, Context};
+use crate::source::{ConfigError, KafkaConfig};
+
+/// How long one question may take before librdkafka's events are looked at.
+const QUESTION: Duration = Duration::from_millis(250);
+
+/// What the brokers say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// How many brokers there are.
+    pub brokers: usize,
+    /// Topics and how many partitions they have.
+    pub topics: BTreeMap<String, usize>,
+}
+
+/// Why they say nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// librdkafka refused the configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// No answer, and why, as far as that is known.
+    #[error("{reason}")]
+    Silent {
+        /// Why.
+        cause: Option<Cause>,
+        /// librdkafka's words, without secrets.
+        reason: String,
+    },
+}
+
+/// Asks the brokers of a source for their topics.
+///
+/// # Errors
+/// When the configuration is refused, or there is no answer in time.
+pub fn probe(config: &KafkaConfig, wait: Duration) -> Result<Cluster, Unanswered> {
+    let asked = ask(config, wait);
+    let Err(Unanswered::Silent { cause: Some(Cause::Certificate), reason }) = asked else {
+        return asked;
+    };
+    // The same without a look at the host name. Without SASL, so that the password stays here.
+    let mut nameless = config.clone();
+    for (property, value) in
+        [("security.protocol", "SSL"), ("ssl.endpoint.identification.algorithm", "none")]
+    {
+        nameless.librdkafka.0.insert(property.to_owned(), value.to_owned());
+    }
+    let cause = match ask(&nameless, wait) {
+        Err(Unanswered::Silent { cause: Some(Cause::Certificate), .. }) => Cause::Authority,
+        Ok(_) | Err(Unanswered::Silent { cause: Some(_), .. }) => Cause::HostName,
+        Err(_) => Cause::Certificate,
+    };
+    Err(Unanswered::Silent { cause: Some(cause), reason })
+}
+
+fn ask(config: &KafkaConfig, wait: Duration) -> Result<Cluster, Unanswered> {
+    let client = client::connect(config, 1)?;
+    let deadline = Instant::now() + wait;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = client.fetch_metadata(None, left.min(QUESTION));
+        let error = match answer {
+            Ok(metadata) => return Ok(cluster(&metadata)),
+            Err(error) => error.to_string(),
+        };
+        serve_events(&client);
+        let heard = client.context().heard();
+        if heard.cause().is_some_and(Cause::is_refusal) || Instant::now() >= deadline {
+            let reason = heard.text().map(str::to_owned).unwrap_or(error);
+            return Err(Unanswered::Silent { cause: heard.cause(), reason });
+        }
+        // A question fails at once while every broker is known to be down.
+        std::thread::sleep(QUESTION / 5);
+    }
+}
+
+/// What librdkafka says of connections is queued, and handed to the context while polling.
+fn serve_events(client: &BaseConsumer<Context>) {
+    for _ in 0..16 {
+        drop(client.poll(Duration::ZERO));
+    }
+}
+
+fn cluster(metadata: &Metadata) -> Cluster {
+    let topic = |t: &rdkafka::metadata::MetadataTopic| (t.name().to_owned(), t.partitions().len());
+    Cluster {
+        brokers: metadata.brokers().len(),
+        topics: metadata.topics().iter().map(topic).collect(),
+    }
+}
