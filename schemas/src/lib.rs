@@ -49,7 +49,7 @@ pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Un
 pub use marks::Marks;
 pub use observe::{Band, Bands, Cells, FrozenObserver, Observer};
 pub use paged::Paged;
-pub use position::Position;
+pub use position::{Place, Position};
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};
 pub use time::{Clock, Date, Grain, Micros};

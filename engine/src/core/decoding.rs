@@ -88,7 +88,7 @@ impl Decoding {
         for batch in &decoded.batches {
             let mut changes = self.spares.lock().pop().unwrap_or_default();
             decoded.errors.push(if is_control(batch.topic()) {
-                changes.clear(batch.topic().partition);
+                changes.clear(batch.topic());
                 control::parse(batch, &mut decoded.decisions)
             } else {
                 self.decode_batch(batch, scratch, &mut changes)
@@ -107,7 +107,7 @@ impl Decoding {
         let of = batch.topic();
         let table = self.table_of(of).and_then(|at| self.tables.get(at));
         let Some((contract, decoder)) = table else {
-            changes.clear(of.partition);
+            changes.clear(of);
             return batch.iter().map(|record| no_contract(of, &record)).enumerate().collect();
         };
         decode_batch(*decoder, contract, batch, scratch, changes);

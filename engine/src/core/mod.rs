@@ -19,7 +19,7 @@ use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{FrozenRuns, Halt, TableFold};
+use pipeline::silver::{FrozenRuns, Halt, Lacking, TableFold};
 use schemas::{Alert, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
 use crate::identities::{Identities, PART};
@@ -156,9 +156,14 @@ impl Core {
         &self.gold
     }
 
-    /// Why tables stand still, those that do.
+    /// Why origins of tables stand still, those that do.
     pub(crate) fn halts(&self) -> impl Iterator<Item = &Halt> {
-        self.tables.iter().filter_map(|table| table.fold.halted())
+        self.tables.iter().flat_map(|table| table.fold.halts())
+    }
+
+    /// What complete snapshots lacked and nobody has decided about.
+    pub(crate) fn lacking(&self) -> impl Iterator<Item = &Lacking> {
+        self.tables.iter().flat_map(|table| table.fold.lacking())
     }
 
     /// The definitions in force, as control records have put them.
@@ -206,20 +211,20 @@ impl Core {
     }
 
     /// Folds the epoch after the last one. Gives back its records, and what it changed.
-    pub(crate) fn fold(&mut self, epoch: Epoch) -> (EpochRecords, Changes) {
-        let changes = self.fold_changes(&epoch);
+    pub(crate) fn fold(&mut self, mut epoch: Epoch) -> (EpochRecords, Changes) {
+        let changes = self.fold_changes(&mut epoch);
         let Epoch { records, changes: spare, .. } = epoch;
         self.decoding.recycle(spare);
         (records, changes)
     }
 
-    fn fold_changes(&mut self, epoch: &Epoch) -> Changes {
+    fn fold_changes(&mut self, epoch: &mut Epoch) -> Changes {
         let stamp = epoch.stamp;
         self.last = Some(stamp);
         self.counts.dead_letters +=
             epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
         self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
-        if epoch.is_tick() && !self.is_fold_due(stamp.clock) {
+        if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.sweeps() {
             self.control.take(&stamp, &epoch.decisions, &mut self.tables);
             let output = self.gold.tick(stamp.clock);
             self.remember(output.history);
@@ -230,11 +235,17 @@ impl Core {
             table.fold.fire(stamp.clock, &mut table.delta);
         }
         control.take(&stamp, &epoch.decisions, tables);
-        for (batch, changes) in epoch.records.batches.iter().zip(&epoch.changes) {
+        let EpochRecords { batches, errors, .. } = &mut epoch.records;
+        for ((batch, errors), changes) in batches.iter().zip(errors).zip(&epoch.changes) {
             identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
-            table.fold.apply(changes, &stamp, &mut table.delta);
+            let refused = table.fold.apply(changes, &stamp, &mut table.delta);
+            if !refused.is_empty() {
+                counts.dead_letters += refused.len() as u64;
+                errors.extend_from_slice(refused);
+                errors.sort_unstable_by_key(|(record, _)| *record);
+            }
         }
         // Every table is folded: all changes of the epoch are in one hand.
         tables.iter_mut().for_each(|table| table.delta.consolidate());

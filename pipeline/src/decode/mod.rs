@@ -70,7 +70,7 @@ pub fn decode_batch(
     scratch: &mut Scratch,
     out: &mut ChangeBatch,
 ) {
-    out.clear(batch.topic().partition);
+    out.clear(batch.topic());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
         if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {

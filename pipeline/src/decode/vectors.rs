@@ -53,7 +53,7 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         return json!({ "error": error.0 });
     }
     assert_eq!(out.len(), 1);
-    let ChangeRef { change, key, row, unavailable, origin } = out.iter().next().unwrap();
+    let ChangeRef { change, key, row, unavailable, origin, other } = out.iter().next().unwrap();
     let mut words = Map::new();
     words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());
     if change.op != 0 {
@@ -61,6 +61,9 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
     }
     if !key.is_empty() {
         words.insert("key".into(), String::from_utf8_lossy(key).into());
+    }
+    if !other.is_empty() {
+        words.insert("other key".into(), String::from_utf8_lossy(other).into());
     }
     words.insert("position".into(), change.position.to_string().into());
     words.insert("snapshot".into(), format!("{:?}", change.marker).to_lowercase().into());

@@ -1,4 +1,5 @@
-//! What a silver table does not hold: tombstones, incarnation, halt, a snapshot that is passing.
+//! What a silver table does not hold: tombstones, what its origins are up to, rows on their way to
+//! another key.
 //!
 //! | part | number | record |
 //! |---|---|---|
@@ -14,12 +15,13 @@ use schemas::{Records, Saved, SavedPart, StatePart};
 use serde::{Deserialize, Serialize};
 
 use super::frozen::FrozenTable;
-use super::snapshot::SnapshotRun;
-use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstone, Tombstones};
-use super::{Counters, Halt, TableFold};
+use super::moved::Moved;
+use super::origins::{Origins, SavedOrigins};
+use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstones};
+use super::{Counters, Lacking, TableFold};
 
 /// The version of the records.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why saved state was refused.
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +35,8 @@ pub struct StateError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Head {
     version: u8,
-    incarnation: u32,
-    halt: Option<Halt>,
-    snapshot: Option<SnapshotRun>,
-    /// The last truncate.
-    floor: Option<Tombstone>,
+    origins: SavedOrigins,
+    moved: Moved,
     counters: Counters,
 }
 
@@ -53,14 +52,21 @@ fn runs_part(table: &str) -> String {
     format!("silver/{table}/runs")
 }
 
+/// What complete snapshots of the tables of a contract lacked, as a barrier has saved it.
+///
+/// # Errors
+/// When that is not what was saved.
+pub fn lacking_in(saved: &Saved, contract: &str) -> Result<Vec<Lacking>, SavedError> {
+    let head: Head = saved.head(&head_part(contract))?;
+    Ok(head.origins.lacking())
+}
+
 impl TableFold {
     pub(super) fn head(&self) -> Head {
         Head {
             version: VERSION,
-            incarnation: self.incarnation,
-            halt: self.halt.clone(),
-            snapshot: self.snapshot,
-            floor: self.floor,
+            origins: self.origins.saved(),
+            moved: self.moved.clone(),
             counters: self.counters,
         }
     }
@@ -92,10 +98,8 @@ impl TableFold {
         let runs: Result<Vec<Run>, RunError> = runs.into_iter().map(open).collect();
         let runs = runs.and_then(Runs::open).map_err(|e| damaged(e.to_string()))?;
         self.tombstones = Tombstones::restore(dead, runs);
-        self.floor = head.floor;
-        self.incarnation = head.incarnation;
-        self.halt = head.halt;
-        self.snapshot = head.snapshot;
+        self.origins = Origins::restore(head.origins);
+        self.moved = head.moved;
         self.counters = head.counters;
         Ok(())
     }

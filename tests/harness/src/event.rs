@@ -63,8 +63,12 @@ pub struct Change {
     pub op: Op,
     /// Key columns joined by U+001F; empty for a truncate.
     pub key: String,
-    /// The source's position.
-    pub sequence: Option<u128>,
+    /// PostgreSQL's places: of the last commit before the change, and of the change.
+    pub place: Option<(Option<u64>, u64)>,
+    /// Whether it is a row of an incremental snapshot.
+    pub is_incremental: bool,
+    /// Where the key was changed: of a delete the new key, else the old one.
+    pub other: Option<String>,
     /// The source's clock in milliseconds, 0 when unknown.
     pub source_ms: i64,
     /// The row afterwards.
@@ -78,15 +82,18 @@ pub struct Change {
 pub enum Decoded {
     /// A change.
     Change(Change),
-    /// Nothing to apply: a tombstone or a message.
+    /// Nothing to apply: a message.
     Nothing,
+    /// A null value of this key.
+    Null(String),
     /// Nonsense.
     Undecodable(String),
 }
 
 /// Decodes one record of a topic that carries `contract`.
 pub fn decode(contract: &Contract, key: Option<&[u8]>, value: Option<&[u8]>) -> Decoded {
-    let Some(value) = value else { return Decoded::Nothing };
+    let null = || message_key(contract, key).map_or(Decoded::Nothing, Decoded::Null);
+    let Some(value) = value else { return null() };
     match read(contract, key, value) {
         Ok(Some(change)) => Decoded::Change(change),
         Ok(None) => Decoded::Nothing,
@@ -110,13 +117,13 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         other => return Err(format!("unknown op {other:?}")),
     };
     let source = event.get("source").unwrap_or(&Value::Null);
-    let sequence = source.get("lsn").and_then(|lsn| match lsn {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_u64().map(u128::from),
-    });
+    let place = place(source);
+    let is_incremental = source.get("snapshot").and_then(Value::as_str) == Some("incremental");
     let source_ms = source.get("ts_ms").and_then(Value::as_i64).unwrap_or(0);
     let origin = origin(source);
-    let mut change = Change { op, key: String::new(), sequence, source_ms, row: None, origin };
+    let (key_of, other) = (String::new(), None);
+    let mut change =
+        Change { op, key: key_of, place, is_incremental, other, source_ms, row: None, origin };
     if op == Op::Truncate {
         return Ok(Some(change));
     }
@@ -142,6 +149,37 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
     let found = message_key.or_else(|| key_text(contract, fields, rows));
     change.key = found.ok_or("no key")?;
     Ok(Some(change))
+}
+
+/// PostgreSQL's places in a source block.
+fn place(source: &Value) -> Option<(Option<u64>, u64)> {
+    let number = |value: &Value| match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    };
+    let both = source.get("sequence").and_then(Value::as_str);
+    let both: Option<Vec<Value>> = both.and_then(|text| serde_json::from_str(text).ok());
+    let part = |at: usize| both.as_ref().and_then(|both| both.get(at)).and_then(number);
+    let lsn = source.get("lsn").and_then(number);
+    Some((part(0), lsn.or_else(|| part(1))?))
+}
+
+/// The key in a message key.
+fn message_key(contract: &Contract, key: Option<&[u8]>) -> Option<String> {
+    let key = serde_json::from_slice::<Value>(key?).ok()?;
+    let (schema, key) = unwrap(&key);
+    key_text(contract, key, schema)
+}
+
+/// The other key that a header of Debezium names.
+pub fn other_key(
+    contract: &Contract,
+    headers: &[(String, Option<Vec<u8>>)],
+    op: Op,
+) -> Option<String> {
+    let name = if op == Op::Delete { "__debezium.newkey" } else { "__debezium.oldkey" };
+    let header = headers.iter().find(|(header, _)| header == name)?;
+    message_key(contract, header.1.as_deref())
 }
 
 /// Server, database, schema and table of a source block, those that there are.

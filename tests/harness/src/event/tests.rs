@@ -28,7 +28,7 @@ fn decoded(value: &Value) -> Decoded {
 #[test]
 fn reads_a_row() {
     let Decoded::Change(change) = decoded(&event("c", after())) else { panic!("no change") };
-    assert_eq!((change.key.as_str(), change.sequence, change.source_ms), ("7", Some(5), 9));
+    assert_eq!((change.key.as_str(), change.place, change.source_ms), ("7", Some((None, 5)), 9));
     let row = change.row.unwrap();
     assert_eq!(row[0], Cell::Text("7".into()));
     assert_eq!(row[2], Cell::Null);
