@@ -75,6 +75,12 @@ impl Accidents {
         "ask",
     ];
 
+    /// Those of both.
+    #[must_use]
+    pub const fn with(self, other: Accidents) -> Accidents {
+        Accidents(self.0 | other.0)
+    }
+
     /// Whether all of `other` are in it.
     pub fn has(self, other: Accidents) -> bool {
         self.0 & other.0 == other.0
@@ -123,7 +129,7 @@ impl BitOr for Accidents {
     type Output = Accidents;
 
     fn bitor(self, other: Accidents) -> Accidents {
-        Accidents(self.0 | other.0)
+        self.with(other)
     }
 }
 

@@ -6,6 +6,7 @@
 //!   committed, so that PostgreSQL's LSNs, too, ascend over the changes of one key. Equal places are one
 //!   change that came twice. Without a comparable place: the offset in one partition, the later life of a
 //!   topic, the source's clock.
+//! - A change that came again stands where it stood the first time.
 //! - A snapshot stands after every change that was committed when it was taken, and before all others
 //!   ([`order::is_before`]). Rows of incremental snapshots likewise, at their opening watermark.
 //! - A completed snapshot says that every key that it lacks was gone: of whatever came before, where
@@ -322,11 +323,16 @@ impl Fold<'_> {
         for snapshot in snapshots {
             let run = snapshot.run.and_then(|at| self.table.runs.get(at));
             let run = run.filter(|_| matches!(snapshot.act, Act::Missing));
-            let older = |item: &Item| {
-                let sweeps_all = self.defect == Some(Defect::SweepsNewer) && run.is_some();
-                sweeps_all
-                    || !item.is_snapshot && is_before(self.kind, item, &snapshot, run, self.defect)
+            let precedes = |item: &Item| {
+                !item.is_snapshot && is_before(self.kind, item, &snapshot, run, self.defect)
             };
+            // A change that came again stands where it stood the first time.
+            let is_known = |item: &Item| {
+                let is_same = |other: &&Item| item.place.is_some() && item.place == other.place;
+                !item.is_snapshot && list.iter().filter(is_same).any(precedes)
+            };
+            let sweeps_all = self.defect == Some(Defect::SweepsNewer) && run.is_some();
+            let older = |item: &Item| sweeps_all || precedes(item) || is_known(item);
             let after = list.iter().rposition(older).map_or(0, |last| last + 1);
             least = after.max(least);
             list.insert(least, snapshot);

@@ -248,7 +248,7 @@ fn draw_step(rng: &mut StdRng, accidents: Accidents, databases: u8, steps: &mut 
         (2, Accidents::INCREMENTAL, Step::Chunk(at, mask)),
         (2, Accidents::GAP, Step::Gap(at)),
         (1, Accidents::FAILOVER, Step::FailOver(at)),
-        (2, Accidents::COMPACTION, Step::Clean(mask)),
+        (4, Accidents::COMPACTION, Step::Clean(mask)),
         (1, Accidents::PARTITIONS, Step::Grow(at)),
         (1, Accidents::TOPICS, Step::Topic(at, dice % 2 == 0)),
         (1, Accidents::TRUNCATE, Step::Truncate(at)),
