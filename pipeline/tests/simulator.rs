@@ -102,11 +102,11 @@ impl Driver {
     /// Ends, and starts from what was saved.
     fn restart(&mut self) {
         let mut fresh = TableFold::new(Arc::clone(self.fold.contract()));
+        let saved = Saved::of(&self.fold.freeze().parts());
+        fresh.load_state(&saved, &|number| panic!("run {number} was never written")).unwrap();
         for row in self.silver() {
             fresh.load(row).unwrap();
         }
-        let saved = Saved::of(&self.fold.freeze().parts());
-        fresh.load_state(&saved, &|number| panic!("run {number} was never written")).unwrap();
         self.fold = fresh;
     }
 
