@@ -64,7 +64,7 @@ pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusa
     let topics = topics(config);
     let sources = sources(config, &mut refusals);
     if let Ok((contracts, _)) = &found {
-        refusals.extend(topics.iter().filter_map(|(topic, name)| unknown(topic, name, contracts)));
+        refusals.extend(topics.iter().filter_map(|(of, is)| unknown(of, &is.contract, contracts)));
     }
     refusals.extend(folder(&config.lake.uri));
     refusals.extend(generated(&config.lake.uri));
@@ -272,7 +272,7 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<DefinitionChange>, Failure> 
     wanted.map_err(Failure::Usage)
 }
 
-/// The contracts of all configured topics.
+/// What all configured topics are.
 pub(crate) fn topics(config: &Config) -> Topics {
     let mut topics = Topics::new();
     for source in &config.sources {
@@ -280,9 +280,9 @@ pub(crate) fn topics(config: &Config) -> Topics {
             SourceConfig::Kafka(kafka) => (&kafka.topics, None),
             SourceConfig::File(file) => (&file.topics, file.contract.as_ref()),
         };
-        let every = every.map(|contract| ("*".to_owned(), contract.clone()));
-        for (topic, contract) in named.clone().into_iter().chain(every) {
-            topics.insert((source.name().to_owned(), topic), contract);
+        let every = every.map(|contract| ("*".to_owned(), contract.clone().into()));
+        for (topic, mapping) in named.clone().into_iter().chain(every) {
+            topics.insert((source.name().to_owned(), topic), mapping);
         }
     }
     topics
