@@ -31,7 +31,8 @@ pub enum Place {
     /// In a log that is written in the order of commits: MySQL's and MariaDB's binlog, and what SQL Server,
     /// Db2, Oracle and MongoDB number.
     Log {
-        /// The server that writes it, where servers number for themselves; 0 compares with all.
+        /// The server that writes it, where servers number for themselves; [`Place::UNNAMED`] is
+        /// compared with none.
         log: u32,
         /// Where in it.
         at: u128,
@@ -46,6 +47,9 @@ pub enum Place {
 }
 
 impl Place {
+    /// A server that is not named: rows of a snapshot of MySQL do not say which wrote the log.
+    pub const UNNAMED: u32 = u32::MAX;
+
     /// One number that grows along the log.
     pub fn number(&self) -> u128 {
         match self {
@@ -98,8 +102,7 @@ impl Position {
     fn compare_place(&self, own: Place, other: &Position, its: Place) -> Ordering {
         let by_place = match (own, its) {
             (Place::Log { log, at }, Place::Log { log: other_log, at: other_at }) => {
-                let is_one = log == other_log || log == 0 || other_log == 0;
-                if is_one { at.cmp(&other_at) } else { Ordering::Equal }
+                if is_one(log, other_log) { at.cmp(&other_at) } else { Ordering::Equal }
             }
             (Place::Wal { commit, lsn }, Place::Wal { commit: other_commit, lsn: other_lsn }) => {
                 match (self.snapshot, other.snapshot) {
@@ -164,7 +167,7 @@ impl Position {
     pub fn went_back_to(&self, came: &Position) -> bool {
         let is_lower = match (self.place, came.place) {
             (Some(Place::Log { log, at }), Some(Place::Log { log: other, at: then })) => {
-                (log == other || log == 0 || other == 0) && then < at
+                is_one(log, other) && then < at
             }
             (
                 Some(Place::Wal { commit, lsn }),
@@ -204,6 +207,11 @@ impl Position {
             Position { incarnation, place, snapshot, source_ms, topic, partition, offset };
         parts.next().is_none().then_some(position)
     }
+}
+
+/// Whether places in two logs can be compared.
+fn is_one(log: u32, other: u32) -> bool {
+    log == other && log != Place::UNNAMED
 }
 
 /// How far PostgreSQL's log had come.
@@ -302,7 +310,7 @@ mod tests {
         both_ways(at(own(1, 900), false, 0, 1), at(own(2, 5), false, 0, 2), Less);
         both_ways(at(own(1, 900), false, 0, 1), at(own(1, 5), false, 0, 2), Greater);
         // The rows of a snapshot do not name the server.
-        both_ways(at(own(1, 900), false, 0, 1), at(own(0, 5), true, 0, 2), Greater);
+        both_ways(at(own(1, 900), false, 0, 1), at(own(Place::UNNAMED, 5), true, 0, 2), Less);
     }
 
     #[test]

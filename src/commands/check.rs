@@ -206,12 +206,12 @@ fn check_kafka(config: &KafkaConfig) -> Vec<Finding> {
     };
     let brokers = metadata.brokers().len();
     let mut findings = vec![Finding::ok(&subject, format!("answers; {brokers} brokers"))];
-    for (topic, contract) in &config.topics {
+    for (topic, mapping) in &config.topics {
         let subject = format!("topic {topic}");
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         let partitions = found.map_or(0, |found| found.partitions().len());
         findings.push(if partitions > 0 {
-            Finding::ok(&subject, format!("{partitions} partitions, contract {contract}"))
+            Finding::ok(&subject, format!("{partitions} partitions, contract {mapping}"))
         } else {
             let near = metadata.topics().iter().map(|topic| topic.name());
             let near = near.filter(|name| !name.starts_with("__"));
@@ -414,6 +414,7 @@ mod tests {
     fn a_file_source_that_is_missing_is_an_error_of_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let config = |path: PathBuf| FileConfig {
+            snapshots: Default::default(),
             name: "file".into(),
             path,
             contract: None,

@@ -12,7 +12,7 @@ mod load;
 mod removed;
 pub(crate) mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gold::{Catalog, Engine, HistoryRow};
@@ -22,6 +22,7 @@ use pipeline::record::RawBatch;
 use pipeline::silver::{FrozenRuns, Halt, Lacking, TableFold};
 use schemas::{Alert, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
+use crate::Topics;
 use crate::identities::{Identities, PART};
 use crate::tables::{self, silver_name};
 use control::Control;
@@ -94,13 +95,13 @@ pub(crate) struct Changes {
 }
 
 impl Core {
-    /// A core without rows. `topics` maps (source, topic) to a contract's name.
+    /// A core without rows. `topics` maps (source, topic) to a contract.
     ///
     /// # Errors
     /// When a contract names no decoder, or a definition does not fit the contracts.
     pub(crate) fn new(
         contracts: &[Contract],
-        topics: &BTreeMap<(String, String), String>,
+        topics: &Topics,
         catalog: Arc<Catalog>,
         observer: Box<dyn Observer>,
     ) -> Result<Core, String> {

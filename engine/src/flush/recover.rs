@@ -44,8 +44,8 @@ pub(crate) struct Inputs {
     /// How rows leave the files of silver tables.
     pub(crate) silver: Deletes,
     pub(crate) contracts: Vec<Contract>,
-    /// (source, topic) to contract.
-    pub(crate) topics: BTreeMap<(String, String), String>,
+    /// (source, topic) to what the topic is.
+    pub(crate) topics: crate::Topics,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) meters: Arc<Meters>,
 }

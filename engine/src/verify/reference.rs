@@ -60,9 +60,8 @@ type Mark = (u32, Option<u128>);
 
 #[derive(Debug, Clone)]
 struct Snapshot {
-    lowest: Mark,
-    first: Option<Mark>,
-    last: Option<Mark>,
+    mark: Mark,
+    ended: bool,
     place: Option<Place>,
     source_ms: i64,
     begins: BTreeMap<(u32, i32), i64>,
@@ -70,34 +69,35 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn start(&self) -> Mark {
-        self.first.unwrap_or(self.lowest)
-    }
-
     /// When it is over: its last row was seen and then nothing of it for a while.
     fn over(&self) -> Option<Micros> {
-        let ended = self.last.is_some_and(|last| last >= self.start());
-        ended.then(|| self.latest.plus(SNAPSHOT_SETTLE_US))
+        self.ended.then(|| self.latest.plus(SNAPSHOT_SETTLE_US))
     }
 
     /// Whether a row that stands there was in the source before the snapshot.
     fn is_behind(&self, at: &Position) -> bool {
-        let (incarnation, start) = self.start();
-        if at.incarnation != incarnation {
-            return at.incarnation < incarnation;
+        if at.incarnation != self.mark.0 {
+            return at.incarnation < self.mark.0;
         }
-        let begin = self.begins.get(&(at.topic, at.partition)).copied();
-        let held = match at.place {
-            Some(Place::Wal { commit, lsn }) => Some(u128::from(lsn.max(commit.unwrap_or(0)))),
-            Some(Place::Log { at, .. }) => Some(at),
-            None => None,
+        let in_log = match (at.place, self.place) {
+            (Some(Place::Log { log: x, at }), Some(Place::Log { log: y, at: start }))
+                if x == y && x != Place::UNNAMED =>
+            {
+                Some(at < start)
+            }
+            (Some(Place::Wal { commit, lsn }), Some(Place::Wal { lsn: start, .. })) => {
+                Some(lsn.max(commit.unwrap_or(0)) < start)
+            }
+            _ => None,
         };
-        match (held, start, begin) {
-            (Some(held), Some(start), _) if held >= start => false,
-            (Some(_), Some(_), _) if at.snapshot => true,
-            (Some(_), Some(_), None) => true,
-            (_, _, Some(begin)) => at.offset < begin,
-            (_, _, None) => at.source_ms > 0 && at.source_ms < self.source_ms,
+        let by_clock = at.source_ms == 0 || self.source_ms == 0 || at.source_ms <= self.source_ms;
+        let begin = self.begins.get(&(at.topic, at.partition)).copied();
+        match (in_log, begin) {
+            (Some(false), _) => false,
+            (Some(true), _) if at.snapshot => true,
+            (_, Some(begin)) => at.offset < begin,
+            (Some(true), None) => by_clock,
+            (None, None) => by_clock && at.source_ms > 0,
         }
     }
 }
@@ -109,7 +109,10 @@ struct Origin {
     halted: Option<String>,
     /// The last truncate, and its clock.
     floor: Option<(Position, Micros)>,
-    snapshot: Option<Snapshot>,
+    /// Those that pass, as they were seen first.
+    snapshots: Vec<Snapshot>,
+    /// The last that removed what it lacked, since when, and whether only of what snapshots brought.
+    swept: Option<(Snapshot, Micros, bool)>,
     /// A snapshot that is over, and lacked rows that stay until somebody decides.
     asked: Option<Snapshot>,
     is_complete: bool,
@@ -120,7 +123,7 @@ impl Origin {
     fn start_over(&mut self) {
         self.incarnation = self.incarnation.saturating_add(1);
         self.halted = None;
-        self.snapshot = None;
+        self.snapshots.clear();
     }
 }
 
@@ -143,6 +146,8 @@ pub(super) struct Reference {
     topics: Vec<String>,
     ways: BTreeMap<u32, Vec<String>>,
     moved: BTreeMap<RowId, Moved>,
+    /// By life of a topic and partition, the key whose delete was its last change.
+    deleted: BTreeMap<(u32, i32), Vec<u8>>,
     cleared: Micros,
     /// Changes of rows that were looked at.
     pub(super) changes: u64,
@@ -159,19 +164,11 @@ impl Reference {
     pub(super) fn advance(&mut self, now: Micros) {
         let names: Vec<String> = self.origins.keys().cloned().collect();
         for name in names {
-            let Some(origin) = self.origins.get_mut(&name) else { continue };
-            let over = origin.snapshot.as_ref().and_then(Snapshot::over);
-            let Some(over) = over.filter(|over| *over <= now) else { continue };
-            let Some(snapshot) = origin.snapshot.take() else { continue };
-            let is_first = !std::mem::replace(&mut origin.is_complete, true);
-            let is_whole = origin.is_whole;
-            origin.asked = None;
-            if is_whole || is_first {
-                self.sweep(&name, &snapshot, !is_whole, over);
+            while self.end_snapshot(&name, now) {}
+            let swept = self.origins.get_mut(&name).map(|origin| &mut origin.swept);
+            for swept in swept.into_iter() {
+                swept.take_if(|(_, since, _)| is_forgotten(*since, now));
             }
-            let lacks = self.behind(&name, &snapshot, false).next().is_some();
-            let origin = self.origins.entry(name).or_default();
-            origin.asked = lacks.then_some(snapshot);
         }
         self.moved.retain(|_, moved| moved.clock.plus(MOVED_US) > now);
         if now.0.saturating_sub(self.cleared.0) >= CLEAR_US {
@@ -181,6 +178,32 @@ impl Reference {
                 State::Gone(since) => !is_forgotten(since, now),
             });
         }
+    }
+
+    /// Ends the snapshot of an origin that is over first, if one is.
+    fn end_snapshot(&mut self, name: &str, now: Micros) -> bool {
+        let Some(origin) = self.origins.get_mut(name) else { return false };
+        let over = origin.snapshots.iter().enumerate();
+        let over = over.filter_map(|(at, run)| Some((run.over()?, at)));
+        let Some((over, at)) = over.filter(|(over, _)| *over <= now).min() else { return false };
+        let snapshot = origin.snapshots.remove(at);
+        origin.snapshots.retain(|other| match other.place {
+            Some(Place::Log { log: Place::UNNAMED, .. }) if other.mark.0 == snapshot.mark.0 => {
+                other.source_ms > snapshot.source_ms
+            }
+            _ => other.mark > snapshot.mark,
+        });
+        let is_first = !std::mem::replace(&mut origin.is_complete, true);
+        let is_whole = origin.is_whole;
+        origin.asked = None;
+        if is_whole || is_first {
+            origin.swept = Some((snapshot.clone(), over, !is_whole));
+            self.sweep(name, &snapshot, !is_whole, over);
+        }
+        let lacks = self.behind(name, &snapshot, false).next().is_some();
+        let origin = self.origins.entry(name.to_owned()).or_default();
+        origin.asked = lacks.then_some(snapshot);
+        true
     }
 
     /// Live rows that were in the source before a snapshot; only those that a snapshot brought, if so asked.
@@ -200,15 +223,7 @@ impl Reference {
     }
 
     fn sweep(&mut self, origin: &str, snapshot: &Snapshot, only_of_snapshots: bool, over: Micros) {
-        let (incarnation, start) = snapshot.start();
-        let place = match (snapshot.place, start) {
-            (Some(Place::Log { log, .. }), Some(at)) => Some(Place::Log { log, at }),
-            (Some(Place::Wal { .. }), Some(at)) => {
-                Some(Place::Wal { commit: None, lsn: u64::try_from(at).unwrap_or(u64::MAX) })
-            }
-            _ => None,
-        };
-        let source_ms = snapshot.source_ms;
+        let Snapshot { mark: (incarnation, _), place, source_ms, .. } = *snapshot;
         let at = Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE };
         let gone: Vec<RowId> = self.behind(origin, snapshot, only_of_snapshots).cloned().collect();
         for id in gone {
@@ -266,6 +281,12 @@ impl Reference {
             _ => {}
         }
         self.changes += 1;
+        let lane = (topic, what.position.partition);
+        if what.kind == ChangeKind::Delete {
+            self.deleted.insert(lane, change.key.to_vec());
+        } else if self.deleted.get(&lane).is_some_and(|last| last == change.key) {
+            self.deleted.remove(&lane);
+        }
         let id: RowId = (change.origin.to_owned(), change.key.to_vec());
         let full = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
         let origin = self.origins.entry(id.0.clone()).or_default();
@@ -295,9 +316,15 @@ impl Reference {
             at.incarnation = origin.incarnation;
         }
         if full {
-            note_snapshot(&mut origin.snapshot, &at, what.marker, clock);
+            note_snapshot(&mut origin.snapshots, &at, what.marker, clock);
         }
-        if held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
+        let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
+        let swept = self.origins.get(&id.0).and_then(|origin| origin.swept.as_ref());
+        let is_swept = !is_row
+            && swept.is_some_and(|(snapshot, _, of_snapshots)| {
+                (at.snapshot || !of_snapshots) && snapshot.is_behind(&at)
+            });
+        if is_swept || held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
             if what.kind == ChangeKind::Upsert {
                 self.fill(contract, &id, change.row, change.unavailable, &at, epoch);
             }
@@ -461,6 +488,9 @@ impl Reference {
     /// A null value: the row of its key that this partition brought last before it is gone, unless a
     /// delete came last.
     fn null(&mut self, at: &Position, key: &[u8], clock: Micros) {
+        if self.deleted.get(&(at.topic, at.partition)).is_some_and(|last| last == key) {
+            return;
+        }
         let mut newest: Option<(i64, RowId, Position)> = None;
         for origin in self.ways.get(&at.topic).into_iter().flatten() {
             let id = (origin.clone(), key.to_vec());
@@ -509,6 +539,8 @@ impl Reference {
         let asked: Vec<(String, Snapshot)> = self.origins.iter_mut().filter_map(asked).collect();
         for (name, snapshot) in asked {
             self.sweep(&name, &snapshot, false, clock);
+            let origin = self.origins.entry(name).or_default();
+            origin.swept = Some((snapshot, clock, false));
         }
     }
 
@@ -518,32 +550,30 @@ impl Reference {
     }
 }
 
-fn note_snapshot(run: &mut Option<Snapshot>, at: &Position, marker: SnapshotMarker, clock: Micros) {
+/// Snapshots that are followed at a time.
+const SNAPSHOTS_MAX: usize = 8;
+
+fn note_snapshot(runs: &mut Vec<Snapshot>, at: &Position, marker: SnapshotMarker, clock: Micros) {
     let number = at.place.map(|place| match place {
         Place::Log { at, .. } => at,
         Place::Wal { lsn, .. } => u128::from(lsn),
     });
     let mark = (at.incarnation, number);
-    let run = run.get_or_insert_with(|| Snapshot {
-        lowest: mark,
-        first: None,
-        last: None,
-        place: at.place,
-        source_ms: at.source_ms,
-        begins: BTreeMap::new(),
-        latest: clock,
-    });
-    run.latest = clock;
-    run.lowest = run.lowest.min(mark);
-    if at.source_ms > 0 {
-        run.source_ms = run.source_ms.min(at.source_ms);
+    if !runs.iter().any(|run| run.mark == mark) {
+        let first = usize::from(runs.len() >= SNAPSHOTS_MAX);
+        runs.drain(..first);
+        let (place, source_ms) = (at.place, at.source_ms);
+        let begins = BTreeMap::new();
+        runs.push(Snapshot { mark, ended: false, place, source_ms, begins, latest: clock });
     }
-    let begin = run.begins.entry((at.topic, at.partition)).or_insert(at.offset);
-    *begin = (*begin).min(at.offset);
-    match marker {
-        SnapshotMarker::First => run.first = run.first.max(Some(mark)),
-        SnapshotMarker::Last => run.last = run.last.max(Some(mark)),
-        _ => {}
+    for run in runs.iter_mut().filter(|run| run.mark == mark) {
+        run.latest = clock;
+        run.ended |= marker == SnapshotMarker::Last;
+        if at.source_ms > 0 {
+            run.source_ms = run.source_ms.min(at.source_ms);
+        }
+        let begin = run.begins.entry((at.topic, at.partition)).or_insert(at.offset);
+        *begin = (*begin).min(at.offset);
     }
 }
 

@@ -50,10 +50,14 @@ pub(super) fn fold(
     topics: &Topics,
 ) -> Result<Folds, LakeError> {
     let mut tables = contracts.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-    let mut indexes = BTreeMap::new();
-    for (topic, name) in topics {
-        if let Some(at) = contracts.iter().position(|contract| contract.name == *name) {
-            indexes.insert(topic.clone(), at);
+    let mut feeds = BTreeMap::new();
+    for (topic, mapping) in topics {
+        let at = contracts.iter().position(|contract| contract.name == mapping.contract);
+        if let Some((at, table)) = at.and_then(|at| Some((at, tables.get(at)?))) {
+            let contract = table.contract.for_placeholder(mapping.placeholder.as_deref());
+            let table = || format!("silver/{}", mapping.contract);
+            let refuse = |e| LakeError::Schema { table: table(), detail: format!("{e}") };
+            feeds.insert(topic.clone(), (at, contract.map_err(refuse)?, mapping));
         }
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
@@ -79,8 +83,10 @@ pub(super) fn fold(
         batches.sort_by_key(|batch| batch.topic());
         for batch in batches {
             let of = (batch.topic().source.to_string(), batch.topic().topic.to_string());
-            let Some(table) = indexes.get(&of).and_then(|at| tables.get_mut(*at)) else { continue };
-            decode_batch(table.decoder, &table.contract, batch, &mut scratch, &mut changes);
+            let Some((at, contract, mapping)) = feeds.get(&of) else { continue };
+            let Some(table) = tables.get_mut(*at) else { continue };
+            decode_batch(table.decoder, contract, batch, &mut scratch, &mut changes);
+            mapping.apply(&mut changes);
             table.undecodable += changes.errors().len() as u64;
             let (id, clock) = (epoch.stamp.id, epoch.stamp.clock);
             table.fold.take_batch(&table.contract, &changes, id, clock);

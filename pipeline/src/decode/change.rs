@@ -132,6 +132,13 @@ impl ChangeBatch {
         self.is_whole = is_whole;
     }
 
+    /// Says that all changes are of this origin, which their source goes on with.
+    pub fn continue_as(&mut self, origin: &str) {
+        self.origins.clear();
+        self.origins.push(origin.into());
+        self.changes.iter_mut().for_each(|change| change.origin = 0);
+    }
+
     /// Whether its source promises that no snapshot is taken with conditions.
     pub fn is_whole(&self) -> bool {
         self.is_whole

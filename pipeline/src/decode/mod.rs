@@ -12,12 +12,14 @@
 mod change;
 mod column;
 mod debezium_json;
+mod placeholder;
 mod prepared;
 pub mod registry;
 mod timestamp;
 
 pub use change::{Change, ChangeBatch, ChangeKind, ChangeRef, SnapshotMarker};
 pub use debezium_json::DebeziumJson;
+pub use placeholder::{Placeholder, PlaceholderError};
 pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
 
 use schemas::RowBuilder;

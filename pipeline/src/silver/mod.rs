@@ -34,12 +34,13 @@ mod table;
 mod tombstones;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
 use schemas::{Delta, EpochStamp, Micros, Position, RowRef};
 
-use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
+use crate::decode::{Change, ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
 pub use frozen::FrozenTable;
 pub use live::LiveRow;
@@ -71,8 +72,9 @@ pub struct TableFold {
     origins: Origins,
     tombstones: Tombstones,
     moved: Moved,
-    /// The delete that came last, and its key: what a null value of that key then says is known.
-    last_delete: (Position, Vec<u8>),
+    /// By partition of a life of a topic, the key whose delete came last in it: what a null value of that
+    /// key then says is known.
+    last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
     /// Records of the batch that were refused, and why.
     refused: Vec<(usize, String)>,
     /// Why a deleted key could not be looked up.
@@ -100,7 +102,7 @@ impl TableFold {
             origins: Origins::default(),
             tombstones: Tombstones::new(),
             moved: Moved::default(),
-            last_delete: (Position::NOWHERE, Vec::new()),
+            last_deletes: BTreeMap::new(),
             refused: Vec::new(),
             failure: None,
             counters: Counters::default(),
@@ -146,6 +148,7 @@ impl TableFold {
             self.bury(&what.position, key, stamp.clock, delta);
             return;
         }
+        self.note_delete(what, key);
         let origin = self.origins.of(what.origin);
         let is_whole = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
         let topic = self.origins.topic();
@@ -181,9 +184,10 @@ impl TableFold {
             position.incarnation = own.incarnation;
         }
         if is_whole && let Some(own) = self.origins.get_mut(origin) {
-            SnapshotRun::note(&mut own.snapshot, &position, what.marker, stamp.clock);
+            SnapshotRun::note(&mut own.snapshots, &position, what.marker, stamp.clock);
         }
-        if held.is_some_and(|held| position.compare(&held) == Ordering::Less) {
+        let is_late = held.is_some_and(|held| position.compare(&held) == Ordering::Less);
+        if is_late || self.is_swept(which, &position) {
             self.late(which, change, &position, stamp, delta);
             return;
         }
@@ -219,6 +223,12 @@ impl TableFold {
             (floor, own) => own.or(floor),
         };
         Ok((held, own.is_some()))
+    }
+
+    /// Whether the row is not held and a snapshot that is over lacked it.
+    fn is_swept(&self, which: Which<'_>, position: &Position) -> bool {
+        let swept = self.origins.get(which.origin).and_then(|own| own.swept.as_ref());
+        which.slot.is_none() && swept.is_some_and(|swept| swept.covers(position))
     }
 
     fn upsert(
@@ -308,8 +318,6 @@ impl TableFold {
         stamp: &EpochStamp,
         delta: &mut Delta,
     ) {
-        self.last_delete.0 = position;
-        which.key.clone_into(&mut self.last_delete.1);
         if which.slot.is_none() && is_known {
             self.counters.duplicate += 1;
             return;
@@ -342,9 +350,8 @@ impl TableFold {
     /// most often was the record before, it changes nothing.
     fn bury(&mut self, at: &Position, key: &[u8], clock: Micros, delta: &mut Delta) {
         let at = Position { topic: self.origins.topic(), ..*at };
-        let (last, last_key) = &self.last_delete;
-        let follows = last.is_beside(&at) && last.offset + 1 == at.offset && last_key == key;
-        if key.is_empty() || follows {
+        let last = self.last_deletes.get(&(at.topic, at.partition));
+        if key.is_empty() || last.is_some_and(|last| last == key) {
             return;
         }
         let mut newest: Option<(Position, Which<'_>)> = None;
@@ -371,6 +378,16 @@ impl TableFold {
             self.remove(slot, key, delta);
             let position = Position { offset: at.offset, ..held };
             self.put_tombstone(which, Tombstone { position, clock });
+        }
+    }
+
+    /// Remembers the key of a delete, whatever becomes of it, until another change of that key comes.
+    fn note_delete(&mut self, change: &Change, key: &[u8]) {
+        let lane = (self.origins.topic(), change.position.partition);
+        if change.kind == ChangeKind::Delete {
+            key.clone_into(self.last_deletes.entry(lane).or_default());
+        } else if let Some(last) = self.last_deletes.get_mut(&lane).filter(|last| **last == key) {
+            last.clear();
         }
     }
 

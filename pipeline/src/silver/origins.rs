@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::report::Halt;
-use super::snapshot::{Lacking, SnapshotRun};
+use super::snapshot::{Lacking, SnapshotRun, Swept};
 use super::tombstones::Tombstone;
 
 /// What one origin is up to.
@@ -25,8 +25,10 @@ pub(super) struct Origin {
     pub(super) halt: Option<Halt>,
     /// The last truncate: a tombstone for every key of it without a row.
     pub(super) floor: Option<Tombstone>,
-    /// The snapshot that is passing.
-    pub(super) snapshot: Option<SnapshotRun>,
+    /// Snapshots that are passing, as they were seen first.
+    pub(super) snapshots: Vec<SnapshotRun>,
+    /// The last snapshot that removed what it lacked.
+    pub(super) swept: Option<Swept>,
     /// Rows that the last snapshot lacked, and that were not deleted for it.
     pub(super) lacking: Option<Lacking>,
     /// Whether a snapshot was ever seen to its end.
@@ -40,7 +42,7 @@ impl Origin {
     pub(super) fn start_over(&mut self) {
         self.incarnation = self.incarnation.saturating_add(1);
         self.halt = None;
-        self.snapshot = None;
+        self.snapshots.clear();
     }
 }
 

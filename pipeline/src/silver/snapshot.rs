@@ -35,16 +35,15 @@ fn mark(position: &Position) -> Mark {
     (position.incarnation, position.place.map(|place| place.number()))
 }
 
+/// Snapshots that may pass at a time: one that never ended is forgotten for a later one.
+const RUNS_MAX: usize = 8;
+
 /// A snapshot that is passing, or that is over and was not acted on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SnapshotRun {
-    /// The lowest mark of any row.
-    lowest: Mark,
-    /// The highest mark of a first row: a snapshot that was begun anew counts from there.
-    first: Option<Mark>,
-    /// The highest mark of a last row.
-    last: Option<Mark>,
-    /// A place as its rows have them.
+    mark: Mark,
+    has_last: bool,
+    /// The place as its rows have it.
     place: Option<Place>,
     /// The lowest clock of the source in it.
     source_ms: i64,
@@ -57,80 +56,107 @@ pub(super) struct SnapshotRun {
 impl SnapshotRun {
     /// Follows a row of a full snapshot.
     pub(super) fn note(
-        run: &mut Option<SnapshotRun>,
+        runs: &mut Vec<SnapshotRun>,
         position: &Position,
         marker: SnapshotMarker,
         clock: Micros,
     ) {
         let mark = mark(position);
-        let run = run.get_or_insert_with(|| SnapshotRun {
-            lowest: mark,
-            first: None,
-            last: None,
-            place: position.place,
-            source_ms: position.source_ms,
-            begins: BTreeMap::new(),
-            latest: clock.0,
+        let known = runs.iter().position(|run| run.mark == mark);
+        let at = known.unwrap_or_else(|| {
+            if runs.len() >= RUNS_MAX {
+                runs.remove(0);
+            }
+            runs.push(SnapshotRun {
+                mark,
+                has_last: false,
+                place: position.place,
+                source_ms: position.source_ms,
+                begins: BTreeMap::new(),
+                latest: clock.0,
+            });
+            runs.len() - 1
         });
+        let Some(run) = runs.get_mut(at) else { return };
         run.latest = clock.0;
-        run.lowest = run.lowest.min(mark);
+        run.has_last |= marker == SnapshotMarker::Last;
         if position.source_ms > 0 {
             run.source_ms = run.source_ms.min(position.source_ms);
         }
         let lane = (position.topic, position.partition);
         let begin = run.begins.entry(lane).or_insert(position.offset);
         *begin = (*begin).min(position.offset);
-        match marker {
-            SnapshotMarker::First => run.first = run.first.max(Some(mark)),
-            SnapshotMarker::Last => run.last = run.last.max(Some(mark)),
-            _ => {}
-        }
-    }
-
-    /// Where the snapshot stands.
-    fn start(&self) -> Mark {
-        self.first.unwrap_or(self.lowest)
     }
 
     /// When it is over, if its last row was seen.
     pub(super) fn due(&self) -> Option<Micros> {
-        let finished = self.last.is_some_and(|last| last >= self.start());
-        finished.then(|| Micros(self.latest).plus(SNAPSHOT_SETTLE_US))
+        self.has_last.then(|| Micros(self.latest).plus(SNAPSHOT_SETTLE_US))
+    }
+
+    /// Whether it was taken before another one that is over: then it never ends.
+    pub(super) fn is_before(&self, over: &SnapshotRun) -> bool {
+        let is_unnamed =
+            matches!(self.place, Some(Place::Log { log, .. }) if log == Place::UNNAMED);
+        if is_unnamed && self.mark.0 == over.mark.0 {
+            return self.source_ms <= over.source_ms;
+        }
+        self.mark <= over.mark
     }
 
     /// Whether a row at `position` was written before the snapshot, and so was not in it.
     pub(super) fn is_missing(&self, position: &Position) -> bool {
-        let (incarnation, start) = self.start();
+        let (incarnation, _) = self.mark;
         if position.incarnation != incarnation {
             return position.incarnation < incarnation;
         }
         let begin = self.begins.get(&(position.topic, position.partition));
-        let held = position.place.map(|place| match place {
-            // What is known to be committed behind the snapshot was not in it.
-            Place::Wal { commit, lsn } => u128::from(lsn.max(commit.unwrap_or(0))),
-            Place::Log { at, .. } => at,
-        });
-        match (held.zip(start).map(|(held, start)| held.cmp(&start)), begin) {
-            (Some(Ordering::Less), begin) => {
-                position.snapshot || begin.is_none_or(|begin| position.offset < *begin)
-            }
+        let is_earlier =
+            position.source_ms == 0 || self.source_ms == 0 || position.source_ms <= self.source_ms;
+        match (self.side_of(position), begin) {
+            (Some(Ordering::Less), _) if position.snapshot => true,
+            // It may be of another server, or committed later than it was written.
+            (Some(Ordering::Less), Some(begin)) => position.offset < *begin,
+            (Some(Ordering::Less), None) => is_earlier,
             (Some(_), _) => false,
             (None, Some(begin)) => position.offset < *begin,
-            (None, None) => position.source_ms > 0 && position.source_ms < self.source_ms,
+            (None, None) => position.source_ms > 0 && is_earlier,
+        }
+    }
+
+    /// On which side of the snapshot a position stands in the source's log, if that can be compared.
+    fn side_of(&self, position: &Position) -> Option<Ordering> {
+        match (position.place?, self.place?) {
+            (Place::Log { log, at }, Place::Log { log: own, at: start }) => {
+                (log == own && log != Place::UNNAMED).then(|| at.cmp(&start))
+            }
+            // What is known to be committed behind the snapshot was not in it.
+            (Place::Wal { commit, lsn }, Place::Wal { lsn: start, .. }) => {
+                Some(lsn.max(commit.unwrap_or(0)).cmp(&start))
+            }
+            _ => None,
         }
     }
 
     /// Where a row that the snapshot did not contain was deleted: at the snapshot, by no record.
     pub(super) fn deleted_at(&self) -> Position {
-        let (incarnation, start) = self.start();
-        let place = self.place.zip(start).map(|(place, start)| match place {
-            Place::Log { log, .. } => Place::Log { log, at: start },
-            Place::Wal { .. } => {
-                Place::Wal { commit: None, lsn: u64::try_from(start).unwrap_or(u64::MAX) }
-            }
-        });
-        let source_ms = self.source_ms;
+        let SnapshotRun { mark: (incarnation, _), place, source_ms, .. } = *self;
         Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE }
+    }
+}
+
+/// A snapshot that removed what it lacked: what is older and comes late was not in it either.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Swept {
+    pub(super) run: SnapshotRun,
+    pub(super) clock: Micros,
+    /// It spoke of nothing but rows of earlier snapshots.
+    pub(super) of_snapshots: bool,
+}
+
+impl Swept {
+    /// Whether a row at `position`, which is not held, was removed by it.
+    pub(super) fn covers(&self, position: &Position) -> bool {
+        (position.snapshot || !self.of_snapshots) && self.run.is_missing(position)
     }
 }
 

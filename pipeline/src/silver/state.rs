@@ -7,6 +7,7 @@
 //! | `silver/<table>/tombstones` | slot | a key, and when and where it was deleted, or that it came back |
 //! | `silver/<table>/runs` | 0 | what the runs with more tombstones are called, oldest first |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::{Run, RunError};
@@ -37,6 +38,8 @@ pub(super) struct Head {
     version: u8,
     origins: SavedOrigins,
     moved: Moved,
+    /// By partition of a life of a topic, the key whose delete came last in it.
+    last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
     counters: Counters,
 }
 
@@ -67,6 +70,7 @@ impl TableFold {
             version: VERSION,
             origins: self.origins.saved(),
             moved: self.moved.clone(),
+            last_deletes: self.last_deletes.clone(),
             counters: self.counters,
         }
     }
@@ -100,6 +104,7 @@ impl TableFold {
         self.tombstones = Tombstones::restore(dead, runs);
         self.origins = Origins::restore(head.origins);
         self.moved = head.moved;
+        self.last_deletes = head.last_deletes;
         self.counters = head.counters;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemas::{Delta, Micros, Position};
 
-use super::snapshot::{Lacking, SnapshotRun};
+use super::snapshot::{Lacking, SnapshotRun, Swept};
 use super::tombstones::{TOMBSTONE_RETENTION_US, Tombstone};
 use super::{TableFold, Which};
 
@@ -53,7 +53,7 @@ impl TableFold {
     /// When the next timer that may change rows is due. Old tombstones need none: they are dropped
     /// when the next epoch comes.
     pub fn due(&self) -> Option<Micros> {
-        let runs = self.origins.iter().filter_map(|(_, origin)| origin.snapshot.as_ref());
+        let runs = self.origins.iter().flat_map(|(_, origin)| &origin.snapshots);
         runs.filter_map(SnapshotRun::due).min()
     }
 
@@ -61,7 +61,7 @@ impl TableFold {
     pub fn fire(&mut self, now: Micros, delta: &mut Delta) {
         if self.due().is_some_and(|due| due <= now) {
             let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
-            (0..origins).for_each(|origin| self.end_snapshot(origin, now, delta));
+            (0..origins).for_each(|origin| self.end_snapshots(origin, now, delta));
         }
         self.tombstones.purge(now);
         self.moved.purge(now);
@@ -70,14 +70,25 @@ impl TableFold {
             if due.is_some_and(|due| due <= now) {
                 origin.floor = None;
             }
+            origin.swept.take_if(|swept| swept.clock.plus(TOMBSTONE_RETENTION_US) <= now);
         }
     }
 
-    /// Ends the snapshot of an origin, if it is over by `now`.
-    fn end_snapshot(&mut self, origin: u32, now: Micros, delta: &mut Delta) {
+    /// Ends the snapshots of an origin that are over by `now`, in their order.
+    fn end_snapshots(&mut self, origin: u32, now: Micros, delta: &mut Delta) {
+        loop {
+            let own = self.origins.get(origin).into_iter();
+            let due = own.flat_map(|own| own.snapshots.iter().enumerate());
+            let due = due.filter_map(|(at, run)| Some((run.due()?, at)));
+            let Some((due, at)) = due.filter(|(due, _)| *due <= now).min() else { return };
+            self.end_snapshot(origin, (at, due), delta);
+        }
+    }
+
+    fn end_snapshot(&mut self, origin: u32, (at, due): (usize, Micros), delta: &mut Delta) {
         let Some(own) = self.origins.get_mut(origin) else { return };
-        let over = own.snapshot.take_if(|run| run.due().is_some_and(|due| due <= now));
-        let Some((run, due)) = over.and_then(|run| run.due().map(|due| (run, due))) else { return };
+        let run = own.snapshots.remove(at);
+        own.snapshots.retain(|other| !other.is_before(&run));
         let is_whole = own.is_whole;
         let is_first = !std::mem::replace(&mut own.is_complete, true);
         own.lacking = None;
@@ -86,6 +97,7 @@ impl TableFold {
         if is_whole || is_first {
             let gone = self.rows_of(origin, left);
             self.sweep(origin, &run, gone, due, delta);
+            self.remember(origin, Swept { run: run.clone(), clock: due, of_snapshots: !is_whole });
         }
         let rest = self.rows_of(origin, |held| run.is_missing(held));
         if rest.is_empty() {
@@ -98,6 +110,10 @@ impl TableFold {
             .get_mut(origin)
             .into_iter()
             .for_each(|own| own.lacking = Some(lacking.clone()));
+    }
+
+    fn remember(&mut self, origin: u32, swept: Swept) {
+        self.origins.get_mut(origin).into_iter().for_each(|own| own.swept = Some(swept.clone()));
     }
 
     fn sweep(
@@ -130,6 +146,7 @@ impl TableFold {
             };
             let gone = self.rows_of(origin, |held| run.is_missing(held));
             self.sweep(origin, &run, gone, clock, delta);
+            self.remember(origin, Swept { run, clock, of_snapshots: false });
         }
         self.counters.swept - before
     }

@@ -20,6 +20,7 @@ mod control;
 mod embedded;
 mod file;
 mod kafka;
+mod mapping;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub use control::{ControlFile, ControlFileError, control_partition, is_control};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
 pub use file::{FileSource, wrong_line};
 pub use kafka::KafkaSource;
+pub use mapping::{Mapping, Snapshots};
 
 /// How far one partition has been ingested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

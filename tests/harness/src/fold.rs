@@ -142,6 +142,8 @@ struct Table {
     topics: Vec<(String, String, String)>,
     /// Rows that left their key, by the new one.
     moved: BTreeMap<Id, Held>,
+    /// By life of a topic and partition, the key whose delete was its last change.
+    deleted: BTreeMap<(usize, i32), String>,
 }
 
 #[derive(Debug, Default)]
@@ -190,6 +192,7 @@ impl Fold {
                 origins: BTreeMap::new(),
                 topics: Vec::new(),
                 moved: BTreeMap::new(),
+                deleted: BTreeMap::new(),
             };
             tables.insert(name, table);
         }
@@ -287,6 +290,12 @@ impl Fold {
         topic: usize,
     ) -> Result<Delta, String> {
         let Some(table) = self.tables.get_mut(contract) else { return Ok(Delta::default()) };
+        let lane = (topic, record.partition);
+        if change.op == Op::Delete {
+            table.deleted.insert(lane, change.key.clone());
+        } else if table.deleted.get(&lane) == Some(&change.key) {
+            table.deleted.remove(&lane);
+        }
         let name = change.origin.clone().unwrap_or_else(|| record.topic.clone());
         let origin = table.origins.entry(name.clone()).or_default();
         let is_whole = change.op == Op::Snapshot && !change.is_incremental;
@@ -429,6 +438,9 @@ impl Table {
     /// A null value deletes what its partition brought last of that key.
     fn bury(&mut self, key: &str, topic: usize, record: &Record) -> Delta {
         let lane = (topic, record.partition);
+        if self.deleted.get(&lane).is_some_and(|last| last == key) {
+            return Delta::default();
+        }
         let here = |(id, held): &(&Id, &mut Held)| {
             let at = held.position;
             id.1 == key && (at.topic, at.partition) == lane && at.offset < record.offset

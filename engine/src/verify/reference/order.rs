@@ -11,7 +11,11 @@ pub(super) fn order(a: &Position, b: &Position) -> Ordering {
     }
     let by_source = match (a.place, b.place) {
         (Some(Place::Log { log: x, at: i }), Some(Place::Log { log: y, at: j })) => {
-            if x == y || x == 0 || y == 0 { i.cmp(&j) } else { Ordering::Equal }
+            if x == y {
+                i.cmp(&j)
+            } else {
+                Ordering::Equal
+            }
         }
         (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => postgres(a, b),
         _ => Ordering::Equal,
@@ -83,7 +87,7 @@ pub(super) fn is_again(held: &Position, came: &Position) -> bool {
 pub(super) fn source_went_back(held: &Position, came: &Position) -> bool {
     let lower = match (held.place, came.place) {
         (Some(Place::Log { log: x, at }), Some(Place::Log { log: y, at: then })) => {
-            (x == y || x == 0 || y == 0) && then < at
+            x == y && x != Place::UNNAMED && then < at
         }
         (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => {
             let ((own, lsn), (other, came_lsn)) = (wal(held), wal(came));

@@ -59,7 +59,7 @@ impl Decoder for DebeziumJson {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn decode(
@@ -345,6 +345,7 @@ impl Event<'_> {
         let Scratch { key, debezium, .. } = scratch;
         let Buffers { schemas, key: own, .. } = debezium;
         key.clear();
+        own.begin();
         let (contract, encodings) = (self.contract, self.encodings);
         let named = match self.record.key {
             Some(message_key) => {
@@ -359,10 +360,7 @@ impl Event<'_> {
                 None => false,
             };
             if !from_before {
-                return fail(
-                    "a delete whose message key and `before` both lack the key columns; give the table a primary \
-                     key or REPLICA IDENTITY FULL, and use the json converter for keys",
-                );
+                return Err(own.why_none());
             }
         }
         out.push(self.change(ChangeKind::Delete, b'd'), key, &[], &[]);

@@ -58,10 +58,10 @@ impl Source {
     pub(super) fn place(&self, is_snapshot: bool) -> Option<Place> {
         match self.connector {
             Connector::Postgres => self.wal(),
-            Connector::Binlog => self.binlog(),
+            Connector::Binlog => self.binlog(is_snapshot),
             Connector::SqlServer => self.change(is_snapshot),
             Connector::Oracle => self.change_number(is_snapshot),
-            Connector::Unnamed => self.wal().or_else(|| self.binlog()),
+            Connector::Unnamed => self.wal().or_else(|| self.binlog(is_snapshot)),
             Connector::Other => None,
         }
     }
@@ -82,12 +82,16 @@ impl Source {
         Some(Place::Wal { commit, lsn })
     }
 
-    fn binlog(&self) -> Option<Place> {
+    fn binlog(&self, is_snapshot: bool) -> Option<Place> {
         let file = u128::from(self.file?);
         let pos = u128::from(self.pos.unwrap_or(0).min((1 << 48) - 1));
         let row = u128::from(self.row.unwrap_or(0).min((1 << 16) - 1));
         let at = file << 64 | pos << 16 | row;
-        Some(Place::Log { log: self.server.unwrap_or(0), at })
+        let log = match self.server.unwrap_or(0) {
+            0 if is_snapshot => Place::UNNAMED,
+            server => server,
+        };
+        Some(Place::Log { log, at })
     }
 
     fn change(&self, is_snapshot: bool) -> Option<Place> {
