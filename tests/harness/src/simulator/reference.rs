@@ -304,7 +304,9 @@ impl Fold<'_> {
 
     fn is_below(&self, item: &Item, live: &Item) -> bool {
         match item.is_snapshot {
-            true => !is_before(self.kind, live, item, None, self.defect),
+            // A change that is streamed after a snapshot may be older than it: then the key's row there may
+            // be another one.
+            true => live.ms > item.ms && !is_before(self.kind, live, item, None, self.defect),
             false => live_order(self.kind, item, live).is_lt(),
         }
     }
