@@ -277,7 +277,9 @@ impl Fold<'_> {
         let old_key = old_key.filter(|_| self.defect != Some(Defect::NoOldKey));
         let moved = old_key.and_then(|key| self.row_before(key, item));
         for (column, cell) in unsent {
-            let known = |row: &Row| row.get(column).filter(|cell| **cell != Cell::Unknown).cloned();
+            // A null is never left out: where one is held, a change in between was not seen.
+            let is_value = |cell: &&Cell| matches!(cell, Cell::Value(_));
+            let known = |row: &Row| row.get(column).filter(is_value).cloned();
             if let Some(known) = moved.as_ref().and_then(known) {
                 *cell = known;
             } else if let Some((before, known)) =
