@@ -38,7 +38,8 @@ pub struct History {
     pub(super) carried: BTreeSet<String>,
     /// Whether a cleaner may have removed a value and left a later change that leaves it out.
     pub(super) is_compacted: bool,
-    /// Whether it may have removed the create that names the old key of a row.
+    /// Whether it may have removed what leads from a value to the row: a create that names the old key, or
+    /// a snapshot's row without which the snapshot says that the row was gone.
     pub(super) is_cut_off: bool,
 }
 
@@ -79,7 +80,9 @@ impl History {
             expected,
             carried,
             is_compacted: script.accidents.has(Accidents::COMPACTION),
-            is_cut_off: script.accidents.has(Accidents::COMPACTION | Accidents::KEYS),
+            is_cut_off: [Accidents::KEYS, Accidents::UNFINISHED]
+                .into_iter()
+                .any(|other| script.accidents.has(Accidents::COMPACTION | other)),
         }
     }
 }

@@ -5,8 +5,8 @@
 //!   was deleted while nothing was streamed stays where no whole snapshot may prove that it is gone.
 //! - A large value that no record carries may be unknown. It is never null, and never another value;
 //!   only where a cleaner ran it may be an earlier one, because the record that tells of the change is
-//!   gone and nothing says so. Where rows get other keys as well, it may be unknown although it was sent:
-//!   the create that names the old key may be gone.
+//!   gone and nothing says so. Where rows get other keys as well, or a snapshot was begun anew, it may be
+//!   unknown although it was sent: what leads from it to the row may be gone.
 //! - A row whose required value no record carries may be absent.
 
 use std::collections::BTreeMap;

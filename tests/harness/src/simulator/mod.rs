@@ -13,7 +13,8 @@
 //!   emit one table are not simulated.
 //! - Clocks of databases and connectors agree, and no two transactions of a database have one instant.
 //! - The cleaner leaves alone what would decide about other rows: rows of later snapshots, first and last
-//!   rows, and a delete whose key has records in another partition or life of the topic.
+//!   rows, and a delete whose key has records in another partition or life of the topic, or a row of
+//!   such a snapshot.
 
 mod accidents;
 mod block;

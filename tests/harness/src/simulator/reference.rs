@@ -14,12 +14,13 @@
 //! - A tombstone deletes the key of its message, unless the record of this key before it in its partition
 //!   is a delete. The same change, coming after it again, brings the row back as it was.
 //! - A value that was not sent is that of the change before; of a create with an old key, that of the old
-//!   key before the create's place. What no record before has is unknown.
+//!   key before the create's place. What no record before has is unknown. Where the old key is not known, a
+//!   row that a snapshot has of the new key may lend its value, but not to a further key.
 
 mod decode;
 mod order;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Kind;
 use super::judge::{Cell, Rows};
@@ -73,8 +74,8 @@ pub fn fold(kind: Kind, whole: bool, records: &[Record], defect: Option<Defect>)
         }
         let fold = Fold { table, kind, whole, defect };
         for key in table.keys.keys() {
-            if let Some((row, _)) = fold.rows_of(key, None).pop().and_then(|step| step.after) {
-                rows.insert((origin.clone(), key.clone()), row);
+            if let Some(held) = fold.rows_of(key, None).pop().and_then(|step| step.after) {
+                rows.insert((origin.clone(), key.clone()), held.row);
             }
         }
     }
@@ -200,11 +201,22 @@ impl Table {
     }
 }
 
-/// A change of a key, and the row after it with the run that told it.
+/// A row as it is after a change.
+#[derive(Debug, Clone)]
+struct Held {
+    row: Row,
+    /// The snapshot that told of it.
+    run: Option<usize>,
+    /// Columns that a create did not send, and that are those of a row that was there: of a snapshot
+    /// taken after the create, whose row may be another one by then.
+    borrowed: BTreeSet<String>,
+}
+
+/// A change of a key, and the row after it.
 #[derive(Debug, Clone)]
 struct Step {
     item: Item,
-    after: Option<(Row, Option<usize>)>,
+    after: Option<Held>,
 }
 
 struct Fold<'a> {
@@ -233,10 +245,9 @@ impl Fold<'_> {
             let after = match (&item.act, again) {
                 (Act::Upsert { .. }, Some(again)) => again.after.clone(),
                 (Act::Upsert { row, old_key }, None) => {
-                    let row = self.filled(row, old_key.as_deref(), &item, before.as_ref());
-                    Some((row, item.run))
+                    Some(self.filled(row, old_key.as_deref(), &item, before.as_ref()))
                 }
-                (Act::Missing, _) => before.filter(|(_, run)| !self.is_swept(&item, *run)),
+                (Act::Missing, _) => before.filter(|held| !self.is_swept(&item, held.run)),
                 _ => None,
             };
             steps.push(Step { item, after });
@@ -256,45 +267,48 @@ impl Fold<'_> {
         first == missing.run && told.is_some_and(|run| !run.is_complete)
     }
 
-    fn filled(
-        &self,
-        row: &Row,
-        old_key: Option<&str>,
-        item: &Item,
-        before: Option<&(Row, Option<usize>)>,
-    ) -> Row {
-        let mut row = row.clone();
+    fn filled(&self, row: &Row, old_key: Option<&str>, item: &Item, before: Option<&Held>) -> Held {
+        let mut held = Held { row: row.clone(), run: item.run, borrowed: BTreeSet::new() };
+        let unsent = held.row.iter_mut().filter(|(_, cell)| **cell == Cell::Unknown);
         if self.defect == Some(Defect::NullForUnsent) {
-            for cell in row.values_mut().filter(|cell| **cell == Cell::Unknown) {
-                *cell = Cell::Null;
-            }
-            return row;
-        }
-        if !row.values().any(|cell| *cell == Cell::Unknown) {
-            return row;
+            unsent.for_each(|(_, cell)| *cell = Cell::Null);
+            return held;
         }
         let old_key = old_key.filter(|_| self.defect != Some(Defect::NoOldKey));
         let moved = old_key.and_then(|key| self.row_before(key, item));
-        let known = moved.iter().chain(before.map(|(row, _)| row));
-        for known in known {
-            for (column, cell) in &mut row {
-                if *cell == Cell::Unknown {
-                    *cell = known.get(column).cloned().unwrap_or(Cell::Unknown);
+        for (column, cell) in unsent {
+            // A null is never left out: where one is held, a change in between was not seen.
+            let is_value = |cell: &&Cell| matches!(cell, Cell::Value(_));
+            let known = |row: &Row| row.get(column).filter(is_value).cloned();
+            if let Some(known) = moved.as_ref().and_then(known) {
+                *cell = known;
+            } else if let Some((before, known)) =
+                before.and_then(|before| Some((before, known(&before.row)?)))
+            {
+                *cell = known;
+                if old_key.is_some() || before.borrowed.contains(column) {
+                    held.borrowed.insert(column.clone());
                 }
             }
         }
-        row
+        held
     }
 
     /// The last row of a key below the place of a change.
     fn row_before(&self, key: &str, item: &Item) -> Option<Row> {
         let steps = self.rows_of(key, Some(item));
-        steps.into_iter().rev().find_map(|step| step.after).map(|(row, _)| row)
+        let Held { mut row, borrowed, .. } = steps.into_iter().rev().find_map(|step| step.after)?;
+        for column in borrowed {
+            row.insert(column, Cell::Unknown);
+        }
+        Some(row)
     }
 
     fn is_below(&self, item: &Item, live: &Item) -> bool {
         match item.is_snapshot {
-            true => !is_before(self.kind, live, item, None, self.defect),
+            // A change that is streamed after a snapshot may be older than it: then the key's row there may
+            // be another one.
+            true => live.ms > item.ms && !is_before(self.kind, live, item, None, self.defect),
             false => live_order(self.kind, item, live).is_lt(),
         }
     }

@@ -72,21 +72,21 @@ pub struct Script {
     pub reading: u64,
 }
 
-const KEYS: i64 = 7;
-
 impl Script {
     /// The script of a seed, in which nothing happens but `accidents`.
     pub fn draw(seed: u64, kind: Kind, accidents: Accidents) -> Script {
         let mut rng = StdRng::seed_from_u64(seed);
         let accidents = accidents.possible(kind);
         let databases = databases(accidents);
-        let count = rng.random_range(6..60);
+        let (count, keys) = (rng.random_range(6..60), rng.random_range(2..8));
         let mut steps: Vec<Step> = Vec::new();
         for _ in 0..count {
-            draw_step(&mut rng, accidents, databases, &mut steps);
+            steps.extend(draw_step(&mut rng, accidents, databases, keys));
         }
         for database in 0..databases {
-            let mut at = rng.random_range(0..=steps.len().min(20));
+            // An attempt is worth something where there are rows, and time until the next.
+            let least = if accidents.has(Accidents::UNFINISHED) { 12 } else { 0 };
+            let mut at = rng.random_range(steps.len().min(least)..=steps.len().min(20));
             let nothing = accidents.has(Accidents::NO_DATA) && rng.random_bool(0.7);
             let how = if nothing { Start::Nothing } else { Start::Whole };
             steps.insert(at, Step::Start(database, how));
@@ -228,12 +228,12 @@ fn databases(accidents: Accidents) -> u8 {
     if two { 2 } else { 1 }
 }
 
-fn draw_step(rng: &mut StdRng, accidents: Accidents, databases: u8, steps: &mut Vec<Step>) {
+fn draw_step(rng: &mut StdRng, accidents: Accidents, databases: u8, keys: i64) -> Option<Step> {
     let at = rng.random_range(0..databases);
     let sessions = if accidents.has(Accidents::IN_FLIGHT) { 3 } else { 1 };
     let session = rng.random_range(0..sessions);
-    let key = rng.random_range(0..KEYS);
-    let other = (key + rng.random_range(1..KEYS)) % KEYS;
+    let key = rng.random_range(0..keys);
+    let other = (key + rng.random_range(1..keys)) % keys;
     let (dice, mask, few) = (rng.random(), rng.random(), rng.random_range(1..6));
     let rekey = Step::Write(at, session, Statement::Rekey { from: key, to: other, dice });
     let choices = [
@@ -258,11 +258,11 @@ fn draw_step(rng: &mut StdRng, accidents: Accidents, databases: u8, steps: &mut 
     let mut drawn = rng.random_range(0..possible.iter().map(|(weight, ..)| weight).sum());
     for (weight, _, step) in possible {
         if drawn < weight {
-            steps.push(step);
-            return;
+            return Some(step);
         }
         drawn -= weight;
     }
+    None
 }
 
 impl fmt::Display for Script {

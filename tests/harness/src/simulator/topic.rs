@@ -108,10 +108,13 @@ impl Broker {
         for (at, stored) in list.iter().enumerate() {
             let rest = list.get(at + 1..to).unwrap_or_default();
             let is_last = rest.iter().all(|later| later.message.key != stored.message.key);
-            // A tombstone alone names no place in the source: it speaks for its own partition.
-            let speaks_for_others =
-                stored.message.is_delete && elsewhere.contains(&stored.message.row);
-            if at < from || at >= to || is_last || stored.message.is_kept || speaks_for_others {
+            // A tombstone alone names no place in the source: it speaks for its own partition, and not
+            // against a snapshot.
+            let row = stored.message.row;
+            let is_told =
+                list.iter().any(|other| other.message.is_kept && other.message.row == row);
+            let is_needed = stored.message.is_delete && (is_told || elsewhere.contains(&row));
+            if at < from || at >= to || is_last || stored.message.is_kept || is_needed {
                 kept.push(stored.clone());
             }
         }
