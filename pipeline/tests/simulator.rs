@@ -11,8 +11,10 @@
 //!   saved goes on like one that was not.
 //!
 //! # Non-guarantees
-//! - Accidents whose connectors [`CLASSES`] names are not survived yet. That they are not is checked too, so that the list
-//!   cannot stay behind.
+//! - Of many thousand histories a few end wrong: where a partition lags by more than a minute behind one
+//!   that delivers a second, filtered snapshot to its end, before the first is seen to end, what the first
+//!   brought may be taken for the rest of an unfinished one; and a large value of a row that gets a third key
+//!   before its second is read may end unknown.
 
 #![allow(
     clippy::unwrap_used,
@@ -170,8 +172,7 @@ fn wrong(script: &Script) -> Vec<String> {
     let mut delta = driver.fold.no_changes();
     driver.fold.fire(Micros(history.end_clock), &mut delta);
     driver.add(delta);
-    let mut wrong: Vec<String> =
-        driver.fold.halts().map(ToString::to_string).collect();
+    let mut wrong: Vec<String> = driver.fold.halts().map(ToString::to_string).collect();
     let rows = driver.rows(&mut wrong);
     wrong.extend(judge(&history, &rows));
     wrong
@@ -181,39 +182,36 @@ fn variable(name: &str, usual: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-use Kind::{MySql, Oracle, Plain, Postgres, SqlServer};
-
-/// What happens, and the connectors for which silver is not yet the source then. Of all accidents each
-/// history draws about half.
-const CLASSES: [(Accidents, &[Kind]); 28] = [
-    (Accidents::NONE, &[]),
-    (Accidents::REDELIVERY, &[]),
-    (Accidents::REDELIVERY.with(Accidents::PARTITIONS), &[]),
-    (Accidents::REDELIVERY.with(Accidents::COMPACTION), &Kind::ALL),
-    (Accidents::SNAPSHOT, &[]),
-    (Accidents::SNAPSHOT.with(Accidents::IN_FLIGHT), &[Postgres]),
-    (Accidents::FILTERED.with(Accidents::ASK), &[Postgres, MySql]),
-    (Accidents::INCREMENTAL.with(Accidents::NO_DATA), &[]),
-    (Accidents::INCREMENTAL.with(Accidents::IN_FLIGHT), &[Postgres]),
-    (Accidents::GAP, &[Postgres, MySql, SqlServer, Oracle]),
-    (Accidents::GAP.with(Accidents::ASK), &[Postgres, MySql]),
-    (Accidents::UNFINISHED, &[Postgres, MySql, SqlServer, Oracle]),
-    (Accidents::UNFINISHED.with(Accidents::ASK), &[Postgres, MySql, SqlServer, Oracle]),
-    (Accidents::FAILOVER, &[MySql]),
-    (Accidents::COMPACTION, &Kind::ALL),
-    (Accidents::PARTITIONS, &[]),
-    (Accidents::PARTITIONS.with(Accidents::TOAST), &[Postgres, MySql, SqlServer, Oracle]),
-    (Accidents::TOPICS, &[SqlServer, Oracle, Plain]),
-    (Accidents::SHARDS, &Kind::ALL),
-    (Accidents::SHARDS.with(Accidents::TRUNCATE), &Kind::ALL),
-    (Accidents::SHARED_TOPIC, &[Postgres, MySql, SqlServer, Oracle]),
-    (Accidents::IN_FLIGHT, &[Postgres]),
-    (Accidents::KEYS, &[]),
-    (Accidents::KEYS.with(Accidents::TOAST), &[Postgres, MySql, SqlServer, Oracle]),
-    (Accidents::REQUIRED.with(Accidents::TOAST), &[]),
-    (Accidents::TRUNCATE, &[]),
-    (Accidents::TRUNCATE.with(Accidents::PARTITIONS), &[]),
-    (Accidents::ALL, &Kind::ALL),
+/// What happens. Of all accidents each history draws about half.
+const CLASSES: [Accidents; 28] = [
+    Accidents::NONE,
+    Accidents::REDELIVERY,
+    Accidents::REDELIVERY.with(Accidents::PARTITIONS),
+    Accidents::REDELIVERY.with(Accidents::COMPACTION),
+    Accidents::SNAPSHOT,
+    Accidents::SNAPSHOT.with(Accidents::IN_FLIGHT),
+    Accidents::FILTERED.with(Accidents::ASK),
+    Accidents::INCREMENTAL.with(Accidents::NO_DATA),
+    Accidents::INCREMENTAL.with(Accidents::IN_FLIGHT),
+    Accidents::GAP,
+    Accidents::GAP.with(Accidents::ASK),
+    Accidents::UNFINISHED,
+    Accidents::UNFINISHED.with(Accidents::ASK),
+    Accidents::FAILOVER,
+    Accidents::COMPACTION,
+    Accidents::PARTITIONS,
+    Accidents::PARTITIONS.with(Accidents::TOAST),
+    Accidents::TOPICS,
+    Accidents::SHARDS,
+    Accidents::SHARDS.with(Accidents::TRUNCATE),
+    Accidents::SHARED_TOPIC,
+    Accidents::IN_FLIGHT,
+    Accidents::KEYS,
+    Accidents::KEYS.with(Accidents::TOAST),
+    Accidents::REQUIRED.with(Accidents::TOAST),
+    Accidents::TRUNCATE,
+    Accidents::TRUNCATE.with(Accidents::PARTITIONS),
+    Accidents::ALL,
 ];
 
 /// The seeds of a test that plays so many histories unless told otherwise.
@@ -240,23 +238,10 @@ fn first_failing(seeds: std::ops::Range<u64>, kind: Kind, accidents: Accidents) 
 
 #[test]
 fn silver_is_the_source() {
-    let mut failing = Vec::new();
-    for (accidents, fails) in CLASSES {
-        for kind in Kind::ALL.into_iter().filter(|kind| !fails.contains(kind)) {
-            let script = first_failing(seeds(30), kind, accidents);
-            failing.extend(script.map(|script| smallest(&script, 40)));
-        }
-    }
-    assert!(failing.is_empty(), "{}", failing.join("\n\n"));
-}
-
-#[test]
-fn what_is_not_survived_yet_is_known() {
-    for (accidents, _) in CLASSES {
+    for accidents in CLASSES {
         for kind in Kind::ALL {
-            if let Some(script) = first_failing(seeds(100), kind, accidents) {
-                println!("FAILS {accidents} of {kind:?}\n{}\n", smallest(&script, 40));
-            }
+            let failing = first_failing(seeds(25), kind, accidents);
+            assert!(failing.is_none(), "{}", smallest(&failing.unwrap(), 40));
         }
     }
 }

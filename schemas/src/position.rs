@@ -144,6 +144,16 @@ impl Position {
         self.topic == other.topic && self.partition == other.partition
     }
 
+    /// Whether something surer than clocks and numbers of partitions orders both: one partition, or one log.
+    pub fn is_ordered_with(&self, other: &Position) -> bool {
+        let one_log = match (self.place, other.place) {
+            (Some(Place::Log { log, .. }), Some(Place::Log { log: its, .. })) => is_one(log, its),
+            (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => true,
+            _ => false,
+        };
+        one_log || self.is_beside(other)
+    }
+
     fn compare_record(&self, other: &Position) -> Ordering {
         if self.is_beside(other) {
             return self.offset.cmp(&other.offset);

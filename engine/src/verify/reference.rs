@@ -74,10 +74,24 @@ impl Snapshot {
         self.ended.then(|| self.latest.plus(SNAPSHOT_SETTLE_US))
     }
 
+    /// Whether it was taken no later than another one.
+    fn is_before(&self, other: &Snapshot) -> bool {
+        match self.place {
+            Some(Place::Log { log: Place::UNNAMED, .. }) if self.mark.0 == other.mark.0 => {
+                self.source_ms <= other.source_ms
+            }
+            _ => self.mark <= other.mark,
+        }
+    }
+
     /// Whether a row that stands there was in the source before the snapshot.
     fn is_behind(&self, at: &Position) -> bool {
         if at.incarnation != self.mark.0 {
             return at.incarnation < self.mark.0;
+        }
+        let number = at.place.map(|place| place.number());
+        if at.snapshot && (at.incarnation, number) == self.mark {
+            return false;
         }
         let in_log = match (at.place, self.place) {
             (Some(Place::Log { log: x, at }), Some(Place::Log { log: y, at: start }))
@@ -111,10 +125,10 @@ struct Origin {
     floor: Option<(Position, Micros)>,
     /// Those that pass, as they were seen first.
     snapshots: Vec<Snapshot>,
-    /// The last that removed what it lacked, since when, and whether only of what snapshots brought.
-    swept: Option<(Snapshot, Micros, bool)>,
-    /// A snapshot that is over, and lacked rows that stay until somebody decides.
-    asked: Option<Snapshot>,
+    /// The last that is over, and since when it has removed what it lacked, if it has.
+    over: Option<(Snapshot, Option<Micros>)>,
+    /// Whether it lacked rows that stay until somebody decides.
+    is_asked: bool,
     is_complete: bool,
     is_whole: bool,
 }
@@ -165,9 +179,9 @@ impl Reference {
         let names: Vec<String> = self.origins.keys().cloned().collect();
         for name in names {
             while self.end_snapshot(&name, now) {}
-            let swept = self.origins.get_mut(&name).map(|origin| &mut origin.swept);
-            for swept in swept.into_iter() {
-                swept.take_if(|(_, since, _)| is_forgotten(*since, now));
+            let over = self.origins.get_mut(&name).and_then(|origin| origin.over.as_mut());
+            if let Some((_, since)) = over {
+                since.take_if(|since| is_forgotten(*since, now));
             }
         }
         self.moved.retain(|_, moved| moved.clock.plus(MOVED_US) > now);
@@ -183,26 +197,26 @@ impl Reference {
     /// Ends the snapshot of an origin that is over first, if one is.
     fn end_snapshot(&mut self, name: &str, now: Micros) -> bool {
         let Some(origin) = self.origins.get_mut(name) else { return false };
-        let over = origin.snapshots.iter().enumerate();
-        let over = over.filter_map(|(at, run)| Some((run.over()?, at)));
-        let Some((over, at)) = over.filter(|(over, _)| *over <= now).min() else { return false };
-        let snapshot = origin.snapshots.remove(at);
-        origin.snapshots.retain(|other| match other.place {
-            Some(Place::Log { log: Place::UNNAMED, .. }) if other.mark.0 == snapshot.mark.0 => {
-                other.source_ms > snapshot.source_ms
+        let over = |run: &Snapshot| run.over().filter(|over| *over <= now);
+        let mut first: Option<(usize, Micros)> = None;
+        for (at, run) in origin.snapshots.iter().enumerate() {
+            let Some(over) = over(run) else { continue };
+            let held = first.and_then(|(held, _)| origin.snapshots.get(held));
+            if held.is_none_or(|held| run.is_before(held)) {
+                first = Some((at, over));
             }
-            _ => other.mark > snapshot.mark,
-        });
+        }
+        let Some((at, over)) = first else { return false };
+        let snapshot = origin.snapshots.remove(at);
+        origin.snapshots.retain(|other| !other.is_before(&snapshot));
         let is_first = !std::mem::replace(&mut origin.is_complete, true);
         let is_whole = origin.is_whole;
-        origin.asked = None;
+        origin.over = Some((snapshot.clone(), is_whole.then_some(over)));
         if is_whole || is_first {
-            origin.swept = Some((snapshot.clone(), over, !is_whole));
             self.sweep(name, &snapshot, !is_whole, over);
         }
         let lacks = self.behind(name, &snapshot, false).next().is_some();
-        let origin = self.origins.entry(name.to_owned()).or_default();
-        origin.asked = lacks.then_some(snapshot);
+        self.origins.entry(name.to_owned()).or_default().is_asked = lacks;
         true
     }
 
@@ -316,17 +330,16 @@ impl Reference {
             at.incarnation = origin.incarnation;
         }
         if full {
-            note_snapshot(&mut origin.snapshots, &at, what.marker, clock);
+            let over = origin.over.as_mut().map(|(run, _)| run);
+            note_snapshot(&mut origin.snapshots, over, &at, what.marker, clock);
         }
         let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
-        let swept = self.origins.get(&id.0).and_then(|origin| origin.swept.as_ref());
+        let over = self.origins.get(&id.0).and_then(|origin| origin.over.as_ref());
         let is_swept = !is_row
-            && swept.is_some_and(|(snapshot, _, of_snapshots)| {
-                (at.snapshot || !of_snapshots) && snapshot.is_behind(&at)
-            });
+            && over.is_some_and(|(snapshot, since)| since.is_some() && snapshot.is_behind(&at));
         if is_swept || held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
             if what.kind == ChangeKind::Upsert {
-                self.fill(contract, &id, change.row, change.unavailable, &at, epoch);
+                self.fill(contract, &id, change.row, (change.unavailable, false), &at, epoch);
             }
             return;
         }
@@ -425,14 +438,28 @@ impl Reference {
         contract: &PreparedContract,
         id: &RowId,
         row: &[u8],
-        unavailable: &[usize],
+        (unavailable, is_moved): (&[usize], bool),
         at: &Position,
         epoch: u64,
     ) {
         let Some(held) = self.rows.get(id).cloned() else { return };
         let State::Row { bytes, .. } = &held.state else { return };
         let unknown = contract.layout().row(bytes).unknown();
-        let from_older = held.carried.iter().filter(|(_, from)| order(from, at) == Ordering::Less);
+        // What a row had under its old key is older than all that it has under the new one.
+        let is_known = |from: &Position| {
+            let one_log = match (from.place, at.place) {
+                (Some(Place::Log { log: x, .. }), Some(Place::Log { log: y, .. })) => {
+                    x == y && x != Place::UNNAMED
+                }
+                (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => true,
+                _ => false,
+            };
+            one_log || (from.topic, from.partition) == (at.topic, at.partition)
+        };
+        let is_older = |(_, from): &(&usize, &Position)| {
+            (!is_moved || is_known(from)) && order(from, at) == Ordering::Less
+        };
+        let from_older = held.carried.iter().filter(is_older);
         let wanted = unknown.chain(from_older.map(|(column, _)| *column));
         let found: Vec<usize> = wanted.filter(|column| !unavailable.contains(column)).collect();
         if found.is_empty() {
@@ -468,7 +495,7 @@ impl Reference {
             let is_there = self.rows.get(&new).map(|new| &new.state);
             if matches!(is_there, Some(State::Row { .. })) {
                 let unknown: Vec<usize> = contract.layout().row(bytes).unknown().collect();
-                self.fill(contract, &new, bytes, &unknown, &row.at, epoch);
+                self.fill(contract, &new, bytes, (&unknown, true), &row.at, epoch);
             } else {
                 self.moved.insert(new, Moved { row, clock });
                 self.drop_oldest_moved();
@@ -533,14 +560,16 @@ impl Reference {
 
     /// Somebody decided that the snapshots that lacked rows were whole.
     pub(super) fn sweep_asked(&mut self, clock: Micros) {
-        let asked = |(name, origin): (&String, &mut Origin)| {
-            origin.asked.take().map(|snapshot| (name.clone(), snapshot))
-        };
-        let asked: Vec<(String, Snapshot)> = self.origins.iter_mut().filter_map(asked).collect();
-        for (name, snapshot) in asked {
+        let names: Vec<String> = self.origins.keys().cloned().collect();
+        for name in names {
+            let Some(origin) = self.origins.get_mut(&name) else { continue };
+            if !std::mem::replace(&mut origin.is_asked, false) {
+                continue;
+            }
+            let Some((snapshot, since)) = &mut origin.over else { continue };
+            *since = Some(clock);
+            let snapshot = snapshot.clone();
             self.sweep(&name, &snapshot, false, clock);
-            let origin = self.origins.entry(name).or_default();
-            origin.swept = Some((snapshot, clock, false));
         }
     }
 
@@ -553,12 +582,24 @@ impl Reference {
 /// Snapshots that are followed at a time.
 const SNAPSHOTS_MAX: usize = 8;
 
-fn note_snapshot(runs: &mut Vec<Snapshot>, at: &Position, marker: SnapshotMarker, clock: Micros) {
+fn note_snapshot(
+    runs: &mut Vec<Snapshot>,
+    over: Option<&mut Snapshot>,
+    at: &Position,
+    marker: SnapshotMarker,
+    clock: Micros,
+) {
     let number = at.place.map(|place| match place {
         Place::Log { at, .. } => at,
         Place::Wal { lsn, .. } => u128::from(lsn),
     });
     let mark = (at.incarnation, number);
+    let lane = (at.topic, at.partition);
+    // A partition that was late delivers what is over already.
+    if let Some(over) = over.filter(|over| over.mark == mark) {
+        over.begins.entry(lane).or_insert(at.offset);
+        return;
+    }
     if !runs.iter().any(|run| run.mark == mark) {
         let first = usize::from(runs.len() >= SNAPSHOTS_MAX);
         runs.drain(..first);
@@ -572,7 +613,7 @@ fn note_snapshot(runs: &mut Vec<Snapshot>, at: &Position, marker: SnapshotMarker
         if at.source_ms > 0 {
             run.source_ms = run.source_ms.min(at.source_ms);
         }
-        let begin = run.begins.entry((at.topic, at.partition)).or_insert(at.offset);
+        let begin = run.begins.entry(lane).or_insert(at.offset);
         *begin = (*begin).min(at.offset);
     }
 }

@@ -13,6 +13,15 @@ use super::record::{Carried, Provenance};
 use super::{TableFold, Which, note};
 use crate::decode::{ChangeKind, ChangeRef, PreparedContract};
 
+/// An older change that may have what a row misses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Late {
+    pub(super) position: Position,
+    /// It is the row under its old key, which stands before all changes of the new one, whatever their
+    /// clocks say.
+    pub(super) is_moved: bool,
+}
+
 /// A row that is put together from several.
 #[derive(Debug, Default)]
 pub(super) struct Filling {
@@ -64,11 +73,15 @@ impl Filling {
         &mut self,
         contract: &PreparedContract,
         change: ChangeRef<'_>,
-        position: &Position,
+        late: Late,
     ) -> bool {
+        let Late { position, is_moved } = late;
         let is_older = |column: &usize| {
             let from = self.carried.get(*column);
-            from.is_some_and(|from| from.compare(position) == Ordering::Less)
+            from.is_some_and(|from| {
+                let is_known = !is_moved || from.is_ordered_with(&position);
+                is_known && from.compare(&position) == Ordering::Less
+            })
         };
         let older: Vec<usize> = self.carried.columns().filter(is_older).collect();
         let wanted = self.missing.iter().copied().chain(older);
@@ -77,7 +90,7 @@ impl Filling {
         if sent.is_empty() {
             return false;
         }
-        sent.iter().for_each(|column| self.carried.set(*column, *position));
+        sent.iter().for_each(|column| self.carried.set(*column, position));
         self.missing.retain(|column| !sent.contains(column));
         self.copy(contract, change.row, &sent);
         true
@@ -138,7 +151,15 @@ impl TableFold {
             held.carried.is_empty() && !self.contract.layout().row(held.row).has_unknown()
         });
         let may_fill = !is_whole && change.change.kind == ChangeKind::Upsert;
-        if !may_fill || !self.fill_row(which, change, position, stamp, delta) {
+        if !may_fill
+            || !self.fill_row(
+                which,
+                change,
+                Late { position: *position, is_moved: false },
+                stamp,
+                delta,
+            )
+        {
             self.counters.stale += 1;
         }
     }
@@ -148,14 +169,14 @@ impl TableFold {
         &mut self,
         which: Which<'_>,
         change: ChangeRef<'_>,
-        position: &Position,
+        late: Late,
         stamp: &EpochStamp,
         delta: &mut Delta,
     ) -> bool {
         let Some(held) = which.slot.and_then(|slot| self.rows.get(slot)) else { return false };
         let mut filling = std::mem::take(&mut self.filling);
         filling.resume(&self.contract, held);
-        let is_filled = filling.fill_late(&self.contract, change, position);
+        let is_filled = filling.fill_late(&self.contract, change, late);
         if is_filled {
             self.counters.filled += 1;
             filling.finish();

@@ -184,7 +184,13 @@ impl TableFold {
             position.incarnation = own.incarnation;
         }
         if is_whole && let Some(own) = self.origins.get_mut(origin) {
-            SnapshotRun::note(&mut own.snapshots, &position, what.marker, stamp.clock);
+            SnapshotRun::note(
+                &mut own.snapshots,
+                own.over.as_mut(),
+                &position,
+                what.marker,
+                stamp.clock,
+            );
         }
         let is_late = held.is_some_and(|held| position.compare(&held) == Ordering::Less);
         if is_late || self.is_swept(which, &position) {
@@ -227,8 +233,8 @@ impl TableFold {
 
     /// Whether the row is not held and a snapshot that is over lacked it.
     fn is_swept(&self, which: Which<'_>, position: &Position) -> bool {
-        let swept = self.origins.get(which.origin).and_then(|own| own.swept.as_ref());
-        which.slot.is_none() && swept.is_some_and(|swept| swept.covers(position))
+        let over = self.origins.get(which.origin).and_then(|own| own.over.as_ref());
+        which.slot.is_none() && over.is_some_and(|over| over.covers(position))
     }
 
     fn upsert(

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use schemas::{Delta, EpochStamp, Micros, Position};
 use serde::{Deserialize, Serialize};
 
+use super::fill::Late;
 use super::live::LiveRow;
 use super::{TableFold, Which};
 use crate::decode::{Change, ChangeKind, ChangeRef};
@@ -112,12 +113,7 @@ impl TableFold {
             other: &[],
             origin: "",
         };
-        self.fill_row(
-            Which { key: moved_to, slot, ..which },
-            change,
-            &moved.position,
-            stamp,
-            delta,
-        );
+        let late = Late { position: moved.position, is_moved: true };
+        self.fill_row(Which { key: moved_to, slot, ..which }, change, late, stamp, delta);
     }
 }

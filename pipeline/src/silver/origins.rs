@@ -14,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::report::Halt;
-use super::snapshot::{Lacking, SnapshotRun, Swept};
+use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::Tombstone;
 
 /// What one origin is up to.
@@ -27,8 +27,8 @@ pub(super) struct Origin {
     pub(super) floor: Option<Tombstone>,
     /// Snapshots that are passing, as they were seen first.
     pub(super) snapshots: Vec<SnapshotRun>,
-    /// The last snapshot that removed what it lacked.
-    pub(super) swept: Option<Swept>,
+    /// The last snapshot that is over.
+    pub(super) over: Option<Over>,
     /// Rows that the last snapshot lacked, and that were not deleted for it.
     pub(super) lacking: Option<Lacking>,
     /// Whether a snapshot was ever seen to its end.

@@ -57,11 +57,18 @@ impl SnapshotRun {
     /// Follows a row of a full snapshot.
     pub(super) fn note(
         runs: &mut Vec<SnapshotRun>,
+        over: Option<&mut Over>,
         position: &Position,
         marker: SnapshotMarker,
         clock: Micros,
     ) {
         let mark = mark(position);
+        let lane = (position.topic, position.partition);
+        // A partition that was late delivers what is over already.
+        if let Some(over) = over.filter(|over| over.run.mark == mark) {
+            over.run.begins.entry(lane).or_insert(position.offset);
+            return;
+        }
         let known = runs.iter().position(|run| run.mark == mark);
         let at = known.unwrap_or_else(|| {
             if runs.len() >= RUNS_MAX {
@@ -83,7 +90,6 @@ impl SnapshotRun {
         if position.source_ms > 0 {
             run.source_ms = run.source_ms.min(position.source_ms);
         }
-        let lane = (position.topic, position.partition);
         let begin = run.begins.entry(lane).or_insert(position.offset);
         *begin = (*begin).min(position.offset);
     }
@@ -108,6 +114,9 @@ impl SnapshotRun {
         let (incarnation, _) = self.mark;
         if position.incarnation != incarnation {
             return position.incarnation < incarnation;
+        }
+        if position.snapshot && mark(position) == self.mark {
+            return false;
         }
         let begin = self.begins.get(&(position.topic, position.partition));
         let is_earlier =
@@ -144,26 +153,24 @@ impl SnapshotRun {
     }
 }
 
-/// A snapshot that removed what it lacked: what is older and comes late was not in it either.
+/// The last snapshot that is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Swept {
+pub(super) struct Over {
     pub(super) run: SnapshotRun,
-    pub(super) clock: Micros,
-    /// It spoke of nothing but rows of earlier snapshots.
-    pub(super) of_snapshots: bool,
+    /// Since when it has removed what it lacked, if it has: what is older and comes late was not in it either.
+    pub(super) swept: Option<Micros>,
 }
 
-impl Swept {
+impl Over {
     /// Whether a row at `position`, which is not held, was removed by it.
     pub(super) fn covers(&self, position: &Position) -> bool {
-        (position.snapshot || !self.of_snapshots) && self.run.is_missing(position)
+        self.swept.is_some() && self.run.is_missing(position)
     }
 }
 
 /// Rows that a finished snapshot lacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lacking {
-    pub(super) run: SnapshotRun,
     /// The table.
     pub table: String,
     /// Of which origin.
@@ -176,16 +183,11 @@ pub struct Lacking {
 
 impl Lacking {
     /// Rows with these keys, in their order.
-    pub(super) fn new(
-        (table, origin): (&str, &str),
-        run: SnapshotRun,
-        keys: &[std::sync::Arc<[u8]>],
-    ) -> Lacking {
+    pub(super) fn new((table, origin): (&str, &str), keys: &[std::sync::Arc<[u8]>]) -> Lacking {
         let text = |key: &std::sync::Arc<[u8]>| {
             String::from_utf8_lossy(key).replace(char::from(schemas::key::KEY_SEPARATOR), " / ")
         };
         Lacking {
-            run,
             table: table.to_owned(),
             origin: origin.to_owned(),
             rows: keys.len() as u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemas::{Delta, Micros, Position};
 
-use super::snapshot::{Lacking, SnapshotRun, Swept};
+use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::{TOMBSTONE_RETENTION_US, Tombstone};
 use super::{TableFold, Which};
 
@@ -70,17 +70,22 @@ impl TableFold {
             if due.is_some_and(|due| due <= now) {
                 origin.floor = None;
             }
-            origin.swept.take_if(|swept| swept.clock.plus(TOMBSTONE_RETENTION_US) <= now);
+            if let Some(over) = &mut origin.over {
+                over.swept.take_if(|since| since.plus(TOMBSTONE_RETENTION_US) <= now);
+            }
         }
     }
 
     /// Ends the snapshots of an origin that are over by `now`, in their order.
     fn end_snapshots(&mut self, origin: u32, now: Micros, delta: &mut Delta) {
         loop {
-            let own = self.origins.get(origin).into_iter();
-            let due = own.flat_map(|own| own.snapshots.iter().enumerate());
-            let due = due.filter_map(|(at, run)| Some((run.due()?, at)));
-            let Some((due, at)) = due.filter(|(due, _)| *due <= now).min() else { return };
+            let runs = self.origins.get(origin).map(|own| own.snapshots.as_slice());
+            let due = runs.unwrap_or_default().iter().enumerate();
+            let due = due.filter(|(_, run)| run.due().is_some_and(|due| due <= now));
+            let first = due.reduce(|a, b| if b.1.is_before(a.1) { b } else { a });
+            let Some((due, at)) = first.and_then(|(at, run)| Some((run.due()?, at))) else {
+                return;
+            };
             self.end_snapshot(origin, (at, due), delta);
         }
     }
@@ -92,12 +97,12 @@ impl TableFold {
         let is_whole = own.is_whole;
         let is_first = !std::mem::replace(&mut own.is_complete, true);
         own.lacking = None;
+        own.over = Some(Over { run: run.clone(), swept: is_whole.then_some(due) });
         // What an unfinished snapshot left goes with the first that is complete.
         let left = |held: &Position| run.is_missing(held) && (is_whole || held.snapshot);
         if is_whole || is_first {
             let gone = self.rows_of(origin, left);
             self.sweep(origin, &run, gone, due, delta);
-            self.remember(origin, Swept { run: run.clone(), clock: due, of_snapshots: !is_whole });
         }
         let rest = self.rows_of(origin, |held| run.is_missing(held));
         if rest.is_empty() {
@@ -105,15 +110,11 @@ impl TableFold {
         }
         let keys: Vec<Arc<[u8]>> = rest.into_iter().map(|(key, _)| key).collect();
         let names = (self.contract.contract().name.as_str(), self.origins.name(origin));
-        let lacking = Lacking::new(names, run, &keys);
+        let lacking = Lacking::new(names, &keys);
         self.origins
             .get_mut(origin)
             .into_iter()
             .for_each(|own| own.lacking = Some(lacking.clone()));
-    }
-
-    fn remember(&mut self, origin: u32, swept: Swept) {
-        self.origins.get_mut(origin).into_iter().for_each(|own| own.swept = Some(swept.clone()));
     }
 
     fn sweep(
@@ -140,13 +141,13 @@ impl TableFold {
     pub fn sweep_lacking(&mut self, clock: Micros, delta: &mut Delta) -> u64 {
         let before = self.counters.swept;
         for origin in 0..u32::try_from(self.origins.len()).unwrap_or(u32::MAX) {
-            let own = self.origins.get_mut(origin);
-            let Some(Lacking { run, .. }) = own.and_then(|own| own.lacking.take()) else {
-                continue;
-            };
+            let Some(own) = self.origins.get_mut(origin) else { continue };
+            let is_asked = own.lacking.take().is_some();
+            let Some(over) = own.over.as_mut().filter(|_| is_asked) else { continue };
+            over.swept = Some(clock);
+            let run = over.run.clone();
             let gone = self.rows_of(origin, |held| run.is_missing(held));
             self.sweep(origin, &run, gone, clock, delta);
-            self.remember(origin, Swept { run, clock, of_snapshots: false });
         }
         self.counters.swept - before
     }

@@ -65,6 +65,12 @@ impl Position {
         }
     }
 
+    /// Whether a log or a partition orders both.
+    fn is_known_with(&self, other: &Position) -> bool {
+        let lane = |at: &Position| (at.topic, at.partition);
+        (self.place.is_some() && other.place.is_some()) || lane(self) == lane(other)
+    }
+
     fn order_of_records(&self, other: &Position) -> Ordering {
         if (self.topic, self.partition) == (other.topic, other.partition) {
             return self.offset.cmp(&other.offset);
@@ -323,7 +329,7 @@ impl Fold {
         let verdict = table.judge(&id, &change, position);
         if let Verdict::Stale = verdict {
             self.stale += 1;
-            return Ok(table.fill(&id, change.row.as_ref(), position, record.epoch));
+            return Ok(table.fill(&id, change.row.as_ref(), (position, false), record.epoch));
         }
         if let Verdict::Regression = verdict {
             table.origins.entry(id.0).or_default().halted = true;
@@ -400,14 +406,22 @@ impl Table {
     }
 
     /// An older change may have what the newest left out.
-    fn fill(&mut self, id: &Id, row: Option<&Row>, at: Position, epoch: i64) -> Delta {
+    fn fill(
+        &mut self,
+        id: &Id,
+        row: Option<&Row>,
+        (at, is_moved): (Position, bool),
+        epoch: i64,
+    ) -> Delta {
         let mut delta = Delta::default();
         let (Some(held), Some(row)) = (self.keys.get_mut(id), row) else { return delta };
         let Some(old) = held.row.clone() else { return delta };
         let mut cells = old.to_vec();
         let mut is_filled = false;
         for (column, cell) in cells.iter_mut().enumerate() {
-            let is_older = held.carried.get(&column).map(|from| from.order(&at) == Ordering::Less);
+            let is_older = held.carried.get(&column).map(|from| {
+                (!is_moved || from.is_known_with(&at)) && from.order(&at) == Ordering::Less
+            });
             if row[column] != Cell::Unknown && is_older.unwrap_or(*cell == Cell::Unknown) {
                 *cell = row[column].clone();
                 held.carried.insert(column, at);
@@ -429,7 +443,7 @@ impl Table {
             return Delta::default();
         }
         if self.keys.get(new).is_some_and(|held| held.row.is_some()) {
-            return self.fill(new, left.row.as_ref(), left.position, epoch);
+            return self.fill(new, left.row.as_ref(), (left.position, true), epoch);
         }
         self.moved.insert(new.clone(), left.clone());
         Delta::default()

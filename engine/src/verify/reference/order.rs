@@ -11,7 +11,7 @@ pub(super) fn order(a: &Position, b: &Position) -> Ordering {
     }
     let by_source = match (a.place, b.place) {
         (Some(Place::Log { log: x, at: i }), Some(Place::Log { log: y, at: j })) => {
-            if x == y {
+            if x == y && x != Place::UNNAMED {
                 i.cmp(&j)
             } else {
                 Ordering::Equal
