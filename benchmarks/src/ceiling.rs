@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use pipeline::decode::{ChangeBatch, DebeziumJson, Decoder, PreparedContract, Scratch};
-use pipeline::record::RawRecord;
+use pipeline::record::{RawRecord, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
@@ -159,7 +159,12 @@ impl<'a> Worker<'a> {
 
     fn decode(&mut self, message: &BorrowedMessage<'_>) -> Result<(), Failure> {
         if self.changes.len() >= DECODED_ROWS {
-            self.changes.clear(message.partition());
+            self.changes.clear(&TopicPartition {
+                source: "ceiling".into(),
+                topic: self.topic.into(),
+                incarnation: "".into(),
+                partition: message.partition(),
+            });
         }
         let record = RawRecord {
             offset: message.offset(),

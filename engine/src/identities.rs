@@ -5,8 +5,8 @@
 //! built anew, and nothing else is.
 //!
 //! # Guarantees
-//! - A table depends on its contract, the decoder, the fold, and which of the topics whose records were
-//!   folded feed it. A topic without records changes nothing.
+//! - A table depends on its contract, the decoder, the fold, which of the topics whose records were folded
+//!   feed it, and what the configuration says about those. A topic without records changes nothing.
 //! - A KPI depends on its definition, its parts, the engine, and the tables that it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ use gold::Catalog;
 use pipeline::decode::registry;
 use pipeline::record::TopicPartition;
 use pipeline::silver::FOLD_VERSION;
+use pipeline::source::Mapping;
 use schemas::{Contract, Fingerprint, Identity, Observer};
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,8 @@ pub(crate) struct Identities {
     kpis: BTreeMap<String, String>,
     /// What detectors make of a KPI, by KPI.
     detectors: BTreeMap<String, String>,
-    /// Source, topic and contract, as configured.
-    topics: Vec<(String, String, String)>,
+    /// Source, topic and what it is, as configured.
+    topics: Vec<(String, String, Mapping)>,
     /// The topics whose records were folded.
     #[serde(default)]
     pub(crate) seen: Seen,
@@ -118,7 +119,7 @@ impl Identities {
         }
         let topics = topics
             .iter()
-            .map(|((source, topic), contract)| (source.clone(), topic.clone(), contract.clone()));
+            .map(|((source, topic), mapping)| (source.clone(), topic.clone(), mapping.clone()));
         Identities { tables, kpis, detectors, topics: topics.collect(), seen: Seen::new() }
     }
 
@@ -149,10 +150,10 @@ impl Identities {
         contracts.iter().all(same)
     }
 
-    /// Source and topic to contract.
+    /// Source and topic to what the topic is.
     pub(crate) fn topics(&self) -> Topics {
         let topics = self.topics.iter().cloned();
-        topics.map(|(source, topic, contract)| ((source, topic), contract)).collect()
+        topics.map(|(source, topic, mapping)| ((source, topic), mapping)).collect()
     }
 
     /// What has to be built anew where `held` was in force while records of the topics `seen` were
@@ -164,9 +165,10 @@ impl Identities {
             topics.iter().map(|topic| (source.clone(), topic.clone())).collect::<Vec<_>>()
         };
         for topic in seen.iter().flat_map(one) {
-            let (now, before) = (contract_of(&now, &topic), contract_of(&before, &topic));
+            let (now, before) = (mapping_of(&now, &topic), mapping_of(&before, &topic));
             if now != before {
-                let moved = now.iter().chain(&before).map(|contract| format!("silver/{contract}"));
+                let fed = now.iter().chain(&before);
+                let moved = fed.map(|mapping| format!("silver/{}", mapping.contract));
                 tables.extend(moved.filter(|table| self.tables.contains_key(table)));
             }
         }
@@ -190,8 +192,8 @@ fn reads(catalog: &Catalog, kpi: &str) -> Vec<String> {
     catalog.contracts_of(kpi).into_iter().map(|contract| format!("silver/{contract}")).collect()
 }
 
-/// The contract of a topic; `*` stands for every other topic of a source.
-pub(crate) fn contract_of(topics: &Topics, (source, topic): &(String, String)) -> Option<String> {
+/// What a topic is; `*` stands for every other topic of a source.
+pub(crate) fn mapping_of(topics: &Topics, (source, topic): &(String, String)) -> Option<Mapping> {
     let entry = |topic: &str| topics.get(&(source.clone(), topic.to_owned()));
     entry(topic).or_else(|| entry("*")).cloned()
 }
@@ -312,6 +314,13 @@ mod tests {
             assert_eq!(found.tables, set(&["silver/orders"]), "{topic}");
             assert_eq!(found.kpis, of("orders"));
         }
+        // The same contract, but other values count as not sent.
+        let placeholder = Some("__gone".to_owned());
+        let gone = Mapping { placeholder, ..Mapping::from("costs") };
+        let topic = ("kafka".to_owned(), "shop.costs".to_owned());
+        let other = |now: &mut World| drop(now.topics.insert(topic.clone(), gone.clone()));
+        assert_eq!(world.cost(&seen, other).tables, set(&["silver/costs"]));
+        assert_eq!(world.cost(&["shop.orders"], other), Renewal::default());
     }
 
     #[test]
@@ -335,7 +344,11 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_again() {
-        let identities = World::new().identities();
+        let mut world = World::new();
+        let continues = Some("shop.public.costs".to_owned());
+        let mapping = Mapping { continues, ..Mapping::from("costs") };
+        world.topics.insert(("kafka".into(), "moved.costs".into()), mapping);
+        let identities = world.identities();
         assert_eq!(Identities::parse(identities.to_text().as_bytes()), Some(identities));
         assert_eq!(Identities::parse(b"[Contract { name: \"orders\" }]"), None);
     }

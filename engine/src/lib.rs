@@ -26,14 +26,15 @@ pub mod verify;
 use std::collections::BTreeMap;
 
 use gold::Catalog;
+use pipeline::source::Mapping;
 use schemas::Observer;
 
 pub use run::{Count, Durations, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
 pub use settings::Settings;
 pub use upkeep::Upkeep;
 
-/// (source, topic) to contract; the topic `*` stands for every other topic of the source.
-pub type Topics = BTreeMap<(String, String), String>;
+/// (source, topic) to what the topic is; the topic `*` stands for every other topic of the source.
+pub type Topics = BTreeMap<(String, String), Mapping>;
 
 /// The detector over a catalog's KPIs.
 pub(crate) fn observer(catalog: &Catalog) -> Box<dyn Observer> {

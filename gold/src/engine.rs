@@ -29,7 +29,8 @@ mod timers;
 use std::sync::Arc;
 
 use schemas::{
-    CellKey, CellValue, Contract, Delta, EpochId, EpochStamp, KpiUpdate, Micros, RowRef, SeriesId,
+    CellKey, CellValue, Contract, Delta, EpochId, EpochStamp, KeyChange, KpiUpdate, Micros, RowRef,
+    SeriesId,
 };
 
 use crate::catalog::Catalog;
@@ -45,6 +46,9 @@ use held::Held;
 use slots::Slots;
 pub use state::StateError;
 use timers::{CellRef, Due, Timers};
+
+/// As many equal rows of one key no epoch changes.
+const WEIGHT_MAX: u64 = 1 << 20;
 
 /// What one epoch or tick brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -212,7 +216,8 @@ impl Engine {
         for change in delta.keys() {
             let done = match change.sides() {
                 Some((old, new)) => self.fold(contract, old, new),
-                None => Err(EngineError::Weight),
+                // Rows of several origins have one key.
+                None => self.fold_rows(contract, change),
             };
             match (done, &mut wrong) {
                 (Ok(()), _) => {}
@@ -227,6 +232,24 @@ impl Engine {
             }
         }
         wrong.map_or(Ok(()), Err)
+    }
+
+    /// Takes the rows of one key each as often as its weight says: those that go first.
+    fn fold_rows(&mut self, contract: usize, change: KeyChange<'_>) -> Result<(), EngineError> {
+        let mut done = Ok(());
+        for is_going in [true, false] {
+            for (row, weight) in change.rows().filter(|(_, weight)| (*weight < 0) == is_going) {
+                let (old, new) = if is_going { (Some(row), None) } else { (None, Some(row)) };
+                if weight.unsigned_abs() > WEIGHT_MAX {
+                    done = done.and(Err(EngineError::Weight));
+                    continue;
+                }
+                for _ in 0..weight.unsigned_abs() {
+                    done = done.and(self.fold(contract, old, new));
+                }
+            }
+        }
+        done
     }
 
     /// Takes one row change into the epoch: the row before it and after it, either absent.

@@ -88,7 +88,7 @@ impl fmt::Display for ColumnType {
 /// One column of a relation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Its name; of a contract also the name in the source database and in the event.
+    /// Its name; of a contract also the name in the event, unless the contract says another one.
     pub name: String,
     /// Its type.
     pub kind: ColumnType,

@@ -4,7 +4,7 @@
 //! does is a function of the epochs, and replay agrees. Nothing else changes state from outside.
 //!
 //! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. Kinds
-//! that are to come are sweep, retry, model, rebuild, acknowledge, mute, feedback and clock accept.
+//! that are to come are retry, model, rebuild, acknowledge, mute, feedback and clock accept.
 //!
 //! # Guarantees
 //! - [`ControlRecord::to_json`] and [`ControlRecord::parse`] are inverse.
@@ -47,6 +47,11 @@ pub struct ControlRecord {
 pub enum Decision {
     /// A halted table takes what comes from here on as later than everything it holds.
     ResumeTable {
+        /// The table's contract.
+        table: String,
+    },
+    /// The rows that complete snapshots lacked are gone: the snapshots were taken without conditions.
+    SweepTable {
         /// The table's contract.
         table: String,
     },
@@ -148,6 +153,7 @@ pub enum ControlError {
 }
 
 const RESUME: &str = "table.resume";
+const SWEEP: &str = "table.sweep";
 const DEFINITIONS: &str = "definitions";
 
 #[derive(Serialize, Deserialize)]
@@ -162,7 +168,7 @@ struct Envelope {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Resume {
+struct OfTable {
     table: String,
 }
 
@@ -184,8 +190,12 @@ impl ControlRecord {
         let decision = match kind.as_str() {
             _ if version > VERSION => Decision::Unknown { kind, version },
             RESUME => {
-                let Resume { table } = body_of(RESUME, body)?;
+                let OfTable { table } = body_of(RESUME, body)?;
                 Decision::ResumeTable { table }
+            }
+            SWEEP => {
+                let OfTable { table } = body_of(SWEEP, body)?;
+                Decision::SweepTable { table }
             }
             DEFINITIONS => {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
@@ -216,8 +226,12 @@ impl Decision {
         // Plain texts in plain structures: serialising them cannot fail.
         match self {
             Decision::ResumeTable { table } => {
-                let body = serde_json::to_value(Resume { table: table.clone() });
+                let body = serde_json::to_value(OfTable { table: table.clone() });
                 (RESUME, body.unwrap_or_default())
+            }
+            Decision::SweepTable { table } => {
+                let body = serde_json::to_value(OfTable { table: table.clone() });
+                (SWEEP, body.unwrap_or_default())
             }
             Decision::Define(changes) => {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
@@ -343,7 +357,9 @@ mod tests {
         let contract = change(DefinitionKind::Contract, "orders", Some("x"));
         let gone = change(DefinitionKind::Kpi, "roi", None);
         let define = record(Decision::Define(vec![contract, gone]));
-        for record in [resume, define] {
+        let sweep = record(Decision::SweepTable { table: "orders".into() });
+        assert!(sweep.to_json().ends_with("\"table.sweep\",\"body\":{\"table\":\"orders\"}}"));
+        for record in [resume, sweep, define] {
             assert_eq!(ControlRecord::parse(record.to_json().as_bytes()).unwrap(), record);
         }
     }
@@ -355,7 +371,7 @@ mod tests {
             let parsed = ControlRecord::parse(good.replace(from, to).as_bytes());
             matches!(parsed.unwrap().decision, Decision::Unknown { .. })
         };
-        assert!(unknown("table.resume", "table.sweep"));
+        assert!(unknown("table.resume", "table.rename"));
         assert!(unknown("\"v\":1", "\"v\":2"));
         assert!(!unknown("\"by\"", "\"more\":0,\"by\""), "a field more in the envelope");
         for (from, to, says) in [

@@ -1,26 +1,77 @@
 //! Where in the source database, and where in Kafka, a row's last change came from.
 //!
+//! Two changes of one key are ordered by what is known of both, the surest first:
+//!
+//! | known of both | order |
+//! |---|---|
+//! | they stand in different incarnations of the origin | the incarnation |
+//! | places in one log that is written in the order of commits | the place |
+//! | places in PostgreSQL's log, both live | the commit before, where both name it, then the place; else the source's clock, then the place. A row is locked until its transaction has committed, so that its changes lie in the log in the order of their commits |
+//! | places in PostgreSQL's log, one a row of a snapshot | the live one is later when it, or the commit before it, lies behind the snapshot; else it was written before the snapshot and may have been committed after it, so that in one partition Kafka's order decides, and elsewhere the source's clock, or else the snapshot is later |
+//! | one partition of one life of a topic | the offset |
+//! | nothing of this | the source's clock; then a live change is later than a row of a snapshot; then the life of the topic that was seen first, the partition, the offset |
+//!
 //! # Guarantees
 //! - `Display` and `parse` are inverse: the text in the `_position` column is the whole position.
-//! - [`Position::compare`] is a total order on the changes of one key, whatever order they arrived in.
+//! - [`Position::compare`] depends on the two positions and on nothing else.
+//!
+//! # Non-guarantees
+//! - Where a key moves between partitions of a source without positions, or a restarted connector sends
+//!   changes of before a snapshot again after it, three changes may be ordered in a circle. Each partition is
+//!   read in its own order and ends with the newest change, so that the last word is the same.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Where a change stands in the log of its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// In a log that is written in the order of commits: MySQL's and MariaDB's binlog, and what SQL Server,
+    /// Db2, Oracle and MongoDB number.
+    Log {
+        /// The server that writes it, where servers number for themselves; [`Place::UNNAMED`] is
+        /// compared with none.
+        log: u32,
+        /// Where in it.
+        at: u128,
+    },
+    /// In PostgreSQL's, where a row lies before its transaction is committed.
+    Wal {
+        /// Where the last transaction before this one was committed.
+        commit: Option<u64>,
+        /// Where the row lies; of a row of a snapshot, where the snapshot was taken.
+        lsn: u64,
+    },
+}
+
+impl Place {
+    /// A server that is not named: rows of a snapshot of MySQL do not say which wrote the log.
+    pub const UNNAMED: u32 = u32::MAX;
+
+    /// One number that grows along the log.
+    pub fn number(&self) -> u128 {
+        match self {
+            Place::Log { at, .. } => *at,
+            Place::Wal { lsn, .. } => u128::from(*lsn),
+        }
+    }
+}
+
 /// The position of one change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// Counts restarts of the source's own numbering (failover, restore): a higher one is later.
     pub incarnation: u32,
-    /// PostgreSQL: the LSN. MySQL: binlog file number, offset and row. `None` when the event names
-    /// no source position; such changes are ordered by offset.
-    pub sequence: Option<u128>,
+    /// The place in the source's log; `None` when the event names none that can be compared.
+    pub place: Option<Place>,
     /// Whether the change is a row of a snapshot and not of the live stream.
     pub snapshot: bool,
     /// The source's own clock at the change, in milliseconds; 0 when unknown.
     pub source_ms: i64,
+    /// The life of a topic that it came from, by the order in which its table saw them first.
+    pub topic: u32,
     /// Kafka partition.
     pub partition: i32,
     /// Kafka offset.
@@ -28,38 +79,130 @@ pub struct Position {
 }
 
 impl Position {
-    /// The order of two changes of one key: incarnation, source position, then (within a partition)
-    /// offset; across partitions a live change is later than a snapshot row.
+    /// A position that says nothing.
+    pub const NOWHERE: Position = Position {
+        incarnation: 0,
+        place: None,
+        snapshot: false,
+        source_ms: 0,
+        topic: 0,
+        partition: -1,
+        offset: -1,
+    };
+
+    /// The order of two changes of one key.
     pub fn compare(&self, other: &Position) -> Ordering {
-        self.incarnation
-            .cmp(&other.incarnation)
-            .then_with(|| self.compare_sequence(other))
-            .then_with(|| self.compare_record(other))
+        let incarnation = self.incarnation.cmp(&other.incarnation);
+        incarnation.then_with(|| match (self.place, other.place) {
+            (Some(own), Some(its)) => self.compare_place(own, other, its),
+            _ => self.compare_record(other),
+        })
     }
 
-    fn compare_sequence(&self, other: &Position) -> Ordering {
-        match (self.sequence, other.sequence) {
-            (Some(a), Some(b)) => a.cmp(&b),
+    fn compare_place(&self, own: Place, other: &Position, its: Place) -> Ordering {
+        let by_place = match (own, its) {
+            (Place::Log { log, at }, Place::Log { log: other_log, at: other_at }) => {
+                if is_one(log, other_log) { at.cmp(&other_at) } else { Ordering::Equal }
+            }
+            (Place::Wal { commit, lsn }, Place::Wal { commit: other_commit, lsn: other_lsn }) => {
+                match (self.snapshot, other.snapshot) {
+                    (true, true) => taken(commit, lsn).cmp(&taken(other_commit, other_lsn)),
+                    (false, false) => match (commit, other_commit) {
+                        (Some(commit), Some(other_commit)) => {
+                            (commit, lsn).cmp(&(other_commit, other_lsn))
+                        }
+                        _ => (self.source_ms, lsn).cmp(&(other.source_ms, other_lsn)),
+                    },
+                    (false, true) => {
+                        self.live_after(taken(commit, lsn), other, taken(other_commit, other_lsn))
+                    }
+                    (true, false) => other
+                        .live_after(taken(other_commit, other_lsn), self, taken(commit, lsn))
+                        .reverse(),
+                }
+            }
             _ => Ordering::Equal,
+        };
+        by_place.then_with(|| self.compare_record(other))
+    }
+
+    /// A live change that is known to be committed behind `known` against a snapshot taken `at`.
+    fn live_after(&self, known: u64, snapshot: &Position, at: u64) -> Ordering {
+        if known >= at {
+            Ordering::Greater
+        } else if self.is_beside(snapshot) {
+            self.offset.cmp(&snapshot.offset)
+        } else if snapshot.source_ms > 0 && self.source_ms > snapshot.source_ms {
+            Ordering::Greater
+        } else {
+            Ordering::Less
         }
+    }
+
+    /// Whether both lie in one partition of one life of a topic.
+    pub fn is_beside(&self, other: &Position) -> bool {
+        self.topic == other.topic && self.partition == other.partition
+    }
+
+    /// Whether something surer than clocks and numbers of partitions orders both: one partition, or one log.
+    pub fn is_ordered_with(&self, other: &Position) -> bool {
+        let one_log = match (self.place, other.place) {
+            (Some(Place::Log { log, .. }), Some(Place::Log { log: its, .. })) => is_one(log, its),
+            (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => true,
+            _ => false,
+        };
+        one_log || self.is_beside(other)
     }
 
     fn compare_record(&self, other: &Position) -> Ordering {
-        if self.partition == other.partition {
+        if self.is_beside(other) {
             return self.offset.cmp(&other.offset);
         }
-        let live = other.snapshot.cmp(&self.snapshot);
-        live.then_with(|| self.source_ms.cmp(&other.source_ms))
-            .then_with(|| self.partition.cmp(&other.partition))
+        let clock = match (self.source_ms, other.source_ms) {
+            (0, _) | (_, 0) => Ordering::Equal,
+            (own, other) => own.cmp(&other),
+        };
+        let last = |at: &Position| (!at.snapshot, at.topic, at.partition, at.offset);
+        clock.then_with(|| last(self).cmp(&last(other)))
+    }
+
+    /// Whether both are one place of the source's log: a change that was sent again.
+    pub fn is_again(&self, other: &Position) -> bool {
+        let same = self.incarnation == other.incarnation && self.place.is_some();
+        self == other || (same && self.place == other.place && self.snapshot == other.snapshot)
+    }
+
+    /// Whether the source itself went back between this change and `came`: to a lower place of a log that
+    /// is written in the order of commits, or behind an earlier commit, at a later time of its own clock.
+    pub fn went_back_to(&self, came: &Position) -> bool {
+        let is_lower = match (self.place, came.place) {
+            (Some(Place::Log { log, at }), Some(Place::Log { log: other, at: then })) => {
+                is_one(log, other) && then < at
+            }
+            (
+                Some(Place::Wal { commit, lsn }),
+                Some(Place::Wal { commit: came_commit, lsn: came_lsn }),
+            ) => match (self.snapshot, came.snapshot) {
+                (_, true) => came_lsn < lsn,
+                (false, false) => commit.zip(came_commit).is_some_and(|(own, came)| came < own),
+                // What was written before a snapshot may be committed after it.
+                (true, false) => false,
+            },
+            _ => false,
+        };
+        is_lower
+            && self.incarnation == came.incarnation
+            && self.source_ms > 0
+            && came.source_ms > self.source_ms
     }
 
     /// Reads what `Display` wrote.
     pub fn parse(text: &str) -> Option<Position> {
         let mut parts = text.split('/');
         let incarnation = parts.next()?.parse().ok()?;
-        let sequence = match parts.next()? {
+        let place = match parts.next()? {
             "" => None,
-            number => Some(number.parse().ok()?),
+            place => Some(parse_place(place)?),
         };
         let snapshot = match parts.next()? {
             "s" => true,
@@ -67,51 +210,156 @@ impl Position {
             _ => return None,
         };
         let source_ms = parts.next()?.parse().ok()?;
+        let topic = parts.next()?.parse().ok()?;
         let partition = parts.next()?.parse().ok()?;
         let offset = parts.next()?.parse().ok()?;
-        let position = Position { incarnation, sequence, snapshot, source_ms, partition, offset };
+        let position =
+            Position { incarnation, place, snapshot, source_ms, topic, partition, offset };
         parts.next().is_none().then_some(position)
     }
 }
 
+/// Whether places in two logs can be compared.
+fn is_one(log: u32, other: u32) -> bool {
+    log == other && log != Place::UNNAMED
+}
+
+/// How far PostgreSQL's log had come.
+fn taken(commit: Option<u64>, lsn: u64) -> u64 {
+    lsn.max(commit.unwrap_or(0))
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    if let Some((commit, lsn)) = text.split_once('+') {
+        let commit = match commit {
+            "" => None,
+            commit => Some(commit.parse().ok()?),
+        };
+        return Some(Place::Wal { commit, lsn: lsn.parse().ok()? });
+    }
+    let (log, at) = text.split_once(':').unwrap_or(("0", text));
+    Some(Place::Log { log: log.parse().ok()?, at: at.parse().ok()? })
+}
+
+impl fmt::Display for Place {
+    /// `at`, or `log:at`; of PostgreSQL `commit+lsn`, or `+lsn`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Log { log: 0, at } => write!(f, "{at}"),
+            Place::Log { log, at } => write!(f, "{log}:{at}"),
+            Place::Wal { commit: Some(commit), lsn } => write!(f, "{commit}+{lsn}"),
+            Place::Wal { commit: None, lsn } => write!(f, "+{lsn}"),
+        }
+    }
+}
+
 impl fmt::Display for Position {
-    /// `incarnation/sequence/s or l/source_ms/partition/offset`.
+    /// `incarnation/place/s or l/source_ms/topic/partition/offset`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.incarnation)?;
-        if let Some(sequence) = self.sequence {
-            write!(f, "{sequence}")?;
+        if let Some(place) = self.place {
+            write!(f, "{place}")?;
         }
         let kind = if self.snapshot { 's' } else { 'l' };
-        write!(f, "/{kind}/{}/{}/{}", self.source_ms, self.partition, self.offset)
+        let Position { source_ms, topic, partition, offset, .. } = self;
+        write!(f, "/{kind}/{source_ms}/{topic}/{partition}/{offset}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Ordering::{Equal, Greater, Less};
 
-    fn at(sequence: Option<u128>, snapshot: bool, partition: i32, offset: i64) -> Position {
-        Position { incarnation: 0, sequence, snapshot, source_ms: 5, partition, offset }
+    fn at(place: Option<Place>, snapshot: bool, partition: i32, offset: i64) -> Position {
+        Position { place, snapshot, source_ms: 5, partition, offset, ..Position::NOWHERE }
+    }
+
+    fn log(at: u128) -> Option<Place> {
+        Some(Place::Log { log: 0, at })
+    }
+
+    fn wal(commit: u64, lsn: u64) -> Option<Place> {
+        Some(Place::Wal { commit: (commit > 0).then_some(commit), lsn })
+    }
+
+    fn both_ways(a: Position, b: Position, order: Ordering) {
+        assert_eq!((a.compare(&b), b.compare(&a)), (order, order.reverse()), "{a} and {b}");
     }
 
     #[test]
     fn text_is_the_whole_position() {
-        for position in [at(Some(u128::MAX), true, 3, 9), at(None, false, 0, i64::MAX)] {
-            assert_eq!(Position::parse(&position.to_string()), Some(position));
+        for position in [
+            at(log(u128::MAX), true, 3, 9),
+            at(None, false, 0, i64::MAX),
+            at(wal(7, 9), false, 0, 1),
+            at(wal(0, u64::MAX), true, 0, 1),
+            at(Some(Place::Log { log: 77, at: 5 }), false, -1, -1),
+        ] {
+            assert_eq!(Position::parse(&position.to_string()), Some(position), "{position}");
         }
-        for bad in ["", "0/1/l/5/0", "0/1/x/5/0/1", "0/1/l/5/0/1/2", "a/1/l/5/0/1"] {
+        for bad in ["", "0/1/l/5/0/0", "0/1/x/5/0/0/1", "0/1/l/5/0/0/1/2", "0/1+/l/5/0/0/1"] {
             assert_eq!(Position::parse(bad), None, "{bad}");
         }
     }
 
     #[test]
-    fn source_position_beats_offset_and_live_beats_snapshot() {
-        use Ordering::{Greater, Less};
-        assert_eq!(at(Some(2), false, 0, 1).compare(&at(Some(1), false, 0, 9)), Greater);
-        assert_eq!(at(Some(1), false, 0, 1).compare(&at(Some(1), true, 1, 9)), Greater);
-        assert_eq!(at(Some(1), true, 0, 1).compare(&at(Some(1), false, 0, 2)), Less);
-        assert_eq!(at(None, false, 0, 1).compare(&at(None, false, 0, 2)), Less);
-        let later = Position { incarnation: 1, ..at(Some(1), false, 0, 0) };
-        assert_eq!(later.compare(&at(Some(9), false, 0, 9)), Greater);
+    fn a_place_beats_an_offset_and_live_beats_a_snapshot() {
+        both_ways(at(log(2), false, 0, 1), at(log(1), false, 0, 9), Greater);
+        both_ways(at(log(1), false, 0, 1), at(log(1), true, 1, 9), Greater);
+        both_ways(at(log(1), true, 0, 1), at(log(1), false, 0, 2), Less);
+        both_ways(at(None, false, 0, 1), at(None, false, 0, 2), Less);
+        both_ways(at(None, false, 0, 2), at(None, false, 0, 2), Equal);
+        let later = Position { incarnation: 1, ..at(log(1), false, 0, 0) };
+        both_ways(later, at(log(9), false, 0, 9), Greater);
+    }
+
+    #[test]
+    fn logs_of_two_servers_are_not_compared() {
+        let own = |log, number| Some(Place::Log { log, at: number });
+        both_ways(at(own(1, 900), false, 0, 1), at(own(2, 5), false, 0, 2), Less);
+        both_ways(at(own(1, 900), false, 0, 1), at(own(1, 5), false, 0, 2), Greater);
+        // The rows of a snapshot do not name the server.
+        both_ways(at(own(1, 900), false, 0, 1), at(own(Place::UNNAMED, 5), true, 0, 2), Less);
+    }
+
+    #[test]
+    fn what_was_open_during_a_snapshot_is_later_than_it() {
+        let snapshot = at(wal(0, 2000), true, 0, 5);
+        both_ways(at(wal(2050, 1900), false, 0, 6), snapshot, Greater);
+        both_ways(at(wal(2050, 1900), false, 1, 0), snapshot, Greater);
+        both_ways(at(wal(1800, 1900), false, 0, 6), snapshot, Greater);
+        both_ways(at(wal(1800, 1900), false, 0, 4), snapshot, Less);
+        both_ways(at(wal(1800, 1900), false, 1, 9), snapshot, Less);
+        both_ways(at(wal(0, 2001), false, 1, 0), snapshot, Greater);
+    }
+
+    #[test]
+    fn without_commits_the_clock_orders_postgres() {
+        let of = |ms, lsn, offset| Position { source_ms: ms, ..at(wal(0, lsn), false, 0, offset) };
+        both_ways(of(10, 300, 1), of(20, 120, 2), Less);
+        both_ways(of(10, 300, 1), of(10, 120, 2), Greater);
+    }
+
+    #[test]
+    fn moved_topics_are_ordered_by_the_clock() {
+        let of =
+            |ms, topic, offset| Position { source_ms: ms, topic, ..at(None, false, 0, offset) };
+        both_ways(of(10, 0, 102), of(20, 1, 0), Less);
+        both_ways(of(0, 0, 102), of(0, 1, 0), Less);
+    }
+
+    #[test]
+    fn only_a_commit_says_that_a_source_went_back() {
+        let of = |place, ms| Position { source_ms: ms, ..at(place, false, 0, 1) };
+        assert!(of(log(100), 10).went_back_to(&of(log(50), 20)));
+        assert!(!of(log(100), 10).went_back_to(&of(log(50), 10)), "sent again");
+        assert!(of(wal(90, 100), 10).went_back_to(&of(wal(40, 50), 20)));
+        assert!(!of(wal(0, 100), 10).went_back_to(&of(wal(0, 50), 20)));
+        assert!(!of(wal(90, 100), 10).went_back_to(&of(wal(95, 50), 20)));
+        let snapshot = Position { snapshot: true, ..of(wal(0, 100), 10) };
+        assert!(!snapshot.went_back_to(&of(wal(40, 50), 20)));
+        let other = Some(Place::Log { log: 2, at: 1 });
+        assert!(!of(Some(Place::Log { log: 1, at: 100 }), 10).went_back_to(&of(other, 20)));
     }
 }

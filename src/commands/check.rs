@@ -379,6 +379,7 @@ mod tests {
     fn a_file_source_that_is_missing_is_an_error_of_configuration() {
         let folder = tempfile::tempdir().unwrap();
         let config = |path: PathBuf| FileConfig {
+            snapshots: Default::default(),
             name: "file".into(),
             path,
             contract: None,

@@ -1,7 +1,7 @@
 //! `weir contracts`: the source tables that Weir understands.
 
 use clap::Subcommand;
-use schemas::{Column, Contract, DefinitionKind};
+use schemas::{Column, Contract, DefinitionKind, TimeUnit};
 use serde_json::{Value, json};
 
 use super::in_force::InForceHere;
@@ -72,10 +72,14 @@ fn show(contract: &Contract, as_json: bool) {
             notes.push("tenant");
         }
         let null = if column.required { "no" } else { "yes" };
-        vec![column.name.clone(), column.kind.to_string(), null.into(), notes.join(", ")]
+        let field = contract.fields.get(index);
+        let from = field.and_then(|field| field.from.clone()).unwrap_or_default();
+        let unit = field.and_then(|field| field.unit).map_or("", TimeUnit::name);
+        let kind = column.kind.to_string();
+        vec![column.name.clone(), kind, null.into(), notes.join(", "), from, unit.into()]
     };
     let rows: Vec<_> = contract.columns.iter().enumerate().map(row).collect();
-    output::table(&["column", "type", "null", "role"], &rows);
+    output::table(&["column", "type", "null", "role", "from", "unit"], &rows);
 }
 
 fn key(contract: &Contract) -> String {
@@ -84,9 +88,12 @@ fn key(contract: &Contract) -> String {
 }
 
 fn summary(contract: &Contract) -> Value {
-    let column = |column: &Column| {
+    let column = |(index, column): (usize, &Column)| {
+        let field = contract.fields.get(index);
         json!({
-            "name": column.name, "type": column.kind.to_string(), "required": column.required
+            "name": column.name, "type": column.kind.to_string(), "required": column.required,
+            "from": field.and_then(|field| field.from.as_deref()),
+            "unit": field.and_then(|field| field.unit).map(TimeUnit::name),
         })
     };
     json!({
@@ -94,6 +101,6 @@ fn summary(contract: &Contract) -> Value {
         "format": contract.format,
         "key": key(contract),
         "tenant": contract.columns.get(contract.tenant).map(|column| column.name.as_str()),
-        "columns": contract.columns.iter().map(column).collect::<Vec<_>>(),
+        "columns": contract.columns.iter().enumerate().map(column).collect::<Vec<_>>(),
     })
 }

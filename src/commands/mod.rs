@@ -13,6 +13,7 @@ mod in_force;
 mod kpis;
 mod run;
 mod setup;
+mod sweep;
 mod tables;
 mod token;
 mod upkeep;

@@ -16,7 +16,7 @@ use engine::{Stop, Topics, contracts};
 use gold::Catalog;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze;
-use pipeline::source::{Source, SourceConfig, is_control};
+use pipeline::source::{Snapshots, Source, SourceConfig, is_control};
 use schemas::control::RESERVED;
 use schemas::{Clock, Contract, DefinitionChange, chain};
 
@@ -64,7 +64,7 @@ pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusa
     let topics = topics(config);
     let sources = sources(config, &mut refusals);
     if let Ok((contracts, _)) = &found {
-        refusals.extend(topics.iter().filter_map(|(topic, name)| unknown(topic, name, contracts)));
+        refusals.extend(topics.iter().filter_map(|(of, is)| unknown(of, &is.contract, contracts)));
     }
     refusals.extend(folder(&config.lake.uri));
     refusals.extend(generated(&config.lake.uri));
@@ -272,17 +272,20 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<DefinitionChange>, Failure> 
     wanted.map_err(Failure::Usage)
 }
 
-/// The contracts of all configured topics.
+/// What all configured topics are.
 pub(crate) fn topics(config: &Config) -> Topics {
     let mut topics = Topics::new();
     for source in &config.sources {
-        let (named, every) = match source {
-            SourceConfig::Kafka(kafka) => (&kafka.topics, None),
-            SourceConfig::File(file) => (&file.topics, file.contract.as_ref()),
+        let (named, every, snapshots) = match source {
+            SourceConfig::Kafka(kafka) => (&kafka.topics, None, kafka.snapshots),
+            SourceConfig::File(file) => (&file.topics, file.contract.as_ref(), file.snapshots),
         };
-        let every = every.map(|contract| ("*".to_owned(), contract.clone()));
-        for (topic, contract) in named.clone().into_iter().chain(every) {
-            topics.insert((source.name().to_owned(), topic), contract);
+        let every = every.map(|contract| ("*".to_owned(), contract.clone().into()));
+        for (topic, mut mapping) in named.clone().into_iter().chain(every) {
+            if snapshots == Snapshots::Whole {
+                mapping.snapshots = snapshots;
+            }
+            topics.insert((source.name().to_owned(), topic), mapping);
         }
     }
     topics

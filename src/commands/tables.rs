@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::decisions;
 use super::setup::open;
+use super::sweep::{self, Sweep};
 use super::upkeep::{self, Change, Export, Past, Restore};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Delete the rows that a complete snapshot lacked, which stay until somebody says that it was whole.
+    Sweep(Sweep),
     /// Merge small files of bronze and of the KPI history, as a run does by itself.
     Compact(Change),
     /// Delete data files, log entries and checkpoints that are not needed, as a run does by itself.
@@ -71,6 +74,7 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
         Command::List { lake, json } => list(config, lake.as_deref(), *json),
         Command::Show { table, lake, json } => show(config, lake.as_deref(), table, *json),
         Command::Resume { table, lake, json } => resume(config, lake.as_deref(), table, *json),
+        Command::Sweep(own) => sweep::execute(config, own),
         Command::Compact(change) => {
             upkeep::tend(config, change, Chores { compact: true, vacuum: false })
         }
@@ -182,17 +186,21 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
 
 fn resume(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Result<(), Failure> {
     let lake = open(config, flag)?;
-    let silver = if name.contains('/') { name.to_owned() } else { format!("silver/{name}") };
-    let table = open_table(&lake, &silver)?;
-    let Some(contract) = table.name().strip_prefix("silver/") else {
-        return Err(Failure::Usage(format!(
-            "`{name}` is no silver table: only those can be halted"
-        )));
-    };
-    let decision = Decision::ResumeTable { table: contract.to_owned() };
+    let contract = silver_contract(&lake, name)?;
+    let decision = Decision::ResumeTable { table: contract.clone() };
     let decided = decisions::decide(config, &lake, decision, "weir tables resume")?;
     decided.print(&format!("the resumption of table `{contract}`"), as_json);
     Ok(())
+}
+
+/// The contract of a silver table, which is named with or without `silver/`.
+pub(super) fn silver_contract(lake: &Lake, name: &str) -> Result<String, Failure> {
+    let silver = if name.contains('/') { name.to_owned() } else { format!("silver/{name}") };
+    let table = open_table(lake, &silver)?;
+    let contract = table.name().strip_prefix("silver/").map(str::to_owned);
+    contract.ok_or_else(|| {
+        Failure::Usage(format!("`{name}` is no silver table: only those halt or lack rows"))
+    })
 }
 
 fn open_table(lake: &Lake, name: &str) -> Result<Table, Failure> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::Topics;
 use parking_lot::Mutex;
 use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::source::{
@@ -103,9 +104,9 @@ impl Plan {
 }
 
 /// Topic to contract, for the pipeline.
-pub(crate) fn topics() -> BTreeMap<(String, String), String> {
+pub(crate) fn topics() -> Topics {
     let entry = |topic: &str, contract: &str| ((SOURCE.into(), topic.into()), contract.into());
-    BTreeMap::from([entry(ORDERS_TOPIC, "orders"), entry(COSTS_TOPIC, "costs")])
+    Topics::from([entry(ORDERS_TOPIC, "orders"), entry(COSTS_TOPIC, "costs")])
 }
 
 /// The source. Its sender starts when the pipeline says from which offsets on.

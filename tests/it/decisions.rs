@@ -32,7 +32,8 @@ fn going_back(number: u64) -> String {
         "currency": "USD", "placed_at": "2026-03-01T10:00:00Z", "updated_at": "2026-03-01T10:00:00Z",
     });
     let (lsn, ms) = (1_000_000 - number, 1_700_000_000_000 + number * 1_000);
-    let source = json!({ "lsn": lsn, "ts_ms": ms, "snapshot": "false" });
+    let places = format!("[\"{}\",\"{lsn}\"]", lsn - 1);
+    let source = json!({ "lsn": lsn, "sequence": places, "ts_ms": ms, "snapshot": "false" });
     let value = json!({ "op": "u", "after": row, "source": source }).to_string();
     let record = json!({
         "topic": "shop.public.orders", "partition": 0, "offset": number, "key": "{}", "value": value,

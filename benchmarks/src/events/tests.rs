@@ -65,5 +65,8 @@ fn every_record_is_decoded() {
     let deletes = out.iter().filter(|c| c.change.kind == ChangeKind::Delete).count();
     let tombstones = out.iter().filter(|c| c.change.kind == ChangeKind::Tombstone).count();
     assert_eq!(deletes, tombstones);
-    assert!(out.iter().all(|c| c.change.kind == ChangeKind::Tombstone || c.change.position.sequence.is_some()));
+    assert!(
+        out.iter()
+            .all(|c| c.change.kind == ChangeKind::Tombstone || c.change.position.place.is_some())
+    );
 }

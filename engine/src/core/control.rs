@@ -33,6 +33,10 @@ fn parse_one(batch: &RawBatch, record: &RawRecord<'_>) -> Result<ControlRecord, 
     ControlRecord::parse(record.value.unwrap_or_default()).map_err(|error| error.to_string())
 }
 
+fn named<'a>(tables: &'a mut [KeyedTable], name: &str) -> Option<&'a mut KeyedTable> {
+    tables.iter_mut().find(|table| table.contract.contract().name == name)
+}
+
 /// What decisions have made of the state, beside the rows of tables.
 #[derive(Debug, Default)]
 pub(super) struct Control {
@@ -40,14 +44,19 @@ pub(super) struct Control {
     pub(super) in_force: InForce,
 }
 
-/// Resumes a table that is built alone, if a decision of the epoch says so.
-pub(super) fn resume(decisions: &[ControlRecord], table: &mut KeyedTable) {
-    let is_meant = |record: &ControlRecord| match &record.decision {
-        Decision::ResumeTable { table: name } => table.contract.contract().name == *name,
-        _ => false,
-    };
-    if decisions.iter().any(is_meant) && table.fold.halted().is_some() {
-        table.fold.start_incarnation();
+/// Resumes or sweeps a table that is built alone, if decisions of the epoch say so.
+pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table: &mut KeyedTable) {
+    let own = &table.contract.contract().name;
+    for record in decisions {
+        match &record.decision {
+            Decision::ResumeTable { table: name } if name == own => {
+                table.fold.resume();
+            }
+            Decision::SweepTable { table: name } if name == own => {
+                table.fold.sweep_lacking(stamp.clock, &mut table.delta);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -62,20 +71,20 @@ impl Control {
         for ControlRecord { id, by, decision, .. } in decisions {
             match decision {
                 Decision::ResumeTable { table } => {
-                    let named = |t: &&mut KeyedTable| t.contract.contract().name == *table;
-                    let found = tables.iter_mut().find(named);
-                    match found.filter(|table| table.fold.halted().is_some()) {
-                        Some(halted) => {
-                            halted.fold.start_incarnation();
-                            let epoch = stamp.id;
-                            tracing::info!(epoch, id, by, "table `{table}` is resumed");
-                        }
-                        None => tracing::warn!(
-                            id,
-                            by,
-                            "table `{table}` is not halted: nothing to resume"
-                        ),
+                    let found = named(tables, table);
+                    let epoch = stamp.id;
+                    if found.is_some_and(|table| table.fold.resume()) {
+                        tracing::info!(epoch, id, by, "table `{table}` is resumed");
+                    } else {
+                        tracing::warn!(id, by, "table `{table}` is not halted: nothing to resume");
                     }
+                }
+                Decision::SweepTable { table } => {
+                    let sweep =
+                        |t: &mut KeyedTable| t.fold.sweep_lacking(stamp.clock, &mut t.delta);
+                    let rows = named(tables, table).map_or(0, sweep);
+                    let epoch = stamp.id;
+                    tracing::info!(epoch, id, by, rows, "table `{table}` is swept");
                 }
                 Decision::Define(changes) => self.in_force.take(changes, stamp.id, stamp.clock),
                 Decision::Unknown { kind, version } => tracing::warn!(

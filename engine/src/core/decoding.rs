@@ -12,22 +12,32 @@ use parking_lot::Mutex;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch};
 use pipeline::epoch;
 use pipeline::record::{RawBatch, RawRecord, TopicPartition};
-use pipeline::source::{is_control, wrong_line};
+use pipeline::source::{Mapping, is_control, wrong_line};
 use schemas::{Contract, ControlRecord};
 
 use super::control;
 use super::error::SetupError;
+use crate::Topics;
 
 /// Change batches kept for the next polls.
 const SPARES_MAX: usize = 32;
 
 /// The contracts of all topics, for any thread.
 pub(crate) struct Decoding {
-    tables: Vec<(Arc<PreparedContract>, &'static dyn Decoder)>,
-    /// (source, topic) to the table that its records change.
-    topics: BTreeMap<(String, String), usize>,
+    tables: Vec<Arc<PreparedContract>>,
+    /// (source, topic) to what its records change.
+    topics: BTreeMap<(String, String), Reading>,
     /// Memory of epochs that are folded.
     spares: Mutex<Vec<ChangeBatch>>,
+}
+
+/// What the records of a topic change.
+struct Reading {
+    table: usize,
+    decoder: &'static dyn Decoder,
+    /// The table's contract as this topic's connector fills it.
+    contract: Arc<PreparedContract>,
+    mapping: Mapping,
 }
 
 /// The records of one epoch to be, in processing order. The three lists belong together.
@@ -43,44 +53,55 @@ pub(crate) struct Decoded {
 
 impl std::fmt::Debug for Decoding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoding").field("topics", &self.topics).finish_non_exhaustive()
+        let topics: Vec<_> = self.topics.keys().collect();
+        f.debug_struct("Decoding").field("topics", &topics).finish_non_exhaustive()
     }
 }
 
 impl Decoding {
-    /// `topics` maps (source, topic) to a contract's name.
+    /// `topics` maps (source, topic) to a contract.
     ///
     /// # Errors
     /// When a contract names no decoder or is unusable, or a topic names no contract.
-    pub(crate) fn new(
-        contracts: &[Contract],
-        topics: &BTreeMap<(String, String), String>,
-    ) -> Result<Decoding, SetupError> {
-        let mut tables = Vec::new();
+    pub(crate) fn new(contracts: &[Contract], topics: &Topics) -> Result<Decoding, SetupError> {
+        let mut usable: Vec<(Arc<PreparedContract>, _)> = Vec::new();
         for contract in contracts {
-            let (prepared, decoder) =
+            let (prepared, decoder) = 
                 crate::contracts::usable(contract).map_err(SetupError::Contract)?;
-            tables.push((Arc::new(prepared), decoder));
+            usable.push((Arc::new(prepared), decoder));
         }
-        let mut indexes = BTreeMap::new();
-        for (topic, name) in topics {
-            let at = contracts.iter().position(|contract| contract.name == *name);
+        let mut readings = BTreeMap::new();
+        for (topic, mapping) in topics {
+            let name = &mapping.contract;
+            let table = contracts.iter().position(|contract| contract.name == *name);
             let unknown = || crate::contracts::unknown_contract(topic, name, contracts);
-            let at = at.ok_or_else(|| SetupError::Topic(unknown()))?;
-            indexes.insert(topic.clone(), at);
+            let found = table.and_then(|table| Some((table, usable.get(table)?)));
+            let (table, (contract, decoder)) = found.ok_or_else(|| SetupError::Topic(unknown()))?;
+            let contract = contract.for_placeholder(mapping.placeholder.as_deref());
+            let contract =
+                contract.map_err(|e| {
+                SetupError::Topic(format!("placeholder of topic `{}`: {e}", topic.1))
+            })?;
+            let reading = Reading { table, decoder: *decoder, contract, mapping: mapping.clone() };
+            readings.insert(topic.clone(), reading);
         }
-        Ok(Decoding { tables, topics: indexes, spares: Mutex::default() })
+        let tables = usable.into_iter().map(|(contract, _)| contract).collect();
+        Ok(Decoding { tables, topics: readings, spares: Mutex::default() })
     }
 
     /// The contracts, in the order of table numbers.
     pub(crate) fn contracts(&self) -> impl Iterator<Item = &Arc<PreparedContract>> {
-        self.tables.iter().map(|(contract, _)| contract)
+        self.tables.iter()
     }
 
     /// The table that a topic's records change: its own entry, or that of every topic of its source.
     pub(crate) fn table_of(&self, of: &TopicPartition) -> Option<usize> {
+        self.reading_of(of).map(|reading| reading.table)
+    }
+
+    fn reading_of(&self, of: &TopicPartition) -> Option<&Reading> {
         let key = |topic: &str| (of.source.to_string(), topic.to_owned());
-        self.topics.get(&key(&of.topic)).or_else(|| self.topics.get(&key("*"))).copied()
+        self.topics.get(&key(&of.topic)).or_else(|| self.topics.get(&key("*")))
     }
 
     /// Decodes the records of one poll, or of one epoch that was cut before.
@@ -90,7 +111,7 @@ impl Decoding {
         for batch in &decoded.batches {
             let mut changes = self.spares.lock().pop().unwrap_or_default();
             decoded.errors.push(if is_control(batch.topic()) {
-                changes.clear(batch.topic().partition);
+                changes.clear(batch.topic());
                 control::parse(batch, &mut decoded.decisions)
             } else {
                 self.decode_batch(batch, scratch, &mut changes)
@@ -107,12 +128,12 @@ impl Decoding {
         changes: &mut ChangeBatch,
     ) -> Vec<(usize, String)> {
         let of = batch.topic();
-        let table = self.table_of(of).and_then(|at| self.tables.get(at));
-        let Some((contract, decoder)) = table else {
-            changes.clear(of.partition);
+        let Some(Reading { decoder, contract, mapping, .. }) = self.reading_of(of) else {
+            changes.clear(of);
             return batch.iter().map(|record| no_contract(of, &record)).enumerate().collect();
         };
         decode_batch(*decoder, contract, batch, scratch, changes);
+        mapping.apply(changes);
         changes.errors().iter().map(|(at, error)| (*at, error.to_string())).collect()
     }
 

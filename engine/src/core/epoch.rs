@@ -10,7 +10,7 @@ use pipeline::bronze::EpochRecords;
 use pipeline::decode::ChangeBatch;
 use pipeline::epoch;
 use pipeline::ledger::Entry;
-use schemas::{ControlRecord, EpochStamp, Micros, Span};
+use schemas::{ControlRecord, Decision, EpochStamp, Micros, Span};
 
 use super::decoding::Decoded;
 
@@ -61,6 +61,13 @@ impl Epoch {
     /// Whether it is a tick to all that rows make: no record of a configured source is in it.
     pub(crate) fn is_tick(&self) -> bool {
         !self.records.has_events()
+    }
+
+    /// Whether a decision in it deletes rows.
+    pub(crate) fn sweeps(&self) -> bool {
+        let is_sweep =
+            |record: &ControlRecord| matches!(record.decision, Decision::SweepTable { .. });
+        self.decisions.iter().any(is_sweep)
     }
 
     /// The ledger's line of it.

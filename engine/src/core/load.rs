@@ -68,7 +68,8 @@ impl Core {
         for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
             table.fold.fire(stamp.clock, &mut table.delta);
             table.delta.clear();
-            control::resume(&decoded.decisions, table);
+            control::take_alone(&stamp, &decoded.decisions, table);
+            table.delta.clear();
         }
         let mut records = 0;
         for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {

@@ -13,16 +13,17 @@ mod load;
 mod removed;
 pub(crate) mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{FrozenRuns, Halt, TableFold};
+use pipeline::silver::{FrozenRuns, Halt, Lacking, TableFold};
 use schemas::{Alert, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
+use crate::Topics;
 use crate::identities::{Identities, PART};
 use crate::tables::{self, silver_name};
 use control::Control;
@@ -96,13 +97,13 @@ pub(crate) struct Changes {
 }
 
 impl Core {
-    /// A core without rows. `topics` maps (source, topic) to a contract's name.
+    /// A core without rows. `topics` maps (source, topic) to a contract.
     ///
     /// # Errors
     /// When a contract names no decoder, or a definition does not fit the contracts.
     pub(crate) fn new(
         contracts: &[Contract],
-        topics: &BTreeMap<(String, String), String>,
+        topics: &Topics,
         catalog: Arc<Catalog>,
         observer: Box<dyn Observer>,
     ) -> Result<Core, SetupError> {
@@ -158,9 +159,14 @@ impl Core {
         &self.gold
     }
 
-    /// Why tables stand still, those that do.
+    /// Why origins of tables stand still, those that do.
     pub(crate) fn halts(&self) -> impl Iterator<Item = &Halt> {
-        self.tables.iter().filter_map(|table| table.fold.halted())
+        self.tables.iter().flat_map(|table| table.fold.halts())
+    }
+
+    /// What complete snapshots lacked and nobody has decided about.
+    pub(crate) fn lacking(&self) -> impl Iterator<Item = &Lacking> {
+        self.tables.iter().flat_map(|table| table.fold.lacking())
     }
 
     /// The definitions in force, as control records have put them.
@@ -208,20 +214,20 @@ impl Core {
     }
 
     /// Folds the epoch after the last one. Gives back its records, and what it changed.
-    pub(crate) fn fold(&mut self, epoch: Epoch) -> (EpochRecords, Changes) {
-        let changes = self.fold_changes(&epoch);
+    pub(crate) fn fold(&mut self, mut epoch: Epoch) -> (EpochRecords, Changes) {
+        let changes = self.fold_changes(&mut epoch);
         let Epoch { records, changes: spare, .. } = epoch;
         self.decoding.recycle(spare);
         (records, changes)
     }
 
-    fn fold_changes(&mut self, epoch: &Epoch) -> Changes {
+    fn fold_changes(&mut self, epoch: &mut Epoch) -> Changes {
         let stamp = epoch.stamp;
         self.last = Some(stamp);
         self.counts.dead_letters +=
             epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
         self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
-        if epoch.is_tick() && !self.is_fold_due(stamp.clock) {
+        if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.sweeps() {
             self.control.take(&stamp, &epoch.decisions, &mut self.tables);
             let output = self.gold.tick(stamp.clock);
             self.remember(output.history);
@@ -232,11 +238,17 @@ impl Core {
             table.fold.fire(stamp.clock, &mut table.delta);
         }
         control.take(&stamp, &epoch.decisions, tables);
-        for (batch, changes) in epoch.records.batches.iter().zip(&epoch.changes) {
+        let EpochRecords { batches, errors, .. } = &mut epoch.records;
+        for ((batch, errors), changes) in batches.iter().zip(errors).zip(&epoch.changes) {
             identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else { continue };
             let Some(table) = tables.get_mut(index) else { continue };
-            table.fold.apply(changes, &stamp, &mut table.delta);
+            let refused = table.fold.apply(changes, &stamp, &mut table.delta);
+            if !refused.is_empty() {
+                counts.dead_letters += refused.len() as u64;
+                errors.extend_from_slice(refused);
+                errors.sort_unstable_by_key(|(record, _)| *record);
+            }
         }
         // Every table is folded: all changes of the epoch are in one hand.
         tables.iter_mut().for_each(|table| table.delta.consolidate());

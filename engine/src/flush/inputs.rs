@@ -1,6 +1,5 @@
 //! What recovery starts from, and what it makes of that at once: an empty core, the log of saved state.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -25,8 +24,8 @@ pub(crate) struct Inputs {
     /// How rows leave the files of silver tables.
     pub(crate) silver: Deletes,
     pub(crate) contracts: Vec<Contract>,
-    /// (source, topic) to contract.
-    pub(crate) topics: BTreeMap<(String, String), String>,
+    /// (source, topic) to what the topic is.
+    pub(crate) topics: crate::Topics,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) meters: Arc<Meters>,
 }

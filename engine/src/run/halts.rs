@@ -1,4 +1,5 @@
-//! Tables that stand still because their source went back, as reasons that travel with the results.
+//! Tables that stand still because their source went back, and rows that a snapshot lacked, as reasons that
+//! travel with the results.
 //!
 //! # Guarantees
 //! - A halt is logged once, when it comes and at the start of every run that finds it.
@@ -14,29 +15,44 @@ use crate::core::Core;
 /// What has been said of halted tables.
 #[derive(Debug, Default)]
 pub(super) struct Halts {
-    /// By table.
-    said: BTreeMap<String, Reason>,
+    /// By table and origin.
+    said: BTreeMap<Of, Reason>,
     reasons: Arc<[Reason]>,
 }
+
+/// What a reason speaks of: whether all stands still, and the table and the origin.
+type Of = (bool, String, String);
 
 impl Halts {
     /// Looks at the tables after an epoch with this clock.
     pub(super) fn update(&mut self, core: &Core, clock: Micros) {
         // Nearly always there is none and was none.
-        if self.said.is_empty() && core.halts().next().is_none() {
+        let is_well = core.halts().next().is_none() && core.lacking().next().is_none();
+        if self.said.is_empty() && is_well {
             return;
         }
+        let halts = core.halts().map(|halt| (true, &halt.table, &halt.origin, halt.to_string()));
+        let lacking = core.lacking().map(|own| (false, &own.table, &own.origin, own.to_string()));
         let mut now = BTreeMap::new();
-        for halt in core.halts() {
-            let since = self.said.get(&halt.table).map_or(clock, |reason| reason.since);
-            let reason = Reason { text: halt.to_string(), since };
-            if !self.said.contains_key(&halt.table) {
-                tracing::error!("{}", reason.text);
+        for (is_halt, table, origin, text) in halts.chain(lacking) {
+            let of = (is_halt, table.clone(), origin.clone());
+            let held = self.said.get(&of);
+            let since = held.map_or(clock, |reason| reason.since);
+            if held.is_none_or(|held| held.text != text) {
+                if is_halt {
+                    tracing::error!("{text}");
+                } else {
+                    tracing::warn!("{text}");
+                }
             }
-            now.insert(halt.table.clone(), reason);
+            now.insert(of, Reason { text, since });
         }
-        for table in self.said.keys().filter(|table| !now.contains_key(*table)) {
-            tracing::info!("table `{table}` is no longer halted");
+        for (is_halt, table, origin) in self.said.keys().filter(|of| !now.contains_key(*of)) {
+            if *is_halt {
+                tracing::info!("table `{table}` is no longer halted for {origin}");
+            } else {
+                tracing::info!("table `{table}` lacks no decision about {origin} any longer");
+            }
         }
         if now != self.said {
             self.reasons = now.values().cloned().collect();
@@ -51,6 +67,7 @@ impl Halts {
 
     /// Why tables stand still.
     pub(super) fn into_reasons(self) -> Vec<String> {
-        self.said.into_values().map(|reason| reason.text).collect()
+        let halts = self.said.into_iter().filter(|((is_halt, ..), _)| *is_halt);
+        halts.map(|(_, reason)| reason.text).collect()
     }
 }

@@ -5,71 +5,163 @@
 //! what it flushed.
 //!
 //! # Guarantees
-//! - Memory grows with the number of keys, not of records.
+//! - Memory grows with the number of rows, not of records.
+
+mod order;
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use pipeline::decode::{ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
+use pipeline::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 use pipeline::silver::{SNAPSHOT_SETTLE_US, TOMBSTONE_RETENTION_US};
-use schemas::{Micros, Position, RowBuilder};
+use schemas::{Micros, Place, Position, RowBuilder};
+
+use order::{is_again, order, source_went_back};
 
 /// Forgotten deletes are cleared away this often, on epoch clocks.
 const CLEAR_US: i64 = 86_400_000_000;
 
-/// What is known of one key.
-#[derive(Debug)]
-pub(super) struct Key {
+/// How long what a moved row had waits for the row under its new key, and how many do.
+const MOVED_US: i64 = 86_400_000_000;
+const MOVED_MAX: usize = 1_024;
+
+/// What is known of one row.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
     /// Where its last change stands.
     pub(super) at: Position,
     /// What that change left.
     pub(super) state: State,
+    /// By column that it left out, the change that sent the value.
+    carried: BTreeMap<usize, Position>,
     /// Whether the comparison met it.
     pub(super) seen: bool,
 }
 
 /// What a change left.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum State {
-    /// A row, as of an epoch, of an origin.
-    Row { bytes: Box<[u8]>, epoch: u64, origin: Box<str> },
+    /// A row, as of an epoch.
+    Row { bytes: Box<[u8]>, epoch: u64 },
     /// Nothing, since this clock.
     Gone(Micros),
+}
+
+impl Known {
+    /// The position as silver has it.
+    pub(super) fn position(&self) -> String {
+        let carried = self.carried.iter().map(|(column, at)| format!(";{column}={at}"));
+        std::iter::once(self.at.to_string()).chain(carried).collect()
+    }
 }
 
 /// Incarnation and source position: what the rows of one snapshot have in common.
 type Mark = (u32, Option<u128>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Snapshot {
-    lowest: Mark,
-    first: Option<Mark>,
-    last: Option<Mark>,
+    mark: Mark,
+    ended: bool,
+    place: Option<Place>,
+    source_ms: i64,
+    begins: BTreeMap<(u32, i32), i64>,
     latest: Micros,
 }
 
 impl Snapshot {
-    fn start(&self) -> Mark {
-        self.first.unwrap_or(self.lowest)
-    }
-
     /// When it is over: its last row was seen and then nothing of it for a while.
     fn over(&self) -> Option<Micros> {
-        let ended = self.last.is_some_and(|last| last >= self.start());
-        ended.then(|| self.latest.plus(SNAPSHOT_SETTLE_US))
+        self.ended.then(|| self.latest.plus(SNAPSHOT_SETTLE_US))
     }
+
+    /// Whether it was taken no later than another one.
+    fn is_before(&self, other: &Snapshot) -> bool {
+        match self.place {
+            Some(Place::Log { log: Place::UNNAMED, .. }) if self.mark.0 == other.mark.0 => {
+                self.source_ms <= other.source_ms
+            }
+            _ => self.mark <= other.mark,
+        }
+    }
+
+    /// Whether a row that stands there was in the source before the snapshot.
+    fn is_behind(&self, at: &Position) -> bool {
+        if at.incarnation != self.mark.0 {
+            return at.incarnation < self.mark.0;
+        }
+        let number = at.place.map(|place| place.number());
+        if at.snapshot && (at.incarnation, number) == self.mark {
+            return false;
+        }
+        let in_log = match (at.place, self.place) {
+            (Some(Place::Log { log: x, at }), Some(Place::Log { log: y, at: start }))
+                if x == y && x != Place::UNNAMED =>
+            {
+                Some(at < start)
+            }
+            (Some(Place::Wal { commit, lsn }), Some(Place::Wal { lsn: start, .. })) => {
+                Some(lsn.max(commit.unwrap_or(0)) < start)
+            }
+            _ => None,
+        };
+        let by_clock = at.source_ms == 0 || self.source_ms == 0 || at.source_ms <= self.source_ms;
+        let begin = self.begins.get(&(at.topic, at.partition)).copied();
+        match (in_log, begin) {
+            (Some(false), _) => false,
+            (Some(true), _) if at.snapshot => true,
+            (_, Some(begin)) => at.offset < begin,
+            (Some(true), None) => by_clock,
+            (None, None) => by_clock && at.source_ms > 0,
+        }
+    }
+}
+
+/// What one origin is up to.
+#[derive(Debug, Default)]
+struct Origin {
+    incarnation: u32,
+    halted: Option<String>,
+    /// The last truncate, and its clock.
+    floor: Option<(Position, Micros)>,
+    /// Those that pass, as they were seen first.
+    snapshots: Vec<Snapshot>,
+    /// The last that is over, and since when it has removed what it lacked, if it has.
+    over: Option<(Snapshot, Option<Micros>)>,
+    /// Whether it lacked rows that stay until somebody decides.
+    is_asked: bool,
+    is_complete: bool,
+    is_whole: bool,
+}
+
+impl Origin {
+    fn start_over(&mut self) {
+        self.incarnation = self.incarnation.saturating_add(1);
+        self.halted = None;
+        self.snapshots.clear();
+    }
+}
+
+/// Origin and key of a row.
+pub(super) type RowId = (String, Vec<u8>);
+
+/// A row under its old key.
+#[derive(Debug, Clone)]
+struct Moved {
+    row: Known,
+    clock: Micros,
 }
 
 /// One table.
 #[derive(Debug, Default)]
 pub(super) struct Reference {
-    pub(super) keys: HashMap<Box<[u8]>, Key>,
-    incarnation: u32,
-    /// Why the table stands still.
-    pub(super) halted: Option<String>,
-    /// The last truncate, and its clock.
-    floor: Option<(Position, Micros)>,
-    snapshot: Option<Snapshot>,
+    pub(super) rows: HashMap<RowId, Known>,
+    origins: BTreeMap<String, Origin>,
+    /// Lives of topics, as they were seen first; and by which of them an origin came.
+    topics: Vec<String>,
+    ways: BTreeMap<u32, Vec<String>>,
+    moved: BTreeMap<RowId, Moved>,
+    /// By life of a topic and partition, the key whose delete was its last change.
+    deleted: BTreeMap<(u32, i32), Vec<u8>>,
     cleared: Micros,
     /// Changes of rows that were looked at.
     pub(super) changes: u64,
@@ -77,102 +169,194 @@ pub(super) struct Reference {
 }
 
 impl Reference {
+    /// Why origins stand still.
+    pub(super) fn halted(&self) -> impl Iterator<Item = &str> {
+        self.origins.values().filter_map(|origin| origin.halted.as_deref())
+    }
+
     /// Time passes to the clock of an epoch.
     pub(super) fn advance(&mut self, now: Micros) {
-        let over = self.snapshot.as_ref().and_then(Snapshot::over);
-        if let (Some(over), Some(snapshot)) = (over.filter(|over| *over <= now), &self.snapshot) {
-            let (incarnation, sequence) = snapshot.start();
-            self.snapshot = None;
-            self.sweep(incarnation, sequence, over);
+        let names: Vec<String> = self.origins.keys().cloned().collect();
+        for name in names {
+            while self.end_snapshot(&name, now) {}
+            let over = self.origins.get_mut(&name).and_then(|origin| origin.over.as_mut());
+            if let Some((_, since)) = over {
+                since.take_if(|since| is_forgotten(*since, now));
+            }
         }
+        self.moved.retain(|_, moved| moved.clock.plus(MOVED_US) > now);
         if now.0.saturating_sub(self.cleared.0) >= CLEAR_US {
             self.cleared = now;
-            self.keys.retain(|_, key| match key.state {
+            self.rows.retain(|_, row| match row.state {
                 State::Row { .. } => true,
                 State::Gone(since) => !is_forgotten(since, now),
             });
         }
     }
 
-    /// A full snapshot is over: rows that stand before it were not in it.
-    fn sweep(&mut self, incarnation: u32, sequence: Option<u128>, over: Micros) {
-        let at = Position {
-            incarnation,
-            sequence,
-            snapshot: true,
-            source_ms: 0,
-            partition: -1,
-            offset: -1,
-        };
-        for key in self.keys.values_mut() {
-            let before = match (key.at.incarnation.cmp(&incarnation), key.at.sequence, sequence) {
-                (Ordering::Less, ..) => true,
-                (Ordering::Equal, Some(held), Some(start)) => held < start,
-                _ => false,
-            };
-            if before && matches!(key.state, State::Row { .. }) {
-                (key.at, key.state) = (at, State::Gone(over));
+    /// Ends the snapshot of an origin that is over first, if one is.
+    fn end_snapshot(&mut self, name: &str, now: Micros) -> bool {
+        let Some(origin) = self.origins.get_mut(name) else { return false };
+        let over = |run: &Snapshot| run.over().filter(|over| *over <= now);
+        let mut first: Option<(usize, Micros)> = None;
+        for (at, run) in origin.snapshots.iter().enumerate() {
+            let Some(over) = over(run) else { continue };
+            let held = first.and_then(|(held, _)| origin.snapshots.get(held));
+            if held.is_none_or(|held| run.is_before(held)) {
+                first = Some((at, over));
             }
+        }
+        let Some((at, over)) = first else { return false };
+        let snapshot = origin.snapshots.remove(at);
+        origin.snapshots.retain(|other| !other.is_before(&snapshot));
+        let is_first = !std::mem::replace(&mut origin.is_complete, true);
+        let is_whole = origin.is_whole;
+        origin.over = Some((snapshot.clone(), is_whole.then_some(over)));
+        if is_whole || is_first {
+            self.sweep(name, &snapshot, !is_whole, over);
+        }
+        let lacks = self.behind(name, &snapshot, false).next().is_some();
+        self.origins.entry(name.to_owned()).or_default().is_asked = lacks;
+        true
+    }
+
+    /// Live rows that were in the source before a snapshot; only those that a snapshot brought, if so asked.
+    fn behind<'a>(
+        &'a self,
+        origin: &'a str,
+        snapshot: &'a Snapshot,
+        only_of_snapshots: bool,
+    ) -> impl Iterator<Item = &'a RowId> {
+        let is_behind = move |(id, row): &(&RowId, &Known)| {
+            id.0 == origin
+                && matches!(row.state, State::Row { .. })
+                && snapshot.is_behind(&row.at)
+                && (row.at.snapshot || !only_of_snapshots)
+        };
+        self.rows.iter().filter(is_behind).map(|(id, _)| id)
+    }
+
+    fn sweep(&mut self, origin: &str, snapshot: &Snapshot, only_of_snapshots: bool, over: Micros) {
+        let Snapshot { mark: (incarnation, _), place, source_ms, .. } = *snapshot;
+        let at = Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE };
+        let gone: Vec<RowId> = self.behind(origin, snapshot, only_of_snapshots).cloned().collect();
+        for id in gone {
+            self.bury(id, at, over);
         }
     }
 
-    /// Takes one change of an epoch.
-    pub(super) fn take(
+    fn bury(&mut self, id: RowId, at: Position, clock: Micros) {
+        let (state, carried) = (State::Gone(clock), BTreeMap::new());
+        self.rows.insert(id, Known { at, state, carried, seen: false });
+    }
+
+    /// Takes a batch of an epoch.
+    pub(super) fn take_batch(
+        &mut self,
+        contract: &PreparedContract,
+        changes: &ChangeBatch,
+        epoch: u64,
+        clock: Micros,
+    ) {
+        let label = changes.topic();
+        let known = self.topics.iter().position(|topic| topic == label);
+        let topic = known.unwrap_or_else(|| {
+            self.topics.push(label.to_owned());
+            self.topics.len() - 1
+        });
+        let topic = u32::try_from(topic).unwrap_or(u32::MAX);
+        for origin in changes.origins() {
+            self.origins.entry(origin.to_string()).or_default().is_whole = changes.is_whole();
+            let ways = self.ways.entry(topic).or_default();
+            if !ways.iter().any(|known| **known == **origin) {
+                ways.push(origin.to_string());
+            }
+        }
+        for change in changes.iter() {
+            self.take(contract, change, topic, epoch, clock);
+        }
+    }
+
+    fn take(
         &mut self,
         contract: &PreparedContract,
         change: ChangeRef<'_>,
+        topic: u32,
         epoch: u64,
         clock: Micros,
     ) {
         let what = change.change;
-        if matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored) {
-            return;
+        match what.kind {
+            ChangeKind::Ignored => return,
+            ChangeKind::Tombstone => {
+                let at = Position { topic, ..what.position };
+                return self.null(&at, change.key, clock);
+            }
+            _ => {}
         }
         self.changes += 1;
+        let lane = (topic, what.position.partition);
+        if what.kind == ChangeKind::Delete {
+            self.deleted.insert(lane, change.key.to_vec());
+        } else if self.deleted.get(&lane).is_some_and(|last| last == change.key) {
+            self.deleted.remove(&lane);
+        }
+        let id: RowId = (change.origin.to_owned(), change.key.to_vec());
         let full = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
-        if self.halted.is_some() && !full {
-            return;
+        let origin = self.origins.entry(id.0.clone()).or_default();
+        if origin.halted.is_some() {
+            if !full {
+                return;
+            }
+            origin.start_over();
         }
-        if self.halted.is_some() {
-            self.start_over();
-        }
-        let mut at = Position { incarnation: self.incarnation, ..what.position };
+        let mut at = Position { incarnation: origin.incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
-            self.truncate(at, clock);
+            self.truncate(&id.0, at, clock);
             return;
         }
-        let held = self.held(change.key, clock);
-        if let Some(held) = held.filter(|held| source_went_back(held, &at)) {
+        let held = self.held(&id, clock);
+        let is_incremental = what.marker == SnapshotMarker::Incremental;
+        let back = held.filter(|held| !is_incremental && source_went_back(held, &at));
+        let origin = self.origins.entry(id.0.clone()).or_default();
+        if let Some(held) = back {
             if !full {
                 let key = String::from_utf8_lossy(change.key);
-                self.halted =
+                origin.halted =
                     Some(format!("at row `{key}` the source went back from {held} to {at}"));
                 return;
             }
-            self.start_over();
-            at.incarnation = self.incarnation;
+            origin.start_over();
+            at.incarnation = origin.incarnation;
         }
         if full {
-            self.note_snapshot(&at, what.marker, clock);
+            let over = origin.over.as_mut().map(|(run, _)| run);
+            note_snapshot(&mut origin.snapshots, over, &at, what.marker, clock);
         }
-        if held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
+        let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
+        let over = self.origins.get(&id.0).and_then(|origin| origin.over.as_ref());
+        let is_swept = !is_row
+            && over.is_some_and(|(snapshot, since)| since.is_some() && snapshot.is_behind(&at));
+        if is_swept || held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
+            if what.kind == ChangeKind::Upsert {
+                self.fill(contract, &id, change.row, (change.unavailable, false), &at, epoch);
+            }
             return;
         }
-        let again = held.is_some_and(|held| {
-            let same = held.sequence.is_some() && held.sequence == at.sequence;
-            held == at || (held.incarnation == at.incarnation && same)
-        });
+        let again = held.is_some_and(|held| is_again(&held, &at));
         match what.kind {
-            ChangeKind::Delete => self.delete(change.key, at, again, clock),
-            _ => self.upsert(contract, change, at, again, epoch),
+            ChangeKind::Delete => {
+                self.delete(contract, id, change.other, at, again, (epoch, clock))
+            }
+            _ => self.upsert(contract, id, change, at, again, epoch),
         }
     }
 
-    /// The position that a change of this key has to beat.
-    fn held(&self, key: &[u8], clock: Micros) -> Option<Position> {
-        let floor = self.floor.filter(|(_, since)| !is_forgotten(*since, clock)).map(|(at, _)| at);
-        let key = self.keys.get(key);
-        let own = match key.map(|key| (&key.state, key.at)) {
+    /// The position that a change of this row has to beat.
+    fn held(&self, id: &RowId, clock: Micros) -> Option<Position> {
+        let floor = self.origins.get(&id.0).and_then(|origin| origin.floor);
+        let floor = floor.filter(|(_, since)| !is_forgotten(*since, clock)).map(|(at, _)| at);
+        let own = match self.rows.get(id).map(|row| (&row.state, row.at)) {
             Some((State::Row { .. }, at)) => return Some(at),
             Some((State::Gone(since), at)) if !is_forgotten(*since, clock) => Some(at),
             _ => None,
@@ -186,119 +370,254 @@ impl Reference {
     fn upsert(
         &mut self,
         contract: &PreparedContract,
+        id: RowId,
         change: ChangeRef<'_>,
         at: Position,
         again: bool,
         epoch: u64,
     ) {
-        let old = match self.keys.get(change.key).map(|key| &key.state) {
-            Some(State::Row { bytes, .. }) => Some(bytes),
-            _ => None,
-        };
-        let bytes: Box<[u8]> = match old {
-            Some(old) if !change.unavailable.is_empty() => {
-                let layout = contract.layout();
-                let (old, new) = (layout.row(old), layout.row(change.row));
-                let mut bytes = Vec::new();
-                self.builder.reset(contract.columns().len());
-                for index in 0..contract.columns().len() {
-                    let from = if change.unavailable.contains(&index) { old } else { new };
-                    self.builder.copy(index, from);
-                }
-                self.builder.finish(layout, &mut bytes);
-                bytes.into()
+        let has_other = !change.other.is_empty();
+        let waiting = if has_other { self.moved.remove(&id) } else { None };
+        let old_key = (id.0.clone(), change.other.to_vec());
+        let under_old_key = self.rows.get(&old_key).filter(|_| has_other).cloned();
+        let before = waiting.map(|moved| moved.row).or(under_old_key);
+        let own = self.rows.get(&id).cloned();
+        let mut bytes: Box<[u8]> = change.row.into();
+        let (mut missing, mut carried) = (change.unavailable.to_vec(), BTreeMap::new());
+        for source in [before, own.clone()].into_iter().flatten() {
+            let State::Row { bytes: from, .. } = &source.state else { continue };
+            let unknown: Vec<usize> = contract.layout().row(from).unknown().collect();
+            let found: Vec<usize> =
+                missing.iter().copied().filter(|column| !unknown.contains(column)).collect();
+            for column in &found {
+                carried.insert(*column, source.carried.get(column).copied().unwrap_or(source.at));
             }
-            _ => change.row.into(),
-        };
-        if again && old.is_some_and(|old| *old == bytes) {
+            bytes = self.with(contract, &bytes, from, &found);
+            missing.retain(|column| unknown.contains(column));
+        }
+        let is_required =
+            |column: &usize| contract.columns().get(*column).is_some_and(|own| own.required);
+        if missing.iter().any(is_required) {
             return;
         }
-        let state = State::Row { bytes, epoch, origin: change.origin.into() };
-        self.keys.insert(change.key.into(), Key { at, state, seen: false });
+        let is_same = own.is_some_and(|own| {
+            let State::Row { bytes: held, .. } = &own.state else { return false };
+            *held == bytes && own.carried == carried
+        });
+        if !(again && is_same) {
+            let state = State::Row { bytes, epoch };
+            self.rows.insert(id, Known { at, state, carried, seen: false });
+        }
     }
 
-    fn delete(&mut self, key: &[u8], at: Position, again: bool, clock: Micros) {
-        let known = self.keys.get(key).map(|key| &key.state);
-        let gone = matches!(known, Some(State::Gone(since)) if !is_forgotten(*since, clock));
+    /// A row with these columns from another one.
+    fn with(
+        &mut self,
+        contract: &PreparedContract,
+        row: &[u8],
+        other: &[u8],
+        columns: &[usize],
+    ) -> Box<[u8]> {
+        if columns.is_empty() {
+            return row.into();
+        }
+        let layout = contract.layout();
+        let (own, other) = (layout.row(row), layout.row(other));
+        let mut bytes = Vec::new();
+        self.builder.reset(contract.columns().len());
+        for index in 0..contract.columns().len() {
+            self.builder.copy(index, if columns.contains(&index) { other } else { own });
+        }
+        self.builder.finish(layout, &mut bytes);
+        bytes.into()
+    }
+
+    /// An older change may have values that the newest left out.
+    fn fill(
+        &mut self,
+        contract: &PreparedContract,
+        id: &RowId,
+        row: &[u8],
+        (unavailable, is_moved): (&[usize], bool),
+        at: &Position,
+        epoch: u64,
+    ) {
+        let Some(held) = self.rows.get(id).cloned() else { return };
+        let State::Row { bytes, .. } = &held.state else { return };
+        let unknown = contract.layout().row(bytes).unknown();
+        // What a row had under its old key is older than all that it has under the new one.
+        let is_known = |from: &Position| {
+            let one_log = match (from.place, at.place) {
+                (Some(Place::Log { log: x, .. }), Some(Place::Log { log: y, .. })) => {
+                    x == y && x != Place::UNNAMED
+                }
+                (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => true,
+                _ => false,
+            };
+            one_log || (from.topic, from.partition) == (at.topic, at.partition)
+        };
+        let is_older = |(_, from): &(&usize, &Position)| {
+            (!is_moved || is_known(from)) && order(from, at) == Ordering::Less
+        };
+        let from_older = held.carried.iter().filter(is_older);
+        let wanted = unknown.chain(from_older.map(|(column, _)| *column));
+        let found: Vec<usize> = wanted.filter(|column| !unavailable.contains(column)).collect();
+        if found.is_empty() {
+            return;
+        }
+        let bytes = self.with(contract, bytes, row, &found);
+        let mut carried = held.carried;
+        carried.extend(found.into_iter().map(|column| (column, *at)));
+        let state = State::Row { bytes, epoch };
+        self.rows.insert(id.clone(), Known { at: held.at, state, carried, seen: false });
+    }
+
+    fn delete(
+        &mut self,
+        contract: &PreparedContract,
+        id: RowId,
+        moved_to: &[u8],
+        at: Position,
+        again: bool,
+        (epoch, clock): (u64, Micros),
+    ) {
+        let known = self.rows.get(&id);
+        let gone = matches!(known, Some(Known { state: State::Gone(since), .. }) if !is_forgotten(*since, clock));
         if again && gone {
             return;
         }
-        self.keys.insert(key.into(), Key { at, state: State::Gone(clock), seen: false });
+        if let Some(row) = known.cloned()
+            && let State::Row { bytes, .. } = &row.state
+            && !moved_to.is_empty()
+            && moved_to != id.1
+        {
+            let new = (id.0.clone(), moved_to.to_vec());
+            let is_there = self.rows.get(&new).map(|new| &new.state);
+            if matches!(is_there, Some(State::Row { .. })) {
+                let unknown: Vec<usize> = contract.layout().row(bytes).unknown().collect();
+                self.fill(contract, &new, bytes, (&unknown, true), &row.at, epoch);
+            } else {
+                self.moved.insert(new, Moved { row, clock });
+                self.drop_oldest_moved();
+            }
+        }
+        self.bury(id, at, clock);
     }
 
-    fn truncate(&mut self, at: Position, clock: Micros) {
-        let floor = self.floor.filter(|(_, since)| !is_forgotten(*since, clock));
-        let repeats = floor.is_some_and(|(floor, _)| {
-            let same = at.sequence.is_some() && floor.sequence == at.sequence;
-            floor == at || (floor.incarnation == at.incarnation && same)
-        });
-        if repeats {
+    fn drop_oldest_moved(&mut self) {
+        if self.moved.len() > MOVED_MAX {
+            let oldest = self.moved.iter().min_by_key(|(_, moved)| moved.clock);
+            let oldest = oldest.map(|(id, _)| id.clone());
+            oldest.into_iter().for_each(|id| drop(self.moved.remove(&id)));
+        }
+    }
+
+    /// A null value: the row of its key that this partition brought last before it is gone, unless a
+    /// delete came last.
+    fn null(&mut self, at: &Position, key: &[u8], clock: Micros) {
+        if self.deleted.get(&(at.topic, at.partition)).is_some_and(|last| last == key) {
             return;
         }
-        self.keys.retain(|_, key| {
-            matches!(key.state, State::Gone(_)) || order(&key.at, &at) != Ordering::Less
+        let mut newest: Option<(i64, RowId, Position)> = None;
+        for origin in self.ways.get(&at.topic).into_iter().flatten() {
+            let id = (origin.clone(), key.to_vec());
+            let Some(held) = self.held(&id, clock) else { continue };
+            let here = (held.topic, held.partition) == (at.topic, at.partition);
+            let is_newest = newest.as_ref().is_none_or(|(offset, ..)| *offset < held.offset);
+            if here && held.offset < at.offset && is_newest {
+                newest = Some((held.offset, id, held));
+            }
+        }
+        let Some((_, id, held)) = newest.filter(|_| !key.is_empty()) else { return };
+        let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
+        let is_halted = self.origins.get(&id.0).is_some_and(|origin| origin.halted.is_some());
+        if is_row && !is_halted {
+            self.bury(id, Position { offset: at.offset, ..held }, clock);
+        }
+    }
+
+    fn truncate(&mut self, name: &str, at: Position, clock: Micros) {
+        let Some(origin) = self.origins.get_mut(name) else { return };
+        let floor = origin.floor.filter(|(_, since)| !is_forgotten(*since, clock));
+        if floor.is_some_and(|(floor, _)| is_again(&floor, &at)) {
+            return;
+        }
+        self.rows.retain(|id, row| {
+            id.0 != name
+                || matches!(row.state, State::Gone(_))
+                || order(&row.at, &at) != Ordering::Less
         });
         if floor.is_none_or(|(floor, _)| order(&floor, &at) == Ordering::Less) {
-            self.floor = Some((at, clock));
+            origin.floor = Some((at, clock));
         }
     }
 
-    /// Somebody decided that a halted table goes on.
+    /// Somebody decided that what is halted goes on.
     pub(super) fn resume(&mut self) {
-        if self.halted.is_some() {
-            self.start_over();
+        let halted = self.origins.values_mut().filter(|origin| origin.halted.is_some());
+        halted.for_each(Origin::start_over);
+    }
+
+    /// Somebody decided that the snapshots that lacked rows were whole.
+    pub(super) fn sweep_asked(&mut self, clock: Micros) {
+        let names: Vec<String> = self.origins.keys().cloned().collect();
+        for name in names {
+            let Some(origin) = self.origins.get_mut(&name) else { continue };
+            if !std::mem::replace(&mut origin.is_asked, false) {
+                continue;
+            }
+            let Some((snapshot, since)) = &mut origin.over else { continue };
+            *since = Some(clock);
+            let snapshot = snapshot.clone();
+            self.sweep(&name, &snapshot, false, clock);
         }
     }
 
-    fn start_over(&mut self) {
-        self.incarnation = self.incarnation.saturating_add(1);
-        self.halted = None;
-        self.snapshot = None;
-    }
-
-    fn note_snapshot(&mut self, at: &Position, marker: SnapshotMarker, clock: Micros) {
-        let mark = (at.incarnation, at.sequence);
-        let fresh = || Snapshot { lowest: mark, first: None, last: None, latest: clock };
-        let snapshot = self.snapshot.get_or_insert_with(fresh);
-        snapshot.latest = clock;
-        snapshot.lowest = snapshot.lowest.min(mark);
-        match marker {
-            SnapshotMarker::First => snapshot.first = snapshot.first.max(Some(mark)),
-            SnapshotMarker::Last => snapshot.last = snapshot.last.max(Some(mark)),
-            _ => {}
-        }
-    }
-
-    /// The number of keys with a row.
+    /// The number of live rows.
     pub(super) fn live(&self) -> usize {
-        self.keys.values().filter(|key| matches!(key.state, State::Row { .. })).count()
+        self.rows.values().filter(|row| matches!(row.state, State::Row { .. })).count()
+    }
+}
+
+/// Snapshots that are followed at a time.
+const SNAPSHOTS_MAX: usize = 8;
+
+fn note_snapshot(
+    runs: &mut Vec<Snapshot>,
+    over: Option<&mut Snapshot>,
+    at: &Position,
+    marker: SnapshotMarker,
+    clock: Micros,
+) {
+    let number = at.place.map(|place| match place {
+        Place::Log { at, .. } => at,
+        Place::Wal { lsn, .. } => u128::from(lsn),
+    });
+    let mark = (at.incarnation, number);
+    let lane = (at.topic, at.partition);
+    // A partition that was late delivers what is over already.
+    if let Some(over) = over.filter(|over| over.mark == mark) {
+        over.begins.entry(lane).or_insert(at.offset);
+        return;
+    }
+    if !runs.iter().any(|run| run.mark == mark) {
+        let first = usize::from(runs.len() >= SNAPSHOTS_MAX);
+        runs.drain(..first);
+        let (place, source_ms) = (at.place, at.source_ms);
+        let begins = BTreeMap::new();
+        runs.push(Snapshot { mark, ended: false, place, source_ms, begins, latest: clock });
+    }
+    for run in runs.iter_mut().filter(|run| run.mark == mark) {
+        run.latest = clock;
+        run.ended |= marker == SnapshotMarker::Last;
+        if at.source_ms > 0 {
+            run.source_ms = run.source_ms.min(at.source_ms);
+        }
+        let begin = run.begins.entry(lane).or_insert(at.offset);
+        *begin = (*begin).min(at.offset);
     }
 }
 
 fn is_forgotten(since: Micros, now: Micros) -> bool {
     since.plus(TOMBSTONE_RETENTION_US) <= now
-}
-
-/// The later change of one key is the greater: by incarnation, source position, then offset within a
-/// partition; across partitions live changes after snapshot rows, then the source's clock.
-fn order(a: &Position, b: &Position) -> Ordering {
-    if a.incarnation != b.incarnation {
-        return a.incarnation.cmp(&b.incarnation);
-    }
-    if let (Some(a), Some(b)) = (a.sequence, b.sequence)
-        && a != b
-    {
-        return a.cmp(&b);
-    }
-    if a.partition == b.partition {
-        return a.offset.cmp(&b.offset);
-    }
-    (!a.snapshot, a.source_ms, a.partition).cmp(&(!b.snapshot, b.source_ms, b.partition))
-}
-
-/// A lower position at a later time of the source's own clock: failover or restore.
-fn source_went_back(held: &Position, came: &Position) -> bool {
-    let lower = matches!((held.sequence, came.sequence), (Some(held), Some(came)) if came < held);
-    let later = held.source_ms > 0 && came.source_ms > held.source_ms;
-    lower && later && held.incarnation == came.incarnation
 }

@@ -16,7 +16,7 @@ use rows::{ColumnError, RowReader, columns};
 use schemas::{Contract, ControlRecord, Datum, Decision, RowRef};
 
 use super::pin::Pinned;
-use super::reference::{Reference, State};
+use super::reference::{Reference, RowId, State};
 use super::report::Check;
 use crate::Topics;
 use crate::tables::silver_name;
@@ -50,10 +50,14 @@ pub(super) fn fold(
     topics: &Topics,
 ) -> Result<Folds, LakeError> {
     let mut tables = contracts.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-    let mut indexes = BTreeMap::new();
-    for (topic, name) in topics {
-        if let Some(at) = contracts.iter().position(|contract| contract.name == *name) {
-            indexes.insert(topic.clone(), at);
+    let mut feeds = BTreeMap::new();
+    for (topic, mapping) in topics {
+        let at = contracts.iter().position(|contract| contract.name == mapping.contract);
+        if let Some((at, table)) = at.and_then(|at| Some((at, tables.get(at)?))) {
+            let contract = table.contract.for_placeholder(mapping.placeholder.as_deref());
+            let table = || format!("silver/{}", mapping.contract);
+            let refuse = |e| LakeError::Schema { table: table(), detail: format!("{e}") };
+            feeds.insert(topic.clone(), (at, contract.map_err(refuse)?, mapping));
         }
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
@@ -63,33 +67,39 @@ pub(super) fn fold(
         let epoch = epoch?;
         tables.iter_mut().for_each(|table| table.fold.advance(epoch.stamp.clock));
         records += epoch.batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
-        for resumed in epoch.batches.iter().filter(|b| is_control(b.topic())).flat_map(resumed) {
-            let named = |table: &&mut Folded| table.contract.contract().name == resumed;
-            tables.iter_mut().find(named).into_iter().for_each(|table| table.fold.resume());
+        for decided in epoch.batches.iter().filter(|b| is_control(b.topic())).flat_map(decided) {
+            for table in &mut tables {
+                let own = &table.contract.contract().name;
+                match &decided {
+                    Decision::ResumeTable { table: name } if name == own => table.fold.resume(),
+                    Decision::SweepTable { table: name } if name == own => {
+                        table.fold.sweep_asked(epoch.stamp.clock);
+                    }
+                    _ => {}
+                }
+            }
         }
         let mut batches: Vec<_> = epoch.events().collect();
         batches.sort_by_key(|batch| batch.topic());
         for batch in batches {
             let of = (batch.topic().source.to_string(), batch.topic().topic.to_string());
-            let Some(table) = indexes.get(&of).and_then(|at| tables.get_mut(*at)) else { continue };
-            decode_batch(table.decoder, &table.contract, batch, &mut scratch, &mut changes);
+            let Some((at, contract, mapping)) = feeds.get(&of) else { continue };
+            let Some(table) = tables.get_mut(*at) else { continue };
+            decode_batch(table.decoder, contract, batch, &mut scratch, &mut changes);
+            mapping.apply(&mut changes);
             table.undecodable += changes.errors().len() as u64;
-            for change in changes.iter() {
-                table.fold.take(&table.contract, change, epoch.stamp.id, epoch.stamp.clock);
-            }
+            let (id, clock) = (epoch.stamp.id, epoch.stamp.clock);
+            table.fold.take_batch(&table.contract, &changes, id, clock);
         }
     }
     tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
     Ok(Folds { tables, records })
 }
 
-/// The tables that a batch of control records resumes, in order.
-fn resumed(batch: &RawBatch) -> Vec<String> {
-    let table = |record: RawRecord<'_>| match ControlRecord::parse(record.value?).ok()?.decision {
-        Decision::ResumeTable { table } => Some(table),
-        _ => None,
-    };
-    batch.iter().filter_map(table).collect()
+/// What a batch of control records decides, in order.
+fn decided(batch: &RawBatch) -> Vec<Decision> {
+    let decision = |record: RawRecord<'_>| Some(ControlRecord::parse(record.value?).ok()?.decision);
+    batch.iter().filter_map(decision).collect()
 }
 
 fn prepare(contract: &Contract) -> Result<Folded, LakeError> {
@@ -135,11 +145,11 @@ impl Folded {
                 }
             }
         }
-        for (key, state) in &self.fold.keys {
+        for (id, state) in &self.fold.rows {
             if state.seen || !matches!(state.state, State::Row { .. }) {
                 continue;
             }
-            check.problem(|| format!("row {} is missing: {} left it", shown(key), state.at));
+            check.problem(|| format!("row {} is missing: {} left it", shown(id), state.at));
         }
         check.count("rows", rows);
         check.count("rows by fold", self.fold.live());
@@ -147,7 +157,7 @@ impl Folded {
         if self.undecodable > 0 {
             check.counts.push(("undecodable records", self.undecodable));
         }
-        if let Some(halt) = &self.fold.halted {
+        for halt in self.fold.halted() {
             check.notes.push(format!("the table stands still since then: {halt}"));
         }
         Ok(check)
@@ -155,32 +165,33 @@ impl Folded {
 
     fn row(&mut self, columns: &Columns, at: usize, check: &mut Check) {
         let contract = Arc::clone(&self.contract);
-        let key = columns.key(contract.contract(), at);
-        let Some(held) = self.fold.keys.get_mut(key.as_slice()) else {
-            check.problem(|| format!("row {} is there, but no change leads to it", shown(&key)));
+        let id = (columns.origins.value(at).to_owned(), columns.key(contract.contract(), at));
+        let Some(held) = self.fold.rows.get_mut(&id) else {
+            check.problem(|| format!("row {} is there, but no change leads to it", shown(&id)));
             return;
         };
-        let State::Row { bytes, epoch, origin } = &held.state else {
+        let position = held.position();
+        let State::Row { bytes, epoch } = &held.state else {
             let deleted = held.at;
-            check.problem(|| format!("row {} is there, but {deleted} deleted it", shown(&key)));
+            check.problem(|| format!("row {} is there, but {deleted} deleted it", shown(&id)));
             return;
         };
         if std::mem::replace(&mut held.seen, true) {
-            check.problem(|| format!("row {} is there twice", shown(&key)));
+            check.problem(|| format!("row {} is there twice", shown(&id)));
             return;
         }
         let row = contract.layout().row(bytes);
-        let (position, epoch) = (held.at.to_string(), i64::try_from(*epoch).unwrap_or(i64::MAX));
-        let added = Added { position: &position, epoch, origin };
+        let epoch = i64::try_from(*epoch).unwrap_or(i64::MAX);
+        let added = Added { position: &position, epoch };
         if let Some(difference) = columns.difference(contract.contract(), at, row, &added) {
-            check.problem(|| format!("row {}: {difference} (by change {position})", shown(&key)));
+            check.problem(|| format!("row {}: {difference} (by change {position})", shown(&id)));
         }
     }
 }
 
 /// The key in words.
-fn shown(key: &[u8]) -> String {
-    format!("`{}`", String::from_utf8_lossy(key).replace('\u{1f}', " / "))
+fn shown((origin, key): &RowId) -> String {
+    format!("`{}` of {origin}", String::from_utf8_lossy(key).replace('\u{1f}', " / "))
 }
 
 struct Columns {
@@ -195,7 +206,6 @@ struct Columns {
 struct Added<'a> {
     position: &'a str,
     epoch: i64,
-    origin: &'a str,
 }
 
 impl Columns {
@@ -241,7 +251,6 @@ impl Columns {
         let text = |of: &StringArray| of.is_valid(at).then(|| of.value(at).to_owned());
         let texts = [
             (POSITION_COLUMN, text(&self.positions), Some(added.position.to_owned())),
-            (ORIGIN_COLUMN, text(&self.origins), Some(added.origin.to_owned())),
             (UNKNOWN_COLUMN, text(&self.unknown), unknown),
         ];
         for (name, is, should) in texts {

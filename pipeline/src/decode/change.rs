@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemas::Position;
 
 use super::DecodeError;
+use crate::record::TopicPartition;
 
 /// What a record means for its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub enum ChangeKind {
     Upsert,
     /// The key has no row from here on.
     Delete,
-    /// A null value, which follows a delete for Kafka's log compaction and changes nothing.
+    /// A null value, which follows a delete for Kafka's log compaction and may be all that is left of it.
     Tombstone,
     /// No key below this position has a row from here on.
     Truncate,
@@ -55,6 +56,7 @@ pub struct Change {
     pub origin: u32,
     key: Range<usize>,
     row: Range<usize>,
+    other: Range<usize>,
     unavailable: Range<usize>,
 }
 
@@ -65,18 +67,12 @@ impl Change {
             record: 0,
             kind,
             op,
-            position: Position {
-                incarnation: 0,
-                sequence: None,
-                snapshot: false,
-                source_ms: 0,
-                partition: 0,
-                offset: 0,
-            },
+            position: Position::NOWHERE,
             marker: SnapshotMarker::Live,
             origin: 0,
             key: 0..0,
             row: 0..0,
+            other: 0..0,
             unavailable: 0..0,
         }
     }
@@ -91,6 +87,8 @@ pub struct ChangeRef<'a> {
     pub key: &'a [u8],
     /// Row bytes; empty unless it is an upsert.
     pub row: &'a [u8],
+    /// Where a key was changed: of the delete the new key, of the upsert the old one. Else empty.
+    pub other: &'a [u8],
     /// Columns whose value the event does not carry, because it did not change. In the row they are
     /// unknown.
     pub unavailable: &'a [usize],
@@ -102,6 +100,8 @@ pub struct ChangeRef<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct ChangeBatch {
     partition: i32,
+    topic: String,
+    is_whole: bool,
     origins: Vec<Arc<str>>,
     current: (usize, i64),
     changes: Vec<Change>,
@@ -111,14 +111,42 @@ pub struct ChangeBatch {
 }
 
 impl ChangeBatch {
-    /// Forgets everything; what follows is of `partition`.
-    pub fn clear(&mut self, partition: i32) {
-        self.partition = partition;
+    /// Forgets everything; what follows is of this partition.
+    pub fn clear(&mut self, of: &TopicPartition) {
+        let TopicPartition { source, topic, incarnation, partition } = of;
+        self.partition = *partition;
+        self.is_whole = false;
+        self.topic.clear();
+        for part in [&**source, "/", &**topic, "/", &**incarnation] {
+            self.topic.push_str(part);
+        }
         self.origins.clear();
         self.changes.clear();
         self.bytes.clear();
         self.unavailable.clear();
         self.errors.clear();
+    }
+
+    /// Says whether its source promises that no snapshot is taken with conditions.
+    pub fn promise_whole(&mut self, is_whole: bool) {
+        self.is_whole = is_whole;
+    }
+
+    /// Says that all changes are of this origin, which their source goes on with.
+    pub fn continue_as(&mut self, origin: &str) {
+        self.origins.clear();
+        self.origins.push(origin.into());
+        self.changes.iter_mut().for_each(|change| change.origin = 0);
+    }
+
+    /// Whether its source promises that no snapshot is taken with conditions.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// The life of a topic that changes came by, as one text.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// Says which record the next change belongs to.
@@ -157,10 +185,19 @@ impl ChangeBatch {
         change.key = start..self.bytes.len();
         self.bytes.extend_from_slice(row);
         change.row = change.key.end..self.bytes.len();
+        change.other = change.row.end..change.row.end;
         let start = self.unavailable.len();
         self.unavailable.extend_from_slice(unavailable);
         change.unavailable = start..self.unavailable.len();
         self.changes.push(change);
+    }
+
+    /// Says the other key of the change that was appended last: where it came from or went.
+    pub(crate) fn set_other(&mut self, key: &[u8]) {
+        let Some(change) = self.changes.last_mut() else { return };
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        change.other = start..self.bytes.len();
     }
 
     /// Notes that a record cannot be decoded.
@@ -179,6 +216,7 @@ impl ChangeBatch {
             change,
             key: self.bytes.get(change.key.clone()).unwrap_or_default(),
             row: self.bytes.get(change.row.clone()).unwrap_or_default(),
+            other: self.bytes.get(change.other.clone()).unwrap_or_default(),
             unavailable: self.unavailable.get(change.unavailable.clone()).unwrap_or_default(),
             origin: self.origins.get(change.origin as usize).map_or("", |origin| origin),
         })

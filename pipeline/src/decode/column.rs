@@ -10,15 +10,11 @@ mod instant;
 
 use std::borrow::Cow;
 
-use schemas::{ColumnType, RowBuilder};
+use schemas::{ColumnType, RowBuilder, TimeUnit};
 
-use super::timestamp::Unit;
+pub(super) use decimal::is_variable_scale;
+
 use super::{DecodeError, PreparedColumn};
-
-/// Stands for a large value that did not change and was therefore not sent.
-const UNAVAILABLE: &str = "__debezium_unavailable_value";
-/// The same inside an array, which columns of arrays hold.
-const UNAVAILABLE_ARRAY: &str = r#"["__debezium_unavailable_value"]"#;
 
 /// Longest piece of a value that an error text repeats, in characters.
 const SHOWN_MAX: usize = 40;
@@ -32,7 +28,7 @@ pub(super) enum Encoding {
     /// Base64 of an unscaled integer with so many digits after the point.
     Decimal { scale: u32 },
     /// A number of units since 1970.
-    Instant(Unit),
+    Instant(TimeUnit),
 }
 
 /// What became of a value.
@@ -55,8 +51,12 @@ pub(super) fn set(
     if raw == "null" {
         return Ok(Outcome::Null);
     }
+    if column.placeholder.is(raw) {
+        return Ok(Outcome::Unavailable);
+    }
     match column.kind {
-        ColumnType::Text | ColumnType::Json => return set_text(row, index, column, raw, encoding),
+        ColumnType::Text => row.set_text(index, &text(column, raw, encoding)?),
+        ColumnType::Json => row.set_text(index, &json(column, raw, encoding)?),
         ColumnType::Bigint => row.set_bigint(index, decimal::read_bigint(column, raw, encoding)?),
         ColumnType::Double => row.set_double(index, double::read(column, raw, encoding)?),
         ColumnType::Boolean => row.set_boolean(index, boolean::read(column, raw)?),
@@ -69,42 +69,36 @@ pub(super) fn set(
     Ok(Outcome::Set)
 }
 
-fn set_text(
-    row: &mut RowBuilder,
-    index: usize,
+/// The text of a value: a number in any encoding is its digits.
+pub(super) fn text<'a>(
     column: &PreparedColumn,
-    raw: &str,
+    raw: &'a str,
     encoding: Encoding,
-) -> Result<Outcome, DecodeError> {
-    if let Encoding::Decimal { .. } = encoding {
-        let advice = "is a base64 decimal, but the column is text; set `decimal.handling.mode=string` \
-                      in the connector, or declare the column decimal(p,s)";
-        return Err(wrong(column, raw, advice));
+) -> Result<Cow<'a, str>, DecodeError> {
+    if let Some(digits) = decimal::plain_text(column, raw, encoding)? {
+        return Ok(Cow::Owned(digits));
     }
-    if let Some(text) = string(raw) {
-        let text = text.map_err(|e| wrong(column, raw, &e))?;
-        if text == UNAVAILABLE {
-            return Ok(Outcome::Unavailable);
+    match string(raw) {
+        Some(text) => text.map_err(|e| wrong(column, raw, &e)),
+        None if is_integer(raw) || raw == "true" || raw == "false" => Ok(Cow::Borrowed(raw)),
+        None => {
+            let what = if raw.starts_with(['{', '[']) { "an object or array" } else { "a float" };
+            let advice = format!("is {what} (expected text, an integer or a boolean)");
+            Err(wrong(column, raw, &advice))
         }
-        row.set_text(index, &text);
-        return Ok(Outcome::Set);
     }
-    if column.kind == ColumnType::Json {
-        if raw == UNAVAILABLE_ARRAY {
-            return Ok(Outcome::Unavailable);
-        }
-        row.set_text(index, raw);
-    } else if is_integer(raw) || raw == "true" || raw == "false" {
-        row.set_text(index, raw);
-    } else {
-        let what = if raw.starts_with(['{', '[']) { "an object or array" } else { "a float" };
-        let advice = format!("is {what} (expected text, an integer or a boolean)");
-        return Err(wrong(column, raw, &advice));
-    }
-    Ok(Outcome::Set)
 }
 
-/// The text of a part of a key: a string, an integer or a boolean; `None` for anything else.
+/// The JSON of a value: what a text holds, or the value itself.
+fn json<'a>(
+    column: &PreparedColumn,
+    raw: &'a str,
+    encoding: Encoding,
+) -> Result<Cow<'a, str>, DecodeError> {
+    if raw.starts_with('"') { text(column, raw, encoding) } else { Ok(Cow::Borrowed(raw)) }
+}
+
+/// The text of a string, an integer or a boolean; `None` for anything else.
 pub(super) fn key_text(raw: &str) -> Option<Cow<'_, str>> {
     match string(raw) {
         Some(text) => text.ok(),

@@ -12,12 +12,14 @@
 mod change;
 mod column;
 mod debezium_json;
+mod placeholder;
 mod prepared;
 pub mod registry;
 mod timestamp;
 
 pub use change::{Change, ChangeBatch, ChangeKind, ChangeRef, SnapshotMarker};
 pub use debezium_json::DebeziumJson;
+pub use placeholder::{Placeholder, PlaceholderError};
 pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
 
 use schemas::RowBuilder;
@@ -70,7 +72,7 @@ pub fn decode_batch(
     scratch: &mut Scratch,
     out: &mut ChangeBatch,
 ) {
-    out.clear(batch.topic().partition);
+    out.clear(batch.topic());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
         if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {

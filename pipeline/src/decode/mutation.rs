@@ -7,16 +7,20 @@ use schemas::{Contract, contract};
 use super::*;
 use crate::record::TopicPartition;
 
-const EVENTS: [(&str, &str); 5] = [
+const EVENTS: [(&str, &str); 6] = [
     (
         r#"{"order_id":5}"#,
-        r#"{"before":null,"after":{"order_id":5,"tenant_id":"acme","customer_id":null,"status":"pa\u00efd","amount":"19.9900","currency":"EUR","channel":"web","campaign":"x\\y","placed_at":"2026-01-02T03:04:05.123456Z","recognized_at":null,"updated_at":1767323045123456},"source":{"connector":"postgresql","ts_ms":1795252754102,"snapshot":"false","sequence":"[null,\"26391584\"]","lsn":26391584},"op":"u","ts_ms":1795252754184}"#,
+        r#"{"before":null,"after":{"order_id":5,"tenant_id":"acme","customer_id":null,"status":"pa\u00efd","amount":"19.9900","currency":"EUR","channel":"web","campaign":"x\\y","placed_at":"2026-01-02T03:04:05.123456Z","recognized_at":null,"updated_at":"2026-01-02T03:04:05.123456Z"},"source":{"connector":"postgresql","ts_ms":1795252754102,"snapshot":"false","sequence":"[null,\"26391584\"]","lsn":26391584},"op":"u","ts_ms":1795252754184}"#,
     ),
     (
         r#"{"schema":{"type":"struct"},"payload":{"order_id":5}}"#,
         r#"{"schema":{"fields":[{"field":"after","fields":[{"field":"order_id","type":"int64"},{"field":"amount","name":"org.apache.kafka.connect.data.Decimal","parameters":{"scale":"4"}},{"field":"placed_at","name":"io.debezium.time.Timestamp"}]}]},"payload":{"after":{"order_id":5,"status":"paid","amount":"AMNOAA==","currency":"EUR","placed_at":1767323045123,"updated_at":"2026-01-02T03:04:05Z"},"source":{"file":"bin.000003","pos":154,"row":2},"op":"r"}}"#,
     ),
     (r#"{"order_id":5}"#, r#"{"before":{"order_id":5},"after":null,"source":{"lsn":7},"op":"d"}"#),
+    (
+        r#"{"scale":0,"value":"AQ=="}"#,
+        r#"{"after":{"order_id":{"scale":0,"value":"AQ=="},"customer_id":{"scale":-3,"value":"fw=="},"status":"paid","amount":{"scale":2,"value":"BNI="},"currency":"EUR","channel":["__debezium_unavailable_value"],"campaign":{ "__debezium_unavailable_value": "__debezium_unavailable_value" },"placed_at":"2026-01-02 03:04+0200","updated_at":"2026-01-02T03:04:05-03"},"source":{"scn":"900"},"op":"u"}"#,
+    ),
     ("", r#"{"source":{"lsn":7},"op":"t"}"#),
     (r#""5""#, r#"{"status":"END","id":"571:2","event_count":2,"ts_ms":5}"#),
 ];

@@ -2,20 +2,28 @@
 
 use std::sync::Arc;
 
-use schemas::{ColumnType, Contract, RowKey, RowLayout, RowRef, decimal};
+use schemas::{ColumnType, Contract, EventField, RowKey, RowLayout, RowRef, TimeUnit, decimal};
 use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Placeholder, PlaceholderError};
 
 /// A column as decoders need it.
 #[derive(Debug, Clone)]
 pub struct PreparedColumn {
     /// Its name.
     pub name: Box<str>,
+    /// Its name in events.
+    pub field: Box<str>,
     /// Its type.
     pub kind: ColumnType,
     /// Whether a row without it is an error.
     pub required: bool,
     /// For decimals: the first mantissa that is too large.
     pub mantissa_end: i128,
+    /// What its integers count, where the contract says it.
+    pub unit: Option<TimeUnit>,
+    /// What stands in events for a value that was not sent.
+    pub(super) placeholder: Arc<Placeholder>,
 }
 
 /// A contract, its row layout, and look-ups.
@@ -24,7 +32,6 @@ pub struct PreparedContract {
     contract: Contract,
     layout: Arc<RowLayout>,
     key: RowKey,
-    is_key_text: bool,
     columns: Vec<PreparedColumn>,
     fingerprint: u64,
 }
@@ -80,22 +87,43 @@ impl PreparedContract {
         if let Some(column) = column_of(contract.tenant, |kind| kind != ColumnType::Text) {
             return Err(PrepareError::TenantType { contract: name(), column });
         }
-        let columns = contract.columns.iter().map(|column| PreparedColumn {
-            name: column.name.as_str().into(),
-            kind: column.kind,
-            required: column.required,
-            mantissa_end: match column.kind {
-                ColumnType::Decimal { precision, .. } => 10_i128.pow(u32::from(precision)),
-                _ => decimal::MANTISSA_MAX,
-            },
+        let placeholder = Arc::new(Placeholder::default());
+        let columns = contract.columns.iter().enumerate().map(|(at, column)| {
+            let EventField { from, unit } = contract.fields.get(at).cloned().unwrap_or_default();
+            PreparedColumn {
+                name: column.name.as_str().into(),
+                field: from.as_deref().unwrap_or(&column.name).into(),
+                kind: column.kind,
+                required: column.required,
+                mantissa_end: match column.kind {
+                    ColumnType::Decimal { precision, .. } => 10_i128.pow(u32::from(precision)),
+                    _ => decimal::MANTISSA_MAX,
+                },
+                unit,
+                placeholder: Arc::clone(&placeholder),
+            }
         });
         let columns = columns.collect();
-        let mut kinds = contract.key.iter().map(|&index| contract.columns.kind(index));
-        let is_key_text = kinds.all(|kind| kind == Some(ColumnType::Text));
         let layout = Arc::new(RowLayout::new(&contract.columns));
         let key = RowKey::new(contract.key.clone());
         let fingerprint = xxh3_64(format!("{contract:?}").as_bytes());
-        Ok(PreparedContract { contract, layout, key, is_key_text, columns, fingerprint })
+        Ok(PreparedContract { contract, layout, key, columns, fingerprint })
+    }
+
+    /// The same contract for events of a connector that says this as `unavailable.value.placeholder`.
+    ///
+    /// # Errors
+    /// When no connector can say it.
+    pub fn for_placeholder(
+        self: &Arc<PreparedContract>,
+        setting: Option<&str>,
+    ) -> Result<Arc<PreparedContract>, PlaceholderError> {
+        let Some(setting) = setting else { return Ok(Arc::clone(self)) };
+        let (mut other, placeholder) = ((**self).clone(), Arc::new(Placeholder::parse(setting)?));
+        for column in &mut other.columns {
+            column.placeholder = Arc::clone(&placeholder);
+        }
+        Ok(Arc::new(other))
     }
 
     /// Differs between contracts that differ in anything.
@@ -118,23 +146,18 @@ impl PreparedContract {
         &self.key
     }
 
-    /// Whether every key column is a text: then keys are read without knowing how they are encoded.
-    pub fn is_key_text(&self) -> bool {
-        self.is_key_text
-    }
-
     /// Its columns, in order.
     pub fn columns(&self) -> &[PreparedColumn] {
         &self.columns
     }
 
-    /// The index of the column named `name`. `guess` is looked at first: events list columns in
-    /// the order of the table, most often that of the contract.
+    /// The index of the column that events name `name`. `guess` is looked at first: events list columns
+    /// in the order of the table, most often that of the contract.
     pub fn find(&self, name: &str, guess: usize) -> Option<usize> {
-        if self.columns.get(guess).is_some_and(|column| *column.name == *name) {
+        if self.columns.get(guess).is_some_and(|column| *column.field == *name) {
             return Some(guess);
         }
-        self.columns.iter().position(|column| *column.name == *name)
+        self.columns.iter().position(|column| *column.field == *name)
     }
 
     /// Appends the key of a row to `out`.

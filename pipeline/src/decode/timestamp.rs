@@ -1,27 +1,19 @@
 //! Instants as events write them.
 
-use schemas::Micros;
+use schemas::{Micros, TimeUnit};
 
 const MIN: i64 = -62_135_596_800_000_000;
 const MAX: i64 = 253_402_300_799_999_999;
 const DAY_US: i64 = 86_400_000_000;
 
-/// The unit of an integer that stands for an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
-    Days,
-    Millis,
-    Micros,
-    Nanos,
-}
-
 /// The instant `number` units after 1970, or `None` outside the years 1 to 9999.
-pub(super) fn from_number(number: i64, unit: Unit) -> Option<Micros> {
+pub(super) fn from_number(number: i64, unit: TimeUnit) -> Option<Micros> {
     let micros = match unit {
-        Unit::Days => number.checked_mul(DAY_US)?,
-        Unit::Millis => number.checked_mul(1000)?,
-        Unit::Micros => number,
-        Unit::Nanos => number.div_euclid(1000),
+        TimeUnit::Days => number.checked_mul(DAY_US)?,
+        TimeUnit::Seconds => number.checked_mul(1_000_000)?,
+        TimeUnit::Millis => number.checked_mul(1000)?,
+        TimeUnit::Micros => number,
+        TimeUnit::Nanos => number.div_euclid(1000),
     };
     (MIN..=MAX).contains(&micros).then_some(Micros(micros))
 }
@@ -32,8 +24,33 @@ pub(super) fn from_text(text: &str) -> Option<Micros> {
         let instant = Micros::parse(text);
         // Debezium's isostring mode writes dates as `2026-01-02Z`.
         let date = || text.strip_suffix('Z').filter(|d| d.len() == 10).and_then(Micros::parse);
-        instant.or_else(date).filter(|at| (MIN..=MAX).contains(&at.0))
+        let general = || completed(text).and_then(|text| Micros::parse(&text));
+        instant.or_else(date).or_else(general).filter(|at| (MIN..=MAX).contains(&at.0))
     })
+}
+
+/// What ISO 8601 may leave out of date and time filled in: seconds, and minutes and colon of the zone.
+fn completed(text: &str) -> Option<String> {
+    let (date, time) = text.split_once(['T', ' '])?;
+    let (clock, zone) = match time.find(['Z', '+', '-']) {
+        Some(at) => time.split_at_checked(at)?,
+        None => (time, ""),
+    };
+    let seconds = if clock.len() == 5 { ":00" } else { "" };
+    let (hours, minutes) = match zone.len() {
+        0 | 1 => (zone, String::new()),
+        3 => (zone, ":00".to_owned()),
+        5 => zone.split_at_checked(3).map(|(hours, minutes)| (hours, format!(":{minutes}")))?,
+        6 => zone.split_at_checked(3).map(|(hours, minutes)| (hours, minutes.to_owned()))?,
+        _ => return None,
+    };
+    Some(format!("{date}T{clock}{seconds}{hours}{minutes}"))
+}
+
+/// Whether a text is an infinity of PostgreSQL, which no column holds.
+pub(super) fn is_infinite(text: &str) -> bool {
+    let word = text.strip_prefix(['-', '+']).unwrap_or(text);
+    word.eq_ignore_ascii_case("infinity")
 }
 
 /// `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`, which is what nearly all events hold. Anything else, leap
@@ -102,14 +119,14 @@ mod tests {
 
     #[test]
     fn units_and_bounds() {
-        assert_eq!(from_number(20455, Unit::Days), Micros::parse("2026-01-02T00:00:00Z"));
-        assert_eq!(from_number(-1, Unit::Nanos), Some(Micros(-1)));
-        assert_eq!(from_number(1, Unit::Millis), Some(Micros(1000)));
+        assert_eq!(from_number(20455, TimeUnit::Days), Micros::parse("2026-01-02T00:00:00Z"));
+        assert_eq!(from_number(-1, TimeUnit::Nanos), Some(Micros(-1)));
+        assert_eq!(from_number(1, TimeUnit::Millis), Some(Micros(1000)));
         for (number, unit) in [
-            (i64::MAX, Unit::Days),
-            (i64::MIN, Unit::Millis),
-            (9_223_372_036_825_200_000, Unit::Micros),
-            (-9_223_372_036_832_400_000, Unit::Micros),
+            (i64::MAX, TimeUnit::Days),
+            (i64::MIN, TimeUnit::Millis),
+            (9_223_372_036_825_200_000, TimeUnit::Micros),
+            (-9_223_372_036_832_400_000, TimeUnit::Micros),
         ] {
             assert_eq!(from_number(number, unit), None, "{number} {unit:?}");
         }
@@ -121,7 +138,44 @@ mod tests {
             assert_eq!(from_text(text), None, "{text}");
         }
         assert_eq!(from_text("+292278994-08-16T23:00:00Z"), None);
-        assert_eq!(from_text("2026-01-02Z"), from_number(20455, Unit::Days));
+        assert_eq!(from_number(-1, TimeUnit::Seconds), Some(Micros(-1_000_000)));
+        assert!(is_infinite("-infinity") && is_infinite("Infinity") && !is_infinite("finite"));
+        assert_eq!(from_text("2026-01-02Z"), from_number(20455, TimeUnit::Days));
+    }
+
+    #[test]
+    fn what_iso_8601_leaves_out_is_filled_in() {
+        let at = |text: &str| Micros::parse(text).unwrap();
+        let two = at("2026-01-02T08:00:00Z");
+        for text in [
+            "2026-01-02T10:00:00+0200",
+            "2026-01-02T10:00:00+02",
+            "2026-01-02 10:00:00+02",
+            "2026-01-02T10:00:00.000+0200",
+            "2026-01-02T10:00+02:00",
+            "2026-01-02T10:00+0200",
+            "2026-01-02T10:00+02",
+            "2026-01-02T08:00Z",
+            "2026-01-02 08:00Z",
+            "2026-01-02T08:00",
+        ] {
+            assert_eq!(from_text(text), Some(two), "{text}");
+        }
+        assert_eq!(from_text("2026-01-02T10:00:00-0330"), Some(at("2026-01-02T13:30:00Z")));
+        for text in [
+            "2026-01-02T10Z",
+            "2026-01-02T10:0Z",
+            "2026-01-02T10:00:00+2",
+            "2026-01-02T10:00:00+02000",
+            "2026-01-02T10:00:00+02:0",
+            "2026-01-02T24:60Z",
+            "2026-01-02T10:00:00+9900",
+            "T",
+            " ",
+            "2026-01-02T\u{fc}\u{fc}\u{fc}Z",
+        ] {
+            assert_eq!(from_text(text), None, "{text}");
+        }
     }
 
     proptest! {

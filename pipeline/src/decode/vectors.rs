@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use schemas::{Contract, contract};
 use serde_json::value::RawValue;
@@ -17,6 +18,9 @@ struct File {
     about: String,
     /// The name of a built-in contract, or the text of one.
     contract: String,
+    /// Of the connector, where it is not the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placeholder: Option<String>,
     events: Vec<Event>,
 }
 
@@ -53,7 +57,7 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         return json!({ "error": error.0 });
     }
     assert_eq!(out.len(), 1);
-    let ChangeRef { change, key, row, unavailable, origin } = out.iter().next().unwrap();
+    let ChangeRef { change, key, row, unavailable, origin, other } = out.iter().next().unwrap();
     let mut words = Map::new();
     words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());
     if change.op != 0 {
@@ -61,6 +65,9 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
     }
     if !key.is_empty() {
         words.insert("key".into(), String::from_utf8_lossy(key).into());
+    }
+    if !other.is_empty() {
+        words.insert("other key".into(), String::from_utf8_lossy(other).into());
     }
     words.insert("position".into(), change.position.to_string().into());
     words.insert("snapshot".into(), format!("{:?}", change.marker).to_lowercase().into());
@@ -87,7 +94,8 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
 fn check(path: &Path, bless: bool) {
     let mut file: File = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     assert!(!file.events.is_empty() && !file.about.is_empty(), "{}", path.display());
-    let contract = prepared(&file.contract);
+    let contract = Arc::new(prepared(&file.contract));
+    let contract = contract.for_placeholder(file.placeholder.as_deref()).unwrap();
     let decoder = registry::find(&contract.contract().format).unwrap();
     let mut warm = Scratch::default();
     for (number, event) in file.events.iter_mut().enumerate() {

@@ -54,7 +54,8 @@ impl FrozenTable {
     pub fn silver_row(&self, slot: u32) -> Option<SilverRow> {
         let live = self.rows.get(slot)?;
         let origin = self.origin(&live).into();
-        Some(SilverRow { row: live.row.into(), position: live.position, epoch: live.epoch, origin })
+        let LiveRow { row, position, epoch, carried, .. } = live;
+        Some(SilverRow { row: row.into(), position, carried: carried.into(), epoch, origin })
     }
 
     fn origin(&self, row: &LiveRow<'_>) -> &str {
@@ -73,7 +74,7 @@ impl FrozenRows for FrozenTable {
 
     fn batch(&self, slots: &[u32]) -> Result<RecordBatch, RowsError> {
         let rows: Vec<LiveRow<'_>> = slots.iter().filter_map(|slot| self.rows.get(*slot)).collect();
-        let rows = rows.iter().map(|row| (row.row, row.position, row.epoch, self.origin(row)));
+        let rows = rows.iter().map(|row| (*row, self.origin(row)));
         Ok(batch_of(&self.contract, rows)?)
     }
 }

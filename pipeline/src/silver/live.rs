@@ -41,6 +41,8 @@ pub struct LiveRow<'a> {
     pub epoch: EpochId,
     /// The number of its origin in the table.
     pub(super) origin: u32,
+    /// Where the values came from that this change left out.
+    pub(super) carried: &'a [u8],
 }
 
 /// The rows of so many slots. A record is the length of the row, the row, and its provenance; a large
@@ -88,8 +90,8 @@ impl Page {
 
     fn get(&self, at: usize) -> Option<LiveRow<'_>> {
         let (row, mut rest) = self.parts(at)?;
-        let Provenance { position, epoch, origin } = Provenance::read(&mut rest)?;
-        Some(LiveRow { row, position, epoch, origin })
+        let Provenance { position, epoch, origin, carried } = Provenance::read(&mut rest)?;
+        Some(LiveRow { row, position, epoch, origin, carried })
     }
 
     /// Where the record of a slot lies.
@@ -198,6 +200,8 @@ pub(super) struct LiveRows {
     slots: HashTable<u32>,
     changed: Marks,
     record: Vec<u8>,
+    /// Whether every row is of the origin 0: then nobody asks whose a row is.
+    is_single: bool,
 }
 
 /// The live rows as they were at one epoch.
@@ -215,15 +219,18 @@ impl LiveRows {
             slots: HashTable::new(),
             changed: Marks::default(),
             record: Vec::new(),
+            is_single: true,
         }
     }
 
-    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
-        let is_key = |slot: &u32| {
+    /// The slot of the row of an origin with this key.
+    pub(super) fn find(&self, key: &[u8], origin: u32) -> Option<u32> {
+        let is_it = |slot: &u32| {
             let row = row_at(&self.pages, *slot);
             row.is_some_and(|row| self.key.is_of(self.layout.row(row), key))
+                && (self.is_single || origin_at(&self.pages, *slot) == Some(origin))
         };
-        self.slots.find(xxh3_64(key), is_key).copied()
+        self.slots.find(hash(xxh3_64(key), origin), is_it).copied()
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<LiveRow<'_>> {
@@ -238,7 +245,8 @@ impl LiveRows {
     }
 
     /// Adds the row of a key that is not there yet; `None` when every slot number is taken.
-    pub(super) fn insert(&mut self, key: &[u8], row: &[u8], from: &Provenance) -> Option<u32> {
+    pub(super) fn insert(&mut self, key: &[u8], row: &[u8], from: &Provenance<'_>) -> Option<u32> {
+        self.is_single &= from.origin == 0;
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -254,14 +262,15 @@ impl LiveRows {
         let (pages, layout, own) = (&self.pages, &self.layout, &self.key);
         let rehash = |slot: &u32| {
             let row = row_at(pages, *slot).unwrap_or_default();
-            own.with(layout.row(row), xxh3_64)
+            let origin = origin_at(pages, *slot).unwrap_or_default();
+            hash(own.with(layout.row(row), xxh3_64), origin)
         };
-        self.slots.insert_unique(xxh3_64(key), slot, rehash);
+        self.slots.insert_unique(hash(xxh3_64(key), from.origin), slot, rehash);
         Some(slot)
     }
 
     /// Gives a slot its row, which has the key that the one before had.
-    pub(super) fn update(&mut self, slot: u32, row: &[u8], from: &Provenance) {
+    pub(super) fn update(&mut self, slot: u32, row: &[u8], from: &Provenance<'_>) {
         let (page, at) = place(slot);
         let Some(page) = self.pages.get_mut(page) else { return };
         let large = (row.len() > LARGE).then_some(row);
@@ -275,10 +284,11 @@ impl LiveRows {
 
     /// Empties a slot.
     pub(super) fn remove(&mut self, slot: u32, key: &[u8]) {
+        let Some(origin) = origin_at(&self.pages, slot) else { return };
         let (page, at) = place(slot);
-        let Some(page) = self.pages.get_mut(page).filter(|page| page.has(at)) else { return };
+        let Some(page) = self.pages.get_mut(page) else { return };
         Arc::make_mut(page).remove(at);
-        if let Ok(found) = self.slots.find_entry(xxh3_64(key), |held| *held == slot) {
+        if let Ok(found) = self.slots.find_entry(hash(xxh3_64(key), origin), |held| *held == slot) {
             found.remove();
         }
         self.free.push(slot);
@@ -328,6 +338,15 @@ impl FrozenPages {
 fn row_at(pages: &Paged<Arc<Page>>, slot: u32) -> Option<&[u8]> {
     let (page, at) = place(slot);
     Some(pages.get(page)?.parts(at)?.0)
+}
+
+fn origin_at(pages: &Paged<Arc<Page>>, slot: u32) -> Option<u32> {
+    get(pages, slot).map(|live| live.origin)
+}
+
+/// Where a row is looked for: rows of two origins may have one key.
+fn hash(key: u64, origin: u32) -> u64 {
+    key ^ u64::from(origin).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn get(pages: &Paged<Arc<Page>>, slot: u32) -> Option<LiveRow<'_>> {

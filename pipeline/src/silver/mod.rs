@@ -1,55 +1,68 @@
 //! The fold: changes in, the current row of every key and each epoch's changes of rows out. Pure, in memory, one table at a time.
 //!
+//! The key of a row is its origin and its key columns: rows of two tables of sources that share one
+//! contract are never one row.
+//!
 //! # Guarantees
 //! - The rows after a set of records do not depend on how the records were cut into batches and
-//!   epochs, nor on how often a range was delivered, as long as each partition keeps its order.
-//! - Per key the highest [`Position`] wins; a deleted key does not come back by a late record.
-//! - A source that starts over at lower positions halts its table by name; it is never taken for
-//!   a row of late records.
+//!   epochs, on the order in which partitions were read, nor on how often a range was delivered, as long as
+//!   each partition keeps its order.
+//! - Per row the change with the highest [`Position`] wins; a deleted row does not come back by a late
+//!   record.
+//! - A value that the newest change left out is that of the newest older change that sent it, whenever it
+//!   arrives; one that none has sent is unknown, and never invented.
+//! - An origin that starts over at lower positions halts by name; it is never taken for late records.
+//!   Other origins go on.
 //! - Timers run on epoch clocks only, and how often [`TableFold::fire`] is called makes no
 //!   difference.
 //!
 //! # Non-guarantees
 //! - Tombstones end after [`TOMBSTONE_RETENTION_US`]; a record that is later than that counts as new.
 
+mod fill;
 mod frozen;
 mod index;
 mod live;
+mod moved;
 mod origins;
 mod record;
 mod report;
 mod snapshot;
 mod state;
+mod sweep;
 mod table;
 mod tombstones;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{Delta, EpochStamp, Micros, Position, RowBuilder, RowRef};
+use schemas::{Delta, EpochStamp, Micros, Position, RowRef};
 
-use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
+use crate::decode::{Change, ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
 pub use frozen::FrozenTable;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
-pub use snapshot::SNAPSHOT_SETTLE_US;
-pub use state::StateError;
+pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
+pub use state::{StateError, lacking_in};
 pub use table::{
     EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, UNKNOWN_COLUMN,
     row_batch, rows_from_batch, silver_schema, unknown_text,
 };
 pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
+use fill::Filling;
 use live::LiveRows;
+use moved::Moved;
 use origins::Origins;
 use record::Provenance;
 use snapshot::SnapshotRun;
 use tombstones::{Tombstone, Tombstones};
 
 /// Counts changes of what the fold makes of equal changes: with another one tables are built anew.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// The state of one silver table.
 #[derive(Debug)]
@@ -58,16 +71,25 @@ pub struct TableFold {
     rows: LiveRows,
     origins: Origins,
     tombstones: Tombstones,
-    /// The last truncate: a tombstone for every key without a row.
-    floor: Option<Tombstone>,
-    incarnation: u32,
-    halt: Option<Halt>,
-    snapshot: Option<SnapshotRun>,
+    moved: Moved,
+    /// By partition of a life of a topic, the key whose delete came last in it: what a null value of that
+    /// key then says is known.
+    last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
+    /// Records of the batch that were refused, and why.
+    refused: Vec<(usize, String)>,
     /// Why a deleted key could not be looked up.
     failure: Option<String>,
     counters: Counters,
-    builder: RowBuilder,
-    filled: Vec<u8>,
+    filling: Filling,
+    dead_key: Vec<u8>,
+}
+
+/// The row that a change speaks of: its origin, and its key in both forms.
+#[derive(Debug, Clone, Copy)]
+struct Which<'a> {
+    origin: u32,
+    key: &'a [u8],
+    slot: Option<u32>,
 }
 
 impl TableFold {
@@ -79,14 +101,13 @@ impl TableFold {
             rows,
             origins: Origins::default(),
             tombstones: Tombstones::new(),
-            floor: None,
-            incarnation: 0,
-            halt: None,
-            snapshot: None,
+            moved: Moved::default(),
+            last_deletes: BTreeMap::new(),
+            refused: Vec::new(),
             failure: None,
             counters: Counters::default(),
-            builder: RowBuilder::default(),
-            filled: Vec::new(),
+            filling: Filling::default(),
+            dead_key: Vec::new(),
         }
     }
 
@@ -101,93 +122,108 @@ impl TableFold {
     }
 
     /// Applies one batch of an epoch and adds its changes of rows to `delta`, after firing the
-    /// timers due at its clock. Every epoch has a delta of its own.
-    pub fn apply(&mut self, changes: &ChangeBatch, stamp: &EpochStamp, delta: &mut Delta) {
+    /// timers due at its clock. Every epoch has a delta of its own. Gives the records that were refused,
+    /// and why, ascending.
+    pub fn apply(
+        &mut self,
+        changes: &ChangeBatch,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) -> &[(usize, String)] {
         self.fire(stamp.clock, delta);
-        self.origins.begin(changes.origins());
+        self.refused.clear();
+        self.origins.begin(changes.topic(), changes.is_whole(), changes.origins());
         for change in changes.iter() {
             self.apply_one(change, stamp, delta);
         }
+        &self.refused
     }
 
     fn apply_one(&mut self, change: ChangeRef<'_>, stamp: &EpochStamp, delta: &mut Delta) {
         let ChangeRef { change: what, key, .. } = change;
-        let is_nothing = matches!(what.kind, ChangeKind::Tombstone | ChangeKind::Ignored);
-        if is_nothing || self.failure.is_some() {
+        if what.kind == ChangeKind::Ignored || self.failure.is_some() {
             return;
         }
-        let in_full_snapshot = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
-        if self.halt.is_some() {
-            if !in_full_snapshot {
+        if what.kind == ChangeKind::Tombstone {
+            self.bury(&what.position, key, stamp.clock, delta);
+            return;
+        }
+        self.note_delete(what, key);
+        let origin = self.origins.of(what.origin);
+        let is_whole = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
+        let topic = self.origins.topic();
+        let Some(own) = self.origins.get_mut(origin) else { return };
+        if own.halt.is_some() {
+            if !is_whole {
                 self.counters.halted += 1;
                 return;
             }
-            self.start_incarnation();
+            own.start_over();
         }
-        let mut position = Position { incarnation: self.incarnation, ..what.position };
+        let mut position = Position { incarnation: own.incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
-            self.truncate(position, stamp.clock, delta);
+            self.truncate(origin, position, stamp.clock, delta);
             return;
         }
-        let slot = self.rows.find(key);
-        let (held, is_dead) = match self.held(slot, key, &position) {
+        let which = Which { origin, key, slot: self.rows.find(key, origin) };
+        let (held, is_dead) = match self.held(which, &position) {
             Ok(held) => held,
             Err(error) => {
                 self.failure = Some(error.to_string());
                 return;
             }
         };
-        if let Some(held) = held
-            && went_back(&held, &position)
-        {
-            if !in_full_snapshot {
-                self.halt(key, &held, &position);
+        let is_incremental = what.marker == SnapshotMarker::Incremental;
+        if let Some(held) = held.filter(|held| !is_incremental && held.went_back_to(&position)) {
+            if !is_whole {
+                self.halt(which, &held, &position);
                 return;
             }
-            self.start_incarnation();
-            position.incarnation = self.incarnation;
+            let Some(own) = self.origins.get_mut(origin) else { return };
+            own.start_over();
+            position.incarnation = own.incarnation;
         }
-        if in_full_snapshot {
-            SnapshotRun::note(&mut self.snapshot, &position, what.marker, stamp.clock);
+        if is_whole && let Some(own) = self.origins.get_mut(origin) {
+            SnapshotRun::note(
+                &mut own.snapshots,
+                own.over.as_mut(),
+                &position,
+                what.marker,
+                stamp.clock,
+            );
         }
-        if held.is_some_and(|held| position.compare(&held) == Ordering::Less) {
-            self.counters.stale += 1;
+        let is_late = held.is_some_and(|held| position.compare(&held) == Ordering::Less);
+        if is_late || self.is_swept(which, &position) {
+            self.late(which, change, &position, stamp, delta);
             return;
         }
-        let again = held.is_some_and(|held| {
-            held == position
-                || (held.incarnation == position.incarnation
-                    && held.sequence.is_some()
-                    && held.sequence == position.sequence)
-        });
+        let again = held.is_some_and(|held| held.is_again(&position));
         match what.kind {
             ChangeKind::Delete => {
-                self.delete(slot, key, position, again && is_dead, stamp.clock, delta);
+                let is_known = again && is_dead;
+                self.delete(which, change.other, position, is_known, stamp, delta);
             }
-            _ => {
-                let origin = self.origins.of(what.origin);
-                let from = Provenance { position, epoch: stamp.id, origin };
-                self.upsert(slot, change, &from, again, delta);
-            }
+            _ => self.upsert(which, change, position, again, stamp, delta),
         }
     }
 
     /// The position that a change of this key at `came` has to beat, and whether it is that of a
     /// delete of this key, or later.
     fn held(
-        &self,
-        slot: Option<u32>,
-        key: &[u8],
+        &mut self,
+        which: Which<'_>,
         came: &Position,
     ) -> Result<(Option<Position>, bool), RunError> {
-        if let Some(row) = slot.and_then(|slot| self.rows.get(slot)) {
+        if let Some(row) = which.slot.and_then(|slot| self.rows.get(slot)) {
             return Ok((Some(row.position), false));
         }
-        let floor = self.floor.map(|floor| floor.position);
+        let floor = self.origins.get(which.origin).and_then(|origin| origin.floor);
+        dead_key(which, &mut self.dead_key);
         let own = self
             .tombstones
-            .get(key, above_floor(self.floor, came))?
+            .get(&self.dead_key, above_floor(floor, came))?
             .map(|tombstone| tombstone.position);
+        let floor = floor.map(|floor| floor.position);
         let held = match (floor, own) {
             (Some(floor), Some(own)) if own.compare(&floor) == Ordering::Less => Some(floor),
             (floor, own) => own.or(floor),
@@ -195,48 +231,82 @@ impl TableFold {
         Ok((held, own.is_some()))
     }
 
+    /// Whether the row is not held and a snapshot that is over lacked it.
+    fn is_swept(&self, which: Which<'_>, position: &Position) -> bool {
+        let over = self.origins.get(which.origin).and_then(|own| own.over.as_ref());
+        which.slot.is_none() && over.is_some_and(|over| over.covers(position))
+    }
+
     fn upsert(
         &mut self,
-        slot: Option<u32>,
+        which: Which<'_>,
         change: ChangeRef<'_>,
-        from: &Provenance,
+        position: Position,
         again: bool,
+        stamp: &EpochStamp,
         delta: &mut Delta,
     ) {
         let layout = self.contract.layout();
-        let old = slot.and_then(|slot| self.rows.get(slot));
-        let new: &[u8] = match old {
-            Some(old) if !change.unavailable.is_empty() => {
-                self.filled.clear();
-                let rows = (layout.row(old.row), layout.row(change.row));
-                fill(&self.contract, rows, change.unavailable, &mut self.builder, &mut self.filled);
-                &self.filled
-            }
-            _ => change.row,
+        let old = which.slot.and_then(|slot| self.rows.get(slot));
+        let mut filling = std::mem::take(&mut self.filling);
+        let came_from = self.moved.take(which, change.other);
+        let moved_row = || {
+            let slot = self.rows.find(change.other, which.origin)?;
+            self.rows.get(slot).filter(|_| !change.other.is_empty())
         };
+        filling.begin(change);
+        if !change.unavailable.is_empty() {
+            if let Some(moved) = &came_from {
+                filling.fill(&self.contract, moved.view());
+            } else if let Some(row) = moved_row() {
+                filling.fill(&self.contract, row);
+            }
+            if let Some(old) = old {
+                filling.fill(&self.contract, old);
+            }
+        }
+        filling.finish();
+        let (new, carried) = (filling.row(), filling.carried());
+        if let Some(column) = filling.first_missing(&self.contract) {
+            self.counters.refused += 1;
+            self.refused.push((what_is(&change), refusal(&self.contract, column)));
+            self.filling = filling;
+            return;
+        }
         let unchanged = old.is_some_and(|old| old.row == new);
-        if again && unchanged {
+        if again && unchanged && old.is_some_and(|old| old.carried == carried) {
             self.counters.duplicate += 1;
+            self.filling = filling;
             return;
         }
         self.counters.applied += 1;
         if !unchanged {
-            let (before, after) = (old.map(|old| layout.row(old.row)), Some(layout.row(new)));
-            // A row of an earlier epoch, and one that was not there, have not changed in this one.
-            if old.is_none_or(|old| old.epoch != from.epoch) {
-                delta.first_change(before, after);
-            } else {
-                delta.change(before, after);
-            }
+            let is_first = self.origins.len() == 1;
+            note(
+                layout.row(new),
+                old.map(|old| (layout.row(old.row), old.epoch)),
+                is_first,
+                stamp,
+                delta,
+            );
         }
-        let written = match slot {
+        let from = Provenance { position, epoch: stamp.id, origin: which.origin, carried };
+        self.write(which, new, &from);
+        self.filling = filling;
+    }
+
+    /// Puts a row in its slot, or in a new one.
+    fn write(&mut self, which: Which<'_>, row: &[u8], from: &Provenance<'_>) {
+        let written = match which.slot {
             Some(slot) => {
-                self.rows.update(slot, new, from);
+                self.rows.update(slot, row, from);
                 Some(slot)
             }
             None => {
-                self.tombstones.remove(change.key, above_floor(self.floor, &from.position));
-                self.rows.insert(change.key, new, from)
+                let floor = self.origins.get(which.origin).and_then(|origin| origin.floor);
+                dead_key(which, &mut self.dead_key);
+                self.tombstones.remove(&self.dead_key, above_floor(floor, &from.position));
+                self.rows.insert(which.key, row, from)
             }
         };
         // Slot numbers end at four billion rows, which memory does first.
@@ -247,26 +317,31 @@ impl TableFold {
 
     fn delete(
         &mut self,
-        slot: Option<u32>,
-        key: &[u8],
+        which: Which<'_>,
+        moved_to: &[u8],
         position: Position,
         is_known: bool,
-        clock: Micros,
+        stamp: &EpochStamp,
         delta: &mut Delta,
     ) {
-        let Some(slot) = slot else {
-            if is_known {
-                self.counters.duplicate += 1;
-                return;
-            }
-            self.counters.applied += 1;
-            self.counters.unknown_deletes += 1;
-            self.tombstones.put(key.into(), Tombstone { position, clock });
+        if which.slot.is_none() && is_known {
+            self.counters.duplicate += 1;
             return;
-        };
+        }
         self.counters.applied += 1;
-        self.remove(slot, key, delta);
-        self.tombstones.put(key.into(), Tombstone { position, clock });
+        match which.slot {
+            Some(slot) => {
+                self.hand_over(which, slot, moved_to, stamp, delta);
+                self.remove(slot, which.key, delta);
+            }
+            None => self.counters.unknown_deletes += 1,
+        }
+        self.put_tombstone(which, Tombstone { position, clock: stamp.clock });
+    }
+
+    fn put_tombstone(&mut self, which: Which<'_>, tombstone: Tombstone) {
+        dead_key(which, &mut self.dead_key);
+        self.tombstones.put(self.dead_key.as_slice().into(), tombstone);
     }
 
     fn remove(&mut self, slot: u32, key: &[u8], delta: &mut Delta) {
@@ -276,60 +351,75 @@ impl TableFold {
         self.rows.mark(slot);
     }
 
-    /// Removes every row whose position `is_gone`, in key order.
-    fn remove_all(
-        &mut self,
-        is_gone: impl Fn(&Position) -> bool,
-        delta: &mut Delta,
-    ) -> Vec<Arc<[u8]>> {
-        let gone = self.rows.iter().filter(|(_, row)| is_gone(&row.position));
-        let key_of = |slot| {
-            let mut key = Vec::new();
-            self.rows.key_of(slot, &mut key);
-            key.into()
-        };
-        let mut gone: Vec<(Arc<[u8]>, u32)> = gone.map(|(slot, _)| (key_of(slot), slot)).collect();
-        gone.sort_unstable();
-        for (key, slot) in &gone {
-            self.remove(*slot, key, delta);
-        }
-        gone.into_iter().map(|(key, _)| key).collect()
-    }
-
-    fn truncate(&mut self, position: Position, clock: Micros, delta: &mut Delta) {
-        let repeats = self.floor.is_some_and(|floor| {
-            let equal = floor.position.incarnation == position.incarnation
-                && position.sequence.is_some()
-                && floor.position.sequence == position.sequence;
-            floor.position == position || equal
-        });
-        if repeats {
-            self.counters.duplicate += 1;
+    /// A null value names a key: for Kafka's log compaction it may be all that is left of a delete. It
+    /// deletes the row of that key that the same partition brought before it. After its own delete, which
+    /// most often was the record before, it changes nothing.
+    fn bury(&mut self, at: &Position, key: &[u8], clock: Micros, delta: &mut Delta) {
+        let at = Position { topic: self.origins.topic(), ..*at };
+        let last = self.last_deletes.get(&(at.topic, at.partition));
+        if key.is_empty() || last.is_some_and(|last| last == key) {
             return;
         }
-        self.counters.applied += 1;
-        let is_below = |held: &Position| held.compare(&position) == Ordering::Less;
-        for key in self.remove_all(is_below, delta) {
-            self.tombstones.remove(&key, None);
+        let mut newest: Option<(Position, Which<'_>)> = None;
+        for origin in self.origins.of_topic().collect::<Vec<_>>() {
+            let which = Which { origin, key, slot: self.rows.find(key, origin) };
+            let held = match self.held(which, &at) {
+                Ok((held, _)) => held,
+                Err(error) => {
+                    self.failure = Some(error.to_string());
+                    return;
+                }
+            };
+            let held = held.filter(|held| held.is_beside(&at) && held.offset < at.offset);
+            if let Some(held) = held
+                && newest.is_none_or(|(newest, _)| newest.offset < held.offset)
+            {
+                newest = Some((held, which));
+            }
         }
-        if self.floor.is_none_or(|floor| floor.position.compare(&position) == Ordering::Less) {
-            self.floor = Some(Tombstone { position, clock });
+        let Some((held, which)) = newest else { return };
+        let is_halted = self.origins.get(which.origin).is_some_and(|own| own.halt.is_some());
+        if let Some(slot) = which.slot.filter(|_| !is_halted) {
+            self.counters.applied += 1;
+            self.remove(slot, key, delta);
+            let position = Position { offset: at.offset, ..held };
+            self.put_tombstone(which, Tombstone { position, clock });
         }
     }
 
-    fn halt(&mut self, key: &[u8], held: &Position, came: &Position) {
+    /// Remembers the key of a delete, whatever becomes of it, until another change of that key comes.
+    fn note_delete(&mut self, change: &Change, key: &[u8]) {
+        let lane = (self.origins.topic(), change.position.partition);
+        if change.kind == ChangeKind::Delete {
+            key.clone_into(self.last_deletes.entry(lane).or_default());
+        } else if let Some(last) = self.last_deletes.get_mut(&lane).filter(|last| **last == key) {
+            last.clear();
+        }
+    }
+
+    fn halt(&mut self, which: Which<'_>, held: &Position, came: &Position) {
         self.counters.halted += 1;
-        self.halt = Some(Halt {
+        let halt = Halt {
             table: self.contract.contract().name.clone(),
-            key: String::from_utf8_lossy(key).into_owned(),
+            origin: self.origins.name(which.origin).to_owned(),
+            key: String::from_utf8_lossy(which.key).into_owned(),
             held: held.to_string(),
             came: came.to_string(),
-        });
+        };
+        self.origins
+            .get_mut(which.origin)
+            .into_iter()
+            .for_each(|own| own.halt = Some(halt.clone()));
     }
 
-    /// Why the table stands still, when it does.
-    pub fn halted(&self) -> Option<&Halt> {
-        self.halt.as_ref()
+    /// Why origins of the table stand still, those that do.
+    pub fn halts(&self) -> impl Iterator<Item = &Halt> {
+        self.origins.iter().filter_map(|(_, origin)| origin.halt.as_ref())
+    }
+
+    /// What complete snapshots lacked and nobody has decided about.
+    pub fn lacking(&self) -> impl Iterator<Item = &Lacking> {
+        self.origins.iter().filter_map(|(_, origin)| origin.lacking.as_ref())
     }
 
     /// Why it stands still for good: a file that it needs cannot be read. What the change was that it
@@ -338,40 +428,11 @@ impl TableFold {
         self.failure.as_deref()
     }
 
-    /// Takes what comes from here on as later than everything held: an operator's answer to a
-    /// halt. A full snapshot does it by itself.
-    pub fn start_incarnation(&mut self) {
-        self.incarnation = self.incarnation.saturating_add(1);
-        self.halt = None;
-        self.snapshot = None;
-    }
-
-    /// When the next timer that may change rows is due. Old tombstones need none: they are dropped
-    /// when the next epoch comes.
-    pub fn due(&self) -> Option<Micros> {
-        self.snapshot.and_then(|run| run.due())
-    }
-
-    fn floor_due(&self) -> Option<Micros> {
-        self.floor.map(|floor| floor.clock.plus(TOMBSTONE_RETENTION_US))
-    }
-
-    /// Fires the timers due at `now` or before.
-    pub fn fire(&mut self, now: Micros, delta: &mut Delta) {
-        let sweep = self.snapshot.and_then(|run| Some((run, run.due().filter(|due| *due <= now)?)));
-        if let Some((run, due)) = sweep {
-            self.snapshot = None;
-            let position = run.deleted_at();
-            let gone = self.remove_all(|held| run.is_missing(held), delta);
-            self.counters.swept += gone.len() as u64;
-            for key in gone {
-                self.tombstones.put(key, Tombstone { position, clock: due });
-            }
-        }
-        self.tombstones.purge(now);
-        if self.floor_due().is_some_and(|due| due <= now) {
-            self.floor = None;
-        }
+    /// Takes what comes from here on of halted origins as later than everything held: an operator's
+    /// answer to a halt. A full snapshot does it by itself. Returns whether any was halted.
+    pub fn resume(&mut self) -> bool {
+        let halted = self.origins.iter_mut().filter(|origin| origin.halt.is_some());
+        halted.map(|origin| origin.start_over()).count() > 0
     }
 
     /// What became of the changes so far.
@@ -404,9 +465,9 @@ impl TableFold {
         self.rows.iter()
     }
 
-    /// The live row of a key.
-    pub fn get(&self, key: &[u8]) -> Option<LiveRow<'_>> {
-        self.rows.get(self.rows.find(key)?)
+    /// The live row of a key of an origin.
+    pub fn get(&self, origin: &str, key: &[u8]) -> Option<LiveRow<'_>> {
+        self.rows.get(self.rows.find(key, self.origins.number(origin)?)?)
     }
 
     /// Takes the slots changed since the last call: each once, in no order. A slot without a row may
@@ -419,12 +480,12 @@ impl TableFold {
     pub fn locate(&self, row: &SilverRow) -> Option<(u32, bool)> {
         let mut key = Vec::new();
         self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
-        let slot = self.rows.find(&key)?;
+        let slot = self.rows.find(&key, self.origins.number(&row.origin)?)?;
         let held = self.rows.get(slot)?;
         let is_same = *held.row == *row.row
             && held.position == row.position
             && held.epoch == row.epoch
-            && self.origins.name(held.origin) == &*row.origin;
+            && *held.carried == *row.carried;
         Some((slot, is_same))
     }
 
@@ -435,11 +496,13 @@ impl TableFold {
     pub fn load(&mut self, row: SilverRow) -> Result<u32, LoadError> {
         let mut key = Vec::new();
         self.contract.key_of(self.contract.layout().row(&row.row), &mut key);
-        self.incarnation = self.incarnation.max(row.position.incarnation);
-        let SilverRow { row, position, epoch, origin } = row;
+        let SilverRow { row, position, carried, epoch, origin } = row;
         let origin = self.origins.intern(&origin);
-        let free = self.rows.find(&key).is_none();
-        let from = Provenance { position, epoch, origin };
+        if let Some(own) = self.origins.get_mut(origin) {
+            own.incarnation = own.incarnation.max(position.incarnation);
+        }
+        let free = self.rows.find(&key, origin).is_none();
+        let from = Provenance { position, epoch, origin, carried: &carried };
         let slot = if free { self.rows.insert(&key, &row, &from) } else { None };
         slot.ok_or_else(|| LoadError {
             table: self.contract.contract().name.clone(),
@@ -448,37 +511,45 @@ impl TableFold {
     }
 }
 
+/// The key of a deleted row: that of the row, and its origin.
+fn dead_key(which: Which<'_>, out: &mut Vec<u8>) {
+    which.key.clone_into(out);
+    out.extend_from_slice(&which.origin.to_le_bytes());
+}
+
+/// Adds a changed row to the changes of an epoch.
+fn note(
+    new: RowRef<'_>,
+    old: Option<(RowRef<'_>, u64)>,
+    is_single: bool,
+    stamp: &EpochStamp,
+    delta: &mut Delta,
+) {
+    let before = old.map(|(row, _)| row);
+    // A row of an earlier epoch, and one that was not there, have not changed in this one.
+    if is_single && old.is_none_or(|(_, epoch)| epoch != stamp.id) {
+        delta.first_change(before, Some(new));
+    } else {
+        delta.change(before, Some(new));
+    }
+}
+
+/// The record of a change.
+fn what_is(change: &ChangeRef<'_>) -> usize {
+    change.change.record
+}
+
+fn refusal(contract: &PreparedContract, column: usize) -> String {
+    let name = contract.columns().get(column).map_or("", |column| &column.name);
+    format!(
+        "column `{name}` is required, and its value was never sent: the event leaves it out as unchanged, and no event          before it is known; take a snapshot of the row, set REPLICA IDENTITY FULL, or declare the column not required"
+    )
+}
+
 /// A position that is later than the last truncate by its place in the source: then tombstones below it
 /// decide nothing.
 fn above_floor(floor: Option<Tombstone>, position: &Position) -> Option<&Position> {
     floor.is_none_or(|floor| floor.is_below(position)).then_some(position)
-}
-
-/// Whether the source itself went back: a lower position at a later time of its own clock.
-fn went_back(held: &Position, came: &Position) -> bool {
-    let lower = match (held.sequence, came.sequence) {
-        (Some(held), Some(came)) => came < held,
-        _ => false,
-    };
-    lower
-        && held.incarnation == came.incarnation
-        && held.source_ms > 0
-        && came.source_ms > held.source_ms
-}
-
-/// Builds the `new` row with the `unavailable` columns of the `old` one.
-fn fill(
-    contract: &PreparedContract,
-    (old, new): (RowRef<'_>, RowRef<'_>),
-    unavailable: &[usize],
-    builder: &mut RowBuilder,
-    out: &mut Vec<u8>,
-) {
-    builder.reset(contract.columns().len());
-    for index in 0..contract.columns().len() {
-        builder.copy(index, if unavailable.contains(&index) { old } else { new });
-    }
-    builder.finish(contract.layout(), out);
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use lake::run::{Run, RunError};
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use schemas::{Contract, Saved};
+use schemas::{Contract, Place, RowBuilder, Saved};
 
 use super::*;
 use crate::decode::{Change, ChangeBatch};
+use crate::record::TopicPartition;
 
 pub(super) fn prepared() -> Arc<PreparedContract> {
     let text = "name='t'\nformat='f'\nkey=['k']\ntenant='tenant'\ncolumns=[{name='k',type='text'},\
@@ -34,30 +35,41 @@ pub(super) fn text_rows(fold: &TableFold) -> Vec<(String, String)> {
     rows
 }
 
+fn topic(life: u32, partition: i32) -> TopicPartition {
+    let (source, topic) = ("s".into(), "t".into());
+    TopicPartition { source, topic, incarnation: life.to_string().into(), partition }
+}
+
 /// Writes change batches of one partition.
 pub(super) struct Builder {
     contract: Arc<PreparedContract>,
     batch: ChangeBatch,
     partition: i32,
+    /// The life of the topic.
+    pub(super) life: u32,
     pub(super) next: i64,
     source_ms: i64,
     /// Whether changes say where they stand in the source.
     has_place: bool,
     origin: &'static str,
+    /// Whether snapshots are promised to be whole.
+    is_whole: bool,
 }
 
 impl Builder {
     pub(super) fn new(partition: i32) -> Builder {
         let mut batch = ChangeBatch::default();
-        batch.clear(partition);
+        batch.clear(&topic(0, partition));
         Builder {
             contract: prepared(),
             batch,
             partition,
+            life: 0,
             next: 0,
             source_ms: 0,
             has_place: true,
             origin: "o",
+            is_whole: false,
         }
     }
 
@@ -76,9 +88,34 @@ impl Builder {
         self
     }
 
+    /// From here on snapshots are promised to be whole.
+    pub(super) fn whole(&mut self) -> &mut Builder {
+        self.is_whole = true;
+        self.batch.promise_whole(true);
+        self
+    }
+
+    /// The topic is made anew: its offsets begin at 0.
+    pub(super) fn recreate(&mut self) {
+        (self.life, self.next) = (self.life + 1, 0);
+        let _ = self.take();
+    }
+
+    /// The change before is one half of a changed key; this is the other key.
+    pub(super) fn moved(&mut self, other: &str) -> &mut Builder {
+        self.batch.set_other(other.as_bytes());
+        self
+    }
+
+    /// A null value.
+    pub(super) fn null(&mut self, key: &str) -> &mut Builder {
+        self.push(ChangeKind::Tombstone, key, None, 0, SnapshotMarker::Live)
+    }
+
     pub(super) fn take(&mut self) -> ChangeBatch {
         let batch = std::mem::take(&mut self.batch);
-        self.batch.clear(self.partition);
+        self.batch.clear(&topic(self.life, self.partition));
+        self.batch.promise_whole(self.is_whole);
         batch
     }
 
@@ -121,7 +158,7 @@ impl Builder {
         marker: SnapshotMarker,
     ) -> &mut Builder {
         let mut change = Change::new(kind, b'u');
-        change.position.sequence = self.has_place.then_some(sequence);
+        change.position.place = self.has_place.then_some(Place::Log { log: 0, at: sequence });
         change.position.source_ms = self.source_ms;
         change.position.snapshot = marker != SnapshotMarker::Live;
         change.marker = marker;
@@ -254,7 +291,7 @@ fn run(partitions: &[Vec<Record>], cuts: &[(usize, usize, bool)]) -> TableFold {
         *rows.entry(live.row.to_vec()).or_default() += 1;
     }
     assert_eq!(views, rows, "the deltas say other changes than the rows had");
-    assert!(fold.halted().is_none());
+    assert!(fold.halts().next().is_none());
     fold
 }
 
@@ -264,15 +301,15 @@ pub(super) fn no_runs(number: u64) -> Result<Run, RunError> {
 }
 
 /// The fold as a restart finds it: rows from the table, the rest from saved state.
-fn reloaded(fold: &mut TableFold) -> TableFold {
+pub(super) fn reloaded(fold: &mut TableFold) -> TableFold {
     let mut fresh = TableFold::new(Arc::clone(fold.contract()));
+    let saved = Saved::of(&fold.freeze().parts());
+    fresh.load_state(&saved, &no_runs).unwrap();
     let rows: Vec<SilverRow> = flushed(&fold.freeze()).into_values().collect();
     let batch = row_batch(fold.contract(), &rows).unwrap();
     for row in rows_from_batch(fold.contract(), &batch).unwrap() {
         fresh.load(row).unwrap();
     }
-    let saved = Saved::of(&fold.freeze().parts());
-    fresh.load_state(&saved, &no_runs).unwrap();
     let changed = fresh.freeze().tombstones.changed;
     assert_eq!(changed, Some(Vec::new()), "what was loaded is saved already");
     assert_eq!(Saved::of(&fresh.freeze().parts()), saved);

@@ -1,21 +1,83 @@
-//! The origins of a table's rows: each has a number, which is what rows keep.
+//! The origins of a table's rows, and what each of them is up to; the lives of the topics they came by.
+//!
+//! An origin is a table of a source database, or a topic where events do not say. Everything that a
+//! source's order means is its own: where it began to number anew, what it truncated, the snapshot that
+//! passes, why it stands still. Nothing of it speaks of another origin.
 //!
 //! # Guarantees
-//! - Numbers are given in the order in which origins were first seen and are never taken back.
-//!
-//! # Non-guarantees
-//! - They are not saved: tables hold the text, and another run may number otherwise.
+//! - Origins and lives of topics are numbered in the order in which they were first seen, and keep their
+//!   numbers: rows and tombstones name them so.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::report::Halt;
+use super::snapshot::{Lacking, Over, SnapshotRun};
+use super::tombstones::Tombstone;
+
+/// What one origin is up to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    /// How often its numbering began anew.
+    pub(super) incarnation: u32,
+    pub(super) halt: Option<Halt>,
+    /// The last truncate: a tombstone for every key of it without a row.
+    pub(super) floor: Option<Tombstone>,
+    /// Snapshots that are passing, as they were seen first.
+    pub(super) snapshots: Vec<SnapshotRun>,
+    /// The last snapshot that is over.
+    pub(super) over: Option<Over>,
+    /// Rows that the last snapshot lacked, and that were not deleted for it.
+    pub(super) lacking: Option<Lacking>,
+    /// Whether a snapshot was ever seen to its end.
+    pub(super) is_complete: bool,
+    /// Whether its source promises that no snapshot is taken with conditions.
+    pub(super) is_whole: bool,
+}
+
+impl Origin {
+    /// What comes from here on is later than all that is held.
+    pub(super) fn start_over(&mut self) {
+        self.incarnation = self.incarnation.saturating_add(1);
+        self.halt = None;
+        self.snapshots.clear();
+    }
+}
 
 /// Origins by number and by text.
 #[derive(Debug, Default)]
 pub(super) struct Origins {
     names: Arc<Vec<Arc<str>>>,
     numbers: HashMap<Arc<str>, u32>,
-    /// Of the batch that is being applied: its own number of an origin to the table's.
+    all: Vec<Origin>,
+    topics: Vec<Arc<str>>,
+    /// Which origin came by which life of a topic.
+    ways: BTreeSet<(u32, u32)>,
+    /// Of the batch that is being applied: its own number of an origin to the table's, and its topic.
     batch: Vec<u32>,
+    topic: u32,
+}
+
+/// Origins and topics as they are saved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SavedOrigins {
+    origins: Vec<(Arc<str>, Origin)>,
+    topics: Vec<Arc<str>>,
+    ways: BTreeSet<(u32, u32)>,
+}
+
+impl SavedOrigins {
+    /// What complete snapshots lacked.
+    pub(super) fn lacking(self) -> Vec<Lacking> {
+        self.origins.into_iter().filter_map(|(_, origin)| origin.lacking).collect()
+    }
+}
+
+fn number_of(index: usize) -> u32 {
+    // A database with four billion tables has other problems.
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 impl Origins {
@@ -24,24 +86,74 @@ impl Origins {
         if let Some(number) = self.numbers.get(origin) {
             return *number;
         }
-        // A database with four billion tables has other problems.
-        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let number = number_of(self.names.len());
         Arc::make_mut(&mut self.names).push(Arc::clone(origin));
         self.numbers.insert(Arc::clone(origin), number);
+        self.all.push(Origin::default());
         number
     }
 
-    /// A batch with these origins is applied next.
-    pub(super) fn begin(&mut self, origins: &[Arc<str>]) {
+    /// A batch of this life of a topic with these origins is applied next; `is_whole` says whether its
+    /// source promises whole snapshots.
+    pub(super) fn begin(&mut self, topic: &str, is_whole: bool, origins: &[Arc<str>]) {
+        let known = self.topics.iter().position(|known| **known == *topic);
+        self.topic = number_of(known.unwrap_or_else(|| {
+            self.topics.push(topic.into());
+            self.topics.len() - 1
+        }));
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
         batch.extend(origins.iter().map(|origin| self.intern(origin)));
+        self.ways.extend(batch.iter().map(|origin| (self.topic, *origin)));
+        for origin in &batch {
+            self.get_mut(*origin).into_iter().for_each(|own| own.is_whole = is_whole);
+        }
         self.batch = batch;
     }
 
     /// The number of an origin of the batch.
     pub(super) fn of(&self, in_batch: u32) -> u32 {
         self.batch.get(in_batch as usize).copied().unwrap_or(u32::MAX)
+    }
+
+    /// The life of a topic that the batch is of.
+    pub(super) fn topic(&self) -> u32 {
+        self.topic
+    }
+
+    /// The origins that ever came by the topic of the batch.
+    pub(super) fn of_topic(&self) -> impl Iterator<Item = u32> {
+        self.ways.range((self.topic, 0)..=(self.topic, u32::MAX)).map(|(_, origin)| *origin)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// What an origin is up to.
+    pub(super) fn get(&self, number: u32) -> Option<&Origin> {
+        self.all.get(number as usize)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Origin> {
+        self.all.get_mut(number as usize)
+    }
+
+    /// All of them, by number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Origin)> {
+        (0..).zip(&self.all)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Origin> {
+        self.all.iter_mut()
+    }
+
+    /// The number of a text.
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
     }
 
     /// The text of a number.
@@ -52,5 +164,22 @@ impl Origins {
     /// The texts, by number, as they are now.
     pub(super) fn names(&self) -> Arc<Vec<Arc<str>>> {
         Arc::clone(&self.names)
+    }
+
+    /// As they are saved.
+    pub(super) fn saved(&self) -> SavedOrigins {
+        let origins = self.names.iter().cloned().zip(self.all.iter().cloned()).collect();
+        SavedOrigins { origins, topics: self.topics.clone(), ways: self.ways.clone() }
+    }
+
+    /// What was saved.
+    pub(super) fn restore(saved: SavedOrigins) -> Origins {
+        let SavedOrigins { origins, topics, ways } = saved;
+        let mut restored = Origins { topics, ways, ..Origins::default() };
+        for (name, origin) in origins {
+            let number = restored.intern(&name);
+            restored.get_mut(number).into_iter().for_each(|held| *held = origin.clone());
+        }
+        restored
     }
 }

@@ -19,13 +19,19 @@ pub struct Counters {
     pub unknown_deletes: u64,
     /// Rows deleted because a finished snapshot did not contain them.
     pub swept: u64,
+    /// Values that came from an older change than the newest of their row, which had left them out.
+    pub filled: u64,
+    /// Changes refused because a required value was never sent.
+    pub refused: u64,
 }
 
-/// Why a table stands still: its source began again at lower positions.
+/// Why an origin of a table stands still: its source began again at lower positions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Halt {
     /// The table.
     pub table: String,
+    /// The origin: rows of others go on.
+    pub origin: String,
     /// The key at which it was seen.
     pub key: String,
     /// The position held for it, as text.
@@ -36,12 +42,12 @@ pub struct Halt {
 
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Halt { table, key, held, came } = self;
+        let Halt { table, origin, key, held, came } = self;
         write!(
             f,
-            "table `{table}` is halted: the source of row `{key}` went back from position {held} to {came} at \
-             a later time (failover or restore); take a new snapshot, or let it go on as it is with `weir \
-             tables resume {table}`"
+            "table `{table}` is halted for {origin}: the source of row `{key}` went back from position {held} to \
+             {came} at a later time (failover or restore); take a new snapshot, or let it go on as it is with \
+             `weir tables resume {table}`"
         )
     }
 }

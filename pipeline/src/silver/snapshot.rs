@@ -1,16 +1,22 @@
-//! A snapshot of a table as it passes: what it must contain, and when it is over.
+//! A snapshot of an origin as it passes: what it must contain, and when it is over.
 //!
-//! A row that a finished full snapshot did not contain is gone from the source. Rows of one
-//! snapshot carry its log position, so what stands before it was not in it.
+//! Rows of one snapshot carry its place in the log, so what stands before it and is alive was in it. Nothing in the
+//! events tells a snapshot with conditions from a whole one. So a row that a finished snapshot lacked is
+//! gone from the source only if somebody says that the snapshot was whole: the configuration of the
+//! source, or a decision. Without that word it stays, and the table says which rows these are. Only
+//! rows that an earlier, unfinished snapshot left, before any was seen to its end, go without it.
 //!
 //! # Guarantees
 //! - The answer does not depend on the order in which partitions deliver the snapshot's rows.
 //!
 //! # Non-guarantees
 //! - Incremental snapshots are not followed: they run beside live changes and say nothing about
-//!   rows that they do not contain. A snapshot restricted by conditions cannot be told from a full one.
+//!   rows that they do not contain.
 
-use schemas::{Micros, Position};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use schemas::{Micros, Place, Position};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::SnapshotMarker;
@@ -19,28 +25,30 @@ use crate::decode::SnapshotMarker;
 /// partitions may still deliver theirs.
 pub const SNAPSHOT_SETTLE_US: i64 = 60_000_000;
 
+/// Keys that are named of rows that a snapshot lacked.
+const NAMED: usize = 3;
+
 /// Incarnation and source position, all that rows of one snapshot have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Mark {
-    pub(super) incarnation: u32,
-    pub(super) sequence: Option<u128>,
+type Mark = (u32, Option<u128>);
+
+fn mark(position: &Position) -> Mark {
+    (position.incarnation, position.place.map(|place| place.number()))
 }
 
-impl Mark {
-    fn of(position: &Position) -> Mark {
-        Mark { incarnation: position.incarnation, sequence: position.sequence }
-    }
-}
+/// Snapshots that may pass at a time: one that never ended is forgotten for a later one.
+const RUNS_MAX: usize = 8;
 
-/// A snapshot that is passing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// A snapshot that is passing, or that is over and was not acted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SnapshotRun {
-    /// The lowest mark of any row.
-    lowest: Mark,
-    /// The highest mark of a first row: a snapshot that was begun anew counts from there.
-    first: Option<Mark>,
-    /// The highest mark of a last row.
-    last: Option<Mark>,
+    mark: Mark,
+    has_last: bool,
+    /// The place as its rows have it.
+    place: Option<Place>,
+    /// The lowest clock of the source in it.
+    source_ms: i64,
+    /// Where each partition of a life of a topic began to deliver it.
+    begins: BTreeMap<(u32, i32), i64>,
     /// Clock of the latest epoch with a row of it, in microseconds.
     latest: i64,
 }
@@ -48,53 +56,157 @@ pub(super) struct SnapshotRun {
 impl SnapshotRun {
     /// Follows a row of a full snapshot.
     pub(super) fn note(
-        run: &mut Option<SnapshotRun>,
+        runs: &mut Vec<SnapshotRun>,
+        over: Option<&mut Over>,
         position: &Position,
         marker: SnapshotMarker,
         clock: Micros,
     ) {
-        let mark = Mark::of(position);
-        let run = run.get_or_insert(SnapshotRun {
-            lowest: mark,
-            first: None,
-            last: None,
-            latest: clock.0,
-        });
-        run.latest = clock.0;
-        run.lowest = run.lowest.min(mark);
-        match marker {
-            SnapshotMarker::First => run.first = run.first.max(Some(mark)),
-            SnapshotMarker::Last => run.last = run.last.max(Some(mark)),
-            _ => {}
+        let mark = mark(position);
+        let lane = (position.topic, position.partition);
+        // A partition that was late delivers what is over already.
+        if let Some(over) = over.filter(|over| over.run.mark == mark) {
+            over.run.begins.entry(lane).or_insert(position.offset);
+            return;
         }
-    }
-
-    /// Where the snapshot stands.
-    pub(super) fn start(&self) -> Mark {
-        self.first.unwrap_or(self.lowest)
+        let known = runs.iter().position(|run| run.mark == mark);
+        let at = known.unwrap_or_else(|| {
+            if runs.len() >= RUNS_MAX {
+                runs.remove(0);
+            }
+            runs.push(SnapshotRun {
+                mark,
+                has_last: false,
+                place: position.place,
+                source_ms: position.source_ms,
+                begins: BTreeMap::new(),
+                latest: clock.0,
+            });
+            runs.len() - 1
+        });
+        let Some(run) = runs.get_mut(at) else { return };
+        run.latest = clock.0;
+        run.has_last |= marker == SnapshotMarker::Last;
+        if position.source_ms > 0 {
+            run.source_ms = run.source_ms.min(position.source_ms);
+        }
+        let begin = run.begins.entry(lane).or_insert(position.offset);
+        *begin = (*begin).min(position.offset);
     }
 
     /// When it is over, if its last row was seen.
     pub(super) fn due(&self) -> Option<Micros> {
-        let finished = self.last.is_some_and(|last| last >= self.start());
-        finished.then(|| Micros(self.latest).plus(SNAPSHOT_SETTLE_US))
+        self.has_last.then(|| Micros(self.latest).plus(SNAPSHOT_SETTLE_US))
+    }
+
+    /// Whether it was taken before another one that is over: then it never ends.
+    pub(super) fn is_before(&self, over: &SnapshotRun) -> bool {
+        let is_unnamed =
+            matches!(self.place, Some(Place::Log { log, .. }) if log == Place::UNNAMED);
+        if is_unnamed && self.mark.0 == over.mark.0 {
+            return self.source_ms <= over.source_ms;
+        }
+        self.mark <= over.mark
     }
 
     /// Whether a row at `position` was written before the snapshot, and so was not in it.
     pub(super) fn is_missing(&self, position: &Position) -> bool {
-        let start = self.start();
-        match (position.sequence, start.sequence) {
-            _ if position.incarnation != start.incarnation => {
-                position.incarnation < start.incarnation
+        let (incarnation, _) = self.mark;
+        if position.incarnation != incarnation {
+            return position.incarnation < incarnation;
+        }
+        if position.snapshot && mark(position) == self.mark {
+            return false;
+        }
+        let begin = self.begins.get(&(position.topic, position.partition));
+        let is_earlier =
+            position.source_ms == 0 || self.source_ms == 0 || position.source_ms <= self.source_ms;
+        match (self.side_of(position), begin) {
+            (Some(Ordering::Less), _) if position.snapshot => true,
+            // It may be of another server, or committed later than it was written.
+            (Some(Ordering::Less), Some(begin)) => position.offset < *begin,
+            (Some(Ordering::Less), None) => is_earlier,
+            (Some(_), _) => false,
+            (None, Some(begin)) => position.offset < *begin,
+            (None, None) => position.source_ms > 0 && is_earlier,
+        }
+    }
+
+    /// On which side of the snapshot a position stands in the source's log, if that can be compared.
+    fn side_of(&self, position: &Position) -> Option<Ordering> {
+        match (position.place?, self.place?) {
+            (Place::Log { log, at }, Place::Log { log: own, at: start }) => {
+                (log == own && log != Place::UNNAMED).then(|| at.cmp(&start))
             }
-            (Some(held), Some(start)) => held < start,
-            _ => false,
+            // What is known to be committed behind the snapshot was not in it.
+            (Place::Wal { commit, lsn }, Place::Wal { lsn: start, .. }) => {
+                Some(lsn.max(commit.unwrap_or(0)).cmp(&start))
+            }
+            _ => None,
         }
     }
 
     /// Where a row that the snapshot did not contain was deleted: at the snapshot, by no record.
     pub(super) fn deleted_at(&self) -> Position {
-        let Mark { incarnation, sequence } = self.start();
-        Position { incarnation, sequence, snapshot: true, source_ms: 0, partition: -1, offset: -1 }
+        let SnapshotRun { mark: (incarnation, _), place, source_ms, .. } = *self;
+        Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE }
+    }
+}
+
+/// The last snapshot that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Over {
+    pub(super) run: SnapshotRun,
+    /// Since when it has removed what it lacked, if it has: what is older and comes late was not in it either.
+    pub(super) swept: Option<Micros>,
+}
+
+impl Over {
+    /// Whether a row at `position`, which is not held, was removed by it.
+    pub(super) fn covers(&self, position: &Position) -> bool {
+        self.swept.is_some() && self.run.is_missing(position)
+    }
+}
+
+/// Rows that a finished snapshot lacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lacking {
+    /// The table.
+    pub table: String,
+    /// Of which origin.
+    pub origin: String,
+    /// How many.
+    pub rows: u64,
+    /// The first keys, as text.
+    pub keys: Vec<String>,
+}
+
+impl Lacking {
+    /// Rows with these keys, in their order.
+    pub(super) fn new((table, origin): (&str, &str), keys: &[std::sync::Arc<[u8]>]) -> Lacking {
+        let text = |key: &std::sync::Arc<[u8]>| {
+            String::from_utf8_lossy(key).replace(char::from(schemas::key::KEY_SEPARATOR), " / ")
+        };
+        Lacking {
+            table: table.to_owned(),
+            origin: origin.to_owned(),
+            rows: keys.len() as u64,
+            keys: keys.iter().take(NAMED).map(text).collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for Lacking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Lacking { table, origin, rows, keys, .. } = self;
+        let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let (keys, more) = (keys.join(", "), if *rows > NAMED as u64 { ", ..." } else { "" });
+        write!(
+            f,
+            "table `{table}`: a snapshot of {origin} is complete and lacks {rows} rows that are still held ({keys}{more}). \
+             If it was taken without conditions they are gone from the source: `weir tables sweep {table} --yes` deletes \
+             them, `--dry-run` counts them; `snapshots = \"whole\"` of the source says that every snapshot is whole. \
+             A new snapshot without conditions asks again"
+        )
     }
 }

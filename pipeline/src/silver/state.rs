@@ -1,4 +1,5 @@
-//! What a silver table does not hold: tombstones, incarnation, halt, a snapshot that is passing.
+//! What a silver table does not hold: tombstones, what its origins are up to, rows on their way to
+//! another key.
 //!
 //! | part | number | record |
 //! |---|---|---|
@@ -6,6 +7,7 @@
 //! | `silver/<table>/tombstones` | slot | a key, and when and where it was deleted, or that it came back |
 //! | `silver/<table>/runs` | 0 | what the runs with more tombstones are called, oldest first |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::{Run, RunError};
@@ -14,12 +16,13 @@ use schemas::{Records, Saved, SavedPart, StatePart};
 use serde::{Deserialize, Serialize};
 
 use super::frozen::FrozenTable;
-use super::snapshot::SnapshotRun;
-use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstone, Tombstones};
-use super::{Counters, Halt, TableFold};
+use super::moved::Moved;
+use super::origins::{Origins, SavedOrigins};
+use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstones};
+use super::{Counters, Lacking, TableFold};
 
 /// The version of the records.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why saved state was refused.
 #[derive(Debug, thiserror::Error)]
@@ -33,11 +36,10 @@ pub struct StateError {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Head {
     version: u8,
-    incarnation: u32,
-    halt: Option<Halt>,
-    snapshot: Option<SnapshotRun>,
-    /// The last truncate.
-    floor: Option<Tombstone>,
+    origins: SavedOrigins,
+    moved: Moved,
+    /// By partition of a life of a topic, the key whose delete came last in it.
+    last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
     counters: Counters,
 }
 
@@ -53,14 +55,22 @@ fn runs_part(table: &str) -> String {
     format!("silver/{table}/runs")
 }
 
+/// What complete snapshots of the tables of a contract lacked, as a barrier has saved it.
+///
+/// # Errors
+/// When that is not what was saved.
+pub fn lacking_in(saved: &Saved, contract: &str) -> Result<Vec<Lacking>, SavedError> {
+    let head: Head = saved.head(&head_part(contract))?;
+    Ok(head.origins.lacking())
+}
+
 impl TableFold {
     pub(super) fn head(&self) -> Head {
         Head {
             version: VERSION,
-            incarnation: self.incarnation,
-            halt: self.halt.clone(),
-            snapshot: self.snapshot,
-            floor: self.floor,
+            origins: self.origins.saved(),
+            moved: self.moved.clone(),
+            last_deletes: self.last_deletes.clone(),
             counters: self.counters,
         }
     }
@@ -92,10 +102,9 @@ impl TableFold {
         let runs: Result<Vec<Run>, RunError> = runs.into_iter().map(open).collect();
         let runs = runs.and_then(Runs::open).map_err(|e| damaged(e.to_string()))?;
         self.tombstones = Tombstones::restore(dead, runs);
-        self.floor = head.floor;
-        self.incarnation = head.incarnation;
-        self.halt = head.halt;
-        self.snapshot = head.snapshot;
+        self.origins = Origins::restore(head.origins);
+        self.moved = head.moved;
+        self.last_deletes = head.last_deletes;
         self.counters = head.counters;
         Ok(())
     }

@@ -8,6 +8,8 @@ use arrow::error::ArrowError;
 use rows::{ColumnError, RowReader, columns};
 use schemas::{Contract, EpochId, Position, RowBuilder, RowRef};
 
+use super::live::LiveRow;
+use super::record::Carried;
 use crate::decode::PreparedContract;
 
 /// The column that says which epoch last changed a row.
@@ -26,10 +28,19 @@ pub struct SilverRow {
     pub row: Arc<[u8]>,
     /// The position of the change that wrote it.
     pub position: Position,
-    /// The epoch of that change.
+    /// Where the values came from that this change left out.
+    pub carried: Arc<[u8]>,
+    /// The epoch that changed it last.
     pub epoch: EpochId,
     /// The table of the source that it is of.
     pub origin: Arc<str>,
+}
+
+impl SilverRow {
+    fn live(&self) -> LiveRow<'_> {
+        let SilverRow { row, position, carried, epoch, .. } = self;
+        LiveRow { row, position: *position, epoch: *epoch, origin: 0, carried }
+    }
 }
 
 /// Why rows could not be turned into a batch or back.
@@ -71,28 +82,42 @@ pub fn row_batch(
     contract: &PreparedContract,
     rows: &[SilverRow],
 ) -> Result<RecordBatch, RowBatchError> {
-    let rows = rows.iter().map(|row| (&*row.row, row.position, row.epoch, &*row.origin));
-    batch_of(contract, rows)
+    batch_of(contract, rows.iter().map(|row| (row.live(), &*row.origin)))
 }
 
-/// The same of rows that are borrowed: bytes, position, epoch and origin.
+/// The same of rows that are borrowed, each with its origin.
 pub(super) fn batch_of<'a>(
     contract: &PreparedContract,
-    rows: impl Iterator<Item = (&'a [u8], Position, EpochId, &'a str)> + Clone,
+    rows: impl Iterator<Item = (LiveRow<'a>, &'a str)> + Clone,
 ) -> Result<RecordBatch, RowBatchError> {
     let layout = contract.layout();
-    let views = rows.clone().map(|row| layout.row(row.0));
+    let views = rows.clone().map(|row| layout.row(row.0.row));
     let arrays = rows::arrays(layout.schema(), views.clone());
     let mut arrays: Vec<ArrayRef> = arrays.map_err(|e| arrow_error(contract, e))?;
-    arrays.push(columns::epochs(rows.clone().map(|row| row.2)));
+    arrays.push(columns::epochs(rows.clone().map(|row| row.0.epoch)));
     let mut positions = StringBuilder::new();
-    rows.clone().for_each(|row| positions.append_value(row.1.to_string()));
+    rows.clone().for_each(|row| positions.append_value(position_text(&row.0)));
     arrays.push(Arc::new(positions.finish()));
-    arrays.push(columns::texts(rows.map(|row| row.3)));
+    arrays.push(columns::texts(rows.map(|row| row.1)));
     let unknown: Vec<Option<String>> = views.map(unknown_text).collect();
     arrays.push(columns::some_texts(unknown.iter().map(Option::as_deref)));
     RecordBatch::try_new(silver_schema(contract.contract()), arrays)
         .map_err(|e| arrow_error(contract, e))
+}
+
+/// The position of a row's newest change; then, of each value that this left out, `;column=position` of the
+/// change that sent it.
+fn position_text(row: &LiveRow<'_>) -> String {
+    let position = row.position.to_string();
+    if row.carried.is_empty() { position } else { position + &Carried::read(row.carried).text() }
+}
+
+/// Reads what [`position_text`] wrote.
+fn parse_position(text: &str) -> Option<(Position, Arc<[u8]>)> {
+    let (position, carried) = text.split_once(';').unwrap_or((text, ""));
+    let mut bytes = Vec::new();
+    Carried::parse(carried)?.write(&mut bytes);
+    Some((Position::parse(position)?, bytes.into()))
 }
 
 fn arrow_error(contract: &PreparedContract, source: ArrowError) -> RowBatchError {
@@ -140,7 +165,7 @@ pub fn rows_from_batch(
         let mut row = Vec::new();
         builder.finish(contract.layout(), &mut row);
         let text = positions.value(at);
-        let position = Position::parse(text).ok_or_else(|| {
+        let (position, carried) = parse_position(text).ok_or_else(|| {
             damaged(ColumnError::new(POSITION_COLUMN, format!("holds `{text}`, no position")))
         })?;
         let epoch = EpochId::try_from(epochs.value(at))
@@ -148,7 +173,8 @@ pub fn rows_from_batch(
         if *origin != *origins.value(at) {
             origin = origins.value(at).into();
         }
-        rows.push(SilverRow { row: row.into(), position, epoch, origin: Arc::clone(&origin) });
+        let (row, origin) = (row.into(), Arc::clone(&origin));
+        rows.push(SilverRow { row, position, carried, epoch, origin });
     }
     Ok(rows)
 }

@@ -1,7 +1,7 @@
 //! Tests of the module `silver`.
 
 use lake::keyed::FrozenRows;
-use schemas::Saved;
+use schemas::{RowBuilder, Saved};
 
 use super::model::{Builder, fold, no_runs, prepared, stamp, text_rows};
 use super::*;
@@ -22,8 +22,19 @@ fn apply(
 fn sides(delta: &mut Delta) -> Vec<(Option<String>, Option<String>)> {
     let note = |row: Option<RowRef<'_>>| row.and_then(|row| row.text(2)).map(str::to_owned);
     delta.consolidate();
-    let sides = delta.keys().map(|change| change.sides().unwrap());
-    sides.map(|(old, new)| (note(old), note(new))).collect()
+    let of_key = |change: schemas::KeyChange<'_>| match change.sides() {
+        Some((old, new)) => vec![(note(old), note(new))],
+        // Rows of several origins: each by itself.
+        None => change
+            .rows()
+            .map(|(row, weight)| match weight {
+                1 => (None, note(Some(row))),
+                -1 => (note(Some(row)), None),
+                other => panic!("weight {other}"),
+            })
+            .collect(),
+    };
+    delta.keys().flat_map(of_key).collect()
 }
 
 fn one(old: Option<&str>, new: Option<&str>) -> (Option<String>, Option<String>) {
@@ -74,7 +85,7 @@ fn what_an_event_leaves_out_comes_from_the_old_row() {
     assert_eq!(fold.counters().applied, 3);
     let contract = prepared();
     let text = |fold: &TableFold, key: &str| {
-        let row = contract.layout().row(fold.get(key.as_bytes()).unwrap().row);
+        let row = contract.layout().row(fold.get("o", key.as_bytes()).unwrap().row);
         (row.text(2).map(str::to_owned), unknown_text(row))
     };
     let unknown = (None, Some(r#"["v"]"#.to_owned()));
@@ -89,38 +100,188 @@ fn what_an_event_leaves_out_comes_from_the_old_row() {
 }
 
 #[test]
-fn rows_keep_the_origin_of_their_newest_change() {
+fn equal_keys_of_two_origins_are_two_rows() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
-    events.of("eu").upsert("a", "1", 1).of("us").upsert("b", "1", 2).of("eu").upsert("c", "1", 3);
-    apply(&mut fold, &mut events, 1);
-    events.of("asia").upsert("c", "1", 4);
-    assert_eq!(apply(&mut fold, &mut events, 2), [], "no column changed");
+    events.of("eu").upsert("a", "1", 9000).of("us").upsert("a", "2", 50).upsert("b", "3", 51);
+    let seen = apply(&mut fold, &mut events, 1);
+    assert_eq!(seen, [one(None, Some("1")), one(None, Some("2")), one(None, Some("3"))]);
     let frozen = fold.freeze();
     let origin = |slot| frozen.silver_row(slot).unwrap().origin.to_string();
-    assert_eq!([0, 1, 2].map(origin), ["eu", "us", "asia"]);
+    assert_eq!([0, 1, 2].map(origin), ["eu", "us", "us"]);
     let batch = frozen.batch(&[2, 9, 0]).unwrap();
     let rows = rows_from_batch(fold.contract(), &batch).unwrap();
     assert_eq!(rows, [2, 0].map(|slot| frozen.silver_row(slot).unwrap()));
+    events.of("us").truncate(100).of("eu").delete("a", 9001);
+    apply(&mut fold, &mut events, 2);
+    assert!(fold.is_empty());
+    events.of("us").upsert("a", "late", 60).of("eu").upsert("a", "late", 8000).upsert("c", "1", 70);
+    apply(&mut fold, &mut events, 3);
+    assert_eq!(text_rows(&fold), [("c".to_owned(), "1".to_owned())], "eu was not truncated");
+    assert_eq!(fold.counters().stale, 2);
+}
+
+#[test]
+fn an_origin_halts_alone() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.at(1000).of("eu").upsert("a", "1", 100).of("us").upsert("a", "1", 200);
+    events
+        .at(2000)
+        .of("us")
+        .upsert("a", "2", 50)
+        .upsert("b", "2", 300)
+        .of("eu")
+        .upsert("a", "3", 101);
+    apply(&mut fold, &mut events, 1);
+    let halts: Vec<&str> = fold.halts().map(|halt| halt.origin.as_str()).collect();
+    assert_eq!((halts, fold.counters().halted), (vec!["us"], 2));
+    let expected = [("a", "1"), ("a", "3")].map(|(k, v)| (k.into(), v.into()));
+    assert_eq!(text_rows(&fold), expected);
+    assert!(fold.resume() && !fold.resume());
+    events.of("us").upsert("a", "4", 60);
+    apply(&mut fold, &mut events, 2);
+    assert_eq!(text_rows(&fold)[1], ("a".to_owned(), "4".to_owned()));
+}
+
+#[test]
+fn a_null_value_deletes_what_its_partition_brought_before() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "1", 1).upsert("b", "1", 2).delete("b", 3).null("b").upsert("b", "2", 4);
+    events.null("a").null("a").null("unheard of");
+    let seen = apply(&mut fold, &mut events, 1);
+    assert_eq!(seen, [one(None, Some("2"))]);
+    assert_eq!(text_rows(&fold), [("b".to_owned(), "2".to_owned())]);
+    // Of another partition, it says nothing of what this one brought.
+    let mut other = Builder::new(1);
+    other.null("b");
+    assert_eq!(apply(&mut fold, &mut other, 2), []);
+    events.null("b");
+    assert_eq!(apply(&mut fold, &mut events, 3), [one(Some("2"), None)]);
+    // A change that lay in the source before what was deleted stays away.
+    other.upsert("b", "late", 3).upsert("b", "new", 9);
+    assert_eq!(apply(&mut fold, &mut other, 4), [one(None, Some("new"))]);
+}
+
+#[test]
+fn a_value_left_out_is_filled_from_an_older_change_that_comes_later() {
+    let (mut fold, mut new, mut old) = (fold(), Builder::new(0), Builder::new(2));
+    new.upsert_unavailable("a", 2000);
+    apply(&mut fold, &mut new, 1);
+    let contract = prepared();
+    let text = |fold: &TableFold| {
+        let row = contract.layout().row(fold.get("o", b"a").unwrap().row);
+        (row.text(2).map(str::to_owned), row.has_unknown())
+    };
+    assert_eq!(text(&fold), (None, true));
+    old.upsert("a", "first", 1000);
+    assert_eq!(apply(&mut fold, &mut old, 2), [one(None, Some("first"))]);
+    let mut fold = super::model::reloaded(&mut fold);
+    // A change between the two is the newest that sent the value.
+    old.upsert("a", "second", 1500);
+    assert_eq!(apply(&mut fold, &mut old, 3), [one(Some("first"), Some("second"))]);
+    old.upsert("a", "earliest", 500);
+    assert_eq!(apply(&mut fold, &mut old, 4), []);
+    new.upsert_unavailable("a", 3000);
+    assert_eq!(apply(&mut fold, &mut new, 5), []);
+    old.upsert("a", "third", 1700);
+    assert_eq!(apply(&mut fold, &mut old, 6), [one(Some("second"), Some("third"))]);
+    assert_eq!((text(&fold), fold.counters().filled), ((Some("third".into()), false), 3));
+    let position = fold.get("o", b"a").unwrap().position;
+    assert_eq!(position.place.map(|place| place.number()), Some(3000));
+}
+
+#[test]
+fn a_row_that_moves_to_another_key_keeps_what_was_not_sent() {
+    for delete_first in [true, false] {
+        let (mut fold, mut events, mut other) = (fold(), Builder::new(0), Builder::new(1));
+        events.upsert("a", "large", 1);
+        apply(&mut fold, &mut events, 1);
+        events.delete("a", 2).moved("b");
+        other.upsert_unavailable("b", 2).moved("a");
+        let both = [events.take(), other.take()];
+        for at in if delete_first { [0, 1] } else { [1, 0] } {
+            fold.apply(&both[at], &stamp(2), &mut fold.no_changes());
+            fold = super::model::reloaded(&mut fold);
+        }
+        assert_eq!(text_rows(&fold), [("b".to_owned(), "large".to_owned())], "{delete_first}");
+        assert!(fold.freeze().silver_row(0).is_none_or(|row| row.epoch == 2));
+    }
+}
+
+#[test]
+fn a_required_value_that_was_never_sent_is_refused_by_name() {
+    let text = "name='t'\nformat='f'\nkey=['k']\ntenant='tenant'\ncolumns=[{name='k',type='text'},\
+                {name='tenant',type='text'},{name='v',type='text',required=true},{name='n',type='decimal(10,0)'}]";
+    let contract = PreparedContract::new(schemas::Contract::parse(text).unwrap()).unwrap();
+    let (mut fold, mut events) = (TableFold::new(Arc::new(contract)), Builder::new(0));
+    events.upsert_unavailable("a", 1).upsert("b", "1", 2).upsert_unavailable("b", 3);
+    let mut delta = fold.no_changes();
+    let refused = fold.apply(&events.take(), &stamp(1), &mut delta).to_vec();
+    assert_eq!(refused.len(), 1);
+    assert!(refused[0].0 == 0 && refused[0].1.contains("`v` is required"), "{refused:?}");
+    assert_eq!(text_rows(&fold), [("b".to_owned(), "1".to_owned())]);
+}
+
+#[test]
+fn a_snapshot_that_lacks_rows_asks_before_they_go() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    // An attempt that never ended, then one that did: what the first left is gone.
+    events.snapshot("left", "s", 10, SnapshotMarker::First).snapshot(
+        "1",
+        "s",
+        20,
+        SnapshotMarker::First,
+    );
+    events.snapshot("2", "s", 20, SnapshotMarker::Within).snapshot(
+        "3",
+        "s",
+        20,
+        SnapshotMarker::Last,
+    );
+    apply(&mut fold, &mut events, 1);
+    fold.fire(Micros(1 + MINUTE), &mut fold.no_changes());
+    assert_eq!((fold.len(), fold.counters().swept, fold.lacking().count()), (3, 1, 0));
+    events.upsert("3", "live", 30);
+    events.snapshot("2", "t", 50, SnapshotMarker::First).snapshot(
+        "4",
+        "t",
+        50,
+        SnapshotMarker::Last,
+    );
+    apply(&mut fold, &mut events, 2 + MINUTE);
+    fold.fire(Micros(2 + 2 * MINUTE), &mut fold.no_changes());
+    let said = fold.lacking().next().unwrap().to_string();
+    assert!(said.contains("lacks 2 rows") && said.contains("(`1`, `3`)"), "{said}");
+    let mut fold = super::model::reloaded(&mut fold);
+    assert_eq!((fold.len(), fold.lacking().count()), (4, 1));
+    // One of them changes: it is not gone.
+    events.upsert("3", "alive", 60);
+    apply(&mut fold, &mut events, 3 + 2 * MINUTE);
+    let mut gone = fold.no_changes();
+    assert_eq!(fold.sweep_lacking(Micros(4 + 2 * MINUTE), &mut gone), 1);
+    assert_eq!((sides(&mut gone), fold.lacking().count()), (vec![one(Some("s"), None)], 0));
+    events.upsert("1", "late", 25);
+    assert_eq!(apply(&mut fold, &mut events, 5 + 2 * MINUTE), []);
 }
 
 #[test]
 fn a_source_that_goes_back_halts_until_a_snapshot() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.whole();
     events.at(1000).upsert("a", "1", 100).upsert("b", "1", 101);
     apply(&mut fold, &mut events, 1);
     events.at(900).upsert("a", "replayed", 90);
     apply(&mut fold, &mut events, 2);
-    assert!(fold.halted().is_none(), "an earlier time is a replay");
+    assert!(fold.halts().next().is_none(), "an earlier time is a replay");
     events.at(2000).upsert("a", "other timeline", 50).upsert("b", "later", 200).truncate(300);
     assert_eq!(apply(&mut fold, &mut events, 3), []);
-    let halt = fold.halted().unwrap().to_string();
+    let halt = fold.halts().next().unwrap().to_string();
     assert!(halt.contains("table `t` is halted") && halt.contains("row `a`"), "{halt}");
     assert_eq!(fold.counters().halted, 3);
     events.incremental("a", "no", 51);
     assert_eq!(apply(&mut fold, &mut events, 4), []);
     let mut restored = TableFold::new(Arc::clone(fold.contract()));
     restored.load_state(&Saved::of(&fold.freeze().parts()), &no_runs).unwrap();
-    assert_eq!(restored.halted(), fold.halted());
+    assert!(restored.halts().eq(fold.halts()));
     events.snapshot("a", "new", 60, SnapshotMarker::First).snapshot(
         "c",
         "new",
@@ -129,7 +290,7 @@ fn a_source_that_goes_back_halts_until_a_snapshot() {
     );
     events.upsert("a", "live", 61);
     apply(&mut fold, &mut events, 5);
-    assert!(fold.halted().is_none());
+    assert!(fold.halts().next().is_none());
     assert_eq!(fold.len(), 3);
     assert_eq!(fold.due(), Some(Micros(5 + MINUTE)));
     let mut gone = fold.no_changes();
@@ -146,13 +307,14 @@ fn a_snapshot_at_lower_positions_and_a_later_time_starts_over_by_itself() {
     events.at(2000).snapshot("a", "new", 60, SnapshotMarker::First).upsert("b", "live", 61);
     apply(&mut fold, &mut events, 1);
     let expected = [("a", "new"), ("b", "live")].map(|(k, v)| (k.into(), v.into()));
-    assert_eq!((text_rows(&fold).as_slice(), fold.halted()), (&expected[..], None));
+    assert_eq!((text_rows(&fold).as_slice(), fold.halts().next()), (&expected[..], None));
 }
 
 #[test]
 fn a_finished_snapshot_removes_what_it_lacked() {
     let (mut fold, mut left, mut right) = (fold(), Builder::new(0), Builder::new(1));
-    left.upsert("old", "1", 10).upsert("kept", "1", 11).upsert("newer", "1", 55);
+    left.whole().upsert("old", "1", 10).upsert("kept", "1", 11).upsert("newer", "1", 55);
+    right.whole();
     apply(&mut fold, &mut left, 1);
     right.snapshot("x", "s", 50, SnapshotMarker::Last);
     apply(&mut fold, &mut right, 2);
@@ -175,7 +337,7 @@ fn a_finished_snapshot_removes_what_it_lacked() {
 #[test]
 fn incremental_and_unfinished_snapshots_remove_nothing() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
-    events.upsert("old", "1", 10).incremental("i", "s", 50);
+    events.whole().upsert("old", "1", 10).incremental("i", "s", 50);
     events.snapshot("s", "s", 50, SnapshotMarker::First).snapshot(
         "s",
         "s",
@@ -273,7 +435,7 @@ fn rows_survive_arrow() {
     let mut full = Vec::new();
     builder.finish(contract.layout(), &mut full);
     let position =
-        Position::parse("3/340282366920938463463374607431768211455/s/-5/2147483647/9").unwrap();
+        Position::parse("3/340282366920938463463374607431768211455/s/-5/1/2147483647/9").unwrap();
     builder.set_unknown(6);
     let mut unknown = Vec::new();
     builder.finish(contract.layout(), &mut unknown);
@@ -281,6 +443,7 @@ fn rows_survive_arrow() {
     let rows = [full, empty, unknown].map(|row| SilverRow {
         row: row.into(),
         position,
+        carried: Arc::default(),
         epoch: 7,
         origin: origin.into(),
     });

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::index::{KeyIndex, Keyed};
 pub(super) use runs::Runs;
 pub use runs::{FrozenRuns, RunsError};
-use runs::{is_above, place, summary};
+use runs::{Top, is_above, summary};
 
 /// How long a deleted key is remembered, on epoch clocks. At least as long as Kafka keeps records.
 pub const TOMBSTONE_RETENTION_US: i64 = 7 * 86_400_000_000;
@@ -44,7 +44,7 @@ pub(super) struct Tombstone {
 impl Tombstone {
     /// Whether a change at `position` is later by its place in the source alone.
     pub(super) fn is_below(&self, position: &Position) -> bool {
-        is_above(position, place(&self.position))
+        is_above(position, Top::of(&self.position).as_ref())
     }
 
     fn is_over(&self, now: Micros) -> bool {

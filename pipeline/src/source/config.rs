@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileSource, KafkaSource, Properties, Source, SourceError};
+use super::{FileSource, KafkaSource, Mapping, Properties, Snapshots, Source, SourceError};
 
 /// One `[[sources]]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +32,12 @@ pub struct KafkaConfig {
     /// The consumer group whose offsets are committed, for lag dashboards only.
     #[serde(default = "group_name")]
     pub group: String,
-    /// Topic = contract.
+    /// Topic = contract, or more about the topic.
     #[serde(default)]
-    pub topics: BTreeMap<String, String>,
+    pub topics: BTreeMap<String, Mapping>,
+    /// What complete snapshots of its topics say of rows that they lack.
+    #[serde(default)]
+    pub snapshots: Snapshots,
     /// librdkafka properties, applied last.
     #[serde(default)]
     pub librdkafka: Properties,
@@ -64,9 +67,12 @@ pub struct FileConfig {
     /// Set: lines are plain Debezium values of this contract. Not set: lines have coordinates.
     #[serde(default)]
     pub contract: Option<String>,
-    /// Topic = contract, for lines with coordinates.
+    /// Topic = contract, or more about the topic, for lines with coordinates.
     #[serde(default)]
-    pub topics: BTreeMap<String, String>,
+    pub topics: BTreeMap<String, Mapping>,
+    /// What complete snapshots in it say of rows that they lack.
+    #[serde(default)]
+    pub snapshots: Snapshots,
 }
 
 /// What to do when records that were never read are gone from the broker.
@@ -131,8 +137,9 @@ pub enum ConfigError {
 
 impl KafkaConfig {
     /// These topics (name and contract) of these brokers, and the defaults for the rest.
-    pub fn new(brokers: &str, topics: BTreeMap<String, String>) -> KafkaConfig {
+    pub fn new(brokers: &str, topics: BTreeMap<String, Mapping>) -> KafkaConfig {
         KafkaConfig {
+            snapshots: Snapshots::default(),
             name: kafka_name(),
             brokers: brokers.to_owned(),
             group: group_name(),
@@ -153,15 +160,6 @@ impl SourceConfig {
             SourceConfig::Kafka(c) => &c.name,
             SourceConfig::File(c) => &c.name,
         }
-    }
-
-    /// The contract of a topic, or `None`: its records become dead letters.
-    pub fn contract_of(&self, topic: &str) -> Option<&str> {
-        match self {
-            SourceConfig::Kafka(c) => c.topics.get(topic),
-            SourceConfig::File(c) => c.contract.as_ref().or_else(|| c.topics.get(topic)),
-        }
-        .map(String::as_str)
     }
 
     /// The source that this describes. Connects to nothing and reads nothing yet.
@@ -218,7 +216,9 @@ mod tests {
             panic!("kafka")
         };
         assert_eq!((c.name.as_str(), c.group.as_str(), c.refresh_ms), ("kafka", "weir", 10_000));
-        assert_eq!(SourceConfig::Kafka(c).contract_of("a"), Some("orders"));
+        assert_eq!(c.topics["a"], Mapping::from("orders"));
+        let refused = kafka(r#","topics":{"a":{"contract":"orders","placeholdr":"x"}}"#);
+        assert!(refused.unwrap_err().to_string().contains("did you mean `placeholder`?"));
     }
 
     #[test]

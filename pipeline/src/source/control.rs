@@ -25,7 +25,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::to_raw_value;
 
 use super::file::INCARNATION;
-use super::{FileConfig, FileSource};
+use super::{FileConfig, FileSource, Snapshots};
 use crate::record::TopicPartition;
 
 /// The file's name.
@@ -111,7 +111,8 @@ impl ControlFile {
     /// The source that reads it.
     pub fn source(&self) -> FileSource {
         let (name, path) = (CONTROL.to_owned(), self.path.clone());
-        let config = FileConfig { name, path, contract: None, topics: BTreeMap::new() };
+        let (topics, snapshots) = (BTreeMap::new(), Snapshots::default());
+        let config = FileConfig { name, path, contract: None, topics, snapshots };
         if self.durable { FileSource::synced(config) } else { FileSource::new(config) }
     }
 

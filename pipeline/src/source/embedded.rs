@@ -26,7 +26,9 @@ use rdkafka::types::RDKafkaErrorCode;
 use schemas::Span;
 
 use super::kafka::Rebase;
-use super::{KafkaConfig, KafkaSource, Lag, Limits, Progress, Pulled, Source, SourceError};
+use super::{
+    KafkaConfig, KafkaSource, Lag, Limits, Mapping, Progress, Pulled, Source, SourceError,
+};
 use crate::record::{RawBatch, TopicPartition};
 
 /// Records of one partition that may be sent and not yet handed out.
@@ -186,7 +188,7 @@ impl EmbeddedSource {
         broker: &Arc<EmbeddedBroker>,
         regenerate: Box<dyn Regenerate>,
     ) -> Result<EmbeddedSource, SourceError> {
-        let topics = broker.topics.iter().map(|(t, _)| (t.clone(), String::new())).collect();
+        let topics = broker.topics.iter().map(|(t, _)| (t.clone(), Mapping::default())).collect();
         let mut config = KafkaConfig::new(&broker.brokers, topics);
         name.clone_into(&mut config.name);
         config.ask_broker = Some(1);

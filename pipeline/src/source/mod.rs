@@ -20,6 +20,7 @@ mod control;
 mod embedded;
 mod file;
 mod kafka;
+mod mapping;
 mod properties;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub use control::{ControlFile, ControlFileError, control_partition, is_control};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
 pub use file::{FileSource, wrong_line};
 pub use kafka::{Cause, Cluster, KafkaSource, Unanswered, probe};
+pub use mapping::{Mapping, Snapshots};
 pub use properties::Properties;
 
 /// How far one partition has been ingested.

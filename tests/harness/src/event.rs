@@ -14,7 +14,10 @@ use std::rc::Rc;
 use schemas::{Column, ColumnType, Contract, Micros};
 use serde_json::Value;
 
+use self::value::Place;
 use crate::numbers;
+
+mod value;
 
 /// One column of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +66,12 @@ pub struct Change {
     pub op: Op,
     /// Key columns joined by U+001F; empty for a truncate.
     pub key: String,
-    /// The source's position.
-    pub sequence: Option<u128>,
+    /// PostgreSQL's places: of the last commit before the change, and of the change.
+    pub place: Option<(Option<u64>, u64)>,
+    /// Whether it is a row of an incremental snapshot.
+    pub is_incremental: bool,
+    /// Where the key was changed: of a delete the new key, else the old one.
+    pub other: Option<String>,
     /// The source's clock in milliseconds, 0 when unknown.
     pub source_ms: i64,
     /// The row afterwards.
@@ -78,15 +85,18 @@ pub struct Change {
 pub enum Decoded {
     /// A change.
     Change(Change),
-    /// Nothing to apply: a tombstone or a message.
+    /// Nothing to apply: a message.
     Nothing,
+    /// A null value of this key.
+    Null(String),
     /// Nonsense.
     Undecodable(String),
 }
 
 /// Decodes one record of a topic that carries `contract`.
 pub fn decode(contract: &Contract, key: Option<&[u8]>, value: Option<&[u8]>) -> Decoded {
-    let Some(value) = value else { return Decoded::Nothing };
+    let null = || message_key(contract, key).map_or(Decoded::Nothing, Decoded::Null);
+    let Some(value) = value else { return null() };
     match read(contract, key, value) {
         Ok(Some(change)) => Decoded::Change(change),
         Ok(None) => Decoded::Nothing,
@@ -110,13 +120,21 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         other => return Err(format!("unknown op {other:?}")),
     };
     let source = event.get("source").unwrap_or(&Value::Null);
-    let sequence = source.get("lsn").and_then(|lsn| match lsn {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_u64().map(u128::from),
-    });
+    let in_log = in_log(source);
+    let is_incremental = source.get("snapshot").and_then(Value::as_str) == Some("incremental");
     let source_ms = source.get("ts_ms").and_then(Value::as_i64).unwrap_or(0);
     let origin = origin(source);
-    let mut change = Change { op, key: String::new(), sequence, source_ms, row: None, origin };
+    let (key_of, other) = (String::new(), None);
+    let mut change = Change {
+        op,
+        key: key_of,
+        place: in_log,
+        is_incremental,
+        other,
+        source_ms,
+        row: None,
+        origin,
+    };
     if op == Op::Truncate {
         return Ok(Some(change));
     }
@@ -124,9 +142,10 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
     let fields = event.get(side).unwrap_or(&Value::Null);
     let rows = column_schema(schema, "after");
     if op != Op::Delete {
-        let row = contract.columns.iter().map(|column| {
-            let value = fields.get(&column.name).unwrap_or(&Value::Null);
-            let cell = cell(column, value, column_schema(rows, &column.name));
+        let row = contract.columns.iter().enumerate().map(|(index, column)| {
+            let name = name_in_events(contract, index);
+            let value = fields.get(name).unwrap_or(&Value::Null);
+            let cell = place(contract, index, column_schema(rows, name)).cell(value);
             cell.map_err(|e| format!("column {}: {e}", column.name))
         });
         if !fields.is_object() {
@@ -142,6 +161,37 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
     let found = message_key.or_else(|| key_text(contract, fields, rows));
     change.key = found.ok_or("no key")?;
     Ok(Some(change))
+}
+
+/// PostgreSQL's places in a source block.
+fn in_log(source: &Value) -> Option<(Option<u64>, u64)> {
+    let number = |value: &Value| match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    };
+    let both = source.get("sequence").and_then(Value::as_str);
+    let both: Option<Vec<Value>> = both.and_then(|text| serde_json::from_str(text).ok());
+    let part = |at: usize| both.as_ref().and_then(|both| both.get(at)).and_then(number);
+    let lsn = source.get("lsn").and_then(number);
+    Some((part(0), lsn.or_else(|| part(1))?))
+}
+
+/// The key in a message key.
+fn message_key(contract: &Contract, key: Option<&[u8]>) -> Option<String> {
+    let key = serde_json::from_slice::<Value>(key?).ok()?;
+    let (schema, key) = unwrap(&key);
+    key_text(contract, key, schema)
+}
+
+/// The other key that a header of Debezium names.
+pub fn other_key(
+    contract: &Contract,
+    headers: &[(String, Option<Vec<u8>>)],
+    op: Op,
+) -> Option<String> {
+    let name = if op == Op::Delete { "__debezium.newkey" } else { "__debezium.oldkey" };
+    let header = headers.iter().find(|(header, _)| header == name)?;
+    message_key(contract, header.1.as_deref())
 }
 
 /// Server, database, schema and table of a source block, those that there are.
@@ -176,16 +226,37 @@ fn column_schema<'a>(schema: &'a Value, column: &str) -> &'a Value {
     fields.and_then(|fields| fields.iter().find(named)).unwrap_or(&Value::Null)
 }
 
-/// The key that the columns in `fields` make; `schema` is that of their struct.
+fn name_in_events(contract: &Contract, index: usize) -> &str {
+    let field = contract.fields.get(index).and_then(|field| field.from.as_deref());
+    field.unwrap_or(&contract.columns[index].name)
+}
+
+fn place<'a>(contract: &'a Contract, index: usize, schema: &'a Value) -> Place<'a> {
+    Place { column: &contract.columns[index], field: contract.fields.get(index), schema }
+}
+
+/// The key that the columns in `fields` make; `schema` is that of their struct. What is no object is the
+/// value of the only key column, and so is a number of scale and bytes.
 fn key_text(contract: &Contract, fields: &Value, schema: &Value) -> Option<String> {
+    let is_number = fields.as_object().is_some_and(|parts| {
+        parts.len() == 2 && parts.contains_key("scale") && parts.contains_key("value")
+    });
+    let is_value = !fields.is_object() || is_number;
     let parts = contract.key.iter().map(|&index| {
-        let column = &contract.columns[index];
-        let value = fields.get(&column.name).filter(|value| !value.is_null())?;
-        match column.kind {
-            ColumnType::Text => text(value),
-            _ => cell(column, value, column_schema(schema, &column.name))
-                .ok()
-                .map(|c| part(column, &c)),
+        let name = name_in_events(contract, index);
+        let (value, schema) = match contract.key.len() {
+            1 if is_value && schema.get("name").is_some() => (Some(fields), schema),
+            1 if is_value => (Some(fields), column_schema(schema, name)),
+            _ => (fields.get(name), column_schema(schema, name)),
+        };
+        let value = value.filter(|value| !value.is_null())?;
+        let place = place(contract, index, schema);
+        match place.column.kind {
+            ColumnType::Text => place.text(value),
+            _ => {
+                let cell = place.cell(value).ok().filter(|cell| *cell != Cell::Unknown)?;
+                Some(part(place.column, &cell))
+            }
         }
     });
     Some(parts.collect::<Option<Vec<_>>>()?.join("\u{1f}"))
@@ -206,75 +277,6 @@ pub fn part(column: &Column, cell: &Cell) -> String {
     }
 }
 
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) if number.is_i64() || number.is_u64() => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn cell(column: &Column, value: &Value, schema: &Value) -> Result<Cell, String> {
-    if value.is_null() {
-        return if column.required { Err("is missing".into()) } else { Ok(Cell::Null) };
-    }
-    const PLACEHOLDER: &str = "__debezium_unavailable_value";
-    let is_text = matches!(column.kind, ColumnType::Text | ColumnType::Json);
-    let is_list = column.kind == ColumnType::Json && *value == serde_json::json!([PLACEHOLDER]);
-    if is_text && value.as_str() == Some(PLACEHOLDER) || is_list {
-        return Ok(Cell::Unknown);
-    }
-    let cell = match column.kind {
-        ColumnType::Text => text(value).map(Cell::Text),
-        ColumnType::Json => Some(Cell::Text(match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        })),
-        ColumnType::Decimal { precision, scale } => {
-            decimal(value, schema, precision.into(), scale.into()).map(Cell::Decimal)
-        }
-        ColumnType::Timestamp => instant(value, schema).map(Cell::Time),
-        ColumnType::Bigint => {
-            decimal(value, schema, 38, 0).and_then(|units| units.try_into().ok()).map(Cell::Whole)
-        }
-        ColumnType::Double => double(value, schema).map(|number| Cell::Double(bits(number))),
-        ColumnType::Boolean => flag(value).map(Cell::Flag),
-        ColumnType::Date => date(value, schema).map(Cell::Date),
-    };
-    cell.ok_or_else(|| format!("cannot be {value}"))
-}
-
-fn decimal(value: &Value, schema: &Value, precision: usize, scale: u32) -> Option<i128> {
-    let connect = schema.get("name").and_then(Value::as_str);
-    if connect == Some("org.apache.kafka.connect.data.Decimal") {
-        let from = schema.get("parameters")?.get("scale")?.as_str()?.parse().ok()?;
-        let units = numbers::from_bytes(&numbers::from_base64(value.as_str()?)?)?;
-        let units = numbers::rescale(units, from, scale)?;
-        return (units.unsigned_abs().to_string().len() <= precision).then_some(units);
-    }
-    match value {
-        Value::String(text) => numbers::parse(text, precision, scale),
-        Value::Number(number) => numbers::parse(&number.to_string(), precision, scale),
-        _ => None,
-    }
-}
-
-fn instant(value: &Value, schema: &Value) -> Option<i64> {
-    if let Some(text) = value.as_str() {
-        return Micros::parse(text).map(|at| at.0);
-    }
-    let number = value.as_i64()?;
-    let name = schema.get("name").and_then(Value::as_str).unwrap_or_default();
-    let micros = match name {
-        "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp" => {
-            number.checked_mul(1000)?
-        }
-        "io.debezium.time.NanoTimestamp" => number.div_euclid(1000),
-        _ => number,
-    };
-    (-62_135_596_800_000_000..253_402_300_800_000_000).contains(&micros).then_some(micros)
-}
-
 /// The bits by which doubles are compared.
 pub fn bits(number: f64) -> u64 {
     match number {
@@ -282,54 +284,6 @@ pub fn bits(number: f64) -> u64 {
         _ if number == 0.0 => 0,
         _ => number.to_bits(),
     }
-}
-
-fn double(value: &Value, schema: &Value) -> Option<f64> {
-    if let Value::String(text) = value {
-        let words = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", -f64::INFINITY)];
-        if let Some((_, number)) = words.iter().find(|(word, _)| word == text) {
-            return Some(*number);
-        }
-        let connect = schema.get("name").and_then(Value::as_str);
-        if connect == Some("org.apache.kafka.connect.data.Decimal") {
-            let scale = schema.get("parameters")?.get("scale")?.as_str()?;
-            let units = numbers::from_bytes(&numbers::from_base64(text)?)?;
-            return format!("{units}e-{scale}").parse().ok();
-        }
-        return text.parse().ok().filter(|number: &f64| number.is_finite());
-    }
-    value.as_f64()
-}
-
-fn flag(value: &Value) -> Option<bool> {
-    match value {
-        Value::Bool(flag) => Some(*flag),
-        Value::String(text) => text.parse().ok(),
-        number => match number.as_i64()? {
-            0 => Some(false),
-            1 => Some(true),
-            _ => None,
-        },
-    }
-}
-
-/// A number is one of days, unless the schema names another unit.
-fn date(value: &Value, schema: &Value) -> Option<i32> {
-    const DAY: i64 = 86_400_000_000;
-    let name = schema.get("name").and_then(Value::as_str).unwrap_or_default();
-    let is_days = name.is_empty() || name.ends_with(".Date");
-    let micros = match value.as_i64().filter(|_| is_days) {
-        Some(days) => days.checked_mul(DAY)?,
-        None => match value.as_str() {
-            Some(text) => {
-                Micros::parse(text.strip_suffix('Z').filter(|d| d.len() == 10).unwrap_or(text))?.0
-            }
-            None => instant(value, schema)?,
-        },
-    };
-    let years = -62_135_596_800_000_000..253_402_300_800_000_000;
-    let is_date = micros.rem_euclid(DAY) == 0 && years.contains(&micros);
-    is_date.then(|| (micros / DAY).try_into().ok())?
 }
 
 #[cfg(test)]

@@ -22,39 +22,76 @@ use crate::event::{self, Cell, Change, Decoded, Op, Row};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     incarnation: u32,
-    sequence: Option<u128>,
+    /// The last commit before it, and its place in the log.
+    place: Option<(Option<u64>, u64)>,
     snapshot: bool,
     source_ms: i64,
+    topic: usize,
     partition: i32,
     offset: i64,
 }
 
 impl Position {
-    /// Incarnation, then source position, then offset; across partitions a live change is later
-    /// than a snapshot row.
+    /// Incarnation, then what PostgreSQL's log says, then where the record lies.
     fn order(&self, other: &Position) -> Ordering {
-        if self.incarnation != other.incarnation {
-            return self.incarnation.cmp(&other.incarnation);
+        let incarnation = self.incarnation.cmp(&other.incarnation);
+        let by_log = match (self.place, other.place) {
+            (Some(own), Some(its)) => self.order_in_log(own, other, its),
+            _ => Ordering::Equal,
+        };
+        incarnation.then(by_log).then_with(|| self.order_of_records(other))
+    }
+
+    fn order_in_log(
+        &self,
+        own: (Option<u64>, u64),
+        other: &Position,
+        its: (Option<u64>, u64),
+    ) -> Ordering {
+        // A change lies before its commit, which lies behind the one before.
+        let reached = |place: (Option<u64>, u64)| place.1.max(place.0.unwrap_or(0));
+        let lane = |at: &Position| (at.topic, at.partition);
+        match (self.snapshot, other.snapshot) {
+            (true, true) => reached(own).cmp(&reached(its)),
+            (false, false) if own.0.is_some() && its.0.is_some() => own.cmp(&its),
+            (false, false) => (self.source_ms, own.1).cmp(&(other.source_ms, its.1)),
+            (true, false) => other.order_in_log(its, self, own).reverse(),
+            (false, true) if reached(own) >= reached(its) => Ordering::Greater,
+            (false, true) if lane(self) == lane(other) => self.offset.cmp(&other.offset),
+            (false, true) if self.source_ms > other.source_ms && other.source_ms > 0 => {
+                Ordering::Greater
+            }
+            (false, true) => Ordering::Less,
         }
-        if let (Some(mine), Some(theirs)) = (self.sequence, other.sequence)
-            && mine != theirs
-        {
-            return mine.cmp(&theirs);
-        }
-        if self.partition == other.partition {
+    }
+
+    /// Whether a log or a partition orders both.
+    fn is_known_with(&self, other: &Position) -> bool {
+        let lane = |at: &Position| (at.topic, at.partition);
+        (self.place.is_some() && other.place.is_some()) || lane(self) == lane(other)
+    }
+
+    fn order_of_records(&self, other: &Position) -> Ordering {
+        if (self.topic, self.partition) == (other.topic, other.partition) {
             return self.offset.cmp(&other.offset);
         }
-        let rank = |p: &Position| (!p.snapshot, p.source_ms, p.partition);
-        rank(self).cmp(&rank(other))
+        let has_clocks = self.source_ms != 0 && other.source_ms != 0;
+        let clock = if has_clocks { self.source_ms.cmp(&other.source_ms) } else { Ordering::Equal };
+        let rank = |p: &Position| (!p.snapshot, p.topic, p.partition, p.offset);
+        clock.then_with(|| rank(self).cmp(&rank(other)))
     }
 }
 
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sequence = self.sequence.map(|s| s.to_string()).unwrap_or_default();
+        let place = self.place.map(|(commit, lsn)| {
+            let commit = commit.map(|commit| commit.to_string()).unwrap_or_default();
+            format!("{commit}+{lsn}")
+        });
+        let place = place.unwrap_or_default();
         let kind = if self.snapshot { "s" } else { "l" };
-        let (ms, partition, offset) = (self.source_ms, self.partition, self.offset);
-        write!(f, "{}/{sequence}/{kind}/{ms}/{partition}/{offset}", self.incarnation)
+        let Position { incarnation, source_ms, topic, partition, offset, .. } = self;
+        write!(f, "{incarnation}/{place}/{kind}/{source_ms}/{topic}/{partition}/{offset}")
     }
 }
 
@@ -65,8 +102,19 @@ struct Held {
     op: Op,
     row: Option<Row>,
     epoch: i64,
-    origin: String,
+    /// By column that the newest change left out, the change that sent its value.
+    carried: BTreeMap<usize, Position>,
 }
+
+impl Held {
+    fn position(&self) -> String {
+        let carried = self.carried.iter().map(|(column, at)| format!(";{column}={at}"));
+        std::iter::once(self.position.to_string()).chain(carried).collect()
+    }
+}
+
+/// Origin and key.
+type Id = (String, String);
 
 /// One row of silver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +142,18 @@ pub struct Delta {
 struct Table {
     name: Rc<str>,
     contract: Contract,
-    keys: BTreeMap<String, Held>,
+    keys: BTreeMap<Id, Held>,
+    origins: BTreeMap<String, Origin>,
+    /// Lives of topics, as they were seen first.
+    topics: Vec<(String, String, String)>,
+    /// Rows that left their key, by the new one.
+    moved: BTreeMap<Id, Held>,
+    /// By life of a topic and partition, the key whose delete was its last change.
+    deleted: BTreeMap<(usize, i32), String>,
+}
+
+#[derive(Debug, Default)]
+struct Origin {
     truncated: Option<Position>,
     incarnation: u32,
     halted: bool,
@@ -132,14 +191,14 @@ impl Fold {
         for (file, text) in schemas::contract::built_in() {
             let contract = Contract::parse(text).map_err(Error::at(file))?;
             let name = contract.name.clone();
-            let (keys, truncated) = (BTreeMap::new(), None);
             let table = Table {
                 name: name.as_str().into(),
                 contract,
-                keys,
-                truncated,
-                incarnation: 0,
-                halted: false,
+                keys: BTreeMap::new(),
+                origins: BTreeMap::new(),
+                topics: Vec::new(),
+                moved: BTreeMap::new(),
+                deleted: BTreeMap::new(),
             };
             tables.insert(name, table);
         }
@@ -161,14 +220,13 @@ impl Fold {
         self.tables.iter().map(|(name, table)| (name.as_str(), &table.contract))
     }
 
-    /// The live rows of a table by key.
+    /// The live rows of a table by [`row_id`].
     pub fn silver(&self, contract: &str) -> BTreeMap<String, SilverRow> {
         let held = self.tables.get(contract).into_iter().flat_map(|table| &table.keys);
-        let row = |(key, held): (&String, &Held)| {
+        let row = |((origin, key), held): (&Id, &Held)| {
             let row = Rc::clone(held.row.as_ref()?);
-            let position = held.position.to_string();
-            let (epoch, origin) = (held.epoch, held.origin.clone());
-            Some((key.clone(), SilverRow { row, epoch, position, origin }))
+            let (position, epoch, origin) = (held.position(), held.epoch, origin.clone());
+            Some((row_id(key, &origin), SilverRow { row, epoch, position, origin }))
         };
         held.filter_map(row).collect()
     }
@@ -186,9 +244,10 @@ impl Fold {
 
     /// Somebody decided that this table goes on, if it stands still.
     pub fn resume(&mut self, table: &str) {
-        if let Some(table) = self.tables.get_mut(table).filter(|table| table.halted) {
-            table.halted = false;
-            table.incarnation += 1;
+        let origins = self.tables.get_mut(table).into_iter().flat_map(|t| t.origins.values_mut());
+        for origin in origins.filter(|origin| origin.halted) {
+            origin.halted = false;
+            origin.incarnation += 1;
         }
     }
 
@@ -199,124 +258,266 @@ impl Fold {
             return Delta::default();
         };
         let Some(table) = self.tables.get_mut(&contract) else { return Delta::default() };
+        let life = (record.source.clone(), record.topic.clone(), record.incarnation.clone());
+        if !table.topics.contains(&life) {
+            table.topics.push(life.clone());
+        }
+        let topic = table.topics.iter().position(|known| *known == life).unwrap_or(0);
         let decoded =
             event::decode(&table.contract, record.key.as_deref(), record.value.as_deref());
-        let undecodable = matches!(decoded, Decoded::Undecodable(_));
-        if undecodable != record.decode_error.is_some() {
+        let (mut problem, mut delta) = (None, Delta::default());
+        match decoded {
+            Decoded::Change(mut change) => {
+                change.other = event::other_key(&table.contract, &record.headers, change.op);
+                match self.change(&contract, change, record, topic) {
+                    Ok(changed) => delta = changed,
+                    Err(reason) => problem = Some(reason),
+                }
+            }
+            Decoded::Nothing => {}
+            Decoded::Null(key) => delta = table.bury(&key, topic, record),
+            Decoded::Undecodable(reason) => problem = Some(reason),
+        }
+        if problem.is_some() != record.decode_error.is_some() {
             let said = record.decode_error.as_deref().unwrap_or("fine");
-            let found = if let Decoded::Undecodable(reason) = &decoded { reason } else { "fine" };
+            let found = problem.as_deref().unwrap_or("fine");
             let place = record.place();
             self.decode_mismatches.push(format!("{place}: bronze says {said}, oracle {found}"));
         }
-        self.undecodable += u64::from(undecodable);
-        match decoded {
-            Decoded::Change(change) => self.change(&contract, change, record),
-            Decoded::Nothing | Decoded::Undecodable(_) => Delta::default(),
-        }
+        self.undecodable += u64::from(problem.is_some());
+        delta
     }
 
-    fn change(&mut self, contract: &str, mut change: Change, record: &Record) -> Delta {
-        let Some(table) = self.tables.get_mut(contract) else { return Delta::default() };
-        let snapshot = change.op == Op::Snapshot;
-        if table.halted {
-            if !snapshot {
+    fn change(
+        &mut self,
+        contract: &str,
+        mut change: Change,
+        record: &Record,
+        topic: usize,
+    ) -> Result<Delta, String> {
+        let Some(table) = self.tables.get_mut(contract) else { return Ok(Delta::default()) };
+        let lane = (topic, record.partition);
+        if change.op == Op::Delete {
+            table.deleted.insert(lane, change.key.clone());
+        } else if table.deleted.get(&lane) == Some(&change.key) {
+            table.deleted.remove(&lane);
+        }
+        let name = change.origin.clone().unwrap_or_else(|| record.topic.clone());
+        let origin = table.origins.entry(name.clone()).or_default();
+        let is_whole = change.op == Op::Snapshot && !change.is_incremental;
+        if origin.halted {
+            if !is_whole {
                 self.halted += 1;
-                return Delta::default();
+                return Ok(Delta::default());
             }
-            table.halted = false;
-            table.incarnation += 1;
+            origin.halted = false;
+            origin.incarnation += 1;
         }
         let position = Position {
-            incarnation: table.incarnation,
-            sequence: change.sequence,
-            snapshot,
+            incarnation: origin.incarnation,
+            place: change.place,
+            snapshot: change.op == Op::Snapshot,
             source_ms: change.source_ms,
+            topic,
             partition: record.partition,
             offset: record.offset,
         };
         if change.op == Op::Truncate {
-            return table.truncate(position);
+            return Ok(table.truncate(&name, position));
         }
-        table.complete(&mut change);
-        match table.judge(&change, position) {
-            Verdict::Apply => {}
-            Verdict::Stale => {
-                self.stale += 1;
-                return Delta::default();
-            }
-            Verdict::Duplicate => {
-                self.duplicates += 1;
-                return Delta::default();
-            }
-            Verdict::Regression => {
-                table.halted = true;
-                self.halted += 1;
-                return Delta::default();
-            }
+        let id = (name, change.key.clone());
+        let verdict = table.judge(&id, &change, position);
+        if let Verdict::Stale = verdict {
+            self.stale += 1;
+            return Ok(table.fill(&id, change.row.as_ref(), (position, false), record.epoch));
         }
-        let origin = change.origin.unwrap_or_else(|| record.topic.clone());
-        let (op, row) = (change.op, change.row.clone());
-        let held = Held { position, op, row, epoch: record.epoch, origin };
-        let before = table.keys.insert(change.key, held).and_then(|held| held.row);
-        self.snapshots_over_rows += u64::from(snapshot && before.is_some());
+        if let Verdict::Regression = verdict {
+            table.origins.entry(id.0).or_default().halted = true;
+            self.halted += 1;
+            return Ok(Delta::default());
+        }
+        let (op, carried) = (change.op, table.complete(&id, &mut change)?);
+        let row = change.row.clone();
+        let held = Held { position, op, row, epoch: record.epoch, carried };
+        if table.is_doubled(&id, &held) {
+            self.duplicates += 1;
+            return Ok(Delta::default());
+        }
+        let before = table.keys.insert(id.clone(), held);
+        let mut delta = Delta::default();
+        if op == Op::Delete
+            && let (Some(new), Some(left)) = (&change.other, &before)
+        {
+            delta = table.hand_over(&(id.0, new.clone()), left, record.epoch);
+        }
+        let before = before.and_then(|held| held.row);
+        self.snapshots_over_rows += u64::from(position.snapshot && before.is_some());
         let named = |row: Option<Row>| row.map(|row| (Rc::clone(&table.name), row));
-        Delta {
-            gone: named(before).into_iter().collect(),
-            come: named(change.row).into_iter().collect(),
-        }
+        delta.gone.extend(named(before));
+        delta.come.extend(named(change.row));
+        Ok(delta)
     }
+}
+
+/// The key of a row together with the origin that it is of.
+pub fn row_id(key: &str, origin: &str) -> String {
+    format!("{key} of {origin}")
 }
 
 enum Verdict {
     Apply,
     Stale,
-    Duplicate,
     Regression,
 }
 
 impl Table {
-    /// Where the event has a placeholder, the row keeps the value that is held.
-    fn complete(&self, change: &mut Change) {
-        let held = self.keys.get(&change.key).and_then(|held| held.row.as_ref());
-        let (Some(row), Some(held)) = (&mut change.row, held) else { return };
-        let cells = row.iter().zip(held.iter());
-        let cells = cells.map(|(new, old)| if *new == Cell::Unknown { old } else { new }.clone());
-        *row = Rc::new(cells.collect());
+    /// Where the event has a placeholder, the row keeps the value that is known, of its old key first;
+    /// says which change sent it.
+    fn complete(
+        &mut self,
+        id: &Id,
+        change: &mut Change,
+    ) -> Result<BTreeMap<usize, Position>, String> {
+        let mut carried = BTreeMap::new();
+        let waiting = change.other.as_ref().and_then(|_| self.moved.remove(id));
+        let Some(row) = &mut change.row else { return Ok(carried) };
+        let old = change.other.as_ref().map(|old| (id.0.clone(), old.clone()));
+        let under_old = old.and_then(|old| self.keys.get(&old));
+        let mut cells = row.to_vec();
+        let sources = [waiting.as_ref().or(under_old), self.keys.get(id)];
+        for (held, known) in
+            sources.into_iter().flatten().filter_map(|held| Some((held, held.row.as_ref()?)))
+        {
+            for (column, cell) in cells.iter_mut().enumerate() {
+                if *cell == Cell::Unknown && known[column] != Cell::Unknown {
+                    *cell = known[column].clone();
+                    carried.insert(column, *held.carried.get(&column).unwrap_or(&held.position));
+                }
+            }
+        }
+        let columns = self.contract.columns.iter().zip(&cells);
+        if let Some((column, _)) =
+            columns.into_iter().find(|(column, cell)| column.required && **cell == Cell::Unknown)
+        {
+            return Err(format!("column {} is required and was never sent", column.name));
+        }
+        *row = Rc::new(cells);
+        Ok(carried)
     }
 
-    fn judge(&self, change: &Change, position: Position) -> Verdict {
-        if self.truncated.is_some_and(|at| position.order(&at) == Ordering::Less) {
+    /// An older change may have what the newest left out.
+    fn fill(
+        &mut self,
+        id: &Id,
+        row: Option<&Row>,
+        (at, is_moved): (Position, bool),
+        epoch: i64,
+    ) -> Delta {
+        let mut delta = Delta::default();
+        let (Some(held), Some(row)) = (self.keys.get_mut(id), row) else { return delta };
+        let Some(old) = held.row.clone() else { return delta };
+        let mut cells = old.to_vec();
+        let mut is_filled = false;
+        for (column, cell) in cells.iter_mut().enumerate() {
+            let is_older = held.carried.get(&column).map(|from| {
+                (!is_moved || from.is_known_with(&at)) && from.order(&at) == Ordering::Less
+            });
+            if row[column] != Cell::Unknown && is_older.unwrap_or(*cell == Cell::Unknown) {
+                *cell = row[column].clone();
+                held.carried.insert(column, at);
+                is_filled = true;
+            }
+        }
+        if is_filled {
+            let new: Row = Rc::new(cells);
+            (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
+            delta.gone.push((Rc::clone(&self.name), old));
+            delta.come.push((Rc::clone(&self.name), new));
+        }
+        delta
+    }
+
+    /// A row left its key: the new one takes what it misses, now or when it comes.
+    fn hand_over(&mut self, new: &Id, left: &Held, epoch: i64) -> Delta {
+        if left.row.is_none() {
+            return Delta::default();
+        }
+        if self.keys.get(new).is_some_and(|held| held.row.is_some()) {
+            return self.fill(new, left.row.as_ref(), (left.position, true), epoch);
+        }
+        self.moved.insert(new.clone(), left.clone());
+        Delta::default()
+    }
+
+    /// A null value deletes what its partition brought last of that key.
+    fn bury(&mut self, key: &str, topic: usize, record: &Record) -> Delta {
+        let lane = (topic, record.partition);
+        if self.deleted.get(&lane).is_some_and(|last| last == key) {
+            return Delta::default();
+        }
+        let here = |(id, held): &(&Id, &mut Held)| {
+            let at = held.position;
+            id.1 == key && (at.topic, at.partition) == lane && at.offset < record.offset
+        };
+        let mut delta = Delta::default();
+        let newest = self.keys.iter_mut().filter(here).max_by_key(|(_, held)| held.position.offset);
+        let Some((id, held)) = newest else { return delta };
+        if held.row.is_some() && !self.origins.get(&id.0).is_some_and(|origin| origin.halted) {
+            let gone = held.row.take();
+            delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), row)));
+            held.position.offset = record.offset;
+            held.op = Op::Delete;
+            held.carried.clear();
+        }
+        delta
+    }
+
+    /// Whether the same was said at the same place before.
+    fn is_doubled(&self, id: &Id, came: &Held) -> bool {
+        let Some(held) = self.keys.get(id) else { return false };
+        let one = |held: &Held| (held.position.incarnation, held.position.place);
+        let same_place = held.position.place.is_some() && one(held) == one(came);
+        let same_kind = held.position.snapshot == came.position.snapshot;
+        let same = held.row == came.row && held.carried == came.carried;
+        same_place && same_kind && same
+    }
+
+    fn judge(&self, id: &Id, change: &Change, position: Position) -> Verdict {
+        let truncated = self.origins.get(&id.0).and_then(|origin| origin.truncated);
+        let held = self.keys.get(id);
+        if held.is_none_or(|held| held.row.is_none())
+            && truncated.is_some_and(|at| position.order(&at) == Ordering::Less)
+        {
             return Verdict::Stale;
         }
-        let Some(held) = self.keys.get(&change.key) else { return Verdict::Apply };
+        let Some(held) = held else { return Verdict::Apply };
         let at = &held.position;
-        let same_place = at.incarnation == position.incarnation
-            && at.sequence.is_some()
-            && at.sequence == position.sequence;
-        if same_place && held.op == change.op && held.row == change.row {
-            return Verdict::Duplicate;
-        }
-        if position.order(at) != Ordering::Less {
-            return Verdict::Apply;
-        }
-        let went_back = position.sequence < at.sequence && at.sequence.is_some();
+        let went_back = match (at.place, position.place) {
+            (Some((Some(own), _)), Some((Some(came), _))) => came < own && !at.snapshot,
+            _ => false,
+        };
         let later = at.source_ms > 0 && position.source_ms > at.source_ms;
-        let live = !position.snapshot && position.sequence.is_some();
-        if went_back && later && live { Verdict::Regression } else { Verdict::Stale }
+        if went_back && later && !position.snapshot && !change.is_incremental {
+            return Verdict::Regression;
+        }
+        let is_older = position.order(at) == Ordering::Less;
+        if is_older { Verdict::Stale } else { Verdict::Apply }
     }
 
-    fn truncate(&mut self, position: Position) -> Delta {
+    fn truncate(&mut self, name: &str, position: Position) -> Delta {
         let mut delta = Delta::default();
-        for held in self.keys.values_mut() {
+        for (_, held) in self.keys.iter_mut().filter(|(id, _)| id.0 == name) {
             if held.position.order(&position) == Ordering::Less {
                 let gone = held.row.take();
                 delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), row)));
                 held.position = position;
                 held.op = Op::Delete;
+                held.carried.clear();
             }
         }
-        if self.truncated.is_none_or(|at| at.order(&position) == Ordering::Less) {
-            self.truncated = Some(position);
+        let origin = self.origins.entry(name.to_owned()).or_default();
+        if origin.truncated.is_none_or(|at| at.order(&position) == Ordering::Less) {
+            origin.truncated = Some(position);
         }
         delta
     }

@@ -28,6 +28,7 @@ pub mod numbers;
 pub mod report;
 #[cfg(test)]
 mod selftest;
+pub mod simulator;
 pub mod stream;
 pub mod tables;
 pub mod workload;

@@ -10,7 +10,7 @@ use schemas::{ColumnType, Contract, Grain, Micros};
 
 use crate::delta_log::{DeltaLog, Snapshot};
 use crate::event::{self, Cell, Row};
-use crate::fold::SilverRow;
+use crate::fold::{SilverRow, row_id};
 use crate::history::{History, HistoryRow};
 use crate::kpis::{self, CellId, CellValue};
 use crate::{Error, columns, numbers};
@@ -99,8 +99,9 @@ pub fn read_silver(
                 let position = positions.value(index).to_owned();
                 let key = key(contract, &row);
                 let (epoch, origin) = (epochs.value(index), origins.value(index).to_owned());
+                let id = row_id(&key, &origin);
                 let row = SilverRow { row, epoch, position, origin };
-                if table.rows.insert(key.clone(), row).is_some() {
+                if table.rows.insert(id, row).is_some() {
                     table.doubled.add(|| format!("{name}: two rows for {key}"));
                 }
             }

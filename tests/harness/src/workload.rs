@@ -230,7 +230,7 @@ impl Workload {
                 *slot = to;
             }
         };
-        let bytes = match self.rng.random_range(0..12) {
+        let bytes = match self.rng.random_range(0..13) {
             0 => Vec::new(),
             1 => b"{\"op\":".to_vec(),
             2 => b"not json at all".to_vec(),
@@ -244,6 +244,7 @@ impl Workload {
                     8 => set(&mut value, "amount", json!("100000000000000.0000")),
                     9 => set(&mut value, "status", Value::Null),
                     10 => set(&mut value, "placed_at", json!("2026-02-30T00:00:00Z")),
+                    11 => set(&mut value, "placed_at", json!(micros / 1000)),
                     _ => value["op"] = json!("x"),
                 }
                 value.to_string().into_bytes()

@@ -16,7 +16,8 @@ fn change(offset: u64, amount: u32, lsn: u64, ms: u64, snapshot: &str) -> String
         "currency": "USD", "placed_at": "2026-03-01T10:00:00Z",
         "updated_at": "2026-03-01T10:00:00Z",
     });
-    let source = json!({ "lsn": lsn, "ts_ms": ms, "snapshot": snapshot });
+    let places = format!("[\"{}\",\"{lsn}\"]", lsn - 1);
+    let source = json!({ "lsn": lsn, "sequence": places, "ts_ms": ms, "snapshot": snapshot });
     let op = if snapshot == "false" { "u" } else { "r" };
     let value = json!({ "op": op, "after": row, "source": source }).to_string();
     let record = json!({

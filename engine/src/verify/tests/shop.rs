@@ -174,7 +174,7 @@ impl Shop {
         let root = folder.path().join("lake");
         let lake = Lake::open_writer(&root, Duration::ZERO, Arc::new(Still)).unwrap();
         let runtime = tokio_runtime().unwrap();
-        let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), contract.to_owned())].into();
+        let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), contract.into())].into();
         let inputs = inputs(&lake, &topics, contracts());
         let (catalog, stop) = (Arc::clone(&inputs.catalog), Stop::default());
         let recovered = recover(&inputs, &mut [], runtime.handle(), &stop).unwrap();

@@ -10,6 +10,9 @@ use serde::Deserialize;
 
 use super::{DecodeError, Encoding, PreparedColumn, is_integer, is_number, string, wrong};
 
+/// Digits that a number in a text has at most after its point, or zeros at its end.
+const DIGITS_MAX: u32 = 38;
+
 /// The mantissa at `scale` of a value, which must be in the range of its column.
 pub(super) fn read(
     column: &PreparedColumn,
@@ -39,12 +42,12 @@ pub(super) fn read_bigint(
     i64::try_from(read_any(column, raw, encoding, 0)?).map_err(|_| fits())
 }
 
-/// The value of a base64 number as decimal text; `None` when `raw` is no such number.
-pub(super) fn base64_text(
+/// The unscaled integer and the scale of a base64 number; `None` when `raw` is no such number.
+pub(super) fn unscaled(
     column: &PreparedColumn,
     raw: &str,
     encoding: Encoding,
-) -> Result<Option<String>, DecodeError> {
+) -> Result<Option<(i128, i32)>, DecodeError> {
     let (bytes, scale) = match encoding {
         _ if raw.starts_with('{') => {
             let VariableScale { scale, value } = variable_scale(column, raw)?;
@@ -60,7 +63,31 @@ pub(super) fn base64_text(
     };
     let mantissa = decimal::from_be_bytes(&bytes, 0, 0);
     let mantissa = mantissa.ok_or_else(|| wrong(column, raw, "has more than 38 digits"))?;
-    Ok(Some(format!("{mantissa}e{}", -i64::from(scale))))
+    Ok(Some((mantissa, scale)))
+}
+
+/// The plain decimal text of a base64 number, with as many digits after the point as its scale says, which
+/// is what a connector that sends numbers as text sends; `None` when `raw` is no such number.
+pub(super) fn plain_text(
+    column: &PreparedColumn,
+    raw: &str,
+    encoding: Encoding,
+) -> Result<Option<String>, DecodeError> {
+    if raw.starts_with('{') && !is_variable_scale(raw) {
+        return Ok(None);
+    }
+    let Some((mantissa, scale)) = unscaled(column, raw, encoding)? else { return Ok(None) };
+    let moved = scale.unsigned_abs();
+    let width = usize::try_from(moved).ok().filter(|_| moved <= DIGITS_MAX);
+    let Some(width) = width else { return Err(wrong(column, raw, "has more than 38 digits")) };
+    let (sign, digits) = (if mantissa < 0 { "-" } else { "" }, mantissa.unsigned_abs().to_string());
+    if scale > 0 {
+        let padded = format!("{digits:0>least$}", least = width + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - width);
+        return Ok(Some(format!("{sign}{whole}.{fraction}")));
+    }
+    let zeros = if mantissa == 0 { 0 } else { width };
+    Ok(Some(format!("{sign}{digits}{}", "0".repeat(zeros))))
 }
 
 fn read_any(
@@ -97,16 +124,27 @@ struct VariableScale {
     value: Vec<u8>,
 }
 
-fn variable_scale(column: &PreparedColumn, raw: &str) -> Result<VariableScale, DecodeError> {
-    #[derive(Deserialize)]
-    struct Parts {
-        scale: i32,
-        value: String,
+impl VariableScale {
+    fn parse(raw: &str) -> Option<VariableScale> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Parts {
+            scale: i32,
+            value: String,
+        }
+        let Parts { scale, value } = serde_json::from_str(raw).ok()?;
+        Some(VariableScale { scale, value: STANDARD.decode(value.as_bytes()).ok()? })
     }
+}
+
+/// Whether a value is a decimal of scale and base64.
+pub(in crate::decode) fn is_variable_scale(raw: &str) -> bool {
+    VariableScale::parse(raw).is_some()
+}
+
+fn variable_scale(column: &PreparedColumn, raw: &str) -> Result<VariableScale, DecodeError> {
     let shape = "is no {scale, value} decimal";
-    let parts: Parts = serde_json::from_str(raw).map_err(|_| wrong(column, raw, shape))?;
-    let value = STANDARD.decode(parts.value.as_bytes()).map_err(|_| wrong(column, raw, shape))?;
-    Ok(VariableScale { scale: parts.scale, value })
+    VariableScale::parse(raw).ok_or_else(|| wrong(column, raw, shape))
 }
 
 fn read_variable_scale(

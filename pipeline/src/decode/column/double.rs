@@ -1,6 +1,6 @@
 //! Binary floating point numbers. The only type that rounds: a decimal becomes the nearest double.
 
-use super::decimal::{base64_text, problem};
+use super::decimal::{problem, unscaled};
 use super::{DecodeError, Encoding, PreparedColumn, is_number, string, wrong};
 
 /// The double of a value: a JSON number, its text, or a decimal in any of its forms.
@@ -9,7 +9,8 @@ pub(super) fn read(
     raw: &str,
     encoding: Encoding,
 ) -> Result<f64, DecodeError> {
-    if let Some(text) = base64_text(column, raw, encoding)? {
+    if let Some((mantissa, scale)) = unscaled(column, raw, encoding)? {
+        let text = format!("{mantissa}e{}", -i64::from(scale));
         return parse(&text).ok_or_else(|| wrong(column, raw, "does not fit double"));
     }
     let text = string(raw).transpose().map_err(|e| wrong(column, raw, &e))?;

@@ -1,30 +1,30 @@
 //! Instants and dates: ISO 8601 text, or a number of units since 1970.
+//!
+//! # Guarantees
+//! - The unit of a number is told by the event's schema or by the contract, and never guessed.
 
-use schemas::{Date, Micros};
+use schemas::{Date, Micros, TimeUnit};
 
 use super::{DecodeError, Encoding, PreparedColumn, is_integer, string, wrong};
-use crate::decode::timestamp::{self, Unit};
+use crate::decode::timestamp;
 
-/// The instant of a value. A number without a schema is one of microseconds.
+/// The instant of a value.
 pub(super) fn read(
     column: &PreparedColumn,
     raw: &str,
     encoding: Encoding,
 ) -> Result<Micros, DecodeError> {
     let outside = "is no instant in the years 1 to 9999 (expected timestamp)";
-    let at = any(column, raw, encoding, Unit::Micros)?;
-    at.ok_or_else(|| wrong(column, raw, outside))
+    any(column, raw, encoding, outside)
 }
 
-/// The date of a value. A number without a schema is one of days.
+/// The date of a value.
 pub(super) fn read_date(
     column: &PreparedColumn,
     raw: &str,
     encoding: Encoding,
 ) -> Result<Date, DecodeError> {
-    let outside = "is no date in the years 1 to 9999 (expected date)";
-    let at = any(column, raw, encoding, Unit::Days)?;
-    let at = at.ok_or_else(|| wrong(column, raw, outside))?;
+    let at = any(column, raw, encoding, "is no date in the years 1 to 9999 (expected date)")?;
     let date = Date::of(at);
     if date.midnight() != at {
         return Err(wrong(
@@ -40,16 +40,48 @@ fn any(
     column: &PreparedColumn,
     raw: &str,
     encoding: Encoding,
-    plain: Unit,
-) -> Result<Option<Micros>, DecodeError> {
+    outside: &str,
+) -> Result<Micros, DecodeError> {
     if let Some(text) = string(raw) {
         let text = text.map_err(|e| wrong(column, raw, &e))?;
-        return Ok(timestamp::from_text(&text));
+        return timestamp::from_text(&text).ok_or_else(|| {
+            if timestamp::is_infinite(&text) {
+                let kind = column.kind;
+                let problem =
+                    format!("is an infinity, which no {kind} holds; use null in the source");
+                return wrong(column, raw, &problem);
+            }
+            wrong(column, raw, outside)
+        });
     }
     if !is_integer(raw) {
         let problem = format!("is neither text nor an integer (expected {})", column.kind);
         return Err(wrong(column, raw, &problem));
     }
-    let unit = if let Encoding::Instant(unit) = encoding { unit } else { plain };
-    Ok(raw.parse().ok().and_then(|number| timestamp::from_number(number, unit)))
+    let unit = unit(column, raw, encoding)?;
+    let at = raw.parse().ok().and_then(|number| timestamp::from_number(number, unit));
+    at.ok_or_else(|| wrong(column, raw, outside))
+}
+
+fn unit(column: &PreparedColumn, raw: &str, encoding: Encoding) -> Result<TimeUnit, DecodeError> {
+    match (encoding, column.unit) {
+        (Encoding::Instant(sent), Some(said)) if sent != said => {
+            let problem = format!(
+                "is a number of {sent} by the event's schema and of {said} by `unit` of the contract; correct \
+                 `unit`"
+            );
+            Err(wrong(column, raw, &problem))
+        }
+        (Encoding::Instant(unit), _) | (_, Some(unit)) => Ok(unit),
+        (_, None) => {
+            let problem = format!(
+                "is an integer, and nothing says its unit (expected {}); set `time.precision.mode=isostring` in \
+                 the connector or `schemas.enable=true` in its converter, or say `unit` ({}) of the column in \
+                 the contract",
+                column.kind,
+                TimeUnit::KNOWN
+            );
+            Err(wrong(column, raw, &problem))
+        }
+    }
 }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::envelope::{RowSeed, RowShape};
 use super::names::Piece;
 use super::schema::Schemas;
-use crate::decode::column::{self, Encoding, Outcome, key_text};
+use crate::decode::column::{self, Encoding, Outcome};
 use crate::decode::{DecodeError, PreparedContract};
 
 /// Memory used again from key to key.
@@ -20,6 +20,22 @@ use crate::decode::{DecodeError, PreparedContract};
 pub(super) struct KeyBuffers {
     cells: Vec<Option<Piece>>,
     row: RowBuilder,
+    /// Why a part of a key was none, since [`KeyBuffers::begin`].
+    refused: Option<DecodeError>,
+}
+
+impl KeyBuffers {
+    /// Forgets why earlier keys were none.
+    pub(super) fn begin(&mut self) {
+        self.refused = None;
+    }
+
+    /// Why neither the message key nor a row named a key.
+    pub(super) fn why_none(&mut self) -> DecodeError {
+        let lacking = "a delete whose message key and `before` both lack the key columns; give the table a \
+                       primary key or REPLICA IDENTITY FULL, and use the json converter for keys";
+        self.refused.take().unwrap_or_else(|| DecodeError(lacking.to_owned()))
+    }
 }
 
 /// Appends the key that the message key names to `out`: a JSON object with the key columns, with or
@@ -36,8 +52,8 @@ pub(super) fn from_message(
     let Ok(text) = std::str::from_utf8(key) else { return Ok(false) };
     let Ok(whole) = serde_json::from_str::<&RawValue>(text) else { return Ok(false) };
     let whole = whole.get();
-    if !whole.starts_with('{') {
-        return from_scalar(contract, whole, encodings, buffers, out);
+    if is_value(contract, whole) {
+        return from_value(contract, whole, encodings, buffers, out);
     }
     if !from_row(contract, whole, encodings, buffers, out)? {
         #[derive(serde::Deserialize)]
@@ -50,19 +66,29 @@ pub(super) fn from_message(
         let Ok(Wrapped { payload: Some(payload), schema }) = serde_json::from_str(whole) else {
             return Ok(false);
         };
-        let own = schema.filter(|schema| !contract.is_key_text() && schema.get() != "null");
+        let own = schema.filter(|schema| schema.get() != "null");
         let own = own.map(|schema| schemas.of_key(contract, schema.get())).transpose()?;
         let encodings = own.as_deref().unwrap_or(encodings);
         let payload = payload.get();
-        if payload.starts_with('{') {
-            return from_row(contract, payload, encodings, buffers, out);
+        if is_value(contract, payload) {
+            return from_value(contract, payload, encodings, buffers, out);
         }
-        return from_scalar(contract, payload, encodings, buffers, out);
+        return from_row(contract, payload, encodings, buffers, out);
     }
     Ok(true)
 }
 
-fn from_scalar(
+/// Whether a key is the value of its only column, and no object with the key columns.
+fn is_value(contract: &PreparedContract, raw: &str) -> bool {
+    let Some(inside) = raw.strip_prefix('{') else { return true };
+    // Every key comes by here, and next to none is a number of scale and bytes.
+    let inside = inside.trim_ascii_start();
+    (inside.starts_with("\"scale\"") || inside.starts_with("\"value\""))
+        && contract.find("value", 0).is_none()
+        && column::is_variable_scale(raw)
+}
+
+fn from_value(
     contract: &PreparedContract,
     raw: &str,
     encodings: &[Encoding],
@@ -70,7 +96,7 @@ fn from_scalar(
     out: &mut Vec<u8>,
 ) -> Result<bool, DecodeError> {
     let [column] = contract.contract().key.as_slice() else { return Ok(false) };
-    push_raw(contract, (0, *column), raw, encodings, &mut buffers.row, out)
+    push_raw(contract, (0, *column), raw, encodings, buffers, out)
 }
 
 /// Appends the key of a row given as JSON text. Returns false, with `out` as it was, when the text is
@@ -95,7 +121,7 @@ pub(super) fn from_row(
             out.truncate(start);
             return Ok(false);
         };
-        if !push_raw(contract, (part, column), raw, encodings, &mut buffers.row, out)? {
+        if !push_raw(contract, (part, column), raw, encodings, buffers, out)? {
             out.truncate(start);
             return Ok(false);
         }
@@ -109,22 +135,30 @@ fn push_raw(
     (part, index): (usize, usize),
     raw: &str,
     encodings: &[Encoding],
-    row: &mut RowBuilder,
+    buffers: &mut KeyBuffers,
     out: &mut Vec<u8>,
 ) -> Result<bool, DecodeError> {
     let Some(column) = contract.columns().get(index) else { return Ok(false) };
-    if column.kind == ColumnType::Text {
-        let Some(text) = key_text(raw) else { return Ok(false) };
-        push(contract, part, Datum::Text(&text), out)?;
-        return Ok(true);
+    let KeyBuffers { row, refused, .. } = buffers;
+    let encoding = encodings.get(index).copied().unwrap_or_default();
+    if column.kind == ColumnType::Text && raw != "null" {
+        return match column::text(column, raw, encoding) {
+            Ok(text) => push(contract, part, Datum::Text(&text), out).map(|()| true),
+            Err(error) => {
+                refused.get_or_insert(error);
+                Ok(false)
+            }
+        };
     }
     row.reset(contract.columns().len());
-    let encoding = encodings.get(index).copied().unwrap_or_default();
-    if column::set(row, index, column, raw, encoding) != Ok(Outcome::Set) {
-        return Ok(false);
+    match column::set(row, index, column, raw, encoding) {
+        Ok(Outcome::Set) => push(contract, part, row.datum(index), out).map(|()| true),
+        Ok(_) => Ok(false),
+        Err(error) => {
+            refused.get_or_insert(error);
+            Ok(false)
+        }
     }
-    push(contract, part, row.datum(index), out)?;
-    Ok(true)
 }
 
 /// Appends one part of a key.

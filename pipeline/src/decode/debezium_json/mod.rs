@@ -72,7 +72,7 @@ impl Decoder for DebeziumJson {
         out: &mut ChangeBatch,
     ) -> Result<(), DecodeError> {
         let Some(value) = record.value else {
-            out.push(Change::new(ChangeKind::Tombstone, 0), &[], &[], &[]);
+            tombstone(contract, record, scratch, out);
             return Ok(());
         };
         if value.is_empty() {
@@ -99,12 +99,32 @@ fn decode(
     })?;
     let (envelope, encodings) = read(contract, text, &mut scratch.debezium)?;
     if envelope.payload == RowShape::Null {
-        out.push(Change::new(ChangeKind::Tombstone, 0), &[], &[], &[]);
+        tombstone(contract, record, scratch, out);
         return Ok(());
     }
-    let encodings = &encodings;
-    let event = Event { contract, topic, record, text, envelope: &envelope, encodings };
+    let source = envelope.source.as_ref();
+    let origin = source.and_then(|source| scratch.debezium.origin.of(source, text));
+    let origin = out.origin(origin.unwrap_or(topic));
+    let (envelope, encodings) = (&envelope, &*encodings);
+    let event = Event { contract, origin, record, text, envelope, encodings };
     event.decode(scratch, out)
+}
+
+/// A null value names the key of a row, if its message key can be read.
+fn tombstone(
+    contract: &PreparedContract,
+    record: &RawRecord<'_>,
+    scratch: &mut Scratch,
+    out: &mut ChangeBatch,
+) {
+    let Scratch { key, debezium, .. } = scratch;
+    let Buffers { schemas, key: own, .. } = debezium;
+    key.clear();
+    let read = |message: &[u8]| key::from_message(contract, message, &[], schemas, own, key);
+    if record.key.map(read).is_none_or(|read| read != Ok(true)) {
+        key.clear();
+    }
+    out.push(Change::new(ChangeKind::Tombstone, 0), key, &[], &[]);
 }
 
 fn fail<T>(reason: impl Into<String>) -> Result<T, DecodeError> {
@@ -169,7 +189,8 @@ fn scan(
 /// A scanned event.
 struct Event<'a> {
     contract: &'a PreparedContract,
-    topic: &'a str,
+    /// The number of its origin in the batch.
+    origin: u32,
     record: &'a RawRecord<'a>,
     text: &'a str,
     envelope: &'a Envelope,
@@ -221,6 +242,7 @@ impl Event<'_> {
 
     fn change(&self, kind: ChangeKind, op: u8) -> Change {
         let mut change = Change::new(kind, op);
+        change.origin = self.origin;
         let Some(source) = &self.envelope.source else {
             if op == b'r' {
                 change.marker = SnapshotMarker::Within;
@@ -232,9 +254,9 @@ impl Event<'_> {
             SnapshotMarker::Live if op == b'r' => SnapshotMarker::Within,
             marker => marker,
         };
-        change.position.sequence = source.sequence();
-        change.position.source_ms = source.source_ms;
         change.position.snapshot = change.marker != SnapshotMarker::Live;
+        change.position.place = source.place(change.position.snapshot);
+        change.position.source_ms = source.clock();
         change
     }
 
@@ -270,11 +292,8 @@ impl Event<'_> {
         self.check_message_key(key, debezium)?;
         bytes.clear();
         row.finish(self.contract.layout(), bytes);
-        let mut change = self.change(ChangeKind::Upsert, op);
-        let source = self.envelope.source.as_ref();
-        let origin = source.and_then(|source| debezium.origin.of(source, self.text));
-        change.origin = out.origin(origin.unwrap_or(self.topic));
-        out.push(change, key, bytes, &debezium.unavailable);
+        out.push(self.change(ChangeKind::Upsert, op), key, bytes, &debezium.unavailable);
+        self.note_move("__debezium.oldkey", scratch, out);
         Ok(())
     }
 
@@ -340,6 +359,7 @@ impl Event<'_> {
         let Scratch { key, debezium, .. } = scratch;
         let Buffers { schemas, key: own, .. } = debezium;
         key.clear();
+        own.begin();
         let (contract, encodings) = (self.contract, self.encodings);
         let named = match self.record.key {
             Some(message_key) => {
@@ -354,13 +374,24 @@ impl Event<'_> {
                 None => false,
             };
             if !from_before {
-                return fail(
-                    "a delete whose message key and `before` both lack the key columns; give the table a primary \
-                     key or REPLICA IDENTITY FULL, and use the json converter for keys",
-                );
+                return Err(own.why_none());
             }
         }
         out.push(self.change(ChangeKind::Delete, b'd'), key, &[], &[]);
+        self.note_move("__debezium.newkey", scratch, out);
         Ok(())
+    }
+
+    /// Says where the row went or came from, if a header of Debezium names another key.
+    fn note_move(&self, header: &str, scratch: &mut Scratch, out: &mut ChangeBatch) {
+        let named = self.record.headers.iter().find(|named| *named.key == *header);
+        let Some(value) = named.and_then(|named| named.value.as_deref()) else { return };
+        let Scratch { key, debezium, .. } = scratch;
+        let Buffers { schemas, key: own, .. } = debezium;
+        key.clear();
+        let (contract, encodings) = (self.contract, self.encodings);
+        if key::from_message(contract, value, encodings, schemas, own, key) == Ok(true) {
+            out.set_other(key);
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use schemas::TimeUnit;
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::decode::column::Encoding;
-use crate::decode::timestamp::Unit;
 use crate::decode::{DecodeError, PreparedContract};
 
 /// Schemas remembered per thread. A table has one; more appear only while it is being altered.
@@ -118,10 +118,12 @@ fn columns(contract: &PreparedContract, fields: &[Node]) -> Result<Encodings, De
 fn encoding(node: &Node) -> Result<Encoding, DecodeError> {
     let unit = match node.name.as_deref().unwrap_or_default() {
         "org.apache.kafka.connect.data.Decimal" => return decimal_scale(node),
-        "io.debezium.time.Date" | "org.apache.kafka.connect.data.Date" => Unit::Days,
-        "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp" => Unit::Millis,
-        "io.debezium.time.MicroTimestamp" => Unit::Micros,
-        "io.debezium.time.NanoTimestamp" => Unit::Nanos,
+        "io.debezium.time.Date" | "org.apache.kafka.connect.data.Date" => TimeUnit::Days,
+        "io.debezium.time.Timestamp" | "org.apache.kafka.connect.data.Timestamp" => {
+            TimeUnit::Millis
+        }
+        "io.debezium.time.MicroTimestamp" => TimeUnit::Micros,
+        "io.debezium.time.NanoTimestamp" => TimeUnit::Nanos,
         _ => return Ok(Encoding::Plain),
     };
     Ok(Encoding::Instant(unit))

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use schemas::Place;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::names::{NameSeed, Piece, piece};
@@ -11,13 +12,22 @@ use crate::decode::SnapshotMarker;
 /// What `source` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Source {
-    /// PostgreSQL's LSN.
+    connector: Connector,
+    /// PostgreSQL's place of the row, and of the last commit before its transaction.
     lsn: Option<u64>,
+    sequence: Option<(Option<u64>, u64)>,
     /// The number in the name of MySQL's or MariaDB's binlog file.
     file: Option<u64>,
     pos: Option<u64>,
     row: Option<u64>,
-    pub(super) source_ms: i64,
+    server: Option<u32>,
+    /// SQL Server's and Db2's.
+    commit_lsn: Option<u128>,
+    change_lsn: Option<u128>,
+    /// Oracle's.
+    scn: Option<u64>,
+    commit_scn: Option<u64>,
+    source_ms: i64,
     pub(super) marker: SnapshotMarker,
     /// The logical name of the server, and where in it the row is.
     pub(super) name: Option<Piece>,
@@ -26,23 +36,91 @@ pub(super) struct Source {
     pub(super) table: Option<Piece>,
 }
 
+/// Whose positions these are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Connector {
+    /// The event does not say; its fields do.
+    #[default]
+    Unnamed,
+    Postgres,
+    Binlog,
+    SqlServer,
+    Oracle,
+    /// One whose positions are not known here.
+    Other,
+}
+
+/// The bits of a change within its commit, in what SQL Server numbers.
+const CHANGE_BITS: u32 = 48;
+
 impl Source {
-    /// The position as one number that grows along the source's log.
-    pub(super) fn sequence(&self) -> Option<u128> {
-        if let Some(lsn) = self.lsn {
-            return Some(u128::from(lsn));
+    /// Where the change stands in the source's log, if that can be compared.
+    pub(super) fn place(&self, is_snapshot: bool) -> Option<Place> {
+        match self.connector {
+            Connector::Postgres => self.wal(),
+            Connector::Binlog => self.binlog(is_snapshot),
+            Connector::SqlServer => self.change(is_snapshot),
+            Connector::Oracle => self.change_number(is_snapshot),
+            Connector::Unnamed => self.wal().or_else(|| self.binlog(is_snapshot)),
+            Connector::Other => None,
         }
-        let pos = self.pos.unwrap_or(0).min((1 << 48) - 1);
-        let row = self.row.unwrap_or(0).min((1 << 16) - 1);
-        Some(u128::from(self.file?) << 64 | u128::from(pos) << 16 | u128::from(row))
+    }
+
+    /// The source's clock at the change, in milliseconds; 0 when unknown. Oracle's snapshots are read as
+    /// of an earlier change number: their clock says when, and not what of.
+    pub(super) fn clock(&self) -> i64 {
+        let is_read_back = self.connector == Connector::Oracle
+            && !matches!(self.marker, SnapshotMarker::Live | SnapshotMarker::First);
+        if is_read_back { 0 } else { self.source_ms }
+    }
+
+    fn wal(&self) -> Option<Place> {
+        let (commit, lsn) = match self.sequence {
+            Some((commit, lsn)) => (commit, self.lsn.unwrap_or(lsn)),
+            None => (None, self.lsn?),
+        };
+        Some(Place::Wal { commit, lsn })
+    }
+
+    fn binlog(&self, is_snapshot: bool) -> Option<Place> {
+        let file = u128::from(self.file?);
+        let pos = u128::from(self.pos.unwrap_or(0).min((1 << 48) - 1));
+        let row = u128::from(self.row.unwrap_or(0).min((1 << 16) - 1));
+        let at = file << 64 | pos << 16 | row;
+        let log = match self.server.unwrap_or(0) {
+            0 if is_snapshot => Place::UNNAMED,
+            server => server,
+        };
+        Some(Place::Log { log, at })
+    }
+
+    fn change(&self, is_snapshot: bool) -> Option<Place> {
+        let low = (1_u128 << CHANGE_BITS) - 1;
+        // A snapshot contains all of the commit that it was taken behind.
+        let within = if is_snapshot { low } else { self.change_lsn.unwrap_or(0) & low };
+        Some(Place::Log { log: 0, at: self.commit_lsn? << CHANGE_BITS | within })
+    }
+
+    fn change_number(&self, is_snapshot: bool) -> Option<Place> {
+        let scn = self.scn.or(self.commit_scn)?;
+        let (commit, within) =
+            if is_snapshot { (scn, u64::MAX) } else { (self.commit_scn.unwrap_or(scn), scn) };
+        Some(Place::Log { log: 0, at: u128::from(commit) << 64 | u128::from(within) })
     }
 }
 
 enum Field {
+    Connector,
     Lsn,
+    Sequence,
     File,
     Pos,
     Row,
+    Server,
+    CommitLsn,
+    ChangeLsn,
+    Scn,
+    CommitScn,
     Clock,
     Snapshot,
     Name,
@@ -86,14 +164,18 @@ impl<'de> Visitor<'de> for SourceSeed {
             let raw: &'de RawValue = map.next_value()?;
             let raw = raw.get();
             match field {
-                Field::Lsn => source.lsn = number(raw, "lsn")?,
-                Field::File => source.file = file_number(raw)?,
-                Field::Pos => source.pos = number(raw, "pos")?,
-                Field::Row => source.row = number(raw, "row")?,
-                Field::Clock => {
-                    let millis: Option<i64> = number(raw, "ts_ms")?;
-                    source.source_ms = millis.unwrap_or(0);
-                }
+                Field::Connector => source.connector = connector(raw),
+                Field::Lsn => source.lsn = number(raw),
+                Field::Sequence => source.sequence = sequence(raw),
+                Field::File => source.file = file_number(raw),
+                Field::Pos => source.pos = number(raw),
+                Field::Row => source.row = number(raw),
+                Field::Server => source.server = number(raw),
+                Field::CommitLsn => source.commit_lsn = log_number(raw),
+                Field::ChangeLsn => source.change_lsn = log_number(raw),
+                Field::Scn => source.scn = change_number(raw),
+                Field::CommitScn => source.commit_scn = change_number(raw),
+                Field::Clock => source.source_ms = number(raw).unwrap_or(0),
                 Field::Snapshot => source.marker = marker(raw),
                 Field::Name => source.name = Some(piece(self.base, raw)),
                 Field::Database => source.database = Some(piece(self.base, raw)),
@@ -108,7 +190,14 @@ impl<'de> Visitor<'de> for SourceSeed {
 
 fn field(name: &str) -> Field {
     match name {
+        "connector" => Field::Connector,
         "lsn" => Field::Lsn,
+        "sequence" => Field::Sequence,
+        "server_id" => Field::Server,
+        "commit_lsn" => Field::CommitLsn,
+        "change_lsn" => Field::ChangeLsn,
+        "scn" => Field::Scn,
+        "commit_scn" => Field::CommitScn,
         "file" => Field::File,
         "pos" => Field::Pos,
         "row" => Field::Row,
@@ -127,28 +216,53 @@ fn unquoted(raw: &str) -> &str {
     raw.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(raw)
 }
 
-fn number<T: std::str::FromStr, E: Error>(raw: &str, field: &str) -> Result<Option<T>, E> {
-    if raw == "null" {
-        return Ok(None);
+/// A number, also as text. A form that is not known here is no number.
+fn number<T: std::str::FromStr>(raw: &str) -> Option<T> {
+    unquoted(raw).parse().ok()
+}
+
+fn connector(raw: &str) -> Connector {
+    match unquoted(raw) {
+        "null" | "" => Connector::Unnamed,
+        "postgresql" => Connector::Postgres,
+        "mysql" | "mariadb" => Connector::Binlog,
+        "sqlserver" | "db2" => Connector::SqlServer,
+        "oracle" => Connector::Oracle,
+        _ => Connector::Other,
     }
-    let parsed = unquoted(raw).parse();
-    parsed.map(Some).map_err(|_| {
-        let raw = crate::decode::column::shown(raw);
-        E::custom(format_args!("`source.{field}` is {raw}, not an integer in its range"))
-    })
+}
+
+/// PostgreSQL's two places, a list as text: the last commit, which may be null, and the row.
+fn sequence(raw: &str) -> Option<(Option<u64>, u64)> {
+    let (commit, lsn) = unquoted(raw).split_once(',')?;
+    let part = |text: &'_ str| text.trim_matches(['[', ']', '"', '\\', ' ']).to_owned();
+    let commit = match part(commit).as_str() {
+        "null" => None,
+        number => Some(number.parse().ok()?),
+    };
+    Some((commit, part(lsn).parse().ok()?))
 }
 
 /// The number at the end of a binlog file name: files are ordered by it, not by their text.
-fn file_number<E: Error>(raw: &str) -> Result<Option<u64>, E> {
+fn file_number(raw: &str) -> Option<u64> {
     let name = unquoted(raw);
-    if raw == "null" || name.is_empty() {
-        return Ok(None);
+    name.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default().parse().ok()
+}
+
+/// SQL Server's three hexadecimal numbers, as one.
+fn log_number(raw: &str) -> Option<u128> {
+    let mut number = 0;
+    let mut parts = unquoted(raw).split(':');
+    for (digits, bits) in [(8, 32), (8, 32), (4, 16)] {
+        let part = parts.next().filter(|part| (1..=digits).contains(&part.len()))?;
+        number = number << bits | u128::from(u32::from_str_radix(part, 16).ok()?);
     }
-    let digits = name.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    digits.parse().map(Some).map_err(|_| {
-        let raw = crate::decode::column::shown(raw);
-        E::custom(format_args!("`source.file` is {raw}, which does not end in a number"))
-    })
+    parts.next().is_none().then_some(number)
+}
+
+/// Oracle's number, before what some versions append to it.
+fn change_number(raw: &str) -> Option<u64> {
+    unquoted(raw).split(':').next()?.parse().ok()
 }
 
 fn marker(raw: &str) -> SnapshotMarker {
@@ -170,32 +284,71 @@ mod tests {
         SourceSeed { base: json.as_ptr().addr() }.deserialize(&mut from).map_err(|e| e.to_string())
     }
 
+    fn place(json: &str) -> Option<Place> {
+        let source = read(json).unwrap();
+        source.place(source.marker != SnapshotMarker::Live)
+    }
+
     #[test]
-    fn positions_grow_along_the_log() {
-        let postgres = read(r#"{"lsn":26391584,"ts_ms":5,"snapshot":"last","txId":7}"#).unwrap();
-        assert_eq!((postgres.sequence(), postgres.source_ms), (Some(26_391_584), 5));
-        assert_eq!(postgres.marker, SnapshotMarker::Last);
+    fn binlog_positions_grow_along_the_log() {
         let mysql = |file: &str, pos: u64, row: u64| {
             let json = format!(r#"{{"file":"{file}","pos":{pos},"row":{row},"snapshot":false}}"#);
-            read(&json).unwrap().sequence().unwrap()
+            place(&json).unwrap().number()
         };
         assert!(mysql("bin.999999", 9, 9) < mysql("bin.1000000", 4, 0));
         assert!(mysql("bin.000001", 4, 1) < mysql("bin.000001", 4, 2));
         assert!(mysql("bin.000001", 4, 99_999_999) < mysql("bin.000001", 5, 0));
         assert_eq!(mysql("bin.000002", 3, 1), 2 << 64 | 3 << 16 | 1);
-        assert_eq!(read(r#"{"lsn":null,"file":""}"#).unwrap().sequence(), None);
+        let named = place(r#"{"connector":"mariadb","server_id":7,"file":"b.1","pos":2}"#);
+        assert_eq!(named, Some(Place::Log { log: 7, at: 1 << 64 | 2 << 16 }));
     }
 
     #[test]
-    fn refuses_what_is_no_position() {
-        for (json, field) in [
-            (r#"{"lsn":"x"}"#, "source.lsn"),
-            (r#"{"lsn":-1}"#, "source.lsn"),
-            (r#"{"file":"bin"}"#, "source.file"),
-            (r#"{"ts_ms":1.5}"#, "source.ts_ms"),
-            ("[]", "source"),
+    fn postgres_names_the_row_and_the_commit_before_it() {
+        let of = |commit, lsn| Some(Place::Wal { commit, lsn });
+        let postgres = read(r#"{"lsn":26391584,"ts_ms":5,"snapshot":"last","txId":7}"#).unwrap();
+        assert_eq!((postgres.place(true), postgres.clock()), (of(None, 26_391_584), 5));
+        assert_eq!(postgres.marker, SnapshotMarker::Last);
+        let both = r#"{"connector":"postgresql","sequence":"[\"2050\", \"1900\"]","lsn":1900}"#;
+        assert_eq!(place(both), of(Some(2050), 1900));
+        assert_eq!(place(r#"{"sequence":"[null,\"19\"]","lsn":null}"#), of(None, 19));
+        assert_eq!(place(r#"{"lsn":"5"}"#), of(None, 5));
+    }
+
+    #[test]
+    fn commits_order_sql_server_and_oracle() {
+        let sql = |change: &str, snapshot: &str| {
+            let json = format!(
+                r#"{{"connector":"sqlserver","commit_lsn":"00000025:00000d98:00a2","change_lsn":{change},"snapshot":"{snapshot}"}}"#
+            );
+            place(&json).unwrap().number()
+        };
+        let (first, second) = (r#""00000025:00000d98:0002""#, r#""00000025:00000d98:0003""#);
+        assert!(sql(first, "false") < sql(second, "false"));
+        assert!(sql(second, "false") < sql("null", "true"), "a snapshot contains the commit");
+        let oracle = |json: &str| place(json).unwrap().number();
+        let live = oracle(r#"{"connector":"oracle","scn":"901","commit_scn":"905"}"#);
+        assert!(live > oracle(r#"{"connector":"oracle","scn":"904","snapshot":"true"}"#));
+        assert!(live < oracle(r#"{"connector":"oracle","scn":"905","snapshot":"true"}"#));
+        let late = read(r#"{"connector":"oracle","scn":"1","snapshot":"last","ts_ms":9}"#).unwrap();
+        assert_eq!(late.clock(), 0);
+    }
+
+    #[test]
+    fn a_position_of_another_form_is_none() {
+        for json in [
+            r#"{"lsn":null,"file":""}"#,
+            r#"{"lsn":"x"}"#,
+            r#"{"lsn":-1}"#,
+            r#"{"file":"bin"}"#,
+            r#"{"connector":"yugabytedb","lsn":"1:4::0:0","sequence":"[null,\"1:4::0:0\"]"}"#,
+            r#"{"connector":"cassandra","file":"CommitLog-6-1.log","pos":5}"#,
+            r#"{"connector":"sqlserver","commit_lsn":"1:2"}"#,
+            r#"{"connector":"vitess","lsn":5}"#,
         ] {
-            assert!(read(json).unwrap_err().contains(field), "{json}");
+            assert_eq!(place(json), None, "{json}");
         }
+        assert_eq!(read(r#"{"ts_ms":1.5}"#).unwrap().clock(), 0);
+        assert!(read("[]").unwrap_err().contains("source"));
     }
 }

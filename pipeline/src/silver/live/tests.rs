@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use schemas::{Column, ColumnType, RowBuilder, RowSchema};
+use schemas::{Column, ColumnType, Place, RowBuilder, RowSchema};
 
 use super::*;
 
@@ -31,16 +31,16 @@ fn row(rows: &LiveRows, key: u16, length: usize) -> (Vec<u8>, Vec<u8>) {
     (own, bytes)
 }
 
-fn provenance(number: u64) -> Provenance {
+fn provenance(number: u64) -> Provenance<'static> {
     let position = Position {
-        incarnation: 0,
-        sequence: Some(u128::from(number) * 1_000_003),
+        place: Some(Place::Log { log: 0, at: u128::from(number) * 1_000_003 }),
         snapshot: number.is_multiple_of(3),
         source_ms: 1_795_252_754_102,
         partition: 1,
         offset: i64::try_from(number).unwrap(),
+        ..Position::NOWHERE
     };
-    Provenance { position, epoch: number, origin: 0 }
+    Provenance { position, epoch: number, origin: 0, carried: &[] }
 }
 
 type Model = BTreeMap<Vec<u8>, (Vec<u8>, u64)>;
@@ -53,7 +53,7 @@ fn model(live: &LiveRows) -> Model {
     read(live.iter().map(|(slot, row)| {
         let mut key = Vec::new();
         live.key_of(slot, &mut key);
-        assert_eq!(live.find(&key), Some(slot));
+        assert_eq!(live.find(&key, 0), Some(slot));
         assert_eq!(row.position, provenance(row.epoch).position);
         Some((key, row.row.to_vec(), row.epoch))
     }))
@@ -85,7 +85,7 @@ proptest! {
             let length = if length == 89 { LARGE + usize::from(key) } else { length };
             let epoch = number as u64;
             let (key, row) = row(&live, key, length);
-            match (live.find(&key), what) {
+            match (live.find(&key, 0), what) {
                 (Some(slot), 0) => {
                     live.remove(slot, &key);
                     model_of.remove(&key);
@@ -125,7 +125,7 @@ fn pages_stay_small_however_often_rows_change() {
     for number in 0..100_000_u64 {
         let length = usize::try_from(number * 7_919 % 61).unwrap();
         let (key, row) = row(&live, u16::try_from(number % 64).unwrap(), length);
-        match live.find(&key) {
+        match live.find(&key, 0) {
             Some(slot) => live.update(slot, &row, &provenance(number)),
             None => {
                 live.insert(&key, &row, &provenance(number));

@@ -5,13 +5,14 @@
 //!   older than none of them. So a source whose positions grow costs no look-up.
 //! - Eight runs of about one size become one, up to [`MERGE_MAX`] tombstones, while the core goes on.
 
+use std::cmp::Ordering;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lake::run::{Page, Run, RunBuilder, RunError, rank};
 use lake::state::StateLog;
 use schemas::state::{decode, encode};
-use schemas::{Micros, Position};
+use schemas::{Micros, Place, Position};
 use serde::{Deserialize, Serialize};
 
 use super::{Fate, TOMBSTONE_RETENTION_US};
@@ -32,26 +33,87 @@ pub enum RunsError {
     Run(#[from] RunError),
 }
 
-/// Incarnation and source position: the highest of some tombstones. `None` when one has no source
-/// position, and nothing is above it.
-type Top = Option<(u32, u128)>;
+/// The highest of some tombstones, in each of what their positions say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Top {
+    incarnation: u32,
+    /// The log that they all stand in; `None` is PostgreSQL's.
+    log: Option<u32>,
+    at: u128,
+    commit: u64,
+    source_ms: i64,
+}
+
+impl Top {
+    /// Of one position; `None` when it has no place.
+    pub(super) fn of(position: &Position) -> Option<Top> {
+        let (log, commit) = match position.place? {
+            Place::Log { log, .. } => (Some(log), 0),
+            Place::Wal { commit, .. } => (None, commit.unwrap_or(0)),
+        };
+        let at = position.place.map_or(0, |place| place.number());
+        let Position { incarnation, source_ms, .. } = *position;
+        Some(Top { incarnation, log, at, commit, source_ms })
+    }
+
+    /// The highest of both; `None` when they stand in different logs.
+    fn max(self, other: Top) -> Option<Top> {
+        (self.log == other.log).then(|| Top {
+            incarnation: self.incarnation.max(other.incarnation),
+            log: self.log,
+            at: self.at.max(other.at),
+            commit: self.commit.max(other.commit),
+            source_ms: self.source_ms.max(other.source_ms),
+        })
+    }
+}
+
+/// The highest of tombstones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Highest {
+    /// There are none.
+    Empty,
+    At(Top),
+    /// They cannot be compared, and nothing is above them.
+    Unknown,
+}
+
+impl Highest {
+    fn with(self, other: Highest) -> Highest {
+        match (self, other) {
+            (Highest::Empty, other) | (other, Highest::Empty) => other,
+            (Highest::At(own), Highest::At(other)) => {
+                own.max(other).map_or(Highest::Unknown, Highest::At)
+            }
+            _ => Highest::Unknown,
+        }
+    }
+
+    fn is_below(&self, position: &Position) -> bool {
+        match self {
+            Highest::Empty => true,
+            Highest::At(top) => is_above(position, Some(top)),
+            Highest::Unknown => false,
+        }
+    }
+}
 
 /// What a run says about all of its tombstones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Summary {
-    top: Top,
+    top: Highest,
     /// The newest clock.
     newest: Micros,
 }
 
 impl Summary {
-    const EMPTY: Summary = Summary { top: Some((0, 0)), newest: Micros(i64::MIN) };
+    const EMPTY: Summary = Summary { top: Highest::Empty, newest: Micros(i64::MIN) };
 
     fn add(&mut self, fate: &Fate) {
         self.newest = self.newest.max(fate.clock());
         if let Fate::Deleted(tombstone) = fate {
-            let own = place(&tombstone.position);
-            self.top = self.top.zip(own).map(|(top, own)| top.max(own));
+            let own = Top::of(&tombstone.position).map_or(Highest::Unknown, Highest::At);
+            self.top = self.top.with(own);
         }
     }
 
@@ -69,13 +131,19 @@ pub(super) fn summary<'a>(fates: impl Iterator<Item = &'a Fate>) -> Summary {
     summary
 }
 
-pub(super) fn place(position: &Position) -> Top {
-    position.sequence.map(|sequence| (position.incarnation, sequence))
-}
-
 /// Whether a change at `position` is later than every tombstone below `top`, whatever its key.
-pub(super) fn is_above(position: &Position, top: Top) -> bool {
-    place(position).zip(top).is_some_and(|(own, top)| own > top)
+pub(super) fn is_above(position: &Position, top: Option<&Top>) -> bool {
+    let Some((own, top)) = Top::of(position).zip(top) else { return false };
+    if own.log != top.log {
+        return false;
+    }
+    match own.incarnation.cmp(&top.incarnation) {
+        Ordering::Greater => true,
+        Ordering::Less => false,
+        Ordering::Equal => {
+            own.at > top.at && own.commit >= top.commit && own.source_ms >= top.source_ms
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -83,7 +151,7 @@ struct Held {
     run: Arc<Run>,
     summary: Summary,
     /// Of this run and all before it.
-    top: Top,
+    top: Highest,
 }
 
 #[derive(Debug, Default)]
@@ -113,21 +181,21 @@ impl Runs {
     }
 
     pub(super) fn push(&mut self, run: Arc<Run>, summary: Summary) {
-        self.held.push(Held { run, summary, top: None });
+        self.held.push(Held { run, summary, top: Highest::Empty });
         self.find_tops();
     }
 
     fn find_tops(&mut self) {
         let mut top = Summary::EMPTY.top;
         for held in &mut self.held {
-            top = top.zip(held.summary.top).map(|(before, own)| before.max(own));
+            top = top.with(held.summary.top);
             held.top = top;
         }
     }
 
     /// The runs that a change at `position` may be older than, newest first.
     fn above<'a>(&'a self, position: Option<&'a Position>) -> impl Iterator<Item = &'a Run> {
-        let below = move |held: &&Held| position.is_none_or(|own| !is_above(own, held.top));
+        let below = move |held: &&Held| position.is_none_or(|own| !held.top.is_below(own));
         self.held.iter().rev().take_while(below).map(|held| &*held.run)
     }
 
@@ -171,7 +239,7 @@ impl Runs {
             let is_part = |held: &Held| of.iter().any(|part| Arc::ptr_eq(part, &held.run));
             let at = self.held.iter().position(is_part).unwrap_or(0);
             self.held.retain(|held| !is_part(held));
-            self.held.insert(at, Held { run, summary, top: None });
+            self.held.insert(at, Held { run, summary, top: Highest::Empty });
             self.find_tops();
         }
         let runs = self.held.iter().map(|held| Arc::clone(&held.run)).collect();

@@ -14,6 +14,7 @@ const WIDE: Limits =
 
 fn source(path: &Path, contract: Option<&str>, progress: &Progress) -> FileSource {
     let mut source = FileSource::new(FileConfig {
+        snapshots: Default::default(),
         name: "file".to_owned(),
         path: path.to_owned(),
         contract: contract.map(str::to_owned),

@@ -17,7 +17,7 @@ const WIDE: Limits = Limits {
 };
 
 fn config(brokers: &str, topics: &[&str]) -> KafkaConfig {
-    let named = topics.iter().map(|t| ((*t).to_owned(), "orders".to_owned())).collect();
+    let named = topics.iter().map(|t| ((*t).to_owned(), "orders".into())).collect();
     KafkaConfig { refresh_ms: 200, ask_broker: Some(1), ..KafkaConfig::new(brokers, named) }
 }
 

@@ -11,7 +11,7 @@ use schemas::Micros;
 pub(super) enum Encoding {
     /// Decimals and times as text.
     Text,
-    /// Decimals as JSON numbers where they are exact, times as microseconds.
+    /// Decimals as JSON numbers where they are exact, times as text.
     Numbers,
     /// Envelope with a schema block: decimals as base64 bytes, times as microseconds.
     WithSchema,
@@ -86,8 +86,8 @@ fn encode(field: &Field, encoding: Encoding) -> Value {
     match (field, encoding) {
         (Field::Null, _) => Value::Null,
         (Field::Text(text) | Field::Json(text), _) => json!(text),
-        (Field::Time(at), Encoding::Text) => json!(Micros(*at).to_string()),
-        (Field::Time(at), _) => json!(at),
+        (Field::Time(at), Encoding::WithSchema) => json!(at),
+        (Field::Time(at), _) => json!(Micros(*at).to_string()),
         (Field::Decimal(units, _), Encoding::WithSchema) => {
             json!(numbers::to_base64(&shortest(*units)))
         }

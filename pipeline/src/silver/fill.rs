@@ -1,0 +1,197 @@
+//! Values that an event left out because they did not change.
+//!
+//! # Guarantees
+//! - Such a value is that of the newest change before it that sent one. When an older change arrives
+//!   later, it fills what is missing, and what a still older one has filled.
+
+use std::cmp::Ordering;
+
+use schemas::{Delta, EpochStamp, Position, RowBuilder};
+
+use super::live::LiveRow;
+use super::record::{Carried, Provenance};
+use super::{TableFold, Which, note};
+use crate::decode::{ChangeKind, ChangeRef, PreparedContract};
+
+/// An older change that may have what a row misses.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Late {
+    pub(super) position: Position,
+    /// It is the row under its old key, which stands before all changes of the new one, whatever their
+    /// clocks say.
+    pub(super) is_moved: bool,
+}
+
+/// A row that is put together from several.
+#[derive(Debug, Default)]
+pub(super) struct Filling {
+    builder: RowBuilder,
+    row: Vec<u8>,
+    /// Columns without a value yet, ascending.
+    missing: Vec<usize>,
+    carried: Carried,
+    carried_bytes: Vec<u8>,
+}
+
+impl Filling {
+    /// Begins with the row of a change.
+    pub(super) fn begin(&mut self, change: ChangeRef<'_>) {
+        change.row.clone_into(&mut self.row);
+        self.missing.clear();
+        self.missing.extend_from_slice(change.unavailable);
+        self.carried = Carried::default();
+    }
+
+    /// Begins with a row that is held.
+    fn resume(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
+        held.row.clone_into(&mut self.row);
+        self.missing.clear();
+        self.missing.extend(contract.layout().row(held.row).unknown());
+        self.carried = Carried::read(held.carried);
+    }
+
+    /// Fills what is missing from a row that is held.
+    pub(super) fn fill(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
+        if self.missing.is_empty() {
+            return;
+        }
+        let carried = Carried::read(held.carried);
+        let unknown: Vec<usize> = contract.layout().row(held.row).unknown().collect();
+        let missing = std::mem::take(&mut self.missing);
+        let (still, found): (Vec<usize>, Vec<usize>) =
+            missing.into_iter().partition(|column| unknown.contains(column));
+        for &column in &found {
+            self.carried.set(column, carried.get(column).unwrap_or(held.position));
+        }
+        self.copy(contract, held.row, &found);
+        self.missing = still;
+    }
+
+    /// Fills what is missing, or was filled from an older change, from a late one; returns whether
+    /// there was any.
+    fn fill_late(
+        &mut self,
+        contract: &PreparedContract,
+        change: ChangeRef<'_>,
+        late: Late,
+    ) -> bool {
+        let Late { position, is_moved } = late;
+        let is_older = |column: &usize| {
+            let from = self.carried.get(*column);
+            from.is_some_and(|from| {
+                let is_known = !is_moved || from.is_ordered_with(&position);
+                is_known && from.compare(&position) == Ordering::Less
+            })
+        };
+        let older: Vec<usize> = self.carried.columns().filter(is_older).collect();
+        let wanted = self.missing.iter().copied().chain(older);
+        let sent = wanted.filter(|column| !change.unavailable.contains(column));
+        let sent: Vec<usize> = sent.collect();
+        if sent.is_empty() {
+            return false;
+        }
+        sent.iter().for_each(|column| self.carried.set(*column, position));
+        self.missing.retain(|column| !sent.contains(column));
+        self.copy(contract, change.row, &sent);
+        true
+    }
+
+    /// Takes these columns from another row.
+    fn copy(&mut self, contract: &PreparedContract, from: &[u8], columns: &[usize]) {
+        if columns.is_empty() {
+            return;
+        }
+        let layout = contract.layout();
+        let own = std::mem::take(&mut self.row);
+        let (held, from) = (layout.row(&own), layout.row(from));
+        self.builder.reset(contract.columns().len());
+        for index in 0..contract.columns().len() {
+            self.builder.copy(index, if columns.contains(&index) { from } else { held });
+        }
+        self.builder.finish(layout, &mut self.row);
+    }
+
+    /// Ends it.
+    pub(super) fn finish(&mut self) {
+        self.carried_bytes.clear();
+        self.carried.write(&mut self.carried_bytes);
+    }
+
+    /// The row, once it is finished.
+    pub(super) fn row(&self) -> &[u8] {
+        &self.row
+    }
+
+    /// Where the values came from that its change left out, once it is finished.
+    pub(super) fn carried(&self) -> &[u8] {
+        &self.carried_bytes
+    }
+
+    /// The first required column without a value.
+    pub(super) fn first_missing(&self, contract: &PreparedContract) -> Option<usize> {
+        let is_required = |column: &&usize| {
+            contract.columns().get(**column).is_some_and(|column| column.required)
+        };
+        self.missing.iter().find(is_required).copied()
+    }
+}
+
+impl TableFold {
+    /// A change that is older than what is held: it may have a value that the newer one left out.
+    pub(super) fn late(
+        &mut self,
+        which: Which<'_>,
+        change: ChangeRef<'_>,
+        position: &Position,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        let held = which.slot.and_then(|slot| self.rows.get(slot));
+        let is_whole = held.is_none_or(|held| {
+            held.carried.is_empty() && !self.contract.layout().row(held.row).has_unknown()
+        });
+        let may_fill = !is_whole && change.change.kind == ChangeKind::Upsert;
+        if !may_fill
+            || !self.fill_row(
+                which,
+                change,
+                Late { position: *position, is_moved: false },
+                stamp,
+                delta,
+            )
+        {
+            self.counters.stale += 1;
+        }
+    }
+
+    /// Fills a held row from an older change. Returns whether that had anything.
+    pub(super) fn fill_row(
+        &mut self,
+        which: Which<'_>,
+        change: ChangeRef<'_>,
+        late: Late,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) -> bool {
+        let Some(held) = which.slot.and_then(|slot| self.rows.get(slot)) else { return false };
+        let mut filling = std::mem::take(&mut self.filling);
+        filling.resume(&self.contract, held);
+        let is_filled = filling.fill_late(&self.contract, change, late);
+        if is_filled {
+            self.counters.filled += 1;
+            filling.finish();
+            let layout = self.contract.layout();
+            if held.row != filling.row() {
+                let old = Some((layout.row(held.row), held.epoch));
+                let is_single = self.origins.len() == 1;
+                note(layout.row(filling.row()), old, is_single, stamp, delta);
+            }
+            let (position, origin) = (held.position, held.origin);
+            let carried = filling.carried();
+            let from = Provenance { position, epoch: stamp.id, origin, carried };
+            self.write(which, filling.row(), &from);
+        }
+        self.filling = filling;
+        is_filled
+    }
+}

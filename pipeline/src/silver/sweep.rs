@@ -1,0 +1,154 @@
+//! What removes many rows at once: a truncate, and the end of a snapshot.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use schemas::{Delta, Micros, Position};
+
+use super::snapshot::{Lacking, Over, SnapshotRun};
+use super::tombstones::{TOMBSTONE_RETENTION_US, Tombstone};
+use super::{TableFold, Which};
+
+impl TableFold {
+    /// The keys of an origin's rows whose position `is_gone`, in order, with their slots.
+    fn rows_of(&self, origin: u32, is_gone: impl Fn(&Position) -> bool) -> Vec<(Arc<[u8]>, u32)> {
+        let gone =
+            self.rows.iter().filter(|(_, row)| row.origin == origin && is_gone(&row.position));
+        let key_of = |slot| {
+            let mut key = Vec::new();
+            self.rows.key_of(slot, &mut key);
+            key.into()
+        };
+        let mut gone: Vec<(Arc<[u8]>, u32)> = gone.map(|(slot, _)| (key_of(slot), slot)).collect();
+        gone.sort_unstable();
+        gone
+    }
+
+    pub(super) fn truncate(
+        &mut self,
+        origin: u32,
+        position: Position,
+        clock: Micros,
+        delta: &mut Delta,
+    ) {
+        let floor = self.origins.get(origin).and_then(|own| own.floor);
+        if floor.is_some_and(|floor| floor.position.is_again(&position)) {
+            self.counters.duplicate += 1;
+            return;
+        }
+        self.counters.applied += 1;
+        let gone = self.rows_of(origin, |held| held.compare(&position) == Ordering::Less);
+        for (key, slot) in gone {
+            self.remove(slot, &key, delta);
+            super::dead_key(Which { origin, key: &key, slot: None }, &mut self.dead_key);
+            self.tombstones.remove(&self.dead_key, None);
+        }
+        if floor.is_none_or(|floor| floor.position.compare(&position) == Ordering::Less)
+            && let Some(own) = self.origins.get_mut(origin)
+        {
+            own.floor = Some(Tombstone { position, clock });
+        }
+    }
+
+    /// When the next timer that may change rows is due. Old tombstones need none: they are dropped
+    /// when the next epoch comes.
+    pub fn due(&self) -> Option<Micros> {
+        let runs = self.origins.iter().flat_map(|(_, origin)| &origin.snapshots);
+        runs.filter_map(SnapshotRun::due).min()
+    }
+
+    /// Fires the timers due at `now` or before.
+    pub fn fire(&mut self, now: Micros, delta: &mut Delta) {
+        if self.due().is_some_and(|due| due <= now) {
+            let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+            (0..origins).for_each(|origin| self.end_snapshots(origin, now, delta));
+        }
+        self.tombstones.purge(now);
+        self.moved.purge(now);
+        for origin in self.origins.iter_mut() {
+            let due = origin.floor.map(|floor| floor.clock.plus(TOMBSTONE_RETENTION_US));
+            if due.is_some_and(|due| due <= now) {
+                origin.floor = None;
+            }
+            if let Some(over) = &mut origin.over {
+                over.swept.take_if(|since| since.plus(TOMBSTONE_RETENTION_US) <= now);
+            }
+        }
+    }
+
+    /// Ends the snapshots of an origin that are over by `now`, in their order.
+    fn end_snapshots(&mut self, origin: u32, now: Micros, delta: &mut Delta) {
+        loop {
+            let runs = self.origins.get(origin).map(|own| own.snapshots.as_slice());
+            let due = runs.unwrap_or_default().iter().enumerate();
+            let due = due.filter(|(_, run)| run.due().is_some_and(|due| due <= now));
+            let first = due.reduce(|a, b| if b.1.is_before(a.1) { b } else { a });
+            let Some((due, at)) = first.and_then(|(at, run)| Some((run.due()?, at))) else {
+                return;
+            };
+            self.end_snapshot(origin, (at, due), delta);
+        }
+    }
+
+    fn end_snapshot(&mut self, origin: u32, (at, due): (usize, Micros), delta: &mut Delta) {
+        let Some(own) = self.origins.get_mut(origin) else { return };
+        let run = own.snapshots.remove(at);
+        own.snapshots.retain(|other| !other.is_before(&run));
+        let is_whole = own.is_whole;
+        let is_first = !std::mem::replace(&mut own.is_complete, true);
+        own.lacking = None;
+        own.over = Some(Over { run: run.clone(), swept: is_whole.then_some(due) });
+        // What an unfinished snapshot left goes with the first that is complete.
+        let left = |held: &Position| run.is_missing(held) && (is_whole || held.snapshot);
+        if is_whole || is_first {
+            let gone = self.rows_of(origin, left);
+            self.sweep(origin, &run, gone, due, delta);
+        }
+        let rest = self.rows_of(origin, |held| run.is_missing(held));
+        if rest.is_empty() {
+            return;
+        }
+        let keys: Vec<Arc<[u8]>> = rest.into_iter().map(|(key, _)| key).collect();
+        let names = (self.contract.contract().name.as_str(), self.origins.name(origin));
+        let lacking = Lacking::new(names, &keys);
+        self.origins
+            .get_mut(origin)
+            .into_iter()
+            .for_each(|own| own.lacking = Some(lacking.clone()));
+    }
+
+    fn sweep(
+        &mut self,
+        origin: u32,
+        run: &SnapshotRun,
+        gone: Vec<(Arc<[u8]>, u32)>,
+        clock: Micros,
+        delta: &mut Delta,
+    ) {
+        let position = run.deleted_at();
+        self.counters.swept += gone.len() as u64;
+        for (key, slot) in gone {
+            self.remove(slot, &key, delta);
+            self.put_tombstone(
+                Which { origin, key: &key, slot: None },
+                Tombstone { position, clock },
+            );
+        }
+    }
+
+    /// Deletes the rows that complete snapshots lacked: somebody says that they were taken without
+    /// conditions. Rows that have changed since are not among them. Returns how many went.
+    pub fn sweep_lacking(&mut self, clock: Micros, delta: &mut Delta) -> u64 {
+        let before = self.counters.swept;
+        for origin in 0..u32::try_from(self.origins.len()).unwrap_or(u32::MAX) {
+            let Some(own) = self.origins.get_mut(origin) else { continue };
+            let is_asked = own.lacking.take().is_some();
+            let Some(over) = own.over.as_mut().filter(|_| is_asked) else { continue };
+            over.swept = Some(clock);
+            let run = over.run.clone();
+            let gone = self.rows_of(origin, |held| run.is_missing(held));
+            self.sweep(origin, &run, gone, clock, delta);
+        }
+        self.counters.swept - before
+    }
+}

@@ -1,0 +1,36 @@
+//! A source that is simulated: databases, their logs, the events of each kind of connector, and what
+//! happens to connectors, topics and readers. What a reader of all of it must end with is known.
+//!
+//! # Guarantees
+//! - A script is drawn by seed from the accidents that are switched on, and gives the same history each
+//!   time. Truth is the database's table, not a fold of the events.
+//! - Connectors emit what Debezium emits, in its order: transactions by their commits, key changes as
+//!   delete, tombstone and create, snapshots with their markers, chunks between their watermarks.
+//! - [`reference`] gets every history right by plain rules, the whole history in memory.
+//!
+//! # Non-guarantees
+//! - MongoDB, schema changes, clocks that jump, a restore to an earlier state, and two connectors that
+//!   emit one table are not simulated.
+//! - Clocks of databases and connectors agree, and no two transactions of a database have one instant.
+//! - The cleaner leaves alone what would decide about other rows: rows of later snapshots, first and last
+//!   rows, and a delete whose key has records in another partition or life of the topic, or a row of
+//!   such a snapshot.
+
+mod accidents;
+mod block;
+mod connector;
+mod database;
+mod history;
+mod judge;
+pub mod reference;
+mod script;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+pub use accidents::Accidents;
+pub use block::Kind;
+pub use database::Statement;
+pub use history::History;
+pub use judge::{Cell, Rows, judge};
+pub use script::{Script, Start, Step};
