@@ -165,5 +165,5 @@ fn both_folds_agree_on_random_histories() {
         rows += own.len();
         halts += usize::from(halted);
     }
-    assert!(rows > 3_000 && halts > 50, "{rows} rows, {halts} halts: the histories say something");
+    assert!(rows > 3_000 && halts > 25, "{rows} rows, {halts} halts: the histories say something");
 }
