@@ -66,7 +66,7 @@ impl Decoding {
     pub(crate) fn new(contracts: &[Contract], topics: &Topics) -> Result<Decoding, SetupError> {
         let mut usable: Vec<(Arc<PreparedContract>, _)> = Vec::new();
         for contract in contracts {
-            let (prepared, decoder) = 
+            let (prepared, decoder) =
                 crate::contracts::usable(contract).map_err(SetupError::Contract)?;
             usable.push((Arc::new(prepared), decoder));
         }
@@ -78,8 +78,7 @@ impl Decoding {
             let found = table.and_then(|table| Some((table, usable.get(table)?)));
             let (table, (contract, decoder)) = found.ok_or_else(|| SetupError::Topic(unknown()))?;
             let contract = contract.for_placeholder(mapping.placeholder.as_deref());
-            let contract =
-                contract.map_err(|e| {
+            let contract = contract.map_err(|e| {
                 SetupError::Topic(format!("placeholder of topic `{}`: {e}", topic.1))
             })?;
             let reading = Reading { table, decoder: *decoder, contract, mapping: mapping.clone() };

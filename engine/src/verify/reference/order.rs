@@ -11,11 +11,7 @@ pub(super) fn order(a: &Position, b: &Position) -> Ordering {
     }
     let by_source = match (a.place, b.place) {
         (Some(Place::Log { log: x, at: i }), Some(Place::Log { log: y, at: j })) => {
-            if x == y && x != Place::UNNAMED {
-                i.cmp(&j)
-            } else {
-                Ordering::Equal
-            }
+            if x == y && x != Place::UNNAMED { i.cmp(&j) } else { Ordering::Equal }
         }
         (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => postgres(a, b),
         _ => Ordering::Equal,
