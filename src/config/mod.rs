@@ -27,12 +27,13 @@ use units::{Bytes, BytesOrAuto, Span};
 const DEFAULTS: &str = include_str!("default.toml");
 
 /// Keys of a `[[sources]]` entry, which has no defaults.
-const SOURCE_KEYS: [&str; 11] = [
+const SOURCE_KEYS: [&str; 12] = [
     "name",
     "kind",
     "brokers",
     "group",
     "topics",
+    "snapshots",
     "librdkafka",
     "lost_records",
     "refresh_ms",

@@ -5,7 +5,7 @@ use lake::run::{Run, RunError};
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use schemas::{Contract, Place, RowBuilder, Saved};
+use schemas::{Contract, Micros, Place, RowBuilder, Saved};
 
 use super::*;
 use crate::decode::{Change, ChangeBatch};
