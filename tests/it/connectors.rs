@@ -87,7 +87,7 @@ fn a_contract_and_a_mapping_say_how_a_connector_writes() {
     place.succeeds(&["run", "--until-end"]);
     let expected = |note: &str, millis: i64| {
         let cells = format!("[Text({note:?}), Time({})]", millis * 1000);
-        BTreeMap::from([("1".to_owned(), cells)])
+        BTreeMap::from([("1 of ORCL.SHOP.CHARGES".to_owned(), cells)])
     };
     assert_eq!(silver(&place), expected("a long text", 1_767_323_045_999));
     place.succeeds(&["verify"]);
@@ -104,6 +104,6 @@ fn a_contract_and_a_mapping_say_how_a_connector_writes() {
     std::fs::write(place.path("contracts/charges.toml"), seconds).unwrap();
     place.succeeds(&["run", "--until-end"]);
     let micros = "[Text(\"__gone\"), Time(1767323045999)]".to_owned();
-    assert_eq!(silver(&place), BTreeMap::from([("1".to_owned(), micros)]));
+    assert_eq!(silver(&place), BTreeMap::from([("1 of ORCL.SHOP.CHARGES".to_owned(), micros)]));
     place.succeeds(&["verify"]);
 }

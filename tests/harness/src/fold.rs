@@ -497,7 +497,8 @@ impl Table {
             _ => false,
         };
         let later = at.source_ms > 0 && position.source_ms > at.source_ms;
-        if went_back && later && !position.snapshot && !change.is_incremental {
+        let is_one_life = at.incarnation == position.incarnation;
+        if went_back && later && is_one_life && !position.snapshot && !change.is_incremental {
             return Verdict::Regression;
         }
         let is_older = position.order(at) == Ordering::Less;
