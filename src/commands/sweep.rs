@@ -21,6 +21,18 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
 
+/// What to do.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Consent {
+    /// Show what would be deleted.
+    #[arg(long)]
+    dry_run: bool,
+    /// The snapshot was taken without conditions: delete the rows that it lacked.
+    #[arg(long)]
+    yes: bool,
+}
+
 /// Which table to sweep.
 #[derive(Debug, Args)]
 pub(crate) struct Sweep {
@@ -29,12 +41,8 @@ pub(crate) struct Sweep {
     /// The lake's folder, instead of the configured one.
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
-    /// Show what would be deleted.
-    #[arg(long, conflicts_with = "yes", required_unless_present = "yes")]
-    dry_run: bool,
-    /// The snapshot was taken without conditions: delete the rows that it lacked.
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -44,7 +52,7 @@ pub(crate) fn execute(config: &Config, sweep: &Sweep) -> Result<(), Failure> {
     let lake = open(config, sweep.lake.as_deref())?;
     let table = silver_contract(&lake, &sweep.table)?;
     let lacking = lacking(&lake, &table)?;
-    if sweep.yes && !lacking.is_empty() {
+    if sweep.consent.yes && !lacking.is_empty() {
         let decision = Decision::SweepTable { table: table.clone() };
         let decided = decisions::decide(config, &lake, decision, "weir tables sweep")?;
         decided.print(&format!("the sweep of table `{table}`"), sweep.json);

@@ -16,6 +16,7 @@ mod files;
 mod kafka;
 mod kills;
 mod live;
+mod origins;
 mod pg;
 mod readers;
 mod secure_kafka;

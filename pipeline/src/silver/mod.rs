@@ -461,7 +461,8 @@ fn what_is(change: &ChangeRef<'_>) -> usize {
 fn refusal(contract: &PreparedContract, column: usize) -> String {
     let name = contract.columns().get(column).map_or("", |column| &column.name);
     format!(
-        "column `{name}` is required, and its value was never sent: the event leaves it out as unchanged, and no event          before it is known; take a snapshot of the row, set REPLICA IDENTITY FULL, or declare the column not required"
+        "column `{name}` is required, and its value was never sent: the event leaves it out as unchanged, and no event \
+         before it is known; take a snapshot of the row, set REPLICA IDENTITY FULL, or declare the column not required"
     )
 }
 
