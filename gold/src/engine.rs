@@ -111,10 +111,8 @@ pub enum EngineError {
         /// The hour, day or month.
         period: String,
     },
-    /// A table has one row a key, which leaves once and comes once.
-    #[error(
-        "internal error: a row would be there less than never or more than once; rebuild the table"
-    )]
+    /// A row comes or goes as often as no epoch changes it.
+    #[error("internal error: a row would come or go a million times at once; rebuild the table")]
     Weight,
     /// There is no such contract, or there are more than 2^32 series.
     #[error("internal error: {0}")]

@@ -367,10 +367,16 @@ fn a_weight_below_zero_is_an_error_with_relation_key_and_epoch() {
     assert_eq!((relation.as_str(), key.as_str(), *epoch, *rows), ("orders", "paid", 7, 2));
     assert!(matches!(*error.problem, EngineError::NeverEntered { .. }), "{error}");
     assert!(updates > 0, "the row that came is in");
+    // Several origins have rows of one key, and equal ones.
     for weights in [[("paid", 5, 1), ("paid", 6, 1)], [("paid", 5, 1), ("paid", 5, 1)]] {
-        let (done, _) = step(&weights);
-        assert_eq!(*done.unwrap_err().problem, EngineError::Weight);
+        let (done, updates) = step(&weights);
+        assert_eq!((done, updates > 0), (Ok(()), true));
     }
+    let (done, _) = step(&[("paid", 5, -9)]);
+    let problem = done.unwrap_err().problem;
+    assert!(matches!(*problem, EngineError::NeverEntered { .. }), "there were not nine: {problem}");
+    let (done, _) = step(&[("paid", 5, 1 << 21)]);
+    assert_eq!(*done.unwrap_err().problem, EngineError::Weight);
 }
 
 #[test]
