@@ -65,7 +65,7 @@ fn by_hand_it_is_done_only_when_asked() {
         place.succeeds(&["run", "--until-end"]);
     }
     let before = listed(&place, "bronze/changes");
-    assert_eq!(before.1, 25);
+    assert!(before.1 >= 25, "a run commits once or more");
     place.weir(&["tables", "compact"]).exits(2).says(&["--yes"]);
     place.weir(&["tables", "compact", "bronze/chanes"]).exits(2).says(&["bronze/changes"]);
     place.succeeds(&["tables", "compact", "--dry-run"]);

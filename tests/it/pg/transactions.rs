@@ -39,6 +39,7 @@ pub(super) struct Shop {
 
 /// Whether a key is that of a last row.
 pub(super) fn is_last(key: &str) -> bool {
+    let key = key.split(" of ").next().unwrap_or(key);
     key.trim_start_matches('c').parse().is_ok_and(|number: i64| number >= LAST)
 }
 
