@@ -34,9 +34,11 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    /// Begins with the row of a change.
+    /// Begins with the row of a change, if that left out anything.
     pub(super) fn begin(&mut self, change: ChangeRef<'_>) {
-        change.row.clone_into(&mut self.row);
+        if !change.unavailable.is_empty() {
+            change.row.clone_into(&mut self.row);
+        }
         self.missing.clear();
         self.missing.extend_from_slice(change.unavailable);
         self.carried = Carried::default();

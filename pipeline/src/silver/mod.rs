@@ -255,8 +255,10 @@ impl TableFold {
             let slot = self.rows.find(change.other, which.origin)?;
             self.rows.get(slot).filter(|_| !change.other.is_empty())
         };
+        // Most changes send every column: their rows are taken as they are.
+        let is_sent = change.unavailable.is_empty();
         filling.begin(change);
-        if !change.unavailable.is_empty() {
+        if !is_sent {
             if let Some(moved) = &came_from {
                 filling.fill(&self.contract, moved.view());
             } else if let Some(row) = moved_row() {
@@ -267,10 +269,11 @@ impl TableFold {
             }
         }
         filling.finish();
-        let (new, carried) = (filling.row(), filling.carried());
+        let new = if is_sent { change.row } else { filling.row() };
+        let carried = filling.carried();
         if let Some(column) = filling.first_missing(&self.contract) {
             self.counters.refused += 1;
-            self.refused.push((what_is(&change), refusal(&self.contract, column)));
+            self.refused.push((change.change.record, refusal(&self.contract, column)));
             self.filling = filling;
             return;
         }
@@ -282,11 +285,11 @@ impl TableFold {
         }
         self.counters.applied += 1;
         if !unchanged {
-            let is_first = self.origins.len() == 1;
+            let is_single = self.origins.len() == 1;
             note(
                 layout.row(new),
                 old.map(|old| (layout.row(old.row), old.epoch)),
-                is_first,
+                is_single,
                 stamp,
                 delta,
             );
@@ -451,11 +454,6 @@ fn note(
     } else {
         delta.change(before, Some(new));
     }
-}
-
-/// The record of a change.
-fn what_is(change: &ChangeRef<'_>) -> usize {
-    change.change.record
 }
 
 fn refusal(contract: &PreparedContract, column: usize) -> String {
