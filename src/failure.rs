@@ -44,6 +44,7 @@ impl From<Stopped> for Failure {
         match stopped {
             Stopped::Configuration(reason) => Failure::Usage(reason),
             Stopped::Unreachable(reason) => Failure::Unreachable(reason),
+            asked @ Stopped::Asked => Failure::Stopped(asked.to_string()),
             Stopped::Failed(reason) => Failure::Stopped(reason),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use engine::{Meters, Run, Stop};
+use engine::{Meters, Run, Stop, Stopped};
 
 use super::setup::{self, Setup, open_lake, tokio_runtime};
 use crate::config::Config;
@@ -59,7 +59,13 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
     if let Some(serving) = serving {
         serving.finish(&runtime);
     }
-    let outcome = outcome?;
+    let outcome = match outcome {
+        Err(asked @ Stopped::Asked) => {
+            tracing::info!("{asked}");
+            return Ok(());
+        }
+        outcome => outcome?,
+    };
     tracing::info!(
         events = meters.events.get(),
         epochs = meters.epochs.get(),

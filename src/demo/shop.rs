@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::Topics;
 use parking_lot::Mutex;
 use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::source::{
-    EmbeddedBroker, EmbeddedSource, Lag, Limits, Progress, Pulled, Regenerate, Regenerated, Source,
-    SourceError,
+    EmbeddedBroker, EmbeddedSource, Lag, Limits, Progress, Pulled, Regenerate, Regenerated, Reread,
+    Source, SourceError,
 };
 use schemas::{Clock, Micros, Span};
 use serde::{Deserialize, Serialize};
@@ -234,8 +234,8 @@ impl Source for Shop {
         Ok(pulled)
     }
 
-    fn reread(&mut self, spans: &[Span], deadline: Instant) -> Result<Vec<RawBatch>, SourceError> {
-        self.inner.reread(spans, deadline)
+    fn reread<'a>(&'a mut self, spans: &'a [Span]) -> Result<Box<dyn Reread + 'a>, SourceError> {
+        self.inner.reread(spans)
     }
 
     fn lag(&self) -> Vec<Lag> {

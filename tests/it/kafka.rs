@@ -136,3 +136,54 @@ fn a_topic_that_was_created_again_is_said_and_read_from_its_start() {
     }
     drop(held);
 }
+
+#[test]
+fn recorded_epochs_wait_for_their_broker_and_for_a_signal() {
+    let held = services::kafka();
+    let (orders, costs) = (topic("tail", "orders"), topic("tail", "costs"));
+    let topics = [(orders.as_str(), "orders"), (costs.as_str(), "costs")];
+    for topic in [&orders, &costs] {
+        fresh_topic(topic, 4);
+    }
+    let records = records(&options(24, 2_000));
+    produce(&records, |of| topic("tail", of.rsplit('.').next().unwrap()));
+    let late = "lake.flush_interval = \"1h\"\n";
+    let place = Place::new();
+    place.configure_kafka(late, BROKERS, &topics);
+    let ledger = place.lake().join("_weir").join("ledger");
+    let recorded = || {
+        let files = std::fs::read_dir(&ledger).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>()
+    };
+    let mut run = place.start(&["run"]);
+    let (mut before, mut since) = (0, std::time::Instant::now());
+    run.wait_while_running("the ledger is full and rests", SOON, |_| {
+        let now = recorded();
+        if now != before {
+            (before, since) = (now, std::time::Instant::now());
+        }
+        now > 1_000 && since.elapsed() > Duration::from_secs(2)
+    });
+    run.kill();
+    assert_eq!(bronze_records(place.lake()), 0, "the records are in the tail only");
+
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    place.configure_kafka(late, &format!("127.0.0.1:{port}"), &topics);
+    let done = place.weir(&["run", "--until-end"]).exits(3);
+    done.says(&["reading records again", "got no answer in time"]);
+    let mut run = place.start(&["run"]);
+    run.wait_for("needed to recover", SOON);
+    let (done, took) = run.stop();
+    let done = done.exits(0).says(&["stopped before recovery was complete"]);
+    assert!(took < Duration::from_secs(5), "{took:?}\n{}", done.stderr);
+
+    place.configure_kafka(late, BROKERS, &topics);
+    let done = place.succeeds(&["run", "--until-end"]);
+    assert!(!done.stderr.contains("new stream generation"), "{}", done.stderr);
+    let expected = read_topics(&[&orders, &costs]);
+    assert_clean(place.lake(), Some(&expected), &check_options(&topics));
+    for topic in [&orders, &costs] {
+        script("kafka.sh", &["delete-topic", topic]);
+    }
+    drop(held);
+}

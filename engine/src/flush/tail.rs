@@ -6,43 +6,53 @@ use std::time::{Duration, Instant};
 use pipeline::epoch;
 use pipeline::ledger::Entry;
 use pipeline::record::{RawBatch, TopicPartition};
-use pipeline::source::{LastRecord, Progress, Reached, Source, SourceError, last_of};
+use pipeline::source::{LastRecord, Progress, Reached, Source, SourceError, Step, last_of};
 use schemas::{Span, chain};
 
 use crate::run::stop::Stop;
 
-/// One try to reach a source; tries go on until the run is to stop.
-const TRY: Duration = Duration::from_secs(10);
+/// One step of reading; steps go on until the run is to stop.
+const STEP: Duration = Duration::from_millis(500);
+
+/// Between two words on how far the reading is.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a batch run waits for a source that brings nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What became of the tail.
 #[derive(Debug)]
-pub(crate) enum Reread {
+pub(crate) enum Tail {
     /// Every entry with the records it was made of.
     Same(Vec<(Entry, Vec<RawBatch>)>),
     /// The records are gone or others: why.
     Other(String),
+    /// A batch run does not wait for a source: why it brings nothing.
+    Unreachable(String),
     /// The run is to stop.
     Stopped,
 }
 
-/// Reads the records of `tail` again and compares their hashes.
+/// Reads the records of `tail` again and compares their hashes. A source that brings nothing is waited
+/// for, unless this is a batch run.
 pub(crate) fn reread<'a>(
     tail: Vec<Entry>,
     sources: impl Iterator<Item = &'a mut dyn Source>,
     stop: &Stop,
-) -> Reread {
+    is_batch: bool,
+) -> Tail {
     let mut records: BTreeMap<PartitionKey, RawBatch> = BTreeMap::new();
     for source in sources {
         let wanted = merged(&tail, source.name());
         if wanted.is_empty() {
             continue;
         }
-        match reread_source(source, &wanted, stop) {
+        match reread_source(source, &wanted, stop, is_batch) {
             Ok(batches) => {
                 let batches = batches.into_iter().zip(&wanted);
                 records.extend(batches.map(|(batch, span)| (key(span), batch)));
             }
-            Err(reread) => return reread,
+            Err(tail) => return tail,
         }
     }
     let mut epochs = Vec::new();
@@ -50,7 +60,7 @@ pub(crate) fn reread<'a>(
         let mut batches = Vec::new();
         for span in &entry.spans {
             let Some(rest) = records.remove(&key(span)) else {
-                return Reread::Other(format!("source `{}` is no longer configured", span.source));
+                return Tail::Other(format!("source `{}` is no longer configured", span.source));
             };
             let (taken, rest) = split(rest, span.to);
             batches.push(taken);
@@ -59,11 +69,11 @@ pub(crate) fn reread<'a>(
         epoch::sort(&mut batches);
         if !entry.spans.is_empty() && epoch::hash(&batches) != entry.hash {
             let epoch = entry.epoch;
-            return Reread::Other(format!("the records of epoch {epoch} are not those recorded"));
+            return Tail::Other(format!("the records of epoch {epoch} are not those recorded"));
         }
         epochs.push((entry, batches));
     }
-    Reread::Same(epochs)
+    Tail::Same(epochs)
 }
 
 /// Where each partition goes on: after bronze and the tail. `lasts` are the last records of bronze.
@@ -102,20 +112,44 @@ fn reread_source(
     source: &mut dyn Source,
     wanted: &[Span],
     stop: &Stop,
-) -> Result<Vec<RawBatch>, Reread> {
+    is_batch: bool,
+) -> Result<Vec<RawBatch>, Tail> {
+    let name = source.name().to_owned();
+    let owed: i64 = wanted.iter().map(|span| span.to - span.from).sum();
+    let other = |error: SourceError| Tail::Other(chain(&error));
+    let mut reading = source.reread(wanted).map_err(other)?;
+    let (mut said, mut heard) = (Instant::now(), Instant::now());
+    let mut records = 0;
     loop {
         if stop.is_asked() {
-            return Err(Reread::Stopped);
+            return Err(Tail::Stopped);
         }
-        match source.reread(wanted, Instant::now() + TRY) {
-            Ok(batches) => return Ok(batches),
-            Err(SourceError::Unreachable { name, reason, .. }) => {
-                tracing::warn!(
-                    "source `{name}` is needed to recover and does not answer ({reason}); waiting"
-                );
-                std::thread::sleep(Duration::from_secs(1));
+        let silence = match reading.step(Instant::now() + STEP) {
+            Ok(Step::Whole(batches)) => return Ok(batches),
+            Ok(Step::Partly(read)) => {
+                (records, heard) = (read, Instant::now());
+                None
             }
-            Err(error) => return Err(Reread::Other(chain(&error))),
+            Err(error @ SourceError::Unreachable { .. })
+                if is_batch && heard.elapsed() >= PATIENCE =>
+            {
+                return Err(Tail::Unreachable(chain(&error)));
+            }
+            Err(SourceError::Unreachable { reason, .. }) => Some(reason),
+            Err(error) => return Err(other(error)),
+        };
+        if said.elapsed() < SAY_EVERY {
+            continue;
+        }
+        said = Instant::now();
+        match silence {
+            None => tracing::info!(
+                "reading {owed} offsets of source `{name}` again to recover: {records} records are here"
+            ),
+            Some(reason) => tracing::warn!(
+                "source `{name}` is needed to recover and does not answer ({reason}); waiting, with {records} \
+                 records of {owed} offsets read"
+            ),
         }
     }
 }

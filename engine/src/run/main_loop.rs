@@ -28,7 +28,7 @@ use crate::core::epoch::Epoch;
 use crate::core::frozen::BarrierJob;
 use crate::core::{Changes, Core};
 use crate::flush::recover::{Inputs, Recovered, recover, restart};
-use crate::flush::tail::{Reread, progress, reread};
+use crate::flush::tail::{Tail, progress, reread};
 use crate::settings::Settings;
 use crate::upkeep::{self, Keeper, Keepers, offline};
 
@@ -185,16 +185,17 @@ impl Threads<'_> {
         stop: &Stop,
     ) -> Result<Vec<(Entry, Vec<RawBatch>)>, Stopped> {
         let sources = sources.iter_mut().map(|source| source.as_mut() as &mut dyn Source);
-        match reread(tail, sources.chain([self.desk.source()]), stop) {
-            Reread::Same(tail) => Ok(tail),
-            Reread::Other(reason) => {
+        match reread(tail, sources.chain([self.desk.source()]), stop, self.until_end) {
+            Tail::Same(tail) => Ok(tail),
+            Tail::Other(reason) => {
                 tracing::error!(
                     "recorded epochs cannot be read again: {reason}. A new stream generation starts; what the broker lost is not in bronze"
                 );
                 *ledger = restart(ledger, &self.settings.ledger_dir, self.settings.durable)?;
                 Ok(Vec::new())
             }
-            Reread::Stopped => Err(Stopped::Failed("stopped before recovery was complete".into())),
+            Tail::Unreachable(reason) => Err(Stopped::Unreachable(reason)),
+            Tail::Stopped => Err(Stopped::Asked),
         }
     }
 

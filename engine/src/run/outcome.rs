@@ -12,6 +12,9 @@ pub enum Stopped {
     /// A broker that is needed at once does not answer.
     #[error("{0}")]
     Unreachable(String),
+    /// It was asked to stop while it recovered: nothing is lost, and the next start goes on.
+    #[error("stopped before recovery was complete; nothing is lost, and the next start goes on")]
+    Asked,
     /// Anything else.
     #[error("{0}")]
     Failed(String),

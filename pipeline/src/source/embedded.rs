@@ -27,7 +27,8 @@ use schemas::Span;
 
 use super::kafka::Rebase;
 use super::{
-    KafkaConfig, KafkaSource, Lag, Limits, Mapping, Progress, Pulled, Source, SourceError,
+    KafkaConfig, KafkaSource, Lag, Limits, Mapping, Progress, Pulled, Reread, Source, SourceError,
+    Step, reread,
 };
 use crate::record::{RawBatch, TopicPartition};
 
@@ -267,8 +268,8 @@ impl Source for EmbeddedSource {
         Ok(pulled)
     }
 
-    fn reread(&mut self, spans: &[Span], _: Instant) -> Result<Vec<RawBatch>, SourceError> {
-        Ok(spans.iter().map(|span| self.again(span)).collect())
+    fn reread<'a>(&'a mut self, spans: &'a [Span]) -> Result<Box<dyn Reread + 'a>, SourceError> {
+        Ok(Box::new(Again { source: self, left: spans, batches: Vec::new() }))
     }
 
     fn lag(&self) -> Vec<Lag> {
@@ -276,6 +277,26 @@ impl Source for EmbeddedSource {
     }
 
     fn commit_group_offsets(&mut self, _: &[(Arc<TopicPartition>, i64)]) {}
+}
+
+/// Spans that are generated again, one after the other.
+struct Again<'a> {
+    source: &'a EmbeddedSource,
+    left: &'a [Span],
+    batches: Vec<RawBatch>,
+}
+
+impl Reread for Again<'_> {
+    fn step(&mut self, until: Instant) -> Result<Step, SourceError> {
+        while let Some((span, left)) = self.left.split_first() {
+            self.batches.push(self.source.again(span));
+            self.left = left;
+            if Instant::now() >= until {
+                return Ok(Step::Partly(reread::count(&self.batches)));
+            }
+        }
+        Ok(Step::Whole(std::mem::take(&mut self.batches)))
+    }
 }
 
 impl Drop for EmbeddedSource {

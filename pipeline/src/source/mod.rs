@@ -22,10 +22,11 @@ mod file;
 mod kafka;
 mod mapping;
 mod properties;
+mod reread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schemas::Span;
 
@@ -38,6 +39,7 @@ pub use file::{FileSource, wrong_line};
 pub use kafka::{Cause, Cluster, KafkaSource, Unanswered, probe};
 pub use mapping::{Mapping, Snapshots};
 pub use properties::Properties;
+pub use reread::{Reread, Step};
 
 /// How far one partition has been ingested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,12 +139,11 @@ pub trait Source: Send {
         into: &mut Vec<RawBatch>,
     ) -> Result<Pulled, SourceError>;
 
-    /// Reads exactly these spans again, one batch each (an empty one for an empty span), in order.
+    /// Begins to read exactly these spans again.
     ///
     /// # Errors
-    /// [`SourceError::Lost`] when records of a span are gone, [`SourceError::Unreachable`] at the
-    /// deadline.
-    fn reread(&mut self, spans: &[Span], deadline: Instant) -> Result<Vec<RawBatch>, SourceError>;
+    /// When the configuration is refused, or the files cannot be read.
+    fn reread<'a>(&'a mut self, spans: &'a [Span]) -> Result<Box<dyn Reread + 'a>, SourceError>;
 
     /// How far every partition is behind, from what has been heard so far; asks nobody.
     fn lag(&self) -> Vec<Lag>;

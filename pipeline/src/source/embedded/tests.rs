@@ -1,6 +1,7 @@
 //! Tests of the module `embedded`.
 
 use super::*;
+use crate::source::reread::read_again;
 use crate::source::{Notice, Reached};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -83,7 +84,7 @@ fn paced_records_arrive_once_in_order_and_can_be_made_again() {
             from: base,
             to: base + 25_000,
         };
-        let again = source.reread(&[span], until).unwrap();
+        let again = read_again(&mut source, &[span], until).unwrap();
         let mut same = Xxh3::new();
         again[0].hash_into(&mut same);
         assert_eq!(same.digest128(), hash.digest128());

@@ -17,6 +17,7 @@
 //!   partitions), and files that were read may be taken away, but what was read must not change. Of
 //!   what was read, only the last record of each partition is compared.
 
+mod again;
 mod line;
 mod walk;
 
@@ -31,10 +32,13 @@ use std::time::{Duration, Instant};
 use hashbrown::HashMap;
 use schemas::Span;
 
+use self::again::Again;
 use self::line::Line;
 use self::walk::Walk;
 use super::record_hash;
-use super::{FileConfig, Lag, LastRecord, Limits, Notice, Progress, Pulled, Source, SourceError};
+use super::{
+    FileConfig, Lag, LastRecord, Limits, Notice, Progress, Pulled, Reread, Source, SourceError,
+};
 use crate::record::{RawBatch, RawRecord, TopicPartition};
 
 /// The incarnation of every topic in files.
@@ -252,48 +256,8 @@ impl Source for FileSource {
         }
     }
 
-    fn reread(&mut self, spans: &[Span], deadline: Instant) -> Result<Vec<RawBatch>, SourceError> {
-        let plain = self.config.contract.is_some();
-        let mut walk = Walk::new(&self.config.path, self.synced)?;
-        walk.fix_end()?;
-        let batch = |span: &Span| {
-            let mut batch = RawBatch::new(Arc::new(partition_of(span)));
-            batch.set_first_prev_offset(span.from);
-            batch
-        };
-        let mut read: Vec<(RawBatch, i64)> = spans.iter().map(|span| (batch(span), 0)).collect();
-        let mut lines = 0_u64;
-        while walk.advance()? {
-            lines += 1;
-            if lines.is_multiple_of(1024) && Instant::now() >= deadline {
-                let (name, action) = (self.config.name.clone(), "reading lines again");
-                let reason = format!("{lines} lines read");
-                return Err(SourceError::Unreachable { name, action, reason });
-            }
-            let Some((text, input)) = walk.line() else { break };
-            let line = read_line(text, input, plain);
-            for (span, (batch, seen)) in spans.iter().zip(&mut read) {
-                if span.partition == line.partition && *span.topic == *line.topic {
-                    *seen = line.offset.saturating_add(1).max(*seen);
-                    if (span.from..span.to).contains(&line.offset) {
-                        push(batch, &line);
-                    }
-                }
-            }
-            if spans.iter().zip(&read).all(|(span, (_, seen))| *seen >= span.to) {
-                break;
-            }
-        }
-        for (span, (_, seen)) in spans.iter().zip(&read) {
-            if *seen < span.to && span.from < span.to {
-                let reason = format!(
-                    "the files in `{}` end at offset {seen}; put back the file that is missing",
-                    self.config.path.display()
-                );
-                return Err(SourceError::Lost { span: Box::new(span.clone()), reason });
-            }
-        }
-        Ok(read.into_iter().map(|(batch, _)| batch).collect())
+    fn reread<'a>(&'a mut self, spans: &'a [Span]) -> Result<Box<dyn Reread + 'a>, SourceError> {
+        Ok(Box::new(Again::new(&self.config, self.synced, spans)?))
     }
 
     /// The end of a file is known when it is read: the end is the next offset.

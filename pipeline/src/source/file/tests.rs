@@ -8,6 +8,7 @@ use flate2::write::GzEncoder;
 
 use super::*;
 use crate::source::Reached;
+use crate::source::reread::read_again;
 
 const WIDE: Limits =
     Limits { records: 1_000, bytes: 1 << 20, partition_records: 1_000, partition_bytes: 1 << 20 };
@@ -128,11 +129,11 @@ fn plain_values_take_file_name_and_line_number() {
         to: 3,
     };
     let soon = Instant::now() + Duration::from_secs(5);
-    let again = first.reread(std::slice::from_ref(&span), soon).unwrap();
+    let again = read_again(&mut first, std::slice::from_ref(&span), soon).unwrap();
     assert_eq!(shown(&again[0]), expected[1..2]);
     // Offset 1 was a blank line: the part that was read began before it.
     assert_eq!(again[0].span(), Some((1, 3)));
-    let lost = first.reread(&[Span { to: 9, ..span }], soon).unwrap_err();
+    let lost = read_again(&mut first, &[Span { to: 9, ..span }], soon).unwrap_err();
     assert!(lost.to_string().contains("end at offset 4"), "{lost}");
 }
 

@@ -14,6 +14,9 @@ use crate::source::{ConfigError, KafkaConfig, Properties};
 /// Bytes that one fetch may bring for one partition.
 const FETCH_BYTES: &str = "4194304";
 
+/// Bytes that the fetches of a reading again may bring for all partitions together.
+const REREAD_BYTES: usize = 8 << 20;
+
 /// What librdkafka said outside of any partition.
 #[derive(Debug, Default)]
 pub(super) struct Context {
@@ -106,7 +109,24 @@ pub(super) fn connect(
     config: &KafkaConfig,
     partitions: usize,
 ) -> Result<Arc<BaseConsumer<Context>>, ConfigError> {
-    let (settings, properties) = settings(config, partitions)?;
+    create(config, settings(config, partitions)?)
+}
+
+/// A consumer that reads parts of many partitions: it fetches little more than they hold.
+pub(super) fn connect_to_reread(
+    config: &KafkaConfig,
+    partitions: usize,
+) -> Result<Arc<BaseConsumer<Context>>, ConfigError> {
+    let (mut settings, properties) = settings(config, usize::MAX)?;
+    let share = (REREAD_BYTES / partitions.max(1)).clamp(REREAD_BYTES / 128, REREAD_BYTES / 8);
+    settings.set("fetch.message.max.bytes", share.to_string());
+    create(config, (settings, properties))
+}
+
+fn create(
+    config: &KafkaConfig,
+    (settings, properties): (ClientConfig, Properties),
+) -> Result<Arc<BaseConsumer<Context>>, ConfigError> {
     let context = Context { properties: properties.clone(), ..Context::default() };
     let created = settings.create_with_context(context);
     created.map(Arc::new).map_err(|e| refused(config, &properties, &e))

@@ -42,8 +42,9 @@ use self::client::Context;
 use self::lane::{Complaint, Lane};
 use self::native::{Queue, Wake};
 pub use self::probe::{Cluster, Unanswered, probe};
+use self::reread::Again;
 use self::topics::Topic;
-use super::{KafkaConfig, Lag, Limits, Notice, Progress, Pulled, Source, SourceError};
+use super::{KafkaConfig, Lag, Limits, Notice, Progress, Pulled, Reread, Source, SourceError};
 use crate::record::{RawBatch, TopicPartition};
 
 /// The longest wait between two looks at librdkafka's events.
@@ -387,8 +388,8 @@ impl Source for KafkaSource {
         Ok(pulled)
     }
 
-    fn reread(&mut self, spans: &[Span], deadline: Instant) -> Result<Vec<RawBatch>, SourceError> {
-        reread::reread(&self.config, spans, deadline)
+    fn reread<'a>(&'a mut self, spans: &'a [Span]) -> Result<Box<dyn Reread + 'a>, SourceError> {
+        Ok(Box::new(Again::new(&self.config, spans)?))
     }
 
     fn lag(&self) -> Vec<Lag> {

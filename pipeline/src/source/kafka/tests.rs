@@ -6,6 +6,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Produc
 
 use super::*;
 use crate::source::Reached;
+use crate::source::Step;
+use crate::source::reread::{self, read_again};
 
 type Mock = MockCluster<'static, DefaultProducerContext>;
 
@@ -124,15 +126,15 @@ fn progress_is_continued_and_spans_are_read_again() {
 
     let soon = || Instant::now() + Duration::from_secs(10);
     let spans = [span(&partition, 10, 40), span(&partition, 40, 40), span(&partition, 40, 300)];
-    let again = second.reread(&spans, soon()).unwrap();
+    let again = read_again(&mut second, &spans, soon()).unwrap();
     assert_eq!(again.iter().map(RawBatch::len).collect::<Vec<_>>(), [30, 0, 260]);
     assert_eq!(again[0].span(), Some((10, 40)));
     assert_eq!(values(&again, "orders", 0), (10..300).collect::<Vec<_>>());
-    let lost = second.reread(&[span(&partition, 290, 301)], soon()).unwrap_err();
+    let lost = read_again(&mut second, &[span(&partition, 290, 301)], soon()).unwrap_err();
     assert!(lost.to_string().contains("ends at 300"), "{lost}");
     let mut other = span(&partition, 0, 1);
     other.incarnation = "AAAAAAAAAAAAAAAAAAAAAA".to_owned();
-    let lost = second.reread(&[other], soon()).unwrap_err();
+    let lost = read_again(&mut second, &[other], soon()).unwrap_err();
     assert!(lost.to_string().contains("created again"), "{lost}");
 }
 
@@ -259,4 +261,101 @@ fn a_topic_under_another_id_is_a_new_incarnation() {
     let (batches, notices) = collect(&mut source, &WIDE, |b, _| count(b) == 10);
     assert_eq!(values(&batches, "orders", 0), (0..10).collect::<Vec<_>>());
     assert!(notices.iter().any(|n| matches!(n, Notice::Recreated { .. })), "{notices:?}");
+}
+
+/// Five records in each partition of `orders`.
+fn produce_everywhere(mock: &Mock, partitions: i32) {
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", mock.bootstrap_servers()).create().unwrap();
+    for partition in 0..partitions {
+        for value in ["0", "1", "2", "3", "4"] {
+            let record = BaseRecord::to("orders").partition(partition).key("k").payload(value);
+            producer.send(record).unwrap();
+        }
+    }
+    producer.flush(Duration::from_secs(20)).unwrap();
+}
+
+/// The spans of whole partitions with `each` records.
+fn whole_spans(
+    source: &KafkaSource,
+    incarnation: &Arc<str>,
+    partitions: i32,
+    each: i64,
+) -> Vec<Span> {
+    let name = Arc::from(source.name());
+    let key = |partition| TopicPartition {
+        source: Arc::clone(&name),
+        topic: Arc::from("orders"),
+        incarnation: Arc::clone(incarnation),
+        partition,
+    };
+    (0..partitions).map(|partition| span(&key(partition), 0, each)).collect()
+}
+
+#[test]
+fn many_partitions_are_read_again_in_short_steps() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("orders", 300, 1).unwrap();
+    produce_everywhere(&mock, 300);
+    mock.broker_round_trip_time(1, Duration::from_millis(40)).unwrap();
+    let brokers = mock.bootstrap_servers();
+    let mut source = KafkaSource::new(config(&brokers, &["orders"])).unwrap();
+    let spans = whole_spans(&source, &Arc::from("0"), 300, 5);
+    let mut reading = source.reread(&spans).unwrap();
+    let (mut steps, mut before) = (0, 0);
+    let until = Instant::now() + Duration::from_secs(30);
+    let batches = loop {
+        assert!(Instant::now() < until, "{before} records after {steps} steps");
+        steps += 1;
+        match reading.step(Instant::now() + Duration::from_millis(30)) {
+            Ok(Step::Whole(batches)) => break batches,
+            Ok(Step::Partly(records)) => {
+                assert!(records > before, "{records} after {before}");
+                before = records;
+            }
+            Err(SourceError::Unreachable { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(steps > 3, "one step brought all: the test proves nothing");
+    assert_eq!(batches.iter().map(RawBatch::len).collect::<Vec<_>>(), vec![5; 300]);
+    assert!(batches.iter().zip(0..).all(|(batch, at)| batch.topic().partition == at));
+}
+
+#[test]
+fn a_broker_that_is_away_costs_waiting_and_nothing_that_was_read() {
+    let mock = MockCluster::new(1).unwrap();
+    mock.create_topic("orders", 200, 1).unwrap();
+    produce_everywhere(&mock, 200);
+    mock.broker_round_trip_time(1, Duration::from_millis(100)).unwrap();
+    let brokers = mock.bootstrap_servers();
+    let mut source = KafkaSource::new(config(&brokers, &["orders"])).unwrap();
+    let spans = whole_spans(&source, &Arc::from("0"), 200, 5);
+    let mut reading = source.reread(&spans).unwrap();
+    let until = Instant::now() + Duration::from_secs(40);
+    let (mut read, mut was_away, mut silent) = (0, false, 0);
+    let batches = loop {
+        assert!(Instant::now() < until, "{read} records");
+        if read > 0 && !was_away {
+            mock.broker_down(1).unwrap();
+            was_away = true;
+        }
+        match reading.step(Instant::now() + Duration::from_millis(200)) {
+            Ok(Step::Whole(batches)) => break batches,
+            Ok(Step::Partly(records)) => {
+                assert!(records > read, "{records} after {read}");
+                read = records;
+            }
+            Err(SourceError::Unreachable { .. }) => {
+                silent += u32::from(was_away);
+                if silent == 3 {
+                    mock.broker_up(1).unwrap();
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(silent >= 3, "the broker was never away while records were owed");
+    assert_eq!(reread::count(&batches), 1_000);
 }

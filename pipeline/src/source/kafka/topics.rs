@@ -275,7 +275,7 @@ impl KafkaSource {
                 from: last.offset,
                 to: last.offset.saturating_add(1),
             };
-            match reread::reread(&self.config, &[span], Instant::now() + ANSWER) {
+            match reread::read(&self.config, &[span], Instant::now() + ANSWER) {
                 Ok(batches) => {
                     let found = batches.iter().flat_map(|b| b.iter()).next();
                     if found.is_some_and(|r| record_hash(&r) != last.hash) {
