@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: format, lints, unit and integration tests with a real Kafka and PostgreSQL, and that
+# All tests: format, lints, unit and integration tests with real Kafkas and databases, and that
 # tests and product are one build. Installs what is missing, stops what it started.
 #
 #   WEIR_TARGET_DIR    where the build goes, ~/.cache/weir-target unless set
@@ -30,7 +30,7 @@ finish() {
   local result=$?
   trap - EXIT
   # Tests start Debezium's workers themselves; without Kafka none of them is of use.
-  case " ${started[*]-} " in *" kafka "*) started=(connect secure-kafka "${started[@]}") ;; esac
+  case " ${started[*]-} " in *" kafka "*) started=(connect secure-kafka mariadb "${started[@]}") ;; esac
   if [ ${#started[@]} -gt 0 ]; then tests/services/down.sh "${started[@]}" || true; fi
   echo "=== time per step" >&2
   if [ ${#times[@]} -gt 0 ]; then printf '%s\n' "${times[@]}" >&2; fi

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! - Of the product only `schemas` is linked, for names and instants: what is tested is what is shipped.
-//! - Kafka, PostgreSQL and Debezium are real. Tests start them and never pass without them.
+//! - Kafka, the databases and Debezium are real. Tests start them and never pass without them.
 //! - Every wait has a deadline, and whatever was started ends with its test.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "figures belong into the output of a test run")]
@@ -16,6 +16,7 @@ mod files;
 mod kafka;
 mod kills;
 mod live;
+mod maria;
 mod origins;
 mod pg;
 mod readers;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Kafka Connect in standalone mode with Debezium for PostgreSQL: one worker process per connector.
+# Kafka Connect in standalone mode with Debezium for PostgreSQL or MariaDB: one worker process per
+# connector.
 # A worker's offsets survive stop and kill; start and restart resume from them.
 
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -18,13 +19,21 @@ usage() {
   exit 2
 }
 
-install_connect() {
+install_connect() { # install_connect NAME
   need_package curl curl
   need_package java openjdk-17-jre-headless
   need_jars "$jars" "org.apache.kafka:connect-runtime:$KAFKA_VERSION" \
     "org.apache.kafka:connect-json:$KAFKA_VERSION" "${LOG4J_JARS[@]}"
-  need_jars "$plugins/debezium-postgres" "io.debezium:debezium-connector-postgres:$DEBEZIUM_VERSION"
+  if is_mariadb "$1"; then
+    need_jars "$plugins/debezium-mariadb" \
+      "io.debezium:debezium-connector-mariadb:$DEBEZIUM_MARIADB_VERSION"
+  else
+    need_jars "$plugins/debezium-postgres" \
+      "io.debezium:debezium-connector-postgres:$DEBEZIUM_VERSION"
+  fi
 }
+
+is_mariadb() { grep -q MariaDbConnector "$workers/$1/connector.json"; } # is_mariadb NAME
 
 write_worker_settings() { # write_worker_settings NAME PORT
   cat <<SETTINGS
@@ -77,7 +86,7 @@ start_saved() { # start_saved NAME
   [ -f "$workers/$name/port" ] || fail "connect-$name: never started, or forgotten"
   port=$(cat "$workers/$name/port")
   if ! service_pid "connect-$name" >/dev/null; then
-    install_connect
+    install_connect "$name"
     need_free_port "connect-$name" "$port"
     write_worker_settings "$name" "$port" >"$workers/$name/worker.properties"
     launch "connect-$name" -Xms128m -Xmx768m -cp "$jars/*" \
@@ -97,7 +106,7 @@ forget() { # forget NAME
   local name=$1
   stop_service "connect-$name"
   [ -f "$workers/$name/connector.json" ] || return 0
-  if "$SERVICES_SOURCE/postgres.sh" status 2>/dev/null; then
+  if ! is_mariadb "$name" && "$SERVICES_SOURCE/postgres.sh" status 2>/dev/null; then
     drop_slot "$name" || say "connect-$name: slot and publication were not dropped"
   fi
   rm -rf "${workers:?}/$name"
@@ -120,7 +129,7 @@ SQL
 render() { # render TEMPLATE [PLACEHOLDER=VALUE...]
   local template=$SERVICES_SOURCE/connectors/$1.json text key
   local -A values=([NAME]=$1 [PREFIX]=$1 [SNAPSHOT]=initial [DECIMALS]=string [TIMES]=adaptive
-    [SCHEMAS]=false)
+    [SCHEMAS]=false [DATABASE]=shop)
   [ -f "$template" ] || fail "there is no template $template"
   text=$(cat "$template")
   shift
@@ -131,6 +140,7 @@ render() { # render TEMPLATE [PLACEHOLDER=VALUE...]
   key=weir_${values[NAME]//-/_} # a slot's name takes no dash
   values[SLOT]=${values[SLOT]:-$key}
   values[PUBLICATION]=${values[PUBLICATION]:-$key}
+  values[HISTORY]=$workers/${values[NAME]}/history # of the schema: MariaDB's log has none
   for key in "${!values[@]}"; do text=${text//"@$key@"/"${values[$key]}"}; done
   printf '%s\n' "$text"
 }

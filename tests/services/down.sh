@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Stops the services named, or all: down.sh [kafka] [secure-kafka] [postgres] [connect]. Data stays.
+# Stops the services named, or all: down.sh [kafka] [secure-kafka] [postgres] [mariadb]
+# [connect]. Data stays.
 # connect stands for every Connect worker.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -10,11 +11,11 @@ stop_connectors() {
   for name in $("$here/connect.sh" names); do "$here/connect.sh" stop "$name"; done
 }
 
-[ $# -gt 0 ] || set -- connect kafka secure-kafka postgres
+[ $# -gt 0 ] || set -- connect kafka secure-kafka postgres mariadb
 for service in "$@"; do
   case $service in
-    kafka | secure-kafka | postgres) "$here/$service.sh" stop ;;
+    kafka | secure-kafka | postgres | mariadb) "$here/$service.sh" stop ;;
     connect) stop_connectors ;;
-    *) fail "unknown service $service; usage: down.sh [kafka] [postgres] [connect]" ;;
+    *) fail "unknown service $service; usage: down.sh [kafka] [postgres] [mariadb] [connect]" ;;
   esac
 done

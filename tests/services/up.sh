@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the services named, or all: up.sh [kafka] [secure-kafka] [postgres] [connect]
+# Starts the services named, or all: up.sh [kafka] [secure-kafka] [postgres] [mariadb] [connect]
 # connect is the connector `shop` on port 18083; it brings the other two and the database with it.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,8 +16,8 @@ start_shop_connector() {
 [ $# -gt 0 ] || set -- connect
 for service in "$@"; do
   case $service in
-    kafka | secure-kafka | postgres) "$here/$service.sh" start ;;
+    kafka | secure-kafka | postgres | mariadb) "$here/$service.sh" start ;;
     connect) start_shop_connector ;;
-    *) fail "unknown service $service; usage: up.sh [kafka] [secure-kafka] [postgres] [connect]" ;;
+    *) fail "unknown service $service; usage: up.sh [kafka] [secure-kafka] [postgres] [mariadb] [connect]" ;;
   esac
 done
