@@ -19,6 +19,7 @@
 //! - Nothing is durable here, and epochs must come in order with growing clocks.
 
 mod cells;
+mod due;
 mod fold;
 mod frozen;
 mod held;
@@ -36,7 +37,7 @@ use schemas::{
 use crate::catalog::Catalog;
 use crate::cube::Cube;
 use crate::definition::{DefinitionError, Unit};
-use crate::history::{Mark, SETTLE_US, Seen};
+use crate::history::{SETTLE_US, Seen, slot_end};
 use crate::plan::{Kpi, Plan};
 use crate::slabs::{CellId, Memory, Slabs};
 use crate::value::{NOTHING, Parts};
@@ -45,7 +46,7 @@ pub use frozen::Frozen;
 use held::Held;
 use slots::Slots;
 pub use state::StateError;
-use timers::{CellRef, Due, Timers};
+use timers::{CellRef, Timers};
 
 /// As many equal rows of one key no epoch changes.
 const WEIGHT_MAX: u64 = 1 << 20;
@@ -277,7 +278,8 @@ impl Engine {
         if stamp.quiet {
             self.timers.settle_after(stamp.clock.plus(SETTLE_US));
         } else if self.timers.has_dirty() {
-            self.write_dirty(stamp);
+            let cells = self.timers.take_dirty();
+            self.settle(cells, stamp.clock, stamp.id, slot_end(stamp.clock));
             self.history[from..].sort_unstable_by(|a, b| a.key.cmp(&b.key));
         }
         self.last_data = Some((stamp.id, stamp.clock));
@@ -353,7 +355,10 @@ impl Engine {
         let mark = cube.change_memory(touched.cell, *place, |memory| {
             memory.slot = slots.place(memory.slot, after.map(|_| reference));
             (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
-            timers.see(reference, &mut memory.history, &seen(stamp, id, true, after.is_some()))
+            let before = memory.history;
+            let mark = memory.history.on_epoch(&seen(stamp, id, after.is_some()));
+            timers.note(reference, &before, &memory.history, || slot_end(stamp.clock));
+            mark
         });
         let of = cube.slabs.series(id.series);
         let key = CellKey {
@@ -370,109 +375,11 @@ impl Engine {
         }
         updates.push(KpiUpdate { key, series, value, epoch: stamp.id, as_of: stamp.clock });
     }
-
-    /// The first live epoch after quiet ones: every cell they changed gets its row.
-    fn write_dirty(&mut self, stamp: &EpochStamp) {
-        for at in self.timers.take_dirty() {
-            let mut memory = self.memory(at.kpi as usize, at.cell);
-            if !memory.history.quiet_dirty {
-                continue;
-            }
-            let id = self.slabs_of(at.kpi as usize).id(at.cell);
-            let mark = self.timers.see(at, &mut memory.history, &seen(stamp, id, false, true));
-            self.put_memory(at.kpi as usize, at.cell, &memory);
-            if let Some(mark) = mark {
-                self.write(at, mark, stamp.id, stamp.clock);
-            }
-        }
-    }
-
-    /// Fires every timer due at `clock` or before, ordered by (due, kind, cell key).
-    fn advance(&mut self, clock: Micros) {
-        let epoch = self.last_data.map_or(0, |(epoch, _)| epoch);
-        while let Some((due, kind)) = self.timers.next().filter(|(due, _)| *due <= clock) {
-            match kind {
-                Due::Settle => {
-                    let cells = self.timers.take_dirty();
-                    self.fire(cells, due, epoch, |memory, end, _| {
-                        memory.history.on_settle(due, end)
-                    });
-                }
-                Due::Close => self.close(due, epoch),
-                Due::Restate => {
-                    let cells = self.timers.take_restating();
-                    self.fire(cells, due, epoch, |memory, _, _| memory.history.on_restate(due));
-                }
-            }
-        }
-        self.clock = clock;
-    }
-
-    fn close(&mut self, due: Micros, epoch: EpochId) {
-        let closing = self.timers.take_closing(due);
-        let mut cells = Vec::with_capacity(closing.len());
-        for (number, kpi) in (0_u32..).zip(&self.plan.kpis) {
-            let own = closing.iter().filter(|(cube, _)| *cube == kpi.cube);
-            cells.extend(own.map(|(_, cell)| CellRef { kpi: number, cell: *cell }));
-        }
-        let on_close = |memory: &mut Memory, end: Micros, exists: bool| {
-            // A slab entry may hold another cell by now.
-            (exists && end == due).then(|| memory.history.on_close(due)).flatten()
-        };
-        self.fire(cells, due, epoch, on_close);
-        for (cube, cell) in closing {
-            self.cubes[cube].release(cell, due);
-        }
-    }
-
-    fn fire(
-        &mut self,
-        mut cells: Vec<CellRef>,
-        due: Micros,
-        epoch: EpochId,
-        mut decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
-    ) {
-        cells.sort_unstable_by(|a, b| {
-            let slabs = self.slabs_of(a.kpi as usize);
-            a.kpi.cmp(&b.kpi).then_with(|| slabs.order(a.cell, b.cell))
-        });
-        self.history.reserve(cells.len());
-        for at in cells {
-            let kpi = at.kpi as usize;
-            let (end, exists) = (self.end(kpi, at.cell), self.parts(kpi, at.cell).is_some());
-            let mut memory = self.memory(kpi, at.cell);
-            let mark = decide(&mut memory, end, exists);
-            self.put_memory(kpi, at.cell, &memory);
-            if let Some(mark) = mark {
-                self.write(at, mark, epoch, due);
-            }
-        }
-    }
-
-    fn write(&mut self, at: CellRef, mark: Mark, epoch: EpochId, as_of: Micros) {
-        let kpi = at.kpi as usize;
-        let value = self.parts(kpi, at.cell).map(Parts::value);
-        self.push_row(kpi, self.key(kpi, at.cell), value, mark, epoch, as_of);
-    }
-
-    fn push_row(
-        &mut self,
-        kpi: usize,
-        key: CellKey,
-        value: Option<CellValue>,
-        mark: Mark,
-        epoch: EpochId,
-        as_of: Micros,
-    ) {
-        let (value, unit) = (value.unwrap_or(NOTHING), self.plan.kpis[kpi].unit);
-        let Mark { closed, restatement } = mark;
-        self.history.push(HistoryRow { key, value, unit, epoch, as_of, closed, restatement });
-    }
 }
 
 /// What an epoch did to a cell. Months have no fixed length, and a quiet epoch does not ask when the
 /// period ends.
-fn seen(stamp: &EpochStamp, id: CellId, changed: bool, exists: bool) -> Seen {
+fn seen(stamp: &EpochStamp, id: CellId, exists: bool) -> Seen {
     let end = if stamp.quiet { stamp.clock } else { id.grain.end(id.start) };
-    Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed, exists }
+    Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed: true, exists }
 }

@@ -3,9 +3,12 @@
 //! # Guarantees
 //! - What is written depends on the epochs with records alone: not on ticks, flushes or wall time.
 //! - A running period gets at most one row a minute (and one when its last row leaves), one when it
-//!   closes, then at most one restatement per slot of five seconds.
-//! - While a backlog or snapshot is read (quiet epochs) nothing is written; one row per changed
-//!   cell follows when it is over.
+//!   closes, then at most one restatement per slot of five seconds: quiet or not.
+//! - It is closed once. Every row after that is a restatement.
+//! - While a backlog or snapshot is read (quiet epochs) nothing is written; what it changed is written
+//!   by the same rules when it is over.
+//! - A minute after the last epoch the newest row of every cell is what the cell says; at once where
+//!   the end of a batch run says so.
 
 use schemas::Micros;
 use serde::{Deserialize, Serialize};
@@ -14,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub const HISTORY_INTERVAL_US: i64 = 60_000_000;
 /// Changes of a closed period within one such slot become one restatement.
 pub const RESTATEMENT_SLOT_US: i64 = 5_000_000;
-/// How long after the last quiet epoch its changes are written if no live one comes.
+/// How long after the last quiet epoch its changes are looked at if no live one comes.
 pub const SETTLE_US: i64 = 1_000_000;
 
 /// What is remembered of one cell.
@@ -26,6 +29,8 @@ pub(crate) struct CellHistory {
     pub(crate) closed: bool,
     /// Whether a quiet epoch changed it and no row was written since.
     pub(crate) quiet_dirty: bool,
+    /// Whether it changed while it was running, less than a minute after its last row.
+    pub(crate) behind: bool,
     /// Whether it changed after it was closed and the restatement is due at the end of the slot.
     pub(crate) restate: bool,
 }
@@ -53,56 +58,78 @@ pub(crate) struct Seen {
 }
 
 impl CellHistory {
-    /// After the rows of an epoch: the row to write now, if any. `quiet_dirty` and `restate` say
-    /// afterwards what waits for a timer.
+    /// After the rows of an epoch: the row to write now, if any. The flags say afterwards what waits
+    /// for a timer.
     pub(crate) fn on_epoch(&mut self, seen: &Seen) -> Option<Mark> {
-        if seen.quiet {
-            self.quiet_dirty |= seen.changed;
-            return None;
-        }
-        let over = seen.end <= seen.clock;
-        if std::mem::take(&mut self.quiet_dirty) {
-            return Some(self.write(seen.clock, over, false));
-        }
         if !seen.changed {
             return None;
         }
-        if !over {
-            let due = |last: Micros| seen.clock.0.saturating_sub(last.0) >= HISTORY_INTERVAL_US;
-            let now = !seen.exists || self.last_row.is_none_or(due);
-            return now.then(|| self.write(seen.clock, false, false));
+        if seen.quiet {
+            self.quiet_dirty = true;
+            return None;
         }
-        if !self.closed {
-            return Some(self.write(seen.clock, true, false));
-        }
-        self.restate = true;
-        None
+        self.change(seen.clock, seen.end, seen.exists)
     }
 
-    /// The backlog is over and no live epoch came.
-    pub(crate) fn on_settle(&mut self, due: Micros, end: Micros) -> Option<Mark> {
-        std::mem::take(&mut self.quiet_dirty).then(|| self.write(due, end <= due, false))
+    /// The backlog is over: what it changed is a change like any other.
+    pub(crate) fn on_settle(&mut self, at: Micros, end: Micros, exists: bool) -> Option<Mark> {
+        if self.quiet_dirty { self.change(at, end, exists) } else { None }
     }
 
     /// The period of a cell that exists is over.
     pub(crate) fn on_close(&mut self, due: Micros) -> Option<Mark> {
-        self.quiet_dirty = false;
-        (!self.closed).then(|| self.write(due, true, false))
+        (!self.closed).then(|| self.write(due, true))
     }
 
-    /// The slot in which a closed cell changed is over. What a backlog changed still settles.
+    /// When a row of a cell that is behind is due.
+    pub(crate) fn follow_due(&self) -> Option<Micros> {
+        let last = self.last_row.filter(|_| self.behind)?;
+        Some(last.plus(HISTORY_INTERVAL_US))
+    }
+
+    /// A minute after the last row of a cell that is behind.
+    pub(crate) fn on_follow(&mut self, due: Micros, end: Micros) -> Option<Mark> {
+        (self.follow_due() == Some(due)).then(|| self.write(due, end <= due))
+    }
+
+    /// The slot in which a closed cell changed is over.
     pub(crate) fn on_restate(&mut self, due: Micros) -> Option<Mark> {
-        std::mem::take(&mut self.restate).then(|| self.write(due, true, true))
+        self.restate.then(|| self.write(due, true))
+    }
+
+    /// The end of a batch run: nothing waits any longer.
+    pub(crate) fn on_end(&mut self, at: Micros, end: Micros) -> Option<Mark> {
+        self.is_waiting().then(|| self.write(at, end <= at))
+    }
+
+    /// Whether its newest row is not what it says.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.quiet_dirty || self.behind || self.restate
+    }
+
+    fn change(&mut self, at: Micros, end: Micros, exists: bool) -> Option<Mark> {
+        self.quiet_dirty = false;
+        if self.closed {
+            self.restate = true;
+            return None;
+        }
+        let is_due = |last: Micros| at.0.saturating_sub(last.0) >= HISTORY_INTERVAL_US;
+        if end <= at || !exists || self.last_row.is_none_or(is_due) {
+            return Some(self.write(at, end <= at));
+        }
+        self.behind = true;
+        None
     }
 
     /// Whether any of this can matter for a cell that no row feeds.
     pub(crate) fn needed(&self, over: bool) -> bool {
-        self.closed || self.quiet_dirty || self.restate || (!over && self.last_row.is_some())
+        self.closed || self.is_waiting() || (!over && self.last_row.is_some())
     }
 
-    fn write(&mut self, clock: Micros, closed: bool, restatement: bool) -> Mark {
-        self.last_row = Some(clock);
-        self.closed |= closed;
+    fn write(&mut self, at: Micros, over: bool) -> Mark {
+        let restatement = self.closed;
+        let closed = restatement || over;
+        *self = CellHistory { last_row: Some(at), closed, ..CellHistory::default() };
         Mark { closed, restatement }
     }
 }

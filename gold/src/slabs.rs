@@ -133,6 +133,7 @@ const HAS_ROW: u8 = 2;
 const CLOSED: u8 = 4;
 const QUIET_DIRTY: u8 = 8;
 const RESTATE: u8 = 16;
+const BEHIND: u8 = 32;
 
 impl PackedMemory {
     pub(crate) fn new(memory: &Memory) -> PackedMemory {
@@ -146,7 +147,8 @@ impl PackedMemory {
                 | flag(history.last_row.is_some(), HAS_ROW)
                 | flag(history.closed, CLOSED)
                 | flag(history.quiet_dirty, QUIET_DIRTY)
-                | flag(history.restate, RESTATE),
+                | flag(history.restate, RESTATE)
+                | flag(history.behind, BEHIND),
         }
     }
 
@@ -157,6 +159,7 @@ impl PackedMemory {
             closed: has(CLOSED),
             quiet_dirty: has(QUIET_DIRTY),
             restate: has(RESTATE),
+            behind: has(BEHIND),
         };
         let slot = has(HAS_SLOT).then_some(self.slot);
         Memory { history, epoch: self.epoch, as_of: self.as_of, slot }
@@ -321,13 +324,13 @@ mod tests {
             let grain = Grain::ALL[grain];
             // The first period of all may begin before the first instant.
             let start = grain.start(Micros(at.max(i64::MIN + 1_000 * HOUR_US)));
-            let [touched, live, closing, closed, quiet_dirty, restate, _] = flags;
+            let [touched, live, closing, closed, quiet_dirty, restate, behind] = flags;
             let id = CellId { series, grain, start };
             let cell = Cell { id, end: grain.end(start), touched, live, closing };
             prop_assert_eq!(PackedCell::new(&cell).unpacked(), cell);
             let (epoch, as_of, last_row, slot) = memory;
             let last_row = last_row.map(Micros);
-            let history = CellHistory { last_row, closed, quiet_dirty, restate };
+            let history = CellHistory { last_row, closed, quiet_dirty, behind, restate };
             let memory = Memory { history, epoch, as_of: Micros(as_of), slot };
             prop_assert_eq!(PackedMemory::new(&memory).unpacked(), memory);
         }

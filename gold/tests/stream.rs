@@ -30,6 +30,7 @@ struct Step {
     wait: i64,
     tick: Option<i64>,
     quiet: bool,
+    ends_batch: bool,
     restart: bool,
     flush: bool,
     changes: Vec<((usize, u8), Option<Row>)>,
@@ -68,13 +69,15 @@ fn step() -> impl Strategy<Value = Step> {
         prop::option::weighted(0.3, 0_i64..5_000_000),
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.1),
+        prop::bool::weighted(0.1),
         prop::bool::weighted(0.3),
         prop::collection::vec(change, 0..6),
     )
-        .prop_map(|(wait, tick, quiet, restart, flush, changes)| Step {
+        .prop_map(|(wait, tick, quiet, ends_batch, restart, flush, changes)| Step {
             wait,
             tick,
             quiet,
+            ends_batch,
             restart,
             flush,
             changes,
@@ -241,6 +244,25 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &[T], expected: &[T])
     }
 }
 
+/// After a batch the newest history row of every cell is what the cell says.
+fn check_newest<'a>(model: &Model, history: impl Iterator<Item = &'a HistoryRow>) {
+    let newest: BTreeMap<_, _> = history.map(|row| (&row.key, row.value)).collect();
+    for (key, value) in &model.cells {
+        assert_eq!(newest.get(key), Some(value), "{key:?} at the end of a batch");
+    }
+}
+
+/// A cell is closed once, and only restated after that.
+fn check_once(history: &[HistoryRow]) {
+    let mut closed = std::collections::BTreeSet::new();
+    for row in history {
+        assert_eq!(row.restatement, closed.contains(&row.key), "{row:?}");
+        if row.closed {
+            closed.insert(&row.key);
+        }
+    }
+}
+
 /// Runs a stream through an engine that is restarted and ticked, one that is neither, and the model.
 fn run(steps: &[Step]) {
     let mut bench = Bench::new();
@@ -278,6 +300,20 @@ fn run(steps: &[Step]) {
         check_cells(&engine, &model);
         plain_history
             .extend(bench.epoch(&mut plain, &mut plain_rows, &stamp, &step.changes).history);
+        if step.ends_batch {
+            clock += 1;
+            assert_eq!(
+                engine.is_history_behind(),
+                model.is_behind(),
+                "before epoch {id} ends a batch"
+            );
+            let output = engine.end_batch(Micros(clock));
+            same("history of the end of a batch", &output.history, &model.end_batch(clock));
+            assert!(!engine.is_history_behind());
+            check_newest(&model, history.iter().chain(&output.history));
+            history.extend(output.history);
+            plain_history.extend(plain.end_batch(Micros(clock)).history);
+        }
         bench.write_held();
         if step.flush || step.restart {
             bench.flush(&mut engine);
@@ -291,6 +327,7 @@ fn run(steps: &[Step]) {
     history.extend(engine.tick(end).history);
     plain_history.extend(plain.tick(end).history);
     same("history without ticks and restarts", &history, &plain_history);
+    check_once(&history);
     assert_eq!(engine.next_due(), None);
 }
 

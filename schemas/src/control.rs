@@ -55,6 +55,8 @@ pub enum Decision {
         /// The table's contract.
         table: String,
     },
+    /// A batch run ends: the KPI history waits for nothing any longer.
+    EndBatch,
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
     /// Nothing that this program knows.
@@ -154,6 +156,7 @@ pub enum ControlError {
 
 const RESUME: &str = "table.resume";
 const SWEEP: &str = "table.sweep";
+const END_BATCH: &str = "batch.end";
 const DEFINITIONS: &str = "definitions";
 
 #[derive(Serialize, Deserialize)]
@@ -171,6 +174,10 @@ struct Envelope {
 struct OfTable {
     table: String,
 }
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -196,6 +203,10 @@ impl ControlRecord {
             SWEEP => {
                 let OfTable { table } = body_of(SWEEP, body)?;
                 Decision::SweepTable { table }
+            }
+            END_BATCH => {
+                let Nothing {} = body_of(END_BATCH, body)?;
+                Decision::EndBatch
             }
             DEFINITIONS => {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
@@ -233,6 +244,7 @@ impl Decision {
                 let body = serde_json::to_value(OfTable { table: table.clone() });
                 (SWEEP, body.unwrap_or_default())
             }
+            Decision::EndBatch => (END_BATCH, serde_json::to_value(Nothing {}).unwrap_or_default()),
             Decision::Define(changes) => {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
                 (DEFINITIONS, body.unwrap_or_default())

@@ -86,6 +86,8 @@ impl Control {
                     let epoch = stamp.id;
                     tracing::info!(epoch, id, by, rows, "table `{table}` is swept");
                 }
+                // The core asks the epoch.
+                Decision::EndBatch => {}
                 Decision::Define(changes) => self.in_force.take(changes, stamp.id, stamp.clock),
                 Decision::Unknown { kind, version } => tracing::warn!(
                     id,

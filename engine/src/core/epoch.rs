@@ -70,6 +70,11 @@ impl Epoch {
         self.decisions.iter().any(is_sweep)
     }
 
+    /// Whether a decision in it ends a batch run.
+    pub(crate) fn ends_batch(&self) -> bool {
+        self.decisions.iter().any(|record| record.decision == Decision::EndBatch)
+    }
+
     /// The ledger's line of it.
     pub(crate) fn entry(&self) -> Entry {
         Entry {

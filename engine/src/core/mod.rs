@@ -229,7 +229,10 @@ impl Core {
         self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.sweeps() {
             self.control.take(&stamp, &epoch.decisions, &mut self.tables);
-            let output = self.gold.tick(stamp.clock);
+            let output = match epoch.ends_batch() {
+                true => self.gold.end_batch(stamp.clock),
+                false => self.gold.tick(stamp.clock),
+            };
             self.remember(output.history);
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
@@ -252,6 +255,10 @@ impl Core {
         }
         // Every table is folded: all changes of the epoch are in one hand.
         tables.iter_mut().for_each(|table| table.delta.consolidate());
+        let mut waiting = Vec::new();
+        if epoch.ends_batch() {
+            waiting = gold.end_batch(stamp.clock).history;
+        }
         gold.begin_epoch(&stamp);
         for (index, table) in tables.iter_mut().enumerate() {
             if let Err(wrong) = gold.step(&stamp, index, &table.delta) {
@@ -262,6 +269,7 @@ impl Core {
         }
         let output = gold.finish_epoch(&stamp);
         let alerts = self.watch.observe(&stamp, &output.updates, gold);
+        self.remember(waiting);
         self.remember(output.history);
         Changes { updates: output.updates, alerts }
     }

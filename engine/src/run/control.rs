@@ -3,6 +3,7 @@
 //!
 //! # Guarantees
 //! - The definitions of the run are in force before the first record that it reads.
+//! - After the last epoch of a batch run no history row waits.
 
 use std::time::Duration;
 
@@ -54,32 +55,48 @@ impl ControlDesk {
             let what = if identity.is_some() { "is put in force" } else { "is in force no longer" };
             tracing::info!("the {of} `{name}` {what}");
         }
-        let record = ControlRecord {
-            id: uuid::Uuid::new_v4().simple().to_string(),
-            at: clock.now(),
-            by: "weir run".to_owned(),
-            decision: Decision::Define(changes),
-        };
+        self.append(Decision::Define(changes), clock)
+    }
+
+    /// Decides that a batch run ends, and reads that and all that was decided meanwhile. No other record
+    /// may come after it.
+    ///
+    /// # Errors
+    /// When that cannot be written or read.
+    pub(super) fn end_batch(
+        &mut self,
+        clock: &dyn Clock,
+        limits: &Limits,
+        decoding: &Decoding,
+    ) -> Result<Vec<Poll>, Stopped> {
+        self.append(Decision::EndBatch, clock)?;
+        self.source.stop_at_end()?;
+        self.read(limits, decoding)
+    }
+
+    fn append(&self, decision: Decision, clock: &dyn Clock) -> Result<(), Stopped> {
+        let id = uuid::Uuid::new_v4().simple().to_string();
+        let record = ControlRecord { id, at: clock.now(), by: "weir run".to_owned(), decision };
         let appended = self.file.append(&record);
         appended.map(drop).map_err(|e| Stopped::Failed(chain(&e)))
     }
 
-    /// Starts the source and reads everything that is there. With `to_end` that is all of it.
+    /// Starts the source and reads everything that is there.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub(super) fn start(
         &mut self,
         progress: &Progress,
-        to_end: bool,
         limits: &Limits,
         decoding: &Decoding,
     ) -> Result<Vec<Poll>, Stopped> {
         let own = progress.iter().filter(|(of, _)| is_control(of));
         self.source.start(&own.map(|(of, reached)| (of.clone(), *reached)).collect())?;
-        if to_end {
-            self.source.stop_at_end()?;
-        }
+        self.read(limits, decoding)
+    }
+
+    fn read(&mut self, limits: &Limits, decoding: &Decoding) -> Result<Vec<Poll>, Stopped> {
         let (mut polls, mut scratch) = (Vec::new(), Scratch::default());
         loop {
             let mut batches = Vec::new();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Ledger};
 use pipeline::record::RawBatch;
-use pipeline::source::{ControlFile, Progress, Source};
+use pipeline::source::{ControlFile, Limits, Progress, Source};
 use schemas::{Clock, Feed, Micros, Published, Start};
 use tokio::runtime::Handle;
 
@@ -40,10 +40,6 @@ const EPOCH_QUEUE: usize = 1024;
 const RESULT_QUEUE: usize = 16;
 /// The main loop looks at its timers at least this often.
 const TURN: Duration = Duration::from_millis(20);
-/// At the end of the input, timers due this soon are still waited for ...
-const SETTLE: i64 = 1_100_000;
-/// ... and those of the KPI history this long: a restatement is due at the end of its slot.
-const RESTATE: i64 = 5_100_000;
 /// Subscribers hear at least this often that nothing arrived.
 const IDLE: Duration = Duration::from_millis(250);
 /// What may have arrived without having been seen yet, in microseconds.
@@ -142,9 +138,7 @@ impl Threads<'_> {
                 loops::write_ledger(ledger, &entries, clock, shared)
             })?;
             let feeds = Fanout::start(scope, feeds, clock, shared)?;
-            spawn(scope, "publish", Turn::Live, move || {
-                publish::publish(&results, feeds, shared);
-            })?;
+            spawn(scope, "publish", Turn::Live, move || publish::publish(&results, feeds, shared))?;
             spawn(scope, "bronze", Turn::Live, move || {
                 loops::write_bronze(bronze, &epochs, settings, keeper, (clock, runtime), shared);
             })?;
@@ -155,7 +149,7 @@ impl Threads<'_> {
                 upkeep::work(&tasks, &shared.meters, &|| !shared.is_ending());
             })?;
             main.recover(tail, generation);
-            main.decide(desk, &progress, settings, until_end)?;
+            main.decide(desk, &progress, settings)?;
             let decoding = Arc::clone(main.core.decoding());
             let polling = |index| loops::Polling::new(index, settings, until_end, &decoding);
             for (index, source) in sources.iter_mut().enumerate() {
@@ -165,14 +159,15 @@ impl Threads<'_> {
                 })?;
             }
             // At a fixed end, all that was decided has been read.
-            if !until_end {
-                let (out, polling) = (to_core.clone(), polling(None));
-                spawn(scope, "control", Turn::Live, move || {
-                    loops::read_source(&polling, desk.source(), &out, shared);
-                })?;
+            if until_end {
+                drop(to_core);
+                return main.run(polls, Some((desk, &settings.limits)));
             }
-            drop(to_core);
-            main.run(polls, until_end)
+            let (out, polling) = (to_core, polling(None));
+            spawn(scope, "control", Turn::Live, move || {
+                loops::read_source(&polling, desk.source(), &out, shared);
+            })?;
+            main.run(polls, None)
         })
     }
 
@@ -261,20 +256,23 @@ impl Main<'_> {
         desk: &mut ControlDesk,
         progress: &Progress,
         settings: &Settings,
-        until_end: bool,
     ) -> Result<(), Stopped> {
         desk.define(self.core.in_force(), self.clock)?;
         let decoding = Arc::clone(self.core.decoding());
-        let polls = desk.start(progress, until_end, &settings.limits, &decoding)?;
+        let polls = desk.start(progress, &settings.limits, &decoding)?;
         polls.into_iter().for_each(|poll| self.take(poll));
         Ok(())
     }
 
-    /// From the first poll to the last barrier.
-    fn run(mut self, polls: Receiver<Poll>, until_end: bool) -> Result<Outcome, Stopped> {
+    /// From the first poll to the last barrier; `batch`: what the end of a batch run is decided with.
+    fn run(
+        mut self,
+        polls: Receiver<Poll>,
+        batch: Option<(&mut ControlDesk, &Limits)>,
+    ) -> Result<Outcome, Stopped> {
         self.turn_until_stopped(&polls);
         drop(polls);
-        self.finish(until_end)
+        self.finish(batch)
     }
 
     /// Tells how everything stands.
@@ -429,11 +427,11 @@ impl Main<'_> {
     }
 
     /// Flushes everything: the last barrier, then bronze with the word that it is complete.
-    fn finish(mut self, until_end: bool) -> Result<Outcome, Stopped> {
+    fn finish(mut self, batch: Option<(&mut ControlDesk, &Limits)>) -> Result<Outcome, Stopped> {
         let shared = self.shared;
         shared.hurry.store(true, Ordering::Relaxed);
-        if until_end && shared.failure().is_none() {
-            self.settle();
+        if let Some((desk, limits)) = batch.filter(|_| shared.failure().is_none()) {
+            self.end_batch(desk, limits);
         }
         let last = self.core.last().map_or(0, |stamp| stamp.id);
         let running = self.barrier.running;
@@ -455,24 +453,19 @@ impl Main<'_> {
         shared.failure().map_or(Ok(outcome), |reason| Err(Stopped::Failed(reason)))
     }
 
-    /// Waits for the timers that are due within about a second, the end of a backlog, and for the
-    /// restatements that are. What has been read is flushed meanwhile, so that the last barrier has
-    /// only what the timers add.
-    fn settle(&mut self) {
-        let now = self.clock.now();
-        let is_near = |due: Option<Micros>, span| due.is_some_and(|due| due <= now.plus(span));
-        let mut early = false;
-        while (is_near(self.core.next_due(), SETTLE)
-            || is_near(self.core.gold().next_due(), RESTATE))
-            && !self.shared.stop.is_asked()
-        {
-            let flushed = self.shared.flushed.get() >= self.barrier.running;
-            if !early && flushed && self.core.last().is_some_and(|l| l.id > self.barrier.running) {
-                early = true;
-                self.start_barrier();
+    /// The end of a batch run: history rows that wait for a timer are written in an epoch of its own.
+    fn end_batch(&mut self, desk: &mut ControlDesk, limits: &Limits) {
+        self.tick_if_due();
+        if !self.core.gold().is_history_behind() || self.shared.stop.is_asked() {
+            return;
+        }
+        let decoding = Arc::clone(self.core.decoding());
+        match desk.end_batch(self.clock, limits, &decoding) {
+            Ok(polls) => polls.into_iter().for_each(|poll| self.take(poll)),
+            Err(Stopped::Failed(reason)) => {
+                tracing::warn!("history rows wait for the next run: {reason}");
             }
-            std::thread::sleep(self.wait());
-            self.tick_if_due();
+            Err(error) => tracing::warn!("history rows wait for the next run: {error}"),
         }
     }
 }

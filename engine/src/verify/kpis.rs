@@ -23,6 +23,8 @@ const HISTORY_ADVICE: &str = "the current values are right if the KPI checks hol
 
 /// A restatement may be on its way for so long after a change: one slot, and some.
 const PENDING_US: i64 = 6_000_000;
+/// And the row of a running period.
+const FOLLOWING_US: i64 = gold::history::HISTORY_INTERVAL_US + SETTLE_US;
 /// Changes of a backlog are written so long after its last epoch.
 const SETTLE_US: i64 = gold::history::SETTLE_US;
 
@@ -68,7 +70,7 @@ fn register(
     lake::query::register(context, name, found).map_err(|e| chain(&e))
 }
 
-/// The last row of a closed cell, where it is not what the current table says.
+/// The last row of a cell, where it is not what the current table says.
 const LAST_ROWS: &str = "
     SELECT c.kpi, c.tenant_id, c.dims, c.grain, c.period_start, c.as_of,
            c.value AS is_value, c.status AS is_status, h.value AS last_value, h.status AS last_status
@@ -95,8 +97,8 @@ const DOUBLED: &str = "
     HAVING COUNT(*) > 1
     ORDER BY kpi, tenant_id, dims, grain, period_start, as_of";
 
-/// Checks the history: flags, doubled rows, and that the last row of every closed cell is its current
-/// value. `last` is the last epoch with rows: after a quiet one the history waits.
+/// Checks the history: flags, doubled rows, and that the last row of every cell is its current value,
+/// once it must be written. `last` is the last epoch with rows: after a quiet one the history waits.
 ///
 /// # Errors
 /// When the tables cannot be read.
@@ -140,10 +142,7 @@ pub(super) fn history(
             };
             let (now, then) = (say(&is, &is_status), say(&was, &was_status));
             check.problem(|| {
-                format!(
-                    "{}: the closed cell is {now}, its last history row is {then}",
-                    cells.name(at)
-                )
+                format!("{}: the cell is {now}, its last history row is {then}", cells.name(at))
             });
         }
     }
@@ -238,9 +237,10 @@ impl Cells {
         Grain::parse(self.grain.value(at)).map(|grain| grain.end(Micros(self.start.value(at))))
     }
 
-    /// Whether the period is over and every history row of the cell's last change has been written.
+    /// Whether every history row of the cell's last change has been written.
     fn is_settled(&self, at: usize, clock: Micros) -> bool {
         let changed = Micros(self.as_of.value(at));
-        self.end(at).is_some_and(|end| end <= clock) && changed.plus(PENDING_US) < clock
+        let is_over = self.end(at).is_some_and(|end| end <= clock);
+        changed.plus(if is_over { PENDING_US } else { FOLLOWING_US }) < clock
     }
 }

@@ -27,7 +27,7 @@ use crate::plan::{CubeShape, Kpi, Plan};
 use crate::slabs::{CellId, Memory};
 
 /// The version of the records.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const HEAD: &str = "gold";
 
 /// Why saved state was refused.
@@ -292,13 +292,7 @@ impl Engine {
         let memory = Memory { history, epoch, as_of, slot };
         self.cubes[cube].slabs.put_memory(cell, place, &memory);
         let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
-        if history.quiet_dirty {
-            self.timers.dirty(at);
-        }
-        if history.restate {
-            let due = self.timers.pending().1.ok_or("a restatement is never due")?;
-            self.timers.restate(at, due);
-        }
+        self.timers.restore(at, &history).ok_or("a restatement is never due")?;
         Ok(())
     }
 

@@ -1,17 +1,19 @@
-//! What waits for the clock: settling after a backlog, closing periods, restating closed ones.
+//! What waits for the clock: settling after a backlog, closing periods, the next row of running ones,
+//! restating closed ones.
 //!
 //! # Guarantees
 //! - [`Timers::next`] orders by (due, kind); within one timer the engine orders by cell key.
-//! - At most one settle and one restatement slot are pending, and a closing per period end.
+//! - At most one settle and one restatement slot are pending, a closing per period end, and a row of each
+//!   running cell that is behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::Micros;
 
-use crate::history::{CellHistory, Mark, Seen, slot_end};
+use crate::history::CellHistory;
 
 /// One KPI of one cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CellRef {
     pub(super) kpi: u32,
     pub(super) cell: u32,
@@ -22,6 +24,7 @@ pub(super) struct CellRef {
 pub(super) enum Due {
     Settle,
     Close,
+    Follow,
     Restate,
 }
 
@@ -31,6 +34,8 @@ pub(super) struct Timers {
     dirty: Vec<CellRef>,
     /// Period end to (cube, cell).
     closing: BTreeMap<Micros, Vec<(usize, u32)>>,
+    /// When a row is due to running cells that are behind.
+    following: BTreeMap<Micros, BTreeSet<CellRef>>,
     restate: Option<Micros>,
     restating: Vec<CellRef>,
 }
@@ -40,7 +45,8 @@ impl Timers {
         let settle = self.settle.map(|due| (due, Due::Settle));
         let close = self.closing.first_key_value().map(|(due, _)| (*due, Due::Close));
         let restate = self.restate.map(|due| (due, Due::Restate));
-        [settle, close, restate].into_iter().flatten().min()
+        let follow = self.following.first_key_value().map(|(due, _)| (*due, Due::Follow));
+        [settle, close, follow, restate].into_iter().flatten().min()
     }
 
     /// The due times of settling and restating.
@@ -52,22 +58,39 @@ impl Timers {
         (self.settle, self.restate) = (settle, restate);
     }
 
-    /// Lets the history of a cell see an epoch, and notes what it waits for from then on.
-    pub(super) fn see(
+    /// Notes what a cell waits for that did not before; restatements being due at `slot`.
+    pub(super) fn note(
         &mut self,
         at: CellRef,
-        history: &mut CellHistory,
-        seen: &Seen,
-    ) -> Option<Mark> {
-        let before = *history;
-        let mark = history.on_epoch(seen);
-        if history.quiet_dirty && !before.quiet_dirty {
+        before: &CellHistory,
+        now: &CellHistory,
+        slot: impl FnOnce() -> Micros,
+    ) {
+        if now.quiet_dirty && !before.quiet_dirty {
             self.dirty(at);
         }
-        if history.restate && !before.restate {
-            self.restate(at, slot_end(seen.clock));
+        if now.restate && !before.restate {
+            self.restate(at, slot());
         }
-        mark
+        if let Some(due) = now.follow_due().filter(|_| !before.behind) {
+            self.following.entry(due).or_default().insert(at);
+        }
+        // It got its row otherwise.
+        if let Some(due) = before.follow_due().filter(|_| !now.behind)
+            && let Some(cells) = self.following.get_mut(&due)
+        {
+            cells.remove(&at);
+            if cells.is_empty() {
+                self.following.remove(&due);
+            }
+        }
+    }
+
+    /// Watches a cell as it was saved.
+    pub(super) fn restore(&mut self, at: CellRef, history: &CellHistory) -> Option<()> {
+        let slot = if history.restate { self.restate? } else { Micros(0) };
+        self.note(at, &CellHistory::default(), history, || slot);
+        Some(())
     }
 
     /// A quiet epoch changed a cell.
@@ -101,9 +124,30 @@ impl Timers {
     }
 
     /// A closed cell changed.
-    pub(super) fn restate(&mut self, at: CellRef, due: Micros) {
+    fn restate(&mut self, at: CellRef, due: Micros) {
         self.restate = Some(due);
         self.restating.push(at);
+    }
+
+    pub(super) fn take_following(&mut self, due: Micros) -> Vec<CellRef> {
+        self.following.remove(&due).unwrap_or_default().into_iter().collect()
+    }
+
+    /// Every cell that may be waiting, each once; nothing is due to them any more.
+    pub(super) fn take_waiting(&mut self) -> Vec<CellRef> {
+        let following = std::mem::take(&mut self.following).into_values().flatten();
+        let mut waiting: Vec<CellRef> = following.collect();
+        waiting.append(&mut self.take_dirty());
+        waiting.append(&mut self.take_restating());
+        waiting.sort_unstable();
+        waiting.dedup();
+        waiting
+    }
+
+    /// Every cell that may be waiting, perhaps more than once.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = CellRef> {
+        let others = self.dirty.iter().chain(&self.restating);
+        others.chain(self.following.values().flatten()).copied()
     }
 
     pub(super) fn take_restating(&mut self) -> Vec<CellRef> {

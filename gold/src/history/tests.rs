@@ -7,9 +7,12 @@ const END: i64 = 3_600_000_000;
 enum Step {
     /// (clock, quiet, changed, exists)
     Epoch(i64, bool, bool, bool),
+    /// The backlog is over, by time or by a live epoch.
     Settle(i64),
     Close(i64),
+    Follow(i64),
     Restate(i64),
+    End(i64),
 }
 
 /// Runs steps on one cell whose period ends at `END` and gives the rows as `clock:flags`, where the
@@ -23,9 +26,11 @@ fn rows(steps: &[Step]) -> String {
                 let seen = Seen { clock: Micros(clock), quiet, end: Micros(END), changed, exists };
                 (clock, cell.on_epoch(&seen))
             }
-            Step::Settle(due) => (due, cell.on_settle(Micros(due), Micros(END))),
+            Step::Settle(due) => (due, cell.on_settle(Micros(due), Micros(END), true)),
             Step::Close(due) => (due, cell.on_close(Micros(due))),
+            Step::Follow(due) => (due, cell.on_follow(Micros(due), Micros(END))),
             Step::Restate(due) => (due, cell.on_restate(Micros(due))),
+            Step::End(at) => (at, cell.on_end(Micros(at), Micros(END))),
         };
         if let Some(mark) = mark {
             let flags = match (mark.closed, mark.restatement) {
@@ -42,7 +47,7 @@ fn rows(steps: &[Step]) -> String {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn one_case_per_rule() {
-    use Step::{Close, Epoch, Restate, Settle};
+    use Step::{Close, End, Epoch, Follow, Restate, Settle};
     const MINUTE: i64 = HISTORY_INTERVAL_US;
     for (rule, steps, expected) in [
         ("first change of a running cell", vec![Epoch(5, false, true, true)], "5:r".to_owned()),
@@ -69,6 +74,68 @@ fn one_case_per_rule() {
                 Epoch(7, false, true, true),
             ],
             "5:r 6:r".into(),
+        ),
+        (
+            "what changes within the interval is written at its end, once",
+            vec![
+                Epoch(5, false, true, true),
+                Epoch(6, false, true, true),
+                Epoch(7, false, true, true),
+                Follow(5 + MINUTE),
+                Follow(5 + MINUTE),
+                Follow(5 + 2 * MINUTE),
+            ],
+            format!("5:r {}:r", 5 + MINUTE),
+        ),
+        (
+            "nothing follows a row that a cell got otherwise",
+            vec![
+                Epoch(5, false, true, true),
+                Epoch(6, false, true, true),
+                Epoch(7, false, true, false),
+                Follow(5 + MINUTE),
+            ],
+            "5:r 7:r".into(),
+        ),
+        (
+            "quiet or not, one row an interval",
+            vec![
+                Epoch(5, true, true, true),
+                Settle(6),
+                Epoch(7, true, true, true),
+                Settle(8),
+                Epoch(9, true, true, true),
+                Settle(10),
+                Follow(6 + MINUTE),
+                Epoch(7 + MINUTE, true, true, true),
+                Settle(8 + MINUTE),
+                Follow(6 + 2 * MINUTE),
+            ],
+            format!("6:r {}:r {}:r", 6 + MINUTE, 6 + 2 * MINUTE),
+        ),
+        (
+            "the end of a batch run leaves nothing behind",
+            vec![
+                Epoch(5, false, true, true),
+                Epoch(6, false, true, true),
+                End(7),
+                Epoch(8, true, true, true),
+                End(9),
+                End(10),
+                Follow(7 + MINUTE),
+            ],
+            "5:r 7:r 9:r".into(),
+        ),
+        (
+            "at the end of a batch run a closed cell is restated, and one that is over is closed",
+            vec![
+                Epoch(END, true, true, true),
+                End(END + 1),
+                Epoch(END + 2, false, true, true),
+                Epoch(END + 3, true, true, true),
+                End(END + 4),
+            ],
+            format!("{}:c {}:s", END + 1, END + 4),
         ),
         (
             "close writes the closed row once",
@@ -107,8 +174,8 @@ fn one_case_per_rule() {
             format!("{}:c", END + SETTLE_US),
         ),
         (
-            "the first live epoch writes every quiet-dirty cell, changed or not",
-            vec![Epoch(5, true, true, true), Epoch(6, false, false, true)],
+            "a quiet change that a live one joins is written with it",
+            vec![Epoch(5, true, true, true), Epoch(6, false, true, true), Settle(6)],
             "6:r".into(),
         ),
         (
@@ -117,25 +184,29 @@ fn one_case_per_rule() {
             format!("{}:c", END + 1),
         ),
         (
-            "a closed cell changed quietly is written again, not restated",
+            "a closed cell changed quietly is restated, in its slot",
             vec![
                 Epoch(END, false, true, true),
                 Epoch(END + 1, true, true, true),
                 Settle(END + 2),
                 Restate(END + 3),
+                Epoch(END + 4, true, true, true),
+                Settle(END + 5),
+                Restate(END + 6),
             ],
-            format!("{END}:c {}:c", END + 2),
+            format!("{END}:c {}:s {}:s", END + 3, END + 6),
         ),
         (
-            "a restatement does not settle what a backlog changed",
+            "a restatement says what a backlog changed, too",
             vec![
                 Epoch(END, false, true, true),
                 Epoch(END + 1, false, true, true),
                 Epoch(END + 2, true, true, true),
                 Restate(END + 3),
                 Settle(END + 4),
+                Restate(END + 5),
             ],
-            format!("{END}:c {}:s {}:c", END + 3, END + 4),
+            format!("{END}:c {}:s", END + 3),
         ),
         (
             "close clears quiet-dirty",
@@ -165,5 +236,7 @@ fn memory_of_a_vanished_cell_is_kept_while_it_matters() {
     assert!(written.needed(false) && !written.needed(true));
     let closed = CellHistory { closed: true, ..written };
     assert!(closed.needed(true));
+    let behind = CellHistory { behind: true, ..written };
+    assert!(behind.needed(true));
     assert!(!CellHistory::default().needed(false));
 }

@@ -30,6 +30,8 @@ struct Memory {
     last_row: Option<i64>,
     closed: bool,
     dirty: bool,
+    /// Running, and changed since its last row.
+    behind: bool,
     close_due: Option<i64>,
     restate_due: Option<i64>,
 }
@@ -54,32 +56,41 @@ impl Model {
                     due.push((at, 0, key.clone()));
                 }
                 due.extend(memory.close_due.map(|at| (at, 1, key.clone())));
-                due.extend(memory.restate_due.map(|at| (at, 2, key.clone())));
+                let follow = memory.last_row.filter(|_| memory.behind);
+                due.extend(follow.map(|at| (at + 60_000_000, 2, key.clone())));
+                due.extend(memory.restate_due.map(|at| (at, 3, key.clone())));
             }
             let Some((at, kind, key)) = due.into_iter().filter(|d| d.0 <= clock).min() else {
                 return out;
             };
             let exists = self.cells.contains_key(&key);
-            let over = key.grain.end(key.period_start).0 <= at;
             let memory = self.memory.get_mut(&key).unwrap();
-            let row = match kind {
-                0 => Some((over, false)),
+            match kind {
+                0 => out.extend(self.changed(&key, self.last_data, at, true)),
                 1 => {
                     memory.close_due = None;
-                    (exists && !memory.closed).then_some((true, false))
+                    if exists && !memory.closed {
+                        out.push(self.write(&key, self.last_data, at));
+                    }
                 }
-                _ => {
-                    memory.restate_due = None;
-                    Some((true, true))
-                }
-            };
-            if kind == 0 || (kind == 1 && exists) {
-                memory.dirty = false;
-            }
-            if let Some((closed, restatement)) = row {
-                out.push(self.write(&key, self.last_data, at, closed, restatement));
+                _ => out.push(self.write(&key, self.last_data, at)),
             }
         }
+    }
+
+    /// The end of a batch run: whatever waits is written.
+    pub(crate) fn end_batch(&mut self, clock: i64) -> Vec<HistoryRow> {
+        let mut out = self.advance(clock);
+        let waits = |m: &Memory| m.dirty || m.behind || m.restate_due.is_some();
+        let waiting: Vec<CellKey> =
+            self.memory.iter().filter(|(_, m)| waits(m)).map(|(key, _)| key.clone()).collect();
+        out.extend(waiting.iter().map(|key| self.write(key, self.last_data, clock)));
+        out
+    }
+
+    /// Whether the newest row of a cell is not what it says.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.memory.values().any(|m| m.dirty || m.behind || m.restate_due.is_some())
     }
 
     /// One epoch whose changes are in `rows` already.
@@ -126,40 +137,48 @@ impl Model {
         key: &CellKey,
         changed: bool,
     ) -> Option<HistoryRow> {
-        let clock = stamp.clock.0;
-        let over = key.grain.end(key.period_start).0 <= clock;
-        let exists = self.cells.contains_key(key);
         let memory = self.memory.get_mut(key).unwrap();
         if stamp.quiet {
             memory.dirty |= changed;
             return None;
         }
-        if memory.dirty {
-            memory.dirty = false;
-            return Some(self.write(key, stamp.id, clock, over, false));
-        }
-        if !changed {
+        if !changed && !memory.dirty {
             return None;
         }
-        if over && memory.closed {
-            memory.restate_due = Some((clock / 5_000_000 + 1) * 5_000_000);
-            return None;
-        }
-        let waited = memory.last_row.is_none_or(|last| clock - last >= 60_000_000);
-        (over || waited || !exists).then(|| self.write(key, stamp.id, clock, over, false))
+        self.changed(key, stamp.id, stamp.clock.0, false)
     }
 
-    fn write(
-        &mut self,
-        key: &CellKey,
-        epoch: u64,
-        at: i64,
-        closed: bool,
-        restatement: bool,
-    ) -> HistoryRow {
+    /// What a change gets now, one of a backlog that is over included; `timer`: before the slots that
+    /// end at this instant.
+    fn changed(&mut self, key: &CellKey, epoch: u64, at: i64, timer: bool) -> Option<HistoryRow> {
+        let over = key.grain.end(key.period_start).0 <= at;
+        let exists = self.cells.contains_key(key);
         let memory = self.memory.get_mut(key).unwrap();
-        memory.last_row = Some(at);
-        memory.closed |= closed;
+        memory.dirty = false;
+        if memory.closed {
+            let slots = if timer { (at + 4_999_999) / 5_000_000 } else { at / 5_000_000 + 1 };
+            memory.restate_due = Some(slots * 5_000_000);
+            return None;
+        }
+        let waited = memory.last_row.is_none_or(|last| at - last >= 60_000_000);
+        if over || waited || !exists {
+            return Some(self.write(key, epoch, at));
+        }
+        memory.behind = true;
+        None
+    }
+
+    fn write(&mut self, key: &CellKey, epoch: u64, at: i64) -> HistoryRow {
+        let memory = self.memory.get_mut(key).unwrap();
+        let restatement = memory.closed;
+        let closed = key.grain.end(key.period_start).0 <= at;
+        let Memory { close_due, closed: was_closed, .. } = *memory;
+        *memory = Memory {
+            last_row: Some(at),
+            closed: closed || was_closed,
+            close_due,
+            ..Memory::default()
+        };
         let nothing =
             CellValue { value: None, numerator: None, denominator: None, status: Status::NoData };
         let value = self.cells.get(key).copied().unwrap_or(nothing);

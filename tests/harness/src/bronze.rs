@@ -67,6 +67,14 @@ impl Record {
         is_resumption.then(|| value["body"]["table"].as_str().map(str::to_owned))?
     }
 
+    /// Whether it ends a batch run.
+    pub fn ends_batch(&self) -> bool {
+        let value = self.value.as_deref().filter(|_| self.is_control());
+        let value = value.and_then(|value| serde_json::from_slice(value).ok());
+        value
+            .is_some_and(|value: serde_json::Value| value["v"] == 1 && value["kind"] == "batch.end")
+    }
+
     /// The application id of the progress of its partition.
     pub fn app_id(&self) -> String {
         format!("weir/{}/{}/{}/{}", self.source, self.topic, self.incarnation, self.partition)

@@ -173,6 +173,9 @@ impl Oracle {
         for table in records.iter().filter_map(Record::resumed_table) {
             self.fold.resume(&table);
         }
+        if records.iter().any(Record::ends_batch) {
+            self.history.end_batch(first.epoch_clock);
+        }
         // An epoch of nothing but decisions is no more than an instant to all that rows make.
         let Some(first) = records.iter().find(|record| !record.is_control()) else { return };
         let mut touched = BTreeSet::new();

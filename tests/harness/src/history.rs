@@ -40,7 +40,9 @@ struct CellState {
     changed_clock: i64,
     last_row: Option<i64>,
     closed: bool,
-    restate_pending: bool,
+    restate_due: Option<i64>,
+    /// Running, and changed since its last row.
+    behind: bool,
 }
 
 /// The cells and history of a lake, up to some epoch.
@@ -49,6 +51,8 @@ pub struct History {
     cells: BTreeMap<CellId, CellState>,
     /// Due times of periods that will end.
     closes: BTreeSet<(i64, CellId)>,
+    /// Due times of the rows of running cells that are behind.
+    follows: BTreeSet<(i64, CellId)>,
     /// Due times of restatements.
     restates: BTreeSet<(i64, CellId)>,
     quiet_dirty: BTreeSet<CellId>,
@@ -62,6 +66,7 @@ pub struct History {
 enum Timer {
     Settle,
     Close,
+    Follow,
     Restate,
 }
 
@@ -84,11 +89,13 @@ impl History {
             let settle = self.settle.map(|due| (due, Timer::Settle));
             let close = self.closes.first().map(|(due, _)| (*due, Timer::Close));
             let restate = self.restates.first().map(|(due, _)| (*due, Timer::Restate));
-            let next = [settle, close, restate].into_iter().flatten().min();
+            let follow = self.follows.first().map(|(due, _)| (*due, Timer::Follow));
+            let next = [settle, close, follow, restate].into_iter().flatten().min();
             let Some((due, timer)) = next.filter(|(due, _)| *due <= clock) else { return };
             match timer {
                 Timer::Settle => self.fire_settle(due),
                 Timer::Close => self.fire_close(due),
+                Timer::Follow => self.fire_follow(due),
                 Timer::Restate => self.fire_restate(due),
             }
         }
@@ -96,9 +103,9 @@ impl History {
 
     fn fire_settle(&mut self, due: i64) {
         self.settle = None;
+        let slot = (due + SLOT - 1) / SLOT * SLOT;
         for id in std::mem::take(&mut self.quiet_dirty) {
-            let closed = id.end() <= due;
-            self.write(&id, due, closed, false);
+            self.changed(&id, due, slot);
         }
     }
 
@@ -106,17 +113,28 @@ impl History {
         let Some((_, id)) = self.closes.pop_first() else { return };
         let cell = self.cells.get(&id);
         if cell.is_some_and(|cell| cell.now.is_some() && !cell.closed) {
-            self.quiet_dirty.remove(&id);
-            self.write(&id, due, true, false);
+            self.write(&id, due);
         }
+    }
+
+    fn fire_follow(&mut self, due: i64) {
+        let Some((_, id)) = self.follows.pop_first() else { return };
+        self.write(&id, due);
     }
 
     fn fire_restate(&mut self, due: i64) {
         let Some((_, id)) = self.restates.pop_first() else { return };
-        if let Some(cell) = self.cells.get_mut(&id) {
-            cell.restate_pending = false;
+        self.write(&id, due);
+    }
+
+    /// The end of a batch run: whatever waits is written at this clock. Timers up to it have fired.
+    pub fn end_batch(&mut self, clock: i64) {
+        self.settle = None;
+        let mut waiting = std::mem::take(&mut self.quiet_dirty);
+        waiting.extend(self.follows.iter().chain(&self.restates).map(|(_, id)| id.clone()));
+        for id in waiting {
+            self.write(&id, clock);
         }
-        self.write(&id, due, true, true);
     }
 
     /// The rules for an epoch with records, after they have been added to `sums`. `touched` are the
@@ -152,35 +170,46 @@ impl History {
             return;
         }
         self.settle = None;
-        let dirty = std::mem::take(&mut self.quiet_dirty);
-        for id in &dirty {
-            self.write(id, clock, id.end() <= clock, false);
-        }
-        for id in changed.into_iter().filter(|id| !dirty.contains(id)) {
-            self.changed(id, clock);
+        let mut due = std::mem::take(&mut self.quiet_dirty);
+        due.extend(changed.into_iter().cloned());
+        for id in due {
+            self.changed(&id, clock, (clock / SLOT + 1) * SLOT);
         }
     }
 
-    /// A cell that a live epoch changed.
-    fn changed(&mut self, id: &CellId, clock: i64) {
+    /// A cell that changed, or that a backlog changed which is over now: a row, or when it is due.
+    fn changed(&mut self, id: &CellId, clock: i64, slot: i64) {
         let Some(cell) = self.cells.get_mut(id) else { return };
-        if id.end() > clock {
-            let due = cell.last_row.is_none_or(|last| clock - last >= INTERVAL);
-            if due || cell.now.is_none() {
-                self.write(id, clock, false, false);
+        if cell.closed {
+            if cell.restate_due.is_none() {
+                cell.restate_due = Some(slot);
+                self.restates.insert((slot, id.clone()));
             }
-        } else if !cell.closed {
-            self.write(id, clock, true, false);
-        } else if !cell.restate_pending {
-            cell.restate_pending = true;
-            self.restates.insert(((clock / SLOT + 1) * SLOT, id.clone()));
+            return;
+        }
+        match cell.last_row.map(|last| last + INTERVAL) {
+            Some(due) if id.end() > clock && cell.now.is_some() && due > clock => {
+                cell.behind = true;
+                self.follows.insert((due, id.clone()));
+            }
+            _ => self.write(id, clock),
         }
     }
 
-    fn write(&mut self, id: &CellId, as_of: i64, closed: bool, restatement: bool) {
+    /// The row of a cell: nothing of it waits any longer.
+    fn write(&mut self, id: &CellId, as_of: i64) {
+        self.quiet_dirty.remove(id);
         let Some(cell) = self.cells.get_mut(id) else { return };
-        cell.last_row = Some(as_of);
-        cell.closed |= closed;
+        let last = cell.last_row.replace(as_of);
+        if let Some(last) = last.filter(|_| std::mem::take(&mut cell.behind)) {
+            self.follows.remove(&(last + INTERVAL, id.clone()));
+        }
+        if let Some(due) = cell.restate_due.take() {
+            self.restates.remove(&(due, id.clone()));
+        }
+        let restatement = cell.closed;
+        let closed = restatement || id.end() <= as_of;
+        cell.closed = closed;
         let value = cell.now.unwrap_or(GONE);
         let (cell, epoch) = (id.clone(), self.last_epoch);
         self.rows.push(HistoryRow { cell, as_of, value, epoch, closed, restatement });

@@ -52,7 +52,7 @@ impl Case {
 #[test]
 fn a_running_cell_gets_a_row_a_minute_and_one_at_its_end() {
     let mut case = Case::default();
-    for (at, units) in [(10, 1), (20, 2), (69, 4), (70, 8), (71, 16)] {
+    for (at, units) in [(10, 1), (20, 2), (69, 4), (71, 8), (140, 16)] {
         case.epoch(at * SECOND, false, &[charge(units, 0)], &[]);
     }
     case.history.timers(HOUR - 1);
@@ -60,7 +60,9 @@ fn a_running_cell_gets_a_row_a_minute_and_one_at_its_end() {
     case.history.timers(2 * HOUR);
     let expected = vec![
         (10, Some(1), 1, false, false),
-        (70, Some(15), 4, false, false),
+        (70, Some(7), 3, false, false),
+        (130, Some(15), 4, false, false),
+        (190, Some(31), 5, false, false),
         (3600, Some(31), 5, true, false),
     ];
     assert_eq!(case.rows(), expected);
@@ -114,6 +116,39 @@ fn the_end_writes_a_quiet_cell_before_it_settles() {
     case.epoch(HOUR - 500_000, true, &[charge(1, 0)], &[]);
     case.history.timers(2 * HOUR);
     assert_eq!(case.rows(), vec![(3600, Some(1), 1, true, false)]);
+}
+
+#[test]
+fn a_backlog_closes_no_cell_twice_and_writes_once_a_minute() {
+    let mut case = Case::default();
+    case.epoch(2 * HOUR, true, &[charge(1, 0)], &[]);
+    case.history.timers(2 * HOUR + 2 * SECOND);
+    case.epoch(2 * HOUR + 3 * SECOND, true, &[charge(2, 0)], &[]);
+    for second in (4..64).step_by(2) {
+        case.epoch(2 * HOUR + second * SECOND, true, &[charge(1, 2 * HOUR)], &[]);
+        case.history.timers(2 * HOUR + (second + 1) * SECOND);
+    }
+    case.history.timers(2 * HOUR + 300 * SECOND);
+    let rows: Vec<_> = case.rows().iter().map(|r| (r.0 - 7200, r.1, r.3, r.4)).collect();
+    let expected = vec![
+        (1, Some(1), true, false),
+        (5, Some(1), false, false),
+        (5, Some(3), true, true),
+        (65, Some(30), false, false),
+    ];
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn the_end_of_a_batch_leaves_nothing_behind() {
+    let mut case = Case::default();
+    case.epoch(10 * SECOND, false, &[charge(1, 0)], &[]);
+    case.epoch(11 * SECOND, false, &[charge(2, 0)], &[]);
+    case.history.timers(12 * SECOND);
+    case.history.end_batch(12 * SECOND);
+    case.history.timers(HOUR - 1);
+    case.history.end_batch(HOUR - 1);
+    assert_eq!(case.rows(), vec![(10, Some(1), 1, false, false), (12, Some(3), 2, false, false)]);
 }
 
 #[test]

@@ -1,0 +1,140 @@
+//! What is due: firing timers, and the history rows that they write.
+//!
+//! # Guarantees
+//! - Timers fire by (due, kind, cell key), and their rows are stamped with the time at which they were due.
+//! - After [`Engine::end_batch`] the newest history row of every cell is what the cell says.
+
+use schemas::{CellKey, CellValue, EpochId, Micros};
+
+use super::held::Held;
+use super::timers::{CellRef, Due};
+use super::{Engine, EpochOutput, HistoryRow, NOTHING};
+use crate::history::{Mark, slot_end};
+use crate::slabs::Memory;
+use crate::value::Parts;
+
+impl Engine {
+    /// Whether the newest history row of some cell is not what the cell says.
+    pub fn is_history_behind(&self) -> bool {
+        let memory = |at: CellRef| self.memory(at.kpi as usize, at.cell);
+        self.timers.waiting().any(|at| memory(at).history.is_waiting())
+    }
+
+    /// Lets time pass to the end of a batch run, at which no history row waits any longer.
+    pub fn end_batch(&mut self, clock: Micros) -> EpochOutput {
+        self.advance(clock);
+        let epoch = self.last_data.map_or(0, |(epoch, _)| epoch);
+        let cells = self.timers.take_waiting();
+        self.fire(cells, clock, epoch, |memory, end, _| memory.history.on_end(clock, end));
+        EpochOutput { updates: Vec::new(), history: std::mem::take(&mut self.history) }
+    }
+
+    /// A backlog is over: what it changed is written, or waits for its minute or slot.
+    pub(super) fn settle(&mut self, cells: Vec<CellRef>, at: Micros, epoch: EpochId, slot: Micros) {
+        let decide = |memory: &mut Memory, end, exists| memory.history.on_settle(at, end, exists);
+        self.fire_into(cells, (at, slot), epoch, decide);
+    }
+
+    /// Fires every timer due at `clock` or before, ordered by (due, kind, cell key).
+    pub(super) fn advance(&mut self, clock: Micros) {
+        let epoch = self.last_data.map_or(0, |(epoch, _)| epoch);
+        while let Some((due, kind)) = self.timers.next().filter(|(due, _)| *due <= clock) {
+            match kind {
+                Due::Settle => {
+                    let cells = self.timers.take_dirty();
+                    // A slot that ends now has not fired yet.
+                    self.settle(cells, due, epoch, slot_end(due.plus(-1)));
+                }
+                Due::Close => self.close(due, epoch),
+                Due::Follow => {
+                    let cells = self.timers.take_following(due);
+                    self.fire(cells, due, epoch, |memory, end, _| {
+                        memory.history.on_follow(due, end)
+                    });
+                }
+                Due::Restate => {
+                    let cells = self.timers.take_restating();
+                    self.fire(cells, due, epoch, |memory, _, _| memory.history.on_restate(due));
+                }
+            }
+        }
+        self.clock = clock;
+    }
+
+    fn close(&mut self, due: Micros, epoch: EpochId) {
+        let closing = self.timers.take_closing(due);
+        let mut cells = Vec::with_capacity(closing.len());
+        for (number, kpi) in (0_u32..).zip(&self.plan.kpis) {
+            let own = closing.iter().filter(|(cube, _)| *cube == kpi.cube);
+            cells.extend(own.map(|(_, cell)| CellRef { kpi: number, cell: *cell }));
+        }
+        let on_close = |memory: &mut Memory, end: Micros, exists: bool| {
+            // A slab entry may hold another cell by now.
+            (exists && end == due).then(|| memory.history.on_close(due)).flatten()
+        };
+        self.fire(cells, due, epoch, on_close);
+        for (cube, cell) in closing {
+            self.cubes[cube].release(cell, due);
+        }
+    }
+
+    fn fire(
+        &mut self,
+        cells: Vec<CellRef>,
+        due: Micros,
+        epoch: EpochId,
+        decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
+    ) {
+        self.fire_into(cells, (due, due), epoch, decide);
+    }
+
+    /// Decides about cells in key order; what becomes a restatement is due at the end of `slot`.
+    fn fire_into(
+        &mut self,
+        mut cells: Vec<CellRef>,
+        (due, slot): (Micros, Micros),
+        epoch: EpochId,
+        mut decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
+    ) {
+        cells.sort_unstable_by(|a, b| {
+            let slabs = self.slabs_of(a.kpi as usize);
+            a.kpi.cmp(&b.kpi).then_with(|| slabs.order(a.cell, b.cell))
+        });
+        self.history.reserve(cells.len());
+        for at in cells {
+            let kpi = at.kpi as usize;
+            let mut memory = self.memory(kpi, at.cell);
+            let before = memory.history;
+            let (end, exists) = (self.end(kpi, at.cell), self.parts(kpi, at.cell).is_some());
+            let mark = decide(&mut memory, end, exists);
+            if memory.history == before {
+                continue;
+            }
+            self.put_memory(kpi, at.cell, &memory);
+            self.timers.note(at, &before, &memory.history, || slot);
+            if let Some(mark) = mark {
+                self.write(at, mark, epoch, due);
+            }
+        }
+    }
+
+    fn write(&mut self, at: CellRef, mark: Mark, epoch: EpochId, as_of: Micros) {
+        let kpi = at.kpi as usize;
+        let value = self.parts(kpi, at.cell).map(Parts::value);
+        self.push_row(kpi, self.key(kpi, at.cell), value, mark, epoch, as_of);
+    }
+
+    pub(super) fn push_row(
+        &mut self,
+        kpi: usize,
+        key: CellKey,
+        value: Option<CellValue>,
+        mark: Mark,
+        epoch: EpochId,
+        as_of: Micros,
+    ) {
+        let (value, unit) = (value.unwrap_or(NOTHING), self.plan.kpis[kpi].unit);
+        let Mark { closed, restatement } = mark;
+        self.history.push(HistoryRow { key, value, unit, epoch, as_of, closed, restatement });
+    }
+}
