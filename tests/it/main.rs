@@ -13,6 +13,7 @@ mod decisions;
 mod definitions;
 mod faults;
 mod files;
+mod flattened;
 mod kafka;
 mod kills;
 mod live;
