@@ -17,6 +17,7 @@ mod flattened;
 mod kafka;
 mod kills;
 mod live;
+mod maps;
 mod origins;
 mod pg;
 mod readers;

@@ -14,6 +14,7 @@ mod column;
 mod debezium_json;
 mod flat;
 mod json;
+mod maps;
 mod near_miss;
 mod origin;
 mod placeholder;
@@ -67,6 +68,7 @@ pub struct Scratch {
     pub(crate) bytes: Vec<u8>,
     pub(crate) key: Vec<u8>,
     pub(crate) json: json::Buffers,
+    pub(crate) maps: maps::Buffers,
     pub(crate) origin: origin::OriginBuffers,
     /// How the last change event with a schema began.
     pub(crate) prefix: Option<debezium_json::Prefix>,

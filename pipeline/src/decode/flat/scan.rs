@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowShape, A::Error> {
         let Seed { scan, cells, found } = self;
         cells.clear();
-        cells.resize(scan.contract.columns().len(), None);
+        cells.resize(scan.contract.cells(), None);
         let (mut guess, base) = (0, scan.base());
         let known = |guess: usize| {
             NameSeed(move |name: &str| (scan.contract.find(name, guess), scan.meaning(name)))

@@ -81,7 +81,7 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowShape, A::Error> {
         self.cells.clear();
-        self.cells.resize(self.contract.columns().len(), None);
+        self.cells.resize(self.contract.cells(), None);
         let mut guess = 0;
         let column = |guess: usize| NameSeed(move |name: &str| self.contract.find(name, guess));
         while let Some(found) = map.next_key_seed(column(guess))? {

@@ -101,12 +101,15 @@ impl Row<'_> {
 
     /// Sets the columns of `scratch.row` and the list of unavailable ones.
     fn read(&self, scratch: &mut Scratch) -> Result<(), DecodeError> {
-        let Scratch { row, json, .. } = scratch;
+        let Scratch { row, json, maps, .. } = scratch;
         let Buffers { cells, unavailable, .. } = json;
         let columns = self.contract.columns();
         row.reset(columns.len());
         unavailable.clear();
         for (index, (column, cell)) in columns.iter().zip(cells.iter()).enumerate() {
+            if column.is_mapped {
+                continue;
+            }
             let raw = cell.clone().and_then(|piece| self.text.get(piece));
             let encoding = self.encodings.get(index).copied().unwrap_or_default();
             let outcome = match raw {
@@ -130,7 +133,10 @@ impl Row<'_> {
                 Outcome::Null => {}
             }
         }
-        Ok(())
+        match self.contract.maps() {
+            Some(all) => all.apply((self.text, cells, self.encodings), maps, row, unavailable),
+            None => Ok(()),
+        }
     }
 
     /// A message key that names the key columns must name this row: deletes are found by it.

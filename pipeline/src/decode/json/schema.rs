@@ -104,7 +104,7 @@ fn parse_event(contract: &PreparedContract, root: Node) -> Result<Encodings, Dec
 /// The fields of a key are its columns; a key that is no struct is the value of its only column.
 fn parse_key(contract: &PreparedContract, root: Node) -> Result<Encodings, DecodeError> {
     if let ([column], []) = (contract.contract().key.as_slice(), root.fields.as_slice()) {
-        let mut encodings = vec![Encoding::Plain; contract.columns().len()];
+        let mut encodings = vec![Encoding::Plain; contract.cells()];
         if let Some(slot) = encodings.get_mut(*column) {
             *slot = encoding(&root)?;
         }
@@ -114,7 +114,7 @@ fn parse_key(contract: &PreparedContract, root: Node) -> Result<Encodings, Decod
 }
 
 fn columns(contract: &PreparedContract, fields: &[Node]) -> Result<Encodings, DecodeError> {
-    let mut encodings = vec![Encoding::Plain; contract.columns().len()];
+    let mut encodings = vec![Encoding::Plain; contract.cells()];
     for (guess, node) in fields.iter().enumerate() {
         let column = node.field.as_deref().and_then(|name| contract.find(name, guess));
         if let Some(slot) = column.and_then(|column| encodings.get_mut(column)) {
