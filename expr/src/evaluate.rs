@@ -9,6 +9,7 @@ use schemas::{RowLayout, RowRef};
 use crate::arithmetic;
 use crate::calendar;
 use crate::cast::cast;
+use crate::json;
 use crate::node::{Arithmetic, Function, Is, Node, Typed};
 use crate::text;
 use crate::types::Type;
@@ -285,6 +286,15 @@ fn call<'a>(ty: Type, function: Function, args: &'a [Typed], row: RowRef<'a>) ->
             };
             let count = if let Value::Bigint(count) = count { Some(count) } else { None };
             text::substr(text, start, count).map(Value::Text)
+        }
+        Function::Member | Function::MemberText => {
+            let (Value::Text(json), Value::Text(name)) = (arg(0)?, arg(1)?) else {
+                return Ok(Value::Null);
+            };
+            let Some(member) = json::member(&json, &name)? else { return Ok(Value::Null) };
+            let text =
+                if function == Function::Member { Some(member.into()) } else { json::text(member) };
+            Ok(text.map_or(Value::Null, |text| Value::Text(Cow::Owned(text.into_owned()))))
         }
         Function::Lower
         | Function::Upper

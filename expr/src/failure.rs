@@ -48,6 +48,9 @@ fn own(tree: &Typed) -> Option<String> {
             let fails = args.iter().skip(1).any(|arg| !is_small(arg));
             fails.then(|| format!("`{}` fails when a position is negative; use literals", text()))
         }
+        Node::Call { function: Function::Member | Function::MemberText, .. } => {
+            Some(format!("`{}` fails when the text is no JSON", text()))
+        }
         Node::Call { function: Function::Coalesce | Function::NullIf, args } => {
             widening(tree, args.iter())
         }

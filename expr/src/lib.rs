@@ -4,7 +4,7 @@
 //! an epoch may be a single row. What is accepted: columns and literals; `= <> < <= > >=`, IN, BETWEEN,
 //! LIKE, IS NULL, IS TRUE and their kin; AND, OR, NOT; CASE, COALESCE, NULLIF; `+ - * / %` on bigint and
 //! decimal; `||`, concat, lower, upper, trim, ltrim, rtrim, substr; date_trunc and extract in UTC; CAST
-//! and TRY_CAST.
+//! and TRY_CAST. Over the fields of an event also `->` and `->>`, members of JSON.
 //!
 //! # Guarantees
 //! - A value that is given is the value that DataFusion gives, three-valued logic included.
@@ -28,6 +28,7 @@ mod calendar;
 mod cast;
 mod evaluate;
 mod failure;
+mod json;
 mod lower;
 mod node;
 mod parse;
@@ -47,6 +48,15 @@ pub use types::{Columns, Type};
 pub use value::{EvalError, Value};
 
 use node::Typed;
+use parse::Over;
+
+/// The names of columns in an expression, each once, as they are written.
+///
+/// # Errors
+/// When the text is no SQL expression.
+pub fn names(text: &str) -> Result<Vec<String>, Refusal> {
+    parse::names(text)
+}
 
 /// An expression over the rows of one relation.
 #[derive(Debug, Clone)]
@@ -70,7 +80,16 @@ impl Expression {
     /// # Errors
     /// When the text is no SQL expression, names what does not exist, or asks for what is not accepted.
     pub fn parse(text: &str, columns: &Columns) -> Result<Expression, Refusal> {
-        Expression::of(&parse::expression(text, columns)?, columns)
+        Expression::of(&parse::expression(text, columns, Over::Relation)?, columns)
+    }
+
+    /// Reads an expression over the fields of an event: names are as they are written, in upper and lower
+    /// case, and `->` and `->>` give members of JSON.
+    ///
+    /// # Errors
+    /// As [`Expression::parse`].
+    pub fn parse_map(text: &str, fields: &Columns) -> Result<Expression, Refusal> {
+        Expression::of(&parse::expression(text, fields, Over::Event)?, fields)
     }
 
     /// Reads a condition: an expression that is true, false or unknown.

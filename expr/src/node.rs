@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::json;
 use crate::types::Type;
 use crate::value::Value;
 
@@ -158,6 +159,10 @@ pub(crate) enum Function {
     Concat,
     /// `||`: NULL makes it NULL.
     Join,
+    /// `->`: a member of an object.
+    Member,
+    /// `->>`: a member of an object, as text.
+    MemberText,
 }
 
 impl Function {
@@ -174,6 +179,8 @@ impl Function {
             Function::Substr => "substr",
             Function::Concat => "concat",
             Function::Join => "||",
+            Function::Member => json::JSON,
+            Function::MemberText => json::TEXT,
         }
     }
 }

@@ -23,6 +23,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use schemas::nearest;
 
+use crate::json;
 use crate::refusal::{Code, FUNCTIONS, Refusal};
 use crate::types::{Columns, Type};
 
@@ -88,13 +89,46 @@ impl Visitor for Depth {
     }
 }
 
+/// The names of columns in a text, each once, as they are written.
+pub(crate) fn names(text: &str) -> Result<Vec<String>, Refusal> {
+    let mut found = Found(Vec::new());
+    // It never breaks.
+    let (ControlFlow::Continue(()) | ControlFlow::Break(())) = syntax(text)?.visit(&mut found);
+    Ok(found.0)
+}
+
+struct Found(Vec<String>);
+
+impl Visitor for Found {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Identifier(name) = expr
+            && !self.0.contains(&name.value)
+        {
+            self.0.push(name.value.clone());
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// What is written in SQL: where that makes a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// A relation: names without quotes are in lower case.
+    Relation,
+    /// The fields of an event: names are as they are written, and members of JSON may be asked for.
+    Event,
+}
+
 /// Reads an expression and has it planned over `columns`.
-pub(crate) fn expression(text: &str, columns: &Columns) -> Result<Expr, Refusal> {
+pub(crate) fn expression(text: &str, columns: &Columns, over: Over) -> Result<Expr, Refusal> {
     let syntax = syntax(text)?;
-    let names = Names::new();
+    let names = Names::new(over);
     let options = ParserOptions {
         parse_float_as_decimal: true,
         map_string_types_to_utf8view: false,
+        enable_ident_normalization: over == Over::Relation,
         ..ParserOptions::new()
     };
     let schema = schema(columns, text)?;
@@ -156,12 +190,13 @@ struct Names {
 }
 
 impl Names {
-    fn new() -> Names {
-        Names {
-            options: ConfigOptions::new(),
-            planners: vec![Arc::new(DatetimeFunctionPlanner), Arc::new(UnicodeFunctionPlanner)],
-            unknown: RefCell::new(None),
+    fn new(over: Over) -> Names {
+        let mut planners: Vec<Arc<dyn ExprPlanner>> =
+            vec![Arc::new(DatetimeFunctionPlanner), Arc::new(UnicodeFunctionPlanner)];
+        if over == Over::Event {
+            planners.push(Arc::new(json::Planner));
         }
+        Names { options: ConfigOptions::new(), planners, unknown: RefCell::new(None) }
     }
 }
 

@@ -92,6 +92,10 @@ fn written(tree: &Typed) -> (String, u8) {
         // Two signs in a row would begin a comment.
         Node::Negate(one) => (format!("-{}", inner(one, ATOM)), SIGN),
         Node::Call { function: Function::Join, args } => joined(args, " || ", JOIN),
+        Node::Call { function: function @ (Function::Member | Function::MemberText), args } => {
+            let parts: Vec<_> = args.iter().map(|arg| inner(arg, ATOM)).collect();
+            (format!("({})", parts.join(&format!(" {} ", function.name()))), ATOM)
+        }
         Node::Call { function, args } => (format!("{}({})", function.name(), list(args)), ATOM),
         Node::DateTrunc { unit, at } => {
             (format!("date_trunc('{}', {})", unit.name(), text(at)), ATOM)

@@ -292,3 +292,35 @@ fn a_chain_is_flat_and_what_is_too_deep_is_refused() {
     let error = Expression::parse(&nested(40), &columns()).unwrap_err();
     assert!(error.to_string().contains("parentheses"), "{error}");
 }
+
+#[test]
+fn maps_name_fields_as_they_are_written_and_members_of_json() {
+    let fields = Columns::new(
+        "the event",
+        vec![
+            ("Tags".into(), Type::Json),
+            ("BilledCost".into(), Type::Text),
+            ("a".into(), Type::Text),
+        ],
+    );
+    for (text, canonical, ty) in [
+        (
+            "COALESCE(Tags ->> 'team', 'none')",
+            "coalesce((\"Tags\" ->> 'team'), 'none')",
+            Type::Text,
+        ),
+        ("Tags -> 'a' ->> 'b'", "((\"Tags\" -> 'a') ->> 'b')", Type::Text),
+        ("a->>'b' = 'c' || a", "(a ->> 'b') = 'c' || a", Type::Boolean),
+        ("Tags->'a'", "(\"Tags\" -> 'a')", Type::Json),
+    ] {
+        let read = Expression::parse_map(text, &fields).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!((read.text(), read.ty()), (canonical, ty), "{text}");
+        assert_eq!(Expression::parse_map(canonical, &fields).unwrap(), read, "{text}");
+        assert!(read.failure().is_some(), "{text}");
+    }
+    let refused = Expression::parse_map("billedcost", &fields).unwrap_err();
+    assert_eq!(refused.code, Code::UnknownColumn);
+    assert!(Expression::parse("j->>'x'", &columns()).is_err(), "filters have no members");
+    let named = names("coalesce(b->>'x', Tags, \"B c\") || b || cast(at as text)").unwrap();
+    assert_eq!(named, ["b", "Tags", "B c", "at"]);
+}

@@ -38,6 +38,9 @@ pub enum EvalError {
     /// A text that is no value of the type it is cast to.
     #[error("a text is no value of the type it is cast to")]
     BadCast,
+    /// A text that should be JSON.
+    #[error("a text is no JSON")]
+    BadJson,
     /// An argument that a function does not take.
     #[error("an argument is beyond what the function takes")]
     BadArgument,

@@ -90,6 +90,7 @@ struct FileColumn {
     required: bool,
     from: Option<String>,
     unit: Option<String>,
+    map: Option<String>,
     #[serde(default, rename = "note")]
     _note: String,
 }
@@ -123,8 +124,20 @@ impl Contract {
         };
         let key = file.key.iter().map(|name| find("key column", name)).collect::<Result<_, _>>()?;
         let tenant = find("tenant column", &file.tenant)?;
+        if let Some(column) =
+            file.columns.iter().find(|c| c.map.is_some() && file.key.contains(&c.name))
+        {
+            let cannot = "has a `map`: message keys and deletes name the key as it is; use `from`";
+            return Err(problem(&file.name, "key column", &column.name, cannot));
+        }
         let columns = RowSchema::new(columns);
         Ok(Contract { name: file.name, format: file.format, columns, fields, key, tenant })
+    }
+
+    /// The columns that are computed: index and expression.
+    pub fn maps(&self) -> impl Iterator<Item = (usize, &str)> {
+        let fields = self.fields.iter().enumerate();
+        fields.filter_map(|(at, field)| Some((at, field.map.as_deref()?)))
     }
 
     /// The index of the column with this name.
@@ -139,6 +152,16 @@ fn fields(file: &File) -> Result<Vec<EventField>, ContractError> {
     let mut seen: Vec<&str> = Vec::with_capacity(file.columns.len());
     for column in &file.columns {
         let refused = |what| problem(&file.name, "column", &column.name, what);
+        if let Some(map) = &column.map {
+            if column.from.is_some() || column.unit.is_some() {
+                return Err(refused("has a `map` beside `from` or `unit`; keep one of them"));
+            }
+            if map.trim().is_empty() {
+                return Err(refused("has an empty `map`; write an expression, or leave it out"));
+            }
+            fields.push(EventField { map: Some(map.clone()), ..EventField::default() });
+            continue;
+        }
         let in_event = column.from.as_deref().unwrap_or(&column.name);
         if column.from.as_deref() == Some("") {
             return Err(refused(
@@ -158,7 +181,7 @@ fn fields(file: &File) -> Result<Vec<EventField>, ContractError> {
             return Err(refused("has a `unit`, which only a date or a timestamp has; remove it"));
         }
         let from = column.from.clone().filter(|from| *from != column.name);
-        fields.push(EventField { from, unit });
+        fields.push(EventField { from, unit, map: None });
     }
     Ok(fields)
 }
@@ -202,10 +225,10 @@ mod tests {
         let identity = |text: &str| Contract::parse(text).unwrap().identity();
         let with = |extra: &str| plain.replace("type='date'", &format!("type='date',{extra}"));
         let carried = Contract::parse(&with("unit='days',from='Day'")).unwrap().fields;
-        let day = EventField { from: Some("Day".into()), unit: Some(TimeUnit::Days) };
+        let day = EventField { from: Some("Day".into()), unit: Some(TimeUnit::Days), map: None };
         assert_eq!(carried, [EventField::default(), day]);
         assert_eq!(identity(plain), identity(&with("from='at'")), "what is said without need");
-        let all = ["unit='days'", "unit='ms'", "from='Day'", "from='days'"];
+        let all = ["unit='days'", "unit='ms'", "from='Day'", "from='days'", "map='a'", "map='b'"];
         let all: Vec<String> = all.into_iter().map(|extra| identity(&with(extra))).collect();
         for (at, one) in all.iter().enumerate() {
             assert!(*one != identity(plain) && !all[at + 1..].contains(one), "{at}");
@@ -225,6 +248,9 @@ mod tests {
             ("type='text'", "type='date',unit='m'", "unknown unit `m`; use days, s, ms, us or ns"),
             ("type='text'", "type='text',unit='ms'", "has a `unit`, which only a date"),
             ("type='text'", "type='text',from=''", "empty `from`"),
+            ("type='text'", "type='text',map='b'", "key column `a` of contract `t` has a `map`"),
+            ("type='text'}", "type='text'},{name='b',type='text',map='a',from='c'}", "keep one"),
+            ("type='text'}", "type='text'},{name='b',type='text',map=' '}", "empty `map`"),
             ("type='text'}", "type='text'},{name='b',type='text',from='a'}", "the same field"),
             ("{name='a',", "{name='_origin',type='text'},{name='a',", "`_origin` of contract `t`"),
         ] {

@@ -56,11 +56,14 @@ pub struct EventField {
     pub from: Option<String>,
     /// What its integers count where the event's own schema does not say it.
     pub unit: Option<TimeUnit>,
+    /// The expression over the event's fields that it is, in SQL; then it is read from no field.
+    pub map: Option<String>,
 }
 
 impl Identity for EventField {
     fn identify(&self, out: &mut Fingerprint) {
         out.text("from", self.from.as_deref().unwrap_or_default());
+        out.text("map", self.map.as_deref().unwrap_or_default());
         out.text("unit", self.unit.map_or("", TimeUnit::name));
     }
 }

@@ -76,10 +76,11 @@ fn show(contract: &Contract, as_json: bool) {
         let from = field.and_then(|field| field.from.clone()).unwrap_or_default();
         let unit = field.and_then(|field| field.unit).map_or("", TimeUnit::name);
         let kind = column.kind.to_string();
-        vec![column.name.clone(), kind, null.into(), notes.join(", "), from, unit.into()]
+        let map = field.and_then(|field| field.map.clone()).unwrap_or_default();
+        vec![column.name.clone(), kind, null.into(), notes.join(", "), from, unit.into(), map]
     };
     let rows: Vec<_> = contract.columns.iter().enumerate().map(row).collect();
-    output::table(&["column", "type", "null", "role", "from", "unit"], &rows);
+    output::table(&["column", "type", "null", "role", "from", "unit", "map"], &rows);
 }
 
 fn key(contract: &Contract) -> String {
@@ -94,6 +95,7 @@ fn summary(contract: &Contract) -> Value {
             "name": column.name, "type": column.kind.to_string(), "required": column.required,
             "from": field.and_then(|field| field.from.as_deref()),
             "unit": field.and_then(|field| field.unit).map(TimeUnit::name),
+            "map": field.and_then(|field| field.map.as_deref()),
         })
     };
     json!({

@@ -4,6 +4,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::ScalarFunction;
 
 use super::{Lowered, Lowering, together};
+use crate::json;
 use crate::node::{Function, Node, Typed, Unit};
 use crate::print;
 use crate::refusal::{Code, Refusal};
@@ -18,6 +19,8 @@ impl Lowering<'_> {
             "date_trunc" | "date_part" => return calendar(name, args, planned),
             "coalesce" => return coalesce(args),
             "nullif" if args.len() == 2 => return self.null_if(args, planned),
+            json::JSON if args.len() == 2 => return member(args, Function::Member, Type::Json),
+            json::TEXT if args.len() == 2 => return member(args, Function::MemberText, Type::Text),
             "concat" if !args.is_empty() => return joined(args, Function::Concat),
             "substr" if matches!(args.len(), 2 | 3) => return substr(args),
             "lower" => Function::Lower,
@@ -54,6 +57,15 @@ fn must_be_text(arg: &Typed) -> Result<(), Refusal> {
     let place = print::text(arg);
     let problem = format!("`{place}` is {}, but the function takes text; CAST it", arg.ty);
     Err(Refusal::new(Code::TypeMismatch, place, problem))
+}
+
+fn member(args: Vec<Typed>, function: Function, ty: Type) -> Lowered {
+    let [json, name] = args.as_slice() else { return Err(Refusal::unsupported(function.name())) };
+    must_be_text(name)?;
+    if json.ty != Type::Json {
+        must_be_text(json)?;
+    }
+    Ok(Typed { node: Node::Call { function, args }, ty })
 }
 
 fn coalesce(args: Vec<Typed>) -> Lowered {

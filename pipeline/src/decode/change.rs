@@ -6,6 +6,7 @@ use std::sync::Arc;
 use schemas::Position;
 
 use super::DecodeError;
+use super::source_block::Source;
 use crate::record::TopicPartition;
 
 /// What a record means for its table.
@@ -74,6 +75,21 @@ impl Change {
             row: 0..0,
             other: 0..0,
             unavailable: 0..0,
+        }
+    }
+
+    /// Says where it stands by what its event tells of the source; nothing, where that is nothing.
+    pub(super) fn place_in(&mut self, source: Option<&Source>) {
+        let is_read = self.op == b'r';
+        let marker = source.map_or(SnapshotMarker::Live, |source| source.marker);
+        self.marker = match marker {
+            SnapshotMarker::Live if is_read => SnapshotMarker::Within,
+            marker => marker,
+        };
+        self.position.snapshot = self.marker != SnapshotMarker::Live;
+        if let Some(source) = source {
+            self.position.place = source.place(self.position.snapshot);
+            self.position.source_ms = source.clock();
         }
     }
 }

@@ -12,13 +12,20 @@
 mod change;
 mod column;
 mod debezium_json;
+mod flat;
+mod json;
+mod maps;
+mod near_miss;
+mod origin;
 mod placeholder;
 mod prepared;
 pub mod registry;
+mod source_block;
 mod timestamp;
 
 pub use change::{Change, ChangeBatch, ChangeKind, ChangeRef, SnapshotMarker};
 pub use debezium_json::DebeziumJson;
+pub use flat::Rows;
 pub use placeholder::{Placeholder, PlaceholderError};
 pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
 
@@ -60,7 +67,11 @@ pub struct Scratch {
     pub(crate) row: RowBuilder,
     pub(crate) bytes: Vec<u8>,
     pub(crate) key: Vec<u8>,
-    pub(crate) debezium: debezium_json::Buffers,
+    pub(crate) json: json::Buffers,
+    pub(crate) maps: maps::Buffers,
+    pub(crate) origin: origin::OriginBuffers,
+    /// How the last change event with a schema began.
+    pub(crate) prefix: Option<debezium_json::Prefix>,
 }
 
 /// Decodes a batch into `out`, which is cleared first. Records that cannot be decoded are in

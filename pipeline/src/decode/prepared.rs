@@ -5,6 +5,7 @@ use std::sync::Arc;
 use schemas::{ColumnType, Contract, EventField, RowKey, RowLayout, RowRef, TimeUnit, decimal};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::maps::Maps;
 use super::{Placeholder, PlaceholderError};
 
 /// A column as decoders need it.
@@ -22,6 +23,8 @@ pub struct PreparedColumn {
     pub mantissa_end: i128,
     /// What its integers count, where the contract says it.
     pub unit: Option<TimeUnit>,
+    /// Whether it is computed, and read from no field.
+    pub is_mapped: bool,
     /// What stands in events for a value that was not sent.
     pub(super) placeholder: Arc<Placeholder>,
 }
@@ -33,6 +36,10 @@ pub struct PreparedContract {
     layout: Arc<RowLayout>,
     key: RowKey,
     columns: Vec<PreparedColumn>,
+    /// The fields that cells are of: those of the columns, then others that expressions name. Of a
+    /// computed column none.
+    fields: Vec<Option<Box<str>>>,
+    maps: Option<Maps>,
     fingerprint: u64,
 }
 
@@ -55,6 +62,16 @@ pub enum PrepareError {
     NoKey {
         /// The contract.
         contract: String,
+    },
+    /// An expression that cannot be used.
+    #[error("contract `{contract}`: column `{column}`: its `map`: {problem}")]
+    Map {
+        /// The contract.
+        contract: String,
+        /// The column.
+        column: String,
+        /// What is wrong, and what to do.
+        problem: String,
     },
     /// Rows without a tenant get one, which is a text.
     #[error("contract `{contract}`: tenant column `{column}` must be of type text")]
@@ -89,7 +106,8 @@ impl PreparedContract {
         }
         let placeholder = Arc::new(Placeholder::default());
         let columns = contract.columns.iter().enumerate().map(|(at, column)| {
-            let EventField { from, unit } = contract.fields.get(at).cloned().unwrap_or_default();
+            let EventField { from, unit, map } =
+                contract.fields.get(at).cloned().unwrap_or_default();
             PreparedColumn {
                 name: column.name.as_str().into(),
                 field: from.as_deref().unwrap_or(&column.name).into(),
@@ -100,14 +118,19 @@ impl PreparedContract {
                     _ => decimal::MANTISSA_MAX,
                 },
                 unit,
+                is_mapped: map.is_some(),
                 placeholder: Arc::clone(&placeholder),
             }
         });
-        let columns = columns.collect();
+        let columns: Vec<PreparedColumn> = columns.collect();
+        let maps = Maps::new(&contract, &columns)?;
+        let own = |column: &PreparedColumn| (!column.is_mapped).then(|| column.field.clone());
+        let others = maps.iter().flat_map(Maps::fields).map(|field| Some(field.into()));
+        let fields = columns.iter().map(own).chain(others).collect();
         let layout = Arc::new(RowLayout::new(&contract.columns));
         let key = RowKey::new(contract.key.clone());
         let fingerprint = xxh3_64(format!("{contract:?}").as_bytes());
-        Ok(PreparedContract { contract, layout, key, columns, fingerprint })
+        Ok(PreparedContract { contract, layout, key, columns, fields, maps, fingerprint })
     }
 
     /// The same contract for events of a connector that says this as `unavailable.value.placeholder`.
@@ -123,6 +146,7 @@ impl PreparedContract {
         for column in &mut other.columns {
             column.placeholder = Arc::clone(&placeholder);
         }
+        other.maps.iter_mut().for_each(|maps| maps.set_placeholder(&placeholder));
         Ok(Arc::new(other))
     }
 
@@ -151,13 +175,24 @@ impl PreparedContract {
         &self.columns
     }
 
-    /// The index of the column that events name `name`. `guess` is looked at first: events list columns
+    /// How many cells of a record are looked at.
+    pub(super) fn cells(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The computed columns.
+    pub(super) fn maps(&self) -> Option<&Maps> {
+        self.maps.as_ref()
+    }
+
+    /// The index of the cell whose field events name `name`. `guess` is looked at first: events list columns
     /// in the order of the table, most often that of the contract.
     pub fn find(&self, name: &str, guess: usize) -> Option<usize> {
-        if self.columns.get(guess).is_some_and(|column| *column.field == *name) {
+        let is_it = |field: &Option<Box<str>>| field.as_deref() == Some(name);
+        if self.fields.get(guess).is_some_and(is_it) {
             return Some(guess);
         }
-        self.columns.iter().position(|column| *column.field == *name)
+        self.fields.iter().position(is_it)
     }
 
     /// Appends the key of a row to `out`.

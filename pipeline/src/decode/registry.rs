@@ -1,8 +1,8 @@
 //! The decoders there are. Adding one is a module and a line here.
 
-use super::{DebeziumJson, Decoder};
+use super::{DebeziumJson, Decoder, Rows};
 
-static ALL: [&dyn Decoder; 1] = [&DebeziumJson];
+static ALL: [&dyn Decoder; 3] = [&DebeziumJson, &Rows::FLAT, &Rows::PLAIN];
 
 /// The decoder with this name, as contracts write it in `format`.
 pub fn find(name: &str) -> Option<&'static dyn Decoder> {

@@ -1,4 +1,4 @@
-//! The golden vectors in `schemas/vectors/debezium-json/`: events, some of them captured from real
+//! The golden vectors in `schemas/vectors/`: events by format, some of them captured from real
 //! connectors, and what each must become. `WEIR_BLESS=1` writes what they do become.
 
 use std::fs;
@@ -125,12 +125,14 @@ fn check(path: &Path, bless: bool) {
 
 #[test]
 fn events_become_what_the_vectors_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/vectors/debezium-json");
     let bless = std::env::var_os("WEIR_BLESS").is_some();
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    assert!(paths.len() >= 8);
-    for path in paths {
-        check(&path, bless);
+    for (format, least) in [("debezium-json", 8), ("debezium-flat", 2), ("rows", 1)] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas/vectors").join(format);
+        let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        paths.sort();
+        assert!(paths.len() >= least, "{format}");
+        for path in paths {
+            check(&path, bless);
+        }
     }
 }

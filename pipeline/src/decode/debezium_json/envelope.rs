@@ -5,20 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::names::{NameSeed, Piece, piece};
-use super::source::{Source, SourceSeed};
 use crate::decode::PreparedContract;
-
-/// What a field that should hold a row holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum RowShape {
-    #[default]
-    Absent,
-    Null,
-    Row,
-    /// Something that is no row.
-    Other,
-}
+use crate::decode::json::{NameSeed, Piece, RowSeed, RowShape, not_an_object, piece};
+use crate::decode::source_block::{Source, SourceSeed};
 
 /// What the fields beside the row say about messages that are no changes of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -96,44 +85,6 @@ impl<'de> DeserializeSeed<'de> for EnvelopeSeed<'_> {
     }
 }
 
-/// The visits of values that are no object, which seeds that want one have in common.
-macro_rules! not_an_object {
-    () => {
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_unit<E>(self) -> Result<RowShape, E> {
-            Ok(RowShape::Null)
-        }
-
-        fn visit_bool<E>(self, _: bool) -> Result<RowShape, E> {
-            Ok(RowShape::Other)
-        }
-
-        fn visit_i64<E>(self, _: i64) -> Result<RowShape, E> {
-            Ok(RowShape::Other)
-        }
-
-        fn visit_u64<E>(self, _: u64) -> Result<RowShape, E> {
-            Ok(RowShape::Other)
-        }
-
-        fn visit_f64<E>(self, _: f64) -> Result<RowShape, E> {
-            Ok(RowShape::Other)
-        }
-
-        fn visit_str<E>(self, _: &str) -> Result<RowShape, E> {
-            Ok(RowShape::Other)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<RowShape, A::Error> {
-            while seq.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(RowShape::Other)
-        }
-    };
-}
-
 impl<'de> Visitor<'de> for EnvelopeSeed<'_> {
     type Value = RowShape;
 
@@ -207,45 +158,5 @@ impl EnvelopeSeed<'_> {
         let shape = map.next_value_seed(inner)?;
         self.envelope.payload = shape;
         Ok(())
-    }
-}
-
-/// Notes where the value of each column of a row lies. A column named twice: the last one counts.
-pub(super) struct RowSeed<'a> {
-    pub(super) contract: &'a PreparedContract,
-    pub(super) base: usize,
-    pub(super) cells: &'a mut Vec<Option<Piece>>,
-}
-
-impl<'de> DeserializeSeed<'de> for RowSeed<'_> {
-    type Value = RowShape;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<RowShape, D::Error> {
-        from.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RowSeed<'_> {
-    type Value = RowShape;
-
-    not_an_object!();
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RowShape, A::Error> {
-        self.cells.clear();
-        self.cells.resize(self.contract.columns().len(), None);
-        let mut guess = 0;
-        let column = |guess: usize| NameSeed(move |name: &str| self.contract.find(name, guess));
-        while let Some(found) = map.next_key_seed(column(guess))? {
-            let Some(column) = found else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let raw: &'de RawValue = map.next_value()?;
-            if let Some(cell) = self.cells.get_mut(column) {
-                *cell = Some(piece(self.base, raw.get()));
-            }
-            guess = column + 1;
-        }
-        Ok(RowShape::Row)
     }
 }

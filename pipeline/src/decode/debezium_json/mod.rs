@@ -6,46 +6,26 @@
 //!   except for values that only a schema explains.
 
 mod envelope;
-mod key;
-mod names;
-mod near_miss;
-mod origin;
-mod schema;
-mod source;
 
 use std::sync::Arc;
 
 use serde::de::DeserializeSeed;
 
-use self::envelope::{Envelope, EnvelopeSeed, RowShape};
-use self::key::KeyBuffers;
-use self::names::Piece;
-use self::origin::OriginBuffers;
-use self::schema::{Encodings, Schemas};
-use super::change::{Change, ChangeBatch, ChangeKind, SnapshotMarker};
-use super::column::{self, Encoding, Outcome};
-use super::{DecodeError, Decoder, PreparedContract, Scratch};
+use self::envelope::{Envelope, EnvelopeSeed};
+use super::change::{Change, ChangeBatch, ChangeKind};
+use super::column::{self, Encoding};
+use super::json::{self, Encodings, Piece, RowShape, fail};
+use super::{DecodeError, Decoder, PreparedContract, Scratch, near_miss};
 use crate::record::RawRecord;
 
 /// Decodes Debezium's JSON.
 #[derive(Debug, Clone, Copy)]
 pub struct DebeziumJson;
 
-/// Memory used again from event to event.
-#[derive(Debug, Default)]
-pub(crate) struct Buffers {
-    cells: Vec<Option<Piece>>,
-    key: KeyBuffers,
-    unavailable: Vec<usize>,
-    origin: OriginBuffers,
-    schemas: Schemas,
-    last: Option<Prefix>,
-}
-
 /// How the last event with a schema began: up to where its payload starts. Most events begin like
 /// the one before, and then nothing of it needs to be scanned.
 #[derive(Debug)]
-struct Prefix {
+pub(crate) struct Prefix {
     contract: u64,
     text: String,
     encodings: Encodings,
@@ -72,14 +52,14 @@ impl Decoder for DebeziumJson {
         out: &mut ChangeBatch,
     ) -> Result<(), DecodeError> {
         let Some(value) = record.value else {
-            tombstone(contract, record, scratch, out);
+            json::tombstone(contract, record, scratch, out);
             return Ok(());
         };
         if value.is_empty() {
             return fail("value is empty (zero bytes); a tombstone is a null value");
         }
         decode(contract, topic, (record, value), scratch, out)
-            .map_err(|error| near_miss::explain(record, value, error))
+            .map_err(|error| near_miss::explain(contract, record, value, error))
     }
 }
 
@@ -91,54 +71,29 @@ fn decode(
     scratch: &mut Scratch,
     out: &mut ChangeBatch,
 ) -> Result<(), DecodeError> {
-    let text = std::str::from_utf8(value).map_err(|e| {
-        DecodeError(format!(
-            "value is not utf-8 from byte {} on; use the json converter",
-            e.valid_up_to()
-        ))
-    })?;
-    let (envelope, encodings) = read(contract, text, &mut scratch.debezium)?;
+    let text = json::text(value)?;
+    let (envelope, encodings) = read(contract, text, scratch)?;
     if envelope.payload == RowShape::Null {
-        tombstone(contract, record, scratch, out);
+        json::tombstone(contract, record, scratch, out);
         return Ok(());
     }
     let source = envelope.source.as_ref();
-    let origin = source.and_then(|source| scratch.debezium.origin.of(source, text));
+    let origin = source.and_then(|source| scratch.origin.of(source, text));
     let origin = out.origin(origin.unwrap_or(topic));
     let (envelope, encodings) = (&envelope, &*encodings);
     let event = Event { contract, origin, record, text, envelope, encodings };
     event.decode(scratch, out)
 }
 
-/// A null value names the key of a row, if its message key can be read.
-fn tombstone(
-    contract: &PreparedContract,
-    record: &RawRecord<'_>,
-    scratch: &mut Scratch,
-    out: &mut ChangeBatch,
-) {
-    let Scratch { key, debezium, .. } = scratch;
-    let Buffers { schemas, key: own, .. } = debezium;
-    key.clear();
-    let read = |message: &[u8]| key::from_message(contract, message, &[], schemas, own, key);
-    if record.key.map(read).is_none_or(|read| read != Ok(true)) {
-        key.clear();
-    }
-    out.push(Change::new(ChangeKind::Tombstone, 0), key, &[], &[]);
-}
-
-fn fail<T>(reason: impl Into<String>) -> Result<T, DecodeError> {
-    Err(DecodeError(reason.into()))
-}
-
 /// Scans the event: its parts, and what its schema says.
 fn read(
     contract: &PreparedContract,
     text: &str,
-    buffers: &mut Buffers,
+    scratch: &mut Scratch,
 ) -> Result<(Envelope, Encodings), DecodeError> {
+    let Scratch { json: buffers, prefix: last, .. } = scratch;
     let base = text.as_ptr().addr();
-    let known = buffers.last.as_ref().filter(|prefix| prefix.contract == contract.fingerprint());
+    let known = last.as_ref().filter(|prefix| prefix.contract == contract.fingerprint());
     if let Some(prefix) = known
         && let Some(rest) = text.strip_prefix(prefix.text.as_str())
         && let Some(payload) = rest.trim_ascii_end().strip_suffix('}')
@@ -164,7 +119,7 @@ fn read(
         let prefix = text.get(..piece.end + PAYLOAD_OPENS.len()).unwrap_or_default();
         let encodings = Arc::clone(&encodings);
         let contract = contract.fingerprint();
-        buffers.last = Some(Prefix { contract, text: prefix.to_owned(), encodings });
+        *last = Some(Prefix { contract, text: prefix.to_owned(), encodings });
     }
     Ok((envelope, encodings))
 }
@@ -243,20 +198,7 @@ impl Event<'_> {
     fn change(&self, kind: ChangeKind, op: u8) -> Change {
         let mut change = Change::new(kind, op);
         change.origin = self.origin;
-        let Some(source) = &self.envelope.source else {
-            if op == b'r' {
-                change.marker = SnapshotMarker::Within;
-                change.position.snapshot = true;
-            }
-            return change;
-        };
-        change.marker = match source.marker {
-            SnapshotMarker::Live if op == b'r' => SnapshotMarker::Within,
-            marker => marker,
-        };
-        change.position.snapshot = change.marker != SnapshotMarker::Live;
-        change.position.place = source.place(change.position.snapshot);
-        change.position.source_ms = source.clock();
+        change.place_in(self.envelope.source.as_ref());
         change
     }
 
@@ -279,119 +221,16 @@ impl Event<'_> {
             }
             RowShape::Other => return fail("`after` is not an object"),
         }
-        self.row(scratch)?;
-        let Scratch { row, bytes, key, debezium, .. } = scratch;
-        key.clear();
-        for (part, &index) in self.contract.contract().key.iter().enumerate() {
-            if row.is_null(index) {
-                let name = self.contract.columns().get(index).map_or("", |column| &column.name);
-                return fail(format!("key column `{name}` is null or missing in `after`"));
-            }
-            key::push(self.contract, part, row.datum(index), key)?;
-        }
-        self.check_message_key(key, debezium)?;
-        bytes.clear();
-        row.finish(self.contract.layout(), bytes);
-        out.push(self.change(ChangeKind::Upsert, op), key, bytes, &debezium.unavailable);
-        self.note_move("__debezium.oldkey", scratch, out);
-        Ok(())
-    }
-
-    /// A message key that names the key columns must name this row: deletes are found by it.
-    fn check_message_key(
-        &self,
-        key: &mut Vec<u8>,
-        buffers: &mut Buffers,
-    ) -> Result<(), DecodeError> {
-        let Some(message_key) = self.record.key else { return Ok(()) };
-        let end = key.len();
-        let Buffers { schemas, key: own, .. } = buffers;
-        let (contract, encodings) = (self.contract, self.encodings);
-        if key::from_message(contract, message_key, encodings, schemas, own, key)? {
-            let (own, named) = key.split_at(end);
-            if own != named {
-                return fail(format!(
-                    "the message key names row {} but `after` is row {}; check `message.key.columns` and transforms",
-                    column::shown(&String::from_utf8_lossy(named)),
-                    column::shown(&String::from_utf8_lossy(own)),
-                ));
-            }
-        }
-        key.truncate(end);
-        Ok(())
-    }
-
-    /// Sets the columns of `scratch.row` and the list of unavailable ones.
-    fn row(&self, scratch: &mut Scratch) -> Result<(), DecodeError> {
-        let Scratch { row, debezium, .. } = scratch;
-        let Buffers { cells, unavailable, .. } = debezium;
-        let columns = self.contract.columns();
-        row.reset(columns.len());
-        unavailable.clear();
-        for (index, (column, cell)) in columns.iter().zip(cells.iter()).enumerate() {
-            let raw = cell.clone().and_then(|piece| self.text.get(piece));
-            let encoding = self.encodings.get(index).copied().unwrap_or_default();
-            let outcome = match raw {
-                Some(raw) => column::set(row, index, column, raw, encoding)?,
-                None => Outcome::Null,
-            };
-            match outcome {
-                Outcome::Set => {}
-                Outcome::Unavailable => {
-                    row.set_unknown(index);
-                    unavailable.push(index);
-                }
-                // Silver keeps what the source says; who reads it takes null for the default tenant.
-                Outcome::Null if index == self.contract.contract().tenant => {}
-                Outcome::Null if column.required && raw.is_none() => {
-                    return fail(format!("column `{}` is missing", column.name));
-                }
-                Outcome::Null if column.required => {
-                    return fail(format!("column `{}` is null but required", column.name));
-                }
-                Outcome::Null => {}
-            }
-        }
-        Ok(())
+        self.row().upsert(self.change(ChangeKind::Upsert, op), scratch, out)
     }
 
     fn delete(&self, scratch: &mut Scratch, out: &mut ChangeBatch) -> Result<(), DecodeError> {
-        let Scratch { key, debezium, .. } = scratch;
-        let Buffers { schemas, key: own, .. } = debezium;
-        key.clear();
-        own.begin();
-        let (contract, encodings) = (self.contract, self.encodings);
-        let named = match self.record.key {
-            Some(message_key) => {
-                key::from_message(contract, message_key, encodings, schemas, own, key)?
-            }
-            None => false,
-        };
-        if !named {
-            let before = self.envelope.before.clone().and_then(|piece| self.text.get(piece));
-            let from_before = match before {
-                Some(before) => key::from_row(contract, before, encodings, own, key)?,
-                None => false,
-            };
-            if !from_before {
-                return Err(own.why_none());
-            }
-        }
-        out.push(self.change(ChangeKind::Delete, b'd'), key, &[], &[]);
-        self.note_move("__debezium.newkey", scratch, out);
-        Ok(())
+        let before = self.envelope.before.clone().and_then(|piece| self.text.get(piece));
+        self.row().delete(self.change(ChangeKind::Delete, b'd'), before, scratch, out)
     }
 
-    /// Says where the row went or came from, if a header of Debezium names another key.
-    fn note_move(&self, header: &str, scratch: &mut Scratch, out: &mut ChangeBatch) {
-        let named = self.record.headers.iter().find(|named| *named.key == *header);
-        let Some(value) = named.and_then(|named| named.value.as_deref()) else { return };
-        let Scratch { key, debezium, .. } = scratch;
-        let Buffers { schemas, key: own, .. } = debezium;
-        key.clear();
-        let (contract, encodings) = (self.contract, self.encodings);
-        if key::from_message(contract, value, encodings, schemas, own, key) == Ok(true) {
-            out.set_other(key);
-        }
+    fn row(&self) -> json::Row<'_> {
+        let Event { contract, record, text, encodings, .. } = *self;
+        json::Row { contract, record, text, encodings, name: "`after`" }
     }
 }

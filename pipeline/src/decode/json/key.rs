@@ -9,7 +9,7 @@ use serde::de::DeserializeSeed;
 use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
-use super::envelope::{RowSeed, RowShape};
+use super::cells::{RowSeed, RowShape};
 use super::names::Piece;
 use super::schema::Schemas;
 use crate::decode::column::{self, Encoding, Outcome};
@@ -17,7 +17,7 @@ use crate::decode::{DecodeError, PreparedContract};
 
 /// Memory used again from key to key.
 #[derive(Debug, Default)]
-pub(super) struct KeyBuffers {
+pub(in crate::decode) struct KeyBuffers {
     cells: Vec<Option<Piece>>,
     row: RowBuilder,
     /// Why a part of a key was none, since [`KeyBuffers::begin`].
@@ -26,12 +26,12 @@ pub(super) struct KeyBuffers {
 
 impl KeyBuffers {
     /// Forgets why earlier keys were none.
-    pub(super) fn begin(&mut self) {
+    pub(in crate::decode) fn begin(&mut self) {
         self.refused = None;
     }
 
     /// Why neither the message key nor a row named a key.
-    pub(super) fn why_none(&mut self) -> DecodeError {
+    pub(in crate::decode) fn why_none(&mut self) -> DecodeError {
         let lacking = "a delete whose message key and `before` both lack the key columns; give the table a \
                        primary key or REPLICA IDENTITY FULL, and use the json converter for keys";
         self.refused.take().unwrap_or_else(|| DecodeError(lacking.to_owned()))
@@ -41,7 +41,7 @@ impl KeyBuffers {
 /// Appends the key that the message key names to `out`: a JSON object with the key columns, with or
 /// without a schema block, or a bare scalar when the key is one column. Without one its values are
 /// encoded as those of the event. Returns false, with `out` as it was, when it names no whole key.
-pub(super) fn from_message(
+pub(in crate::decode) fn from_message(
     contract: &PreparedContract,
     key: &[u8],
     encodings: &[Encoding],
@@ -101,7 +101,7 @@ fn from_value(
 
 /// Appends the key of a row given as JSON text. Returns false, with `out` as it was, when the text is
 /// no row with every key column.
-pub(super) fn from_row(
+pub(in crate::decode) fn from_row(
     contract: &PreparedContract,
     row: &str,
     encodings: &[Encoding],
@@ -162,7 +162,7 @@ fn push_raw(
 }
 
 /// Appends one part of a key.
-pub(super) fn push(
+pub(in crate::decode) fn push(
     contract: &PreparedContract,
     part: usize,
     value: Datum<'_>,

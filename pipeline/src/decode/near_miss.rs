@@ -1,4 +1,4 @@
-//! What a value is that is no change event of Debezium's JSON: other converters, envelopes and tools.
+//! What a value is that is not of its contract's format: other converters, envelopes and tools.
 //!
 //! # Guarantees
 //! - A reason names what the value is, and the converter or setting that cures it.
@@ -9,7 +9,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::decode::{DecodeError, PreparedContract};
+use super::{DebeziumJson, DecodeError, Decoder, PreparedContract};
 use crate::record::RawRecord;
 
 /// The converter that Weir reads.
@@ -20,10 +20,15 @@ const MARKER: [&str; 4] = ["status", "id", "event_count", "data_collections"];
 const TIME: [&str; 3] = ["ts_ms", "ts_us", "ts_ns"];
 
 /// The error with another reason, where the value is something that is known.
-pub(super) fn explain(record: &RawRecord<'_>, value: &[u8], error: DecodeError) -> DecodeError {
+pub(super) fn explain(
+    contract: &PreparedContract,
+    record: &RawRecord<'_>,
+    value: &[u8],
+    error: DecodeError,
+) -> DecodeError {
     bytes(value)
         .or_else(|| in_headers(record))
-        .or_else(|| json(value))
+        .or_else(|| json(contract, value))
         .map_or(error, |reason| DecodeError(format!("value is {reason}")))
 }
 
@@ -51,7 +56,7 @@ fn cloud_event() -> String {
 }
 
 /// Values that are JSON of another form.
-fn json(value: &[u8]) -> Option<String> {
+fn json(contract: &PreparedContract, value: &[u8]) -> Option<String> {
     let event = match serde_json::from_slice(value).ok()? {
         Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
             return Some(format!("JSON within a JSON string: it was written twice; {JSON} once"));
@@ -73,6 +78,9 @@ fn json(value: &[u8]) -> Option<String> {
                 .to_owned(),
         );
     }
+    if let Some(reason) = other_envelope(contract, &event) {
+        return Some(reason);
+    }
     if has("op") || !is_text("type") || !is_text("database") || !is_text("table") {
         return None;
     }
@@ -85,6 +93,30 @@ fn json(value: &[u8]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A change event where the contract says a row, or a row where it says a change event.
+fn other_envelope(contract: &PreparedContract, event: &Map<String, Value>) -> Option<String> {
+    let has = |name: &str| event.contains_key(name);
+    let own = contract.contract();
+    let name = &own.name;
+    if own.format != DebeziumJson.name() {
+        let is_event = has("op") && (has("before") || has("after")) && !names_key(contract, event);
+        return is_event.then(|| {
+            format!(
+                "a change event in its envelope, and contract `{name}` says `{}`; say \
+                 `format = \"debezium-json\"` there",
+                own.format
+            )
+        });
+    }
+    let is_row = !has("op") && !has("before") && !has("after") && names_key(contract, event);
+    is_row.then(|| {
+        format!(
+            "a row without the envelope of a change event; say `format = \"debezium-flat\"` in contract \
+             `{name}` where a transform flattens them (ExtractNewRecordState), `rows` where they never had one"
+        )
+    })
 }
 
 /// The event, out of what carries its schema.
@@ -111,9 +143,12 @@ pub(super) fn is_marker(text: &str) -> bool {
 
 /// Whether a message without operation names a key column of the contract: a row without its envelope.
 pub(super) fn names_a_row(contract: &PreparedContract, text: &str) -> bool {
-    let Some(event) = parsed(text) else { return false };
+    parsed(text).is_some_and(|event| names_key(contract, &event))
+}
+
+fn names_key(contract: &PreparedContract, event: &Map<String, Value>) -> bool {
     let mut key = contract.contract().key.iter().filter_map(|&index| contract.columns().get(index));
-    key.any(|column| event.contains_key(&*column.name))
+    key.any(|column| event.contains_key(&*column.field))
 }
 
 fn parsed(text: &str) -> Option<Map<String, Value>> {
@@ -137,7 +172,9 @@ mod tests {
             headers: &[],
         };
         let plain = DecodeError("as it was".to_owned());
-        let error = explain(&record, value, plain.clone());
+        let (_, text) = schemas::contract::built_in().pop().unwrap();
+        let contract = PreparedContract::new(schemas::Contract::parse(text).unwrap()).unwrap();
+        let error = explain(&contract, &record, value, plain.clone());
         (error != plain).then_some(error.0)
     }
 
@@ -174,7 +211,7 @@ mod tests {
             &br#"{"op":"c","after":{"order_id":1},"source":{"connector":"mysql"}}"#[..],
             br#"{"schema":null,"payload":{"op":"c","after":{"type":"x","data":{}}}}"#,
             br#"{"op":"c","after":null,"type":"x","database":"d","table":"t","data":{}}"#,
-            br#"{"order_id":1,"type":"subscription","data":{"a":1}}"#,
+            br#"{"id":1,"type":"subscription","data":{"a":1}}"#,
             br#""a word""#,
             b"{\"op\":",
             b"[1,2]",

@@ -6,8 +6,8 @@ use schemas::Place;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::names::{NameSeed, Piece, piece};
-use crate::decode::SnapshotMarker;
+use super::SnapshotMarker;
+use super::json::{NameSeed, Piece, piece};
 
 /// What `source` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +74,49 @@ impl Source {
         if is_read_back { 0 } else { self.source_ms }
     }
 
+    /// Takes one field, given as JSON that lies in the text that starts at `base`.
+    pub(super) fn set(&mut self, field: &Field, raw: &str, base: usize) {
+        match field {
+            Field::Connector => self.connector = connector(raw),
+            Field::Lsn => self.lsn = number(raw),
+            Field::Sequence => self.sequence = sequence(raw),
+            Field::File => self.file = file_number(raw),
+            Field::Pos => self.pos = number(raw),
+            Field::Row => self.row = number(raw),
+            Field::Server => self.server = number(raw),
+            Field::CommitLsn => self.commit_lsn = log_number(raw),
+            Field::ChangeLsn => self.change_lsn = log_number(raw),
+            Field::Scn => self.scn = change_number(raw),
+            Field::CommitScn => self.commit_scn = change_number(raw),
+            Field::Clock => self.source_ms = number(raw).unwrap_or(0),
+            Field::Snapshot => self.marker = marker(raw),
+            Field::Name => self.name = Some(piece(base, raw)),
+            Field::Database => self.database = Some(piece(base, raw)),
+            Field::Schema => self.schema = Some(piece(base, raw)),
+            Field::Table => self.table = Some(piece(base, raw)),
+            Field::Other => {}
+        }
+    }
+
+    /// Makes the best of fields that were chosen one by one: no table without its server, no place without
+    /// a clock to tell whether the source went back, none in a binlog of nobody knows which server.
+    pub(super) fn settle(&mut self) {
+        if self.name.is_none() {
+            self.table = None;
+        }
+        if self.connector == Connector::Unnamed {
+            self.connector = match self {
+                Source { commit_lsn: Some(_), .. } => Connector::SqlServer,
+                Source { scn: Some(_), .. } => Connector::Oracle,
+                _ => Connector::Unnamed,
+            };
+        }
+        let is_lost = self.file.is_some() && self.server.is_none();
+        if self.source_ms == 0 || is_lost {
+            self.connector = Connector::Other;
+        }
+    }
+
     fn wal(&self) -> Option<Place> {
         let (commit, lsn) = match self.sequence {
             Some((commit, lsn)) => (commit, self.lsn.unwrap_or(lsn)),
@@ -109,7 +152,9 @@ impl Source {
     }
 }
 
-enum Field {
+/// A field of the block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
     Connector,
     Lsn,
     Sequence,
@@ -162,33 +207,14 @@ impl<'de> Visitor<'de> for SourceSeed {
                 continue;
             }
             let raw: &'de RawValue = map.next_value()?;
-            let raw = raw.get();
-            match field {
-                Field::Connector => source.connector = connector(raw),
-                Field::Lsn => source.lsn = number(raw),
-                Field::Sequence => source.sequence = sequence(raw),
-                Field::File => source.file = file_number(raw),
-                Field::Pos => source.pos = number(raw),
-                Field::Row => source.row = number(raw),
-                Field::Server => source.server = number(raw),
-                Field::CommitLsn => source.commit_lsn = log_number(raw),
-                Field::ChangeLsn => source.change_lsn = log_number(raw),
-                Field::Scn => source.scn = change_number(raw),
-                Field::CommitScn => source.commit_scn = change_number(raw),
-                Field::Clock => source.source_ms = number(raw).unwrap_or(0),
-                Field::Snapshot => source.marker = marker(raw),
-                Field::Name => source.name = Some(piece(self.base, raw)),
-                Field::Database => source.database = Some(piece(self.base, raw)),
-                Field::Schema => source.schema = Some(piece(self.base, raw)),
-                Field::Table => source.table = Some(piece(self.base, raw)),
-                Field::Other => {}
-            }
+            source.set(&field, raw.get(), self.base);
         }
         Ok(source)
     }
 }
 
-fn field(name: &str) -> Field {
+/// The field of this name.
+pub(super) fn field(name: &str) -> Field {
     match name {
         "connector" => Field::Connector,
         "lsn" => Field::Lsn,

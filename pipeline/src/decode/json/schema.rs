@@ -14,17 +14,17 @@ use crate::decode::{DecodeError, PreparedContract};
 const REMEMBERED_MAX: usize = 64;
 
 /// What the schema says about each column of the contract.
-pub(super) type Encodings = Arc<[Encoding]>;
+pub(in crate::decode) type Encodings = Arc<[Encoding]>;
 
 /// Schemas seen, by hash of their text.
 #[derive(Debug, Default)]
-pub(super) struct Schemas {
+pub(in crate::decode) struct Schemas {
     seen: HashMap<u128, Encodings>,
 }
 
 impl Schemas {
     /// What the schema block `text` of an event says.
-    pub(super) fn of_event(
+    pub(in crate::decode) fn of_event(
         &mut self,
         contract: &PreparedContract,
         text: &str,
@@ -33,12 +33,21 @@ impl Schemas {
     }
 
     /// What the schema block `text` of a message key says.
-    pub(super) fn of_key(
+    pub(in crate::decode) fn of_key(
         &mut self,
         contract: &PreparedContract,
         text: &str,
     ) -> Result<Encodings, DecodeError> {
         self.get(contract, text, 1, parse_key)
+    }
+
+    /// What the schema block `text` of a row without an envelope says.
+    pub(in crate::decode) fn of_row(
+        &mut self,
+        contract: &PreparedContract,
+        text: &str,
+    ) -> Result<Encodings, DecodeError> {
+        self.get(contract, text, 2, |contract, root| columns(contract, &root.fields))
     }
 
     fn get(
@@ -95,7 +104,7 @@ fn parse_event(contract: &PreparedContract, root: Node) -> Result<Encodings, Dec
 /// The fields of a key are its columns; a key that is no struct is the value of its only column.
 fn parse_key(contract: &PreparedContract, root: Node) -> Result<Encodings, DecodeError> {
     if let ([column], []) = (contract.contract().key.as_slice(), root.fields.as_slice()) {
-        let mut encodings = vec![Encoding::Plain; contract.columns().len()];
+        let mut encodings = vec![Encoding::Plain; contract.cells()];
         if let Some(slot) = encodings.get_mut(*column) {
             *slot = encoding(&root)?;
         }
@@ -105,7 +114,7 @@ fn parse_key(contract: &PreparedContract, root: Node) -> Result<Encodings, Decod
 }
 
 fn columns(contract: &PreparedContract, fields: &[Node]) -> Result<Encodings, DecodeError> {
-    let mut encodings = vec![Encoding::Plain; contract.columns().len()];
+    let mut encodings = vec![Encoding::Plain; contract.cells()];
     for (guess, node) in fields.iter().enumerate() {
         let column = node.field.as_deref().and_then(|name| contract.find(name, guess));
         if let Some(slot) = column.and_then(|column| encodings.get_mut(column)) {

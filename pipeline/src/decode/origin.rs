@@ -5,12 +5,12 @@
 //! so that two tables never have one origin. The number of the server is no part of it: another one takes
 //! over, and the tables stay what they are.
 
-use super::source::Source;
-use crate::decode::column;
+use super::column;
+use super::source_block::Source;
 
 /// The origin of the event before, which is most often that of the next one.
 #[derive(Debug, Default)]
-pub(super) struct OriginBuffers {
+pub(crate) struct OriginBuffers {
     /// The parts as they stand in the event.
     raw: Vec<String>,
     text: String,

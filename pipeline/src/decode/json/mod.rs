@@ -1,0 +1,220 @@
+//! Rows and keys in JSON, whatever envelope they come in: the format beside which envelopes are files.
+//!
+//! # Guarantees
+//! - Values go from the text into the row without a tree in between.
+//! - A row's own key and the one that its message key names are one, or the record is refused.
+
+mod cells;
+pub(super) mod key;
+mod names;
+mod schema;
+
+pub(super) use cells::{RowSeed, RowShape, not_an_object};
+pub(super) use names::{NameSeed, Piece, piece};
+pub(super) use schema::{Encodings, Schemas};
+
+use self::key::KeyBuffers;
+use super::change::{Change, ChangeBatch, ChangeKind};
+use super::column::{self, Encoding, Outcome};
+use super::{DecodeError, PreparedContract, Scratch};
+use crate::record::RawRecord;
+
+/// Memory used again from record to record.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    pub(super) cells: Vec<Option<Piece>>,
+    pub(super) key: KeyBuffers,
+    pub(super) unavailable: Vec<usize>,
+    pub(super) schemas: Schemas,
+}
+
+/// A row whose cells have been found in the text of its record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a> {
+    pub(super) contract: &'a PreparedContract,
+    pub(super) record: &'a RawRecord<'a>,
+    pub(super) text: &'a str,
+    pub(super) encodings: &'a [Encoding],
+    /// What the row is called in messages: `after`, or `the row`.
+    pub(super) name: &'a str,
+}
+
+impl Row<'_> {
+    /// Appends the row as an upsert.
+    pub(super) fn upsert(
+        &self,
+        change: Change,
+        scratch: &mut Scratch,
+        out: &mut ChangeBatch,
+    ) -> Result<(), DecodeError> {
+        self.read(scratch)?;
+        let Scratch { row, bytes, key, json, .. } = scratch;
+        key.clear();
+        for (part, &index) in self.contract.contract().key.iter().enumerate() {
+            if row.is_null(index) {
+                let column = self.contract.columns().get(index).map_or("", |column| &column.name);
+                let name = self.name;
+                return fail(format!("key column `{column}` is null or missing in {name}"));
+            }
+            key::push(self.contract, part, row.datum(index), key)?;
+        }
+        self.check_message_key(key, json)?;
+        bytes.clear();
+        row.finish(self.contract.layout(), bytes);
+        out.push(change, key, bytes, &json.unavailable);
+        self.note_move("__debezium.oldkey", scratch, out);
+        Ok(())
+    }
+
+    /// Appends the delete of the row that the message key names, or `before`, a row as JSON text.
+    pub(super) fn delete(
+        &self,
+        change: Change,
+        before: Option<&str>,
+        scratch: &mut Scratch,
+        out: &mut ChangeBatch,
+    ) -> Result<(), DecodeError> {
+        let Scratch { key, json, .. } = scratch;
+        let Buffers { schemas, key: own, .. } = json;
+        key.clear();
+        own.begin();
+        let (contract, encodings) = (self.contract, self.encodings);
+        let named = match self.record.key {
+            Some(message_key) => {
+                key::from_message(contract, message_key, encodings, schemas, own, key)?
+            }
+            None => false,
+        };
+        if !named {
+            let from_before = match before {
+                Some(before) => key::from_row(contract, before, encodings, own, key)?,
+                None => false,
+            };
+            if !from_before {
+                return Err(own.why_none());
+            }
+        }
+        out.push(change, key, &[], &[]);
+        self.note_move("__debezium.newkey", scratch, out);
+        Ok(())
+    }
+
+    /// Sets the columns of `scratch.row` and the list of unavailable ones.
+    fn read(&self, scratch: &mut Scratch) -> Result<(), DecodeError> {
+        let Scratch { row, json, maps, .. } = scratch;
+        let Buffers { cells, unavailable, .. } = json;
+        let columns = self.contract.columns();
+        row.reset(columns.len());
+        unavailable.clear();
+        for (index, (column, cell)) in columns.iter().zip(cells.iter()).enumerate() {
+            if column.is_mapped {
+                continue;
+            }
+            let raw = cell.clone().and_then(|piece| self.text.get(piece));
+            let encoding = self.encodings.get(index).copied().unwrap_or_default();
+            let outcome = match raw {
+                Some(raw) => column::set(row, index, column, raw, encoding)?,
+                None => Outcome::Null,
+            };
+            match outcome {
+                Outcome::Set => {}
+                Outcome::Unavailable => {
+                    row.set_unknown(index);
+                    unavailable.push(index);
+                }
+                // Silver keeps what the source says; who reads it takes null for the default tenant.
+                Outcome::Null if index == self.contract.contract().tenant => {}
+                Outcome::Null if column.required && raw.is_none() => {
+                    return fail(format!("column `{}` is missing", column.name));
+                }
+                Outcome::Null if column.required => {
+                    return fail(format!("column `{}` is null but required", column.name));
+                }
+                Outcome::Null => {}
+            }
+        }
+        match self.contract.maps() {
+            Some(all) => all.apply((self.text, cells, self.encodings), maps, row, unavailable),
+            None => Ok(()),
+        }
+    }
+
+    /// A message key that names the key columns must name this row: deletes are found by it.
+    fn check_message_key(
+        &self,
+        key: &mut Vec<u8>,
+        buffers: &mut Buffers,
+    ) -> Result<(), DecodeError> {
+        let Some(message_key) = self.record.key else { return Ok(()) };
+        let end = key.len();
+        let Buffers { schemas, key: own, .. } = buffers;
+        let (contract, encodings) = (self.contract, self.encodings);
+        if key::from_message(contract, message_key, encodings, schemas, own, key)? {
+            let (own, named) = key.split_at(end);
+            if own != named {
+                return fail(format!(
+                    "the message key names row {} but {} is row {}; check `message.key.columns` and transforms",
+                    column::shown(&String::from_utf8_lossy(named)),
+                    self.name,
+                    column::shown(&String::from_utf8_lossy(own)),
+                ));
+            }
+        }
+        key.truncate(end);
+        Ok(())
+    }
+
+    /// Says where the row went or came from, if a header of Debezium names another key.
+    fn note_move(&self, header: &str, scratch: &mut Scratch, out: &mut ChangeBatch) {
+        let named = self.record.headers.iter().find(|named| *named.key == *header);
+        let Some(value) = named.and_then(|named| named.value.as_deref()) else { return };
+        let Scratch { key, json, .. } = scratch;
+        let Buffers { schemas, key: own, .. } = json;
+        key.clear();
+        let (contract, encodings) = (self.contract, self.encodings);
+        if key::from_message(contract, value, encodings, schemas, own, key) == Ok(true) {
+            out.set_other(key);
+        }
+    }
+}
+
+/// Appends a null value: it names the key of a row, if its message key can be read.
+pub(super) fn tombstone(
+    contract: &PreparedContract,
+    record: &RawRecord<'_>,
+    scratch: &mut Scratch,
+    out: &mut ChangeBatch,
+) {
+    names_a_key(contract, record, scratch);
+    out.push(Change::new(ChangeKind::Tombstone, 0), &scratch.key, &[], &[]);
+}
+
+/// Reads the key that a message key without a value names into `scratch.key`; false, and none, when it
+/// names none.
+pub(super) fn names_a_key(
+    contract: &PreparedContract,
+    record: &RawRecord<'_>,
+    scratch: &mut Scratch,
+) -> bool {
+    let Scratch { key, json, .. } = scratch;
+    let Buffers { schemas, key: own, .. } = json;
+    key.clear();
+    let read = |message: &[u8]| key::from_message(contract, message, &[], schemas, own, key);
+    let names = record.key.map(read) == Some(Ok(true));
+    if !names {
+        key.clear();
+    }
+    names
+}
+
+/// The text of a value, which must be UTF-8.
+pub(super) fn text(value: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(value).map_err(|e| {
+        let from = e.valid_up_to();
+        DecodeError(format!("value is not utf-8 from byte {from} on; use the json converter"))
+    })
+}
+
+pub(super) fn fail<T>(reason: impl Into<String>) -> Result<T, DecodeError> {
+    Err(DecodeError(reason.into()))
+}
