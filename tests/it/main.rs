@@ -24,4 +24,5 @@ mod soak;
 mod support;
 mod surface;
 mod upkeep;
+mod vocabularies;
 mod work_dir;
