@@ -276,6 +276,7 @@ impl Health for ProcessHealth {
             freshness: freshness.map(|(half, most)| (half.as_secs_f64(), most.as_secs_f64())),
             lag: lag.collect(),
             debt: meters.debt.lock().clone(),
+            contents: Arc::clone(&meters.contents.lock()),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Scope {
 /// Which tenants a token may see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tenants {
-    /// Every one: the claim `*`.
+    /// Every one: the claim `tenants` with the value `all`.
     All,
     /// One.
     One(Arc<str>),

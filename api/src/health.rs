@@ -1,8 +1,9 @@
 //! What the process says about itself: the seam between the pipeline and its probes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use schemas::Debt;
+use schemas::{Contents, Debt};
 
 /// How far one partition is behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Report {
     pub lag: Vec<SourceLag>,
     /// What the lake's tables have lying about, as last counted.
     pub debt: BTreeMap<String, Debt>,
+    /// What is to be looked at in the rows of each table.
+    pub contents: Arc<[Contents]>,
 }
 
 /// Tells how the pipeline is. Must not wait.

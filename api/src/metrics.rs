@@ -22,7 +22,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use schemas::{Debt, Severity};
+use schemas::{Contents, Debt, Severity};
 
 use crate::VERSION;
 use crate::health::{Health, Report};
@@ -157,6 +157,7 @@ impl Collector for Pipeline {
         counters(&mut out, &report)?;
         progress(&mut out, &report)?;
         debt(&mut out, &report)?;
+        contents(&mut out, &report)?;
         let position = self.store.position();
         let doubtful = position.as_ref().is_some_and(|position| !position.degraded.is_empty());
         let text = "1 when answers may be old or incomplete";
@@ -240,6 +241,26 @@ fn debt(out: &mut Out<'_>, report: &Report) -> fmt::Result {
         out.gauges(name, help, report.debt.iter().map(of).collect())?;
     }
     Ok(())
+}
+
+/// Rows that somebody should look at. Which values they have is told to those with a token.
+fn contents(out: &mut Out<'_>, report: &Report) -> fmt::Result {
+    let of = |table: &Contents| vec![("contract", table.contract.clone())];
+    let outside = report.contents.iter().flat_map(|table| {
+        table.outside.iter().map(move |outside| {
+            let labels =
+                vec![("contract", table.contract.clone()), ("column", outside.column.clone())];
+            (labels, outside.rows)
+        })
+    });
+    let text = "Rows with a value outside the vocabulary of their column";
+    out.gauges("weir_rows_outside_vocabulary", text, outside.collect())?;
+    let tables = || report.contents.iter();
+    let text = "Rows with an empty tenant, taken as that of none";
+    let rows = tables().map(|table| (of(table), table.empty_tenants)).collect();
+    out.gauges("weir_rows_empty_tenant", text, rows)?;
+    let text = "Rows with a value that was never sent";
+    out.gauges("weir_rows_unknown_value", text, tables().map(|t| (of(t), t.unknown)).collect())
 }
 
 /// Memory of this process in RAM, where the system says it.

@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::VERSION;
 use crate::app::App;
 use crate::auth::MintRequest;
-use crate::claims::Scope;
+use crate::claims::{Scope, Tenants};
 use crate::problem::Problem;
 use crate::rest::ask::is_held;
 
@@ -114,7 +114,7 @@ pub(crate) async fn session(
     }
     let request = MintRequest {
         subject: "page".to_owned(),
-        tenant: "*".to_owned(),
+        tenants: Tenants::All,
         scopes: Scope::ALL.to_vec(),
         ttl: page.ttl,
     };

@@ -19,7 +19,8 @@ use schemas::{Paged, RowRef};
 /// Writes the raw bytes of a row's series: per part its length plus one and its text, or 0 for null.
 pub(crate) fn raw_series(row: RowRef<'_>, tenant: usize, dims: &[usize], out: &mut Vec<u8>) {
     out.clear();
-    push_part(out, Some(row.text_bytes(tenant).unwrap_or(DEFAULT_TENANT.as_bytes())));
+    let named = row.text_bytes(tenant).filter(|tenant| !tenant.is_empty());
+    push_part(out, Some(named.unwrap_or(DEFAULT_TENANT.as_bytes())));
     for &column in dims {
         push_part(out, row.text_bytes(column));
     }

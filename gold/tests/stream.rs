@@ -42,7 +42,7 @@ fn row() -> impl Strategy<Value = Row> {
     let time = prop::option::weighted(0.85, instant);
     let amounts = [0, 1, -5, 12_345, 99_999_999, 10_i128.pow(13)];
     (
-        prop::option::weighted(0.8, prop::sample::select(&["a", "b"][..])),
+        prop::option::weighted(0.8, prop::sample::select(&["a", "b", ""][..])),
         prop::sample::select(&["placed", "paid", "recognized", "recognized", "cancelled"][..]),
         prop::option::weighted(0.9, prop::sample::select(amounts.to_vec())),
         prop::sample::select(&["USD", "EUR"][..]),

@@ -6,14 +6,22 @@
 //! # Guarantees
 //! - A contract that parses names each column once, and its key and tenant columns exist.
 //! - No two of its columns are read from one field of an event.
+//! - Only text columns have a vocabulary, and none is empty.
 
 use serde::Deserialize;
 
 use crate::column::{Column, ColumnType, RowSchema};
 use crate::event_field::{EventField, TimeUnit};
+use crate::vocabulary::{ISO_4217, LISTED_MAX, Values, Vocabulary};
 
-/// The tenant of rows that name none.
+/// The tenant of rows that name none: null, or an empty text.
 pub const DEFAULT_TENANT: &str = "default";
+
+/// What stands for all tenants where one is asked for, so that no row may have it.
+pub const ALL_TENANTS: &str = "*";
+
+/// Why a row with it is refused.
+pub const ALL_TENANTS_REFUSED: &str = "`*` stands for all tenants and is the name of none; give the tenant another name at the source";
 
 /// Columns that silver tables have beside those of their contract.
 pub const ADDED_COLUMNS: [&str; 4] = ["_epoch", "_position", "_origin", "_unknown"];
@@ -29,6 +37,8 @@ pub struct Contract {
     pub columns: RowSchema,
     /// How events carry each of the columns.
     pub fields: Vec<EventField>,
+    /// The values that columns are meant to have, of those that say it.
+    pub vocabularies: Vec<Vocabulary>,
     /// Indexes of the key columns.
     pub key: Vec<usize>,
     /// Index of the tenant column.
@@ -91,8 +101,18 @@ struct FileColumn {
     from: Option<String>,
     unit: Option<String>,
     map: Option<String>,
+    values: Option<FileValues>,
+    #[serde(default)]
+    strict: bool,
     #[serde(default, rename = "note")]
     _note: String,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`values` is a list of texts, or \"iso4217\"")]
+enum FileValues {
+    Named(String),
+    Listed(Vec<String>),
 }
 
 impl Contract {
@@ -118,6 +138,7 @@ impl Contract {
             columns.push(Column { name: column.name.clone(), kind, required: column.required });
         }
         let fields = fields(&file)?;
+        let vocabularies = vocabularies(&file)?;
         let find = |what, name: &str| {
             let at = columns.iter().position(|column| column.name == name);
             at.ok_or_else(|| problem(&file.name, what, name, "is not among its columns"))
@@ -131,7 +152,8 @@ impl Contract {
             return Err(problem(&file.name, "key column", &column.name, cannot));
         }
         let columns = RowSchema::new(columns);
-        Ok(Contract { name: file.name, format: file.format, columns, fields, key, tenant })
+        let File { name, format, .. } = file;
+        Ok(Contract { name, format, columns, fields, vocabularies, key, tenant })
     }
 
     /// The columns that are computed: index and expression.
@@ -186,6 +208,37 @@ fn fields(file: &File) -> Result<Vec<EventField>, ContractError> {
     Ok(fields)
 }
 
+/// The values that columns of a file are meant to have.
+fn vocabularies(file: &File) -> Result<Vec<Vocabulary>, ContractError> {
+    let mut all = Vec::new();
+    for (index, column) in file.columns.iter().enumerate() {
+        let refused = |what| problem(&file.name, "column", &column.name, what);
+        let values = match &column.values {
+            None if column.strict => {
+                return Err(refused("is `strict` without `values`; list them, or remove `strict`"));
+            }
+            None => continue,
+            Some(_) if column.r#type != "text" => {
+                return Err(refused("has `values`, which only a text has; remove them"));
+            }
+            Some(FileValues::Named(list)) if list == ISO_4217 => Values::Currencies,
+            Some(FileValues::Named(_)) => {
+                return Err(refused(
+                    "names no known list as `values`; use \"iso4217\" or [\"a\", \"b\"]",
+                ));
+            }
+            Some(FileValues::Listed(listed)) if (1..=LISTED_MAX).contains(&listed.len()) => {
+                Values::Listed(listed.clone())
+            }
+            Some(FileValues::Listed(_)) => {
+                return Err(refused("has no `values`, or over 1,000; list those that it may have"));
+            }
+        };
+        all.push(Vocabulary { column: index, is_strict: column.strict, values });
+    }
+    Ok(all)
+}
+
 fn problem(
     contract: &str,
     what: &'static str,
@@ -236,6 +289,23 @@ mod tests {
     }
 
     #[test]
+    fn a_vocabulary_is_no_part_of_the_identity_of_a_table() {
+        use crate::identity::Identity;
+
+        let plain = "name='t'\nformat='f'\nkey=['a']\ntenant='a'\n\
+                     columns=[{name='a',type='text'},{name='b',type='text'}]";
+        let of = |extra: &str| {
+            let text = plain.replace("name='b',", &format!("name='b',{extra},"));
+            Contract::parse(&text).unwrap()
+        };
+        let strict = of("values=['x','y'],strict=true");
+        let values = Values::Listed(vec!["x".into(), "y".into()]);
+        assert_eq!(strict.vocabularies, [Vocabulary { column: 1, is_strict: true, values }]);
+        assert_eq!(of("values='iso4217'").vocabularies[0].values, Values::Currencies);
+        assert_eq!(strict.identity(), Contract::parse(plain).unwrap().identity());
+    }
+
+    #[test]
     fn refuses_what_does_not_fit_together() {
         let good = "name='t'\nformat='f'\nkey=['a']\ntenant='a'\ncolumns=[{name='a',type='text'}]";
         assert!(Contract::parse(good).is_ok());
@@ -253,6 +323,11 @@ mod tests {
             ("type='text'}", "type='text'},{name='b',type='text',map=' '}", "empty `map`"),
             ("type='text'}", "type='text'},{name='b',type='text',from='a'}", "the same field"),
             ("{name='a',", "{name='_origin',type='text'},{name='a',", "`_origin` of contract `t`"),
+            ("type='text'", "type='text',strict=true", "`strict` without `values`"),
+            ("type='text'", "type='date',values=['x']", "`values`, which only a text"),
+            ("type='text'", "type='text',values='iso4271'", "use \"iso4217\""),
+            ("type='text'", "type='text',values=[]", "has no `values`"),
+            ("type='text'", "type='text',values=[1]", "a list of texts"),
         ] {
             let error = Contract::parse(&good.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -12,6 +12,7 @@
 pub mod alert;
 pub mod civil;
 pub mod column;
+pub mod contents;
 pub mod contract;
 pub mod control;
 pub mod datum;
@@ -33,9 +34,11 @@ pub mod position;
 pub mod row;
 pub mod state;
 pub mod time;
+pub mod vocabulary;
 
 pub use alert::{Alert, Contribution, RESOLVED_FOR, Severity, alert_id};
 pub use column::{Column, ColumnType, RowSchema};
+pub use contents::{Contents, Outside, OutsideValue};
 pub use contract::{Contract, ContractError};
 pub use control::{CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce};
 pub use datum::Datum;
@@ -55,3 +58,4 @@ pub use position::{Place, Position};
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};
 pub use time::{Clock, Date, Grain, Micros};
+pub use vocabulary::{Values, Vocabulary};

@@ -7,6 +7,7 @@
 //!   otherwise.
 
 mod kafka;
+mod values;
 
 use std::fs::{File, TryLockError};
 use std::io::Read;
@@ -120,6 +121,9 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
     let root = &config.lake.uri;
     if is_fine(&format!("lake {}", root.display())) {
         findings.extend(check_lake(root));
+        if let Ok((contracts, _)) = setup::definitions(&config) {
+            findings.extend(values::check(root, &contracts));
+        }
         // The setting speaks of the configured lake.
         if arguments.lake.is_none() {
             findings.extend(check_work_dir(root, config.lake.work_dir()));

@@ -1,7 +1,8 @@
 //! `weir contracts`: the source tables that Weir understands.
 
 use clap::Subcommand;
-use schemas::{Column, Contract, DefinitionKind, TimeUnit};
+use schemas::vocabulary::ISO_4217;
+use schemas::{Column, Contract, DefinitionKind, TimeUnit, Values, Vocabulary};
 use serde_json::{Value, json};
 
 use super::in_force::InForceHere;
@@ -75,12 +76,20 @@ fn show(contract: &Contract, as_json: bool) {
         let field = contract.fields.get(index);
         let from = field.and_then(|field| field.from.clone()).unwrap_or_default();
         let unit = field.and_then(|field| field.unit).map_or("", TimeUnit::name);
-        let kind = column.kind.to_string();
+        let (kind, values) = (column.kind.to_string(), values(contract, index));
         let map = field.and_then(|field| field.map.clone()).unwrap_or_default();
-        vec![column.name.clone(), kind, null.into(), notes.join(", "), from, unit.into(), map]
+        let notes = notes.join(", ");
+        vec![column.name.clone(), kind, null.into(), notes, from, unit.into(), map, values]
     };
     let rows: Vec<_> = contract.columns.iter().enumerate().map(row).collect();
-    output::table(&["column", "type", "null", "role", "from", "unit", "map"], &rows);
+    output::table(&["column", "type", "null", "role", "from", "unit", "map", "values"], &rows);
+}
+
+/// The vocabulary of a column, in words.
+fn values(contract: &Contract, column: usize) -> String {
+    let found = contract.vocabularies.iter().find(|own| own.column == column);
+    let strict = |own: &Vocabulary| if own.is_strict { " (strict)" } else { "" };
+    found.map_or_else(String::new, |own| own.allowed() + strict(own))
 }
 
 fn key(contract: &Contract) -> String {
@@ -91,11 +100,17 @@ fn key(contract: &Contract) -> String {
 fn summary(contract: &Contract) -> Value {
     let column = |(index, column): (usize, &Column)| {
         let field = contract.fields.get(index);
+        let vocabulary = contract.vocabularies.iter().find(|own| own.column == index);
+        let values = vocabulary.map(|own| match &own.values {
+            Values::Listed(listed) => json!(listed),
+            Values::Currencies => json!(ISO_4217),
+        });
         json!({
             "name": column.name, "type": column.kind.to_string(), "required": column.required,
             "from": field.and_then(|field| field.from.as_deref()),
             "unit": field.and_then(|field| field.unit).map(TimeUnit::name),
             "map": field.and_then(|field| field.map.as_deref()),
+            "values": values, "strict": vocabulary.is_some_and(|own| own.is_strict),
         })
     };
     json!({

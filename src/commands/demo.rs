@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{CellFilter, MintRequest, Periods, Scope, SeriesName, Store};
+use api::{CellFilter, MintRequest, Periods, Scope, SeriesName, Store, Tenants};
 use clap::Args;
 use engine::{Meters, Outcome, Run, Stop};
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
@@ -154,8 +154,8 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
 }
 
 fn write_token(config: &crate::config::Config, file: &Path) -> Result<(), Failure> {
-    let (subject, tenant) = ("demo".to_owned(), "*".to_owned());
-    let request = MintRequest { subject, tenant, scopes: Scope::ALL.to_vec(), ttl: TOKEN_TTL };
+    let (subject, tenants) = ("demo".to_owned(), Tenants::All);
+    let request = MintRequest { subject, tenants, scopes: Scope::ALL.to_vec(), ttl: TOKEN_TTL };
     let token = dev_keys(&config.lake.uri)?.mint(&request);
     let token = token.map_err(|e| Failure::Stopped(chain(&e)))?;
     let written = write_private(file, &format!("{token}\n"));

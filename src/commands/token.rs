@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use api::{MintRequest, Scope};
+use api::{MintRequest, Scope, Tenants};
 use clap::{Args, Subcommand};
 use schemas::chain;
+use schemas::contract::ALL_TENANTS;
 
 use crate::config::{Config, parse_duration};
 use crate::failure::Failure;
@@ -66,8 +67,11 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
         )));
     }
     let scopes = if mint.scope.is_empty() { Scope::ALL.to_vec() } else { mint.scope.clone() };
-    let (subject, tenant) = (mint.sub.clone(), mint.tenant.clone());
-    let request = MintRequest { subject, tenant, scopes, ttl: mint.ttl };
+    let tenants = match mint.tenant.as_str() {
+        ALL_TENANTS => Tenants::All,
+        tenant => Tenants::One(tenant.into()),
+    };
+    let request = MintRequest { subject: mint.sub.clone(), tenants, scopes, ttl: mint.ttl };
     let token = dev_keys(&config.lake.uri)?.mint(&request);
     output::line(&token.map_err(|e| Failure::Stopped(chain(&e)))?);
     Ok(())

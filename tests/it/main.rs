@@ -28,4 +28,5 @@ mod soak;
 mod support;
 mod surface;
 mod upkeep;
+mod vocabularies;
 mod work_dir;

@@ -10,10 +10,13 @@ use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use schemas::Micros;
+use schemas::contract::ALL_TENANTS;
 use serde::Deserialize;
 
 use crate::claims::{AuthError, Claims, Scope, Tenants};
 
+/// The claim `tenants` of a token for all of them.
+pub(super) const ALL: &str = "all";
 /// A longer token is not looked at.
 pub(super) const TOKEN_MAX: usize = 8 << 10;
 /// Clocks of issuer and server may differ by this much.
@@ -44,6 +47,7 @@ struct Raw {
     exp: Option<i64>,
     nbf: Option<i64>,
     tenant: Option<String>,
+    tenants: Option<String>,
     scope: Option<OneOrMore>,
     scp: Option<OneOrMore>,
 }
@@ -135,15 +139,28 @@ fn claims(raw: &Raw, expected: &Expected, now: Micros) -> Result<Claims, AuthErr
         return Err(invalid("it is not valid yet"));
     }
     let subject = raw.sub.as_deref().filter(|sub| !sub.is_empty()).ok_or_else(|| missing("sub"))?;
-    let tenant =
-        raw.tenant.as_deref().filter(|name| !name.is_empty()).ok_or_else(|| missing("tenant"))?;
     let words = [&raw.scope, &raw.scp].into_iter().flatten().flat_map(OneOrMore::words);
     Ok(Claims {
         subject: Arc::from(subject),
-        tenants: if tenant == "*" { Tenants::All } else { Tenants::One(Arc::from(tenant)) },
+        tenants: tenants(raw)?,
         scopes: words.filter_map(Scope::parse).collect::<BTreeSet<_>>(),
         expires_at,
     })
+}
+
+/// Whose numbers: all, or those of one tenant. A name never means all: whoever may choose it could choose that.
+fn tenants(raw: &Raw) -> Result<Tenants, AuthError> {
+    match (raw.tenant.as_deref(), raw.tenants.as_deref()) {
+        (None, Some(ALL)) => Ok(Tenants::All),
+        (Some(_), Some(_)) => Err(invalid("it has both `tenant` and `tenants`; leave one out")),
+        (None, Some(_)) => Err(invalid("its `tenants` is not `all`; name one tenant as `tenant`")),
+        (Some(ALL_TENANTS), None) => Err(invalid(
+            "its `tenant` is `*`, which is the name of none; for all tenants give it the claim `tenants` with the \
+             value `all`, and no `tenant`",
+        )),
+        (None | Some(""), None) => Err(invalid("it has no `tenant`")),
+        (Some(name), None) => Ok(Tenants::One(Arc::from(name))),
+    }
 }
 
 fn instant(seconds: i64, claim: &str) -> Result<Micros, AuthError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use api::{
     App, AppParts, DevKeys, Health, MintRequest, PageSessions, Report, Scope, ServerLimits,
-    SourceLag, Store,
+    SourceLag, Store, Tenants,
 };
 use axum::Router;
 use axum::body::Body;
@@ -207,7 +207,7 @@ impl World {
     pub(crate) fn token(&self, tenant: &str, scopes: &[Scope]) -> String {
         let request = MintRequest {
             subject: "someone".to_owned(),
-            tenant: tenant.to_owned(),
+            tenants: if tenant == "*" { Tenants::All } else { Tenants::One(tenant.into()) },
             scopes: scopes.to_vec(),
             ttl: Duration::from_secs(3600),
         };

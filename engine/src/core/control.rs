@@ -7,7 +7,7 @@
 
 use pipeline::record::{RawBatch, RawRecord};
 use pipeline::source::wrong_line;
-use schemas::{ControlRecord, Decision, EpochStamp, InForce};
+use schemas::{Contract, ControlRecord, Decision, DefinitionKind, EpochStamp, InForce};
 
 use super::KeyedTable;
 
@@ -42,18 +42,34 @@ fn named<'a>(tables: &'a mut [KeyedTable], name: &str) -> Option<&'a mut KeyedTa
 pub(super) struct Control {
     /// The definitions in force.
     pub(super) in_force: InForce,
+    /// Whether epochs pass that were folded before: what they decided is no news.
+    pub(super) is_replay: bool,
+}
+
+/// Takes the contract in a definition's text, if it is of this table: which values it refuses from here on.
+fn put_in_force(table: &mut KeyedTable, text: Option<&str>) {
+    // A text of another release may be none that this one reads; what it refused is unknown then.
+    let contract = text.and_then(|text| Contract::parse(text).ok());
+    table.fold.put_in_force(contract.as_ref());
 }
 
 /// Resumes or sweeps a table that is built alone, if decisions of the epoch say so.
 pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table: &mut KeyedTable) {
-    let own = &table.contract.contract().name;
+    let own = table.contract.contract().name.clone();
     for record in decisions {
         match &record.decision {
-            Decision::ResumeTable { table: name } if name == own => {
+            Decision::ResumeTable { table: name } if *name == own => {
                 table.fold.resume();
             }
-            Decision::SweepTable { table: name } if name == own => {
+            Decision::SweepTable { table: name } if *name == own => {
                 table.fold.sweep_lacking(stamp.clock, &mut table.delta);
+            }
+            Decision::Define(changes) => {
+                let kind = DefinitionKind::Contract;
+                let own = changes.iter().rfind(|c| c.of == kind && c.name == own);
+                if let Some(change) = own {
+                    put_in_force(table, change.text.as_deref());
+                }
             }
             _ => {}
         }
@@ -61,6 +77,15 @@ pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table:
 }
 
 impl Control {
+    /// Gives every table the contract in force.
+    pub(super) fn put_in_force(&self, tables: &mut [KeyedTable]) {
+        for table in tables {
+            let name = &table.contract.contract().name;
+            let version = self.in_force.newest(DefinitionKind::Contract, name);
+            put_in_force(table, version.and_then(|version| version.text.as_deref()));
+        }
+    }
+
     /// Takes the decisions of an epoch.
     pub(super) fn take(
         &mut self,
@@ -68,32 +93,41 @@ impl Control {
         decisions: &[ControlRecord],
         tables: &mut [KeyedTable],
     ) {
-        for ControlRecord { id, by, decision, .. } in decisions {
-            match decision {
+        for record in decisions {
+            let (is_usual, said) = match &record.decision {
                 Decision::ResumeTable { table } => {
-                    let found = named(tables, table);
-                    let epoch = stamp.id;
-                    if found.is_some_and(|table| table.fold.resume()) {
-                        tracing::info!(epoch, id, by, "table `{table}` is resumed");
-                    } else {
-                        tracing::warn!(id, by, "table `{table}` is not halted: nothing to resume");
+                    let is_resumed = named(tables, table).is_some_and(|table| table.fold.resume());
+                    match is_resumed {
+                        true => (true, format!("table `{table}` is resumed")),
+                        false => {
+                            (false, format!("table `{table}` is not halted: nothing to resume"))
+                        }
                     }
                 }
                 Decision::SweepTable { table } => {
                     let sweep =
                         |t: &mut KeyedTable| t.fold.sweep_lacking(stamp.clock, &mut t.delta);
                     let rows = named(tables, table).map_or(0, sweep);
-                    let epoch = stamp.id;
-                    tracing::info!(epoch, id, by, rows, "table `{table}` is swept");
+                    (true, format!("table `{table}` is swept: rows that go: {rows}"))
                 }
                 // The core asks the epoch.
-                Decision::EndBatch => {}
-                Decision::Define(changes) => self.in_force.take(changes, stamp.id, stamp.clock),
-                Decision::Unknown { kind, version } => tracing::warn!(
-                    id,
-                    by,
-                    "a decision `{kind}` of version {version} is kept and has no effect: this version of weir does not know it"
-                ),
+                Decision::EndBatch => continue,
+                Decision::Define(changes) => {
+                    self.in_force.take(changes, stamp.id, stamp.clock);
+                    self.put_in_force(tables);
+                    continue;
+                }
+                Decision::Unknown { kind, version } => {
+                    let unknown =
+                        "is kept and has no effect: this version of weir does not know it";
+                    (false, format!("a decision `{kind}` of version {version} {unknown}"))
+                }
+            };
+            let ControlRecord { id, by, .. } = record;
+            match is_usual {
+                _ if self.is_replay => {}
+                true => tracing::info!(epoch = stamp.id, id, by, "{said}"),
+                false => tracing::warn!(epoch = stamp.id, id, by, "{said}"),
             }
         }
     }

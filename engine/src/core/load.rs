@@ -36,6 +36,7 @@ impl Core {
         for row in rows {
             let view = keyed.contract.layout().row(&row.row);
             self.gold.rebuild(index, view)?;
+            keyed.census.add(view, 1);
             slots.push(keyed.fold.load(row)?);
         }
         Ok(slots)
@@ -102,6 +103,7 @@ impl Core {
             let layout = table.contract.layout();
             for (_, entry) in table.fold.rows() {
                 self.gold.rebuild(index, layout.row(entry.row))?;
+                table.census.add(layout.row(entry.row), 1);
             }
         }
         names.iter().for_each(|name| self.write_whole(name));
@@ -141,6 +143,7 @@ impl Core {
     ) -> Result<(), RestoreError> {
         if let Ok(held) = saved.head::<&str>(control::PART) {
             self.control.in_force = serde_json::from_str(held)?;
+            self.control.put_in_force(&mut self.tables);
         }
         self.gold.finish_load();
         self.is_redefined = renewal.shows();

@@ -21,9 +21,10 @@ use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
 use pipeline::silver::{FrozenRuns, Halt, Lacking, TableFold};
-use schemas::{Alert, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
+use schemas::{Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
 use crate::Topics;
+use crate::census::Census;
 use crate::identities::{Identities, PART};
 use crate::tables::{self, silver_name};
 use control::Control;
@@ -63,12 +64,20 @@ struct KeyedTable {
     fold: TableFold,
     /// What the epoch that is being folded changed.
     delta: Delta,
+    /// What is to be looked at in its rows.
+    census: Census,
 }
 
 impl KeyedTable {
     /// The silver table.
     fn name(&self) -> String {
         silver_name(self.contract.contract())
+    }
+
+    /// Puts the changes of the epoch in order, and counts what they say.
+    fn count(&mut self) {
+        self.delta.consolidate();
+        self.delta.iter().for_each(|(row, weight)| self.census.add(row, weight));
     }
 }
 
@@ -110,7 +119,8 @@ impl Core {
         let decoding = Arc::new(Decoding::new(contracts, topics)?);
         let table = |contract: &Arc<PreparedContract>| {
             let fold = TableFold::new(Arc::clone(contract));
-            KeyedTable { contract: Arc::clone(contract), delta: fold.no_changes(), fold }
+            let census = Census::new(contract.contract());
+            KeyedTable { contract: Arc::clone(contract), delta: fold.no_changes(), fold, census }
         };
         let tables = decoding.contracts().map(table).collect();
         let identities = Identities::of(contracts, topics, &catalog, observer.as_ref());
@@ -180,6 +190,11 @@ impl Core {
         self.tables.iter().map(rows).collect()
     }
 
+    /// What is to be looked at in the rows of each table.
+    pub(crate) fn contents(&self) -> Vec<Contents> {
+        self.tables.iter().map(|table| table.census.contents()).collect()
+    }
+
     /// Live rows of all tables.
     pub(crate) fn rows(&self) -> usize {
         self.tables.iter().map(|table| table.fold.len()).sum()
@@ -210,7 +225,10 @@ impl Core {
         batches: Vec<RawBatch>,
     ) -> (EpochRecords, Changes) {
         let decoded = self.decoding.decode(batches, &mut self.scratch);
-        self.fold(Epoch::of(stamp, decoded))
+        self.control.is_replay = true;
+        let folded = self.fold(Epoch::of(stamp, decoded));
+        self.control.is_replay = false;
+        folded
     }
 
     /// Folds the epoch after the last one. Gives back its records, and what it changed.
@@ -254,7 +272,7 @@ impl Core {
             }
         }
         // Every table is folded: all changes of the epoch are in one hand.
-        tables.iter_mut().for_each(|table| table.delta.consolidate());
+        tables.iter_mut().for_each(KeyedTable::count);
         let mut waiting = Vec::new();
         if epoch.ends_batch() {
             waiting = gold.end_batch(stamp.clock).history;

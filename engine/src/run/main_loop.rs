@@ -20,6 +20,7 @@ use super::memory::MemoryBound;
 use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
 use super::parts::Run;
+use super::probes::Probes;
 use super::publish::{self, News, Results};
 use super::samples;
 use super::stop::Stop;
@@ -103,7 +104,6 @@ impl Threads<'_> {
         let recorded_last = tail.last().map_or(held.epoch, |entry| entry.epoch);
         shared.stand_at(recorded_last, held.epoch, held.flushed);
         let tail = self.reread(tail, &mut sources, &mut ledger, &shared.stop)?;
-        let generation = ledger.header().generation.clone();
         let progress = progress(&held.next, &lasts, &tail);
         let ended = self.start_sources(&mut sources, &progress)?;
         let (to_core, polls) = sync_channel(QUEUE);
@@ -124,10 +124,11 @@ impl Threads<'_> {
             halts: Halts::default(),
             ended,
             has_feeds: !feeds.is_empty(),
-            generation: String::new(),
+            generation: ledger.header().generation.clone(),
             started: Instant::now(),
             heard: false,
             said: Instant::now(),
+            probes: Probes::default(),
         };
         let Threads { settings, clock, runtime, until_end, ref mut desk } = *self;
         let meters = || Arc::clone(&shared.meters);
@@ -148,7 +149,7 @@ impl Threads<'_> {
             spawn(scope, "upkeep", Turn::Background, move || {
                 upkeep::work(&tasks, &shared.meters, &|| !shared.is_ending());
             })?;
-            main.recover(tail, generation);
+            main.recover(tail);
             main.decide(desk, &progress, settings)?;
             let decoding = Arc::clone(main.core.decoding());
             let polling = |index| loops::Polling::new(index, settings, until_end, &decoding);
@@ -233,15 +234,15 @@ struct Main<'a> {
     heard: bool,
     /// When subscribers were told something last.
     said: Instant,
+    probes: Probes,
 }
 
 impl Main<'_> {
     /// Takes the recorded epochs that bronze does not hold, and tells subscribers how things stand.
-    fn recover(&mut self, tail: Vec<(Entry, Vec<RawBatch>)>, generation: String) {
+    fn recover(&mut self, tail: Vec<(Entry, Vec<RawBatch>)>) {
         for (entry, batches) in tail {
             self.replay(&entry, batches);
         }
-        self.generation = generation;
         self.halts.update(&self.core, self.core.last().map_or(Micros(0), |stamp| stamp.clock));
         self.begin();
         if self.core.is_rebuilt() {
@@ -332,6 +333,7 @@ impl Main<'_> {
                 self.begin();
             }
             self.start_barrier_if_due();
+            self.probes.tell(&self.core, &self.shared.meters);
         }
     }
 

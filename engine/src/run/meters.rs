@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use pipeline::source::Lag;
-use schemas::Debt;
+use schemas::{Contents, Debt};
 
 use super::stop::Reached;
 use super::troubles::Troubles;
@@ -53,6 +53,8 @@ pub struct Meters {
     /// What is wrong at the moment with what is around the pipeline. What the epochs themselves make
     /// doubtful travels with the results.
     pub troubles: Troubles,
+    /// What is to be looked at in the rows of each table, as of about a second ago.
+    pub contents: Mutex<Arc<[Contents]>>,
     /// Live rows of each silver table, as of the last barrier that began.
     pub table_rows: Mutex<Vec<(String, usize)>>,
 }

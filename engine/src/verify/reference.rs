@@ -7,6 +7,7 @@
 //! # Guarantees
 //! - Memory grows with the number of rows, not of records.
 
+mod admission;
 mod order;
 mod snapshot;
 
@@ -17,6 +18,7 @@ use pipeline::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, Sna
 use pipeline::silver::TOMBSTONE_RETENTION_US;
 use schemas::{Micros, Place, Position, RowBuilder};
 
+use admission::Admitted;
 use order::{is_again, order, source_went_back};
 use snapshot::{Snapshot, note_snapshot};
 
@@ -106,6 +108,10 @@ pub(super) struct Reference {
     cleared: Micros,
     /// Changes of rows that were looked at.
     pub(super) changes: u64,
+    /// Records refused for what their row says.
+    pub(super) refused: u64,
+    /// By column, the values that rows may have, where the contract in force is strict.
+    strict: BTreeMap<usize, Admitted>,
     builder: RowBuilder,
 }
 
@@ -183,6 +189,10 @@ impl Reference {
                 return self.null(&at, change.key, clock);
             }
             _ => {}
+        }
+        if what.kind == ChangeKind::Upsert && self.is_refused(contract, change.row) {
+            self.refused += 1;
+            return;
         }
         self.changes += 1;
         let lane = (topic, what.position.partition);

@@ -19,6 +19,7 @@ use super::pin::Pinned;
 use super::reference::{Reference, RowId, State};
 use super::report::Check;
 use crate::Topics;
+use crate::census::Census;
 use crate::tables::silver_name;
 
 const ADVICE: &str = "bronze is the truth: stop weir, move the lake's folders `silver`, `gold` and \
@@ -30,6 +31,8 @@ struct Folded {
     decoder: &'static dyn Decoder,
     fold: Reference,
     undecodable: u64,
+    /// What is to be looked at in the rows that silver has.
+    census: Census,
 }
 
 /// The reference folds of all tables.
@@ -75,6 +78,11 @@ pub(super) fn fold(
                     Decision::SweepTable { table: name } if name == own => {
                         table.fold.sweep_asked(epoch.stamp.clock);
                     }
+                    Decision::Define(changes) => {
+                        for change in changes.iter().filter(|change| change.name == *own) {
+                            table.fold.define(change, &table.contract);
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -107,8 +115,9 @@ fn prepare(contract: &Contract) -> Result<Folded, LakeError> {
     let decoder = registry::find(&contract.format)
         .ok_or_else(|| refuse(format!("there is no decoder `{}`", contract.format)))?;
     let prepared = PreparedContract::new(contract.clone()).map_err(|e| refuse(e.to_string()))?;
+    let census = Census::new(prepared.contract());
     let (contract, fold) = (Arc::new(prepared), Reference::default());
-    Ok(Folded { contract, decoder, fold, undecodable: 0 })
+    Ok(Folded { contract, decoder, fold, undecodable: 0, census })
 }
 
 /// Compares every silver table with its fold.
@@ -157,6 +166,10 @@ impl Folded {
         if self.undecodable > 0 {
             check.counts.push(("undecodable records", self.undecodable));
         }
+        if self.fold.refused > 0 {
+            check.counts.push(("refused records", self.fold.refused));
+        }
+        check.notes.extend(self.census.contents().lines());
         for halt in self.fold.halted() {
             check.notes.push(format!("the table stands still since then: {halt}"));
         }
@@ -165,6 +178,10 @@ impl Folded {
 
     fn row(&mut self, columns: &Columns, at: usize, check: &mut Check) {
         let contract = Arc::clone(&self.contract);
+        self.census.add_texts(1, |column| match columns.values.datum(column, at) {
+            Datum::Text(text) => Some(text),
+            _ => None,
+        });
         let id = (columns.origins.value(at).to_owned(), columns.key(contract.contract(), at));
         let Some(held) = self.fold.rows.get_mut(&id) else {
             check.problem(|| format!("row {} is there, but no change leads to it", shown(&id)));

@@ -89,7 +89,8 @@ fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String 
         return String::new();
     };
     let tenant = catalog.tenant_column(contract);
-    let mut columns = format!("COALESCE(\"{tenant}\", '{DEFAULT_TENANT}') AS tenant_id");
+    let mut columns =
+        format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}') AS tenant_id");
     for (name, column) in dims {
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
     }

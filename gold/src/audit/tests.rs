@@ -31,10 +31,11 @@ const ORDERS: [Row; 6] = [
     (Some("b"), "paid", None, "USD", Some("web"), Some("1969-12-31T23:59:59Z")),
     (Some("b"), "paid", Some(9), "USD", Some("web"), None),
 ];
-const COSTS: [Row; 3] = [
+const COSTS: [Row; 4] = [
     (Some("a"), "Usage", Some(30_000_000_000), "USD", Some("db"), Some("2026-01-31T23:00:00Z")),
     (Some("a"), "Tax", Some(-29_999_999_999), "USD", Some("vm"), Some("2026-01-31T23:00:00Z")),
     (None, "Usage", Some(7), "EUR", Some("vm"), Some("2026-02-01T05:00:00Z")),
+    (Some(""), "Usage", Some(1), "EUR", Some("vm"), Some("2026-02-01T05:00:00Z")),
 ];
 const ORDER_COLUMNS: [&str; 7] =
     ["tenant_id", "status", "amount", "currency", "channel", "placed_at", "recognized_at"];

@@ -209,7 +209,7 @@ fn add(
     for grain in Grain::ALL {
         let key = CellKey {
             kpi: kpi.into(),
-            tenant: tenant.unwrap_or("default").into(),
+            tenant: tenant.filter(|named| !named.is_empty()).unwrap_or("default").into(),
             dims: dims.as_str().into(),
             grain,
             period_start: grain.start(Micros(at)),

@@ -19,6 +19,7 @@
 //! # Non-guarantees
 //! - Tombstones end after [`TOMBSTONE_RETENTION_US`]; a record that is later than that counts as new.
 
+mod admission;
 mod delete;
 mod fill;
 mod frozen;
@@ -39,7 +40,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{Delta, EpochStamp, Position, RowRef};
+use schemas::{Contract, Delta, EpochStamp, Position, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
@@ -54,6 +55,7 @@ pub use table::{
 };
 pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
+use admission::Admission;
 use fill::Filling;
 use live::LiveRows;
 use moved::Moved;
@@ -69,6 +71,7 @@ pub const FOLD_VERSION: u32 = 2;
 #[derive(Debug)]
 pub struct TableFold {
     contract: Arc<PreparedContract>,
+    admission: Admission,
     rows: LiveRows,
     origins: Origins,
     tombstones: Tombstones,
@@ -99,6 +102,7 @@ impl TableFold {
         let rows = LiveRows::new(Arc::clone(contract.layout()), contract.key().clone());
         TableFold {
             contract,
+            admission: Admission::default(),
             rows,
             origins: Origins::default(),
             tombstones: Tombstones::new(),
@@ -115,6 +119,11 @@ impl TableFold {
     /// The contract.
     pub fn contract(&self) -> &Arc<PreparedContract> {
         &self.contract
+    }
+
+    /// Takes the version of the contract that is in force from here on: which values it refuses.
+    pub fn put_in_force(&mut self, contract: Option<&Contract>) {
+        self.admission.set(self.contract.contract(), contract);
     }
 
     /// No changes of this table.
@@ -147,6 +156,9 @@ impl TableFold {
         }
         if what.kind == ChangeKind::Tombstone {
             self.bury(&what.position, key, stamp.clock, delta);
+            return;
+        }
+        if what.kind == ChangeKind::Upsert && self.refuses(change) {
             return;
         }
         self.note_delete(what, key);
@@ -206,6 +218,17 @@ impl TableFold {
             }
             _ => self.upsert(which, change, position, again, stamp, delta),
         }
+    }
+
+    /// Whether the change says what a row must not say. Then its record is as one that cannot be decoded.
+    fn refuses(&mut self, change: ChangeRef<'_>) -> bool {
+        let row = self.contract.layout().row(change.row);
+        let refusal = self.admission.refusal(self.contract.contract(), row);
+        refusal.is_some_and(|reason| {
+            self.counters.refused += 1;
+            self.refused.push((change.change.record, reason));
+            true
+        })
     }
 
     /// The position that a change of this key at `came` has to beat, and whether it is that of a

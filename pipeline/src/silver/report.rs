@@ -21,7 +21,7 @@ pub struct Counters {
     pub swept: u64,
     /// Values that came from an older change than the newest of their row, which had left them out.
     pub filled: u64,
-    /// Changes refused because a required value was never sent.
+    /// Changes refused: a required value was never sent, or one is outside a strict vocabulary.
     pub refused: u64,
 }
 

@@ -100,6 +100,37 @@ fn what_an_event_leaves_out_comes_from_the_old_row() {
 }
 
 #[test]
+fn what_a_row_must_not_say_is_refused_by_the_contract_in_force() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    let contract = |extra: &str| {
+        let text = format!(
+            "name='t'\nformat='f'\nkey=['k']\ntenant='tenant'\ncolumns=[{{name='v',type='text'{extra}}},\
+             {{name='k',type='text'}},{{name='tenant',type='text'}}]"
+        );
+        Contract::parse(&text).unwrap()
+    };
+    let apply = |fold: &mut TableFold, events: &mut Builder, clock| -> Vec<String> {
+        let mut delta = fold.no_changes();
+        let refused = fold.apply(&events.take(), &stamp(clock), &mut delta);
+        refused.iter().map(|(at, reason)| format!("{at}: {reason}")).collect()
+    };
+    events.upsert("a", "1", 10);
+    assert!(apply(&mut fold, &mut events, 1).is_empty(), "nothing is in force yet");
+    fold.put_in_force(Some(&contract(",values=['1','one']")));
+    events.upsert("a", "2", 20);
+    assert!(apply(&mut fold, &mut events, 2).is_empty(), "it is not strict");
+    fold.put_in_force(Some(&contract(",values=['1','one'],strict=true")));
+    events.upsert("a", "1", 30).upsert("a", "onee", 40).upsert_unavailable("a", 50).delete("b", 60);
+    let refused = apply(&mut fold, &mut events, 3);
+    let says = "0: column `v`: `onee` is not one of 1, one (did you mean `one`?); correct";
+    assert!(refused.len() == 1 && refused[0].starts_with(says), "{refused:?}");
+    assert_eq!(text_rows(&fold), [("a".to_owned(), "1".to_owned())]);
+    fold.put_in_force(None);
+    events.upsert("a", "onee", 70);
+    assert!(apply(&mut fold, &mut events, 4).is_empty());
+}
+
+#[test]
 fn equal_keys_of_two_origins_are_two_rows() {
     let (mut fold, mut events) = (fold(), Builder::new(0));
     events.of("eu").upsert("a", "1", 9000).of("us").upsert("a", "2", 50).upsert("b", "3", 51);

@@ -151,7 +151,11 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         if !fields.is_object() {
             return Err("no `after`".into());
         }
-        change.row = Some(Rc::new(row.collect::<Result<_, _>>()?));
+        let row = row.collect::<Result<Vec<_>, _>>()?;
+        if row.get(contract.tenant) == Some(&Cell::Text("*".into())) {
+            return Err("the tenant `*` is none".into());
+        }
+        change.row = Some(Rc::new(row));
     }
     let message_key = key.and_then(|key| serde_json::from_slice::<Value>(key).ok());
     let message_key = message_key.as_ref().and_then(|key| {

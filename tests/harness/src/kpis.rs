@@ -221,7 +221,8 @@ fn in_periods(
     amount: i128,
 ) {
     let Some(at) = at else { return };
-    let tenant: Rc<str> = text(row, 1).unwrap_or("default").into();
+    let tenant: Rc<str> =
+        text(row, 1).filter(|tenant| !tenant.is_empty()).unwrap_or("default").into();
     for grain in Grain::ALL {
         let (tenant, dims) = (Rc::clone(&tenant), Rc::clone(dims));
         let start = grain.start(Micros(at)).0;
@@ -281,7 +282,7 @@ mod tests {
     fn cost(units: i128) -> Row {
         let (start, end) = (at("2026-11-01T00:00:00Z"), at("2026-11-02T00:00:00Z"));
         let (billed, effective) = (Cell::Decimal(1), Cell::Decimal(units));
-        let words = vec![word("c"), word("default"), word("EC\"2"), word("Usage")];
+        let words = vec![word("c"), word(""), word("EC\"2"), word("Usage")];
         let rest = vec![Cell::Null, start, end.clone(), Cell::Null, end];
         Rc::new([words, vec![billed, effective, word("USD")], rest].concat())
     }

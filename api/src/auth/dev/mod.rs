@@ -21,7 +21,7 @@ use schemas::{Clock, Micros};
 use serde_json::json;
 
 use super::token::{self, Expected, Key};
-use crate::claims::{AuthError, Claims, Scope, TokenCheck};
+use crate::claims::{AuthError, Claims, Scope, Tenants, TokenCheck};
 
 /// The file's name in the folder `_weir` of the lake.
 const KEY_FILE: &str = "dev.key";
@@ -63,8 +63,8 @@ pub enum DevKeyError {
 pub struct MintRequest {
     /// Whom it is for.
     pub subject: String,
-    /// The tenant, or `*` for all.
-    pub tenant: String,
+    /// Whose numbers it may see.
+    pub tenants: Tenants,
     /// What it allows.
     pub scopes: Vec<Scope>,
     /// How long it is valid.
@@ -114,11 +114,15 @@ impl DevKeys {
         let now = self.clock.now().0.div_euclid(1_000_000);
         let ttl = i64::try_from(request.ttl.as_secs()).unwrap_or(i64::MAX);
         let scopes: Vec<&str> = request.scopes.iter().map(|scope| scope.name()).collect();
+        let (claim, whose) = match &request.tenants {
+            Tenants::All => ("tenants", token::ALL),
+            Tenants::One(tenant) => ("tenant", &**tenant),
+        };
         let claims = json!({
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": request.subject,
-            "tenant": request.tenant,
+            claim: whose,
             "scope": scopes.join(" "),
             "iat": now,
             "nbf": now,

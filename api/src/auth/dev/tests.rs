@@ -3,7 +3,6 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::*;
-use crate::claims::Tenants;
 
 #[derive(Debug)]
 struct TestClock(AtomicI64);
@@ -21,7 +20,7 @@ fn clock() -> Arc<TestClock> {
 fn request(ttl_s: u64) -> MintRequest {
     MintRequest {
         subject: "me".to_owned(),
-        tenant: "t1".to_owned(),
+        tenants: Tenants::One("t1".into()),
         scopes: vec![Scope::AlertsRead],
         ttl: Duration::from_secs(ttl_s),
     }
@@ -97,7 +96,7 @@ async fn other_secrets_and_algorithms_are_refused() {
     let other = DevKeys::with_secret(&[2; 32], clock());
     assert!(keys.check(&other.mint(&request(60)).unwrap()).await.is_err());
     let claims = json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": "me", "tenant": "*", "scope": "kpi:read",
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "me", "tenants": "all", "scope": "kpi:read",
         "exp": 1_795_255_300,
     });
     let signed = |algorithm| {

@@ -121,6 +121,12 @@ fn without(claim: &str) -> Value {
     claims
 }
 
+fn all_tenants(value: Value) -> Value {
+    let mut claims = without("tenant");
+    claims["tenants"] = value;
+    claims
+}
+
 fn sign_with(algorithm: Algorithm, kid: &str, claims: &Value) -> String {
     let header = Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) };
     jsonwebtoken::encode(&header, claims, &signer(algorithm)).unwrap()
@@ -167,7 +173,7 @@ async fn good_tokens_of_every_algorithm_are_accepted() {
     }
     for accepted in [
         with("aud", json!(["other", "weir"])),
-        with("tenant", json!("*")),
+        all_tenants(json!("all")),
         with("exp", json!(NOW - 29)),
         with("nbf", json!(NOW + 30)),
         without("nbf"),
@@ -222,6 +228,14 @@ async fn claims_that_are_not_as_they_must_be_are_refused() {
         with("tenant", json!("")),
         with("tenant", json!(7)),
         with("tenant", json!(["*"])),
+        with("tenant", json!("*")),
+        with("tenants", json!("all")),
+        all_tenants(json!("ALL")),
+        all_tenants(json!("*")),
+        all_tenants(json!("")),
+        all_tenants(json!(["all"])),
+        all_tenants(json!(true)),
+        all_tenants(Value::Null),
         with("tenant", Value::Null),
         with("sub", json!("")),
         with("sub", json!(1)),

@@ -1,0 +1,41 @@
+//! What a row must not say: a value outside a strict vocabulary, or a tenant that stands for all tenants.
+//!
+//! # Guarantees
+//! - Which vocabularies are strict is decided by the contract in force in the epoch of a record, so records
+//!   of earlier epochs stay what they were, live and replayed.
+//!
+//! # Non-guarantees
+//! - A value that an event leaves out is not looked at: it was when it was sent.
+
+use schemas::contract::{ALL_TENANTS, ALL_TENANTS_REFUSED};
+use schemas::{Contract, RowRef, Vocabulary};
+
+/// The strict vocabularies in force, by columns of the table.
+#[derive(Debug, Default)]
+pub(super) struct Admission {
+    strict: Vec<Vocabulary>,
+}
+
+impl Admission {
+    /// Takes what a contract says; `None` when there is none in force.
+    pub(super) fn set(&mut self, own: &Contract, in_force: Option<&Contract>) {
+        let strict = in_force.into_iter().flat_map(|contract| {
+            let strict = contract.vocabularies.iter().filter(|vocabulary| vocabulary.is_strict);
+            strict.filter_map(|vocabulary| vocabulary.moved(contract, own))
+        });
+        self.strict = strict.collect();
+    }
+
+    /// Why the record with this row is a dead letter, if it is one.
+    pub(super) fn refusal(&self, contract: &Contract, row: RowRef<'_>) -> Option<String> {
+        let name = |column: usize| contract.columns.get(column).map_or("", |own| &own.name);
+        if row.text_bytes(contract.tenant) == Some(ALL_TENANTS.as_bytes()) {
+            return Some(format!("column `{}`: {ALL_TENANTS_REFUSED}", name(contract.tenant)));
+        }
+        self.strict.iter().find_map(|vocabulary| {
+            let value = row.text(vocabulary.column)?;
+            let is_outside = !vocabulary.has(value);
+            is_outside.then(|| vocabulary.refusal(name(vocabulary.column), value))
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What a table holds that somebody should look at: values outside vocabularies, rows without a tenant,
+//! values that were never sent.
+
+/// Rows with values outside the vocabulary of one column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    /// The column.
+    pub column: String,
+    /// How many rows have such a value.
+    pub rows: u64,
+    /// Whether records with one are dead letters from now on.
+    pub is_strict: bool,
+    /// What is allowed, in words.
+    pub allowed: String,
+    /// Some of the values, those of most rows first.
+    pub values: Vec<OutsideValue>,
+}
+
+/// One value outside a vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutsideValue {
+    /// The value, shortened.
+    pub value: String,
+    /// How many rows have it.
+    pub rows: u64,
+    /// ` (did you mean `x`?)`, or nothing.
+    pub hint: String,
+}
+
+/// One table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Its contract.
+    pub contract: String,
+    /// Rows.
+    pub rows: u64,
+    /// The tenant column.
+    pub tenant: String,
+    /// Rows whose tenant is an empty text: they are those of the default tenant.
+    pub empty_tenants: u64,
+    /// Rows with a value that was never sent.
+    pub unknown: u64,
+    /// By column that has any.
+    pub outside: Vec<Outside>,
+}
+
+impl Contents {
+    /// What is to be looked at, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let rows =
+            |rows: u64| if rows == 1 { "1 row has".into() } else { format!("{rows} rows have") };
+        let mut lines = Vec::new();
+        for Outside { column, allowed, values, rows: all, .. } in &self.outside {
+            for OutsideValue { value, rows: own, hint } in values {
+                let own = rows(*own);
+                lines.push(format!(
+                    "column `{column}`: {own} `{value}`, which is not {allowed}{hint}"
+                ));
+            }
+            let listed: u64 = values.iter().map(|value| value.rows).sum();
+            if *all > listed {
+                let rest = rows(all - listed);
+                lines
+                    .push(format!("column `{column}`: {rest} other values that are not {allowed}"));
+            }
+        }
+        if self.empty_tenants > 0 {
+            let (column, rows) = (&self.tenant, rows(self.empty_tenants));
+            lines.push(format!(
+                "column `{column}`: {rows} an empty tenant, which is taken as null: the tenant `default`"
+            ));
+        }
+        lines
+    }
+}
