@@ -7,12 +7,15 @@
 
 use pipeline::record::{RawBatch, RawRecord};
 use pipeline::source::wrong_line;
+use schemas::clock_guard::JUMP_US;
 use schemas::{ControlRecord, Decision, EpochStamp, InForce};
 
 use super::KeyedTable;
 
 /// The part of a state file with the definitions in force.
 pub(crate) const PART: &str = "control";
+/// That with how far the lake's time is ahead.
+pub(crate) const CLOCK_PART: &str = "clock";
 
 /// Reads the decisions of a batch; returns what is none, record and reason, ascending.
 pub(super) fn parse(batch: &RawBatch, into: &mut Vec<ControlRecord>) -> Vec<(usize, String)> {
@@ -42,6 +45,8 @@ fn named<'a>(tables: &'a mut [KeyedTable], name: &str) -> Option<&'a mut KeyedTa
 pub(super) struct Control {
     /// The definitions in force.
     pub(super) in_force: InForce,
+    /// How far the lake's time is ahead of the machine's clock, as somebody has accepted, in microseconds.
+    pub(super) clock_ahead: i64,
 }
 
 /// Resumes or sweeps a table that is built alone, if decisions of the epoch say so.
@@ -68,7 +73,7 @@ impl Control {
         decisions: &[ControlRecord],
         tables: &mut [KeyedTable],
     ) {
-        for ControlRecord { id, by, decision, .. } in decisions {
+        for ControlRecord { id, by, at, decision } in decisions {
             match decision {
                 Decision::ResumeTable { table } => {
                     let found = named(tables, table);
@@ -85,6 +90,12 @@ impl Control {
                     let rows = named(tables, table).map_or(0, sweep);
                     let epoch = stamp.id;
                     tracing::info!(epoch, id, by, rows, "table `{table}` is swept");
+                }
+                Decision::AcceptClock => {
+                    let ahead = stamp.clock.0.saturating_sub(at.0);
+                    self.clock_ahead = if ahead > JUMP_US { ahead } else { 0 };
+                    let (epoch, ahead_s) = (stamp.id, self.clock_ahead / 1_000_000);
+                    tracing::info!(epoch, id, by, ahead_s, "the machine's clock is accepted");
                 }
                 // The core asks the epoch.
                 Decision::EndBatch => {}

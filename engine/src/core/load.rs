@@ -142,6 +142,9 @@ impl Core {
         if let Ok(held) = saved.head::<&str>(control::PART) {
             self.control.in_force = serde_json::from_str(held)?;
         }
+        if let Ok(held) = saved.head::<&str>(control::CLOCK_PART) {
+            self.control.clock_ahead = serde_json::from_str(held)?;
+        }
         self.gold.finish_load();
         self.is_redefined = renewal.shows();
         self.unwatched.clone_from(&renewal.unwatched);

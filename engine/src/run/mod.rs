@@ -12,6 +12,7 @@ pub(crate) mod meters;
 mod outcome;
 mod pace;
 mod parts;
+mod present;
 mod publish;
 mod samples;
 pub(crate) mod stop;
