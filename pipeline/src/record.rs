@@ -174,6 +174,11 @@ impl RawBatch {
         self.offsets.is_empty()
     }
 
+    /// The oldest timestamp, `None` when it is empty; that of a record without one is older than any.
+    pub fn oldest(&self) -> Option<Micros> {
+        self.timestamps.iter().min().map(|at| Micros(*at))
+    }
+
     /// The bytes of all values, end to end.
     pub(crate) fn value_bytes(&self) -> &[u8] {
         self.values.bytes()

@@ -4,7 +4,7 @@
 //! does is a function of the epochs, and replay agrees. Nothing else changes state from outside.
 //!
 //! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. Kinds
-//! that are to come are retry, model, rebuild, acknowledge, mute, feedback and clock accept.
+//! that are to come are retry, model, rebuild, acknowledge, mute and feedback.
 //!
 //! # Guarantees
 //! - [`ControlRecord::to_json`] and [`ControlRecord::parse`] are inverse.
@@ -55,6 +55,8 @@ pub enum Decision {
         /// The table's contract.
         table: String,
     },
+    /// The machine's clock is right as it was then, and the lake's time goes on from where it stands.
+    AcceptClock,
     /// A batch run ends: the KPI history waits for nothing any longer.
     EndBatch,
     /// These definitions are in force from here on.
@@ -156,6 +158,7 @@ pub enum ControlError {
 
 const RESUME: &str = "table.resume";
 const SWEEP: &str = "table.sweep";
+const ACCEPT_CLOCK: &str = "clock.accept";
 const END_BATCH: &str = "batch.end";
 const DEFINITIONS: &str = "definitions";
 
@@ -204,6 +207,10 @@ impl ControlRecord {
                 let OfTable { table } = body_of(SWEEP, body)?;
                 Decision::SweepTable { table }
             }
+            ACCEPT_CLOCK => {
+                let Nothing {} = body_of(ACCEPT_CLOCK, body)?;
+                Decision::AcceptClock
+            }
             END_BATCH => {
                 let Nothing {} = body_of(END_BATCH, body)?;
                 Decision::EndBatch
@@ -243,6 +250,9 @@ impl Decision {
             Decision::SweepTable { table } => {
                 let body = serde_json::to_value(OfTable { table: table.clone() });
                 (SWEEP, body.unwrap_or_default())
+            }
+            Decision::AcceptClock => {
+                (ACCEPT_CLOCK, serde_json::to_value(Nothing {}).unwrap_or_default())
             }
             Decision::EndBatch => (END_BATCH, serde_json::to_value(Nothing {}).unwrap_or_default()),
             Decision::Define(changes) => {

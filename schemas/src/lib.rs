@@ -11,6 +11,7 @@
 
 pub mod alert;
 pub mod civil;
+pub mod clock_guard;
 pub mod column;
 pub mod contents;
 pub mod contract;

@@ -163,6 +163,14 @@ impl fmt::Display for Grain {
 pub trait Clock: Send + Sync {
     /// The current instant.
     fn now(&self) -> Micros;
+
+    /// How far the machine's clock is beyond that, where it was set and is not believed.
+    fn jump(&self) -> Option<i64> {
+        None
+    }
+
+    /// What the machine's clock says is right from here on.
+    fn accept(&self) {}
 }
 
 #[cfg(test)]

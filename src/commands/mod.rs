@@ -4,6 +4,7 @@
 //! reached.
 
 mod check;
+mod clock;
 mod config;
 mod contracts;
 mod dead_letters;
@@ -57,6 +58,9 @@ enum Command {
     /// The lake's tables.
     #[command(subcommand)]
     Tables(tables::Command),
+    /// Where the machine's clock and the lake's time differ.
+    #[command(subcommand)]
+    Clock(clock::Command),
     /// Records that could not be decoded.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -128,6 +132,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Verify(arguments) => verify::execute(&load(file)?.config, &arguments),
         Command::Kpis(command) => kpis::execute(&load(file)?.config, &command),
         Command::Tables(command) => tables::execute(&load(file)?.config, &command),
+        Command::Clock(command) => clock::execute(&load(file)?.config, &command),
         Command::DeadLetters(command) => dead_letters::execute(&load(file)?.config, &command),
         Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
         Command::Token(command) => token::execute(&load(file)?.config, &command),

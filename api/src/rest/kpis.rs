@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use schemas::KpiInfo;
+use schemas::{KpiInfo, Micros};
 use serde::Serialize;
 
 use super::POINTS_MAX;
@@ -25,7 +25,15 @@ struct Kpis<'a> {
     epoch: u64,
     as_of: String,
     degraded: bool,
-    kpis: Vec<wire::Cell<'a>>,
+    kpis: Vec<Shown<'a>>,
+}
+
+/// A cell, marked where its period has not begun.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    cell: wire::Cell<'a>,
+    future: bool,
 }
 
 /// KPI values: without `from` and `to` the newest period of each series that has begun, else every
@@ -62,14 +70,15 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
         epoch: position.offset,
         as_of: position.as_of.to_string(),
         degraded: troubled || !position.degraded.is_empty(),
-        kpis: cells.iter().map(|cell| shown(cell, kpis)).collect(),
+        kpis: cells.iter().map(|cell| shown(cell, kpis, position.as_of)).collect(),
     };
     ask.answer(&position, state, &answer)
 }
 
-fn shown<'a>(cell: ServedCell<'a>, kpis: &[KpiInfo]) -> wire::Cell<'a> {
+fn shown<'a>(cell: ServedCell<'a>, kpis: &[KpiInfo], as_of: Micros) -> Shown<'a> {
     let unit = wire::unit_of(kpis, &cell.series.kpi);
-    wire::Cell::new(wire::CellName::served(cell), &cell.value, unit)
+    let future = cell.period_start > as_of;
+    Shown { cell: wire::Cell::new(wire::CellName::served(cell), &cell.value, unit), future }
 }
 
 /// The part of a filter that all routes with cells share.

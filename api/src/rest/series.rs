@@ -76,6 +76,8 @@ struct Point {
     status: &'static str,
     /// Whether the period had ended at the answer's clock.
     closed: bool,
+    /// Whether the period had not begun at the answer's clock: its rows are dated later.
+    future: bool,
     /// What was expected; null while that cannot be said.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     expected: Option<String>,
@@ -163,6 +165,7 @@ fn answer(
                 value: value.value.map(wire::decimal),
                 status: value.status.name(),
                 closed: grain.end(start) <= position.as_of,
+                future: start > position.as_of,
                 expected: band.map(|band| wire::decimal(band.expected)),
                 lower: band.map(|band| wire::decimal(band.lower)),
                 upper: band.map(|band| wire::decimal(band.upper)),

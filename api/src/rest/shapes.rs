@@ -57,6 +57,8 @@ pub(super) struct CellShape {
     unit: UnitShape,
     /// Whether there is a value.
     status: StatusShape,
+    /// Whether the period had not begun at the answer's clock: its rows are dated later.
+    future: bool,
 }
 
 /// What a number is.

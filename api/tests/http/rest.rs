@@ -22,6 +22,7 @@ async fn kpis_are_the_newest_of_each_series_with_exact_values() {
         json!({
             "kpi": kpi, "tenant": "t1", "dims": {"currency": "USD"}, "grain": grain,
             "period_start": start, "value": value, "unit": unit, "status": status,
+            "future": false,
         })
     };
     let midnight = "2026-11-21T00:00:00Z";
@@ -55,6 +56,13 @@ async fn a_period_that_has_not_begun_is_not_the_newest() {
     };
     assert_eq!(starts("").await, ["2026-11-21T00:00:00Z"]);
     assert_eq!(starts("&from=2027-01-01").await, ["2099-01-01T00:00:00Z"]);
+    let all = world.t1("/api/v1/kpis?kpi=revenue_booked&grain=day&to=2100-01-01").await.good();
+    let series = world.t1("/api/v1/kpis/revenue_booked/series").await.good();
+    for cells in [&all["kpis"], &series["series"][0]["points"]] {
+        let marked = cells.as_array().unwrap().iter().filter(|cell| cell["future"] == true);
+        let marked: Vec<_> = marked.map(|cell| cell["period_start"].as_str().unwrap()).collect();
+        assert_eq!(marked, ["2099-01-01T00:00:00Z"], "those that begin later are marked");
+    }
 }
 
 #[tokio::test]
@@ -100,6 +108,7 @@ async fn a_series_has_values_bands_and_closed_periods() {
         let [expected, lower, upper] = expected;
         json!({
             "period_start": start, "value": value, "status": "ok", "closed": closed,
+            "future": false,
             "expected": expected, "lower": lower, "upper": upper,
         })
     };

@@ -7,12 +7,15 @@
 
 use pipeline::record::{RawBatch, RawRecord};
 use pipeline::source::wrong_line;
+use schemas::clock_guard::JUMP_US;
 use schemas::{Contract, ControlRecord, Decision, DefinitionKind, EpochStamp, InForce};
 
 use super::KeyedTable;
 
 /// The part of a state file with the definitions in force.
 pub(crate) const PART: &str = "control";
+/// That with how far the lake's time is ahead.
+pub(crate) const CLOCK_PART: &str = "clock";
 
 /// Reads the decisions of a batch; returns what is none, record and reason, ascending.
 pub(super) fn parse(batch: &RawBatch, into: &mut Vec<ControlRecord>) -> Vec<(usize, String)> {
@@ -44,6 +47,8 @@ pub(super) struct Control {
     pub(super) in_force: InForce,
     /// Whether epochs pass that were folded before: what they decided is no news.
     pub(super) is_replay: bool,
+    /// How far the lake's time is ahead of the machine's clock, as somebody has accepted, in microseconds.
+    pub(super) clock_ahead: i64,
 }
 
 /// Takes the contract in a definition's text, if it is of this table: which values it refuses from here on.
@@ -109,6 +114,12 @@ impl Control {
                         |t: &mut KeyedTable| t.fold.sweep_lacking(stamp.clock, &mut t.delta);
                     let rows = named(tables, table).map_or(0, sweep);
                     (true, format!("table `{table}` is swept: rows that go: {rows}"))
+                }
+                Decision::AcceptClock => {
+                    let ahead = stamp.clock.0.saturating_sub(record.at.0);
+                    self.clock_ahead = if ahead > JUMP_US { ahead } else { 0 };
+                    let ahead_s = self.clock_ahead / 1_000_000;
+                    (true, format!("the machine's clock is accepted, with the lake {ahead_s} s ahead"))
                 }
                 // The core asks the epoch.
                 Decision::EndBatch => continue,

@@ -32,16 +32,17 @@ pub(crate) struct Epoch {
 }
 
 impl Epoch {
-    /// The epoch after `last` that is made of the records of one poll, with their [`epoch::hash`].
+    /// The epoch after `last` that is made of the records of one poll, with their [`epoch::hash`]: at
+    /// `now`, when the machine's clock says `wall`.
     pub(crate) fn cut(
         last: Option<EpochStamp>,
         decoded: Decoded,
         hash: String,
-        now: Micros,
+        (now, wall): (Micros, Micros),
     ) -> Epoch {
         let snapshot = decoded.changes.iter().flat_map(ChangeBatch::iter);
         let snapshot = snapshot.into_iter().any(|change| change.change.position.snapshot);
-        let stamp = epoch::stamp(last, now, &decoded.batches, snapshot);
+        let stamp = epoch::stamp(last, (now, wall), &decoded.batches, snapshot);
         let spans = epoch::spans(&decoded.batches);
         Epoch { spans, hash, ..Epoch::of(stamp, decoded) }
     }

@@ -145,6 +145,9 @@ impl Core {
             self.control.in_force = serde_json::from_str(held)?;
             self.control.put_in_force(&mut self.tables);
         }
+        if let Ok(held) = saved.head::<&str>(control::CLOCK_PART) {
+            self.control.clock_ahead = serde_json::from_str(held)?;
+        }
         self.gold.finish_load();
         self.is_redefined = renewal.shows();
         self.unwatched.clone_from(&renewal.unwatched);

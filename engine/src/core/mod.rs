@@ -184,6 +184,11 @@ impl Core {
         &self.control.in_force
     }
 
+    /// How far the lake's time is ahead of the machine's clock, as somebody has accepted, in microseconds.
+    pub(crate) fn clock_ahead(&self) -> i64 {
+        self.control.clock_ahead
+    }
+
     /// Live rows of each silver table.
     pub(crate) fn table_rows(&self) -> Vec<(String, usize)> {
         let rows = |t: &KeyedTable| (silver_name(t.contract.contract()), t.fold.len());
@@ -215,7 +220,7 @@ impl Core {
     pub(crate) fn cut(&mut self, batches: Vec<RawBatch>, now: Micros) -> Epoch {
         let decoded = self.decoding.decode(batches, &mut self.scratch);
         let hash = pipeline::epoch::hash(&decoded.batches);
-        Epoch::cut(self.last, decoded, hash, now)
+        Epoch::cut(self.last, decoded, hash, (now, now))
     }
 
     /// Decodes an epoch that was cut before, under its recorded stamp, and folds it.
@@ -329,6 +334,7 @@ impl Core {
         let texts = vec![
             (PART, self.identities.to_text()),
             (control::PART, serde_json::to_string(self.in_force()).unwrap_or_default()),
+            (control::CLOCK_PART, self.clock_ahead().to_string()),
         ];
         let watch = self.watch.freeze();
         let all_alerts = whole.contains(tables::ANOMALIES);

@@ -21,6 +21,7 @@ use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
 use super::parts::Run;
 use super::probes::Probes;
+use super::present::{Now, Present};
 use super::publish::{self, News, Results};
 use super::samples;
 use super::stop::Stop;
@@ -114,7 +115,7 @@ impl Threads<'_> {
         let (to_upkeep, tasks) = sync_channel(upkeep::QUEUE);
         let mut main = Main {
             core,
-            clock: self.clock,
+            present: Present::new(self.clock),
             shared,
             to_ledger,
             to_publish,
@@ -216,7 +217,7 @@ impl Threads<'_> {
 
 struct Main<'a> {
     core: Core,
-    clock: &'a dyn Clock,
+    present: Present<'a>,
     shared: &'a Shared,
     to_ledger: SyncSender<Entry>,
     to_publish: SyncSender<News>,
@@ -247,7 +248,7 @@ impl Main<'_> {
         self.begin();
         if self.core.is_rebuilt() {
             // Tables may stand at the last epoch already, with other rows: write at a later one.
-            self.tick(self.clock.now());
+            self.tick(self.present.now(&self.core));
         }
     }
 
@@ -258,7 +259,7 @@ impl Main<'_> {
         progress: &Progress,
         settings: &Settings,
     ) -> Result<(), Stopped> {
-        desk.define(self.core.in_force(), self.clock)?;
+        desk.define(self.core.in_force(), self.present.clock())?;
         let decoding = Arc::clone(self.core.decoding());
         let polls = desk.start(progress, &settings.limits, &decoding)?;
         polls.into_iter().for_each(|poll| self.take(poll));
@@ -305,7 +306,7 @@ impl Main<'_> {
     fn tell_idle(&mut self) {
         let all_well = self.shared.meters.troubles.is_empty();
         if self.heard_all() && all_well && self.said.elapsed() >= IDLE {
-            let as_of = self.clock.now().plus(-UNSEEN);
+            let as_of = self.present.now(&self.core).clock.plus(-UNSEEN);
             self.tell(News::Idle(as_of));
         }
     }
@@ -326,6 +327,7 @@ impl Main<'_> {
                 Err(RecvTimeoutError::Timeout) => self.tell_idle(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.present.say(&self.core, &self.shared.meters.troubles);
             if self.heard_all() {
                 self.tick_if_due();
             }
@@ -341,7 +343,10 @@ impl Main<'_> {
         if !self.heard_all() {
             return TURN;
         }
-        let due = self.core.next_due().map(|due| due.0 - self.clock.now().0);
+        let due = self
+            .core
+            .next_due()
+            .map(|due| due.0.saturating_sub(self.present.now(&self.core).clock.0));
         let due = due.and_then(|micros| u64::try_from(micros.max(0)).ok());
         due.map_or(TURN, |micros| TURN.min(Duration::from_micros(micros)))
     }
@@ -349,21 +354,24 @@ impl Main<'_> {
     fn take(&mut self, poll: Poll) {
         if !poll.decoded.batches.is_empty() {
             let last = self.core.last();
-            self.process(Epoch::cut(last, poll.decoded, poll.hash, self.clock.now()));
+            let Now { clock, wall } = self.present.now(&self.core);
+            let epoch = Epoch::cut(last, poll.decoded, poll.hash, (clock, wall));
+            self.present.decide(&epoch);
+            self.process(epoch);
         }
         let ended = poll.source.and_then(|source| self.ended.get_mut(source));
         ended.into_iter().for_each(|ended| *ended |= poll.at_end);
     }
 
     fn tick_if_due(&mut self) {
-        let now = self.clock.now();
-        if self.core.next_due().is_some_and(|due| due <= now) {
+        let now = self.present.now(&self.core);
+        if self.core.next_due().is_some_and(|due| due <= now.clock) {
             self.tick(now);
         }
     }
 
-    fn tick(&mut self, now: Micros) {
-        self.process(Epoch::tick(self.core.last(), now));
+    fn tick(&mut self, now: Now) {
+        self.process(Epoch::tick(self.core.last(), now.clock));
     }
 
     /// A cut epoch: recorded while it is folded, then handed on.
@@ -462,7 +470,7 @@ impl Main<'_> {
             return;
         }
         let decoding = Arc::clone(self.core.decoding());
-        match desk.end_batch(self.clock, limits, &decoding) {
+        match desk.end_batch(self.present.clock(), limits, &decoding) {
             Ok(polls) => polls.into_iter().for_each(|poll| self.take(poll)),
             Err(Stopped::Failed(reason)) => {
                 tracing::warn!("history rows wait for the next run: {reason}");

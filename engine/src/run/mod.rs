@@ -13,6 +13,7 @@ mod outcome;
 mod pace;
 mod parts;
 mod probes;
+mod present;
 mod publish;
 mod samples;
 pub(crate) mod stop;

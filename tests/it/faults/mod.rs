@@ -1,5 +1,6 @@
 //! Bad input, damaged files, full disks: said by name, and never paid for with rows.
 
+mod clock;
 mod configuration;
 mod damage;
 mod disk;

@@ -227,7 +227,11 @@ fn a_row_of_the_future_is_no_headline() {
         served(&format!("{path}&from=2000-01-01&to=2100-01-01")) == 2
     });
     let newest = get(port, path, &token);
-    assert_eq!(newest["kpis"][0]["value"], "100", "{newest}");
+    let newest_one = &newest["kpis"][0];
+    assert_eq!((&newest_one["value"], &newest_one["future"]), (&"100".into(), &false.into()));
+    let later = get(port, &format!("{path}&from=2098-01-01"), &token);
+    let later = &later["kpis"][0];
+    assert_eq!((&later["value"], &later["future"]), (&"1".into(), &true.into()));
     let browser = Browser::start();
     let url = format!("http://127.0.0.1:{port}/?tenant=tomorrow&grain=hour&window=24h&kpi=orders");
     let mut page = browser.open(&url, SIZE, "");
