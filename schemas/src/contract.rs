@@ -16,7 +16,7 @@ use crate::event_field::{EventField, TimeUnit};
 pub const DEFAULT_TENANT: &str = "default";
 
 /// Columns that silver tables have beside those of their contract.
-pub const ADDED_COLUMNS: [&str; 4] = ["_epoch", "_position", "_origin", "_unknown"];
+pub const ADDED_COLUMNS: [&str; 5] = ["_epoch", "_position", "_origin", "_unknown", "_doubt"];
 
 /// A source table that Weir understands.
 #[derive(Debug, Clone, PartialEq, Eq)]

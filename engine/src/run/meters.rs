@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use pipeline::source::Lag;
 use schemas::Debt;
 
+use super::doubts::Doubts;
 use super::stop::Reached;
 use super::troubles::Troubles;
 
@@ -53,6 +54,8 @@ pub struct Meters {
     /// What is wrong at the moment with what is around the pipeline. What the epochs themselves make
     /// doubtful travels with the results.
     pub troubles: Troubles,
+    /// What is in doubt of each contract, as of the last epoch.
+    pub doubts: Doubts,
     /// Live rows of each silver table, as of the last barrier that began.
     pub table_rows: Mutex<Vec<(String, usize)>>,
 }

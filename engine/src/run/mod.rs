@@ -2,6 +2,7 @@
 
 mod contact;
 mod control;
+mod doubts;
 mod fanout;
 mod halts;
 pub(crate) mod insist;
@@ -18,6 +19,7 @@ pub(crate) mod stop;
 mod threads;
 mod troubles;
 
+pub use doubts::{ContractDoubts, Doubts};
 pub use main_loop::run;
 pub use meters::{Count, Durations, Meters};
 pub use outcome::{Outcome, Stopped};

@@ -8,6 +8,9 @@ use schemas::Position;
 use super::DecodeError;
 use crate::record::TopicPartition;
 
+/// The origin of a record that does not say of which table it is.
+pub const NO_ORIGIN: u32 = u32::MAX;
+
 /// What a record means for its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -19,6 +22,8 @@ pub enum ChangeKind {
     Tombstone,
     /// No key below this position has a row from here on.
     Truncate,
+    /// A record that cannot be decoded: a change of its row, if it says of which, that nobody knows.
+    Unreadable,
     /// A heartbeat, a logical message or transaction or schema metadata: no change of rows.
     Ignored,
 }
@@ -52,7 +57,7 @@ pub struct Change {
     pub position: Position,
     /// Its place in a snapshot.
     pub marker: SnapshotMarker,
-    /// The number of its origin in [`ChangeBatch::origins`].
+    /// The number of its origin in [`ChangeBatch::origins`]; [`NO_ORIGIN`] of what does not say.
     pub origin: u32,
     key: Range<usize>,
     row: Range<usize>,
@@ -208,6 +213,12 @@ impl ChangeBatch {
     /// Records that could not be decoded: index in the raw batch, and why. In order.
     pub fn errors(&self) -> &[(usize, DecodeError)] {
         &self.errors
+    }
+
+    /// Why a record could not be decoded.
+    pub fn error(&self, record: usize) -> Option<&DecodeError> {
+        let at = self.errors.binary_search_by_key(&record, |(at, _)| *at).ok()?;
+        self.errors.get(at).map(|(_, error)| error)
     }
 
     /// Every change, in record order.

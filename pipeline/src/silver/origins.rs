@@ -121,6 +121,11 @@ impl Origins {
         self.topic
     }
 
+    /// What a life of a topic is called.
+    pub(super) fn topic_name(&self, topic: u32) -> &str {
+        self.topics.get(topic as usize).map_or("", |name| name)
+    }
+
     /// The origins that ever came by the topic of the batch.
     pub(super) fn of_topic(&self) -> impl Iterator<Item = u32> {
         self.ways.range((self.topic, 0)..=(self.topic, u32::MAX)).map(|(_, origin)| *origin)

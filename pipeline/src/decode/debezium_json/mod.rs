@@ -10,6 +10,7 @@ mod key;
 mod names;
 mod near_miss;
 mod origin;
+mod salvage;
 mod schema;
 mod source;
 
@@ -80,6 +81,17 @@ impl Decoder for DebeziumJson {
         }
         decode(contract, topic, (record, value), scratch, out)
             .map_err(|error| near_miss::explain(record, value, error))
+    }
+
+    fn salvage(
+        &self,
+        contract: &PreparedContract,
+        topic: &str,
+        record: &RawRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut ChangeBatch,
+    ) {
+        salvage::salvage(contract, topic, record, scratch, out);
     }
 }
 
