@@ -20,7 +20,7 @@ use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{FrozenRuns, Halt, Lacking, TableFold, Unread};
+use pipeline::silver::{FrozenRuns, Gap, Halt, Lacking, TableFold, Unread};
 use schemas::{Alert, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
 use crate::Topics;
@@ -167,6 +167,11 @@ impl Core {
     /// What complete snapshots lacked and nobody has decided about.
     pub(crate) fn lacking(&self) -> impl Iterator<Item = &Lacking> {
         self.tables.iter().flat_map(|table| table.fold.lacking())
+    }
+
+    /// What origins of tables lack because it was gone before it was read.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        self.tables.iter().flat_map(|table| table.fold.gaps())
     }
 
     /// What could not be read and has no row to mark, by table.

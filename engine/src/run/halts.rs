@@ -1,4 +1,5 @@
-//! Tables that stand still because their source went back, rows that a snapshot lacked, and records that could
+//! Tables that stand still because their source went back, rows that a snapshot lacked, records that were
+//! gone before they were read, and records that could
 //! not be read and have no row to mark, as reasons that travel with the results.
 //!
 //! # Guarantees
@@ -27,6 +28,7 @@ type Of = (Kind, String, String);
 enum Kind {
     Halt,
     Lacking,
+    Gap,
     Unread,
 }
 
@@ -36,6 +38,7 @@ impl Halts {
         // Nearly always there is none and was none.
         let is_well = core.halts().next().is_none()
             && core.lacking().next().is_none()
+            && core.gaps().next().is_none()
             && core.doubts().all(|(_, _, unplaced)| unplaced == 0);
         if self.said.is_empty() && is_well {
             return;
@@ -48,7 +51,7 @@ impl Halts {
                 Kind::Halt if held.is_none_or(|held| held.text != text) => {
                     tracing::error!("{text}");
                 }
-                Kind::Lacking if held.is_none_or(|held| held.text != text) => {
+                Kind::Lacking | Kind::Gap if held.is_none_or(|held| held.text != text) => {
                     tracing::warn!("{text}");
                 }
                 // Each record brings another text.
@@ -62,6 +65,9 @@ impl Halts {
                 Kind::Halt => tracing::info!("table `{table}` is no longer halted for {origin}"),
                 Kind::Lacking => {
                     tracing::info!("table `{table}` lacks no decision about {origin} any longer");
+                }
+                Kind::Gap => {
+                    tracing::info!("table `{table}` has a whole snapshot of {origin} again")
                 }
                 Kind::Unread => {
                     tracing::info!("table `{table}` has no unread record without a row any longer");
@@ -94,6 +100,8 @@ fn reasons(core: &Core) -> impl Iterator<Item = (Of, String)> {
     let lacking = core
         .lacking()
         .map(move |own| (of(Kind::Lacking, &own.table, &own.origin), own.to_string()));
+    let gaps =
+        core.gaps().map(move |own| (of(Kind::Gap, &own.table, &own.origin), own.to_string()));
     let unread = core.unread().map(move |own| (of(Kind::Unread, &own.table, ""), own.to_string()));
-    halts.chain(lacking).chain(unread)
+    halts.chain(lacking).chain(gaps).chain(unread)
 }

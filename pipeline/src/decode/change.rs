@@ -107,6 +107,7 @@ pub struct ChangeBatch {
     partition: i32,
     topic: String,
     is_whole: bool,
+    covers: Option<(i64, i64)>,
     origins: Vec<Arc<str>>,
     current: (usize, i64),
     changes: Vec<Change>,
@@ -121,6 +122,7 @@ impl ChangeBatch {
         let TopicPartition { source, topic, incarnation, partition } = of;
         self.partition = *partition;
         self.is_whole = false;
+        self.covers = None;
         self.topic.clear();
         for part in [&**source, "/", &**topic, "/", &**incarnation] {
             self.topic.push_str(part);
@@ -135,6 +137,16 @@ impl ChangeBatch {
     /// Says whether its source promises that no snapshot is taken with conditions.
     pub fn promise_whole(&mut self, is_whole: bool) {
         self.is_whole = is_whole;
+    }
+
+    /// Says which offsets its records cover: from the first, included, to the last, excluded.
+    pub fn cover(&mut self, offsets: Option<(i64, i64)>) {
+        self.covers = offsets;
+    }
+
+    /// The partition, and the offsets that its records cover.
+    pub fn covers(&self) -> Option<(i32, i64, i64)> {
+        self.covers.map(|(from, to)| (self.partition, from, to))
     }
 
     /// Says that all changes are of this origin, which their source goes on with.

@@ -85,6 +85,7 @@ pub fn decode_batch(
     out: &mut ChangeBatch,
 ) {
     out.clear(batch.topic());
+    out.cover(batch.span());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
         if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {

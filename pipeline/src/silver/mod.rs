@@ -23,6 +23,7 @@ mod delete;
 mod doubt;
 mod fill;
 mod frozen;
+mod gap;
 mod index;
 mod live;
 mod moved;
@@ -46,6 +47,7 @@ use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, Snapsh
 
 pub use doubt::{NAMED_MAX, Unread};
 pub use frozen::FrozenTable;
+pub use gap::Gap;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
@@ -77,6 +79,8 @@ pub struct TableFold {
     tombstones: Tombstones,
     moved: Moved,
     unplaced: Unplaced,
+    /// By partition of a life of a topic, the offset behind its last record.
+    ends: BTreeMap<(u32, i32), i64>,
     /// By partition of a life of a topic, the key whose delete came last in it: what a null value of that
     /// key then says is known.
     last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
@@ -108,6 +112,7 @@ impl TableFold {
             tombstones: Tombstones::new(),
             moved: Moved::default(),
             unplaced: Unplaced::default(),
+            ends: BTreeMap::new(),
             last_deletes: BTreeMap::new(),
             refused: Vec::new(),
             failure: None,
@@ -139,6 +144,7 @@ impl TableFold {
         self.fire(stamp.clock, delta);
         self.refused.clear();
         self.origins.begin(changes.topic(), changes.is_whole(), changes.origins());
+        self.note_gap(changes, stamp.clock);
         for change in changes.iter() {
             if change.change.kind == ChangeKind::Unreadable {
                 let reason = changes.error(change.change.record);

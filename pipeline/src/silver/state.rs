@@ -42,6 +42,8 @@ pub(super) struct Head {
     /// By partition of a life of a topic, the key whose delete came last in it.
     last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
     unplaced: Unplaced,
+    /// By partition of a life of a topic, the offset behind its last record.
+    ends: BTreeMap<(u32, i32), i64>,
     counters: Counters,
 }
 
@@ -74,6 +76,7 @@ impl TableFold {
             moved: self.moved.clone(),
             last_deletes: self.last_deletes.clone(),
             unplaced: self.unplaced.clone(),
+            ends: self.ends.clone(),
             counters: self.counters,
         }
     }
@@ -109,6 +112,7 @@ impl TableFold {
         self.moved = head.moved;
         self.last_deletes = head.last_deletes;
         self.unplaced = head.unplaced;
+        self.ends = head.ends;
         self.counters = head.counters;
         Ok(())
     }

@@ -107,6 +107,7 @@ impl TableFold {
         let is_whole = own.is_whole;
         let is_first = !std::mem::replace(&mut own.is_complete, true);
         own.lacking = None;
+        own.gap.take_if(|gap| run.is_after(gap.clock));
         own.over = Some(Over { run: run.clone(), swept: is_whole.then_some(due) });
         // What an unfinished snapshot left goes with the first that is complete.
         let left = |row: &LiveRow<'_>| is_whole || row.position.snapshot;
