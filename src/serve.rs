@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use api::stream::{StreamLimits, Streams};
 use api::{
-    App, AppParts, DevKeys, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
+    App, AppParts, DevKeys, Doubts, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
     SourceLag, Store, TokenCheck, may_listen,
 };
-use engine::{Meters, Stop};
+use engine::{ContractDoubts, Meters, Stop};
 use gold::Catalog;
 use schemas::{Clock, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
@@ -243,6 +243,10 @@ impl Feed for StoreFeed {
     }
 }
 
+fn doubts_of(of: ContractDoubts) -> (String, Doubts) {
+    (of.contract, Doubts { rows: of.rows as u64, unplaced: of.unplaced })
+}
+
 /// The meters of a run as its probes show them.
 struct ProcessHealth(Arc<Meters>);
 
@@ -277,6 +281,7 @@ impl Health for ProcessHealth {
             lag: lag.collect(),
             debt: meters.debt.lock().clone(),
             contents: Arc::clone(&meters.contents.lock()),
+            doubts: meters.doubts.list().into_iter().map(doubts_of).collect(),
         }
     }
 }

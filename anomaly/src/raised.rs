@@ -129,9 +129,10 @@ impl Raiser<'_> {
                 if !dims.iter().all(|(name, value)| own.get(name) == Some(value)) {
                     continue;
                 }
-                let value = value_of(entry.cell(bucket, cells)).unwrap_or(0);
-                let week_before =
-                    || value_of(entry.cell(bucket.plus(-WEEK_US), cells)).unwrap_or(0);
+                // One in doubt is what it says: it has a part in what its sum says.
+                let shown = |at: Micros| entry.cell(at, cells).and_then(|cell| cell.value);
+                let value = shown(bucket).unwrap_or(0);
+                let week_before = || shown(bucket.plus(-WEEK_US)).unwrap_or(0);
                 let outlook = entry.outlook(bucket).filter(|_| !by_week);
                 let expected = match outlook {
                     Some(outlook) => mantissa(outlook.expected).unwrap_or(0),

@@ -26,8 +26,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use schemas::{
-    Alert, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo, KpiUpdate, Micros, Observer,
-    Saved,
+    Alert, CellValue, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo, KpiUpdate,
+    Micros, Observer, Saved, Status,
 };
 
 use crate::alert_book::AlertBook;
@@ -235,6 +235,10 @@ impl Scorer {
         for (number, rule) in REGISTRY.iter().enumerate() {
             let Some(entry) = self.series.get(place) else { return };
             let Some(track) = entry.tracks.get(number) else { return };
+            // What a bucket in doubt says corrects nothing that was said of it before.
+            if track.knows(start) && is_in_doubt(entry.cell(start, cells)) {
+                continue;
+            }
             let is_watched = entry.watched.get(number).copied().unwrap_or(false);
             if !is_watched || (moment == Moment::Quiet && !track.knows(start)) {
                 continue;
@@ -271,6 +275,10 @@ impl Scorer {
             raiser.take(place, number, taken, stamp);
         }
     }
+}
+
+fn is_in_doubt(cell: Option<CellValue>) -> bool {
+    cell.is_some_and(|cell| cell.status == Status::InDoubt)
 }
 
 impl Observer for Scorer {

@@ -18,6 +18,15 @@ pub struct SourceLag {
     pub lag: i64,
 }
 
+/// What is in doubt of one contract.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// Live rows.
+    pub rows: u64,
+    /// Records that could not be read and have no row to mark.
+    pub unplaced: u64,
+}
+
 /// The pipeline at a moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -30,6 +39,8 @@ pub struct Report {
     pub epochs: u64,
     /// Records that could not be decoded.
     pub dead_letters: u64,
+    /// By contract, rows in doubt, and records that could not be read and have no row to mark.
+    pub doubts: BTreeMap<String, Doubts>,
     /// KPI changes published.
     pub kpi_updates: u64,
     /// Commits of bronze.

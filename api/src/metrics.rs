@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use schemas::{Contents, Debt, Severity};
 
 use crate::VERSION;
-use crate::health::{Health, Report};
+use crate::health::{Doubts, Health, Report};
 use crate::store::Store;
 
 /// The media type of the metrics.
@@ -190,11 +190,25 @@ fn counters(out: &mut Out<'_>, report: &Report) -> fmt::Result {
     out.counter("weir_epochs", "Epochs with records", report.epochs)?;
     let text = "Records that could not be decoded";
     out.counter("weir_dead_letters", text, report.dead_letters)?;
+    doubts(out, report)?;
     out.counter("weir_kpi_updates", "KPI changes published", report.kpi_updates)?;
     out.counter("weir_bronze_commits", "Commits of bronze", report.bronze_commits)?;
     out.counter("weir_barriers", "Flushes of silver and gold", report.barriers)?;
     let seconds = Duration::from_millis(report.barrier_ms).as_secs_f64();
     out.counter("weir_barrier_seconds", "How long those took in all", seconds)
+}
+
+fn doubts(out: &mut Out<'_>, report: &Report) -> fmt::Result {
+    let of = |value: fn(&Doubts) -> u64| {
+        let one = |(contract, doubts): (&String, &Doubts)| {
+            (vec![("contract", contract.clone())], value(doubts))
+        };
+        report.doubts.iter().map(one).collect()
+    };
+    let text = "Rows with an unknown value, or whose newest change could not be read";
+    out.gauges("weir_rows_in_doubt", text, of(|doubts| doubts.rows))?;
+    let text = "Records that could not be read and have no row that would be in doubt";
+    out.gauges("weir_dead_letters_without_row", text, of(|doubts| doubts.unplaced))
 }
 
 fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {

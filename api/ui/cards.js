@@ -145,11 +145,13 @@ class Card {
     setDigits(this.value, shown);
     setAttr(this.value, "data-raw", raw ?? "");
     setAttr(this.value, "data-period", newest === null ? "" : new Date(newest).toISOString());
-    setAttr(this.value, "title", raw === null ? whyEmpty(point, kpi, grain) : full(raw, kpi.unit, currency));
+    const inDoubt = point?.status === "in_doubt";
+    const title = raw === null ? whyEmpty(point, kpi, grain) : full(raw, kpi.unit, currency);
+    setAttr(this.value, "title", inDoubt ? `${title}. ${IN_DOUBT}` : title);
     const isError = point?.status === "error";
     const unit = raw === null ? (isError ? "error" : "no data") : unitWords(raw, kpi.unit, currency);
     // A currency without a symbol of its own is in the value already.
-    setText(this.unit, shown.includes(unit) ? "" : unit);
+    setText(this.unit, [shown.includes(unit) ? "" : unit, inDoubt ? "in doubt" : ""].filter(Boolean).join(", "));
     this.node.classList.toggle("is-empty", raw === null);
     this.node.classList.toggle("is-error", isError);
     setAttr(this.mark, "hidden", isRunning ? null : "");
@@ -174,6 +176,9 @@ class Card {
     setAttr(this.dot, "d", shape?.dot ?? "");
   }
 }
+
+/** What `in_doubt` means. */
+const IN_DOUBT = "In doubt: a row that feeds it lacks a value, or its newest change could not be read.";
 
 /** Why a card shows a dash. */
 function whyEmpty(point, kpi, grain) {

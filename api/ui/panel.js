@@ -213,6 +213,7 @@ function noteOf(row) {
   if (row.isRunning) notes.push("so far");
   if (row.alert) notes.push(`${row.alert.severity} alert`);
   else if (row.isOdd) notes.push("outside of the expected range");
+  if (row.point?.status === "in_doubt") notes.push("in doubt");
   if (row.point?.status === "no_data") notes.push("no data");
   if (row.point?.status === "error") notes.push("could not be computed");
   return notes.join(", ");

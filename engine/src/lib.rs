@@ -30,7 +30,10 @@ use gold::Catalog;
 use pipeline::source::Mapping;
 use schemas::Observer;
 
-pub use run::{Count, Durations, Meters, Outcome, Reached, Run, Stop, Stopped, Troubles, run};
+pub use run::{
+    ContractDoubts, Count, Doubts, Durations, Meters, Outcome, Reached, Run, Stop, Stopped,
+    Troubles, run,
+};
 pub use settings::Settings;
 pub use upkeep::Upkeep;
 

@@ -26,7 +26,7 @@ pub(crate) struct View {
     /// Columns of the dimensions, in the order of the dimensions' names.
     pub(crate) dims: Vec<usize>,
     pub(crate) cube: usize,
-    /// Which count of the cube's cells it feeds.
+    /// Which count of the cube's cells it feeds. The next one counts those of its rows that are in doubt.
     pub(crate) count: usize,
     /// Pairs of (what is summed, which sum of the cube's cells it feeds).
     pub(crate) sums: Vec<(Expression, usize)>,
@@ -51,6 +51,13 @@ pub(crate) struct Measure {
     pub(crate) factor: i128,
 }
 
+impl Measure {
+    /// The count of rows in doubt among those that feed it.
+    pub(crate) fn doubt(&self) -> usize {
+        self.count + 1
+    }
+}
+
 /// How a KPI follows from the numbers of its cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -63,7 +70,7 @@ impl Rule {
     /// Whether any number that the KPI follows from differs.
     pub(crate) fn sees(&self, before: Numbers<'_>, after: Numbers<'_>) -> bool {
         let differs = |own: &Measure| {
-            before.counts[own.count] != after.counts[own.count]
+            before.counts[own.count..=own.doubt()] != after.counts[own.count..=own.doubt()]
                 || own.sum.is_some_and(|sum| before.sums[sum] != after.sums[sum])
         };
         match self {
@@ -202,7 +209,7 @@ impl Plan {
         }
         let shape = &mut self.cubes[fresh.cube];
         let count = shape.counts;
-        shape.counts += 1;
+        shape.counts += 2;
         self.by_contract[fresh.contract].push(self.views.len());
         self.views.push(View { count, ..fresh });
         self.views.len() - 1

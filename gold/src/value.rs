@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - Everything is exact but the quotient of a ratio, which is rounded half to even once.
 //! - A number that does not fit makes the status `error`, never a wrong value.
+//! - A value that a row in doubt feeds is what it would be without the doubt, and says so.
 
 use schemas::{CellValue, Status, decimal};
 
@@ -34,6 +35,8 @@ pub(crate) struct Parts {
     above: Amount,
     below: Amount,
     ratio: bool,
+    /// Whether a row of any part is in doubt.
+    in_doubt: bool,
 }
 
 impl Parts {
@@ -46,14 +49,17 @@ impl Parts {
                     above,
                     below: Amount::Absent,
                     ratio: false,
+                    in_doubt: in_doubt(measure, numbers),
                 })
             }
-            Rule::Ratio(terms, below) => {
-                let below = amount(*below, numbers);
+            Rule::Ratio(terms, denominator) => {
+                let below = amount(*denominator, numbers);
                 let mut exists = below != Amount::Absent;
+                let mut doubted = in_doubt(denominator, numbers);
                 // Exact whatever the order: terms may cancel out after leaving the range.
                 let (mut above, mut fits) = (ExactSum::default(), true);
                 for (minus, measure) in terms {
+                    doubted |= in_doubt(measure, numbers);
                     match amount(*measure, numbers) {
                         Amount::Absent => continue,
                         Amount::Exact(number) if *minus => above.subtract(number),
@@ -66,13 +72,24 @@ impl Parts {
                     .get()
                     .filter(|n| fits && n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
                 let above = above.map_or(Amount::Overflow, Amount::Exact);
-                exists.then_some(Parts { above, below, ratio: true })
+                exists.then_some(Parts { above, below, ratio: true, in_doubt: doubted })
             }
         }
     }
 
     /// The value.
     pub(crate) fn value(self) -> CellValue {
+        let value = self.as_computed();
+        match value.status {
+            Status::Ok | Status::NoData if self.in_doubt => {
+                CellValue { status: Status::InDoubt, ..value }
+            }
+            _ => value,
+        }
+    }
+
+    /// The value as if no row were in doubt.
+    fn as_computed(self) -> CellValue {
         if !self.ratio {
             let value = self.above.number();
             let status = if value.is_some() { Status::Ok } else { Status::Error };
@@ -96,6 +113,10 @@ impl Parts {
 /// What a history row says of a cell that no row feeds.
 pub(crate) const NOTHING: CellValue =
     CellValue { value: None, numerator: None, denominator: None, status: Status::NoData };
+
+fn in_doubt(measure: &Measure, numbers: Numbers<'_>) -> bool {
+    numbers.counts[measure.doubt()] > 0
+}
 
 fn amount(measure: Measure, numbers: Numbers<'_>) -> Amount {
     let count = numbers.counts[measure.count];
@@ -127,11 +148,20 @@ mod tests {
     const ONE: i128 = 10_000_000_000;
 
     fn ratio() -> Rule {
-        let sum = |at| Measure { count: at, sum: Some(at), factor: ONE };
+        let sum = |at: usize| Measure { count: 2 * at, sum: Some(at), factor: ONE };
         Rule::Ratio(vec![(false, sum(0)), (true, sum(1))], sum(1))
     }
 
     fn value(counts: [i64; 2], amounts: [i128; 2]) -> Option<CellValue> {
+        value_with_doubt(counts, [0, 0], amounts)
+    }
+
+    fn value_with_doubt(
+        [above, below]: [i64; 2],
+        doubt: [i64; 2],
+        amounts: [i128; 2],
+    ) -> Option<CellValue> {
+        let counts = [above, doubt[0], below, doubt[1]];
         let sums = amounts.map(|amount| {
             let mut sum = ExactSum::default();
             sum.add(amount);
@@ -156,11 +186,25 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_is_in_doubt_when_either_part_is_and_keeps_its_value() {
+        for doubt in [[1, 0], [0, 1], [2, 3]] {
+            let value = value_with_doubt([1, 1], doubt, [3, 2]).unwrap();
+            assert_eq!((value.status, value.value), (Status::InDoubt, Some(ONE / 2)));
+            assert_eq!((value.numerator, value.denominator), (Some(ONE), Some(2 * ONE)));
+            let none = value_with_doubt([1, 0], doubt, [3, 0]).unwrap();
+            assert_eq!((none.status, none.value), (Status::InDoubt, None));
+            let huge = value_with_doubt([1, 1], doubt, [10_i128.pow(30), 1]).unwrap();
+            assert_eq!(huge.status, Status::Error, "what cannot be computed is no doubtful value");
+        }
+        assert_eq!(value_with_doubt([1, 1], [0, 0], [3, 2]).unwrap().status, Status::Ok);
+    }
+
+    #[test]
     fn a_flow_beyond_the_range_is_an_error_and_not_a_number() {
         let rule = Rule::Flow(Measure { count: 0, sum: Some(0), factor: ONE });
         let mut sum = ExactSum::default();
         sum.add(10_i128.pow(28));
-        let value = Parts::of(&rule, Numbers { counts: &[1], sums: &[sum] }).unwrap().value();
+        let value = Parts::of(&rule, Numbers { counts: &[1, 0], sums: &[sum] }).unwrap().value();
         assert_eq!((value.status, value.value), (Status::Error, None));
     }
 

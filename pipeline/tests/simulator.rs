@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use harness::bronze::Record;
-use harness::simulator::{Accidents, Cell, Kind, Rows, Script, judge};
+use harness::simulator::{Accidents, Cell, DOUBT, Kind, Rows, Script, doubt, judge};
 use lake::keyed::FrozenRows;
 use pipeline::decode::{ChangeBatch, PreparedContract, Scratch, decode_batch, registry};
 use pipeline::record::{RawBatch, TopicPartition};
@@ -124,7 +124,9 @@ impl Driver {
             let key = row.bigint(0).map(|key| key.to_string()).unwrap_or_default();
             let columns = COLUMNS.iter().take(contract.columns().len() - 1).enumerate();
             let cells = columns.map(|(at, name)| ((*name).to_owned(), cell(&row, at + 1)));
-            rows.insert((silver.origin.to_string(), key), cells.collect());
+            let mut cells: BTreeMap<String, Cell> = cells.collect();
+            cells.insert(DOUBT.into(), doubt(row.is_outdated()));
+            rows.insert((silver.origin.to_string(), key), cells);
         }
         if self.sum != held {
             wrong.push("the changes of rows do not add up to the rows".into());
@@ -183,7 +185,7 @@ fn variable(name: &str, usual: u64) -> u64 {
 }
 
 /// What happens. Of all accidents each history draws about half.
-const CLASSES: [Accidents; 28] = [
+const CLASSES: [Accidents; 33] = [
     Accidents::NONE,
     Accidents::REDELIVERY,
     Accidents::REDELIVERY.with(Accidents::PARTITIONS),
@@ -211,6 +213,11 @@ const CLASSES: [Accidents; 28] = [
     Accidents::REQUIRED.with(Accidents::TOAST),
     Accidents::TRUNCATE,
     Accidents::TRUNCATE.with(Accidents::PARTITIONS),
+    Accidents::UNREADABLE,
+    Accidents::UNREADABLE.with(Accidents::REDELIVERY),
+    Accidents::UNREADABLE.with(Accidents::PARTITIONS),
+    Accidents::UNREADABLE.with(Accidents::INCREMENTAL),
+    Accidents::UNREADABLE.with(Accidents::TRUNCATE),
     Accidents::ALL,
 ];
 

@@ -24,7 +24,7 @@ pub const ALL_TENANTS: &str = "*";
 pub const ALL_TENANTS_REFUSED: &str = "`*` stands for all tenants and is the name of none; give the tenant another name at the source";
 
 /// Columns that silver tables have beside those of their contract.
-pub const ADDED_COLUMNS: [&str; 4] = ["_epoch", "_position", "_origin", "_unknown"];
+pub const ADDED_COLUMNS: [&str; 5] = ["_epoch", "_position", "_origin", "_unknown", "_doubt"];
 
 /// A source table that Weir understands.
 #[derive(Debug, Clone, PartialEq, Eq)]

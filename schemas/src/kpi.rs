@@ -27,6 +27,9 @@ pub struct CellKey {
 pub enum Status {
     /// It has a value.
     Ok,
+    /// It has a value, or none, that may be another one: a row that feeds it is in doubt, because a value of
+    /// it was never sent or its newest change could not be read.
+    InDoubt,
     /// It has none: a ratio whose denominator is zero or absent, or a cell whose last row left.
     NoData,
     /// It could not be computed: a sum or quotient beyond `decimal(38, 10)`.
@@ -34,10 +37,14 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every one of them.
+    pub const ALL: [Status; 4] = [Status::Ok, Status::InDoubt, Status::NoData, Status::Error];
+
     /// The word used in tables, files and HTTP.
     pub fn name(self) -> &'static str {
         match self {
             Status::Ok => "ok",
+            Status::InDoubt => "in_doubt",
             Status::NoData => "no_data",
             Status::Error => "error",
         }
@@ -118,7 +125,7 @@ pub struct SeriesId {
 /// What a cell says. Numbers are mantissas at [`crate::decimal::VALUE_SCALE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CellValue {
-    /// The value, when `status` is ok.
+    /// The value, when `status` is ok or in doubt.
     pub value: Option<i128>,
     /// A ratio's numerator.
     pub numerator: Option<i128>,

@@ -68,7 +68,7 @@ struct Point {
     /// Where the period starts.
     #[schema(format = DateTime)]
     period_start: String,
-    /// The value; null unless the status is `ok`.
+    /// The value; null unless the status is `ok` or `in_doubt`.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     value: Option<String>,
     /// Whether there is a value.

@@ -50,7 +50,7 @@ pub(super) struct CellShape {
     /// Where the period starts.
     #[schema(format = DateTime)]
     period_start: String,
-    /// The value; null unless the status is `ok`.
+    /// The value; null unless the status is `ok` or `in_doubt`.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     value: Option<String>,
     /// What the number is.
@@ -70,11 +70,13 @@ pub(super) enum UnitShape {
     Ratio,
 }
 
-/// Whether there is a value.
+/// Whether there is a value, and whether it may be another one: `in_doubt` when a row that feeds it lacks a
+/// value, or its newest change could not be read.
 #[derive(utoipa::ToSchema)]
 #[schema(as = CellStatus, rename_all = "snake_case")]
 pub(super) enum StatusShape {
     Ok,
+    InDoubt,
     NoData,
     Error,
 }

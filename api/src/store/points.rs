@@ -341,8 +341,7 @@ mod tests {
             }
         };
         let (value, numerator, denominator) = (number(), number(), number());
-        let all = [Status::Ok, Status::NoData, Status::Error];
-        let status = all[random.random_range(0..3)];
+        let status = Status::ALL[random.random_range(0..Status::ALL.len())];
         if random.random_bool(0.5) {
             return CellValue { value, numerator: None, denominator: None, status };
         }

@@ -180,7 +180,7 @@ mod tests {
             _ => [0, i128::MAX, i128::MIN, u64::MAX.into(), -i128::from(ONE) - 1]
                 [random.random_range(0..5)],
         };
-        let status = [Status::Ok, Status::NoData, Status::Error][random.random_range(0..3)];
+        let status = Status::ALL[random.random_range(0..Status::ALL.len())];
         let value = random.random_bool(0.9).then_some(number);
         CellValue { value, numerator: Some(1), denominator: None, status }
     }

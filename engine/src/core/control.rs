@@ -119,7 +119,10 @@ impl Control {
                     let ahead = stamp.clock.0.saturating_sub(record.at.0);
                     self.clock_ahead = if ahead > JUMP_US { ahead } else { 0 };
                     let ahead_s = self.clock_ahead / 1_000_000;
-                    (true, format!("the machine's clock is accepted, with the lake {ahead_s} s ahead"))
+                    (
+                        true,
+                        format!("the machine's clock is accepted, with the lake {ahead_s} s ahead"),
+                    )
                 }
                 // The core asks the epoch.
                 Decision::EndBatch => continue,

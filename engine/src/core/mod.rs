@@ -20,7 +20,7 @@ use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
-use pipeline::silver::{FrozenRuns, Halt, Lacking, TableFold};
+use pipeline::silver::{FrozenRuns, Gap, Halt, Lacking, TableFold, Unread};
 use schemas::{Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
 
 use crate::Topics;
@@ -179,6 +179,16 @@ impl Core {
         self.tables.iter().flat_map(|table| table.fold.lacking())
     }
 
+    /// What origins of tables lack because it was gone before it was read.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        self.tables.iter().flat_map(|table| table.fold.gaps())
+    }
+
+    /// What could not be read and has no row to mark, by table.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = Unread> {
+        self.tables.iter().filter_map(|table| table.fold.unread())
+    }
+
     /// The definitions in force, as control records have put them.
     pub(crate) fn in_force(&self) -> &InForce {
         &self.control.in_force
@@ -198,6 +208,14 @@ impl Core {
     /// What is to be looked at in the rows of each table.
     pub(crate) fn contents(&self) -> Vec<Contents> {
         self.tables.iter().map(|table| table.census.contents()).collect()
+    }
+
+    /// What is in doubt, by contract: live rows, and what could not be read and has no row to mark.
+    pub(crate) fn doubts(&self) -> impl Iterator<Item = (&str, usize, u64)> {
+        self.tables.iter().map(|table| {
+            let name = table.contract.contract().name.as_str();
+            (name, table.fold.in_doubt(), table.fold.unplaced_count())
+        })
     }
 
     /// Live rows of all tables.

@@ -1,8 +1,9 @@
-//! Tables that stand still because their source went back, and rows that a snapshot lacked, as reasons that
-//! travel with the results.
+//! Tables that stand still because their source went back, rows that a snapshot lacked, records that were
+//! gone before they were read, and records that could
+//! not be read and have no row to mark, as reasons that travel with the results.
 //!
 //! # Guarantees
-//! - A halt is logged once, when it comes and at the start of every run that finds it.
+//! - Each is logged once, when it comes and at the start of every run that finds it.
 //! - The reasons are those of the epoch that was looked at last, no earlier and no later one.
 
 use std::collections::BTreeMap;
@@ -20,38 +21,57 @@ pub(super) struct Halts {
     reasons: Arc<[Reason]>,
 }
 
-/// What a reason speaks of: whether all stands still, and the table and the origin.
-type Of = (bool, String, String);
+/// What a reason speaks of: its kind, and the table and the origin.
+type Of = (Kind, String, String);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Halt,
+    Lacking,
+    Gap,
+    Unread,
+}
 
 impl Halts {
     /// Looks at the tables after an epoch with this clock.
     pub(super) fn update(&mut self, core: &Core, clock: Micros) {
         // Nearly always there is none and was none.
-        let is_well = core.halts().next().is_none() && core.lacking().next().is_none();
+        let is_well = core.halts().next().is_none()
+            && core.lacking().next().is_none()
+            && core.gaps().next().is_none()
+            && core.doubts().all(|(_, _, unplaced)| unplaced == 0);
         if self.said.is_empty() && is_well {
             return;
         }
-        let halts = core.halts().map(|halt| (true, &halt.table, &halt.origin, halt.to_string()));
-        let lacking = core.lacking().map(|own| (false, &own.table, &own.origin, own.to_string()));
         let mut now = BTreeMap::new();
-        for (is_halt, table, origin, text) in halts.chain(lacking) {
-            let of = (is_halt, table.clone(), origin.clone());
+        for (of, text) in reasons(core) {
             let held = self.said.get(&of);
             let since = held.map_or(clock, |reason| reason.since);
-            if held.is_none_or(|held| held.text != text) {
-                if is_halt {
+            match of.0 {
+                Kind::Halt if held.is_none_or(|held| held.text != text) => {
                     tracing::error!("{text}");
-                } else {
+                }
+                Kind::Lacking | Kind::Gap if held.is_none_or(|held| held.text != text) => {
                     tracing::warn!("{text}");
                 }
+                // Each record brings another text.
+                Kind::Unread if held.is_none() => tracing::warn!("{text}"),
+                _ => {}
             }
             now.insert(of, Reason { text, since });
         }
-        for (is_halt, table, origin) in self.said.keys().filter(|of| !now.contains_key(*of)) {
-            if *is_halt {
-                tracing::info!("table `{table}` is no longer halted for {origin}");
-            } else {
-                tracing::info!("table `{table}` lacks no decision about {origin} any longer");
+        for (kind, table, origin) in self.said.keys().filter(|of| !now.contains_key(*of)) {
+            match kind {
+                Kind::Halt => tracing::info!("table `{table}` is no longer halted for {origin}"),
+                Kind::Lacking => {
+                    tracing::info!("table `{table}` lacks no decision about {origin} any longer");
+                }
+                Kind::Gap => {
+                    tracing::info!("table `{table}` has a whole snapshot of {origin} again")
+                }
+                Kind::Unread => {
+                    tracing::info!("table `{table}` has no unread record without a row any longer");
+                }
             }
         }
         if now != self.said {
@@ -67,7 +87,21 @@ impl Halts {
 
     /// Why tables stand still.
     pub(super) fn into_reasons(self) -> Vec<String> {
-        let halts = self.said.into_iter().filter(|((is_halt, ..), _)| *is_halt);
+        let halts = self.said.into_iter().filter(|((kind, ..), _)| *kind == Kind::Halt);
         halts.map(|(_, reason)| reason.text).collect()
     }
+}
+
+/// Every reason that tables give.
+fn reasons(core: &Core) -> impl Iterator<Item = (Of, String)> {
+    let of = |kind, table: &str, origin: &str| (kind, table.to_owned(), origin.to_owned());
+    let halts =
+        core.halts().map(move |own| (of(Kind::Halt, &own.table, &own.origin), own.to_string()));
+    let lacking = core
+        .lacking()
+        .map(move |own| (of(Kind::Lacking, &own.table, &own.origin), own.to_string()));
+    let gaps =
+        core.gaps().map(move |own| (of(Kind::Gap, &own.table, &own.origin), own.to_string()));
+    let unread = core.unread().map(move |own| (of(Kind::Unread, &own.table, ""), own.to_string()));
+    halts.chain(lacking).chain(gaps).chain(unread)
 }

@@ -20,8 +20,8 @@ use super::memory::MemoryBound;
 use super::outcome::{Outcome, Stopped};
 use super::pace::BarrierTimer;
 use super::parts::Run;
-use super::probes::Probes;
 use super::present::{Now, Present};
+use super::probes::Probes;
 use super::publish::{self, News, Results};
 use super::samples;
 use super::stop::Stop;
@@ -245,6 +245,7 @@ impl Main<'_> {
             self.replay(&entry, batches);
         }
         self.halts.update(&self.core, self.core.last().map_or(Micros(0), |stamp| stamp.clock));
+        self.shared.meters.doubts.update(&self.core);
         self.begin();
         if self.core.is_rebuilt() {
             // Tables may stand at the last epoch already, with other rows: write at a later one.
@@ -400,6 +401,7 @@ impl Main<'_> {
         meters.bytes.add(records.events().map(|batch| batch.bytes() as u64).sum());
         meters.epochs.add(u64::from(records.has_events()));
         meters.dead_letters.set(self.core.counts.dead_letters);
+        meters.doubts.update(&self.core);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);
         let Changes { mut updates, alerts } = changes;

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use pipeline::source::Lag;
 use schemas::{Contents, Debt};
 
+use super::doubts::Doubts;
 use super::stop::Reached;
 use super::troubles::Troubles;
 
@@ -55,6 +56,8 @@ pub struct Meters {
     pub troubles: Troubles,
     /// What is to be looked at in the rows of each table, as of about a second ago.
     pub contents: Mutex<Arc<[Contents]>>,
+    /// What is in doubt of each contract, as of the last epoch.
+    pub doubts: Doubts,
     /// Live rows of each silver table, as of the last barrier that began.
     pub table_rows: Mutex<Vec<(String, usize)>>,
 }

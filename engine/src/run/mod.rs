@@ -2,6 +2,7 @@
 
 mod contact;
 mod control;
+mod doubts;
 mod fanout;
 mod halts;
 pub(crate) mod insist;
@@ -12,14 +13,15 @@ pub(crate) mod meters;
 mod outcome;
 mod pace;
 mod parts;
-mod probes;
 mod present;
+mod probes;
 mod publish;
 mod samples;
 pub(crate) mod stop;
 mod threads;
 mod troubles;
 
+pub use doubts::{ContractDoubts, Doubts};
 pub use main_loop::run;
 pub use meters::{Count, Durations, Meters};
 pub use outcome::{Outcome, Stopped};

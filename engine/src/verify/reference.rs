@@ -8,6 +8,7 @@
 //! - Memory grows with the number of rows, not of records.
 
 mod admission;
+mod doubt;
 mod order;
 mod snapshot;
 
@@ -19,6 +20,7 @@ use pipeline::silver::TOMBSTONE_RETENTION_US;
 use schemas::{Micros, Place, Position, RowBuilder};
 
 use admission::Admitted;
+use doubt::is_newer;
 use order::{is_again, order, source_went_back};
 use snapshot::{Snapshot, note_snapshot};
 
@@ -38,6 +40,8 @@ pub(super) struct Known {
     pub(super) state: State,
     /// By column that it left out, the change that sent the value.
     carried: BTreeMap<usize, Position>,
+    /// Of a row, a newer change of it that could not be read.
+    unread: Option<Position>,
     /// Whether the comparison met it.
     pub(super) seen: bool,
 }
@@ -55,7 +59,8 @@ impl Known {
     /// The position as silver has it.
     pub(super) fn position(&self) -> String {
         let carried = self.carried.iter().map(|(column, at)| format!(";{column}={at}"));
-        std::iter::once(self.at.to_string()).chain(carried).collect()
+        let unread = self.unread.iter().map(|at| format!(";unread={at}"));
+        std::iter::once(self.at.to_string()).chain(carried).chain(unread).collect()
     }
 }
 
@@ -103,6 +108,8 @@ pub(super) struct Reference {
     topics: Vec<String>,
     ways: BTreeMap<u32, Vec<String>>,
     moved: BTreeMap<RowId, Moved>,
+    /// Unreadable changes of keys without a row, the newest of each.
+    unplaced: BTreeMap<RowId, Position>,
     /// By life of a topic and partition, the key whose delete was its last change.
     deleted: BTreeMap<(u32, i32), Vec<u8>>,
     cleared: Micros,
@@ -143,7 +150,7 @@ impl Reference {
 
     fn bury(&mut self, id: RowId, at: Position, clock: Micros) {
         let (state, carried) = (State::Gone(clock), BTreeMap::new());
-        self.rows.insert(id, Known { at, state, carried, seen: false });
+        self.rows.insert(id, Known { at, state, carried, unread: None, seen: false });
     }
 
     /// Takes a batch of an epoch.
@@ -184,6 +191,9 @@ impl Reference {
         let what = change.change;
         match what.kind {
             ChangeKind::Ignored => return,
+            ChangeKind::Unreadable => {
+                return self.unreadable(contract, change, topic, epoch, clock);
+            }
             ChangeKind::Tombstone => {
                 let at = Position { topic, ..what.position };
                 return self.null(&at, change.key, clock);
@@ -233,11 +243,7 @@ impl Reference {
             let over = origin.over.as_mut().map(|(run, _)| run);
             note_snapshot(&mut origin.snapshots, over, &at, what.marker, clock);
         }
-        let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
-        let over = self.origins.get(&id.0).and_then(|origin| origin.over.as_ref());
-        let is_swept = !is_row
-            && over.is_some_and(|(snapshot, since)| since.is_some() && snapshot.is_behind(&at));
-        if is_swept || held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
+        if self.is_swept(&id, &at) || held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
             if what.kind == ChangeKind::Upsert {
                 self.fill(contract, &id, change.row, (change.unavailable, false), &at, epoch);
             }
@@ -248,7 +254,7 @@ impl Reference {
             ChangeKind::Delete => {
                 self.delete(contract, id, change.other, at, again, (epoch, clock))
             }
-            _ => self.upsert(contract, id, change, at, again, epoch),
+            _ => self.upsert(contract, id, change, at, again, (epoch, clock)),
         }
     }
 
@@ -274,7 +280,7 @@ impl Reference {
         change: ChangeRef<'_>,
         at: Position,
         again: bool,
-        epoch: u64,
+        (epoch, clock): (u64, Micros),
     ) {
         let has_other = !change.other.is_empty();
         let waiting = if has_other { self.moved.remove(&id) } else { None };
@@ -298,15 +304,20 @@ impl Reference {
         let is_required =
             |column: &usize| contract.columns().get(*column).is_some_and(|own| own.required);
         if missing.iter().any(is_required) {
-            return;
+            return self.doubt(contract, id, at, epoch, clock);
+        }
+        let unread = self.unread(&id).filter(|unread| is_newer(unread, &at));
+        if unread.is_some() {
+            bytes = self.marked(contract, &bytes, true);
         }
         let is_same = own.is_some_and(|own| {
             let State::Row { bytes: held, .. } = &own.state else { return false };
-            *held == bytes && own.carried == carried
+            *held == bytes && own.carried == carried && own.unread == unread
         });
         if !(again && is_same) {
             let state = State::Row { bytes, epoch };
-            self.rows.insert(id, Known { at, state, carried, seen: false });
+            self.unplaced.remove(&id);
+            self.rows.insert(id, Known { at, state, carried, unread, seen: false });
         }
     }
 
@@ -328,6 +339,7 @@ impl Reference {
         for index in 0..contract.columns().len() {
             self.builder.copy(index, if columns.contains(&index) { other } else { own });
         }
+        self.builder.set_outdated(own.is_outdated());
         self.builder.finish(layout, &mut bytes);
         bytes.into()
     }
@@ -369,7 +381,8 @@ impl Reference {
         let mut carried = held.carried;
         carried.extend(found.into_iter().map(|column| (column, *at)));
         let state = State::Row { bytes, epoch };
-        self.rows.insert(id.clone(), Known { at: held.at, state, carried, seen: false });
+        let (at, unread) = (held.at, held.unread);
+        self.rows.insert(id.clone(), Known { at, state, carried, unread, seen: false });
     }
 
     fn delete(
@@ -401,6 +414,8 @@ impl Reference {
                 self.drop_oldest_moved();
             }
         }
+        let unread = self.unread(&id).filter(|unread| is_newer(unread, &at));
+        self.keep_unplaced(id.clone(), unread);
         self.bury(id, at, clock);
     }
 
@@ -419,8 +434,15 @@ impl Reference {
             return;
         }
         let mut newest: Option<(i64, RowId, Position)> = None;
-        for origin in self.ways.get(&at.topic).into_iter().flatten() {
+        for origin in self.ways.get(&at.topic).cloned().into_iter().flatten() {
             let id = (origin.clone(), key.to_vec());
+            let is_before = |unread: &Position| {
+                (unread.topic, unread.partition) == (at.topic, at.partition)
+                    && unread.offset < at.offset
+            };
+            if self.unplaced.get(&id).is_some_and(is_before) {
+                self.unplaced.remove(&id);
+            }
             let Some(held) = self.held(&id, clock) else { continue };
             let here = (held.topic, held.partition) == (at.topic, at.partition);
             let is_newest = newest.as_ref().is_none_or(|(offset, ..)| *offset < held.offset);
@@ -432,6 +454,14 @@ impl Reference {
         let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
         let is_halted = self.origins.get(&id.0).is_some_and(|origin| origin.halted.is_some());
         if is_row && !is_halted {
+            let gone = Position { offset: at.offset, ..held };
+            let is_before = |unread: &Position| {
+                (unread.topic, unread.partition) == (at.topic, at.partition)
+                    && unread.offset < at.offset
+            };
+            let unread = self.unread(&id);
+            let unread = unread.filter(|unread| is_newer(unread, &gone) && !is_before(unread));
+            self.keep_unplaced(id.clone(), unread);
             self.bury(id, Position { offset: at.offset, ..held }, clock);
         }
     }
@@ -442,11 +472,19 @@ impl Reference {
         if floor.is_some_and(|(floor, _)| is_again(&floor, &at)) {
             return;
         }
-        self.rows.retain(|id, row| {
-            id.0 != name
-                || matches!(row.state, State::Gone(_))
-                || order(&row.at, &at) != Ordering::Less
-        });
+        let is_gone = |id: &RowId, row: &Known| {
+            let is_row = matches!(row.state, State::Row { .. });
+            id.0 == name && is_row && order(&row.at, &at) == Ordering::Less
+        };
+        self.unplaced.retain(|id, unread| id.0 != name || is_newer(unread, &at));
+        let gone = self.rows.iter().filter(|(id, row)| is_gone(id, row));
+        let gone: BTreeMap<RowId, Option<Position>> =
+            gone.map(|(id, row)| (id.clone(), row.unread)).collect();
+        for (id, unread) in gone {
+            self.rows.remove(&id);
+            self.keep_unplaced(id, unread.filter(|unread| is_newer(unread, &at)));
+        }
+        let Some(origin) = self.origins.get_mut(name) else { return };
         if floor.is_none_or(|(floor, _)| order(&floor, &at) == Ordering::Less) {
             origin.floor = Some((at, clock));
         }

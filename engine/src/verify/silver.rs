@@ -9,7 +9,7 @@ use pipeline::bronze;
 use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
 use pipeline::record::{RawBatch, RawRecord};
 use pipeline::silver::{
-    EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, UNKNOWN_COLUMN, unknown_text,
+    DOUBT_COLUMN, EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, UNKNOWN_COLUMN, unknown_text,
 };
 use pipeline::source::is_control;
 use rows::{ColumnError, RowReader, columns};
@@ -217,6 +217,7 @@ struct Columns {
     positions: StringArray,
     origins: StringArray,
     unknown: StringArray,
+    doubt: StringArray,
 }
 
 /// What a row is besides its columns.
@@ -233,6 +234,7 @@ impl Columns {
             positions: columns::text(batch, POSITION_COLUMN)?,
             origins: columns::text(batch, ORIGIN_COLUMN)?,
             unknown: columns::text(batch, UNKNOWN_COLUMN)?,
+            doubt: columns::text(batch, DOUBT_COLUMN)?,
         })
     }
 
@@ -265,10 +267,16 @@ impl Columns {
             }
         }
         let unknown = unknown_text(row);
+        let doubt = match (row.is_outdated(), &unknown) {
+            (true, _) => Some("dead letter".to_owned()),
+            (false, Some(_)) => Some("unknown".to_owned()),
+            (false, None) => None,
+        };
         let text = |of: &StringArray| of.is_valid(at).then(|| of.value(at).to_owned());
         let texts = [
             (POSITION_COLUMN, text(&self.positions), Some(added.position.to_owned())),
             (UNKNOWN_COLUMN, text(&self.unknown), unknown),
+            (DOUBT_COLUMN, text(&self.doubt), doubt),
         ];
         for (name, is, should) in texts {
             if is != should {

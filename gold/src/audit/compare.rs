@@ -37,6 +37,8 @@ pub(super) struct Expected {
     above: Part,
     /// A ratio's denominator, when a row feeds it.
     below: Option<Part>,
+    /// Whether a row that feeds it is in doubt.
+    in_doubt: bool,
 }
 
 /// A recomputed number.
@@ -100,6 +102,7 @@ pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -
         return Some(Problem(format!("unit is {}, should be {}", held.unit, unit.name())));
     }
     let wrong_status = |should: &str| {
+        let should = if expected.in_doubt && should != "error" { "in_doubt" } else { should };
         (held.status != should)
             .then(|| Problem(format!("status is {}, should be {should}", held.status)))
     };
@@ -189,6 +192,7 @@ pub(super) async fn expected(
         let tenants = text("tenant_id")?;
         let (above, below) = (wide("above")?, wide("below")?);
         let (beyond, below_count) = (count("beyond")?, count("below_cnt")?);
+        let doubt = count("doubt")?;
         let mut values = Vec::with_capacity(dims.len());
         for name in &dims {
             values.push((name, text(&format!("dim_{name}"))?));
@@ -204,7 +208,8 @@ pub(super) async fn expected(
                 _ => Part::Beyond,
             };
             let below = (below_count.value(row) > 0).then(|| Part::new(below.value(row)));
-            cells.insert(cell, Expected { above, below });
+            let in_doubt = doubt.value(row) > 0;
+            cells.insert(cell, Expected { above, below, in_doubt });
         }
     }
     Ok(cells)

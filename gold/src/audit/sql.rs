@@ -17,7 +17,7 @@ const DAY_US: i64 = 86_400_000_000;
 
 /// The SQL that recomputes a KPI at a grain over the tables `silver_<contract>`, with the columns
 /// `tenant_id`, one per dimension (`dim_<name>`), `period_start`, then `cnt` (rows that feed the cell),
-/// `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
+/// `doubt` (those of them that are in doubt), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
 /// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it).
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     let Formula::Ratio { numerator, denominator } = &definition.formula else {
@@ -35,7 +35,7 @@ pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -
         let sign = if term.minus { "-" } else { "" };
         if let Some(part) = catalog.get(&term.kpi) {
             parts.push(format!(
-                "SELECT {keys}, cnt, {sign}above AS above, {} AS beyond, CAST(0 AS {NUMBER}) AS below, \
+                "SELECT {keys}, cnt, doubt, {sign}above AS above, {} AS beyond, CAST(0 AS {NUMBER}) AS below, \
                  CAST(0 AS BIGINT) AS below_cnt FROM ({}) AS part",
                 beyond(),
                 flow_sql(catalog, part, grain),
@@ -44,13 +44,13 @@ pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -
     }
     if let Some(part) = catalog.get(denominator) {
         parts.push(format!(
-            "SELECT {keys}, cnt, CAST(0 AS {NUMBER}) AS above, CAST(0 AS BIGINT) AS beyond, \
+            "SELECT {keys}, cnt, doubt, CAST(0 AS {NUMBER}) AS above, CAST(0 AS BIGINT) AS beyond, \
              above AS below, cnt AS below_cnt FROM ({}) AS part",
             flow_sql(catalog, part, grain),
         ));
     }
     format!(
-        "SELECT {keys}, SUM(cnt) AS cnt, SUM(above) AS above, SUM(beyond) AS beyond, SUM(below) AS below, \
+        "SELECT {keys}, SUM(cnt) AS cnt, SUM(doubt) AS doubt, SUM(above) AS above, SUM(beyond) AS beyond, SUM(below) AS below, \
          SUM(below_cnt) AS below_cnt FROM ({}) AS parts GROUP BY {keys}",
         parts.join(" UNION ALL "),
     )
@@ -95,6 +95,7 @@ fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String 
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
     }
     columns.push_str(&format!(", {} AS period_start", period_start(time, grain)));
+    columns.push_str(", CASE WHEN \"_doubt\" IS NULL THEN 0 ELSE 1 END AS in_doubt");
     let above = match aggregate {
         Aggregate::Count => format!("CAST(1 AS {NUMBER})"),
         Aggregate::Sum(argument) => format!("CAST({argument} AS {NUMBER})"),
@@ -105,7 +106,7 @@ fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String 
     }
     let keys = keys(catalog, definition);
     format!(
-        "SELECT {keys}, COUNT(*) AS cnt, COALESCE(SUM(above), CAST(0 AS {NUMBER})) AS above \
+        "SELECT {keys}, COUNT(*) AS cnt, CAST(SUM(in_doubt) AS BIGINT) AS doubt, COALESCE(SUM(above), CAST(0 AS {NUMBER})) AS above \
          FROM (SELECT {columns}, {above} AS above FROM \"silver_{contract}\" WHERE {condition}) AS taken \
          GROUP BY {keys}"
     )

@@ -49,6 +49,11 @@ const COST_COLUMNS: [&str; 7] = [
     "charge_period_end",
 ];
 
+/// One order and one charge of the same tenant and day are in doubt.
+fn doubt_of(row: &Row) -> Option<&'static str> {
+    matches!(row.2, Some(70_001 | 30_000_000_000)).then_some("dead letter")
+}
+
 fn contracts() -> Vec<Contract> {
     schemas::contract::built_in().iter().map(|(_, text)| Contract::parse(text).unwrap()).collect()
 }
@@ -70,9 +75,12 @@ fn silver(rows: &[Row], names: [&str; 7], scale: i8) -> RecordBatch {
         Arc::clone(&times),
         times,
     ];
+    let mut columns = columns;
+    columns.push(text(doubt_of));
+    let names = names.iter().chain(&["_doubt"]);
     let field =
         |(name, column): (&&str, &ArrayRef)| Field::new(*name, column.data_type().clone(), true);
-    let fields: Vec<_> = names.iter().zip(&columns).map(field).collect();
+    let fields: Vec<_> = names.zip(&columns).map(field).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
@@ -94,6 +102,7 @@ fn add(engine: &mut Engine, contract: usize, layout: &RowLayout, names: [&str; 7
             builder.set_timestamp(column(names[5]), Micros::parse(at).unwrap());
             builder.set_timestamp(column(names[6]), Micros::parse(at).unwrap());
         }
+        builder.set_outdated(doubt_of(row).is_some());
         let mut bytes = Vec::new();
         builder.finish(layout, &mut bytes);
         engine.apply(contract, None, Some(layout.row(&bytes))).unwrap();
@@ -139,6 +148,8 @@ async fn sql_agrees_with_the_engine() {
         assert!(finding.cells > 0, "{finding:?}");
     }
     assert_eq!(findings.iter().map(|f| f.cells).sum::<usize>(), cells.len());
+    let doubted = cells.iter().filter(|cell| cell.value.status == schemas::Status::InDoubt);
+    assert!(doubted.clone().count() > 10 && doubted.count() < cells.len());
 }
 
 #[tokio::test]
@@ -147,13 +158,16 @@ async fn whatever_is_wrong_in_a_cell_is_found() {
     let roi =
         cells.iter().position(|row| &*row.key.kpi == "roi" && row.value.value.is_some()).unwrap();
     type Wrong = fn(&mut Vec<CellRow>, usize);
-    let wrong: [(&str, Wrong); 9] = [
+    let wrong: [(&str, Wrong); 10] = [
         ("not the quotient", |cells, at| {
             cells[at].value.value = cells[at].value.value.map(|v| v + 1)
         }),
         ("numerator is", |cells, at| cells[at].value.numerator = None),
         ("denominator is", |cells, at| cells[at].value.denominator = Some(2)),
         ("status is", |cells, at| cells[at].value.status = schemas::Status::Error),
+        ("status is ok, should be in_doubt", |cells, at| {
+            cells[at].value.status = schemas::Status::Ok;
+        }),
         ("unit is", |cells, at| cells[at].unit = crate::Unit::Count),
         ("no row, but", |cells, at| drop(cells.remove(at))),
         ("more than one", |cells, at| cells.push(cells[at].clone())),
@@ -236,7 +250,9 @@ fn paid(engine: &mut Engine, contract: &Contract, index: usize) -> RecordBatch {
         Arc::new(numbers.with_precision_and_scale(38, 10).unwrap())
     };
     let at = PAID.map(|row| Micros::parse(row.3).unwrap().0);
-    let columns: [(&str, ArrayRef); 5] = [
+    let nobody: StringArray = PAID.map(|_| None::<&str>).into_iter().collect();
+    let columns: [(&str, ArrayRef); 6] = [
+        ("_doubt", Arc::new(nobody)),
         ("currency", Arc::new(StringArray::from_iter_values(PAID.map(|_| "USD")))),
         ("tenant", Arc::new(StringArray::from_iter_values(PAID.map(|row| row.0)))),
         ("amount", decimals(PAID.map(|row| row.1))),

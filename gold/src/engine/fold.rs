@@ -131,7 +131,10 @@ impl Fold<'_> {
             let starts = scratch.starts(new.1);
             return retracted.and(self.insert(new.0, &scratch.new, starts));
         }
-        if self.view.sums.iter().all(|(own, _)| amount(old.0, own) == amount(new.0, own)) {
+        let same_doubt = old.0.is_in_doubt() == new.0.is_in_doubt();
+        if same_doubt
+            && self.view.sums.iter().all(|(own, _)| amount(old.0, own) == amount(new.0, own))
+        {
             return Ok(());
         }
         let starts = scratch.starts(new.1);
@@ -175,6 +178,7 @@ impl Fold<'_> {
             }
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[self.view.count] += 1;
+            counts[self.view.count + 1] += i64::from(row.is_in_doubt());
             for (summed, sum) in &self.view.sums {
                 sums[*sum].add(amount(row, summed));
             }
@@ -213,6 +217,8 @@ impl Fold<'_> {
             self.cube.touch(cell);
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[count] -= i64::from(new.is_none());
+            let is_in_doubt = new.is_some_and(|new| new.is_in_doubt());
+            counts[count + 1] += i64::from(is_in_doubt) - i64::from(old.is_in_doubt());
             for (summed, sum) in &self.view.sums {
                 sums[*sum].subtract(amount(old, summed));
                 sums[*sum].add(new.map_or(0, |new| amount(new, summed)));

@@ -9,6 +9,9 @@ use super::DecodeError;
 use super::source_block::Source;
 use crate::record::TopicPartition;
 
+/// The origin of a record that does not say of which table it is.
+pub const NO_ORIGIN: u32 = u32::MAX;
+
 /// What a record means for its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -20,6 +23,8 @@ pub enum ChangeKind {
     Tombstone,
     /// No key below this position has a row from here on.
     Truncate,
+    /// A record that cannot be decoded: a change of its row, if it says of which, that nobody knows.
+    Unreadable,
     /// A heartbeat, a logical message or transaction or schema metadata: no change of rows.
     Ignored,
 }
@@ -53,7 +58,7 @@ pub struct Change {
     pub position: Position,
     /// Its place in a snapshot.
     pub marker: SnapshotMarker,
-    /// The number of its origin in [`ChangeBatch::origins`].
+    /// The number of its origin in [`ChangeBatch::origins`]; [`NO_ORIGIN`] of what does not say.
     pub origin: u32,
     key: Range<usize>,
     row: Range<usize>,
@@ -118,6 +123,7 @@ pub struct ChangeBatch {
     partition: i32,
     topic: String,
     is_whole: bool,
+    covers: Option<(i64, i64)>,
     origins: Vec<Arc<str>>,
     current: (usize, i64),
     changes: Vec<Change>,
@@ -132,6 +138,7 @@ impl ChangeBatch {
         let TopicPartition { source, topic, incarnation, partition } = of;
         self.partition = *partition;
         self.is_whole = false;
+        self.covers = None;
         self.topic.clear();
         for part in [&**source, "/", &**topic, "/", &**incarnation] {
             self.topic.push_str(part);
@@ -146,6 +153,16 @@ impl ChangeBatch {
     /// Says whether its source promises that no snapshot is taken with conditions.
     pub fn promise_whole(&mut self, is_whole: bool) {
         self.is_whole = is_whole;
+    }
+
+    /// Says which offsets its records cover: from the first, included, to the last, excluded.
+    pub fn cover(&mut self, offsets: Option<(i64, i64)>) {
+        self.covers = offsets;
+    }
+
+    /// The partition, and the offsets that its records cover.
+    pub fn covers(&self) -> Option<(i32, i64, i64)> {
+        self.covers.map(|(from, to)| (self.partition, from, to))
     }
 
     /// Says that all changes are of this origin, which their source goes on with.
@@ -224,6 +241,12 @@ impl ChangeBatch {
     /// Records that could not be decoded: index in the raw batch, and why. In order.
     pub fn errors(&self) -> &[(usize, DecodeError)] {
         &self.errors
+    }
+
+    /// Why a record could not be decoded.
+    pub fn error(&self, record: usize) -> Option<&DecodeError> {
+        let at = self.errors.binary_search_by_key(&record, |(at, _)| *at).ok()?;
+        self.errors.get(at).map(|(_, error)| error)
     }
 
     /// Every change, in record order.

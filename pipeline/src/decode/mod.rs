@@ -1,7 +1,8 @@
 //! From raw records to typed changes of rows. Pure: no IO, no clock.
 //!
 //! # Guarantees
-//! - Every record becomes exactly one [`Change`] or one error; nothing is skipped in silence.
+//! - Every record becomes exactly one [`Change`]; nothing is skipped in silence. With an error it is of the
+//!   kind [`ChangeKind::Unreadable`] and says which row it is of, as far as that can be read.
 //! - No input panics, recurses or allocates beyond a small multiple of its own size.
 //! - Numbers are exact: a value that its column cannot hold is an error, never rounded. Only a double
 //!   column takes the double that is nearest to a decimal.
@@ -23,7 +24,7 @@ pub mod registry;
 mod source_block;
 mod timestamp;
 
-pub use change::{Change, ChangeBatch, ChangeKind, ChangeRef, SnapshotMarker};
+pub use change::{Change, ChangeBatch, ChangeKind, ChangeRef, NO_ORIGIN, SnapshotMarker};
 pub use debezium_json::DebeziumJson;
 pub use flat::Rows;
 pub use placeholder::{Placeholder, PlaceholderError};
@@ -53,6 +54,17 @@ pub trait Decoder: Send + Sync {
         scratch: &mut Scratch,
         out: &mut ChangeBatch,
     ) -> Result<(), DecodeError>;
+
+    /// Appends a change of the kind [`ChangeKind::Unreadable`] for a record that [`Decoder::decode`] has
+    /// refused, with the key, the origin and the position that can be read all the same.
+    fn salvage(
+        &self,
+        contract: &PreparedContract,
+        topic: &str,
+        record: &RawRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut ChangeBatch,
+    );
 }
 
 /// Why a record cannot be decoded. The text is lowercase, names the field and says what to do; the
@@ -84,10 +96,12 @@ pub fn decode_batch(
     out: &mut ChangeBatch,
 ) {
     out.clear(batch.topic());
+    out.cover(batch.span());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
         if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {
             out.push_error(index, error);
+            decoder.salvage(contract, &batch.topic().topic, &record, scratch, out);
         }
     }
 }

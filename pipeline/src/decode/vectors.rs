@@ -52,11 +52,20 @@ fn prepared(named: &str) -> PreparedContract {
 
 /// What the only record of `out` became, in words.
 fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
-    if let Some((_, error)) = out.errors().first() {
-        assert!(out.is_empty(), "a record with an error has no change");
-        return json!({ "error": error.0 });
-    }
     assert_eq!(out.len(), 1);
+    if let Some((_, error)) = out.errors().first() {
+        let ChangeRef { change, key, row, origin, .. } = out.iter().next().unwrap();
+        assert!(change.kind == ChangeKind::Unreadable && row.is_empty());
+        let key = String::from_utf8_lossy(key);
+        let position = change.position.to_string();
+        let mut words = json!({ "error": error.0, "position": position });
+        for (name, text) in [("key", &*key), ("origin", origin)] {
+            if !text.is_empty() {
+                words[name] = text.into();
+            }
+        }
+        return words;
+    }
     let ChangeRef { change, key, row, unavailable, origin, other } = out.iter().next().unwrap();
     let mut words = Map::new();
     words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());

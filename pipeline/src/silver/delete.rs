@@ -24,6 +24,8 @@ impl TableFold {
             return;
         }
         self.counters.applied += 1;
+        let unread = self.unread_after(which, &position);
+        self.set_unplaced(which, unread);
         match which.slot {
             Some(slot) => {
                 self.hand_over(which, slot, moved_to, stamp, delta);
@@ -57,6 +59,7 @@ impl TableFold {
         }
         let mut newest: Option<(Position, Which<'_>)> = None;
         for origin in self.origins.of_topic().collect::<Vec<_>>() {
+            self.unplaced.forget_before(origin, key, &at);
             let which = Which { origin, key, slot: self.rows.find(key, origin) };
             let held = match self.held(which, &at) {
                 Ok((held, _)) => held,
@@ -76,8 +79,11 @@ impl TableFold {
         let is_halted = self.origins.get(which.origin).is_some_and(|own| own.halt.is_some());
         if let Some(slot) = which.slot.filter(|_| !is_halted) {
             self.counters.applied += 1;
-            self.remove(slot, key, delta);
             let position = Position { offset: at.offset, ..held };
+            let is_before = |unread: &Position| unread.is_beside(&at) && unread.offset < at.offset;
+            let unread = self.unread_after(which, &position).filter(|unread| !is_before(unread));
+            self.set_unplaced(which, unread);
+            self.remove(slot, key, delta);
             self.put_tombstone(which, Tombstone { position, clock });
         }
     }

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use schemas::{Delta, EpochStamp, Position, RowBuilder};
+use schemas::{Delta, EpochStamp, Position, RowBuilder, RowRef};
 
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
@@ -34,9 +34,9 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    /// Begins with the row of a change, if that left out anything.
-    pub(super) fn begin(&mut self, change: ChangeRef<'_>) {
-        if !change.unavailable.is_empty() {
+    /// Begins with the row of a change. One that is taken as it is need not be copied.
+    pub(super) fn begin(&mut self, change: ChangeRef<'_>, is_plain: bool) {
+        if !is_plain {
             change.row.clone_into(&mut self.row);
         }
         self.missing.clear();
@@ -45,7 +45,7 @@ impl Filling {
     }
 
     /// Begins with a row that is held.
-    fn resume(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
+    pub(super) fn resume(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
         held.row.clone_into(&mut self.row);
         self.missing.clear();
         self.missing.extend(contract.layout().row(held.row).unknown());
@@ -103,13 +103,33 @@ impl Filling {
         if columns.is_empty() {
             return;
         }
+        let from = contract.layout().row(from);
+        self.rebuild(contract, |index| columns.contains(&index).then_some(from), None);
+    }
+
+    /// Says which newer change of the row could not be read, if any.
+    pub(super) fn set_outdated(&mut self, contract: &PreparedContract, by: Option<Position>) {
+        self.carried.set_outdated(by);
+        if contract.layout().row(&self.row).is_outdated() != by.is_some() {
+            self.rebuild(contract, |_| None, Some(by.is_some()));
+        }
+    }
+
+    /// Makes the row anew: columns from elsewhere, and whether it is outdated, where either is said.
+    fn rebuild<'a>(
+        &mut self,
+        contract: &PreparedContract,
+        elsewhere: impl Fn(usize) -> Option<RowRef<'a>>,
+        is_outdated: Option<bool>,
+    ) {
         let layout = contract.layout();
         let own = std::mem::take(&mut self.row);
-        let (held, from) = (layout.row(&own), layout.row(from));
+        let held = layout.row(&own);
         self.builder.reset(contract.columns().len());
         for index in 0..contract.columns().len() {
-            self.builder.copy(index, if columns.contains(&index) { from } else { held });
+            self.builder.copy(index, elsewhere(index).unwrap_or(held));
         }
+        self.builder.set_outdated(is_outdated.unwrap_or(held.is_outdated()));
         self.builder.finish(layout, &mut self.row);
     }
 

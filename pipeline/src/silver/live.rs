@@ -200,6 +200,8 @@ pub(super) struct LiveRows {
     slots: HashTable<u32>,
     changed: Marks,
     record: Vec<u8>,
+    /// Rows in doubt.
+    in_doubt: usize,
     /// Whether every row is of the origin 0: then nobody asks whose a row is.
     is_single: bool,
 }
@@ -219,6 +221,7 @@ impl LiveRows {
             slots: HashTable::new(),
             changed: Marks::default(),
             record: Vec::new(),
+            in_doubt: 0,
             is_single: true,
         }
     }
@@ -271,6 +274,8 @@ impl LiveRows {
 
     /// Gives a slot its row, which has the key that the one before had.
     pub(super) fn update(&mut self, slot: u32, row: &[u8], from: &Provenance<'_>) {
+        self.in_doubt -= usize::from(self.is_in_doubt(slot));
+        self.in_doubt += usize::from(self.layout.row(row).is_in_doubt());
         let (page, at) = place(slot);
         let Some(page) = self.pages.get_mut(page) else { return };
         let large = (row.len() > LARGE).then_some(row);
@@ -285,6 +290,7 @@ impl LiveRows {
     /// Empties a slot.
     pub(super) fn remove(&mut self, slot: u32, key: &[u8]) {
         let Some(origin) = origin_at(&self.pages, slot) else { return };
+        self.in_doubt -= usize::from(self.is_in_doubt(slot));
         let (page, at) = place(slot);
         let Some(page) = self.pages.get_mut(page) else { return };
         Arc::make_mut(page).remove(at);
@@ -292,6 +298,15 @@ impl LiveRows {
             found.remove();
         }
         self.free.push(slot);
+    }
+
+    fn is_in_doubt(&self, slot: u32) -> bool {
+        row_at(&self.pages, slot).is_some_and(|row| self.layout.row(row).is_in_doubt())
+    }
+
+    /// The number of rows in doubt.
+    pub(super) fn in_doubt(&self) -> usize {
+        self.in_doubt
     }
 
     /// Notes that a slot has to be flushed.

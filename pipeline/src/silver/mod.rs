@@ -21,8 +21,10 @@
 
 mod admission;
 mod delete;
+mod doubt;
 mod fill;
 mod frozen;
+mod gap;
 mod index;
 mod live;
 mod moved;
@@ -44,18 +46,21 @@ use schemas::{Contract, Delta, EpochStamp, Position, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
+pub use doubt::{NAMED_MAX, Unread};
 pub use frozen::FrozenTable;
+pub use gap::Gap;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
 pub use state::{StateError, lacking_in};
 pub use table::{
-    EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow, UNKNOWN_COLUMN,
-    row_batch, rows_from_batch, silver_schema, unknown_text,
+    DOUBT_COLUMN, EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow,
+    UNKNOWN_COLUMN, doubt_text, row_batch, rows_from_batch, silver_schema, unknown_text,
 };
 pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
 use admission::Admission;
+use doubt::{Unplaced, is_newer};
 use fill::Filling;
 use live::LiveRows;
 use moved::Moved;
@@ -76,6 +81,9 @@ pub struct TableFold {
     origins: Origins,
     tombstones: Tombstones,
     moved: Moved,
+    unplaced: Unplaced,
+    /// By partition of a life of a topic, the offset behind its last record.
+    ends: BTreeMap<(u32, i32), i64>,
     /// By partition of a life of a topic, the key whose delete came last in it: what a null value of that
     /// key then says is known.
     last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
@@ -107,6 +115,8 @@ impl TableFold {
             origins: Origins::default(),
             tombstones: Tombstones::new(),
             moved: Moved::default(),
+            unplaced: Unplaced::default(),
+            ends: BTreeMap::new(),
             last_deletes: BTreeMap::new(),
             refused: Vec::new(),
             failure: None,
@@ -143,8 +153,14 @@ impl TableFold {
         self.fire(stamp.clock, delta);
         self.refused.clear();
         self.origins.begin(changes.topic(), changes.is_whole(), changes.origins());
+        self.note_gap(changes, stamp.clock);
         for change in changes.iter() {
-            self.apply_one(change, stamp, delta);
+            if change.change.kind == ChangeKind::Unreadable {
+                let reason = changes.error(change.change.record);
+                self.take_unreadable(change, reason, stamp, delta);
+            } else {
+                self.apply_one(change, stamp, delta);
+            }
         }
         &self.refused
     }
@@ -278,9 +294,10 @@ impl TableFold {
             let slot = self.rows.find(change.other, which.origin)?;
             self.rows.get(slot).filter(|_| !change.other.is_empty())
         };
+        let unread = self.unread_beside(which, old.as_ref()).filter(|own| is_newer(own, &position));
         // Most changes send every column: their rows are taken as they are.
-        let is_sent = change.unavailable.is_empty();
-        filling.begin(change);
+        let is_sent = change.unavailable.is_empty() && unread.is_none();
+        filling.begin(change, is_sent);
         if !is_sent {
             if let Some(moved) = &came_from {
                 filling.fill(&self.contract, moved.view());
@@ -291,13 +308,18 @@ impl TableFold {
                 filling.fill(&self.contract, old);
             }
         }
+        if unread.is_some() {
+            filling.set_outdated(&self.contract, unread);
+        }
         filling.finish();
         let new = if is_sent { change.row } else { filling.row() };
         let carried = filling.carried();
         if let Some(column) = filling.first_missing(&self.contract) {
             self.counters.refused += 1;
-            self.refused.push((change.change.record, refusal(&self.contract, column)));
+            let reason = refusal(&self.contract, column);
             self.filling = filling;
+            self.put_in_doubt(which, position, &reason, stamp, delta);
+            self.refused.push((change.change.record, reason));
             return;
         }
         let unchanged = old.is_some_and(|old| old.row == new);
@@ -330,6 +352,7 @@ impl TableFold {
                 Some(slot)
             }
             None => {
+                self.set_unplaced(which, None);
                 let floor = self.origins.get(which.origin).and_then(|origin| origin.floor);
                 dead_key(which, &mut self.dead_key);
                 self.tombstones.remove(&self.dead_key, above_floor(floor, &from.position));

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use schemas::{Contract, Micros, Place, RowBuilder, Saved};
 
 use super::*;
-use crate::decode::{Change, ChangeBatch};
+use crate::decode::{Change, ChangeBatch, DecodeError, NO_ORIGIN};
 use crate::record::TopicPartition;
 
 pub(super) fn prepared() -> Arc<PreparedContract> {
@@ -131,6 +131,13 @@ impl Builder {
         self.push(ChangeKind::Delete, key, None, sequence, SnapshotMarker::Live)
     }
 
+    /// A record that cannot be decoded: of the origin where it names a place, else only with its key.
+    pub(super) fn unreadable(&mut self, key: &str, sequence: Option<u128>) -> &mut Builder {
+        self.push_change(ChangeKind::Unreadable, key, None, sequence, SnapshotMarker::Live);
+        self.batch.push_error(0, DecodeError(format!("{key} is wrong")));
+        self
+    }
+
     pub(super) fn truncate(&mut self, sequence: u128) -> &mut Builder {
         self.push(ChangeKind::Truncate, "", None, sequence, SnapshotMarker::Live)
     }
@@ -157,8 +164,20 @@ impl Builder {
         sequence: u128,
         marker: SnapshotMarker,
     ) -> &mut Builder {
+        self.push_change(kind, key, value, Some(sequence), marker)
+    }
+
+    fn push_change(
+        &mut self,
+        kind: ChangeKind,
+        key: &str,
+        value: Option<&str>,
+        sequence: Option<u128>,
+        marker: SnapshotMarker,
+    ) -> &mut Builder {
         let mut change = Change::new(kind, b'u');
-        change.position.place = self.has_place.then_some(Place::Log { log: 0, at: sequence });
+        let place = sequence.map(|at| Place::Log { log: 0, at });
+        change.position.place = place.filter(|_| self.has_place);
         change.position.source_ms = self.source_ms;
         change.position.snapshot = marker != SnapshotMarker::Live;
         change.marker = marker;
@@ -178,7 +197,10 @@ impl Builder {
             }
             builder.finish(self.contract.layout(), &mut row);
         }
-        change.origin = self.batch.origin(self.origin);
+        change.origin = match sequence {
+            Some(_) => self.batch.origin(self.origin),
+            None => NO_ORIGIN,
+        };
         self.batch.begin_record(0, self.next);
         self.next += 1;
         self.batch.push(change, key.as_bytes(), &row, unavailable.as_slice());

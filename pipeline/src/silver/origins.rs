@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::gap::Gap;
 use super::report::Halt;
 use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::Tombstone;
@@ -31,6 +32,8 @@ pub(super) struct Origin {
     pub(super) over: Option<Over>,
     /// Rows that the last snapshot lacked, and that were not deleted for it.
     pub(super) lacking: Option<Lacking>,
+    /// Records that were gone before they were read, the last of them.
+    pub(super) gap: Option<Gap>,
     /// Whether a snapshot was ever seen to its end.
     pub(super) is_complete: bool,
     /// Whether its source promises that no snapshot is taken with conditions.
@@ -119,6 +122,11 @@ impl Origins {
     /// The life of a topic that the batch is of.
     pub(super) fn topic(&self) -> u32 {
         self.topic
+    }
+
+    /// What a life of a topic is called.
+    pub(super) fn topic_name(&self, topic: u32) -> &str {
+        self.topics.get(topic as usize).map_or("", |name| name)
     }
 
     /// The origins that ever came by the topic of the batch.

@@ -151,8 +151,15 @@ impl<'a> Provenance<'a> {
     }
 }
 
+/// Stands for the change that could not be read where columns are numbered.
+const OUTDATED: u32 = u32::MAX;
+
+/// Its name in `_position`.
+const OUTDATED_NAME: &str = "unread";
+
 /// Where the values of columns came from that the newest change of a row left out: by column, the
-/// change that sent the value. A value that no change has sent is not in it.
+/// change that sent the value. A value that no change has sent is not in it. Behind them stands the newest
+/// change of the row, if that could not be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Carried(Vec<(u32, Position)>);
 
@@ -195,12 +202,27 @@ impl Carried {
 
     /// The columns, ascending.
     pub(super) fn columns(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().map(|(column, _)| *column as usize)
+        let columns = self.0.iter().filter(|(column, _)| *column != OUTDATED);
+        columns.map(|(column, _)| *column as usize)
     }
 
-    /// `;column=position` of each.
+    /// The newest change of the row, if that could not be read.
+    pub(super) fn outdated(&self) -> Option<Position> {
+        self.get(OUTDATED as usize)
+    }
+
+    /// Notes which it is, or that there is none.
+    pub(super) fn set_outdated(&mut self, by: Option<Position>) {
+        self.0.retain(|(column, _)| *column != OUTDATED);
+        self.0.extend(by.map(|by| (OUTDATED, by)));
+    }
+
+    /// `;column=position` of each, and `;unread=position`.
     pub(super) fn text(&self) -> String {
-        let one = |(column, position): &(u32, Position)| format!(";{column}={position}");
+        let one = |(column, position): &(u32, Position)| match *column {
+            OUTDATED => format!(";{OUTDATED_NAME}={position}"),
+            column => format!(";{column}={position}"),
+        };
         self.0.iter().map(one).collect()
     }
 
@@ -208,7 +230,8 @@ impl Carried {
     pub(super) fn parse(text: &str) -> Option<Carried> {
         let one = |part: &str| {
             let (column, position) = part.split_once('=')?;
-            Some((column.parse().ok()?, Position::parse(position)?))
+            let column = if column == OUTDATED_NAME { OUTDATED } else { column.parse().ok()? };
+            Some((column, Position::parse(position)?))
         };
         text.split(';').filter(|part| !part.is_empty()).map(one).collect::<Option<_>>().map(Carried)
     }
@@ -304,6 +327,7 @@ mod tests {
         ) {
             let (mut carried, mut text) = (Carried::default(), Vec::new());
             left_out.iter().for_each(|(column, position)| carried.set(*column, *position));
+            carried.set_outdated(left_out.get(1).map(|(_, position)| *position));
             carried.write(&mut text);
             prop_assert_eq!(Carried::read(&text), carried.clone());
             prop_assert_eq!(Carried::parse(&carried.text()), Some(carried));

@@ -49,7 +49,8 @@ pub(super) struct SnapshotRun {
     source_ms: i64,
     /// Where each partition of a life of a topic began to deliver it.
     begins: BTreeMap<(u32, i32), i64>,
-    /// Clock of the latest epoch with a row of it, in microseconds.
+    /// Clocks of the first and the latest epoch with a row of it, in microseconds.
+    since: i64,
     latest: i64,
 }
 
@@ -80,6 +81,7 @@ impl SnapshotRun {
                 place: position.place,
                 source_ms: position.source_ms,
                 begins: BTreeMap::new(),
+                since: clock.0,
                 latest: clock.0,
             });
             runs.len() - 1
@@ -92,6 +94,11 @@ impl SnapshotRun {
         }
         let begin = run.begins.entry(lane).or_insert(position.offset);
         *begin = (*begin).min(position.offset);
+    }
+
+    /// Whether all of it was read after the epoch with this clock began.
+    pub(super) fn is_after(&self, clock: i64) -> bool {
+        self.since >= clock
     }
 
     /// When it is over, if its last row was seen.

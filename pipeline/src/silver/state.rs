@@ -15,6 +15,7 @@ use schemas::state::{Bytes, SavedError, decode, encode};
 use schemas::{Records, Saved, SavedPart, StatePart};
 use serde::{Deserialize, Serialize};
 
+use super::doubt::Unplaced;
 use super::frozen::FrozenTable;
 use super::moved::Moved;
 use super::origins::{Origins, SavedOrigins};
@@ -22,7 +23,7 @@ use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstones};
 use super::{Counters, Lacking, TableFold};
 
 /// The version of the records.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Why saved state was refused.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,9 @@ pub(super) struct Head {
     moved: Moved,
     /// By partition of a life of a topic, the key whose delete came last in it.
     last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
+    unplaced: Unplaced,
+    /// By partition of a life of a topic, the offset behind its last record.
+    ends: BTreeMap<(u32, i32), i64>,
     counters: Counters,
 }
 
@@ -71,6 +75,8 @@ impl TableFold {
             origins: self.origins.saved(),
             moved: self.moved.clone(),
             last_deletes: self.last_deletes.clone(),
+            unplaced: self.unplaced.clone(),
+            ends: self.ends.clone(),
             counters: self.counters,
         }
     }
@@ -105,6 +111,8 @@ impl TableFold {
         self.origins = Origins::restore(head.origins);
         self.moved = head.moved;
         self.last_deletes = head.last_deletes;
+        self.unplaced = head.unplaced;
+        self.ends = head.ends;
         self.counters = head.counters;
         Ok(())
     }

@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use schemas::{Delta, Micros, Position};
 
+use super::doubt::{self, is_newer};
+use super::live::LiveRow;
 use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::{TOMBSTONE_RETENTION_US, Tombstone};
 use super::{TableFold, Which};
 
 impl TableFold {
-    /// The keys of an origin's rows whose position `is_gone`, in order, with their slots.
-    fn rows_of(&self, origin: u32, is_gone: impl Fn(&Position) -> bool) -> Vec<(Arc<[u8]>, u32)> {
-        let gone =
-            self.rows.iter().filter(|(_, row)| row.origin == origin && is_gone(&row.position));
+    /// The keys of an origin's rows that are `gone`, in order, with their slots.
+    fn rows_of(
+        &self,
+        origin: u32,
+        is_gone: impl Fn(&LiveRow<'_>) -> bool,
+    ) -> Vec<(Arc<[u8]>, u32)> {
+        let gone = self.rows.iter().filter(|(_, row)| row.origin == origin && is_gone(row));
         let key_of = |slot| {
             let mut key = Vec::new();
             self.rows.key_of(slot, &mut key);
@@ -37,8 +42,13 @@ impl TableFold {
             return;
         }
         self.counters.applied += 1;
-        let gone = self.rows_of(origin, |held| held.compare(&position) == Ordering::Less);
+        let is_before = |held: &Position| held.compare(&position) == Ordering::Less;
+        let gone = self.rows_of(origin, |row| is_before(&row.position));
+        self.unplaced.forget(origin, |unread| !is_newer(unread, &position));
         for (key, slot) in gone {
+            let which = Which { origin, key: &key, slot: Some(slot) };
+            let unread = self.unread_after(which, &position);
+            self.set_unplaced(which, unread);
             self.remove(slot, &key, delta);
             super::dead_key(Which { origin, key: &key, slot: None }, &mut self.dead_key);
             self.tombstones.remove(&self.dead_key, None);
@@ -97,14 +107,18 @@ impl TableFold {
         let is_whole = own.is_whole;
         let is_first = !std::mem::replace(&mut own.is_complete, true);
         own.lacking = None;
+        own.gap.take_if(|gap| run.is_after(gap.clock));
         own.over = Some(Over { run: run.clone(), swept: is_whole.then_some(due) });
         // What an unfinished snapshot left goes with the first that is complete.
-        let left = |held: &Position| run.is_missing(held) && (is_whole || held.snapshot);
+        let left = |row: &LiveRow<'_>| is_whole || row.position.snapshot;
+        if is_whole {
+            self.unplaced.forget(origin, |unread| run.is_missing(unread));
+        }
         if is_whole || is_first {
-            let gone = self.rows_of(origin, left);
+            let gone = self.lacking_rows(origin, &run, left);
             self.sweep(origin, &run, gone, due, delta);
         }
-        let rest = self.rows_of(origin, |held| run.is_missing(held));
+        let rest = self.lacking_rows(origin, &run, |_| true);
         if rest.is_empty() {
             return;
         }
@@ -115,6 +129,20 @@ impl TableFold {
             .get_mut(origin)
             .into_iter()
             .for_each(|own| own.lacking = Some(lacking.clone()));
+    }
+
+    /// The rows of an origin that a snapshot lacked. One with an unreadable change that is no older was in it.
+    fn lacking_rows(
+        &self,
+        origin: u32,
+        run: &SnapshotRun,
+        is_asked: impl Fn(&LiveRow<'_>) -> bool,
+    ) -> Vec<(Arc<[u8]>, u32)> {
+        let is_lacking = |row: &LiveRow<'_>| {
+            let unread = || doubt::of_row(&self.contract, row);
+            run.is_missing(&row.position) && unread().is_none_or(|unread| run.is_missing(&unread))
+        };
+        self.rows_of(origin, |row| is_asked(row) && is_lacking(row))
     }
 
     fn sweep(
@@ -146,7 +174,8 @@ impl TableFold {
             let Some(over) = own.over.as_mut().filter(|_| is_asked) else { continue };
             over.swept = Some(clock);
             let run = over.run.clone();
-            let gone = self.rows_of(origin, |held| run.is_missing(held));
+            let gone = self.lacking_rows(origin, &run, |_| true);
+            self.unplaced.forget(origin, |unread| run.is_missing(unread));
             self.sweep(origin, &run, gone, clock, delta);
         }
         self.counters.swept - before

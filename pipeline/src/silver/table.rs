@@ -20,6 +20,12 @@ pub const POSITION_COLUMN: &str = "_position";
 pub const ORIGIN_COLUMN: &str = "_origin";
 /// The column that lists the columns whose value was never sent.
 pub const UNKNOWN_COLUMN: &str = "_unknown";
+/// The column that says why a row is in doubt.
+pub const DOUBT_COLUMN: &str = "_doubt";
+/// In doubt because its newest change could not be read.
+const DEAD_LETTER: &str = "dead letter";
+/// In doubt because a value was never sent.
+const UNKNOWN: &str = "unknown";
 
 /// One row of a silver table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +77,7 @@ pub fn silver_schema(contract: &Contract) -> SchemaRef {
     fields.push(Field::new(POSITION_COLUMN, DataType::Utf8, false));
     fields.push(Field::new(ORIGIN_COLUMN, DataType::Utf8, false));
     fields.push(Field::new(UNKNOWN_COLUMN, DataType::Utf8, true));
+    fields.push(Field::new(DOUBT_COLUMN, DataType::Utf8, true));
     Arc::new(Schema::new(fields))
 }
 
@@ -99,14 +106,15 @@ pub(super) fn batch_of<'a>(
     rows.clone().for_each(|row| positions.append_value(position_text(&row.0)));
     arrays.push(Arc::new(positions.finish()));
     arrays.push(columns::texts(rows.map(|row| row.1)));
-    let unknown: Vec<Option<String>> = views.map(unknown_text).collect();
+    let unknown: Vec<Option<String>> = views.clone().map(unknown_text).collect();
     arrays.push(columns::some_texts(unknown.iter().map(Option::as_deref)));
+    arrays.push(columns::some_texts(views.map(doubt_text)));
     RecordBatch::try_new(silver_schema(contract.contract()), arrays)
         .map_err(|e| arrow_error(contract, e))
 }
 
-/// The position of a row's newest change; then, of each value that this left out, `;column=position` of the
-/// change that sent it.
+/// The position of the change that a row is of; then, of each value that this left out, `;column=position` of
+/// the change that sent it; then `;unread=position` of a newer change that could not be read.
 fn position_text(row: &LiveRow<'_>) -> String {
     let position = row.position.to_string();
     if row.carried.is_empty() { position } else { position + &Carried::read(row.carried).text() }
@@ -122,6 +130,14 @@ fn parse_position(text: &str) -> Option<(Position, Arc<[u8]>)> {
 
 fn arrow_error(contract: &PreparedContract, source: ArrowError) -> RowBatchError {
     RowBatchError::Arrow { table: contract.contract().name.clone(), source }
+}
+
+/// Why a row is in doubt; `None` when it is not.
+pub fn doubt_text(row: RowRef<'_>) -> Option<&'static str> {
+    if !row.is_in_doubt() {
+        return None;
+    }
+    Some(if row.is_outdated() { DEAD_LETTER } else { UNKNOWN })
 }
 
 /// The columns of a row whose value was never sent, as a JSON list; `None` when there are none.
@@ -154,6 +170,8 @@ pub fn rows_from_batch(
     let positions = positions.as_string::<i32>();
     let (origins, unknown) = (added(ORIGIN_COLUMN)?, added(UNKNOWN_COLUMN)?);
     let (origins, unknown) = (origins.as_string::<i32>(), unknown.as_string::<i32>());
+    let doubts = added(DOUBT_COLUMN)?;
+    let doubts = doubts.as_string::<i32>();
     let mut origin: Arc<str> = "".into();
     let mut builder = RowBuilder::default();
     let mut rows = Vec::with_capacity(batch.num_rows());
@@ -162,6 +180,7 @@ pub fn rows_from_batch(
         if unknown.is_valid(at) {
             set_unknown(contract, unknown.value(at), &mut builder).map_err(damaged)?;
         }
+        builder.set_outdated(doubts.is_valid(at) && doubts.value(at) == DEAD_LETTER);
         let mut row = Vec::new();
         builder.finish(contract.layout(), &mut row);
         let text = positions.value(at);

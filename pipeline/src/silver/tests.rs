@@ -485,3 +485,31 @@ fn rows_survive_arrow() {
     let refused = rows_from_batch(&contract, &without).unwrap_err().to_string();
     assert!(refused.contains("column `status` is missing"), "{refused}");
 }
+
+#[test]
+fn a_gap_is_said_until_a_snapshot_that_began_after_it_is_complete() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    let read = |fold: &mut TableFold, events: &mut Builder, offsets, clock| {
+        let mut batch = events.take();
+        batch.cover(Some(offsets));
+        fold.apply(&batch, &stamp(clock), &mut fold.no_changes());
+        fold.gaps().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    events.upsert("a", "1", 10).of("us").upsert("a", "1", 10);
+    assert!(read(&mut fold, &mut events, (7, 9), 1).is_empty(), "nobody knows what was before");
+    events.of("o").snapshot("a", "1", 20, SnapshotMarker::First);
+    assert!(read(&mut fold, &mut events, (9, 10), 2).is_empty());
+    events.snapshot("b", "1", 20, SnapshotMarker::Last);
+    let said = read(&mut fold, &mut events, (15, 16), 3);
+    assert_eq!(said.len(), 2, "whose they were is not known: {said:?}");
+    assert!(said[0].contains("records 10 to 15 (exclusive) of s/t/0 partition 0"), "{said:?}");
+    let mut fold = super::model::reloaded(&mut fold);
+    fold.fire(Micros(3 * MINUTE), &mut fold.no_changes());
+    assert_eq!(fold.gaps().count(), 2, "the snapshot had begun before it");
+    events.snapshot("a", "1", 30, SnapshotMarker::First);
+    events.snapshot("b", "1", 30, SnapshotMarker::Last);
+    assert_eq!(read(&mut fold, &mut events, (16, 18), 4 * MINUTE).len(), 2);
+    fold.fire(Micros(6 * MINUTE), &mut fold.no_changes());
+    let left: Vec<_> = fold.gaps().map(|gap| gap.origin.as_str()).collect();
+    assert_eq!(left, ["us"]);
+}

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::column::Column;
 use crate::contract::Contract;
+use crate::datum::canonical;
 
 fn orders() -> Contract {
     Contract::parse(include_str!("../../contracts/tables/orders.toml")).unwrap()

@@ -43,8 +43,31 @@ pub enum Cell {
     Date(i32),
 }
 
-/// A row: its cells in the order of the contract.
+/// A row: its cells in the order of the contract. One more cell behind them is unknown: a newer change of
+/// the row could not be read.
 pub type Row = Rc<Vec<Cell>>;
+
+/// Whether the source may say otherwise.
+pub fn is_in_doubt(row: &Row) -> bool {
+    row.contains(&Cell::Unknown)
+}
+
+/// What a record says that cannot be decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remains {
+    /// The key of its row, if it names one.
+    pub key: Option<String>,
+    /// Whether it is a change event, which is of some table.
+    pub is_event: bool,
+    /// The table that it names.
+    pub origin: Option<String>,
+    /// PostgreSQL's places.
+    pub place: Option<(Option<u64>, u64)>,
+    /// The source's clock in milliseconds, 0 when unknown.
+    pub source_ms: i64,
+    /// Whether it is a row of a snapshot.
+    pub is_snapshot: bool,
+}
 
 /// What an event does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,6 +188,39 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
     let found = message_key.or_else(|| key_text(contract, fields, rows));
     change.key = found.ok_or("no key")?;
     Ok(Some(change))
+}
+
+/// What can be read of a record that cannot be decoded.
+pub fn remains(contract: &Contract, key: Option<&[u8]>, value: Option<&[u8]>) -> Remains {
+    let document: Value =
+        value.and_then(|value| serde_json::from_slice(value).ok()).unwrap_or_default();
+    let (schema, event) = unwrap(&document);
+    let is_event = event.get("op").is_some() || event.get("source").is_some();
+    let (event, source) = if is_event {
+        (event, event.get("source").unwrap_or(&Value::Null))
+    } else {
+        (&Value::Null, &Value::Null)
+    };
+    let rows = column_schema(schema, "after");
+    let message_key = key.and_then(|key| serde_json::from_slice::<Value>(key).ok());
+    let message_key = message_key.as_ref().and_then(|key| {
+        let (own, key) = unwrap(key);
+        key_text(contract, key, if own.is_null() { rows } else { own })
+    });
+    let of_side = |side: &str| key_text(contract, event.get(side)?, rows);
+    let marker = match source.get("snapshot") {
+        Some(Value::String(text)) => !matches!(text.as_str(), "false" | ""),
+        Some(other) => other == &Value::Bool(true),
+        None => false,
+    };
+    Remains {
+        key: message_key.or_else(|| of_side("after")).or_else(|| of_side("before")),
+        is_event,
+        origin: origin(source),
+        place: in_log(source),
+        source_ms: source.get("ts_ms").and_then(Value::as_i64).unwrap_or(0),
+        is_snapshot: marker || event.get("op").and_then(Value::as_str) == Some("r"),
+    }
 }
 
 /// PostgreSQL's places in a source block.

@@ -7,6 +7,8 @@
 //! - The sweep after a repeated full snapshot (keys that it did not contain) is not modelled;
 //!   [`Fold::snapshots_over_rows`] counts the snapshot rows that would make it matter.
 
+mod doubt;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -104,12 +106,15 @@ struct Held {
     epoch: i64,
     /// By column that the newest change left out, the change that sent its value.
     carried: BTreeMap<usize, Position>,
+    /// A newer change of the row that could not be read.
+    unread: Option<Position>,
 }
 
 impl Held {
     fn position(&self) -> String {
         let carried = self.carried.iter().map(|(column, at)| format!(";{column}={at}"));
-        std::iter::once(self.position.to_string()).chain(carried).collect()
+        let unread = self.unread.iter().map(|at| format!(";unread={at}"));
+        std::iter::once(self.position.to_string()).chain(carried).chain(unread).collect()
     }
 }
 
@@ -150,6 +155,10 @@ struct Table {
     moved: BTreeMap<Id, Held>,
     /// By life of a topic and partition, the key whose delete was its last change.
     deleted: BTreeMap<(usize, i32), String>,
+    /// Newest changes that could not be read, of keys without a row.
+    unplaced: BTreeMap<Id, Position>,
+    /// The origins that came by a life of a topic.
+    ways: BTreeMap<usize, Vec<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -199,6 +208,8 @@ impl Fold {
                 topics: Vec::new(),
                 moved: BTreeMap::new(),
                 deleted: BTreeMap::new(),
+                unplaced: BTreeMap::new(),
+                ways: BTreeMap::new(),
             };
             tables.insert(name, table);
         }
@@ -271,12 +282,15 @@ impl Fold {
                 change.other = event::other_key(&table.contract, &record.headers, change.op);
                 match self.change(&contract, change, record, topic) {
                     Ok(changed) => delta = changed,
-                    Err(reason) => problem = Some(reason),
+                    Err((changed, reason)) => (delta, problem) = (changed, Some(reason)),
                 }
             }
             Decoded::Nothing => {}
             Decoded::Null(key) => delta = table.bury(&key, topic, record),
-            Decoded::Undecodable(reason) => problem = Some(reason),
+            Decoded::Undecodable(reason) => {
+                delta = table.unreadable(record, topic);
+                problem = Some(reason);
+            }
         }
         if problem.is_some() != record.decode_error.is_some() {
             let said = record.decode_error.as_deref().unwrap_or("fine");
@@ -294,7 +308,7 @@ impl Fold {
         mut change: Change,
         record: &Record,
         topic: usize,
-    ) -> Result<Delta, String> {
+    ) -> Result<Delta, (Delta, String)> {
         let Some(table) = self.tables.get_mut(contract) else { return Ok(Delta::default()) };
         let lane = (topic, record.partition);
         if change.op == Op::Delete {
@@ -303,6 +317,7 @@ impl Fold {
             table.deleted.remove(&lane);
         }
         let name = change.origin.clone().unwrap_or_else(|| record.topic.clone());
+        table.came_by(topic, &name);
         let origin = table.origins.entry(name.clone()).or_default();
         let is_whole = change.op == Op::Snapshot && !change.is_incremental;
         if origin.halted {
@@ -336,13 +351,20 @@ impl Fold {
             self.halted += 1;
             return Ok(Delta::default());
         }
-        let (op, carried) = (change.op, table.complete(&id, &mut change)?);
+        let op = change.op;
+        let carried = match table.complete(&id, &mut change) {
+            Ok(carried) => carried,
+            Err(reason) => return Err((table.doubt(&id, position, record.epoch), reason)),
+        };
+        let unread = table.mark(&id, &mut change, &position);
         let row = change.row.clone();
-        let held = Held { position, op, row, epoch: record.epoch, carried };
+        let of_row = unread.filter(|_| row.is_some());
+        let held = Held { position, op, row, epoch: record.epoch, carried, unread: of_row };
         if table.is_doubled(&id, &held) {
             self.duplicates += 1;
             return Ok(Delta::default());
         }
+        table.keep_unplaced(&id, unread.filter(|_| held.row.is_none()));
         let before = table.keys.insert(id.clone(), held);
         let mut delta = Delta::default();
         if op == Op::Delete
@@ -388,7 +410,7 @@ impl Table {
         for (held, known) in
             sources.into_iter().flatten().filter_map(|held| Some((held, held.row.as_ref()?)))
         {
-            for (column, cell) in cells.iter_mut().enumerate() {
+            for (column, cell) in cells.iter_mut().enumerate().take(self.contract.columns.len()) {
                 if *cell == Cell::Unknown && known[column] != Cell::Unknown {
                     *cell = known[column].clone();
                     carried.insert(column, *held.carried.get(&column).unwrap_or(&held.position));
@@ -418,7 +440,7 @@ impl Table {
         let Some(old) = held.row.clone() else { return delta };
         let mut cells = old.to_vec();
         let mut is_filled = false;
-        for (column, cell) in cells.iter_mut().enumerate() {
+        for (column, cell) in cells.iter_mut().enumerate().take(self.contract.columns.len()) {
             let is_older = held.carried.get(&column).map(|from| {
                 (!is_moved || from.is_known_with(&at)) && from.order(&at) == Ordering::Less
             });
@@ -460,6 +482,7 @@ impl Table {
             id.1 == key && (at.topic, at.partition) == lane && at.offset < record.offset
         };
         let mut delta = Delta::default();
+        self.forget_before(key, lane, record.offset);
         let newest = self.keys.iter_mut().filter(here).max_by_key(|(_, held)| held.position.offset);
         let Some((id, held)) = newest else { return delta };
         if held.row.is_some() && !self.origins.get(&id.0).is_some_and(|origin| origin.halted) {
@@ -468,6 +491,12 @@ impl Table {
             held.position.offset = record.offset;
             held.op = Op::Delete;
             held.carried.clear();
+            let at = held.position;
+            let is_before =
+                |own: &Position| (own.topic, own.partition) == lane && own.offset < record.offset;
+            let unread = held.unread.take().filter(|own| own.is_newer(&at) && !is_before(own));
+            let id = id.clone();
+            self.keep_unplaced(&id, unread);
         }
         delta
     }
@@ -479,6 +508,7 @@ impl Table {
         let same_place = held.position.place.is_some() && one(held) == one(came);
         let same_kind = held.position.snapshot == came.position.snapshot;
         let same = held.row == came.row && held.carried == came.carried;
+        let same = same && held.unread == came.unread;
         same_place && same_kind && same
     }
 
@@ -507,15 +537,20 @@ impl Table {
 
     fn truncate(&mut self, name: &str, position: Position) -> Delta {
         let mut delta = Delta::default();
-        for (_, held) in self.keys.iter_mut().filter(|(id, _)| id.0 == name) {
+        self.unplaced.retain(|id, unread| id.0 != name || unread.is_newer(&position));
+        let mut left = Vec::new();
+        for (id, held) in self.keys.iter_mut().filter(|(id, _)| id.0 == name) {
             if held.position.order(&position) == Ordering::Less {
                 let gone = held.row.take();
                 delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), row)));
                 held.position = position;
                 held.op = Op::Delete;
                 held.carried.clear();
+                let unread = held.unread.take().filter(|unread| unread.is_newer(&position));
+                left.extend(unread.map(|unread| (id.clone(), unread)));
             }
         }
+        left.into_iter().for_each(|(id, unread)| self.keep_unplaced(&id, Some(unread)));
         let origin = self.origins.entry(name.to_owned()).or_default();
         if origin.truncated.is_none_or(|at| at.order(&position) == Ordering::Less) {
             origin.truncated = Some(position);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use schemas::{Grain, Micros};
 
-use crate::event::{Cell, Row};
+use crate::event::{self, Cell, Row};
 use crate::numbers;
 
 /// What names a cell.
@@ -42,7 +42,7 @@ pub struct CellValue {
     pub numerator: Option<i128>,
     /// The denominator of a ratio.
     pub denominator: Option<i128>,
-    /// `ok`, `no_data` or `error`.
+    /// `ok`, `in_doubt`, `no_data` or `error`.
     pub status: &'static str,
 }
 
@@ -80,18 +80,19 @@ pub fn unit(name: &str) -> Option<&'static str> {
     UNITS.iter().find(|(kpi, _)| *kpi == name).map(|(_, unit)| *unit)
 }
 
-/// Sums and row counts of the KPIs that are sums.
+/// Sums, row counts and counts of rows in doubt of the KPIs that are sums.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Sums(HashMap<CellId, (i128, u64)>);
+pub struct Sums(HashMap<CellId, (i128, u64, u64)>);
 
 impl Sums {
     /// Adds a row; returns the cells that it may change.
     pub fn add(&mut self, contract: &str, row: &Row) -> BTreeSet<CellId> {
         let mut touched = BTreeSet::new();
         for (id, amount) in parts(contract, row) {
-            let (sum, rows) = self.0.entry(id.clone()).or_insert((0, 0));
+            let (sum, rows, doubted) = self.0.entry(id.clone()).or_insert((0, 0, 0));
             *sum += amount;
             *rows += 1;
+            *doubted += u64::from(event::is_in_doubt(row));
             touched.extend(dependents(&id));
             touched.insert(id);
         }
@@ -102,9 +103,10 @@ impl Sums {
     pub fn take(&mut self, contract: &str, row: &Row) -> BTreeSet<CellId> {
         let mut touched = BTreeSet::new();
         for (id, amount) in parts(contract, row) {
-            if let Some((sum, rows)) = self.0.get_mut(&id) {
+            if let Some((sum, rows, doubted)) = self.0.get_mut(&id) {
                 *sum -= amount;
                 *rows -= 1;
+                *doubted -= u64::from(event::is_in_doubt(row));
                 if *rows == 0 {
                     self.0.remove(&id);
                 }
@@ -118,15 +120,18 @@ impl Sums {
     /// What a cell says; `None` when no row feeds it.
     pub fn value(&self, id: &CellId) -> Option<CellValue> {
         let Some((_, plus, minus, below)) = RATIOS.iter().find(|ratio| ratio.0 == id.kpi) else {
-            let sum = self.0.get(id)?.0;
-            return Some(whole(sum));
+            let (sum, _, doubted) = *self.0.get(id)?;
+            return Some(doubtful(whole(sum), doubted > 0));
         };
-        let sum = |kpi| self.0.get(&CellId { kpi, ..id.clone() }).map(|(sum, _)| *sum);
+        let part = |kpi| self.0.get(&CellId { kpi, ..id.clone() });
+        let sum = |kpi| part(kpi).map(|(sum, ..)| *sum);
+        let all = [Some(*plus), *minus, Some(*below)].into_iter().flatten();
+        let is_doubtful = all.filter_map(part).any(|(_, _, doubted)| *doubted > 0);
         let (plus, minus, below) = (sum(*plus), minus.and_then(sum), sum(*below));
         if plus.is_none() && minus.is_none() && below.is_none() {
             return None;
         }
-        Some(ratio(plus.unwrap_or(0) - minus.unwrap_or(0), below))
+        Some(doubtful(ratio(plus.unwrap_or(0) - minus.unwrap_or(0), below), is_doubtful))
     }
 
     /// Every cell there is.
@@ -144,6 +149,12 @@ pub fn cells<'a>(rows: impl Iterator<Item = (&'a str, &'a Row)>) -> BTreeMap<Cel
         sums.add(contract, row);
     }
     sums.cells()
+}
+
+/// What a cell says that a row in doubt feeds: the same, but for its status.
+fn doubtful(value: CellValue, is_doubtful: bool) -> CellValue {
+    let status = if value.status == "error" { "error" } else { "in_doubt" };
+    if is_doubtful { CellValue { status, ..value } } else { value }
 }
 
 fn whole(sum: i128) -> CellValue {
@@ -339,6 +350,24 @@ mod tests {
         let recognized = order("recognized", 10_000, Cell::Null, at("2026-11-01T00:00:00Z"));
         let alone = cells([("orders", &recognized)].into_iter());
         assert_eq!(day(&alone, "gross_margin", usd).unwrap().value, Some(numbers::ONE));
+    }
+
+    #[test]
+    fn one_row_in_doubt_is_enough_for_a_sum_and_for_a_ratio() {
+        let usd = r#"{"currency":"USD"}"#;
+        let recognized = order("recognized", 10_000, Cell::Null, at("2026-11-01T00:00:00Z"));
+        let doubted: Row = Rc::new([cost(numbers::ONE).to_vec(), vec![Cell::Unknown]].concat());
+        let mut sums = Sums::default();
+        sums.add("orders", &recognized);
+        sums.add("costs", &cost(numbers::ONE));
+        sums.add("costs", &doubted);
+        let cells = sums.cells();
+        let status = |kpi| day(&cells, kpi, usd).map(|cell| (cell.status, cell.value.is_some()));
+        assert_eq!(status("total_cost"), Some(("in_doubt", true)));
+        assert_eq!(status("roi"), Some(("in_doubt", true)));
+        assert_eq!(status("revenue_recognized"), Some(("ok", true)));
+        sums.take("costs", &doubted);
+        assert_eq!(day(&sums.cells(), "roi", usd).unwrap().status, "ok");
     }
 
     #[test]

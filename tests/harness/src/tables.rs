@@ -133,6 +133,16 @@ fn silver_rows(contract: &Contract, batch: &RecordBatch) -> Result<Vec<Row>, Err
             }
         }
     }
+    let doubts = columns::texts(batch, "_doubt")?;
+    for (row, doubt) in rows.iter_mut().zip(doubts.iter()) {
+        let has_unknown = row.contains(&Cell::Unknown);
+        match doubt {
+            Some("dead letter") => row.push(Cell::Unknown),
+            Some("unknown") if has_unknown => {}
+            None if !has_unknown => {}
+            other => return Err(Error::new(format!("`_doubt` is {other:?} beside {row:?}"))),
+        }
+    }
     Ok(rows.into_iter().map(Rc::new).collect())
 }
 
@@ -250,7 +260,8 @@ fn kpi_rows(batch: &RecordBatch) -> Result<Vec<KpiRow>, Error> {
             let (tenant, dims) = (tenant.value(row).into(), dims.value(row).into());
             CellId { kpi, tenant, dims, grain, start: start.value(row) }
         });
-        let status = ["ok", "no_data", "error"].into_iter().find(|s| *s == status.value(row));
+        let status =
+            ["ok", "in_doubt", "no_data", "error"].into_iter().find(|s| *s == status.value(row));
         let some =
             |array: &arrow::array::Decimal128Array| array.is_valid(row).then(|| array.value(row));
         let value = CellValue {

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod contract;
+mod doubt;
 mod halted;
 mod memory;
 mod page;

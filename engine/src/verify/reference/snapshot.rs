@@ -89,6 +89,9 @@ impl Reference {
         let is_first = !std::mem::replace(&mut origin.is_complete, true);
         let is_whole = origin.is_whole;
         origin.over = Some((snapshot.clone(), is_whole.then_some(over)));
+        if is_whole {
+            self.unplaced.retain(|id, unread| id.0 != name || !snapshot.is_behind(unread));
+        }
         if is_whole || is_first {
             self.sweep(name, &snapshot, !is_whole, over);
         }
@@ -109,6 +112,7 @@ impl Reference {
                 && matches!(row.state, State::Row { .. })
                 && snapshot.is_behind(&row.at)
                 && (row.at.snapshot || !only_of_snapshots)
+                && row.unread.is_none_or(|unread| snapshot.is_behind(&unread))
         };
         self.rows.iter().filter(is_behind).map(|(id, _)| id)
     }
@@ -139,6 +143,7 @@ impl Reference {
             let Some((snapshot, since)) = &mut origin.over else { continue };
             *since = Some(clock);
             let snapshot = snapshot.clone();
+            self.unplaced.retain(|id, unread| id.0 != name || !snapshot.is_behind(unread));
             self.sweep(&name, &snapshot, false, clock);
         }
     }

@@ -6,6 +6,7 @@
 //!   except for values that only a schema explains.
 
 mod envelope;
+mod salvage;
 
 use std::sync::Arc;
 
@@ -60,6 +61,17 @@ impl Decoder for DebeziumJson {
         }
         decode(contract, topic, (record, value), scratch, out)
             .map_err(|error| near_miss::explain(contract, record, value, error))
+    }
+
+    fn salvage(
+        &self,
+        contract: &PreparedContract,
+        topic: &str,
+        record: &RawRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut ChangeBatch,
+    ) {
+        salvage::salvage(contract, topic, record, scratch, out);
     }
 }
 

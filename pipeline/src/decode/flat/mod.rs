@@ -14,7 +14,7 @@
 mod scan;
 
 use self::scan::{Found, Scan};
-use super::change::{Change, ChangeBatch, ChangeKind};
+use super::change::{Change, ChangeBatch, ChangeKind, NO_ORIGIN};
 use super::json::{self, RowShape, fail};
 use super::{DecodeError, Decoder, PreparedContract, Scratch, column, near_miss};
 use crate::record::RawRecord;
@@ -57,6 +57,40 @@ impl Decoder for Rows {
         }
         self.row(contract, topic, (record, value), scratch, out)
             .map_err(|error| near_miss::explain(contract, record, value, error))
+    }
+
+    fn salvage(
+        &self,
+        contract: &PreparedContract,
+        topic: &str,
+        record: &RawRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut ChangeBatch,
+    ) {
+        let value = record.value.and_then(|value| std::str::from_utf8(value).ok());
+        let text = value.unwrap_or_default();
+        scratch.json.cells.clear();
+        let scan = Scan { contract, text, is_flattened: self.is_flattened };
+        let found = scan.read(&mut scratch.json.cells).ok();
+        let found = found.filter(|found| found.shape == RowShape::Row);
+        let mut change = Change::new(ChangeKind::Unreadable, 0);
+        change.origin = NO_ORIGIN;
+        let mut encodings = json::Encodings::default();
+        if let Some(found) = &found {
+            let schema = found.schema.clone().and_then(|piece| text.get(piece));
+            let schema = schema.filter(|schema| *schema != "null");
+            let own = schema.map(|schema| scratch.json.schemas.of_row(contract, schema));
+            encodings = own.and_then(Result::ok).unwrap_or_default();
+            if let Ok((_, op)) = kind(found, text) {
+                change = Change::new(ChangeKind::Unreadable, op);
+            }
+            let source = found.source.as_ref();
+            let origin = source.and_then(|source| scratch.origin.of(source, text));
+            change.origin = out.origin(origin.unwrap_or(topic));
+            change.place_in(source);
+        }
+        json::find_key(contract, (record, text), found.is_some(), None, &encodings, scratch);
+        out.push(change, &scratch.key, &[], &[]);
     }
 }
 

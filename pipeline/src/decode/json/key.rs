@@ -114,9 +114,23 @@ pub(in crate::decode) fn from_row(
         Ok(RowShape::Row) => {}
         Ok(_) | Err(_) => return Ok(false),
     }
+    let cells = std::mem::take(&mut buffers.cells);
+    let found = from_cells(contract, (row, &cells), encodings, buffers, out);
+    buffers.cells = cells;
+    found
+}
+
+/// The same of a row whose cells are known, which lie in a text.
+pub(super) fn from_cells(
+    contract: &PreparedContract,
+    (text, cells): (&str, &[Option<Piece>]),
+    encodings: &[Encoding],
+    buffers: &mut KeyBuffers,
+    out: &mut Vec<u8>,
+) -> Result<bool, DecodeError> {
     let start = out.len();
     for (part, &column) in contract.contract().key.iter().enumerate() {
-        let raw = buffers.cells.get(column).cloned().flatten().and_then(|piece| row.get(piece));
+        let raw = cells.get(column).cloned().flatten().and_then(|piece| text.get(piece));
         let Some(raw) = raw else {
             out.truncate(start);
             return Ok(false);

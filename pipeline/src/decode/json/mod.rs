@@ -207,6 +207,34 @@ pub(super) fn names_a_key(
     names
 }
 
+/// Reads the key of a record that was refused into `scratch.key`, if any part of it names one: its message
+/// key, else its row, whose cells were found (`has_row`), else the row before, as JSON text.
+pub(super) fn find_key(
+    contract: &PreparedContract,
+    (record, text): (&RawRecord<'_>, &str),
+    has_row: bool,
+    before: Option<&str>,
+    encodings: &[Encoding],
+    scratch: &mut Scratch,
+) {
+    let Scratch { key: out, json, .. } = scratch;
+    let Buffers { schemas, key: own, cells, .. } = json;
+    out.clear();
+    let message = |message| key::from_message(contract, message, encodings, schemas, own, out);
+    if record.key.map(message) == Some(Ok(true)) {
+        return;
+    }
+    out.clear();
+    if has_row && key::from_cells(contract, (text, cells), encodings, own, out) == Ok(true) {
+        return;
+    }
+    out.clear();
+    let of_before = |before| key::from_row(contract, before, encodings, own, out);
+    if before.map(of_before) != Some(Ok(true)) {
+        out.clear();
+    }
+}
+
 /// The text of a value, which must be UTF-8.
 pub(super) fn text(value: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(value).map_err(|e| {

@@ -436,6 +436,12 @@ fn silver_batch(contract: &Contract, rows: &[&SilverRow], shadow: bool) -> Recor
     };
     let unknown: Vec<_> = rows.iter().map(|row| unknown(row)).collect();
     columns.push(("_unknown".into(), texts(unknown.iter().map(Option::as_deref))));
+    let doubt = |(row, unknown): (&&SilverRow, &Option<String>)| {
+        let is_outdated = row.row.len() > contract.columns.len();
+        let unknown = unknown.as_ref().map(|_| "unknown");
+        if is_outdated { Some("dead letter") } else { unknown }
+    };
+    columns.push(("_doubt".into(), texts(rows.iter().zip(&unknown).map(doubt))));
     RecordBatch::try_from_iter(columns).unwrap()
 }
 

@@ -50,10 +50,12 @@ impl Accidents {
     pub const NO_DATA: Accidents = Accidents(1 << 17);
     /// Whoever reads was not told that every snapshot is whole.
     pub const ASK: Accidents = Accidents(1 << 18);
+    /// Changes cannot be read: a value is none of its column.
+    pub const UNREADABLE: Accidents = Accidents(1 << 19);
     /// All of them.
-    pub const ALL: Accidents = Accidents((1 << 19) - 1);
+    pub const ALL: Accidents = Accidents((1 << 20) - 1);
 
-    const NAMES: [&'static str; 19] = [
+    const NAMES: [&'static str; 20] = [
         "redelivery",
         "snapshot",
         "filtered",
@@ -73,6 +75,7 @@ impl Accidents {
         "truncate",
         "no-data",
         "ask",
+        "unreadable",
     ];
 
     /// Those of both.
@@ -94,7 +97,7 @@ impl Accidents {
 
     /// Each by itself.
     pub fn each(self) -> impl Iterator<Item = Accidents> {
-        (0..19).map(|bit| Accidents(1 << bit)).filter(move |one| self.has(*one))
+        (0..20).map(|bit| Accidents(1 << bit)).filter(move |one| self.has(*one))
     }
 
     /// About half of all of them, drawn by a seed.
@@ -108,6 +111,8 @@ impl Accidents {
     /// Without a source block only offsets order changes: what spreads a key, or a truncate and its rows,
     /// over partitions leaves no order, two databases in one topic are one origin, and nothing says where
     /// a snapshot ends. Kafka refuses records without a key, such as truncates, in a compacted topic.
+    /// Whose change could not be read is known where each is streamed once and in order: not where a
+    /// snapshot overtakes it, a cleaner removes what was before it, or its value is that of another.
     #[must_use]
     pub fn possible(self, kind: Kind) -> Accidents {
         let mut possible = self;
@@ -120,6 +125,20 @@ impl Accidents {
         }
         if !possible.has(Accidents::ASK) {
             possible = possible.without(Accidents::FILTERED);
+        }
+        let unclear = [
+            Accidents::SNAPSHOT,
+            Accidents::FILTERED,
+            Accidents::GAP,
+            Accidents::UNFINISHED,
+            Accidents::COMPACTION,
+            Accidents::IN_FLIGHT,
+            Accidents::KEYS,
+            Accidents::TOAST,
+            Accidents::NO_DATA,
+        ];
+        if unclear.into_iter().any(|other| possible.has(other)) {
+            possible = possible.without(Accidents::UNREADABLE);
         }
         possible
     }

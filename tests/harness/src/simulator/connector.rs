@@ -28,6 +28,8 @@ pub(super) struct Style {
     pub(super) shared: bool,
     /// Whoever reads was told that every snapshot is whole.
     pub(super) whole: bool,
+    /// Some changes cannot be read.
+    pub(super) damages: bool,
 }
 
 /// A row that a reader may hold.
@@ -36,6 +38,8 @@ pub(super) struct Told {
     pub(super) row: Row,
     /// By a snapshot that never ended.
     is_unfinished: bool,
+    /// A newer change of it cannot be read.
+    pub(super) is_unread: bool,
 }
 
 /// A connector and its database.
@@ -91,7 +95,7 @@ impl Connector {
             let marker = if index == 0 { "first" } else { "true" };
             let place = Place::Snapshot { at, marker, knows_server: false };
             self.send_row(key, &row, place, now, true, broker);
-            self.told.insert(key, Told { row, is_unfinished: true });
+            self.told.insert(key, Told { row, is_unfinished: true, is_unread: false });
         }
     }
 
@@ -139,7 +143,7 @@ impl Connector {
             let place = Place::Snapshot { at, marker, knows_server };
             self.send_row(key, &row, place, now, is_initial, broker);
             self.left.remove(&key);
-            self.told.insert(key, Told { row, is_unfinished: false });
+            self.told.insert(key, Told { row, is_unfinished: false, is_unread: false });
         }
     }
 
@@ -175,12 +179,18 @@ impl Connector {
                     number,
                     transaction: next.id,
                 };
-                let messages = self.messages(&written.change, place, next.at_ms, broker);
+                let mut messages = self.messages(&written.change, place, next.at_ms, broker);
+                let is_unread = self.style.damages && (next.commit + number).is_multiple_of(4);
+                let is_unread = is_unread && damage(&written.change, &mut messages);
                 for message in &messages {
                     broker.send(message.clone());
                 }
                 self.sent.push(messages);
-                self.hear(&written.change);
+                if is_unread {
+                    self.miss(&written.change);
+                } else {
+                    self.hear(&written.change);
+                }
             }
             self.last_commit = Some(next.commit);
         }
@@ -204,7 +214,7 @@ impl Connector {
             let place = Place::Incremental { lsn, commit, before };
             self.send_row(key, &row, place, now, false, broker);
             self.left.remove(&key);
-            self.told.insert(key, Told { row, is_unfinished: false });
+            self.told.insert(key, Told { row, is_unfinished: false, is_unread: false });
         }
         self.last_commit = Some(commit);
     }
@@ -224,8 +234,14 @@ impl Connector {
         self.database.fail_over();
     }
 
+    /// A change cannot be read: what is known of its row is not the last word.
+    fn miss(&mut self, change: &Change) {
+        let (Change::Create { key, .. } | Change::Update { key, .. }) = change else { return };
+        self.told.get_mut(key).into_iter().for_each(|told| told.is_unread = true);
+    }
+
     fn hear(&mut self, change: &Change) {
-        let told = |row: &Row| Told { row: row.clone(), is_unfinished: false };
+        let told = |row: &Row| Told { row: row.clone(), is_unfinished: false, is_unread: false };
         match change {
             Change::Create { key, row } | Change::Update { key, row, .. } => {
                 self.left.remove(key);
@@ -362,6 +378,18 @@ impl Connector {
         }
         message.value = Some(envelope(op, Value::Null, after, source));
     }
+}
+
+/// Makes the row of a change unreadable, if it has one.
+fn damage(change: &Change, messages: &mut [Message]) -> bool {
+    let has_row = matches!(change, Change::Create { .. } | Change::Update { .. });
+    let [message] = messages else { return false };
+    let event = message.value.as_ref().filter(|_| has_row);
+    let event = event.and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let Some(mut event) = event else { return false };
+    event["after"]["quantity"] = json!("a dozen");
+    message.value = Some(event.to_string());
+    true
 }
 
 fn envelope(op: &str, before: Value, after: Value, source: Value) -> String {

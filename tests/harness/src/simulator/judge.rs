@@ -7,6 +7,8 @@
 //!   only where a cleaner ran it may be an earlier one, because the record that tells of the change is
 //!   gone and nothing says so. Where rows get other keys as well, or a snapshot was begun anew, it may be
 //!   unknown although it was sent: what leads from it to the row may be gone.
+//! - A row is in doubt when its newest change could not be read, and at no other time. It is what it was before
+//!   that change.
 //! - A row whose required value no record carries may be absent.
 
 use std::collections::BTreeMap;

@@ -31,6 +31,6 @@ mod topic;
 pub use accidents::Accidents;
 pub use block::Kind;
 pub use database::Statement;
-pub use history::History;
+pub use history::{DOUBT, History, doubt};
 pub use judge::{Cell, Rows, judge};
 pub use script::{Script, Start, Step};

@@ -11,6 +11,7 @@
 //!   ([`order::is_before`]). Rows of incremental snapshots likewise, at their opening watermark.
 //! - A completed snapshot says that every key that it lacks was gone: of whatever came before, where
 //!   snapshots are whole; else only the first completed one, of rows that an unfinished one left.
+//! - A change that cannot be read leaves the row as it was, and in doubt until another one is told.
 //! - A tombstone deletes the key of its message, unless the record of this key before it in its partition
 //!   is a delete. The same change, coming after it again, brings the row back as it was.
 //! - A value that was not sent is that of the change before; of a create with an old key, that of the old
@@ -23,6 +24,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Kind;
+use super::history::{DOUBT, doubt};
 use super::judge::{Cell, Rows};
 use crate::bronze::Record;
 use decode::{Act, Part, Row, event};
@@ -61,6 +63,10 @@ pub enum Defect {
     HaltsOnLower,
     /// Rows of incremental snapshots are dropped.
     NoIncremental,
+    /// Changes that cannot be read do nothing.
+    NoDoubt,
+    /// A row that was in doubt stays so.
+    DoubtStays,
 }
 
 /// The rows after these records. `whole` says that every snapshot is.
@@ -75,7 +81,9 @@ pub fn fold(kind: Kind, whole: bool, records: &[Record], defect: Option<Defect>)
         let fold = Fold { table, kind, whole, defect };
         for key in table.keys.keys() {
             if let Some(held) = fold.rows_of(key, None).pop().and_then(|step| step.after) {
-                rows.insert((origin.clone(), key.clone()), held.row);
+                let mut row = held.row;
+                row.insert(DOUBT.into(), doubt(held.is_unread));
+                rows.insert((origin.clone(), key.clone()), row);
             }
         }
     }
@@ -210,6 +218,8 @@ struct Held {
     /// Columns that a create did not send, and that are those of a row that was there: of a snapshot
     /// taken after the create, whose row may be another one by then.
     borrowed: BTreeSet<String>,
+    /// A newer change could not be read.
+    is_unread: bool,
 }
 
 /// A change of a key, and the row after it.
@@ -247,6 +257,8 @@ impl Fold<'_> {
                 (Act::Upsert { row, old_key }, None) => {
                     Some(self.filled(row, old_key.as_deref(), &item, before.as_ref()))
                 }
+                (Act::Unreadable, _) => before
+                    .map(|held| Held { is_unread: self.defect != Some(Defect::NoDoubt), ..held }),
                 (Act::Missing, _) => before.filter(|held| !self.is_swept(&item, held.run)),
                 _ => None,
             };
@@ -268,7 +280,10 @@ impl Fold<'_> {
     }
 
     fn filled(&self, row: &Row, old_key: Option<&str>, item: &Item, before: Option<&Held>) -> Held {
-        let mut held = Held { row: row.clone(), run: item.run, borrowed: BTreeSet::new() };
+        let stays = self.defect == Some(Defect::DoubtStays);
+        let is_unread = stays && before.is_some_and(|before| before.is_unread);
+        let (run, borrowed) = (item.run, BTreeSet::new());
+        let mut held = Held { row: row.clone(), run, borrowed, is_unread };
         let unsent = held.row.iter_mut().filter(|(_, cell)| **cell == Cell::Unknown);
         if self.defect == Some(Defect::NullForUnsent) {
             unsent.for_each(|(_, cell)| *cell = Cell::Null);

@@ -109,6 +109,7 @@ impl Script {
             has_body: self.accidents.has(Accidents::REQUIRED),
             shared,
             whole: !self.accidents.has(Accidents::ASK),
+            damages: self.accidents.has(Accidents::UNREADABLE),
         };
         let mut broker = Broker::default();
         let numbers: Vec<u8> = (0..databases(self.accidents)).collect();

@@ -31,6 +31,8 @@ pub(super) enum Act {
         old_key: Option<String>,
     },
     Delete,
+    /// Nobody knows which.
+    Unreadable,
     Truncate,
     /// A null value without its delete.
     Tombstone,
@@ -61,9 +63,10 @@ pub(super) fn event(kind: Kind, record: &Record) -> Option<Event> {
         "t" => Act::Truncate,
         _ => {
             let after = value["after"].as_object()?;
+            let is_read = after["quantity"].is_null() || after["quantity"].is_i64();
             let cells = after.iter().filter(|(column, _)| *column != "id");
             let row = cells.map(|(column, value)| (column.clone(), cell(value))).collect();
-            Act::Upsert { row, old_key: old_key(record) }
+            if is_read { Act::Upsert { row, old_key: old_key(record) } } else { Act::Unreadable }
         }
     };
     Some(Event {

@@ -1,0 +1,135 @@
+//! Changes that could not be read, and the rows that they put in doubt.
+
+use std::cmp::Ordering;
+
+use pipeline::decode::{ChangeRef, NO_ORIGIN, PreparedContract};
+use pipeline::silver::NAMED_MAX;
+use schemas::{Micros, Position};
+
+use super::order::{is_again, order};
+use super::{Known, Reference, RowId, State};
+
+/// Whether an unreadable change is newer than what is known at a place, and not that very change.
+pub(super) fn is_newer(unread: &Position, at: &Position) -> bool {
+    order(unread, at) == Ordering::Greater && !is_again(unread, at)
+}
+
+impl Reference {
+    /// A record that could not be decoded.
+    pub(super) fn unreadable(
+        &mut self,
+        contract: &PreparedContract,
+        change: ChangeRef<'_>,
+        topic: u32,
+        epoch: u64,
+        clock: Micros,
+    ) {
+        let at = Position { topic, ..change.change.position };
+        let lane = (topic, at.partition);
+        if change.key.is_empty() {
+            return;
+        }
+        if self.deleted.get(&lane).is_some_and(|last| last == change.key) {
+            self.deleted.remove(&lane);
+        }
+        let found = match change.change.origin {
+            NO_ORIGIN => self.row_before(&at, change.key),
+            _ => Some((change.origin.to_owned(), at)),
+        };
+        let Some((name, at)) = found else { return };
+        let origin = self.origins.entry(name.clone()).or_default();
+        if origin.halted.is_some() {
+            return;
+        }
+        let at = Position { incarnation: origin.incarnation, ..at };
+        self.doubt(contract, (name, change.key.to_vec()), at, epoch, clock);
+    }
+
+    /// The row of this key that came last by the partition, or the topic's only origin.
+    fn row_before(&self, at: &Position, key: &[u8]) -> Option<(String, Position)> {
+        let names = self.ways.get(&at.topic)?;
+        let mut newest: Option<(String, Position)> = None;
+        for name in names {
+            let held = self.rows.get(&(name.clone(), key.to_vec()));
+            let Some(Known { state: State::Row { .. }, at: held, .. }) = held else { continue };
+            let is_here = (held.topic, held.partition) == (at.topic, at.partition);
+            let is_newest = newest.as_ref().is_none_or(|(_, known)| known.offset < held.offset);
+            if is_here && held.offset < at.offset && is_newest {
+                newest = Some((name.clone(), *held));
+            }
+        }
+        if let Some((name, held)) = newest {
+            return Some((name, Position { place: None, offset: at.offset, ..held }));
+        }
+        if let [only] = names.as_slice() { Some((only.clone(), *at)) } else { None }
+    }
+
+    /// The row is in doubt if nothing newer is known of it.
+    pub(super) fn doubt(
+        &mut self,
+        contract: &PreparedContract,
+        id: RowId,
+        at: Position,
+        epoch: u64,
+        clock: Micros,
+    ) {
+        let held = self.held(&id, clock);
+        if held.is_some_and(|held| !is_newer(&at, &held)) || self.is_swept(&id, &at) {
+            return;
+        }
+        if self.unread(&id).is_some_and(|known| !is_newer(&at, &known)) {
+            return;
+        }
+        let row = self.rows.get(&id).cloned();
+        let Some(Known { state: State::Row { bytes, .. }, at: held, carried, .. }) = row else {
+            self.keep_unplaced(id, Some(at));
+            return;
+        };
+        let bytes = self.marked(contract, &bytes, true);
+        let state = State::Row { bytes, epoch };
+        self.rows.insert(id, Known { at: held, state, carried, unread: Some(at), seen: false });
+    }
+
+    /// Whether the row is not there and a snapshot that is over lacked it.
+    pub(super) fn is_swept(&self, id: &RowId, at: &Position) -> bool {
+        let is_row = matches!(self.rows.get(id), Some(Known { state: State::Row { .. }, .. }));
+        let over = self.origins.get(&id.0).and_then(|origin| origin.over.as_ref());
+        !is_row && over.is_some_and(|(snapshot, since)| since.is_some() && snapshot.is_behind(at))
+    }
+
+    /// The unreadable change that is newer than what is known of a row.
+    pub(super) fn unread(&self, id: &RowId) -> Option<Position> {
+        match self.rows.get(id) {
+            Some(Known { state: State::Row { .. }, unread, .. }) => *unread,
+            _ => self.unplaced.get(id).copied(),
+        }
+    }
+
+    /// Remembers the unreadable change of a key without a row, or that there is none.
+    pub(super) fn keep_unplaced(&mut self, id: RowId, at: Option<Position>) {
+        let Some(at) = at else {
+            self.unplaced.remove(&id);
+            return;
+        };
+        if self.unplaced.contains_key(&id) || self.unplaced.len() < NAMED_MAX {
+            self.unplaced.insert(id, at);
+        }
+    }
+
+    /// The row, marked as outdated or not.
+    pub(super) fn marked(
+        &mut self,
+        contract: &PreparedContract,
+        row: &[u8],
+        is_outdated: bool,
+    ) -> Box<[u8]> {
+        let layout = contract.layout();
+        let own = layout.row(row);
+        let mut bytes = Vec::new();
+        self.builder.reset(contract.columns().len());
+        (0..contract.columns().len()).for_each(|index| self.builder.copy(index, own));
+        self.builder.set_outdated(is_outdated);
+        self.builder.finish(layout, &mut bytes);
+        bytes.into()
+    }
+}

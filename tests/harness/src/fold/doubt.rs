@@ -1,0 +1,141 @@
+//! Changes that could not be read, and the rows that are in doubt for them.
+
+use std::cmp::Ordering;
+use std::rc::Rc;
+
+use super::{Delta, Id, Position, Table};
+use crate::bronze::Record;
+use crate::event::{self, Cell, Change, Row};
+
+impl Position {
+    /// Whether a change that could not be read stands behind what is known, and is not that change.
+    pub(super) fn is_newer(&self, known: &Position) -> bool {
+        let one = |at: &Position| (at.incarnation, at.place, at.snapshot);
+        let is_again = self == known || (self.place.is_some() && one(self) == one(known));
+        self.order(known) == Ordering::Greater && !is_again
+    }
+}
+
+impl Table {
+    /// An origin came by a life of a topic.
+    pub(super) fn came_by(&mut self, topic: usize, origin: &str) {
+        let ways = self.ways.entry(topic).or_default();
+        if !ways.iter().any(|known| known == origin) {
+            ways.push(origin.to_owned());
+        }
+    }
+
+    /// A record that cannot be decoded.
+    pub(super) fn unreadable(&mut self, record: &Record, topic: usize) -> Delta {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        let remains = event::remains(&self.contract, key, value);
+        let lane = (topic, record.partition);
+        if remains.is_event {
+            let name = remains.origin.as_ref().unwrap_or(&record.topic).clone();
+            self.came_by(topic, &name);
+        }
+        let Some(key) = remains.key else { return Delta::default() };
+        if self.deleted.get(&lane) == Some(&key) {
+            self.deleted.remove(&lane);
+        }
+        let mut at = Position {
+            incarnation: 0,
+            place: remains.place,
+            snapshot: remains.is_snapshot,
+            source_ms: remains.source_ms,
+            topic,
+            partition: record.partition,
+            offset: record.offset,
+        };
+        let name = if remains.is_event {
+            remains.origin.unwrap_or_else(|| record.topic.clone())
+        } else {
+            let ways = self.ways.get(&topic).cloned().unwrap_or_default();
+            let held = ways.iter().filter_map(|name| {
+                let held = self.keys.get(&(name.clone(), key.clone()))?;
+                let own = held.position;
+                let is_here = (own.topic, own.partition) == lane && own.offset < record.offset;
+                (is_here && held.row.is_some()).then_some((name.clone(), own))
+            });
+            match (held.max_by_key(|(_, own)| own.offset), ways.as_slice()) {
+                (Some((name, own)), _) => {
+                    at = Position { place: None, offset: record.offset, ..own };
+                    name
+                }
+                (None, [only]) => only.clone(),
+                (None, _) => return Delta::default(),
+            }
+        };
+        let origin = self.origins.entry(name.clone()).or_default();
+        if origin.halted {
+            return Delta::default();
+        }
+        at.incarnation = origin.incarnation;
+        self.doubt(&(name, key), at, record.epoch)
+    }
+
+    /// A change at this position is not known: the row is in doubt unless something newer is.
+    pub(super) fn doubt(&mut self, id: &Id, at: Position, epoch: i64) -> Delta {
+        let mut delta = Delta::default();
+        let truncated = self.origins.get(&id.0).and_then(|origin| origin.truncated);
+        let held = self.keys.get(id);
+        let has_row = held.is_some_and(|held| held.row.is_some());
+        let is_truncated = !has_row && truncated.is_some_and(|floor| !at.is_newer(&floor));
+        let is_known = held.is_some_and(|held| !at.is_newer(&held.position));
+        let is_told = self.unread(id).is_some_and(|unread| !at.is_newer(&unread));
+        if is_truncated || is_known || is_told {
+            return delta;
+        }
+        let Some(old) = held.and_then(|held| held.row.clone()) else {
+            self.keep_unplaced(id, Some(at));
+            return delta;
+        };
+        let new = self.marked(&old, true);
+        if let Some(held) = self.keys.get_mut(id) {
+            (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
+            held.unread = Some(at);
+        }
+        if new != old {
+            delta.gone.push((Rc::clone(&self.name), old));
+            delta.come.push((Rc::clone(&self.name), new));
+        }
+        delta
+    }
+
+    /// The newest change of a row, or of a key without one, if that could not be read.
+    pub(super) fn unread(&self, id: &Id) -> Option<Position> {
+        match self.keys.get(id).filter(|held| held.row.is_some()) {
+            Some(held) => held.unread,
+            None => self.unplaced.get(id).copied(),
+        }
+    }
+
+    /// The same, if it is newer than a change at this position, the row of which is then marked.
+    pub(super) fn mark(&self, id: &Id, change: &mut Change, at: &Position) -> Option<Position> {
+        let unread = self.unread(id).filter(|unread| unread.is_newer(at))?;
+        let row = change.row.take();
+        change.row = row.map(|row| self.marked(&row, true));
+        Some(unread)
+    }
+
+    pub(super) fn keep_unplaced(&mut self, id: &Id, unread: Option<Position>) {
+        self.unplaced.remove(id);
+        self.unplaced.extend(unread.map(|unread| (id.clone(), unread)));
+    }
+
+    /// A null value ends what its partition brought before it of its key.
+    pub(super) fn forget_before(&mut self, key: &str, lane: (usize, i32), offset: i64) {
+        self.unplaced.retain(|id, unread| {
+            let is_here = (unread.topic, unread.partition) == lane && unread.offset < offset;
+            id.1 != key || !is_here
+        });
+    }
+
+    /// The row, with the mark that a newer change could not be read, or without.
+    pub(super) fn marked(&self, row: &Row, is_outdated: bool) -> Row {
+        let columns = self.contract.columns.len();
+        let mut cells: Vec<Cell> = row.iter().take(columns).cloned().collect();
+        cells.extend(is_outdated.then_some(Cell::Unknown));
+        Rc::new(cells)
+    }
+}

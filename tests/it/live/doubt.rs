@@ -1,0 +1,106 @@
+//! Changes that cannot be decoded: which numbers are in doubt, for how long, and what is said of it.
+
+use std::fmt::Write as _;
+
+use harness::{Options, check_lake};
+use serde_json::{Value, json};
+
+use super::{get, mint, port, ready};
+use crate::support::http::request;
+use crate::support::{Place, wait_until};
+
+/// A change of an order of this currency, `amount` being whatever the source sends.
+fn change(offset: u64, id: &str, currency: &str, amount: &Value) -> String {
+    let mut row = json!({
+        "order_id": id, "tenant_id": "t", "status": "paid", "currency": currency,
+        "placed_at": "2026-03-01T10:00:00Z", "updated_at": "2026-03-01T10:00:00Z",
+    });
+    match amount {
+        // The column was renamed.
+        Value::Null => row["total"] = json!("20"),
+        amount => row["amount"] = amount.clone(),
+    }
+    let source = json!({
+        "connector": "postgresql", "name": "shop", "db": "eu", "schema": "public", "table": "orders",
+        "lsn": 100 + offset, "sequence": format!("[\"{}\",\"{}\"]", 99 + offset, 100 + offset),
+        "ts_ms": 1_772_359_200_000 + offset, "snapshot": "false",
+    });
+    let value = json!({ "op": "u", "after": row, "source": source }).to_string();
+    let key = json!({ "order_id": id }).to_string();
+    let record = json!({
+        "topic": "shop.public.orders", "partition": 0, "offset": offset, "key": key, "value": value,
+    });
+    format!("{record}\n")
+}
+
+fn append(place: &Place, lines: &str) {
+    let path = place.path("input/a.ndjson");
+    let mut text = std::fs::read_to_string(&path).unwrap_or_default();
+    text.write_str(lines).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// Value and status of a KPI of a day, by currency.
+fn told(port: u16, token: &str, kpi: &str) -> Vec<[String; 2]> {
+    let answer = get(port, &format!("/api/v1/kpis?kpi={kpi}&grain=day"), token);
+    let text = |value: &Value| value.as_str().unwrap_or("null").to_owned();
+    let one = |cell: &Value| [text(&cell["value"]), text(&cell["status"])];
+    answer["kpis"].as_array().unwrap().iter().map(one).collect()
+}
+
+/// What `degraded` and the metrics of doubt are.
+fn meta(port: u16, token: &str) -> (bool, String, [String; 2]) {
+    let meta = get(port, "/api/v1/meta", token);
+    let metrics = request("GET", port, "/metrics", None).body;
+    let metric = |name: &str| {
+        let start = format!("{name}{{contract=\"orders\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(start.as_str()));
+        line.unwrap_or("none").to_owned()
+    };
+    let names = ["weir_rows_in_doubt", "weir_dead_letters_without_row"];
+    (meta["degraded"] == true, meta["reasons"].to_string(), names.map(metric))
+}
+
+#[test]
+fn a_renamed_column_puts_the_numbers_in_doubt_until_they_are_known_again() {
+    let place = Place::new();
+    place.configure_files("");
+    let ten = json!("10");
+    append(&place, &change(0, "1", "EUR", &ten));
+    append(&place, &change(1, "2", "USD", &ten));
+    append(&place, &change(2, "1", "EUR", &Value::Null));
+    place.succeeds(&["run", "--until-end"]);
+    let verify = place.succeeds(&["verify", "--json"]).json();
+    assert_eq!(verify["failed"], 0, "{verify}");
+    // The doubt is found again by the next run, which serves what it has.
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let doubted = [["10", "in_doubt"], ["10", "ok"]];
+    assert_eq!(told(port, &token, "revenue_booked"), doubted);
+    assert_eq!(told(port, &token, "average_order_value"), doubted, "a ratio, for either part");
+    let cells = place.succeeds(&["kpis", "get", "revenue_booked", "--json"]).json();
+    assert!(cells.to_string().contains(r#""status":"in_doubt""#), "{cells}");
+    let (degraded, reasons, metrics) = meta(port, &token);
+    assert!(!degraded, "a row says it: {reasons}");
+    assert_eq!(metrics, ["1", "0"]);
+    // A create of which nothing can be read has no row that would be in doubt.
+    append(&place, &change(3, "3", "EUR", &json!("5.12345")));
+    wait_until("answers are degraded", super::SOON, || meta(port, &token).0);
+    let (_, reasons, metrics) = meta(port, &token);
+    assert!(reasons.contains("table `orders`: 1 record could not be read"), "{reasons}");
+    assert!(reasons.contains("offset 3: column `amount`"), "{reasons}");
+    assert_eq!(metrics, ["1", "1"]);
+    append(&place, &change(4, "3", "EUR", &json!("5")));
+    append(&place, &change(5, "1", "EUR", &json!("20")));
+    wait_until("all is known again", super::SOON, || {
+        told(port, &token, "revenue_booked") == [["25", "ok"], ["10", "ok"]]
+    });
+    let (degraded, reasons, metrics) = meta(port, &token);
+    assert_eq!((degraded, metrics), (false, ["0", "0"].map(str::to_owned)), "{reasons}");
+    run.stops();
+    place.succeeds(&["verify"]);
+    let report = check_lake(place.lake(), None, &Options::default()).unwrap();
+    assert!(report.is_clean(), "{report}");
+}
