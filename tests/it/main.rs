@@ -14,6 +14,7 @@ mod definitions;
 mod faults;
 mod files;
 mod flattened;
+mod focus;
 mod kafka;
 mod kills;
 mod live;

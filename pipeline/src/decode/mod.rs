@@ -32,6 +32,7 @@ pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
 use schemas::RowBuilder;
 
 use crate::record::{RawBatch, RawRecord};
+use crate::source::wrong_line;
 
 /// Turns the records of one encoding into changes.
 pub trait Decoder: Send + Sync {
@@ -86,6 +87,10 @@ pub fn decode_batch(
     out.clear(batch.topic());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
+        if let Some(wrong) = wrong_line(batch.topic(), &record) {
+            out.push_error(index, DecodeError(wrong.to_owned()));
+            continue;
+        }
         if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {
             out.push_error(index, error);
         }
