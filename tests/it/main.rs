@@ -15,6 +15,7 @@ mod faults;
 mod files;
 mod flattened;
 mod focus;
+mod inference;
 mod kafka;
 mod kills;
 mod live;

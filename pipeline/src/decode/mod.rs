@@ -28,6 +28,7 @@ pub use debezium_json::DebeziumJson;
 pub use flat::Rows;
 pub use placeholder::{Placeholder, PlaceholderError};
 pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
+pub(crate) use timestamp::from_text as instant_of;
 
 use schemas::RowBuilder;
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use schemas::Contract;
 use serde::{Deserialize, Serialize};
 
-use super::file::table::{Kind, TableFiles};
+use super::table::{Kind, TableFiles};
 use super::{FileSource, KafkaSource, Mapping, Properties, Snapshots, Source, SourceError};
 
 /// One `[[sources]]` table.

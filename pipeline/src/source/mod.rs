@@ -34,6 +34,7 @@ use crate::record::{RawBatch, RawRecord, TopicPartition};
 pub use config::{ConfigError, FileConfig, KafkaConfig, LostRecords, SourceConfig};
 pub use control::{ControlFile, ControlFileError, control_partition, is_control};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
+pub(crate) use file::table;
 pub use file::{FileSource, row_place, wrong_line};
 pub use kafka::{Cause, Cluster, KafkaSource, Unanswered, probe};
 pub use mapping::{Mapping, Snapshots};

@@ -18,7 +18,7 @@
 //!   what was read, only the last record of each partition is compared.
 
 mod line;
-pub(super) mod table;
+pub(crate) mod table;
 mod walk;
 
 #[cfg(test)]

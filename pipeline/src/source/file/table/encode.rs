@@ -4,6 +4,8 @@
 //! - Exact: a decimal is all its digits, an instant all of its fraction, a float the shortest text that
 //!   is it. What JSON has no number for is a text, `NaN` or `Infinity`.
 
+use std::fmt::{Display, LowerExp};
+
 use arrow::array::{
     Array, AsArray, FixedSizeListArray, Float32Array, Float64Array, ListArray, MapArray,
     RecordBatch,
@@ -95,11 +97,11 @@ impl<'a> Cells<'a> {
             Form::Float32(cells) => {
                 let number = cells.value(at);
                 // Through its own text: the double beside it has other digits.
-                out.push_str(&float(f64::from(number), serde_json::to_string(&number).ok()));
+                out.push_str(&float(f64::from(number), &number));
             }
             Form::Float64(cells) => {
                 let number = cells.value(at);
-                out.push_str(&float(number, serde_json::to_string(&number).ok()));
+                out.push_str(&float(number, &number));
             }
             Form::List(list, cells) => {
                 let ends = list.value_offsets();
@@ -155,12 +157,14 @@ fn formatter(array: &dyn Array) -> Result<ArrayFormatter<'_>, ArrowError> {
     ArrayFormatter::try_new(array, &FormatOptions::new().with_display_error(false))
 }
 
-fn float(number: f64, text: Option<String>) -> String {
-    match text.filter(|_| number.is_finite()) {
-        Some(text) => text,
-        None if number.is_nan() => r#""NaN""#.to_owned(),
-        None if number < 0.0 => r#""-Infinity""#.to_owned(),
-        None => r#""Infinity""#.to_owned(),
+/// Numbers of money are written without an exponent, so that an expression can cast them.
+fn float(number: f64, shown: &(impl Display + LowerExp)) -> String {
+    match number.is_finite() {
+        true if number == 0.0 || (1e-20..1e20).contains(&number.abs()) => shown.to_string(),
+        true => format!("{shown:e}"),
+        false if number.is_nan() => r#""NaN""#.to_owned(),
+        false if number < 0.0 => r#""-Infinity""#.to_owned(),
+        false => r#""Infinity""#.to_owned(),
     }
 }
 
@@ -198,9 +202,10 @@ mod tests {
         assert_eq!(of(UInt64Array::from(vec![u64::MAX])), ["18446744073709551615"]);
         assert_eq!(of(BooleanArray::from(vec![true])), ["true"]);
         let floats = vec![0.1, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
-        let texts = ["0.1", "1e+300", r#""NaN""#, r#""Infinity""#, r#""-Infinity""#];
+        let texts = ["0.1", "1e300", r#""NaN""#, r#""Infinity""#, r#""-Infinity""#];
         assert_eq!(of(Float64Array::from(floats)), texts);
-        assert_eq!(of(Float32Array::from(vec![0.1])), ["0.1"]);
+        let floats = vec![0.1, 2.5e-7, 1e-30, -3.0];
+        assert_eq!(of(Float32Array::from(floats)), ["0.1", "0.00000025", "1e-30", "-3"]);
         let decimals = Decimal128Array::from(vec![Some(-5), Some(12_345), None]);
         let decimals = decimals.with_precision_and_scale(10, 4).unwrap();
         assert_eq!(of(decimals), [r#""-0.0005""#, r#""1.2345""#, "null"]);
