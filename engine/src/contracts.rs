@@ -71,6 +71,14 @@ pub(crate) fn usable(
     Ok((prepared, decoder))
 }
 
+/// Checks that a contract can be decoded, and its silver table be made.
+///
+/// # Errors
+/// When it cannot; the text says why.
+pub fn check(contract: &Contract) -> Result<(), String> {
+    usable(contract).map(drop)
+}
+
 /// Why a topic that names no contract is refused.
 pub fn unknown_contract(topic: &(String, String), name: &str, contracts: &[Contract]) -> String {
     let known: Vec<_> = contracts.iter().map(|contract| contract.name.as_str()).collect();

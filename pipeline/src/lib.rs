@@ -4,7 +4,7 @@
 //! [`bronze`], and beside it [`silver`], the fold of changes per key.
 //!
 //! # Guarantees
-//! - Everything but sources, ledger, bronze and state files is pure: the same records in the same
+//! - Everything but sources, samples, ledger, bronze and state files is pure: the same records in the same
 //!   epochs give the same rows.
 //!
 //! # Non-guarantees
@@ -15,6 +15,7 @@ pub mod decode;
 #[cfg(feature = "defects")]
 pub mod defect;
 pub mod epoch;
+pub mod infer;
 pub mod ledger;
 pub mod record;
 pub mod silver;

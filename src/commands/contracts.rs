@@ -27,6 +27,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Propose one from records of a file or a topic.
+    Infer(super::infer::Infer),
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
@@ -55,6 +57,7 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
             })?;
             show(contract, *json);
         }
+        Command::Infer(infer) => super::infer::execute(config, infer)?,
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod dead_letters;
 mod decisions;
 mod demo;
 mod in_force;
+mod infer;
 mod kpis;
 mod run;
 mod setup;

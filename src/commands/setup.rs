@@ -16,7 +16,8 @@ use engine::{Stop, Topics, contracts};
 use gold::Catalog;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze;
-use pipeline::source::{Snapshots, Source, SourceConfig, is_control};
+use pipeline::decode::Rows;
+use pipeline::source::{Mapping, Snapshots, Source, SourceConfig, is_control};
 use schemas::control::RESERVED;
 use schemas::{Clock, Contract, DefinitionChange, chain};
 
@@ -61,10 +62,12 @@ pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusa
         let advice = "correct the file that is named, or take it out of its folder";
         refusals.push(refusal("definitions", failure.to_string(), Some(advice)));
     });
-    let topics = topics(config);
-    let sources = sources(config, &mut refusals);
-    if let Ok((contracts, _)) = &found {
+    let contracts = found.as_ref().map(|(contracts, _)| contracts.as_slice()).unwrap_or_default();
+    let topics = topics(config, contracts);
+    let sources = sources(config, contracts, &mut refusals);
+    if found.is_ok() {
         refusals.extend(topics.iter().filter_map(|(of, is)| unknown(of, &is.contract, contracts)));
+        refusals.extend(config.sources.iter().flat_map(|source| no_files(source, contracts)));
     }
     refusals.extend(folder(&config.lake.uri));
     refusals.extend(generated(&config.lake.uri));
@@ -99,7 +102,11 @@ fn refusal(subject: &str, text: String, advice: Option<&'static str>) -> Refusal
     Refusal { subject: subject.to_owned(), text, advice }
 }
 
-fn sources(config: &Config, refusals: &mut Vec<Refusal>) -> Vec<Box<dyn Source>> {
+fn sources(
+    config: &Config,
+    contracts: &[Contract],
+    refusals: &mut Vec<Refusal>,
+) -> Vec<Box<dyn Source>> {
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
     if config.sources.is_empty() {
         let advice = "add one (`weir run` needs it; `weir demo` does not)";
@@ -121,7 +128,7 @@ fn sources(config: &Config, refusals: &mut Vec<Refusal>) -> Vec<Box<dyn Source>>
             refusals.push(refusal(&subject, text, Some(advice)));
             continue;
         }
-        match source.open() {
+        match source.open(contracts) {
             Ok(opened) => sources.push(opened),
             Err(error) => refusals.push(refusal(&subject, chain(&error), None)),
         }
@@ -175,6 +182,26 @@ fn unknown(topic: &(String, String), name: &str, contracts: &[Contract]) -> Opti
         let advice = "name one of them, or add the contract's file under [contracts]";
         refusal(&format!("topic {}", topic.1), text, Some(advice))
     })
+}
+
+/// Refuses topics whose contract says that its rows are in files.
+fn no_files(source: &SourceConfig, contracts: &[Contract]) -> Vec<Refusal> {
+    let topics = match source {
+        SourceConfig::Kafka(kafka) => &kafka.topics,
+        SourceConfig::File(file) => &file.topics,
+    };
+    let format = |name: &str| contracts.iter().find(|contract| contract.name == name);
+    let refused = |(topic, is): (&String, &Mapping)| {
+        let contract =
+            format(&is.contract).filter(|contract| Rows::is_of_files(&contract.format))?;
+        let (name, format) = (&contract.name, &contract.format);
+        let text = format!(
+            "topic `{topic}` is of contract `{name}`, whose `{format}` is a format of files"
+        );
+        let advice = "say `format = \"rows\"` in the contract, or `contract` of a source of files";
+        Some(refusal(&format!("topic {topic}"), text, Some(advice)))
+    };
+    topics.iter().filter_map(refused).collect()
 }
 
 /// Refuses what cannot be the folder of a lake.
@@ -272,15 +299,25 @@ pub(crate) fn wanted(config: &Config) -> Result<Vec<DefinitionChange>, Failure> 
     wanted.map_err(Failure::Usage)
 }
 
-/// What all configured topics are.
-pub(crate) fn topics(config: &Config) -> Topics {
+/// What all configured topics are. Plain rows of a source of files are of one table, whatever file they are
+/// in, and the source's name is its origin.
+pub(crate) fn topics(config: &Config, contracts: &[Contract]) -> Topics {
     let mut topics = Topics::new();
     for source in &config.sources {
         let (named, every, snapshots) = match source {
             SourceConfig::Kafka(kafka) => (&kafka.topics, None, kafka.snapshots),
             SourceConfig::File(file) => (&file.topics, file.contract.as_ref(), file.snapshots),
         };
-        let every = every.map(|contract| ("*".to_owned(), contract.clone().into()));
+        let is_plain = |name: &str| {
+            let contract = contracts.iter().find(|contract| contract.name == name);
+            contract.is_some_and(|contract| Rows::is_plain(&contract.format))
+        };
+        let every = every.cloned().map(|mut mapping| {
+            if mapping.continues.is_none() && is_plain(&mapping.contract) {
+                mapping.continues = Some(source.name().to_owned());
+            }
+            ("*".to_owned(), mapping)
+        });
         for (topic, mut mapping) in named.clone().into_iter().chain(every) {
             if snapshots == Snapshots::Whole {
                 mapping.snapshots = snapshots;

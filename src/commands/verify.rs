@@ -45,11 +45,12 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
 /// When the configuration is wrong or there is no lake.
 pub(crate) fn examine(config: &Config, arguments: &Arguments) -> Result<Report, Failure> {
     let (contracts, catalog) = definitions(config)?;
+    let topics = topics(config, &contracts);
     let subject = Subject {
         lake: open(config, arguments.lake.as_deref())?,
         contracts,
         catalog,
-        topics: topics(config),
+        topics,
         skips: skips(config),
     };
     Ok(verify(&subject, arguments.deep)?)

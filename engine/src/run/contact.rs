@@ -44,7 +44,10 @@ impl<'a> Contact<'a> {
         for notice in &pulled.notices {
             match notice {
                 Notice::Disconnected { reason, .. } => self.lose(reason),
-                Notice::Reconnected { .. } | Notice::Assigned { .. } | Notice::Recreated { .. } => {
+                Notice::Reconnected { .. }
+                | Notice::Assigned { .. }
+                | Notice::Recreated { .. }
+                | Notice::Replaced { .. } => {
                     self.reach();
                 }
                 Notice::Halted { topic, .. } => {

@@ -342,6 +342,12 @@ mod tests {
                 "0.13",
             ),
             ("bigint", "cast(Quantity as bigint) + 1", r#"{"id":1,"Quantity":41}"#, "42"),
+            (
+                "decimal(20,10)",
+                "cast(Cost as decimal(20,10))",
+                r#"{"id":1,"Cost":0.00000025}"#,
+                "0.00000025",
+            ),
             ("text", "Quantity", r#"{"id":1,"Quantity":1.50}"#, "1.50"),
             ("boolean", "lower(Charge) = 'tax'", r#"{"id":1,"Charge":"TAX"}"#, "true"),
             ("text", "Charge", r#"{"id":1,"Charge":null}"#, "null"),

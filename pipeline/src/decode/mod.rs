@@ -29,10 +29,12 @@ pub use debezium_json::DebeziumJson;
 pub use flat::Rows;
 pub use placeholder::{Placeholder, PlaceholderError};
 pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
+pub(crate) use timestamp::from_text as instant_of;
 
 use schemas::RowBuilder;
 
 use crate::record::{RawBatch, RawRecord};
+use crate::source::wrong_line;
 
 /// Turns the records of one encoding into changes.
 pub trait Decoder: Send + Sync {
@@ -99,6 +101,10 @@ pub fn decode_batch(
     out.cover(batch.span());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
+        if let Some(wrong) = wrong_line(batch.topic(), &record) {
+            out.push_error(index, DecodeError(wrong.to_owned()));
+            continue;
+        }
         if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {
             out.push_error(index, error);
             decoder.salvage(contract, &batch.topic().topic, &record, scratch, out);

@@ -2,7 +2,8 @@
 
 use super::{DebeziumJson, Decoder, Rows};
 
-static ALL: [&dyn Decoder; 3] = [&DebeziumJson, &Rows::FLAT, &Rows::PLAIN];
+static ALL: [&dyn Decoder; 5] =
+    [&DebeziumJson, &Rows::FLAT, &Rows::PLAIN, &Rows::CSV, &Rows::PARQUET];
 
 /// The decoder with this name, as contracts write it in `format`.
 pub fn find(name: &str) -> Option<&'static dyn Decoder> {

@@ -19,7 +19,7 @@ pub(super) fn from_number(number: i64, unit: TimeUnit) -> Option<Micros> {
 }
 
 /// Reads ISO 8601 text, or `None` when it is no instant in the years 1 to 9999.
-pub(super) fn from_text(text: &str) -> Option<Micros> {
+pub(crate) fn from_text(text: &str) -> Option<Micros> {
     fast(text.as_bytes()).or_else(|| {
         let instant = Micros::parse(text);
         // Debezium's isostring mode writes dates as `2026-01-02Z`.

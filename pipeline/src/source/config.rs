@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemas::Contract;
 use serde::{Deserialize, Serialize};
 
+use super::table::{Kind, TableFiles};
 use super::{FileSource, KafkaSource, Mapping, Properties, Snapshots, Source, SourceError};
 
 /// One `[[sources]]` table.
@@ -64,9 +66,9 @@ pub struct FileConfig {
     pub name: String,
     /// A file, or a folder whose files are read in name order; `.gz` too.
     pub path: PathBuf,
-    /// Set: lines are plain Debezium values of this contract. Not set: lines have coordinates.
+    /// Set: lines, or rows, are values of this contract. Not set: lines have coordinates.
     #[serde(default)]
-    pub contract: Option<String>,
+    pub contract: Option<Mapping>,
     /// Topic = contract, or more about the topic, for lines with coordinates.
     #[serde(default)]
     pub topics: BTreeMap<String, Mapping>,
@@ -119,7 +121,7 @@ pub enum ConfigError {
     },
     /// Two answers to the question which table a line changes.
     #[error(
-        "source `{name}` has `contract` and [sources.topics]: keep `contract` if each line is a plain Debezium value, or [sources.topics] if lines have coordinates"
+        "source `{name}` has `contract` and [sources.topics]: keep `contract` if each line or row is a value of it, or [sources.topics] if lines have coordinates"
     )]
     TwoShapes {
         /// The source.
@@ -162,19 +164,29 @@ impl SourceConfig {
         }
     }
 
-    /// The source that this describes. Connects to nothing and reads nothing yet.
+    /// The source that this describes, with the contracts there are. Connects to nothing and reads nothing
+    /// yet.
     ///
     /// # Errors
     /// When the configuration is refused.
-    pub fn open(&self) -> Result<Box<dyn Source>, SourceError> {
+    pub fn open(&self, contracts: &[Contract]) -> Result<Box<dyn Source>, SourceError> {
         Ok(match self {
             SourceConfig::Kafka(c) => Box::new(KafkaSource::new(c.clone())?),
             SourceConfig::File(c) if c.contract.is_some() && !c.topics.is_empty() => {
                 return Err(ConfigError::TwoShapes { name: c.name.clone() }.into());
             }
-            SourceConfig::File(c) => Box::new(FileSource::new(c.clone())),
+            SourceConfig::File(c) => match table_kind(c, contracts) {
+                Some(kind) => Box::new(TableFiles::new(c.clone(), kind)),
+                None => Box::new(FileSource::new(c.clone())),
+            },
         })
     }
+}
+
+/// What the files of a source are that are no lines.
+fn table_kind(config: &FileConfig, contracts: &[Contract]) -> Option<Kind> {
+    let name = &config.contract.as_ref()?.contract;
+    Kind::of(&contracts.iter().find(|contract| contract.name == *name)?.format)
 }
 
 fn kafka_name() -> String {
@@ -243,7 +255,7 @@ mod tests {
             let config = kafka(&format!(
                 r#","topics":{{"a":"orders"}},"librdkafka":{{"{property}":"{value}"}}"#
             ));
-            let refused = config.unwrap().open().err().unwrap().to_string();
+            let refused = config.unwrap().open(&[]).err().unwrap().to_string();
             assert!(refused.contains(property), "{refused}");
             assert!(!refused.contains("hunter"), "{refused}");
         }
@@ -253,7 +265,7 @@ mod tests {
     fn a_file_has_one_contract_or_topics_of_its_own() {
         let both = r#"{"kind":"file","path":"x","contract":"orders","topics":{"a":"costs"}}"#;
         let both: SourceConfig = serde_json::from_str(both).unwrap();
-        let refused = both.open().err().unwrap().to_string();
+        let refused = both.open(&[]).err().unwrap().to_string();
         assert!(refused.contains("`contract`") && refused.contains("sources.topics"), "{refused}");
     }
 }

@@ -35,7 +35,8 @@ use crate::record::{RawBatch, RawRecord, TopicPartition};
 pub use config::{ConfigError, FileConfig, KafkaConfig, LostRecords, SourceConfig};
 pub use control::{ControlFile, ControlFileError, control_partition, is_control};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
-pub use file::{FileSource, wrong_line};
+pub(crate) use file::table;
+pub use file::{FileSource, row_place, wrong_line};
 pub use kafka::{Cause, Cluster, KafkaSource, Unanswered, probe};
 pub use mapping::{Mapping, Snapshots};
 pub use properties::Properties;
@@ -223,6 +224,18 @@ pub enum Notice {
     )]
     Recreated {
         /// The topic.
+        topic: Arc<str>,
+        /// The incarnation read before.
+        old: Arc<str>,
+        /// The incarnation read from now on.
+        new: Arc<str>,
+    },
+    /// A file of rows has another content than the one that was read: it is read from its first row.
+    #[error(
+        "file `{topic}` has another content now ({old} became {new}); reading it from its first row"
+    )]
+    Replaced {
+        /// The file's name.
         topic: Arc<str>,
         /// The incarnation read before.
         old: Arc<str>,

@@ -44,7 +44,9 @@ fn any(
 ) -> Result<Micros, DecodeError> {
     if let Some(text) = string(raw) {
         let text = text.map_err(|e| wrong(column, raw, &e))?;
-        return timestamp::from_text(&text).ok_or_else(|| {
+        // In CSV a number is a text, too.
+        let counted = || timestamp::from_number(text.parse().ok()?, column.unit?);
+        return timestamp::from_text(&text).or_else(counted).ok_or_else(|| {
             if timestamp::is_infinite(&text) {
                 let kind = column.kind;
                 let problem =

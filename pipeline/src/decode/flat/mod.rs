@@ -18,6 +18,7 @@ use super::change::{Change, ChangeBatch, ChangeKind, NO_ORIGIN};
 use super::json::{self, RowShape, fail};
 use super::{DecodeError, Decoder, PreparedContract, Scratch, column, near_miss};
 use crate::record::RawRecord;
+use crate::source::row_place;
 
 /// Decodes rows without an envelope.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +26,29 @@ pub struct Rows {
     name: &'static str,
     /// Whether fields with two underscores say where the row comes from.
     is_flattened: bool,
+    /// Of a row of a file: whether the file is text.
+    in_file: Option<bool>,
 }
 
 impl Rows {
     /// Change events that Debezium's transform has flattened.
-    pub const FLAT: Rows = Rows { name: "debezium-flat", is_flattened: true };
+    pub const FLAT: Rows = Rows { name: "debezium-flat", is_flattened: true, in_file: None };
     /// Rows that never were events.
-    pub const PLAIN: Rows = Rows { name: "rows", is_flattened: false };
+    pub const PLAIN: Rows = Rows { name: "rows", is_flattened: false, in_file: None };
+    /// Rows of CSV files.
+    pub const CSV: Rows = Rows { name: "csv", is_flattened: false, in_file: Some(true) };
+    /// Rows of Parquet files.
+    pub const PARQUET: Rows = Rows { name: "parquet", is_flattened: false, in_file: Some(false) };
+
+    /// Whether only files hold rows of this format.
+    pub fn is_of_files(format: &str) -> bool {
+        [Rows::CSV, Rows::PARQUET].iter().any(|rows| rows.name == format)
+    }
+
+    /// Whether rows of this format say nothing of the table that they are of.
+    pub fn is_plain(format: &str) -> bool {
+        Rows::PLAIN.name == format || Rows::is_of_files(format)
+    }
 }
 
 impl Decoder for Rows {
@@ -55,8 +72,12 @@ impl Decoder for Rows {
         if value.is_empty() {
             return fail("value is empty (zero bytes); a delete is a null value");
         }
-        self.row(contract, topic, (record, value), scratch, out)
-            .map_err(|error| near_miss::explain(contract, record, value, error))
+        self.row(contract, topic, (record, value), scratch, out).map_err(|error| {
+            match self.in_file {
+                Some(is_text) => DecodeError(format!("{}: {error}", row_place(record, is_text))),
+                None => near_miss::explain(contract, record, value, error),
+            }
+        })
     }
 
     fn salvage(

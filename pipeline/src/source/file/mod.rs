@@ -19,6 +19,7 @@
 
 mod again;
 mod line;
+pub(crate) mod table;
 mod walk;
 
 #[cfg(test)]
@@ -43,6 +44,9 @@ use crate::record::{RawBatch, RawRecord, TopicPartition};
 
 /// The incarnation of every topic in files.
 pub(super) const INCARNATION: &str = "file";
+
+/// What the incarnation of a file begins with that is a table: the hash of its content follows.
+const TABLE_LIFE: &str = "file:";
 
 /// The header that says why a line is no record.
 const WRONG: &str = "weir-line";
@@ -339,8 +343,25 @@ fn push(batch: &mut RawBatch, line: &Line<'_>) -> usize {
 /// Why the line of a file is no record, if this record stands for one.
 pub fn wrong_line<'a>(of: &TopicPartition, record: &RawRecord<'a>) -> Option<&'a str> {
     let header = record.headers.iter().find(|header| &*header.key == WRONG);
-    let header = header.filter(|_| *of.incarnation == *INCARNATION)?;
+    let is_file = *of.incarnation == *INCARNATION || is_table(of);
+    let header = header.filter(|_| is_file)?;
     std::str::from_utf8(header.value.as_deref()?).ok()
+}
+
+fn is_table(of: &TopicPartition) -> bool {
+    of.incarnation.starts_with(TABLE_LIFE)
+}
+
+/// Where a row stands in its file, in words: the line of a row of text.
+pub fn row_place(record: &RawRecord<'_>, is_text: bool) -> String {
+    let line = record.headers.iter().find(|header| &*header.key == table::LINE);
+    let line = line.and_then(|header| std::str::from_utf8(header.value.as_deref()?).ok());
+    match line {
+        _ if !is_text => format!("row {}", record.offset),
+        Some(line) => format!("line {line}"),
+        // The first line has the names.
+        None => format!("line {}", record.offset.saturating_add(2)),
+    }
 }
 
 /// A line as a record, whatever it holds.

@@ -7,8 +7,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::source::Reached;
 use crate::source::reread::read_again;
+use crate::source::{Mapping, Reached};
 
 const WIDE: Limits =
     Limits { records: 1_000, bytes: 1 << 20, partition_records: 1_000, partition_bytes: 1 << 20 };
@@ -18,7 +18,7 @@ fn source(path: &Path, contract: Option<&str>, progress: &Progress) -> FileSourc
         snapshots: Default::default(),
         name: "file".to_owned(),
         path: path.to_owned(),
-        contract: contract.map(str::to_owned),
+        contract: contract.map(Mapping::from),
         topics: BTreeMap::new(),
     });
     source.start(progress).unwrap();

@@ -331,7 +331,7 @@ impl fmt::Debug for Input {
 }
 
 /// The files to read: the path itself, or the files directly in it. Hidden files are not looked at.
-fn list(root: &Path) -> Result<Vec<PathBuf>, SourceError> {
+pub(super) fn list(root: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let kind = fs::metadata(root).map_err(|e| unreadable(root, e))?;
     if !kind.is_dir() {
         return Ok(vec![root.to_owned()]);
