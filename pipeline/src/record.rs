@@ -179,6 +179,11 @@ impl RawBatch {
         self.timestamps.iter().min().map(|at| Micros(*at))
     }
 
+    /// Whether no record says when it was written.
+    pub fn is_timeless(&self) -> bool {
+        self.timestamps.iter().all(|at| *at == NO_TIMESTAMP)
+    }
+
     /// The bytes of all values, end to end.
     pub(crate) fn value_bytes(&self) -> &[u8] {
         self.values.bytes()

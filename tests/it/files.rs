@@ -1,6 +1,8 @@
 //! Sources of `kind = "file"`: from the lines to every table, at once, again, and killed on the way.
 
 use harness::Options;
+use harness::bronze::Epochs;
+use serde_json::json;
 
 use crate::kills::Kills;
 use crate::support::stream::{append, log, options, records};
@@ -60,4 +62,43 @@ fn a_run_that_is_killed_and_restarted_ends_where_an_undisturbed_one_does() {
     assert_clean(calm.lake(), Some(&produced), &Options::default());
     assert_eq!(cells(killed.lake()), cells(calm.lake()));
     killed.succeeds(&["verify"]);
+}
+
+#[test]
+fn records_of_files_have_the_time_of_their_events() {
+    let place = Place::new();
+    let input = place.path("input");
+    std::fs::create_dir_all(&input).unwrap();
+    let path = input.display();
+    place.configure(&format!(
+        "[[sources]]\nkind = \"file\"\npath = \"{path}\"\ncontract = \"orders\"\n"
+    ));
+    #[allow(clippy::disallowed_methods, reason = "the records are of now")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
+    // One file an epoch: what its event says, what its source says, and nothing.
+    let old = now - 3_600_000;
+    let times = [(json!(now), json!(old)), (json!(null), json!(now)), (json!(null), json!(null))];
+    for (number, (event, source)) in times.into_iter().enumerate() {
+        let row = json!({
+            "order_id": number.to_string(), "tenant_id": "t", "status": "paid", "amount": "1",
+            "currency": "USD", "placed_at": "2026-03-01T10:00:00Z", "updated_at": "2026-03-01T10:00:00Z",
+        });
+        let source = json!({ "lsn": 100, "ts_ms": source });
+        let event = json!({ "op": "c", "after": row, "source": source, "ts_ms": event });
+        std::fs::write(place.path(&format!("input/{number}.ndjson")), format!("{event}\n"))
+            .unwrap();
+        let done = place.succeeds(&["run", "--until-end"]);
+        assert_eq!(
+            done.stderr.contains("only teach what is usual"),
+            number == 2,
+            "{}",
+            done.stderr
+        );
+    }
+    let (mut epochs, mut quiet) = (Epochs::open(place.lake()).unwrap(), Vec::new());
+    while let Some(records) = epochs.next_epoch().unwrap() {
+        quiet.extend(records.iter().filter(|r| !r.is_control()).map(|record| record.quiet));
+    }
+    assert_eq!(quiet, [false, false, true]);
 }

@@ -10,7 +10,7 @@ use pipeline::bronze::{BronzeWriter, EpochRecords};
 use pipeline::decode::Scratch;
 use pipeline::epoch;
 use pipeline::ledger::{Entry, Ledger, LedgerError};
-use pipeline::record::TopicPartition;
+use pipeline::record::{RawBatch, TopicPartition};
 use pipeline::source::{Limits, Notice, Source};
 use schemas::{Clock, EpochId, EpochStamp, KpiUpdate, chain};
 use tokio::runtime::Handle;
@@ -177,6 +177,7 @@ pub(super) fn read_source(
     let Polling { index, linger, limits, max_unflushed, .. } = *polling;
     let mut contact = index.map(|_| Contact::new(source.name(), &shared.meters.troubles));
     let (mut committed, mut scratch) = (Vec::new(), Scratch::default());
+    let mut is_first = index.is_some();
     while !shared.is_ending() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
             std::thread::sleep(Duration::from_millis(2));
@@ -208,6 +209,9 @@ pub(super) fn read_source(
             }
         }
         let is_empty = batches.is_empty();
+        if !is_empty && std::mem::take(&mut is_first) && batches.iter().all(RawBatch::is_timeless) {
+            tracing::warn!("{}", teaches_only(source.name()));
+        }
         let decoded = polling.decoding.decode(batches, &mut scratch);
         let hash = epoch::hash(&decoded.batches);
         let poll = Poll { source: index, decoded, hash, at_end: pulled.at_end };
@@ -225,6 +229,14 @@ pub(super) fn read_source(
             committed = reached;
         }
     }
+}
+
+/// Said of a source whose first records carry no time.
+fn teaches_only(source: &str) -> String {
+    format!(
+        "source `{source}`: its records say nothing of when they were written, so they only teach what is usual \
+         and open no alert: give lines a `timestamp` in milliseconds, or events a `ts_ms`"
+    )
 }
 
 fn say(source: &str, notice: &Notice) {

@@ -18,6 +18,7 @@
 //!   what was read, only the last record of each partition is compared.
 
 mod again;
+mod event_time;
 mod line;
 pub(crate) mod table;
 mod walk;
@@ -34,6 +35,7 @@ use hashbrown::HashMap;
 use schemas::Span;
 
 use self::again::Again;
+use self::event_time::event_time;
 use self::line::Line;
 use self::walk::Walk;
 use super::record_hash;
@@ -297,7 +299,10 @@ impl Spot {
     fn compare(&mut self, line: &Line<'_>) -> Result<(), String> {
         let Some(last) = self.last.filter(|last| line.offset >= last.offset) else { return Ok(()) };
         let is_same = match line.offset == last.offset {
-            true => record_hash(&line.as_record()) == last.hash,
+            // Lakes of before know no time of events.
+            true => [line.as_record(), RawRecord { timestamp: None, ..line.as_record() }]
+                .iter()
+                .any(|record| record_hash(record) == last.hash),
             // Files that were read may have been taken away, unless the partition is this file.
             false => self.seen == 0 && !self.rooted,
         };
@@ -375,13 +380,17 @@ fn read_line<'a>(text: &'a [u8], input: &mut walk::Input, plain: bool) -> Line<'
         value: Some(Cow::Borrowed(text)),
         wrong,
     };
-    if plain {
-        return own(input, input.number(), None);
-    }
-    line::parse(text).unwrap_or_else(|wrong| {
-        let offset = input.next_bad();
-        own(input, offset, Some(wrong))
-    })
+    let line = if plain {
+        own(input, input.number(), None)
+    } else {
+        line::parse(text).unwrap_or_else(|wrong| {
+            let offset = input.next_bad();
+            own(input, offset, Some(wrong))
+        })
+    };
+    let is_event = line.wrong.is_none() && line.timestamp.is_none();
+    let time = line.value.as_deref().filter(|_| is_event).and_then(event_time);
+    Line { timestamp: line.timestamp.or(time), ..line }
 }
 
 /// The line's partition, announced when it is new.

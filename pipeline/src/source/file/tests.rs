@@ -5,6 +5,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use schemas::Micros;
 
 use super::*;
 use crate::source::reread::read_again;
@@ -151,6 +152,26 @@ fn progress_is_skipped_and_a_replaced_record_is_noticed() {
         all(&mut source(&path, None, &[(key("a", 0), at(hash))].into()), &WIDE).unwrap();
     lines.sort();
     assert_eq!(lines.len(), 2, "{lines:?}");
+    // The time of the event is no part of what was committed before it was read.
+    let with_time = LINES.replace("\"x\":1.50", "\"ts_ms\":15");
+    std::fs::write(&path, &with_time).unwrap();
+    let bytes = br#"{"op":"c", "ts_ms":15}"#;
+    let held = |timestamp| RawRecord {
+        offset: 5,
+        prev_offset: 5,
+        timestamp,
+        key: Some(br#"{"id":1}"#),
+        value: Some(bytes),
+        headers: &[],
+    };
+    for (timestamp, is_same) in
+        [(None, true), (Some(Micros(15_000)), true), (Some(Micros(1)), false)]
+    {
+        let hash = record_hash(&held(timestamp));
+        let again = all(&mut source(&path, None, &[(key("a", 0), at(hash))].into()), &WIDE);
+        assert_eq!(again.is_ok(), is_same, "{timestamp:?}");
+    }
+    std::fs::write(&path, LINES).unwrap();
     let wrong = all(&mut source(&path, None, &[(key("a", 0), at(hash + 1))].into()), &WIDE);
     let error = wrong.unwrap_err().to_string();
     assert!(error.contains("line 1") && error.contains("offset 5"), "{error}");
