@@ -38,6 +38,7 @@ pub(crate) struct Buffers {
     cells: Vec<Option<Piece>>,
     key: KeyBuffers,
     unavailable: Vec<usize>,
+    absent: Vec<usize>,
     origin: OriginBuffers,
     schemas: Schemas,
     last: Option<Prefix>,
@@ -305,6 +306,9 @@ impl Event<'_> {
         bytes.clear();
         row.finish(self.contract.layout(), bytes);
         out.push(self.change(ChangeKind::Upsert, op), key, bytes, &debezium.unavailable);
+        if !debezium.absent.is_empty() {
+            out.set_absent(&debezium.absent);
+        }
         self.note_move("__debezium.oldkey", scratch, out);
         Ok(())
     }
@@ -336,16 +340,20 @@ impl Event<'_> {
     /// Sets the columns of `scratch.row` and the list of unavailable ones.
     fn row(&self, scratch: &mut Scratch) -> Result<(), DecodeError> {
         let Scratch { row, debezium, .. } = scratch;
-        let Buffers { cells, unavailable, .. } = debezium;
+        let Buffers { cells, unavailable, absent, .. } = debezium;
         let columns = self.contract.columns();
         row.reset(columns.len());
         unavailable.clear();
+        absent.clear();
         for (index, (column, cell)) in columns.iter().zip(cells.iter()).enumerate() {
             let raw = cell.clone().and_then(|piece| self.text.get(piece));
             let encoding = self.encodings.get(index).copied().unwrap_or_default();
             let outcome = match raw {
                 Some(raw) => column::set(row, index, column, raw, encoding)?,
-                None => Outcome::Null,
+                None => {
+                    absent.push(index);
+                    Outcome::Null
+                }
             };
             match outcome {
                 Outcome::Set => {}
