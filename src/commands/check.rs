@@ -7,6 +7,7 @@
 //!   otherwise.
 
 mod kafka;
+mod sent;
 mod values;
 
 use std::fs::{File, TryLockError};
@@ -172,10 +173,11 @@ fn configuration(config: &Config) -> (Vec<Finding>, Vec<Refusal>) {
     };
     let names: Vec<_> = setup.contracts.iter().map(|contract| contract.name.as_str()).collect();
     let kpis = setup.catalog.definitions().len();
-    let findings = vec![
+    let mut findings = vec![
         Finding::ok("contracts", names.join(", ")),
         Finding::ok("kpis", format!("{kpis} definitions")),
     ];
+    findings.extend(sent::never_sent(&config.lake.uri, &setup.contracts));
     (findings, Vec::new())
 }
 

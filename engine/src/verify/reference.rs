@@ -79,6 +79,8 @@ struct Origin {
     is_asked: bool,
     is_complete: bool,
     is_whole: bool,
+    /// By column, the change that was the first seen to have it.
+    sent: BTreeMap<usize, Position>,
 }
 
 impl Origin {
@@ -202,7 +204,7 @@ impl Reference {
         }
         if what.kind == ChangeKind::Upsert && self.is_refused(contract, change.row) {
             self.refused += 1;
-            return;
+            return self.unreadable(contract, change, topic, epoch, clock);
         }
         self.changes += 1;
         let lane = (topic, what.position.partition);
@@ -225,6 +227,8 @@ impl Reference {
             self.truncate(&id.0, at, clock);
             return;
         }
+        let (row, lacks) = self.lacks(contract, &id.0, change, &at);
+        let change = ChangeRef { row: &row, absent: &lacks, ..change };
         let held = self.held(&id, clock);
         let is_incremental = what.marker == SnapshotMarker::Incremental;
         let back = held.filter(|held| !is_incremental && source_went_back(held, &at));
@@ -292,7 +296,7 @@ impl Reference {
         let (mut missing, mut carried) = (change.unavailable.to_vec(), BTreeMap::new());
         for source in [before, own.clone()].into_iter().flatten() {
             let State::Row { bytes: from, .. } = &source.state else { continue };
-            let unknown: Vec<usize> = contract.layout().row(from).unknown().collect();
+            let unknown = source.unsent(contract, from);
             let found: Vec<usize> =
                 missing.iter().copied().filter(|column| !unknown.contains(column)).collect();
             for column in &found {
@@ -301,6 +305,7 @@ impl Reference {
             bytes = self.with(contract, &bytes, from, &found);
             missing.retain(|column| unknown.contains(column));
         }
+        carried.extend(change.absent.iter().map(|column| (*column, at)));
         let is_required =
             |column: &usize| contract.columns().get(*column).is_some_and(|own| own.required);
         if missing.iter().any(is_required) {
@@ -356,7 +361,7 @@ impl Reference {
     ) {
         let Some(held) = self.rows.get(id).cloned() else { return };
         let State::Row { bytes, .. } = &held.state else { return };
-        let unknown = contract.layout().row(bytes).unknown();
+        let unknown = held.unsent(contract, bytes).into_iter();
         // What a row had under its old key is older than all that it has under the new one.
         let is_known = |from: &Position| {
             let one_log = match (from.place, at.place) {
@@ -407,7 +412,7 @@ impl Reference {
             let new = (id.0.clone(), moved_to.to_vec());
             let is_there = self.rows.get(&new).map(|new| &new.state);
             if matches!(is_there, Some(State::Row { .. })) {
-                let unknown: Vec<usize> = contract.layout().row(bytes).unknown().collect();
+                let unknown = row.unsent(contract, bytes);
                 self.fill(contract, &new, bytes, (&unknown, true), &row.at, epoch);
             } else {
                 self.moved.insert(new, Moved { row, clock });
@@ -463,30 +468,6 @@ impl Reference {
             let unread = unread.filter(|unread| is_newer(unread, &gone) && !is_before(unread));
             self.keep_unplaced(id.clone(), unread);
             self.bury(id, Position { offset: at.offset, ..held }, clock);
-        }
-    }
-
-    fn truncate(&mut self, name: &str, at: Position, clock: Micros) {
-        let Some(origin) = self.origins.get_mut(name) else { return };
-        let floor = origin.floor.filter(|(_, since)| !is_forgotten(*since, clock));
-        if floor.is_some_and(|(floor, _)| is_again(&floor, &at)) {
-            return;
-        }
-        let is_gone = |id: &RowId, row: &Known| {
-            let is_row = matches!(row.state, State::Row { .. });
-            id.0 == name && is_row && order(&row.at, &at) == Ordering::Less
-        };
-        self.unplaced.retain(|id, unread| id.0 != name || is_newer(unread, &at));
-        let gone = self.rows.iter().filter(|(id, row)| is_gone(id, row));
-        let gone: BTreeMap<RowId, Option<Position>> =
-            gone.map(|(id, row)| (id.clone(), row.unread)).collect();
-        for (id, unread) in gone {
-            self.rows.remove(&id);
-            self.keep_unplaced(id, unread.filter(|unread| is_newer(unread, &at)));
-        }
-        let Some(origin) = self.origins.get_mut(name) else { return };
-        if floor.is_none_or(|(floor, _)| order(&floor, &at) == Ordering::Less) {
-            origin.floor = Some((at, clock));
         }
     }
 

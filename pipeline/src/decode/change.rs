@@ -64,6 +64,7 @@ pub struct Change {
     row: Range<usize>,
     other: Range<usize>,
     unavailable: Range<usize>,
+    absent: Range<usize>,
 }
 
 impl Change {
@@ -80,6 +81,7 @@ impl Change {
             row: 0..0,
             other: 0..0,
             unavailable: 0..0,
+            absent: 0..0,
         }
     }
 
@@ -113,6 +115,8 @@ pub struct ChangeRef<'a> {
     /// Columns whose value the event does not carry, because it did not change. In the row they are
     /// unknown.
     pub unavailable: &'a [usize],
+    /// Columns that the event does not have at all. In the row they are null.
+    pub absent: &'a [usize],
     /// The table that it is of.
     pub origin: &'a str,
 }
@@ -222,6 +226,7 @@ impl ChangeBatch {
         let start = self.unavailable.len();
         self.unavailable.extend_from_slice(unavailable);
         change.unavailable = start..self.unavailable.len();
+        change.absent = change.unavailable.end..change.unavailable.end;
         self.changes.push(change);
     }
 
@@ -231,6 +236,14 @@ impl ChangeBatch {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         change.other = start..self.bytes.len();
+    }
+
+    /// Says which columns the event of the change that was appended last does not have.
+    pub(crate) fn set_absent(&mut self, columns: &[usize]) {
+        let Some(change) = self.changes.last_mut() else { return };
+        let start = self.unavailable.len();
+        self.unavailable.extend_from_slice(columns);
+        change.absent = start..self.unavailable.len();
     }
 
     /// Notes that a record cannot be decoded.
@@ -257,6 +270,7 @@ impl ChangeBatch {
             row: self.bytes.get(change.row.clone()).unwrap_or_default(),
             other: self.bytes.get(change.other.clone()).unwrap_or_default(),
             unavailable: self.unavailable.get(change.unavailable.clone()).unwrap_or_default(),
+            absent: self.unavailable.get(change.absent.clone()).unwrap_or_default(),
             origin: self.origins.get(change.origin as usize).map_or("", |origin| origin),
         })
     }

@@ -66,7 +66,8 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         }
         return words;
     }
-    let ChangeRef { change, key, row, unavailable, origin, other } = out.iter().next().unwrap();
+    let found = out.iter().next().unwrap();
+    let ChangeRef { change, key, row, unavailable, absent, origin, other } = found;
     let mut words = Map::new();
     words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());
     if change.op != 0 {
@@ -96,6 +97,10 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         assert_eq!(unknown, unavailable, "what is not sent is unknown until an old row has it");
         let names = unavailable.iter().map(|&index| contract.columns()[index].name.to_string());
         words.insert("unavailable".into(), names.collect());
+    }
+    if !absent.is_empty() {
+        let names = absent.iter().map(|&index| contract.columns()[index].name.to_string());
+        words.insert("absent".into(), names.collect());
     }
     Value::Object(words)
 }

@@ -8,7 +8,10 @@
 //! - A value that an event leaves out is not looked at: it was when it was sent.
 
 use schemas::contract::{ALL_TENANTS, ALL_TENANTS_REFUSED};
-use schemas::{Contract, RowRef, Vocabulary};
+use schemas::{Contract, Delta, EpochStamp, RowRef, Vocabulary};
+
+use super::TableFold;
+use crate::decode::{ChangeKind, ChangeRef, DecodeError};
 
 /// The strict vocabularies in force, by columns of the table.
 #[derive(Debug, Default)]
@@ -37,5 +40,30 @@ impl Admission {
             let is_outside = !vocabulary.has(value);
             is_outside.then(|| vocabulary.refusal(name(vocabulary.column), value))
         })
+    }
+}
+
+impl TableFold {
+    /// Why the record of an upsert is a dead letter for what its row says, if it is one.
+    pub(super) fn refusal(&self, change: ChangeRef<'_>) -> Option<String> {
+        let row = self.contract.layout().row(change.row);
+        self.admission.refusal(self.contract.contract(), row)
+    }
+
+    /// Takes such a record as one that could not be read.
+    pub(super) fn refuse(
+        &mut self,
+        change: ChangeRef<'_>,
+        reason: String,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        self.counters.refused += 1;
+        let mut what = change.change.clone();
+        what.kind = ChangeKind::Unreadable;
+        let reason = DecodeError(reason);
+        let unreadable = ChangeRef { change: &what, ..change };
+        self.take_unreadable(unreadable, Some(&reason), stamp, delta);
+        self.refused.push((what.record, reason.0));
     }
 }

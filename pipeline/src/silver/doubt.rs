@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
-use super::{TableFold, Which, note};
+use super::upsert::note;
+use super::{TableFold, Which};
 use crate::decode::{ChangeRef, DecodeError, NO_ORIGIN, PreparedContract};
 
 /// Keys without a row whose newest change could not be read, and records without a key.

@@ -10,7 +10,8 @@ use schemas::{Delta, EpochStamp, Position, RowBuilder, RowRef};
 
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
-use super::{TableFold, Which, note};
+use super::upsert::note;
+use super::{TableFold, Which};
 use crate::decode::{ChangeKind, ChangeRef, PreparedContract};
 
 /// An older change that may have what a row misses.
@@ -48,7 +49,7 @@ impl Filling {
     pub(super) fn resume(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
         held.row.clone_into(&mut self.row);
         self.missing.clear();
-        self.missing.extend(contract.layout().row(held.row).unknown());
+        self.missing.extend(unsent(contract, held));
         self.carried = Carried::read(held.carried);
     }
 
@@ -58,7 +59,7 @@ impl Filling {
             return;
         }
         let carried = Carried::read(held.carried);
-        let unknown: Vec<usize> = contract.layout().row(held.row).unknown().collect();
+        let unknown = unsent(contract, held);
         let missing = std::mem::take(&mut self.missing);
         let (still, found): (Vec<usize>, Vec<usize>) =
             missing.into_iter().partition(|column| unknown.contains(column));
@@ -96,6 +97,11 @@ impl Filling {
         self.missing.retain(|column| !sent.contains(column));
         self.copy(contract, change.row, &sent);
         true
+    }
+
+    /// Notes which columns a change at `position` lacks: they are unknown, as it left them.
+    pub(super) fn lack(&mut self, columns: &[usize], position: Position) {
+        columns.iter().for_each(|column| self.carried.set(*column, position));
     }
 
     /// Takes these columns from another row.
@@ -156,6 +162,14 @@ impl Filling {
         };
         self.missing.iter().find(is_required).copied()
     }
+}
+
+/// The columns of a row whose value no change has sent. What a change lacked that it should have had is not
+/// among them: that is known to be unknown.
+pub(super) fn unsent(contract: &PreparedContract, row: LiveRow<'_>) -> Vec<usize> {
+    let carried = Carried::read(row.carried);
+    let unknown = contract.layout().row(row.row).unknown();
+    unknown.filter(|column| carried.get(*column).is_none()).collect()
 }
 
 impl TableFold {

@@ -19,6 +19,7 @@
 //! # Non-guarantees
 //! - Tombstones end after [`TOMBSTONE_RETENTION_US`]; a record that is later than that counts as new.
 
+mod absent;
 mod admission;
 mod delete;
 mod doubt;
@@ -36,15 +37,16 @@ mod state;
 mod sweep;
 mod table;
 mod tombstones;
+mod upsert;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{Contract, Delta, EpochStamp, Position, RowRef};
+use schemas::{Contract, Delta, EpochStamp, Position};
 
-use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
+use crate::decode::{Change, ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
 pub use doubt::{NAMED_MAX, Unread};
 pub use frozen::FrozenTable;
@@ -52,7 +54,7 @@ pub use gap::Gap;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
-pub use state::{StateError, lacking_in};
+pub use state::{StateError, lacking_in, never_sent_in};
 pub use table::{
     DOUBT_COLUMN, EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow,
     UNKNOWN_COLUMN, doubt_text, row_batch, rows_from_batch, silver_schema, unknown_text,
@@ -60,7 +62,7 @@ pub use table::{
 pub use tombstones::{FrozenRuns, RunsError, TOMBSTONE_RETENTION_US};
 
 use admission::Admission;
-use doubt::{Unplaced, is_newer};
+use doubt::Unplaced;
 use fill::Filling;
 use live::LiveRows;
 use moved::Moved;
@@ -93,6 +95,7 @@ pub struct TableFold {
     failure: Option<String>,
     counters: Counters,
     filling: Filling,
+    lacking: absent::Lacking,
     dead_key: Vec<u8>,
 }
 
@@ -122,6 +125,7 @@ impl TableFold {
             failure: None,
             counters: Counters::default(),
             filling: Filling::default(),
+            lacking: absent::Lacking::default(),
             dead_key: Vec::new(),
         }
     }
@@ -174,12 +178,15 @@ impl TableFold {
             self.bury(&what.position, key, stamp.clock, delta);
             return;
         }
-        if what.kind == ChangeKind::Upsert && self.refuses(change) {
+        if what.kind == ChangeKind::Upsert
+            && let Some(reason) = self.refusal(change)
+        {
+            self.refuse(change, reason, stamp, delta);
             return;
         }
         self.note_delete(what, key);
         let origin = self.origins.of(what.origin);
-        let is_whole = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
+        let is_whole = is_whole(what);
         let topic = self.origins.topic();
         let Some(own) = self.origins.get_mut(origin) else { return };
         if own.halt.is_some() {
@@ -189,11 +196,30 @@ impl TableFold {
             }
             own.start_over();
         }
-        let mut position = Position { incarnation: own.incarnation, topic, ..what.position };
+        let position = Position { incarnation: own.incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
             self.truncate(origin, position, stamp.clock, delta);
             return;
         }
+        let mut lacking = std::mem::take(&mut self.lacking);
+        if what.kind == ChangeKind::Upsert {
+            self.note_sent(origin, change, &position, &mut lacking);
+        }
+        self.apply_row(lacking.view(change), origin, position, stamp, delta);
+        self.lacking = lacking;
+    }
+
+    /// A change of one row.
+    fn apply_row(
+        &mut self,
+        change: ChangeRef<'_>,
+        origin: u32,
+        mut position: Position,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        let ChangeRef { change: what, key, .. } = change;
+        let is_whole = is_whole(what);
         let which = Which { origin, key, slot: self.rows.find(key, origin) };
         let (held, is_dead) = match self.held(which, &position) {
             Ok(held) => held,
@@ -236,17 +262,6 @@ impl TableFold {
         }
     }
 
-    /// Whether the change says what a row must not say. Then its record is as one that cannot be decoded.
-    fn refuses(&mut self, change: ChangeRef<'_>) -> bool {
-        let row = self.contract.layout().row(change.row);
-        let refusal = self.admission.refusal(self.contract.contract(), row);
-        refusal.is_some_and(|reason| {
-            self.counters.refused += 1;
-            self.refused.push((change.change.record, reason));
-            true
-        })
-    }
-
     /// The position that a change of this key at `came` has to beat, and whether it is that of a
     /// delete of this key, or later.
     fn held(
@@ -275,94 +290,6 @@ impl TableFold {
     fn is_swept(&self, which: Which<'_>, position: &Position) -> bool {
         let over = self.origins.get(which.origin).and_then(|own| own.over.as_ref());
         which.slot.is_none() && over.is_some_and(|over| over.covers(position))
-    }
-
-    fn upsert(
-        &mut self,
-        which: Which<'_>,
-        change: ChangeRef<'_>,
-        position: Position,
-        again: bool,
-        stamp: &EpochStamp,
-        delta: &mut Delta,
-    ) {
-        let layout = self.contract.layout();
-        let old = which.slot.and_then(|slot| self.rows.get(slot));
-        let mut filling = std::mem::take(&mut self.filling);
-        let came_from = self.moved.take(which, change.other);
-        let moved_row = || {
-            let slot = self.rows.find(change.other, which.origin)?;
-            self.rows.get(slot).filter(|_| !change.other.is_empty())
-        };
-        let unread = self.unread_beside(which, old.as_ref()).filter(|own| is_newer(own, &position));
-        // Most changes send every column: their rows are taken as they are.
-        let is_sent = change.unavailable.is_empty() && unread.is_none();
-        filling.begin(change, is_sent);
-        if !is_sent {
-            if let Some(moved) = &came_from {
-                filling.fill(&self.contract, moved.view());
-            } else if let Some(row) = moved_row() {
-                filling.fill(&self.contract, row);
-            }
-            if let Some(old) = old {
-                filling.fill(&self.contract, old);
-            }
-        }
-        if unread.is_some() {
-            filling.set_outdated(&self.contract, unread);
-        }
-        filling.finish();
-        let new = if is_sent { change.row } else { filling.row() };
-        let carried = filling.carried();
-        if let Some(column) = filling.first_missing(&self.contract) {
-            self.counters.refused += 1;
-            let reason = refusal(&self.contract, column);
-            self.filling = filling;
-            self.put_in_doubt(which, position, &reason, stamp, delta);
-            self.refused.push((change.change.record, reason));
-            return;
-        }
-        let unchanged = old.is_some_and(|old| old.row == new);
-        if again && unchanged && old.is_some_and(|old| old.carried == carried) {
-            self.counters.duplicate += 1;
-            self.filling = filling;
-            return;
-        }
-        self.counters.applied += 1;
-        if !unchanged {
-            let is_single = self.origins.len() == 1;
-            note(
-                layout.row(new),
-                old.map(|old| (layout.row(old.row), old.epoch)),
-                is_single,
-                stamp,
-                delta,
-            );
-        }
-        let from = Provenance { position, epoch: stamp.id, origin: which.origin, carried };
-        self.write(which, new, &from);
-        self.filling = filling;
-    }
-
-    /// Puts a row in its slot, or in a new one.
-    fn write(&mut self, which: Which<'_>, row: &[u8], from: &Provenance<'_>) {
-        let written = match which.slot {
-            Some(slot) => {
-                self.rows.update(slot, row, from);
-                Some(slot)
-            }
-            None => {
-                self.set_unplaced(which, None);
-                let floor = self.origins.get(which.origin).and_then(|origin| origin.floor);
-                dead_key(which, &mut self.dead_key);
-                self.tombstones.remove(&self.dead_key, above_floor(floor, &from.position));
-                self.rows.insert(which.key, row, from)
-            }
-        };
-        // Slot numbers end at four billion rows, which memory does first.
-        if let Some(slot) = written {
-            self.rows.mark(slot);
-        }
     }
 
     fn halt(&mut self, which: Which<'_>, held: &Position, came: &Position) {
@@ -479,35 +406,15 @@ impl TableFold {
     }
 }
 
+/// Whether a change is a row of a snapshot that is taken as a whole.
+fn is_whole(change: &Change) -> bool {
+    change.position.snapshot && change.marker != SnapshotMarker::Incremental
+}
+
 /// The key of a deleted row: that of the row, and its origin.
 fn dead_key(which: Which<'_>, out: &mut Vec<u8>) {
     which.key.clone_into(out);
     out.extend_from_slice(&which.origin.to_le_bytes());
-}
-
-/// Adds a changed row to the changes of an epoch.
-fn note(
-    new: RowRef<'_>,
-    old: Option<(RowRef<'_>, u64)>,
-    is_single: bool,
-    stamp: &EpochStamp,
-    delta: &mut Delta,
-) {
-    let before = old.map(|(row, _)| row);
-    // A row of an earlier epoch, and one that was not there, have not changed in this one.
-    if is_single && old.is_none_or(|(_, epoch)| epoch != stamp.id) {
-        delta.first_change(before, Some(new));
-    } else {
-        delta.change(before, Some(new));
-    }
-}
-
-fn refusal(contract: &PreparedContract, column: usize) -> String {
-    let name = contract.columns().get(column).map_or("", |column| &column.name);
-    format!(
-        "column `{name}` is required, and its value was never sent: the event leaves it out as unchanged, and no event \
-         before it is known; take a snapshot of the row, set REPLICA IDENTITY FULL, or declare the column not required"
-    )
 }
 
 /// A position that is later than the last truncate by its place in the source: then tombstones below it

@@ -57,6 +57,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
+    const ABSENT: &str = "absent";
+
     pub(super) fn new(partition: i32) -> Builder {
         let mut batch = ChangeBatch::default();
         batch.clear(&topic(0, partition));
@@ -127,6 +129,13 @@ impl Builder {
         self.push(ChangeKind::Upsert, key, None, sequence, SnapshotMarker::Live)
     }
 
+    /// An event that does not have the column `v`.
+    pub(super) fn upsert_absent(&mut self, key: &str, sequence: u128) -> &mut Builder {
+        self.push(ChangeKind::Upsert, key, Some(Builder::ABSENT), sequence, SnapshotMarker::Live);
+        self.batch.set_absent(&[2]);
+        self
+    }
+
     pub(super) fn delete(&mut self, key: &str, sequence: u128) -> &mut Builder {
         self.push(ChangeKind::Delete, key, None, sequence, SnapshotMarker::Live)
     }
@@ -189,6 +198,7 @@ impl Builder {
             builder.set_text(1, "default");
             builder.set_decimal(3, 5);
             match value {
+                Some(Builder::ABSENT) => builder.set_null(2),
                 Some(value) => builder.set_text(2, value),
                 None => {
                     builder.set_unknown(2);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use schemas::{Delta, EpochStamp, Micros, Position};
 use serde::{Deserialize, Serialize};
 
-use super::fill::Late;
+use super::fill::{Late, unsent};
 use super::live::LiveRow;
 use super::{TableFold, Which};
 use crate::decode::{Change, ChangeKind, ChangeRef};
@@ -103,13 +103,14 @@ impl TableFold {
             self.moved.put(which.origin, moved_to, moved);
             return;
         }
-        let unavailable: Vec<usize> = self.contract.layout().row(&moved.row).unknown().collect();
+        let unavailable = unsent(&self.contract, moved.view());
         let change = Change::new(ChangeKind::Upsert, 0);
         let change = ChangeRef {
             change: &change,
             key: moved_to,
             row: &moved.row,
             unavailable: &unavailable,
+            absent: &[],
             other: &[],
             origin: "",
         };

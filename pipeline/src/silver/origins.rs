@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::absent::Sent;
 use super::gap::Gap;
 use super::report::Halt;
 use super::snapshot::{Lacking, Over, SnapshotRun};
@@ -32,6 +33,8 @@ pub(super) struct Origin {
     pub(super) over: Option<Over>,
     /// Rows that the last snapshot lacked, and that were not deleted for it.
     pub(super) lacking: Option<Lacking>,
+    /// The columns that it has sent.
+    pub(super) sent: Sent,
     /// Records that were gone before they were read, the last of them.
     pub(super) gap: Option<Gap>,
     /// Whether a snapshot was ever seen to its end.

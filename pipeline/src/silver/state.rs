@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::doubt::Unplaced;
 use super::frozen::FrozenTable;
 use super::moved::Moved;
-use super::origins::{Origins, SavedOrigins};
+use super::origins::{Origin, Origins, SavedOrigins};
 use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstones};
 use super::{Counters, Lacking, TableFold};
 
@@ -66,6 +66,23 @@ fn runs_part(table: &str) -> String {
 pub fn lacking_in(saved: &Saved, contract: &str) -> Result<Vec<Lacking>, SavedError> {
     let head: Head = saved.head(&head_part(contract))?;
     Ok(head.origins.lacking())
+}
+
+/// By origin of a contract with so many columns, those that it has never sent, as a barrier has saved it.
+///
+/// # Errors
+/// When that is not what was saved.
+pub fn never_sent_in(
+    saved: &Saved,
+    contract: &str,
+    columns: usize,
+) -> Result<Vec<(String, Vec<usize>)>, SavedError> {
+    let head: Head = saved.head(&head_part(contract))?;
+    let origins = Origins::restore(head.origins);
+    let never = |(at, own): (u32, &Origin)| {
+        (origins.name(at).to_owned(), own.sent.never(columns).collect())
+    };
+    Ok(origins.iter().map(never).collect())
 }
 
 impl TableFold {

@@ -99,6 +99,8 @@ pub struct Change {
     pub source_ms: i64,
     /// The row afterwards.
     pub row: Option<Row>,
+    /// Columns that the event does not have.
+    pub absent: Vec<usize>,
     /// The table of the source that it is of; `None` when the event names none.
     pub origin: Option<String>,
 }
@@ -156,6 +158,7 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         other,
         source_ms,
         row: None,
+        absent: Vec::new(),
         origin,
     };
     if op == Op::Truncate {
@@ -178,6 +181,8 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         if row.get(contract.tenant) == Some(&Cell::Text("*".into())) {
             return Err("the tenant `*` is none".into());
         }
+        let is_absent = |index: &usize| fields.get(name_in_events(contract, *index)).is_none();
+        change.absent = (0..contract.columns.len()).filter(is_absent).collect();
         change.row = Some(Rc::new(row));
     }
     let message_key = key.and_then(|key| serde_json::from_slice::<Value>(key).ok());

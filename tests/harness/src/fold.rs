@@ -166,6 +166,8 @@ struct Origin {
     truncated: Option<Position>,
     incarnation: u32,
     halted: bool,
+    /// By column, the change that was the first seen to have it.
+    sent: BTreeMap<usize, Position>,
 }
 
 /// Every table of a lake.
@@ -340,11 +342,12 @@ impl Fold {
         if change.op == Op::Truncate {
             return Ok(table.truncate(&name, position));
         }
+        table.lack(&name, &mut change, &position);
         let id = (name, change.key.clone());
         let verdict = table.judge(&id, &change, position);
         if let Verdict::Stale = verdict {
             self.stale += 1;
-            return Ok(table.fill(&id, change.row.as_ref(), (position, false), record.epoch));
+            return Ok(table.late(&id, &change, position, record.epoch));
         }
         if let Verdict::Regression = verdict {
             table.origins.entry(id.0).or_default().halted = true;
@@ -352,7 +355,7 @@ impl Fold {
             return Ok(Delta::default());
         }
         let op = change.op;
-        let carried = match table.complete(&id, &mut change) {
+        let carried = match table.complete(&id, &mut change, position) {
             Ok(carried) => carried,
             Err(reason) => return Err((table.doubt(&id, position, record.epoch), reason)),
         };
@@ -399,6 +402,7 @@ impl Table {
         &mut self,
         id: &Id,
         change: &mut Change,
+        position: Position,
     ) -> Result<BTreeMap<usize, Position>, String> {
         let mut carried = BTreeMap::new();
         let waiting = change.other.as_ref().and_then(|_| self.moved.remove(id));
@@ -411,7 +415,10 @@ impl Table {
             sources.into_iter().flatten().filter_map(|held| Some((held, held.row.as_ref()?)))
         {
             for (column, cell) in cells.iter_mut().enumerate().take(self.contract.columns.len()) {
-                if *cell == Cell::Unknown && known[column] != Cell::Unknown {
+                let is_left_out = *cell == Cell::Unknown && !carried.contains_key(&column);
+                let is_absent = change.absent.contains(&column);
+                let is_known = known[column] != Cell::Unknown || held.carried.contains_key(&column);
+                if is_left_out && !is_absent && is_known {
                     *cell = known[column].clone();
                     carried.insert(column, *held.carried.get(&column).unwrap_or(&held.position));
                 }
@@ -424,6 +431,7 @@ impl Table {
             return Err(format!("column {} is required and was never sent", column.name));
         }
         *row = Rc::new(cells);
+        carried.extend(change.absent.iter().map(|column| (*column, position)));
         Ok(carried)
     }
 
@@ -431,7 +439,7 @@ impl Table {
     fn fill(
         &mut self,
         id: &Id,
-        row: Option<&Row>,
+        (row, lacks): (Option<&Row>, &BTreeMap<usize, Position>),
         (at, is_moved): (Position, bool),
         epoch: i64,
     ) -> Delta {
@@ -444,7 +452,8 @@ impl Table {
             let is_older = held.carried.get(&column).map(|from| {
                 (!is_moved || from.is_known_with(&at)) && from.order(&at) == Ordering::Less
             });
-            if row[column] != Cell::Unknown && is_older.unwrap_or(*cell == Cell::Unknown) {
+            let is_told = row[column] != Cell::Unknown || lacks.contains_key(&column);
+            if is_told && is_older.unwrap_or(*cell == Cell::Unknown) {
                 *cell = row[column].clone();
                 held.carried.insert(column, at);
                 is_filled = true;
@@ -465,7 +474,8 @@ impl Table {
             return Delta::default();
         }
         if self.keys.get(new).is_some_and(|held| held.row.is_some()) {
-            return self.fill(new, left.row.as_ref(), (left.position, true), epoch);
+            let late = (left.row.as_ref(), &left.carried);
+            return self.fill(new, late, (left.position, true), epoch);
         }
         self.moved.insert(new.clone(), left.clone());
         Delta::default()

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
+use harness::event::Cell;
+use harness::tables::read_silver;
 use harness::{Options, check_lake};
+use schemas::Contract;
 use serde_json::{Value, json};
 
 use super::{get, mint, port, ready};
@@ -101,6 +104,43 @@ fn a_renamed_column_puts_the_numbers_in_doubt_until_they_are_known_again() {
     assert_eq!((degraded, metrics), (false, ["0", "0"].map(str::to_owned)), "{reasons}");
     run.stops();
     place.succeeds(&["verify"]);
+    let report = check_lake(place.lake(), None, &Options::default()).unwrap();
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn a_renamed_optional_column_is_unknown_and_one_that_was_never_there_is_null() {
+    let place = Place::new();
+    place.configure_files("");
+    let with = |offset, id, columns: &[(&str, &str)]| {
+        let mut line: Value =
+            serde_json::from_str(&change(offset, id, "EUR", &json!("10"))).unwrap();
+        let mut event: Value = serde_json::from_str(line["value"].as_str().unwrap()).unwrap();
+        columns.iter().for_each(|(name, value)| event["after"][name] = json!(value));
+        line["value"] = event.to_string().into();
+        format!("{line}\n")
+    };
+    append(&place, &with(0, "1", &[("channel", "web")]));
+    append(&place, &with(1, "2", &[("channel", "app")]));
+    append(&place, &with(2, "1", &[("sales_channel", "web")]));
+    place.succeeds(&["run", "--until-end"]);
+    let verify = place.succeeds(&["verify", "--json"]).json();
+    assert_eq!(verify["failed"], 0, "{verify}");
+    let text = include_str!("../../../schemas/contracts/tables/orders.toml");
+    let contract = Contract::parse(text).unwrap();
+    let channel = contract.column("channel").unwrap();
+    let silver = read_silver(place.lake(), &contract).unwrap().unwrap();
+    let channels: Vec<&Cell> = silver.rows.values().map(|row| &row.row[channel]).collect();
+    assert_eq!(channels, [&Cell::Unknown, &Cell::Text("app".into())]);
+    let check = place.succeeds(&["check", "--json"]).stdout;
+    assert!(check.contains("shop.eu.public.orders has never sent"), "{check}");
+    assert!(check.contains("`campaign`") && !check.contains("`channel`"), "{check}");
+    let cells = place.succeeds(&["kpis", "get", "revenue_by_channel", "--grain", "day", "--json"]);
+    let cells = cells.json().to_string();
+    assert!(
+        cells.contains(r#""status":"in_doubt""#) && cells.contains(r#""status":"ok""#),
+        "{cells}"
+    );
     let report = check_lake(place.lake(), None, &Options::default()).unwrap();
     assert!(report.is_clean(), "{report}");
 }

@@ -1,8 +1,8 @@
-//! Changes that could not be read, and the rows that they put in doubt.
+//! Changes that could not be read or lack columns, and the rows that they put in doubt.
 
 use std::cmp::Ordering;
 
-use pipeline::decode::{ChangeRef, NO_ORIGIN, PreparedContract};
+use pipeline::decode::{ChangeKind, ChangeRef, NO_ORIGIN, PreparedContract};
 use pipeline::silver::NAMED_MAX;
 use schemas::{Micros, Position};
 
@@ -14,7 +14,49 @@ pub(super) fn is_newer(unread: &Position, at: &Position) -> bool {
     order(unread, at) == Ordering::Greater && !is_again(unread, at)
 }
 
+impl Known {
+    /// Columns that no change has sent, and none has lacked that should have had them.
+    pub(super) fn unsent(&self, contract: &PreparedContract, bytes: &[u8]) -> Vec<usize> {
+        let unknown = contract.layout().row(bytes).unknown();
+        unknown.filter(|column| !self.carried.contains_key(column)).collect()
+    }
+}
+
 impl Reference {
+    /// The row of a change, with those columns as unknown that it lacks and its origin has sent before.
+    pub(super) fn lacks(
+        &mut self,
+        contract: &PreparedContract,
+        origin: &str,
+        change: ChangeRef<'_>,
+        at: &Position,
+    ) -> (Box<[u8]>, Vec<usize>) {
+        let sent = &mut self.origins.entry(origin.to_owned()).or_default().sent;
+        let mut lacks = Vec::new();
+        if change.change.kind == ChangeKind::Upsert {
+            let is_before = |column: &usize| {
+                sent.get(column).is_some_and(|first| order(first, at) == Ordering::Less)
+            };
+            lacks = change.absent.iter().copied().filter(is_before).collect();
+            for column in (0..contract.columns().len()).filter(|own| !change.absent.contains(own)) {
+                sent.entry(column).or_insert(*at);
+            }
+        }
+        if lacks.is_empty() {
+            return (change.row.into(), lacks);
+        }
+        let layout = contract.layout();
+        let own = layout.row(change.row);
+        let mut bytes = Vec::new();
+        self.builder.reset(contract.columns().len());
+        for column in 0..contract.columns().len() {
+            self.builder.copy(column, own);
+        }
+        lacks.iter().for_each(|column| self.builder.set_unknown(*column));
+        self.builder.finish(layout, &mut bytes);
+        (bytes.into(), lacks)
+    }
+
     /// A record that could not be decoded.
     pub(super) fn unreadable(
         &mut self,

@@ -1,12 +1,15 @@
-//! Snapshots as they pass, and what they say of rows that they lack.
+//! Snapshots as they pass, and what they say of rows that they lack; truncates.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use pipeline::decode::SnapshotMarker;
 use pipeline::silver::SNAPSHOT_SETTLE_US;
 use schemas::{Micros, Place, Position};
 
-use super::{Known, Reference, RowId, State};
+use super::doubt::is_newer;
+use super::order::{is_again, order};
+use super::{Known, Reference, RowId, State, is_forgotten};
 
 /// Incarnation and source position: what the rows of one snapshot have in common.
 type Mark = (u32, Option<u128>);
@@ -129,6 +132,31 @@ impl Reference {
         let gone: Vec<RowId> = self.behind(origin, snapshot, only_of_snapshots).cloned().collect();
         for id in gone {
             self.bury(id, at, over);
+        }
+    }
+
+    /// Rows of an origin that stand before its truncate are gone.
+    pub(super) fn truncate(&mut self, name: &str, at: Position, clock: Micros) {
+        let Some(origin) = self.origins.get_mut(name) else { return };
+        let floor = origin.floor.filter(|(_, since)| !is_forgotten(*since, clock));
+        if floor.is_some_and(|(floor, _)| is_again(&floor, &at)) {
+            return;
+        }
+        let is_gone = |id: &RowId, row: &Known| {
+            let is_row = matches!(row.state, State::Row { .. });
+            id.0 == name && is_row && order(&row.at, &at) == Ordering::Less
+        };
+        self.unplaced.retain(|id, unread| id.0 != name || is_newer(unread, &at));
+        let gone = self.rows.iter().filter(|(id, row)| is_gone(id, row));
+        let gone: BTreeMap<RowId, Option<Position>> =
+            gone.map(|(id, row)| (id.clone(), row.unread)).collect();
+        for (id, unread) in gone {
+            self.rows.remove(&id);
+            self.keep_unplaced(id, unread.filter(|unread| is_newer(unread, &at)));
+        }
+        let Some(origin) = self.origins.get_mut(name) else { return };
+        if floor.is_none_or(|(floor, _)| order(&floor, &at) == Ordering::Less) {
+            origin.floor = Some((at, clock));
         }
     }
 

@@ -1,5 +1,5 @@
 //! The reference fold and the pipeline's fold, on random histories: deletes, late and doubled records,
-//! values left out, records that cannot be read, truncates, snapshots that sweep, sources that go back, tombstones that end.
+//! values left out, columns that are missing, records that cannot be read, truncates, snapshots that sweep, sources that go back, tombstones that end.
 
 use std::sync::Arc;
 
@@ -59,7 +59,9 @@ fn event(random: &mut StdRng, calm: bool) -> (Option<String>, Option<Value>) {
         _ => json!(format!("v{}", random.random_range(0..3))),
     };
     let n = if random.random_range(0..6) == 0 { "1,5" } else { "1.5" };
-    let after = json!({ "id": id, "tenant": "t", "a": a, "n": n });
+    let mut after = json!({ "id": id, "tenant": "t", "a": a, "n": n });
+    let left = ["a", "n", "tenant"].get(random.random_range(0..20));
+    left.into_iter().for_each(|name| drop(after.as_object_mut().unwrap().remove(*name)));
     let op = match random.random_range(0..20) {
         0 if !calm => "t",
         1..=4 => "d",

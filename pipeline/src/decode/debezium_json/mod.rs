@@ -243,6 +243,6 @@ impl Event<'_> {
 
     fn row(&self) -> json::Row<'_> {
         let Event { contract, record, text, encodings, .. } = *self;
-        json::Row { contract, record, text, encodings, name: "`after`" }
+        json::Row { contract, record, text, encodings, name: "`after`", is_sparse: false }
     }
 }

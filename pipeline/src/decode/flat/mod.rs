@@ -137,7 +137,9 @@ impl Rows {
         let schemas = &mut scratch.json.schemas;
         let encodings = schema.map(|schema| schemas.of_row(contract, schema)).transpose()?;
         let encodings = encodings.as_deref().unwrap_or_default();
-        let row = json::Row { contract, record, text, encodings, name: "the row" };
+        // Change events have every column, and plain rows need not.
+        let is_sparse = !self.is_flattened;
+        let row = json::Row { contract, record, text, encodings, name: "the row", is_sparse };
         let (kind, op) = kind(&found, text)?;
         if kind == ChangeKind::Truncate && scratch.json.cells.iter().any(Option::is_some) {
             return fail("`__op` is \"t\" in a row with columns; a truncate has none");

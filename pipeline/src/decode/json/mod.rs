@@ -25,6 +25,8 @@ pub(crate) struct Buffers {
     pub(super) cells: Vec<Option<Piece>>,
     pub(super) key: KeyBuffers,
     pub(super) unavailable: Vec<usize>,
+    /// Columns that the row does not have.
+    pub(super) absent: Vec<usize>,
     pub(super) schemas: Schemas,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Row<'a> {
     pub(super) encodings: &'a [Encoding],
     /// What the row is called in messages: `after`, or `the row`.
     pub(super) name: &'a str,
+    /// Whether a field that is not there is null, and nothing else.
+    pub(super) is_sparse: bool,
 }
 
 impl Row<'_> {
@@ -62,6 +66,9 @@ impl Row<'_> {
         bytes.clear();
         row.finish(self.contract.layout(), bytes);
         out.push(change, key, bytes, &json.unavailable);
+        if !json.absent.is_empty() {
+            out.set_absent(&json.absent);
+        }
         self.note_move("__debezium.oldkey", scratch, out);
         Ok(())
     }
@@ -102,10 +109,11 @@ impl Row<'_> {
     /// Sets the columns of `scratch.row` and the list of unavailable ones.
     fn read(&self, scratch: &mut Scratch) -> Result<(), DecodeError> {
         let Scratch { row, json, maps, .. } = scratch;
-        let Buffers { cells, unavailable, .. } = json;
+        let Buffers { cells, unavailable, absent, .. } = json;
         let columns = self.contract.columns();
         row.reset(columns.len());
         unavailable.clear();
+        absent.clear();
         for (index, (column, cell)) in columns.iter().zip(cells.iter()).enumerate() {
             if column.is_mapped {
                 continue;
@@ -114,7 +122,12 @@ impl Row<'_> {
             let encoding = self.encodings.get(index).copied().unwrap_or_default();
             let outcome = match raw {
                 Some(raw) => column::set(row, index, column, raw, encoding)?,
-                None => Outcome::Null,
+                None => {
+                    if !self.is_sparse {
+                        absent.push(index);
+                    }
+                    Outcome::Null
+                }
             };
             match outcome {
                 Outcome::Set => {}

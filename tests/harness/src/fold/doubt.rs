@@ -25,6 +25,30 @@ impl Table {
         }
     }
 
+    /// What a change lacks and its origin has sent before is unknown; nothing else is absent after this.
+    pub(super) fn lack(&mut self, origin: &str, change: &mut Change, at: &Position) {
+        let Some(row) = change.row.take() else {
+            change.absent.clear();
+            return;
+        };
+        let sent = &mut self.origins.entry(origin.to_owned()).or_default().sent;
+        let absent = std::mem::take(&mut change.absent);
+        for column in (0..self.contract.columns.len()).filter(|own| !absent.contains(own)) {
+            sent.entry(column).or_insert(*at);
+        }
+        let is_lost = |own: &usize| sent.get(own).is_some_and(|first| first.order(at).is_lt());
+        change.absent = absent.into_iter().filter(is_lost).collect();
+        let mut cells = row.to_vec();
+        change.absent.iter().for_each(|column| cells[*column] = Cell::Unknown);
+        change.row = Some(Rc::new(cells));
+    }
+
+    /// An older change of a row that is held.
+    pub(super) fn late(&mut self, id: &Id, change: &Change, at: Position, epoch: i64) -> Delta {
+        let lacks = change.absent.iter().map(|column| (*column, at)).collect();
+        self.fill(id, (change.row.as_ref(), &lacks), (at, false), epoch)
+    }
+
     /// A record that cannot be decoded.
     pub(super) fn unreadable(&mut self, record: &Record, topic: usize) -> Delta {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());

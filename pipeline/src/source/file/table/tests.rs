@@ -8,8 +8,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
-use crate::source::reread::read_again;
 use crate::source::file::{row_place, wrong_line};
+use crate::source::reread::read_again;
 use crate::source::{Mapping, Reached};
 
 const WIDE: Limits =
@@ -183,7 +183,9 @@ fn another_content_is_another_life_and_the_old_one_is_missed_by_name() {
     assert_eq!(shown(&read[0]), [r#"1 line 3 {"a":"2","b":"y"}"#]);
     assert_eq!(run(folder.path(), Kind::Csv, &mut progress), [""; 0], "a content is read once");
     let beyond = Span { to: 3, ..span };
-    assert!(read_again(&mut again, &[beyond], soon).unwrap_err().to_string().contains("ends at row 2"));
+    assert!(
+        read_again(&mut again, &[beyond], soon).unwrap_err().to_string().contains("ends at row 2")
+    );
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! A change that gives its key a row.
+//!
+//! # Guarantees
+//! - A change at the position already held, with the same row, changes nothing.
+
+use schemas::{Delta, EpochStamp, Position, RowRef};
+
+use super::doubt::is_newer;
+use super::record::Provenance;
+use super::{TableFold, Which, above_floor, dead_key};
+use crate::decode::{ChangeRef, PreparedContract};
+
+impl TableFold {
+    pub(super) fn upsert(
+        &mut self,
+        which: Which<'_>,
+        change: ChangeRef<'_>,
+        position: Position,
+        again: bool,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        let layout = self.contract.layout();
+        let old = which.slot.and_then(|slot| self.rows.get(slot));
+        let mut filling = std::mem::take(&mut self.filling);
+        let came_from = self.moved.take(which, change.other);
+        let moved_row = || {
+            let slot = self.rows.find(change.other, which.origin)?;
+            self.rows.get(slot).filter(|_| !change.other.is_empty())
+        };
+        let unread = self.unread_beside(which, old.as_ref()).filter(|own| is_newer(own, &position));
+        // Most changes send every column: their rows are taken as they are.
+        let is_sent = change.unavailable.is_empty() && change.absent.is_empty() && unread.is_none();
+        filling.begin(change, is_sent);
+        if !is_sent {
+            if let Some(moved) = &came_from {
+                filling.fill(&self.contract, moved.view());
+            } else if let Some(row) = moved_row() {
+                filling.fill(&self.contract, row);
+            }
+            if let Some(old) = old {
+                filling.fill(&self.contract, old);
+            }
+        }
+        filling.lack(change.absent, position);
+        if unread.is_some() {
+            filling.set_outdated(&self.contract, unread);
+        }
+        filling.finish();
+        let new = if is_sent { change.row } else { filling.row() };
+        let carried = filling.carried();
+        if let Some(column) = filling.first_missing(&self.contract) {
+            self.counters.refused += 1;
+            let reason = refusal(&self.contract, column);
+            self.filling = filling;
+            self.put_in_doubt(which, position, &reason, stamp, delta);
+            self.refused.push((change.change.record, reason));
+            return;
+        }
+        let unchanged = old.is_some_and(|old| old.row == new);
+        if again && unchanged && old.is_some_and(|old| old.carried == carried) {
+            self.counters.duplicate += 1;
+            self.filling = filling;
+            return;
+        }
+        self.counters.applied += 1;
+        if !unchanged {
+            let is_single = self.origins.len() == 1;
+            note(
+                layout.row(new),
+                old.map(|old| (layout.row(old.row), old.epoch)),
+                is_single,
+                stamp,
+                delta,
+            );
+        }
+        let from = Provenance { position, epoch: stamp.id, origin: which.origin, carried };
+        self.write(which, new, &from);
+        self.filling = filling;
+    }
+
+    /// Puts a row in its slot, or in a new one.
+    pub(super) fn write(&mut self, which: Which<'_>, row: &[u8], from: &Provenance<'_>) {
+        let written = match which.slot {
+            Some(slot) => {
+                self.rows.update(slot, row, from);
+                Some(slot)
+            }
+            None => {
+                self.set_unplaced(which, None);
+                let floor = self.origins.get(which.origin).and_then(|origin| origin.floor);
+                dead_key(which, &mut self.dead_key);
+                self.tombstones.remove(&self.dead_key, above_floor(floor, &from.position));
+                self.rows.insert(which.key, row, from)
+            }
+        };
+        // Slot numbers end at four billion rows, which memory does first.
+        if let Some(slot) = written {
+            self.rows.mark(slot);
+        }
+    }
+}
+
+/// Adds a changed row to the changes of an epoch.
+pub(super) fn note(
+    new: RowRef<'_>,
+    old: Option<(RowRef<'_>, u64)>,
+    is_single: bool,
+    stamp: &EpochStamp,
+    delta: &mut Delta,
+) {
+    let before = old.map(|(row, _)| row);
+    // A row of an earlier epoch, and one that was not there, have not changed in this one.
+    if is_single && old.is_none_or(|(_, epoch)| epoch != stamp.id) {
+        delta.first_change(before, Some(new));
+    } else {
+        delta.change(before, Some(new));
+    }
+}
+
+fn refusal(contract: &PreparedContract, column: usize) -> String {
+    let name = contract.columns().get(column).map_or("", |column| &column.name);
+    format!(
+        "column `{name}` is required, and its value was never sent: the event leaves it out as unchanged, and no event \
+         before it is known; take a snapshot of the row, set REPLICA IDENTITY FULL, or declare the column not required"
+    )
+}
