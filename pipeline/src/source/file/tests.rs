@@ -330,6 +330,35 @@ fn a_replaced_or_shortened_file_is_refused_by_name() {
 }
 
 #[test]
+fn a_file_that_is_replaced_by_a_longer_one_while_it_is_followed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |offset: i64| {
+        format!("{{\"topic\":\"t\",\"partition\":0,\"offset\":{offset},\"value\":\"{offset}\"}}\n")
+    };
+    for name in ["a", "a.gz"] {
+        let path = folder.path().join(name);
+        let write = |text: &str| {
+            if name == "a" { std::fs::write(&path, text).unwrap() } else { gz(&path, text) }
+        };
+        write(&(line(0) + &line(1)));
+        let mut source = source(&path, None, &Progress::new());
+        let mut poll = || {
+            let mut batches = Vec::new();
+            source.poll(Duration::from_millis(1_300), Duration::ZERO, &WIDE, &mut batches)?;
+            Ok::<_, SourceError>(batches.iter().flat_map(shown).collect::<Vec<_>>())
+        };
+        assert_eq!(poll().unwrap().len(), 2);
+        // Written anew with more at its end: the same file.
+        write(&(line(0) + &line(1) + &line(2)));
+        assert_eq!(poll().unwrap(), ["t/0/2 -=2"]);
+        write(&(line(7) + &line(8) + &line(9) + &line(12)));
+        let error = (0..3).find_map(|_| poll().err()).unwrap().to_string();
+        assert!(error.contains("line 3: the line is not the one"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
 fn partitions_go_on_in_later_files_when_the_earlier_ones_are_taken_away() {
     let folder = tempfile::tempdir().unwrap();
     let line = |offset: i64| {

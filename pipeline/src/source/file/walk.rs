@@ -3,7 +3,8 @@
 //! # Guarantees
 //! - Every line that is not blank is given once, in file name order; what is appended, or appears as a
 //!   new file, is found by [`Walk::look_again`].
-//! - A line is bounded by [`LINE_BYTES_MAX`]. A file that became shorter is an error.
+//! - A line is bounded by [`LINE_BYTES_MAX`]. A file that became shorter, or whose line read last is another
+//!   one now, is an error.
 //! - A line is given when its end has come. A last line without one is given when it is a whole JSON
 //!   value, which nothing can make longer; else it is left, see [`Walk::left`]. Its number does not
 //!   depend on when its end comes.
@@ -61,6 +62,22 @@ pub(super) struct Input {
     unended: bool,
     /// A last line, from 1, that is neither ended nor whole.
     left: Option<u64>,
+    /// The line read last: it must still be there when the file is opened again.
+    last: Option<LastLine>,
+}
+
+/// Where a line lies in a plain file, and the hash of it without its end.
+#[derive(Debug, Clone, Copy)]
+struct LastLine {
+    start: u64,
+    length: u64,
+    hash: u64,
+}
+
+impl LastLine {
+    fn is(self, line: &[u8]) -> bool {
+        hash_of(line) == self.hash
+    }
 }
 
 impl Walk {
@@ -92,7 +109,8 @@ impl Walk {
             let size = fs::metadata(&path).map_err(|e| unreadable(&path, e))?.len();
             let Some(name) = path.file_name().map(ToOwned::to_owned) else { continue };
             let input = self.files.entry(name).or_insert_with_key(|name| Input::new(&path, name));
-            if size < input.position {
+            // Of a packed file the lines are counted, see `Input::skip_lines`.
+            if !input.packed && size < input.position {
                 let reason = format!(
                     "the file is now {size} bytes long, but {} were read from it; give changed files \
                      a new name",
@@ -176,6 +194,7 @@ impl Input {
             bad: 0,
             unended: false,
             left: None,
+            last: None,
         }
     }
 
@@ -205,6 +224,7 @@ impl Input {
             return Ok(false);
         }
         let read = self.read_bytes(line, fixed)?;
+        let hash = hash_of(line);
         if self.lines == 0 && line.starts_with(BYTE_ORDER_MARK) {
             line.drain(..BYTE_ORDER_MARK.len());
         }
@@ -217,6 +237,7 @@ impl Input {
         while line.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
             line.pop();
         }
+        self.last = Some(LastLine { start: self.position, length: read, hash });
         self.position += read;
         self.lines += 1;
         (self.unended, self.left) = (!ended, None);
@@ -287,11 +308,28 @@ impl Input {
             self.unended = false;
             self.open = Some(Box::new(open));
         } else {
+            self.compare_last(&mut file)?;
             file.seek(SeekFrom::Start(self.position)).map_err(|e| unreadable(&self.path, e))?;
             let rest = file.take(self.size - self.position);
             self.open = Some(Box::new(BufReader::with_capacity(1 << 18, rest)));
         }
         Ok(true)
+    }
+
+    /// That the line read last is still where it was: a file of at least that size may be another one.
+    fn compare_last(&self, file: &mut File) -> Result<(), SourceError> {
+        let Some(last) = self.last else { return Ok(()) };
+        let mut line = Vec::new();
+        let read = file
+            .seek(SeekFrom::Start(last.start))
+            .and_then(|_| file.by_ref().take(last.length).read_to_end(&mut line));
+        read.map_err(|e| unreadable(&self.path, e))?;
+        if last.is(&line) { Ok(()) } else { Err(self.replaced()) }
+    }
+
+    fn replaced(&self) -> SourceError {
+        let reason = "the line is not the one that was read here; give changed files a new name";
+        self.error(reason.to_owned())
     }
 
     /// Skips the lines of a packed file that were read before. False when it ends before them.
@@ -310,8 +348,16 @@ impl Input {
                 Err(e) => return Err(unreadable(&self.path, e)),
             }
         }
+        if self.last.is_some_and(|last| !last.is(&skipped)) {
+            return Err(self.replaced());
+        }
         Ok(true)
     }
+}
+
+/// The hash of a line without its end.
+fn hash_of(line: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(line.trim_ascii_end())
 }
 
 fn is_blank(line: &[u8]) -> bool {
