@@ -5,6 +5,7 @@
 
 mod check;
 mod config;
+mod consent;
 mod contracts;
 mod dead_letters;
 mod decisions;
@@ -12,7 +13,9 @@ mod demo;
 mod in_force;
 mod kpis;
 mod run;
+mod saved;
 mod setup;
+mod sources;
 mod sweep;
 mod tables;
 mod token;
@@ -63,6 +66,9 @@ enum Command {
     /// Source tables that Weir understands.
     #[command(subcommand)]
     Contracts(contracts::Command),
+    /// Where tables come from: origins, how far each was read, what waits for somebody.
+    #[command(subcommand)]
+    Sources(sources::Command),
     /// Development tokens for API and stream.
     #[command(subcommand)]
     Token(token::Command),
@@ -130,6 +136,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Tables(command) => tables::execute(&load(file)?.config, &command),
         Command::DeadLetters(command) => dead_letters::execute(&load(file)?.config, &command),
         Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
+        Command::Sources(command) => sources::execute(&load(file)?.config, &command),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),
     }

@@ -1,5 +1,5 @@
-//! Tables that stand still because their source went back, and rows that a snapshot lacked, as reasons that
-//! travel with the results.
+//! Tables that stand still because their source went back, rows that a snapshot lacked, and topics without a
+//! contract, as reasons that travel with the results.
 //!
 //! # Guarantees
 //! - A halt is logged once, when it comes and at the start of every run that finds it.
@@ -20,26 +20,48 @@ pub(super) struct Halts {
     reasons: Arc<[Reason]>,
 }
 
-/// What a reason speaks of: whether all stands still, and the table and the origin.
-type Of = (bool, String, String);
+/// What a reason speaks of: table and origin, or source and topic.
+type Of = (Kind, String, String);
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// A snapshot lacked rows.
+    Lacking,
+    /// A table stands still.
+    Halted,
+    /// A topic has no contract.
+    Unmapped,
+}
 
 impl Halts {
     /// Looks at the tables after an epoch with this clock.
     pub(super) fn update(&mut self, core: &Core, clock: Micros) {
         // Nearly always there is none and was none.
-        let is_well = core.halts().next().is_none() && core.lacking().next().is_none();
+        let is_well = core.halts().next().is_none()
+            && core.lacking().next().is_none()
+            && core.unmapped().next().is_none();
         if self.said.is_empty() && is_well {
             return;
         }
-        let halts = core.halts().map(|halt| (true, &halt.table, &halt.origin, halt.to_string()));
-        let lacking = core.lacking().map(|own| (false, &own.table, &own.origin, own.to_string()));
+        let halts =
+            core.halts().map(|halt| (Kind::Halted, &halt.table, &halt.origin, halt.to_string()));
+        let lacking =
+            core.lacking().map(|own| (Kind::Lacking, &own.table, &own.origin, own.to_string()));
+        let unmapped = core.unmapped().map(|(source, topic)| {
+            let text = format!(
+                "topic `{topic}` of source `{source}` has no contract: all its records are dead letters; name one \
+                 under [sources.topics]"
+            );
+            (Kind::Unmapped, source, topic, text)
+        });
         let mut now = BTreeMap::new();
-        for (is_halt, table, origin, text) in halts.chain(lacking) {
-            let of = (is_halt, table.clone(), origin.clone());
+        for (kind, table, origin, text) in halts.chain(lacking).chain(unmapped) {
+            let of = (kind, table.clone(), origin.clone());
             let held = self.said.get(&of);
             let since = held.map_or(clock, |reason| reason.since);
             if held.is_none_or(|held| held.text != text) {
-                if is_halt {
+                if kind == Kind::Halted {
                     tracing::error!("{text}");
                 } else {
                     tracing::warn!("{text}");
@@ -47,8 +69,8 @@ impl Halts {
             }
             now.insert(of, Reason { text, since });
         }
-        for (is_halt, table, origin) in self.said.keys().filter(|of| !now.contains_key(*of)) {
-            if *is_halt {
+        for (kind, table, origin) in self.said.keys().filter(|of| !now.contains_key(*of)) {
+            if *kind == Kind::Halted {
                 tracing::info!("table `{table}` is no longer halted for {origin}");
             } else {
                 tracing::info!("table `{table}` lacks no decision about {origin} any longer");
@@ -67,7 +89,7 @@ impl Halts {
 
     /// Why tables stand still.
     pub(super) fn into_reasons(self) -> Vec<String> {
-        let halts = self.said.into_iter().filter(|((is_halt, ..), _)| *is_halt);
+        let halts = self.said.into_iter().filter(|((kind, ..), _)| *kind == Kind::Halted);
         halts.map(|(_, reason)| reason.text).collect()
     }
 }

@@ -10,6 +10,9 @@
 use schemas::contract::{ALL_TENANTS, ALL_TENANTS_REFUSED};
 use schemas::{Contract, RowRef, Vocabulary};
 
+use super::TableFold;
+use crate::decode::ChangeRef;
+
 /// The strict vocabularies in force, by columns of the table.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
@@ -36,6 +39,24 @@ impl Admission {
             let value = row.text(vocabulary.column)?;
             let is_outside = !vocabulary.has(value);
             is_outside.then(|| vocabulary.refusal(name(vocabulary.column), value))
+        })
+    }
+}
+
+impl TableFold {
+    /// Takes the version of the contract that is in force from here on: which values it refuses.
+    pub fn put_in_force(&mut self, contract: Option<&Contract>) {
+        self.admission.set(self.contract.contract(), contract);
+    }
+
+    /// Whether the change says what a row must not say. Then its record is as one that cannot be decoded.
+    pub(super) fn refuses(&mut self, change: ChangeRef<'_>) -> bool {
+        let row = self.contract.layout().row(change.row);
+        let refusal = self.admission.refusal(self.contract.contract(), row);
+        refusal.is_some_and(|reason| {
+            self.counters.refused += 1;
+            self.refused.push((change.change.record, reason));
+            true
         })
     }
 }

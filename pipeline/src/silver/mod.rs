@@ -29,6 +29,7 @@ mod moved;
 mod origins;
 mod record;
 mod report;
+mod seen;
 mod snapshot;
 mod state;
 mod sweep;
@@ -40,13 +41,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{Contract, Delta, EpochStamp, Position, RowRef};
+use schemas::{Delta, EpochStamp, Position, RowRef};
 
 use crate::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
 pub use frozen::FrozenTable;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
+pub use seen::origins_in;
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
 pub use state::{StateError, lacking_in};
 pub use table::{
@@ -61,6 +63,7 @@ use live::LiveRows;
 use moved::Moved;
 use origins::Origins;
 use record::Provenance;
+use seen::Seen;
 use snapshot::SnapshotRun;
 use tombstones::{Tombstone, Tombstones};
 
@@ -121,11 +124,6 @@ impl TableFold {
         &self.contract
     }
 
-    /// Takes the version of the contract that is in force from here on: which values it refuses.
-    pub fn put_in_force(&mut self, contract: Option<&Contract>) {
-        self.admission.set(self.contract.contract(), contract);
-    }
-
     /// No changes of this table.
     pub fn no_changes(&self) -> Delta {
         Delta::new(Arc::clone(self.contract.layout()), self.contract.key().clone())
@@ -166,6 +164,8 @@ impl TableFold {
         let is_whole = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
         let topic = self.origins.topic();
         let Some(own) = self.origins.get_mut(origin) else { return };
+        let here = Position { incarnation: own.incarnation, topic, ..what.position };
+        own.seen = Some(Seen::new(here, stamp));
         if own.halt.is_some() {
             if !is_whole {
                 self.counters.halted += 1;
@@ -218,17 +218,6 @@ impl TableFold {
             }
             _ => self.upsert(which, change, position, again, stamp, delta),
         }
-    }
-
-    /// Whether the change says what a row must not say. Then its record is as one that cannot be decoded.
-    fn refuses(&mut self, change: ChangeRef<'_>) -> bool {
-        let row = self.contract.layout().row(change.row);
-        let refusal = self.admission.refusal(self.contract.contract(), row);
-        refusal.is_some_and(|reason| {
-            self.counters.refused += 1;
-            self.refused.push((change.change.record, reason));
-            true
-        })
     }
 
     /// The position that a change of this key at `came` has to beat, and whether it is that of a

@@ -22,7 +22,7 @@ use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstones};
 use super::{Counters, Lacking, TableFold};
 
 /// The version of the records.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// Why saved state was refused.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,12 @@ fn runs_part(table: &str) -> String {
 pub fn lacking_in(saved: &Saved, contract: &str) -> Result<Vec<Lacking>, SavedError> {
     let head: Head = saved.head(&head_part(contract))?;
     Ok(head.origins.lacking())
+}
+
+/// The origins of the table of a contract, as a barrier has saved them.
+pub(super) fn origins_in(saved: &Saved, contract: &str) -> Result<Origins, SavedError> {
+    let head: Head = saved.head(&head_part(contract))?;
+    Ok(Origins::restore(head.origins))
 }
 
 impl TableFold {

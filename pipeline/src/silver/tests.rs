@@ -1,7 +1,7 @@
 //! Tests of the module `silver`.
 
 use lake::keyed::FrozenRows;
-use schemas::{Micros, RowBuilder, Saved};
+use schemas::{Contract, Micros, RowBuilder, Saved};
 
 use super::model::{Builder, fold, no_runs, prepared, stamp, text_rows};
 use super::*;
