@@ -75,6 +75,7 @@ impl Serving {
             Some(keys) => Arc::clone(keys) as Arc<dyn TokenCheck>,
             None => Arc::new(jwks(config, &clock)?),
         };
+        let origins = config.api.origins().map_err(Failure::Usage)?;
         let infos = catalog.infos();
         let store = Store::new(infos.clone());
         let health: Arc<dyn Health> = Arc::new(ProcessHealth(Arc::clone(served.meters)));
@@ -86,7 +87,7 @@ impl Serving {
             Arc::clone(&tokens),
             Arc::clone(&health),
             Arc::clone(&clock),
-            stream_limits(config),
+            StreamLimits { allowed_origins: origins.clone(), ..stream_limits(config) },
         );
         let app = App::new(AppParts {
             store: Arc::clone(&store),
@@ -95,7 +96,7 @@ impl Serving {
             health,
             clock,
             limits: limits(config),
-            page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN }),
+            page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN, origins: origins.clone() }),
         });
         app.metrics.register(|registry| streams.register(registry));
         let router = api::router(Arc::clone(&app), streams.route());
@@ -148,6 +149,7 @@ pub(crate) fn dev_keys(lake: &Path) -> Result<DevKeys, Failure> {
 /// What [`Serving::start`] would refuse.
 pub(crate) fn check(config: &Config) -> Result<(), Failure> {
     address(config)?;
+    config.api.origins().map_err(Failure::Usage)?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     config.auth.jwks_url().map_or(Ok(()), |_| jwks(config, &clock).map(drop))
 }

@@ -54,6 +54,8 @@ pub struct PageSessions {
     pub keys: Arc<DevKeys>,
     /// How long each is valid.
     pub ttl: Duration,
+    /// Origins (`https://weir.example`) under which the page is seen, besides loopback names.
+    pub origins: Vec<String>,
 }
 
 /// What an [`App`] is made of.

@@ -80,6 +80,14 @@ impl Claims {
         }
     }
 
+    /// Asks for a token that may see every tenant.
+    ///
+    /// # Errors
+    /// [`Refused::AllTenants`] when it may not.
+    pub fn require_all_tenants(&self) -> Result<(), Refused> {
+        if self.tenants == Tenants::All { Ok(()) } else { Err(Refused::AllTenants) }
+    }
+
     /// Asks for a scope.
     ///
     /// # Errors
@@ -95,6 +103,9 @@ pub enum Refused {
     /// It is for another tenant.
     #[error("this token is not for tenant `{0}`")]
     Tenant(String),
+    /// It is for one tenant, and the answer is about all.
+    #[error("this answer is about the tables of all tenants, and this token is for one")]
+    AllTenants,
     /// It lacks a scope.
     #[error("this token does not have the scope `{}`", .0.name())]
     Scope(Scope),

@@ -107,9 +107,9 @@ pub(crate) async fn session(
         let detail = "this server hands out no tokens; ask the one who runs it for one";
         return Err(Problem::not_found(detail));
     };
-    if !is_own_page(&headers) {
-        let detail = "a token is handed only to the page of this server, opened as \
-                      http://127.0.0.1 or http://localhost";
+    if !is_own_page(&headers, &page.origins) {
+        let detail = "a token is handed only to the page of this server, opened as http://127.0.0.1, \
+                      http://localhost or an origin that [api] public_url or allowed_origins names";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     let request = MintRequest {
@@ -129,17 +129,20 @@ pub(crate) async fn session(
     Ok(response)
 }
 
-/// Whether a request comes from a page that this server gave to a browser on this machine, or from a
-/// program on it.
-fn is_own_page(headers: &HeaderMap) -> bool {
+/// Whether a request comes from a page that this server gave to a browser on this machine or under one of
+/// `origins`, or from a program on this machine.
+fn is_own_page(headers: &HeaderMap, origins: &[String]) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let mut hosts = headers.get_all(HOST).iter();
     let Some(host) = hosts.next().and_then(|host| host.to_str().ok()) else { return false };
     let is_same_site =
         text("sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
-    let is_same_origin =
-        text(ORIGIN.as_str()).is_none_or(|origin| origin == format!("http://{host}"));
-    hosts.next().is_none() && is_loopback_name(host) && is_same_site && is_same_origin
+    let is_named = |origin: &str| origins.iter().any(|own| own.eq_ignore_ascii_case(origin));
+    let is_same_origin = text(ORIGIN.as_str())
+        .is_none_or(|origin| origin == format!("http://{host}") || is_named(origin));
+    let is_own_host = is_loopback_name(host)
+        || ["https", "http"].iter().any(|s| is_named(&format!("{s}://{host}")));
+    hosts.next().is_none() && is_own_host && is_same_site && is_same_origin
 }
 
 fn is_loopback_name(host: &str) -> bool {
@@ -166,7 +169,7 @@ mod tests {
     #[test]
     fn only_the_own_page_on_the_loopback_interface_gets_a_token() {
         for host in ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:65535", "[::1]"] {
-            assert!(is_own_page(&headers(&[("host", host)])), "{host}");
+            assert!(is_own_page(&headers(&[("host", host)]), &[]), "{host}");
         }
         for host in [
             "evil.example",
@@ -179,16 +182,33 @@ mod tests {
             "localhost@evil",
             "10.0.0.1:8080",
         ] {
-            assert!(!is_own_page(&headers(&[("host", host)])), "{host}");
+            assert!(!is_own_page(&headers(&[("host", host)]), &[]), "{host}");
         }
-        assert!(!is_own_page(&headers(&[])));
-        assert!(!is_own_page(&headers(&[("host", "localhost"), ("host", "localhost")])));
+        assert!(!is_own_page(&headers(&[]), &[]));
+        assert!(!is_own_page(&headers(&[("host", "localhost"), ("host", "localhost")]), &[]));
         let from = |site| headers(&[("host", "localhost:80"), ("sec-fetch-site", site)]);
-        assert!(is_own_page(&from("same-origin")) && is_own_page(&from("none")));
-        assert!(!is_own_page(&from("cross-site")) && !is_own_page(&from("same-site")));
+        assert!(is_own_page(&from("same-origin"), &[]) && is_own_page(&from("none"), &[]));
+        assert!(!is_own_page(&from("cross-site"), &[]) && !is_own_page(&from("same-site"), &[]));
         let origin = |origin| headers(&[("host", "localhost:80"), ("origin", origin)]);
-        assert!(is_own_page(&origin("http://localhost:80")));
-        assert!(!is_own_page(&origin("http://evil.example")) && !is_own_page(&origin("null")));
+        assert!(is_own_page(&origin("http://localhost:80"), &[]));
+        assert!(
+            !is_own_page(&origin("http://evil.example"), &[]) && !is_own_page(&origin("null"), &[])
+        );
+    }
+
+    #[test]
+    fn a_page_behind_a_proxy_gets_a_token_under_the_origins_that_are_named() {
+        let own = ["https://weir.example:8443".to_owned()];
+        let asked = |host, origin| {
+            let pairs = [("host", host), ("origin", origin), ("sec-fetch-site", "same-origin")];
+            is_own_page(&headers(&pairs), &own)
+        };
+        // The proxy passes the name on, or names the address that it asks.
+        assert!(asked("weir.example:8443", "https://weir.example:8443"));
+        assert!(asked("127.0.0.1:8080", "https://weir.example:8443"));
+        assert!(!asked("weir.example", "https://weir.example:8443"), "another port");
+        assert!(!asked("127.0.0.1:8080", "https://weir.example"));
+        assert!(!asked("evil.example", "https://weir.example:8443"));
     }
 
     #[test]

@@ -122,6 +122,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Problem {
         let advice = match &refused {
             Refused::Tenant(_) => "leave `tenant` out to see what it is for",
+            Refused::AllTenants => "ask for a token with the claim `tenants: all`",
             Refused::Scope(_) => "ask for a token with that scope",
         };
         Problem::new(StatusCode::FORBIDDEN, format!("{refused}; {advice}"))

@@ -20,6 +20,7 @@ import { Freshness } from "./freshness.js";
 import { KpiStream } from "./kpi-stream.js";
 import { Panel } from "./panel.js";
 import { Session } from "./session.js";
+import { Sources } from "./sources.js";
 import { currenciesOf, sumOf, withParts } from "./stats.js";
 import { Store } from "./store.js";
 import { addBuckets, countBuckets, floorTo, rfc3339 } from "./time.js";
@@ -83,6 +84,7 @@ const panel = new Panel({
 });
 const alerts = new Alerts({ open: openAlert, redraw: () => ask("alerts") });
 const activity = new Activity(() => (isReady ? session.get("status") : null));
+new Sources(() => (isReady ? session.get("sources") : null));
 
 const now = () => fresh.asOf ?? Date.now() + session.skewMs;
 const kpiOf = (key) => meta.kpis.find((kpi) => kpi.key === key);

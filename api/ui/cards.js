@@ -112,8 +112,8 @@ class Card {
     this.node = el(
       "article",
       { class: "card kpi", "data-kpi": kpi.key, "aria-busy": "true" },
-      el("div", { class: "card-head" }, el("h3", {}, this.button), this.unit),
-      el("p", { class: "card-main" }, this.value),
+      el("div", { class: "card-head" }, el("h3", {}, this.button)),
+      el("p", { class: "card-main" }, this.value, this.unit),
       this.change,
       this.label,
       this.spark,

@@ -97,6 +97,7 @@ impl Census {
             empty_tenants: self.empty_tenants,
             unknown: self.unknown,
             outside: outside.collect(),
+            ..Contents::default()
         }
     }
 }

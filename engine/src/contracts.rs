@@ -15,22 +15,44 @@ use schemas::Contract;
 /// # Errors
 /// When a file cannot be read, or is no contract that can be used; the text names it.
 pub fn load(folder: Option<&Path>) -> Result<Vec<Contract>, String> {
-    let mut contracts: Vec<Contract> = Vec::new();
+    let (contracts, refused) = load_all(folder);
+    refused.into_iter().next().map_or(Ok(contracts), Err)
+}
+
+/// The same, with every file that is refused: why each of them is.
+pub fn load_all(folder: Option<&Path>) -> (Vec<Contract>, Vec<String>) {
+    let (mut contracts, mut refused): (Vec<Contract>, _) = (Vec::new(), Vec::new());
     for (file, text) in schemas::contract::built_in() {
-        contracts.push(Contract::parse(text).map_err(|e| format!("built-in `{file}`: {e}"))?);
+        match Contract::parse(text) {
+            Ok(contract) => contracts.push(contract),
+            Err(error) => refused.push(format!("built-in `{file}`: {error}")),
+        }
     }
-    for path in toml_files(folder)? {
-        let place = path.display();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| format!("could not read contract `{place}`: {e}"))?;
-        let refused = |reason: String| format!("contract file `{place}`: {reason}");
-        let contract = Contract::parse(&text).map_err(|e| refused(e.to_string()))?;
-        usable(&contract).map_err(refused)?;
-        contracts.retain(|built_in| built_in.name != contract.name);
-        contracts.push(contract);
+    let files = toml_files(folder).unwrap_or_else(|error| {
+        refused.push(error);
+        Vec::new()
+    });
+    for path in files {
+        match load_one(&path) {
+            Ok(contract) => {
+                contracts.retain(|built_in| built_in.name != contract.name);
+                contracts.push(contract);
+            }
+            Err(error) => refused.push(error),
+        }
     }
     contracts.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(contracts)
+    (contracts, refused)
+}
+
+fn load_one(path: &Path) -> Result<Contract, String> {
+    let place = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| format!("could not read contract `{place}`: {e}"))?;
+    let refused = |reason: String| format!("contract file `{place}`: {reason}");
+    let contract = Contract::parse(&text).map_err(|e| refused(e.to_string()))?;
+    usable(&contract).map_err(refused)?;
+    Ok(contract)
 }
 
 /// The contract with its decoder.
@@ -143,5 +165,9 @@ mod tests {
         assert!(load(Some(folder.path())).unwrap_err().contains("pay.toml"));
         let none = folder.path().join("none");
         assert!(load(Some(&none)).unwrap_err().contains("none"));
+        std::fs::write(folder.path().join("sale.toml"), "name='sale").unwrap();
+        let (contracts, refused) = load_all(Some(folder.path()));
+        assert!(refused.len() == 2 && refused[1].contains("sale.toml"), "{refused:?}");
+        assert!(contracts.iter().any(|contract| contract.name == "orders"));
     }
 }

@@ -31,28 +31,34 @@ impl Catalog {
     /// # Errors
     /// When a key is defined twice, a name does not exist, or a KPI would not mean what it says.
     pub fn new(
-        mut definitions: Vec<Definition>,
+        definitions: Vec<Definition>,
         contracts: &[Contract],
     ) -> Result<Catalog, DefinitionError> {
+        let catalog = Catalog::unchecked(definitions, contracts);
+        catalog.problems(contracts).into_iter().next().map_or(Ok(catalog), Err)
+    }
+
+    fn unchecked(mut definitions: Vec<Definition>, contracts: &[Contract]) -> Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
-        for (one, two) in definitions.iter().zip(definitions.iter().skip(1)) {
-            if one.key == two.key {
-                let problem = format!("`{}` is already defined in {}", two.key, one.file);
-                return Err(two.refuse("key", problem));
-            }
-        }
         let tenant = |c: &Contract| Some((c.name.clone(), c.columns.get(c.tenant)?.name.clone()));
         let tenants = contracts.iter().filter_map(tenant).collect();
-        let catalog = Catalog { definitions, tenants };
-        for definition in &catalog.definitions {
-            match &definition.formula {
-                Formula::Flow { .. } => check_flow(definition, contracts)?,
-                Formula::Ratio { numerator, denominator } => {
-                    catalog.check_ratio(definition, numerator, denominator)?;
-                }
+        Catalog { definitions, tenants }
+    }
+
+    /// Everything that is wrong with the definitions, the first of each.
+    fn problems(&self, contracts: &[Contract]) -> Vec<DefinitionError> {
+        let pairs = self.definitions.iter().zip(self.definitions.iter().skip(1));
+        let doubled = pairs.filter(|(one, two)| one.key == two.key).map(|(one, two)| {
+            let problem = format!("`{}` is already defined in {}", two.key, one.file);
+            two.refuse("key", problem)
+        });
+        let unfit = self.definitions.iter().filter_map(|definition| match &definition.formula {
+            Formula::Flow { .. } => check_flow(definition, contracts).err(),
+            Formula::Ratio { numerator, denominator } => {
+                self.check_ratio(definition, numerator, denominator).err()
             }
-        }
-        Ok(catalog)
+        });
+        doubled.chain(unfit).collect()
     }
 
     /// The definitions, ordered by key.
@@ -249,6 +255,20 @@ pub fn with_built_in(
     all.retain(|built_in| more.iter().all(|own| own.key != built_in.key));
     all.extend(more);
     Catalog::new(all, contracts).map(Arc::new)
+}
+
+/// Everything that is wrong with the built-in definitions and those of `more` together.
+///
+/// # Errors
+/// When a built-in one does not parse.
+pub fn problems(
+    more: Vec<Definition>,
+    contracts: &[Contract],
+) -> Result<Vec<DefinitionError>, DefinitionError> {
+    let mut all = crate::definition::built_in()?;
+    all.retain(|built_in| more.iter().all(|own| own.key != built_in.key));
+    all.extend(more);
+    Ok(Catalog::unchecked(all, contracts).problems(contracts))
 }
 
 #[cfg(test)]

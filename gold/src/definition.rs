@@ -147,6 +147,16 @@ pub fn built_in() -> Result<Vec<Definition>, DefinitionError> {
 /// # Errors
 /// When the folder or a file cannot be read, or a definition is refused.
 pub fn load_dir(folder: &Path) -> Result<Vec<Definition>, DefinitionError> {
+    load_dir_all(folder)?.into_iter().collect()
+}
+
+/// The same, file by file: each definition, or why it is refused.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn load_dir_all(
+    folder: &Path,
+) -> Result<Vec<Result<Definition, DefinitionError>>, DefinitionError> {
     let read =
         |path: &Path, source| DefinitionError::Read { path: path.display().to_string(), source };
     let mut files = Vec::new();
@@ -157,12 +167,11 @@ pub fn load_dir(folder: &Path) -> Result<Vec<Definition>, DefinitionError> {
         }
     }
     files.sort();
-    let mut definitions = Vec::with_capacity(files.len());
-    for path in files {
-        let text = std::fs::read_to_string(&path).map_err(|error| read(&path, error))?;
-        definitions.push(Definition::parse(&path.display().to_string(), &text)?);
-    }
-    Ok(definitions)
+    let one = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).map_err(|error| read(path, error))?;
+        Definition::parse(&path.display().to_string(), &text)
+    };
+    Ok(files.iter().map(one).collect())
 }
 
 impl Definition {

@@ -1,5 +1,7 @@
 //! What a table holds that somebody should look at: values outside vocabularies, rows without a tenant,
-//! values that were never sent.
+//! values that were never sent; and the origins that it comes from.
+
+use crate::time::Micros;
 
 /// Rows with values outside the vocabulary of one column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,33 @@ pub struct OutsideValue {
     pub hint: String,
 }
 
+/// An origin of a table's rows: how far it was read, and why it stands still.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OriginState {
+    /// The origin, as `_origin` of silver says it.
+    pub origin: String,
+    /// Source and topic of every topic by which it came.
+    pub topics: Vec<(String, String)>,
+    /// Where the change that was read last stands; `None` before there is one.
+    pub position: Option<String>,
+    /// The source's clock at that change, where it says one.
+    pub source_at: Option<Micros>,
+    /// The epoch that read it, and its clock.
+    pub epoch: Option<u64>,
+    /// See `epoch`.
+    pub clock: Option<Micros>,
+    /// Whether that epoch was a backlog or a snapshot.
+    pub is_quiet: bool,
+    /// Whether a snapshot of it is passing.
+    pub has_snapshot: bool,
+    /// Why it stands still, if it does.
+    pub halted: Option<String>,
+    /// Rows that a complete snapshot lacked, about which nobody has decided.
+    pub lacking: u64,
+    /// The same in words.
+    pub lacking_why: Option<String>,
+}
+
 /// One table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -42,6 +71,10 @@ pub struct Contents {
     pub unknown: u64,
     /// By column that has any.
     pub outside: Vec<Outside>,
+    /// How many origins there are.
+    pub origins_total: u64,
+    /// Some of them: those that wait for somebody first.
+    pub origins: Vec<OriginState>,
 }
 
 impl Contents {

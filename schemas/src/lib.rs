@@ -39,7 +39,7 @@ pub mod vocabulary;
 
 pub use alert::{Alert, Contribution, RESOLVED_FOR, Severity, alert_id};
 pub use column::{Column, ColumnType, RowSchema};
-pub use contents::{Contents, Outside, OutsideValue};
+pub use contents::{Contents, OriginState, Outside, OutsideValue};
 pub use contract::{Contract, ContractError};
 pub use control::{CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce};
 pub use datum::Datum;

@@ -94,8 +94,8 @@ fn is_written(lake: &Lake) -> bool {
 }
 
 impl Decided {
-    /// Tells what became of it; `what` was decided.
-    pub(crate) fn print(&self, what: &str, as_json: bool) {
+    /// Tells what became of it; `what` was decided, and `note` is to be known beside.
+    pub(crate) fn print(&self, what: &str, note: Option<&str>, as_json: bool) {
         let Decided { id, effect } = self;
         if as_json {
             let (word, epoch) = match effect {
@@ -103,7 +103,9 @@ impl Decided {
                 Effect::Waiting => ("waiting", None),
                 Effect::AtNextStart => ("at_next_start", None),
             };
-            return output::json(&json!({ "id": id, "effect": word, "epoch": epoch }));
+            return output::json(
+                &json!({ "id": id, "effect": word, "epoch": epoch, "note": note }),
+            );
         }
         output::line(&match effect {
             Effect::Taken(epoch) => format!("{what} took effect in epoch {epoch} (decision {id})"),
@@ -116,5 +118,6 @@ impl Decided {
                 format!("{what} is kept and takes effect at the next start (decision {id})")
             }
         });
+        note.into_iter().for_each(output::line);
     }
 }

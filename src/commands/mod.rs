@@ -6,6 +6,7 @@
 mod check;
 mod clock;
 mod config;
+mod consent;
 mod contracts;
 mod dead_letters;
 mod decisions;
@@ -14,7 +15,9 @@ mod in_force;
 mod infer;
 mod kpis;
 mod run;
+mod saved;
 mod setup;
+mod sources;
 mod sweep;
 mod tables;
 mod token;
@@ -68,6 +71,9 @@ enum Command {
     /// Source tables that Weir understands.
     #[command(subcommand)]
     Contracts(contracts::Command),
+    /// Where tables come from: origins, how far each was read, what waits for somebody.
+    #[command(subcommand)]
+    Sources(sources::Command),
     /// Development tokens for API and stream.
     #[command(subcommand)]
     Token(token::Command),
@@ -136,6 +142,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Clock(command) => clock::execute(&load(file)?.config, &command),
         Command::DeadLetters(command) => dead_letters::execute(&load(file)?.config, &command),
         Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
+        Command::Sources(command) => sources::execute(&load(file)?.config, &command),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),
     }

@@ -78,8 +78,9 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         "stopped, everything is flushed"
     );
     // Whoever runs to the end wants to know that the numbers are those of the end.
-    if arguments.until_end && !outcome.halted.is_empty() {
-        return Err(Failure::Check(outcome.halted.join("; ")));
+    let wrong = [outcome.halted, outcome.missing].concat();
+    if arguments.until_end && !wrong.is_empty() {
+        return Err(Failure::Check(wrong.join("; ")));
     }
     Ok(())
 }

@@ -58,9 +58,10 @@ pub(crate) struct Refusal {
 /// At least one refusal.
 pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusal>> {
     let mut refusals = Vec::new();
-    let found = definitions(config).map_err(|failure| {
+    let found = definitions_or_all_wrong(config).map_err(|wrong| {
         let advice = "correct the file that is named, or take it out of its folder";
-        refusals.push(refusal("definitions", failure.to_string(), Some(advice)));
+        let refused = |text: String| refusal("definitions", text, Some(advice));
+        refusals.extend(wrong.into_iter().map(refused));
     });
     let contracts = found.as_ref().map(|(contracts, _)| contracts.as_slice()).unwrap_or_default();
     let topics = topics(config, contracts);
@@ -286,11 +287,37 @@ pub(crate) fn open_lake(config: &Config, stop: &Stop) -> Result<Option<Lake>, Fa
 
 /// Contracts and KPI definitions in force.
 pub(crate) fn definitions(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Failure> {
-    let contracts = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
-    let own = config.gold.folder().map(gold::definition::load_dir).transpose();
-    let own = own.map_err(|e| Failure::Usage(chain(&e)))?.unwrap_or_default();
-    let catalog = gold::catalog::with_built_in(own, &contracts);
-    Ok((contracts, catalog.map_err(|e| Failure::Usage(chain(&e)))?))
+    definitions_or_all_wrong(config)
+        .map_err(|wrong| Failure::Usage(wrong.into_iter().next().unwrap_or_default()))
+}
+
+/// The same, or all that is wrong: every file that is refused, and every definition that does not fit.
+fn definitions_or_all_wrong(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Vec<String>> {
+    let (contracts, mut wrong) = contracts::load_all(config.contracts.folder());
+    let is_whole = wrong.is_empty();
+    let own = config.gold.folder().map(gold::definition::load_dir_all).transpose();
+    let own = own.unwrap_or_else(|error| {
+        wrong.push(chain(&error));
+        None
+    });
+    let mut definitions = Vec::new();
+    for own in own.into_iter().flatten() {
+        match own {
+            Ok(definition) => definitions.push(definition),
+            Err(error) => wrong.push(chain(&error)),
+        }
+    }
+    // Without a contract that is refused nobody knows what fits it.
+    if is_whole {
+        let problems = gold::catalog::problems(definitions.clone(), &contracts);
+        let problems = problems.unwrap_or_else(|error| vec![error]);
+        wrong.extend(problems.iter().map(|error| chain(error)));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let catalog = gold::catalog::with_built_in(definitions, &contracts);
+    catalog.map(|catalog| (contracts, catalog)).map_err(|error| vec![chain(&error)])
 }
 
 /// The texts of contracts and KPI definitions, as they are put in force.

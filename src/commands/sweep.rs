@@ -9,29 +9,19 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lake::{Lake, state};
+use lake::Lake;
 use pipeline::silver::{Lacking, lacking_in};
 use schemas::{Decision, chain};
 use serde_json::json;
 
+use super::consent::Consent;
 use super::decisions;
-use super::setup::open;
+use super::saved;
+use super::setup::{lake_root, open};
 use super::tables::silver_contract;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
-
-/// What to do.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Consent {
-    /// Show what would be deleted.
-    #[arg(long)]
-    dry_run: bool,
-    /// The snapshot was taken without conditions: delete the rows that it lacked.
-    #[arg(long)]
-    yes: bool,
-}
 
 /// Which table to sweep.
 #[derive(Debug, Args)]
@@ -55,19 +45,16 @@ pub(crate) fn execute(config: &Config, sweep: &Sweep) -> Result<(), Failure> {
     if sweep.consent.yes && !lacking.is_empty() {
         let decision = Decision::SweepTable { table: table.clone() };
         let decided = decisions::decide(config, &lake, decision, "weir tables sweep")?;
-        decided.print(&format!("the sweep of table `{table}`"), sweep.json);
+        decided.print(&format!("the sweep of table `{table}`"), None, sweep.json);
         return Ok(());
     }
     print(&table, &lacking, sweep.json);
-    Ok(())
+    sweep.consent.asked(lake_root(config, sweep.lake.as_deref()))
 }
 
 /// What the newest barrier says that snapshots lacked.
 fn lacking(lake: &Lake, table: &str) -> Result<Vec<Lacking>, Failure> {
-    let folder = lake.state_dir().join("state");
-    let barriers = state::barriers(&folder).map_err(|e| Failure::Stopped(chain(&e)))?;
-    let Some(newest) = barriers.into_iter().max() else { return Ok(Vec::new()) };
-    let read = state::read(&folder, newest).map_err(|e| Failure::Stopped(chain(&e)))?;
+    let Some(read) = saved::newest(lake)? else { return Ok(Vec::new()) };
     lacking_in(&read.saved, table).map_err(|e| Failure::Stopped(chain(&e)))
 }
 

@@ -10,6 +10,7 @@ use schemas::{Decision, Micros, chain};
 use serde_json::{Value, json};
 
 use super::decisions;
+use super::saved;
 use super::setup::open;
 use super::sweep::{self, Sweep};
 use super::upkeep::{self, Change, Export, Past, Restore};
@@ -187,9 +188,17 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
 fn resume(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Result<(), Failure> {
     let lake = open(config, flag)?;
     let contract = silver_contract(&lake, name)?;
+    // A state that cannot be read says nothing, and hinders nobody from deciding.
+    let read = saved::newest(&lake).unwrap_or_default();
+    let is_halted = saved::origins(read.as_ref(), &contract).iter().any(|own| own.halted.is_some());
     let decision = Decision::ResumeTable { table: contract.clone() };
     let decided = decisions::decide(config, &lake, decision, "weir tables resume")?;
-    decided.print(&format!("the resumption of table `{contract}`"), as_json);
+    let note = format!(
+        "as of the last barrier before it table `{contract}` was not halted: unless it had halted since, there was \
+         nothing to resume"
+    );
+    let note = (read.is_some() && !is_halted).then_some(note.as_str());
+    decided.print(&format!("the resumption of table `{contract}`"), note, as_json);
     Ok(())
 }
 

@@ -19,36 +19,13 @@ use pipeline::bronze::{EPOCH, TABLE as BRONZE};
 use schemas::{Clock, chain};
 use serde_json::{Value, json};
 
+use super::consent::Consent;
 use super::setup::{lake_root, open, tokio_runtime};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Progress;
 use crate::wall_clock::WallClock;
-
-/// Whether to change anything.
-#[derive(Debug, Args)]
-struct Consent {
-    /// Say what would be done, and do nothing.
-    #[arg(long, conflicts_with = "yes")]
-    dry_run: bool,
-    /// Do it.
-    #[arg(long)]
-    yes: bool,
-}
-
-impl Consent {
-    /// That nothing was done is an error of usage, unless it was asked for.
-    fn asked(&self, root: &Path) -> Result<(), Failure> {
-        if self.yes || self.dry_run {
-            return Ok(());
-        }
-        Err(Failure::Usage(format!(
-            "nothing was changed in `{}`: add --yes to do it, or --dry-run to only look",
-            root.display()
-        )))
-    }
-}
 
 /// What to change, and whether to.
 #[derive(Debug, Args)]

@@ -70,11 +70,18 @@ pub(super) fn apply(
     Ok(())
 }
 
+/// The texts of a list, which commas separate.
+fn words(text: &str) -> Vec<Value> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.map(|word| Value::String(word.to_owned())).collect()
+}
+
 /// The text of an environment variable as the type that the default has.
 fn typed_like(known: &Table, section: &str, key: &str, text: &str) -> Value {
     let default = known.get(section).and_then(|section| section.get(key));
     let boolean = text.parse().ok().map(Value::Boolean);
     match (default, text.parse::<i64>(), boolean) {
+        (Some(Value::Array(_)), ..) => Value::Array(words(text)),
         (Some(Value::Integer(_)), Ok(number), _) => Value::Integer(number),
         (Some(Value::Boolean(_)), _, Some(boolean)) => boolean,
         _ => Value::String(text.into()),

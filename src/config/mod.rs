@@ -11,6 +11,7 @@ mod units;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine::{Settings, Upkeep};
 use gold::nearest::nearest;
@@ -23,6 +24,9 @@ use environment::apply;
 pub(crate) use environment::variable_of;
 pub(crate) use units::parse_duration;
 use units::{Bytes, BytesOrAuto, Span};
+
+/// The longest interval between two commits or barriers.
+const INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 
 const DEFAULTS: &str = include_str!("default.toml");
 
@@ -122,6 +126,8 @@ pub(crate) struct FolderConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApiConfig {
     pub(crate) listen: String,
+    public_url: String,
+    allowed_origins: Vec<String>,
     pub(crate) max_connections: usize,
     pub(crate) connections_per_subject: usize,
     pub(crate) requests_per_second: u32,
@@ -133,6 +139,36 @@ pub(crate) struct AuthConfig {
     jwks_url: String,
     pub(crate) issuer: String,
     pub(crate) audience: String,
+}
+
+impl ApiConfig {
+    /// The origins whose pages may connect, besides the address that a request names.
+    ///
+    /// # Errors
+    /// When one of them is none; the text names the setting.
+    pub(crate) fn origins(&self) -> Result<Vec<String>, String> {
+        let own = Some(("public_url", self.public_url.trim_end_matches('/')));
+        let own = own.filter(|(_, url)| !url.is_empty());
+        let more = self.allowed_origins.iter().map(|origin| ("allowed_origins", origin.as_str()));
+        let checked = |(setting, origin): (&str, &str)| match is_origin(origin) {
+            true => Ok(origin.to_ascii_lowercase()),
+            false => Err(format!(
+                "[api] {setting}: `{origin}` is no origin; write scheme, name and, where it is another than usual, \
+                 port, as https://weir.example:8443, without a path"
+            )),
+        };
+        own.into_iter().chain(more).map(checked).collect()
+    }
+}
+
+/// Whether a text is an origin as browsers send it: `http` or `https`, a host, and perhaps a port.
+fn is_origin(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let authority = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
+    authority.is_some_and(|authority| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "-.:[]_".contains(c);
+        !authority.is_empty() && !authority.starts_with(':') && authority.chars().all(is_part)
+    })
 }
 
 impl AuthConfig {
@@ -176,6 +212,23 @@ impl Config {
             },
             silver: if lake.deletion_vectors { Deletes::Mark } else { Deletes::Rewrite },
         }
+    }
+
+    /// Refuses intervals at which nothing else would be done, or nothing would ever be.
+    fn refuse_beyond_bounds(&self, origins: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+        let LakeConfig { flush_interval, barrier_interval, .. } = &self.lake;
+        let intervals = [
+            ("lake.flush_interval", flush_interval, (Duration::from_millis(1), "1ms")),
+            ("lake.barrier_interval", barrier_interval, (Duration::from_millis(10), "10ms")),
+        ];
+        for (key, Span(set), (least, named)) in intervals {
+            if !(least..=INTERVAL_MAX).contains(set) {
+                let origin = origins.get(key).cloned().unwrap_or_default();
+                let reason = format!("it is at least `{named}` and at most `1h`");
+                return Err(ConfigError::Value { key: key.into(), origin, reason });
+            }
+        }
+        Ok(())
     }
 
     /// Where the ledger lives.
@@ -234,6 +287,7 @@ impl Effective {
         let config = Value::Table(tree.clone()).try_into::<Config>();
         let mut config = config.map_err(|error| fault::name(&error, &tree, &origins))?;
         config.plain_secrets = plain_secrets(&config.sources, &origins);
+        config.refuse_beyond_bounds(&origins)?;
         Ok(Effective { config, values })
     }
 

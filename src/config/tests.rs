@@ -127,3 +127,36 @@ fn a_secret_comes_from_the_environment_and_is_plain_only_in_the_file() {
     let unknown = unknown.unwrap_err().to_string();
     assert!(unknown.contains("<NAME>") && !unknown.contains("h1"), "{unknown}");
 }
+
+#[test]
+fn intervals_have_bounds() {
+    for (key, good, bad) in [
+        ("barrier", ["10ms", "1h"], ["0s", "9ms", "2h"]),
+        ("flush", ["1ms", "1h"], ["0s", "0ms", "61m"]),
+    ] {
+        let set = |value: &str| load(&format!("lake.{key}_interval='{value}'"), &[]);
+        good.into_iter().for_each(|value| drop(set(value).unwrap()));
+        for value in bad {
+            let error = set(value).unwrap_err().to_string();
+            let says = format!("`lake.{key}_interval` in");
+            assert!(error.contains(&says) && error.contains("at most `1h`"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn origins_are_checked_and_may_come_from_the_environment() {
+    let origins = |text: &str| load(text, &[]).unwrap().config.api.origins();
+    let both = "[api]\npublic_url='https://Weir.example/'\nallowed_origins=['http://[::1]:8080']";
+    assert_eq!(origins(both).unwrap(), ["https://weir.example", "http://[::1]:8080"]);
+    assert_eq!(origins("").unwrap(), Vec::<String>::new());
+    for wrong in
+        ["*", "weir.example", "https://", "ftp://weir.example", "https://weir.example/a", "null"]
+    {
+        let refused = origins(&format!("[api]\nallowed_origins=['{wrong}']")).unwrap_err();
+        assert!(refused.contains("[api] allowed_origins") && refused.contains(wrong), "{refused}");
+    }
+    let two = [("WEIR__API__ALLOWED_ORIGINS", "https://a.example, https://b.example")];
+    let config = load("", &two).unwrap().config;
+    assert_eq!(config.api.origins().unwrap(), ["https://a.example", "https://b.example"]);
+}

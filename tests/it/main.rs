@@ -27,6 +27,7 @@ mod pg;
 mod readers;
 mod secure_kafka;
 mod soak;
+mod sources;
 mod support;
 mod surface;
 mod upkeep;

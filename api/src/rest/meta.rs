@@ -114,7 +114,7 @@ pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
 
 /// Why answers at this position may be old or incomplete: what is wrong around the pipeline, then what
 /// its epochs make doubtful.
-fn reasons(app: &App, troubles: Vec<String>, position: &StreamPosition) -> Vec<String> {
+pub(super) fn reasons(app: &App, troubles: Vec<String>, position: &StreamPosition) -> Vec<String> {
     let now = app.clock.now();
     let doubts = position.degraded.iter().map(|reason| reason.told(now));
     troubles.into_iter().chain(doubts).collect()

@@ -13,6 +13,7 @@ mod kpis;
 mod meta;
 mod series;
 mod shapes;
+mod sources;
 
 use std::sync::Arc;
 
@@ -34,4 +35,5 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(alerts::alerts))
         .routes(routes!(meta::meta))
         .routes(routes!(meta::status))
+        .routes(routes!(sources::sources))
 }

@@ -189,8 +189,11 @@ impl World {
             kpi("orders", Unit::Count),
             kpi("revenue_booked", Unit::Currency),
         ];
-        let page = has_page
-            .then(|| PageSessions { keys: Arc::clone(&keys), ttl: Duration::from_secs(600) });
+        let page = has_page.then(|| PageSessions {
+            keys: Arc::clone(&keys),
+            ttl: Duration::from_secs(600),
+            origins: Vec::new(),
+        });
         let app = App::new(AppParts {
             store: Store::new(kpis),
             bands: Arc::new(PointBefore),

@@ -50,6 +50,7 @@ fn expected(operation: &Value, token: Option<&str>, scopes: &[Scope], asked: Opt
     match token {
         None => 401,
         Some(_) if !needed.iter().all(has) => 403,
+        Some(own) if operation["operationId"] == "sources" && own != "*" => 403,
         Some(own) if asked.is_some_and(|asked| own != "*" && asked != own) => 403,
         Some(_) => 200,
     }

@@ -98,6 +98,14 @@ impl Decoding {
         self.reading_of(of).map(|reading| reading.table)
     }
 
+    /// Whether these are records of a topic that nobody has named a contract for.
+    pub(crate) fn is_unmapped(&self, batch: &RawBatch) -> bool {
+        let of = batch.topic();
+        !is_control(of)
+            && self.reading_of(of).is_none()
+            && batch.iter().any(|record| wrong_line(of, &record).is_none())
+    }
+
     fn reading_of(&self, of: &TopicPartition) -> Option<&Reading> {
         let key = |topic: &str| (of.source.to_string(), topic.to_owned());
         self.topics.get(&key(&of.topic)).or_else(|| self.topics.get(&key("*")))

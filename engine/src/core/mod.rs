@@ -34,6 +34,9 @@ pub(crate) use error::{RestoreError, SetupError};
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
 
+/// Topics without a contract that are known by name.
+const UNMAPPED_MAX: usize = 100;
+
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -57,6 +60,8 @@ pub(crate) struct Core {
     /// What all of it depends on besides bronze.
     identities: Identities,
     pub(crate) counts: Counts,
+    /// Source and topic of records that nobody has named a contract for, since the start.
+    unmapped: BTreeSet<(String, String)>,
 }
 
 struct KeyedTable {
@@ -140,6 +145,7 @@ impl Core {
             control: Control::default(),
             identities,
             counts: Counts::default(),
+            unmapped: BTreeSet::new(),
         })
     }
 
@@ -189,6 +195,11 @@ impl Core {
         self.tables.iter().filter_map(|table| table.fold.unread())
     }
 
+    /// Source and topic of records that became dead letters because no contract is named for them.
+    pub(crate) fn unmapped(&self) -> impl Iterator<Item = &(String, String)> {
+        self.unmapped.iter()
+    }
+
     /// The definitions in force, as control records have put them.
     pub(crate) fn in_force(&self) -> &InForce {
         &self.control.in_force
@@ -205,9 +216,13 @@ impl Core {
         self.tables.iter().map(rows).collect()
     }
 
-    /// What is to be looked at in the rows of each table.
-    pub(crate) fn contents(&self) -> Vec<Contents> {
-        self.tables.iter().map(|table| table.census.contents()).collect()
+    /// What is to be looked at in each table, with at most so many of its origins.
+    pub(crate) fn contents(&self, origins_max: usize) -> Vec<Contents> {
+        let of = |table: &KeyedTable| {
+            let (origins, origins_total) = table.fold.origin_states(origins_max);
+            Contents { origins, origins_total, ..table.census.contents() }
+        };
+        self.tables.iter().map(of).collect()
     }
 
     /// What is in doubt, by contract: live rows, and what could not be read and has no row to mark.
@@ -277,7 +292,7 @@ impl Core {
             self.remember(output.history);
             return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
         }
-        let Core { tables, gold, counts, decoding, control, identities, .. } = self;
+        let Core { tables, gold, counts, decoding, control, identities, unmapped, .. } = self;
         for table in tables.iter_mut() {
             table.fold.fire(stamp.clock, &mut table.delta);
         }
@@ -285,7 +300,13 @@ impl Core {
         let EpochRecords { batches, errors, .. } = &mut epoch.records;
         for ((batch, errors), changes) in batches.iter().zip(errors).zip(&epoch.changes) {
             identities.see(batch.topic());
-            let Some(index) = decoding.table_of(batch.topic()) else { continue };
+            let Some(index) = decoding.table_of(batch.topic()) else {
+                if unmapped.len() < UNMAPPED_MAX && decoding.is_unmapped(batch) {
+                    let of = batch.topic();
+                    unmapped.insert((of.source.to_string(), of.topic.to_string()));
+                }
+                continue;
+            };
             let Some(table) = tables.get_mut(index) else { continue };
             let refused = table.fold.apply(changes, &stamp, &mut table.delta);
             if !refused.is_empty() {

@@ -1,5 +1,6 @@
 //! What a source thread knows of its source, for the probes: whether it is reached, and its lag.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use pipeline::source::{Notice, Pulled};
@@ -21,6 +22,8 @@ pub(super) struct Contact<'a> {
     /// The broker was said to be away: only its answer changes that.
     lost: bool,
     lag_asked: Option<Instant>,
+    /// Topics that the broker does not have.
+    missing: BTreeSet<String>,
 }
 
 impl<'a> Contact<'a> {
@@ -33,6 +36,7 @@ impl<'a> Contact<'a> {
             reached: false,
             lost: false,
             lag_asked: None,
+            missing: BTreeSet::new(),
         };
         troubles.set(&contact.source, &format!("source `{source}` is not connected yet"));
         contact
@@ -55,11 +59,13 @@ impl<'a> Contact<'a> {
                 }
                 Notice::TopicMissing { topic } => {
                     self.reach();
+                    self.missing.insert(topic.to_string());
                     self.troubles.set(&self.topic(topic), &notice.to_string());
                 }
                 Notice::Gap { .. } | Notice::Unended { .. } | Notice::Trouble { .. } => {}
             }
             if let Notice::Assigned { partition, .. } = notice {
+                self.missing.remove(&*partition.topic);
                 self.troubles.clear(&self.topic(&partition.topic));
             }
         }
@@ -68,6 +74,17 @@ impl<'a> Contact<'a> {
         if !self.reached && (pulled.records > 0 || is_silent) {
             self.reach();
         }
+    }
+
+    /// The topics that are not there, in words.
+    pub(super) fn missing(&self) -> impl Iterator<Item = String> {
+        self.missing.iter().map(|topic| {
+            format!(
+                "topic `{topic}` of source `{}` does not exist: nothing was read of it; create it, or take it out \
+                 of [sources.topics]",
+                self.source
+            )
+        })
     }
 
     fn lose(&mut self, reason: &str) {

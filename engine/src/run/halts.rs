@@ -1,6 +1,6 @@
 //! Tables that stand still because their source went back, rows that a snapshot lacked, records that were
-//! gone before they were read, and records that could
-//! not be read and have no row to mark, as reasons that travel with the results.
+//! gone before they were read, records that could not be read and have no row to mark, and topics without a
+//! contract, as reasons that travel with the results.
 //!
 //! # Guarantees
 //! - Each is logged once, when it comes and at the start of every run that finds it.
@@ -21,7 +21,7 @@ pub(super) struct Halts {
     reasons: Arc<[Reason]>,
 }
 
-/// What a reason speaks of: its kind, and the table and the origin.
+/// What a reason speaks of: its kind, and table and origin, or source and topic.
 type Of = (Kind, String, String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,8 @@ enum Kind {
     Lacking,
     Gap,
     Unread,
+    /// A topic has no contract.
+    Unmapped,
 }
 
 impl Halts {
@@ -39,6 +41,7 @@ impl Halts {
         let is_well = core.halts().next().is_none()
             && core.lacking().next().is_none()
             && core.gaps().next().is_none()
+            && core.unmapped().next().is_none()
             && core.doubts().all(|(_, _, unplaced)| unplaced == 0);
         if self.said.is_empty() && is_well {
             return;
@@ -51,7 +54,9 @@ impl Halts {
                 Kind::Halt if held.is_none_or(|held| held.text != text) => {
                     tracing::error!("{text}");
                 }
-                Kind::Lacking | Kind::Gap if held.is_none_or(|held| held.text != text) => {
+                Kind::Lacking | Kind::Gap | Kind::Unmapped
+                    if held.is_none_or(|held| held.text != text) =>
+                {
                     tracing::warn!("{text}");
                 }
                 // Each record brings another text.
@@ -69,6 +74,7 @@ impl Halts {
                 Kind::Gap => {
                     tracing::info!("table `{table}` has a whole snapshot of {origin} again")
                 }
+                Kind::Unmapped => {}
                 Kind::Unread => {
                     tracing::info!("table `{table}` has no unread record without a row any longer");
                 }
@@ -103,5 +109,12 @@ fn reasons(core: &Core) -> impl Iterator<Item = (Of, String)> {
     let gaps =
         core.gaps().map(move |own| (of(Kind::Gap, &own.table, &own.origin), own.to_string()));
     let unread = core.unread().map(move |own| (of(Kind::Unread, &own.table, ""), own.to_string()));
-    halts.chain(lacking).chain(gaps).chain(unread)
+    let unmapped = core.unmapped().map(move |(source, topic)| {
+        let text = format!(
+            "topic `{topic}` of source `{source}` has no contract: all its records are dead letters; name one \
+             under [sources.topics]"
+        );
+        (of(Kind::Unmapped, source, topic), text)
+    });
+    halts.chain(lacking).chain(gaps).chain(unread).chain(unmapped)
 }

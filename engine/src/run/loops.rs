@@ -63,6 +63,8 @@ pub(super) struct Shared {
     pub(super) start_wanted: AtomicBool,
     /// Updates that were published: memory for those of the next epochs.
     pub(super) spare_updates: Mutex<Vec<Vec<KpiUpdate>>>,
+    /// Topics that were not there when a source came to its end, in words.
+    pub(super) missing: Mutex<Vec<String>>,
     /// Offsets reached by bronze, for the sources' group offsets.
     pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
 }
@@ -219,6 +221,8 @@ pub(super) fn read_source(
             return;
         }
         if pulled.at_end {
+            let missing = contact.iter().flat_map(Contact::missing);
+            shared.missing.lock().extend(missing);
             return;
         }
         let reached = shared.offsets.lock().clone();

@@ -461,7 +461,8 @@ impl Main<'_> {
         // Dropping the queues ends the threads: each finishes what it was sent.
         let Main { halts, .. } = self;
         let halted = halts.into_reasons();
-        let outcome = Outcome { cells, rows, halted };
+        let missing = std::mem::take(&mut *shared.missing.lock());
+        let outcome = Outcome { cells, rows, halted, missing };
         shared.failure().map_or(Ok(outcome), |reason| Err(Stopped::Failed(reason)))
     }
 

@@ -46,4 +46,6 @@ pub struct Outcome {
     pub rows: usize,
     /// Why tables stand still, those that do.
     pub halted: Vec<String>,
+    /// Topics that were not there when their source came to its end, in words.
+    pub missing: Vec<String>,
 }

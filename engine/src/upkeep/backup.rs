@@ -33,6 +33,11 @@ pub enum BackupError {
         "there is a lake in `{}` already: name another folder, or move it away", .0.display()
     )]
     Occupied(PathBuf),
+    /// One of the two folders lies in the other.
+    #[error(
+        "`{}` and `{}` lie in each other: name a folder beside the lake", .0.display(), .1.display()
+    )]
+    Inside(PathBuf, PathBuf),
     /// The lake to restore is not whole.
     #[error("{table}: {} {}", finding.file, finding.message)]
     Damaged {
@@ -88,6 +93,7 @@ pub type Heard<'a> = &'a mut dyn FnMut(u64, u64);
 /// # Errors
 /// Why there is no copy.
 pub fn export(lake: &Lake, to: &Path, heard: Heard<'_>) -> Result<Backup, BackupError> {
+    refuse_inside(lake.root(), to)?;
     refuse_lake(to)?;
     let mut tries = 0;
     loop {
@@ -107,6 +113,7 @@ pub fn export(lake: &Lake, to: &Path, heard: Heard<'_>) -> Result<Backup, Backup
 /// # Errors
 /// Why nothing was restored.
 pub fn restore(from: &Path, to: &Path, heard: Heard<'_>) -> Result<Backup, BackupError> {
+    refuse_inside(from, to)?;
     refuse_lake(to)?;
     let lake = Lake::open_reader(from)?;
     let mut tables = Vec::new();
@@ -122,6 +129,26 @@ pub fn restore(from: &Path, to: &Path, heard: Heard<'_>) -> Result<Backup, Backu
     let epoch = bronze.map_or(0, |table| bronze::held(table).flushed);
     let backup = copy(&lake, &tables, to, heard)?;
     Ok(Backup { epoch, ..backup })
+}
+
+/// A copy within what is copied would be part of the next one, and a lake within a copy of it neither.
+fn refuse_inside(lake: &Path, copy: &Path) -> Result<(), BackupError> {
+    let (one, two) = (real(lake), real(copy));
+    if one.starts_with(&two) || two.starts_with(&one) {
+        return Err(BackupError::Inside(copy.to_path_buf(), lake.to_path_buf()));
+    }
+    Ok(())
+}
+
+/// The path without links and dots, of which the end may be still to come.
+fn real(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    for above in whole.ancestors() {
+        if let Ok(found) = above.canonicalize() {
+            return found.join(whole.strip_prefix(above).unwrap_or(Path::new("")));
+        }
+    }
+    whole
 }
 
 fn refuse_lake(folder: &Path) -> Result<(), BackupError> {

@@ -44,6 +44,11 @@ impl Admission {
 }
 
 impl TableFold {
+    /// Takes the version of the contract that is in force from here on: which values it refuses.
+    pub fn put_in_force(&mut self, contract: Option<&Contract>) {
+        self.admission.set(self.contract.contract(), contract);
+    }
+
     /// Why the record of an upsert is a dead letter for what its row says, if it is one.
     pub(super) fn refusal(&self, change: ChangeRef<'_>) -> Option<String> {
         let row = self.contract.layout().row(change.row);

@@ -32,6 +32,7 @@ mod moved;
 mod origins;
 mod record;
 mod report;
+mod seen;
 mod snapshot;
 mod state;
 mod sweep;
@@ -44,7 +45,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{Contract, Delta, EpochStamp, Position};
+use schemas::{Delta, EpochStamp, Position};
 
 use crate::decode::{Change, ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
@@ -53,6 +54,7 @@ pub use frozen::FrozenTable;
 pub use gap::Gap;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
+pub use seen::origins_in;
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
 pub use state::{StateError, lacking_in, never_sent_in};
 pub use table::{
@@ -68,6 +70,7 @@ use live::LiveRows;
 use moved::Moved;
 use origins::Origins;
 use record::Provenance;
+use seen::Seen;
 use snapshot::SnapshotRun;
 use tombstones::{Tombstone, Tombstones};
 
@@ -135,11 +138,6 @@ impl TableFold {
         &self.contract
     }
 
-    /// Takes the version of the contract that is in force from here on: which values it refuses.
-    pub fn put_in_force(&mut self, contract: Option<&Contract>) {
-        self.admission.set(self.contract.contract(), contract);
-    }
-
     /// No changes of this table.
     pub fn no_changes(&self) -> Delta {
         Delta::new(Arc::clone(self.contract.layout()), self.contract.key().clone())
@@ -189,6 +187,8 @@ impl TableFold {
         let is_whole = is_whole(what);
         let topic = self.origins.topic();
         let Some(own) = self.origins.get_mut(origin) else { return };
+        let here = Position { incarnation: own.incarnation, topic, ..what.position };
+        own.seen = Some(Seen::new(here, stamp));
         if own.halt.is_some() {
             if !is_whole {
                 self.counters.halted += 1;

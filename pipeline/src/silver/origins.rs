@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::absent::Sent;
 use super::gap::Gap;
 use super::report::Halt;
+use super::seen::Seen;
 use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::Tombstone;
 
@@ -41,6 +42,8 @@ pub(super) struct Origin {
     pub(super) is_complete: bool,
     /// Whether its source promises that no snapshot is taken with conditions.
     pub(super) is_whole: bool,
+    /// The last change of it that was read, whatever became of that.
+    pub(super) seen: Option<Seen>,
 }
 
 impl Origin {
@@ -135,6 +138,12 @@ impl Origins {
     /// The origins that ever came by the topic of the batch.
     pub(super) fn of_topic(&self) -> impl Iterator<Item = u32> {
         self.ways.range((self.topic, 0)..=(self.topic, u32::MAX)).map(|(_, origin)| *origin)
+    }
+
+    /// The lives of topics by which origins ever came.
+    pub(super) fn ways(&self) -> impl Iterator<Item = (&str, u32)> {
+        let topic = |topic: u32| self.topics.get(topic as usize).map_or("", |topic| topic);
+        self.ways.iter().map(move |(way, origin)| (topic(*way), *origin))
     }
 
     /// How many there are.

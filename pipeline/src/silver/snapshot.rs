@@ -207,10 +207,12 @@ impl std::fmt::Display for Lacking {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Lacking { table, origin, rows, keys, .. } = self;
         let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        let counted =
+            if *rows == 1 { "1 row that is".into() } else { format!("{rows} rows that are") };
         let (keys, more) = (keys.join(", "), if *rows > NAMED as u64 { ", ..." } else { "" });
         write!(
             f,
-            "table `{table}`: a snapshot of {origin} is complete and lacks {rows} rows that are still held ({keys}{more}). \
+            "table `{table}`: a snapshot of {origin} is complete and lacks {counted} still held ({keys}{more}). \
              If it was taken without conditions they are gone from the source: `weir tables sweep {table} --yes` deletes \
              them, `--dry-run` counts them; `snapshots = \"whole\"` of the source says that every snapshot is whole. \
              A new snapshot without conditions asks again"

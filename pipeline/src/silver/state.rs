@@ -77,12 +77,17 @@ pub fn never_sent_in(
     contract: &str,
     columns: usize,
 ) -> Result<Vec<(String, Vec<usize>)>, SavedError> {
-    let head: Head = saved.head(&head_part(contract))?;
-    let origins = Origins::restore(head.origins);
+    let origins = origins_in(saved, contract)?;
     let never = |(at, own): (u32, &Origin)| {
         (origins.name(at).to_owned(), own.sent.never(columns).collect())
     };
     Ok(origins.iter().map(never).collect())
+}
+
+/// The origins of the table of a contract, as a barrier has saved them.
+pub(super) fn origins_in(saved: &Saved, contract: &str) -> Result<Origins, SavedError> {
+    let head: Head = saved.head(&head_part(contract))?;
+    Ok(Origins::restore(head.origins))
 }
 
 impl TableFold {

@@ -1,7 +1,7 @@
 //! Tests of the module `silver`.
 
 use lake::keyed::FrozenRows;
-use schemas::{Micros, RowBuilder, RowRef, Saved};
+use schemas::{Contract, Micros, RowBuilder, RowRef, Saved};
 
 use super::model::{Builder, fold, no_runs, prepared, stamp, text_rows};
 use super::*;

@@ -6,6 +6,8 @@ mod doubt;
 mod halted;
 mod memory;
 mod page;
+mod panel;
+mod proxy;
 mod rest;
 mod stream;
 
@@ -16,7 +18,7 @@ use serde_json::Value;
 use crate::support::http::{Answer, request, try_request};
 use crate::support::{Place, Weir, wait_until};
 
-const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// The port a run says that it listens on.
 pub(crate) fn port(run: &mut Weir) -> u16 {
@@ -29,21 +31,21 @@ pub(crate) fn port(run: &mut Weir) -> u16 {
 }
 
 /// Waits until a run serves.
-fn ready(port: u16) {
+pub(crate) fn ready(port: u16) {
     wait_until("the process is ready", SOON, || {
         try_request("GET", port, "/readyz", None).is_ok_and(|answer| answer.status == 200)
     });
 }
 
 /// A development token from the command line.
-fn mint(place: &Place, arguments: &[&str]) -> String {
+pub(crate) fn mint(place: &Place, arguments: &[&str]) -> String {
     let arguments = [&["token", "mint"], arguments].concat();
     place.succeeds(&arguments).stdout.trim().to_owned()
 }
 
 /// A GET that must answer 200.
 #[track_caller]
-fn get(port: u16, path: &str, token: &str) -> Value {
+pub(crate) fn get(port: u16, path: &str, token: &str) -> Value {
     let answer: Answer = request("GET", port, path, Some(token));
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.json()

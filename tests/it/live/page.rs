@@ -97,7 +97,7 @@ fn without_its_socket_the_page_does_not_claim_to_be_live() {
 }
 
 /// Signs in with a token.
-fn sign_in(page: &mut Page, token: &str) {
+pub(super) fn sign_in(page: &mut Page, token: &str) {
     page.wait_until("document.querySelector('#sign-in')?.hidden === false", SOON);
     page.eval(&format!(
         "document.querySelector('#sign-in-token').value = '{token}'; \
@@ -107,7 +107,7 @@ fn sign_in(page: &mut Page, token: &str) {
 
 /// For longer than the page waits before it calls numbers old, it calls them live.
 #[track_caller]
-fn stays_live(page: &mut Page) {
+pub(super) fn stays_live(page: &mut Page) {
     page.wait_until(&format!("/^live/i.test({CONNECTION})"), SOON);
     let begin = std::time::Instant::now();
     while begin.elapsed() < Duration::from_secs(14) {

@@ -57,6 +57,26 @@ pub(crate) fn try_request(
     exchange(port, &head)
 }
 
+/// Asks for a WebSocket as a page of this origin does; only the head of the answer is read.
+pub(crate) fn upgrade(port: u16, path: &str, origin: Option<&str>) -> Answer {
+    let origin = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: kpi.v1\r\n{origin}\r\n"
+    );
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(ANSWER)).unwrap();
+    socket.write_all(head.as_bytes()).unwrap();
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    while !text.ends_with(b"\r\n\r\n") && socket.read(&mut byte).unwrap() == 1 {
+        text.push(byte[0]);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, headers: Vec::new(), body: text }
+}
+
 fn exchange(port: u16, head: &str) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(ANSWER))?;

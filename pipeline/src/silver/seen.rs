@@ -1,0 +1,83 @@
+//! What there is to be seen of the origins of a table: how far each was read, and why one stands still.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use schemas::state::SavedError;
+use schemas::{EpochStamp, Micros, OriginState, Position, Saved};
+use serde::{Deserialize, Serialize};
+
+use super::TableFold;
+use super::origins::{Origin, Origins};
+use super::state;
+
+/// The last change of an origin that was read, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) position: Position,
+    pub(super) epoch: u64,
+    pub(super) clock: i64,
+    pub(super) is_quiet: bool,
+}
+
+impl Seen {
+    /// A change at this position, in this epoch.
+    pub(super) fn new(position: Position, stamp: &EpochStamp) -> Seen {
+        let EpochStamp { id: epoch, clock, quiet: is_quiet } = *stamp;
+        Seen { position, epoch, clock: clock.0, is_quiet }
+    }
+}
+
+/// The origins of a contract's table as a barrier has saved them, all of them.
+///
+/// # Errors
+/// When that is not what was saved.
+pub fn origins_in(saved: &Saved, contract: &str) -> Result<Vec<OriginState>, SavedError> {
+    Ok(states(&state::origins_in(saved, contract)?, usize::MAX))
+}
+
+impl TableFold {
+    /// The origins, at most so many: first those that wait for somebody, then by name; and how many
+    /// there are.
+    pub fn origin_states(&self, most: usize) -> (Vec<OriginState>, u64) {
+        (states(&self.origins, most), self.origins.len() as u64)
+    }
+}
+
+fn states(origins: &Origins, most: usize) -> Vec<OriginState> {
+    let waits = |own: &Origin| own.halt.is_some() || own.lacking.is_some();
+    let mut chosen: Vec<(u32, &Origin)> = origins.iter().collect();
+    chosen.sort_by_key(|(number, own)| (Reverse(waits(own)), origins.name(*number)));
+    chosen.truncate(most);
+    let mut topics: BTreeMap<u32, Vec<(String, String)>> = BTreeMap::new();
+    for (topic, origin) in origins.ways() {
+        let named = topics.entry(origin).or_default();
+        if let Some(topic) = split(topic).filter(|topic| !named.contains(topic)) {
+            named.push(topic);
+        }
+    }
+    let mut one = |(number, own): (u32, &Origin)| OriginState {
+        origin: origins.name(number).to_owned(),
+        topics: topics.remove(&number).unwrap_or_default(),
+        position: own.seen.map(|seen| seen.position.to_string()),
+        source_at: own
+            .seen
+            .filter(|seen| seen.position.source_ms > 0)
+            .map(|seen| Micros(seen.position.source_ms.saturating_mul(1_000))),
+        epoch: own.seen.map(|seen| seen.epoch),
+        clock: own.seen.map(|seen| Micros(seen.clock)),
+        is_quiet: own.seen.is_some_and(|seen| seen.is_quiet),
+        has_snapshot: !own.snapshots.is_empty(),
+        halted: own.halt.as_ref().map(ToString::to_string),
+        lacking: own.lacking.as_ref().map_or(0, |lacking| lacking.rows),
+        lacking_why: own.lacking.as_ref().map(ToString::to_string),
+    };
+    chosen.into_iter().map(&mut one).collect()
+}
+
+/// Source and topic of a life of a topic, which is `source/topic/life`.
+fn split(life: &str) -> Option<(String, String)> {
+    let (source, rest) = life.split_once('/')?;
+    let (topic, _) = rest.rsplit_once('/')?;
+    Some((source.to_owned(), topic.to_owned()))
+}
