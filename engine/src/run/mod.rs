@@ -4,6 +4,7 @@ mod contact;
 mod control;
 mod fanout;
 mod halts;
+mod held_back;
 pub(crate) mod insist;
 mod loops;
 mod main_loop;
