@@ -29,12 +29,10 @@ pub fn stamp(
     snapshot: bool,
 ) -> EpochStamp {
     let clock = last.map_or(now, |last| now.max(last.clock.plus(1)));
-    // How long ago somebody decided something says nothing of the events.
-    let mut events = batches.iter().filter(|batch| !is_control(batch.topic()));
     EpochStamp {
         id: last.map_or(1, |last| last.id + 1),
         clock,
-        quiet: snapshot || events.any(|batch| is_backlog(batch, wall)),
+        quiet: snapshot || batches.iter().any(|batch| is_backlog(batch, wall)),
     }
 }
 
@@ -43,10 +41,13 @@ pub fn tick(last: Option<EpochStamp>, now: Micros) -> EpochStamp {
     EpochStamp { quiet: false, ..stamp(last, (now, now), &[], false) }
 }
 
-/// Records without a timestamp are a backlog too: nothing says that they are new. How old they are is a
-/// matter of the machine's clock: the lake's time may be ahead of it.
-fn is_backlog(batch: &RawBatch, wall: Micros) -> bool {
-    batch.oldest().is_some_and(|oldest| oldest.plus(BACKLOG_US) < wall)
+/// Whether a batch of events makes its epoch quiet by its age; how long ago somebody decided something says
+/// nothing of them. Records without a timestamp are a backlog
+/// too: nothing says that they are new. How old they are is a matter of the machine's clock: the lake's
+/// time may be ahead of it.
+pub fn is_backlog(batch: &RawBatch, wall: Micros) -> bool {
+    let is_old = |oldest: Micros| oldest.plus(BACKLOG_US) < wall;
+    !is_control(batch.topic()) && batch.oldest().is_some_and(is_old)
 }
 
 /// The hash by which a re-read of the same spans is recognised, in hexadecimal.

@@ -29,6 +29,8 @@ pub(crate) struct Epoch {
     pub(crate) changes: Vec<ChangeBatch>,
     /// The decisions among the records, in their order.
     pub(crate) decisions: Vec<ControlRecord>,
+    /// The topics that make it quiet, each once; of an epoch that is cut now.
+    pub(crate) quiet_by: Vec<String>,
 }
 
 impl Epoch {
@@ -40,11 +42,20 @@ impl Epoch {
         hash: String,
         (now, wall): (Micros, Micros),
     ) -> Epoch {
-        let snapshot = decoded.changes.iter().flat_map(ChangeBatch::iter);
-        let snapshot = snapshot.into_iter().any(|change| change.change.position.snapshot);
+        let has_snapshot =
+            |changes: &ChangeBatch| changes.iter().any(|change| change.change.position.snapshot);
+        let snapshot = decoded.changes.iter().any(has_snapshot);
         let stamp = epoch::stamp(last, (now, wall), &decoded.batches, snapshot);
+        let mut quiet_by: Vec<String> = Vec::new();
+        if stamp.quiet {
+            let pairs = decoded.batches.iter().zip(&decoded.changes);
+            let quiet = pairs
+                .filter(|(batch, changes)| has_snapshot(changes) || epoch::is_backlog(batch, wall));
+            quiet_by.extend(quiet.map(|(batch, _)| batch.topic().topic.to_string()));
+            quiet_by.dedup();
+        }
         let spans = epoch::spans(&decoded.batches);
-        Epoch { spans, hash, ..Epoch::of(stamp, decoded) }
+        Epoch { spans, hash, quiet_by, ..Epoch::of(stamp, decoded) }
     }
 
     /// The tick after `last`: time without records.
@@ -56,7 +67,8 @@ impl Epoch {
     pub(crate) fn of(stamp: EpochStamp, decoded: Decoded) -> Epoch {
         let Decoded { batches, changes, errors, decisions } = decoded;
         let records = EpochRecords { stamp, batches, errors };
-        Epoch { stamp, spans: Vec::new(), hash: String::new(), records, changes, decisions }
+        let (spans, quiet_by) = (Vec::new(), Vec::new());
+        Epoch { stamp, spans, hash: String::new(), records, changes, decisions, quiet_by }
     }
 
     /// Whether it is a tick to all that rows make: no record of a configured source is in it.

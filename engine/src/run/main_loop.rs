@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use super::control::ControlDesk;
 use super::fanout::Fanout;
 use super::halts::Halts;
+use super::held_back::HeldBack;
 use super::loops::{self, Poll, Shared};
 use super::memory::MemoryBound;
 use super::outcome::{Outcome, Stopped};
@@ -123,6 +124,7 @@ impl Threads<'_> {
             to_flusher,
             barrier: BarrierTimer::new(self.settings.barrier_interval, held.flushed),
             halts: Halts::default(),
+            held_back: HeldBack::default(),
             ended,
             has_feeds: !feeds.is_empty(),
             generation: ledger.header().generation.clone(),
@@ -225,6 +227,7 @@ struct Main<'a> {
     to_flusher: SyncSender<BarrierJob>,
     barrier: BarrierTimer,
     halts: Halts,
+    held_back: HeldBack,
     ended: Vec<bool>,
     /// Whether anybody wants the cells that an epoch changed.
     has_feeds: bool,
@@ -291,7 +294,7 @@ impl Main<'_> {
             removed,
             removals_after,
             alerts: self.core.watch().published(),
-            degraded: self.halts.reasons(),
+            degraded: self.held_back.with(self.halts.reasons()),
         };
         self.tell(News::Start(Box::new(start)));
     }
@@ -366,7 +369,8 @@ impl Main<'_> {
 
     fn tick_if_due(&mut self) {
         let now = self.present.now(&self.core);
-        if self.core.next_due().is_some_and(|due| due <= now.clock) {
+        let mut due = self.core.next_due().into_iter().chain(self.held_back.due());
+        if due.any(|due| due <= now.clock) {
             self.tick(now);
         }
     }
@@ -380,6 +384,7 @@ impl Main<'_> {
         if self.to_ledger.send(epoch.entry()).is_err() {
             return self.shared.stop.ask();
         }
+        self.held_back.see(&epoch);
         let spare = self.shared.spare_updates.lock().pop();
         spare.into_iter().for_each(|spare| self.core.recycle(spare));
         let (records, changes) = self.core.fold(epoch);
@@ -409,7 +414,7 @@ impl Main<'_> {
             self.core.recycle(std::mem::take(&mut updates));
         }
         let samples = samples::of(&records);
-        let degraded = self.halts.reasons();
+        let degraded = self.held_back.with(self.halts.reasons());
         let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
         let results = Results { published, samples };
         if self.to_bronze.send(Arc::new(records)).is_err() {

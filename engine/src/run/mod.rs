@@ -5,6 +5,7 @@ mod control;
 mod doubts;
 mod fanout;
 mod halts;
+mod held_back;
 pub(crate) mod insist;
 mod loops;
 mod main_loop;

@@ -265,3 +265,34 @@ fn the_page_and_its_session_are_for_loopback_names_only() {
     let rebound = crate::support::http::with_host(demo.port, "/ui/session", "evil.example");
     assert!(rebound.status >= 400, "{rebound:?}");
 }
+
+#[test]
+fn a_topic_that_stays_late_is_named_until_it_stops() {
+    let place = Place::new();
+    place.configure_files("");
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let held = || {
+        let status = get(port, "/api/v1/status", &token);
+        let reasons = status["reasons"].to_string();
+        let is_held = reasons.contains("alerts are held back: topic `shop.public.orders`");
+        assert_eq!(status["degraded"], is_held, "{status}");
+        is_held
+    };
+    let begin = std::time::Instant::now();
+    let mut number = 0;
+    // Orders without a time, several a second: nothing of them is news.
+    while !held() {
+        assert!(begin.elapsed() < Duration::from_secs(90), "it was not said");
+        let line = order(number, "1.00", "2026-01-05T10:00:00Z");
+        std::fs::write(place.path(&format!("input/{number:04}.ndjson")), line).unwrap();
+        number += 1;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert!(begin.elapsed() > Duration::from_secs(55), "a short backlog is nothing to speak of");
+    crate::support::wait_until("it is over", SOON, || !held());
+    run.stops();
+    place.succeeds(&["verify"]);
+}
