@@ -55,6 +55,13 @@ pub enum Decision {
         /// The table's contract.
         table: String,
     },
+    /// Nobody waits for what could not be read of a table: it puts no row in doubt any more.
+    DropDeadLetters {
+        /// The table's contract.
+        table: String,
+        /// One record; all before the decision without it.
+        letter: Option<LetterAt>,
+    },
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
     /// Nothing that this program knows.
@@ -64,6 +71,18 @@ pub enum Decision {
         /// The version as it is written.
         version: u32,
     },
+}
+
+/// Where a dead letter lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LetterAt {
+    /// Source, topic and life of the topic, with slashes between.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
 }
 
 /// What a definition defines.
@@ -154,6 +173,7 @@ pub enum ControlError {
 
 const RESUME: &str = "table.resume";
 const SWEEP: &str = "table.sweep";
+const DROP: &str = "dead_letters.drop";
 const DEFINITIONS: &str = "definitions";
 
 #[derive(Serialize, Deserialize)]
@@ -170,6 +190,13 @@ struct Envelope {
 #[serde(deny_unknown_fields)]
 struct OfTable {
     table: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfLetters {
+    table: String,
+    letter: Option<LetterAt>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,6 +223,10 @@ impl ControlRecord {
             SWEEP => {
                 let OfTable { table } = body_of(SWEEP, body)?;
                 Decision::SweepTable { table }
+            }
+            DROP => {
+                let OfLetters { table, letter } = body_of(DROP, body)?;
+                Decision::DropDeadLetters { table, letter }
             }
             DEFINITIONS => {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
@@ -232,6 +263,11 @@ impl Decision {
             Decision::SweepTable { table } => {
                 let body = serde_json::to_value(OfTable { table: table.clone() });
                 (SWEEP, body.unwrap_or_default())
+            }
+            Decision::DropDeadLetters { table, letter } => {
+                let (table, letter) = (table.clone(), letter.clone());
+                let body = serde_json::to_value(OfLetters { table, letter });
+                (DROP, body.unwrap_or_default())
             }
             Decision::Define(changes) => {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });

@@ -44,7 +44,7 @@ pub(super) struct Control {
     pub(super) in_force: InForce,
 }
 
-/// Resumes or sweeps a table that is built alone, if decisions of the epoch say so.
+/// Does to a table that is built alone what decisions of the epoch say.
 pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table: &mut KeyedTable) {
     let own = &table.contract.contract().name;
     for record in decisions {
@@ -54,6 +54,9 @@ pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table:
             }
             Decision::SweepTable { table: name } if name == own => {
                 table.fold.sweep_lacking(stamp.clock, &mut table.delta);
+            }
+            Decision::DropDeadLetters { table: name, letter } if name == own => {
+                table.fold.drop_unread(letter.as_ref(), stamp, &mut table.delta);
             }
             _ => {}
         }
@@ -85,6 +88,20 @@ impl Control {
                     let rows = named(tables, table).map_or(0, sweep);
                     let epoch = stamp.id;
                     tracing::info!(epoch, id, by, rows, "table `{table}` is swept");
+                }
+                Decision::DropDeadLetters { table, letter } => {
+                    let drop = |t: &mut KeyedTable| {
+                        t.fold.drop_unread(letter.as_ref(), stamp, &mut t.delta)
+                    };
+                    let ended = named(tables, table).map_or(0, drop);
+                    let epoch = stamp.id;
+                    tracing::info!(
+                        epoch,
+                        id,
+                        by,
+                        ended,
+                        "dead letters of table `{table}` are dropped"
+                    );
                 }
                 Decision::Define(changes) => self.in_force.take(changes, stamp.id, stamp.clock),
                 Decision::Unknown { kind, version } => tracing::warn!(

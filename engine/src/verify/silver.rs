@@ -75,6 +75,10 @@ pub(super) fn fold(
                     Decision::SweepTable { table: name } if name == own => {
                         table.fold.sweep_asked(epoch.stamp.clock);
                     }
+                    Decision::DropDeadLetters { table: name, letter } if name == own => {
+                        let contract = Arc::clone(&table.contract);
+                        table.fold.drop_unread(&contract, letter.as_ref(), epoch.stamp.id);
+                    }
                     _ => {}
                 }
             }
