@@ -59,6 +59,13 @@ pub enum Decision {
     AcceptClock,
     /// A batch run ends: the KPI history waits for nothing any longer.
     EndBatch,
+    /// Nobody waits for what could not be read of a table: it puts no row in doubt any more.
+    DropDeadLetters {
+        /// The table's contract.
+        table: String,
+        /// One record; all before the decision without it.
+        letter: Option<LetterAt>,
+    },
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
     /// Nothing that this program knows.
@@ -68,6 +75,18 @@ pub enum Decision {
         /// The version as it is written.
         version: u32,
     },
+}
+
+/// Where a dead letter lies.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LetterAt {
+    /// Source, topic and life of the topic, with slashes between.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
 }
 
 /// What a definition defines.
@@ -160,6 +179,7 @@ const RESUME: &str = "table.resume";
 const SWEEP: &str = "table.sweep";
 const ACCEPT_CLOCK: &str = "clock.accept";
 const END_BATCH: &str = "batch.end";
+const DROP: &str = "dead_letters.drop";
 const DEFINITIONS: &str = "definitions";
 
 #[derive(Serialize, Deserialize)]
@@ -181,6 +201,13 @@ struct OfTable {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfLetters {
+    table: String,
+    letter: Option<LetterAt>,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -214,6 +241,10 @@ impl ControlRecord {
             END_BATCH => {
                 let Nothing {} = body_of(END_BATCH, body)?;
                 Decision::EndBatch
+            }
+            DROP => {
+                let OfLetters { table, letter } = body_of(DROP, body)?;
+                Decision::DropDeadLetters { table, letter }
             }
             DEFINITIONS => {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
@@ -255,6 +286,11 @@ impl Decision {
                 (ACCEPT_CLOCK, serde_json::to_value(Nothing {}).unwrap_or_default())
             }
             Decision::EndBatch => (END_BATCH, serde_json::to_value(Nothing {}).unwrap_or_default()),
+            Decision::DropDeadLetters { table, letter } => {
+                let (table, letter) = (table.clone(), letter.clone());
+                let body = serde_json::to_value(OfLetters { table, letter });
+                (DROP, body.unwrap_or_default())
+            }
             Decision::Define(changes) => {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
                 (DEFINITIONS, body.unwrap_or_default())

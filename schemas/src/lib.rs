@@ -41,7 +41,9 @@ pub use alert::{Alert, Contribution, RESOLVED_FOR, Severity, alert_id};
 pub use column::{Column, ColumnType, RowSchema};
 pub use contents::{Contents, OriginState, Outside, OutsideValue};
 pub use contract::{Contract, ContractError};
-pub use control::{CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce};
+pub use control::{
+    CONTROL, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce, LetterAt,
+};
 pub use datum::Datum;
 pub use debt::Debt;
 pub use delta::{Delta, KeyChange};

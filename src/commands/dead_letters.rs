@@ -1,20 +1,21 @@
-//! `weir dead-letters`: records that could not be decoded.
+//! `weir dead-letters`: records that could not be decoded, shown, and dropped where nobody waits for them.
+//!
+//! # Guarantees
+//! - Nothing is removed: a drop is a decision that is kept, and takes effect in the epoch that reads it.
+//!   The record stays in bronze.
+
+mod found;
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use arrow::array::{
-    Array, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use clap::Subcommand;
-use lake::{At, DataFile, Lake, LakeError, Table};
-use pipeline::bronze::TABLE;
-use schemas::Micros;
+use clap::{Args, Subcommand};
+use schemas::Decision;
 use serde_json::{Value, json};
 
-use super::setup::open;
+use self::found::{Letter, Wanted, contract_of, find};
+use super::decisions;
+use super::setup::{open, topics};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -25,13 +26,11 @@ const SHOWN: usize = 60;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Topic, partition, offset and reason of each, in the order in which they came.
-    List {
-        /// Only records of this topic.
-        #[arg(long)]
-        topic: Option<String>,
-        /// At most so many.
-        #[arg(long, value_name = "N", default_value_t = 100)]
-        limit: usize,
+    List(List),
+    /// One of them with all that it holds, and what can be done.
+    Show {
+        /// As `list` calls it: `SOURCE/TOPIC/PARTITION/OFFSET`.
+        id: String,
         /// The lake's folder, instead of the configured one.
         #[arg(long, value_name = "DIR")]
         lake: Option<PathBuf>,
@@ -39,180 +38,215 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say that they will not be missed: they put nothing in doubt any more, and leave the list.
+    Drop(Drop),
 }
 
-/// One record.
-#[derive(Debug, PartialEq, Eq)]
-struct Letter {
-    source: String,
-    topic: String,
-    partition: i32,
-    offset: i64,
-    reason: String,
-    epoch: i64,
-    kafka_timestamp: Option<Micros>,
-    value: Option<String>,
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only records of this topic.
+    #[arg(long)]
+    topic: Option<String>,
+    /// Those that were dropped, too.
+    #[arg(long)]
+    all: bool,
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// The lake's folder, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Drop {
+    /// One of them, as `list` calls it: `SOURCE/TOPIC/PARTITION/OFFSET`.
+    #[arg(required_unless_present = "contract", conflicts_with = "contract")]
+    id: Option<String>,
+    /// All of the table of this contract.
+    #[arg(long)]
+    contract: Option<String>,
+    #[command(flatten)]
+    consent: Consent,
+    /// The lake's folder, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What to do.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Consent {
+    /// Show what would be dropped.
+    #[arg(long)]
+    dry_run: bool,
+    /// Drop them.
+    #[arg(long)]
+    yes: bool,
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
-    let Command::List { topic, limit, lake, json } = command;
-    let lake = open(config, lake.as_deref())?;
-    let (letters, total) = find(&lake, topic.as_deref(), *limit)?;
-    if *json {
-        let letters: Vec<_> = letters.iter().map(Letter::to_json).collect();
-        output::json(&json!({ "total": total, "dead_letters": letters }));
+    match command {
+        Command::List(list) => {
+            let lake = open(config, list.lake.as_deref())?;
+            let topic = list.topic.as_deref();
+            let wanted = Wanted { topic, all: list.all, ..Wanted::default() };
+            let (letters, total) = find(&lake, &topics(config), wanted, list.limit)?;
+            print(&letters, total, list.json);
+        }
+        Command::Show { id, lake, json } => {
+            let lake = open(config, lake.as_deref())?;
+            let letter = one(config, &lake, id)?;
+            let topics = topics(config);
+            let contract = contract_of(&topics, &letter.source, &letter.topic);
+            show(&letter, contract, *json);
+        }
+        Command::Drop(drop) => drop_letters(config, drop)?,
+    }
+    Ok(())
+}
+
+/// The newest letter that is called so.
+fn one(config: &Config, lake: &lake::Lake, id: &str) -> Result<Letter, Failure> {
+    let wanted = Wanted { id: Some(id), all: true, ..Wanted::default() };
+    let (letters, _) = find(lake, &topics(config), wanted, usize::MAX)?;
+    letters.into_iter().next_back().ok_or_else(|| {
+        let list = "`weir dead-letters list --json` names them all";
+        Failure::Usage(format!("there is no dead letter `{id}`; {list}"))
+    })
+}
+
+fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
+    let lake = open(config, drop.lake.as_deref())?;
+    let topics = topics(config);
+    let (table, letters, letter) = match (&drop.id, &drop.contract) {
+        (Some(id), _) => {
+            let letter = one(config, &lake, id)?;
+            let contract = contract_of(&topics, &letter.source, &letter.topic);
+            let table = contract.map(str::to_owned).ok_or_else(|| {
+                let text = "has no contract, and so changes no table: name one under [sources.topics], and it is read";
+                Failure::Usage(format!("topic `{}` {text}", letter.topic))
+            })?;
+            let at = letter.at();
+            (table, vec![letter], Some(at))
+        }
+        (None, contract) => {
+            let contract = contract.clone().unwrap_or_default();
+            let wanted = Wanted { contract: Some(&contract), ..Wanted::default() };
+            let (letters, total) = find(&lake, &topics, wanted, 100)?;
+            if total == 0 {
+                let text = format!("there are no dead letters of contract `{contract}`");
+                return Err(Failure::Usage(text));
+            }
+            (contract, letters, None)
+        }
+    };
+    if drop.consent.dry_run {
+        let total = letters.len() as u64;
+        print(&letters, total, drop.json);
         return Ok(());
     }
-    let rows: Vec<_> = letters.iter().map(Letter::row).collect();
+    let what = match &letter {
+        Some(_) => format!("the drop of a dead letter of table `{table}`"),
+        None => format!("the drop of the dead letters of table `{table}`"),
+    };
+    let decision = Decision::DropDeadLetters { table, letter };
+    let decided = decisions::decide(config, &lake, decision, "weir dead-letters drop")?;
+    decided.print(&what, drop.json);
+    Ok(())
+}
+
+fn print(letters: &[Letter], total: u64, as_json: bool) {
+    if as_json {
+        let letters: Vec<_> = letters.iter().map(to_json).collect();
+        return output::json(&json!({ "total": total, "dead_letters": letters }));
+    }
+    let rows: Vec<_> = letters.iter().map(row).collect();
     let header =
         ["topic", "partition", "offset", "epoch", "kafka timestamp", "reason", "value begins with"];
     output::table(&header, &rows);
     let (shown, total) = (output::count(letters.len() as u64), output::count(total));
     drop(writeln!(std::io::stderr(), "{shown} of {total} dead letters"));
-    Ok(())
 }
 
-/// The first `limit` dead letters, and how many there are.
-fn find(lake: &Lake, topic: Option<&str>, limit: usize) -> Result<(Vec<Letter>, u64), LakeError> {
-    let table = match Table::open(lake, TABLE, At::Newest) {
-        Err(LakeError::NoTable { .. }) => return Ok((Vec::new(), 0)),
-        table => table?,
+fn show(letter: &Letter, contract: Option<&str>, as_json: bool) {
+    let whole = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| text(bytes));
+    let advice = match contract {
+        _ if letter.is_dropped => "it was dropped, and puts nothing in doubt",
+        Some(_) => {
+            "if the contract or the mapping is wrong (`from`, `unit`, `placeholder`, a type), change it: the table is \
+             built again from bronze at the next start, this record included. If the source is wrong, set it right and \
+             change the row there, or take a snapshot of it: the next change that can be decoded ends the doubt. If it \
+             will not be missed, `weir dead-letters drop ID --yes`"
+        }
+        None => "its topic has no contract: name one under [sources.topics], or take the topic out",
     };
-    let mut files: Vec<(i64, &DataFile)> = table
-        .files()
-        .map(|file| (file.range_i64("epoch").map_or(0, |range| range.0), file.as_ref()))
-        .collect();
-    files.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
-    let (mut letters, mut total) = (Vec::new(), 0);
-    for (_, file) in files {
-        // Values are read only of files that have any, and only while some are wanted.
-        let here = count(&table, file, topic)?;
-        total += here;
-        if here == 0 || letters.len() >= limit {
-            continue;
-        }
-        for batch in table.read(&[file], None)? {
-            let batch = batch?;
-            let columns = Columns::new(&batch).ok_or_else(|| wrong(&table))?;
-            let own = (0..batch.num_rows()).filter(|row| columns.is_dead(*row, topic));
-            let room = limit - letters.len();
-            letters.extend(own.take(room).map(|row| columns.letter(row)));
-        }
+    let mut shown = to_json(letter);
+    for (name, value) in [("key", whole(&letter.key)), ("value", whole(&letter.value))] {
+        shown[name] = value.into();
     }
-    Ok((letters, total))
-}
-
-fn count(table: &Table, file: &DataFile, topic: Option<&str>) -> Result<u64, LakeError> {
-    let mut found = 0;
-    for batch in table.read(&[file], Some(&["topic", "decode_error"]))? {
-        let batch = batch?;
-        let text = |name| batch.column_by_name(name)?.as_string_opt::<i32>();
-        let topics = text("topic").ok_or_else(|| wrong(table))?;
-        let errors = text("decode_error").ok_or_else(|| wrong(table))?;
-        if errors.null_count() == errors.len() {
-            continue;
-        }
-        let dead =
-            |row: &usize| errors.is_valid(*row) && topic.is_none_or(|t| topics.value(*row) == t);
-        found += (0..batch.num_rows()).filter(dead).count() as u64;
+    shown["contract"] = contract.into();
+    shown["incarnation"] = letter.incarnation.clone().into();
+    shown["advice"] = advice.into();
+    if as_json {
+        return output::json(&shown);
     }
-    Ok(found)
-}
-
-fn wrong(table: &Table) -> LakeError {
-    LakeError::Schema {
-        table: table.name().to_owned(),
-        detail: "has a column of another type than weir writes".to_owned(),
+    for name in ["id", "contract", "epoch", "kafka_timestamp", "reason", "key", "value", "advice"] {
+        let text = match shown.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) | None => "-".to_owned(),
+            Some(other) => other.to_string(),
+        };
+        output::line(&format!("{name}: {text}"));
     }
 }
 
-impl Letter {
-    fn row(&self) -> Vec<String> {
-        let none = || "-".to_owned();
-        vec![
-            self.topic.clone(),
-            self.partition.to_string(),
-            self.offset.to_string(),
-            self.epoch.to_string(),
-            self.kafka_timestamp.map_or_else(none, |at| at.to_string()),
-            self.reason.clone(),
-            self.value.clone().unwrap_or_else(none),
-        ]
-    }
-
-    fn to_json(&self) -> Value {
-        json!({
-            "source": self.source,
-            "topic": self.topic,
-            "partition": self.partition,
-            "offset": self.offset,
-            "reason": self.reason,
-            "epoch": self.epoch,
-            "kafka_timestamp": self.kafka_timestamp.map(|at| at.to_string()),
-            "value": self.value,
-        })
-    }
+fn row(letter: &Letter) -> Vec<String> {
+    let none = || "-".to_owned();
+    vec![
+        letter.topic.clone(),
+        letter.partition.to_string(),
+        letter.offset.to_string(),
+        letter.epoch.to_string(),
+        letter.kafka_timestamp.map_or_else(none, |at| at.to_string()),
+        letter.reason.clone(),
+        letter.value.as_deref().map_or_else(none, beginning),
+    ]
 }
 
-/// The first bytes of a value on one line: what is no text is shown as `\u{..}` or `�`.
+fn to_json(letter: &Letter) -> Value {
+    json!({
+        "id": letter.id(),
+        "source": letter.source,
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "reason": letter.reason,
+        "epoch": letter.epoch,
+        "kafka_timestamp": letter.kafka_timestamp.map(|at| at.to_string()),
+        "value": letter.value.as_deref().map(beginning),
+        "dropped": letter.is_dropped,
+    })
+}
+
+/// Bytes on one line: what is no text is shown as `\u{..}` or `�`.
+fn text(bytes: &[u8]) -> String {
+    output::escaped(&String::from_utf8_lossy(bytes), |_| false).into_owned()
+}
+
+/// The first bytes of a value on one line.
 fn beginning(value: &[u8]) -> String {
-    let shown = value.get(..SHOWN).unwrap_or(value);
-    let text = String::from_utf8_lossy(shown);
-    let mut line = output::escaped(&text, |_| false).into_owned();
+    let mut line = text(value.get(..SHOWN).unwrap_or(value));
     if value.len() > SHOWN {
         line.push('…');
     }
     line
-}
-
-struct Columns {
-    source: StringArray,
-    topic: StringArray,
-    partition: Int32Array,
-    offset: Int64Array,
-    timestamp: TimestampMicrosecondArray,
-    value: BinaryArray,
-    error: StringArray,
-    epoch: Int64Array,
-}
-
-impl Columns {
-    fn new(batch: &RecordBatch) -> Option<Columns> {
-        let column = |name| batch.column_by_name(name);
-        let text = |name| column(name)?.as_string_opt::<i32>().cloned();
-        let long = |name| column(name)?.as_primitive_opt::<Int64Type>().cloned();
-        let timestamp = column("kafka_timestamp")?;
-        Some(Columns {
-            source: text("source")?,
-            topic: text("topic")?,
-            partition: column("partition")?.as_primitive_opt::<Int32Type>().cloned()?,
-            offset: long("offset")?,
-            timestamp: timestamp.as_primitive_opt::<TimestampMicrosecondType>().cloned()?,
-            value: column("value")?.as_binary_opt::<i32>().cloned()?,
-            error: text("decode_error")?,
-            epoch: long("epoch")?,
-        })
-    }
-
-    fn is_dead(&self, row: usize, topic: Option<&str>) -> bool {
-        self.error.is_valid(row) && topic.is_none_or(|topic| self.topic.value(row) == topic)
-    }
-
-    fn letter(&self, row: usize) -> Letter {
-        Letter {
-            source: self.source.value(row).to_owned(),
-            topic: self.topic.value(row).to_owned(),
-            partition: self.partition.value(row),
-            offset: self.offset.value(row),
-            reason: self.error.value(row).to_owned(),
-            epoch: self.epoch.value(row),
-            kafka_timestamp: self
-                .timestamp
-                .is_valid(row)
-                .then(|| Micros(self.timestamp.value(row))),
-            value: self.value.is_valid(row).then(|| beginning(self.value.value(row))),
-        }
-    }
 }
 
 #[cfg(test)]

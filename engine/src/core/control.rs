@@ -58,7 +58,7 @@ fn put_in_force(table: &mut KeyedTable, text: Option<&str>) {
     table.fold.put_in_force(contract.as_ref());
 }
 
-/// Resumes or sweeps a table that is built alone, if decisions of the epoch say so.
+/// Does to a table that is built alone what decisions of the epoch say.
 pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table: &mut KeyedTable) {
     let own = table.contract.contract().name.clone();
     for record in decisions {
@@ -75,6 +75,9 @@ pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table:
                 if let Some(change) = own {
                     put_in_force(table, change.text.as_deref());
                 }
+            }
+            Decision::DropDeadLetters { table: name, letter } if *name == own => {
+                table.fold.drop_unread(letter.as_ref(), stamp, &mut table.delta);
             }
             _ => {}
         }
@@ -122,6 +125,18 @@ impl Control {
                     (
                         true,
                         format!("the machine's clock is accepted, with the lake {ahead_s} s ahead"),
+                    )
+                }
+                Decision::DropDeadLetters { table, letter } => {
+                    let drop = |t: &mut KeyedTable| {
+                        t.fold.drop_unread(letter.as_ref(), stamp, &mut t.delta)
+                    };
+                    let ended = named(tables, table).map_or(0, drop);
+                    (
+                        true,
+                        format!(
+                            "dead letters of table `{table}` are dropped: doubts that end: {ended}"
+                        ),
                     )
                 }
                 // The core asks the epoch.

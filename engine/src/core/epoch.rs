@@ -76,11 +76,13 @@ impl Epoch {
         !self.records.has_events()
     }
 
-    /// Whether a decision in it deletes rows.
-    pub(crate) fn sweeps(&self) -> bool {
-        let is_sweep =
-            |record: &ControlRecord| matches!(record.decision, Decision::SweepTable { .. });
-        self.decisions.iter().any(is_sweep)
+    /// Whether a decision in it changes rows.
+    pub(crate) fn decides_rows(&self) -> bool {
+        let changes = |record: &ControlRecord| {
+            let decision = &record.decision;
+            matches!(decision, Decision::SweepTable { .. } | Decision::DropDeadLetters { .. })
+        };
+        self.decisions.iter().any(changes)
     }
 
     /// Whether a decision in it ends a batch run.

@@ -283,7 +283,7 @@ impl Core {
         self.counts.dead_letters +=
             epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
         self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
-        if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.sweeps() {
+        if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
             self.control.take(&stamp, &epoch.decisions, &mut self.tables);
             let output = match epoch.ends_batch() {
                 true => self.gold.end_batch(stamp.clock),

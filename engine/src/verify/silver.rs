@@ -83,6 +83,10 @@ pub(super) fn fold(
                             table.fold.define(change, &table.contract);
                         }
                     }
+                    Decision::DropDeadLetters { table: name, letter } if name == own => {
+                        let contract = Arc::clone(&table.contract);
+                        table.fold.drop_unread(&contract, letter.as_ref(), epoch.stamp.id);
+                    }
                     _ => {}
                 }
             }

@@ -12,7 +12,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemas::{Delta, EpochStamp, Position};
+use schemas::{Delta, EpochStamp, LetterAt, Position};
 use serde::{Deserialize, Serialize};
 
 use super::live::LiveRow;
@@ -58,7 +58,8 @@ impl std::fmt::Display for Unread {
         write!(
             f,
             "table `{table}`: {records} could not be read and have no row that would be in doubt for it, the newest \
-             at {newest}. `weir dead-letters list` shows them"
+             at {newest}. `weir dead-letters list` shows them; \
+             `weir dead-letters drop --contract {table} --yes` says that they will not be missed"
         )
     }
 }
@@ -108,6 +109,17 @@ impl Unplaced {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Forgets those that somebody has dropped; returns how many.
+    fn drop(&mut self, is_dropped: impl Fn((u32, i32, i64)) -> bool, all: bool) -> u64 {
+        let before = self.count();
+        self.named.retain(|_, at| !is_dropped((at.topic, at.partition, at.offset)));
+        self.nameless.retain(|at| !is_dropped(*at));
+        if all {
+            self.more = 0;
+        }
+        before - self.count()
     }
 
     fn count(&self) -> u64 {
@@ -208,24 +220,12 @@ impl TableFold {
         if known.is_some_and(|known| !is_newer(&position, &known)) {
             return;
         }
-        let Some(row) = which.slot.and_then(|slot| self.rows.get(slot)) else {
+        if which.slot.is_none() {
             self.unplaced.put(which.origin, which.key, position);
             self.unplaced.newest = self.told(&position, reason);
             return;
-        };
-        let mut filling = std::mem::take(&mut self.filling);
-        filling.resume(&self.contract, row);
-        filling.set_outdated(&self.contract, Some(position));
-        filling.finish();
-        if known.is_none() {
-            let layout = self.contract.layout();
-            let old = Some((layout.row(row.row), row.epoch));
-            note(layout.row(filling.row()), old, self.origins.len() == 1, stamp, delta);
         }
-        let (position, origin, carried) = (row.position, row.origin, filling.carried());
-        let from = Provenance { position, epoch: stamp.id, origin, carried };
-        self.write(which, filling.row(), &from);
-        self.filling = filling;
+        self.set_outdated(which, Some(position), stamp, delta);
     }
 
     /// The unreadable change that is newer than what is held of a row, or than its not being there.
@@ -257,6 +257,58 @@ impl TableFold {
             Some(at) => self.unplaced.put(which.origin, which.key, at),
             None => self.unplaced.remove(which.origin, which.key),
         }
+    }
+
+    /// Somebody says that a change that could not be read, or all of them, will not be missed: it puts
+    /// nothing in doubt any more. Returns how many rows and records that ends it for.
+    pub fn drop_unread(
+        &mut self,
+        letter: Option<&LetterAt>,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) -> u64 {
+        let topic = letter.and_then(|letter| self.origins.topic_number(&letter.topic));
+        let is_dropped = |at: (u32, i32, i64)| {
+            letter.is_none_or(|own| Some(at) == topic.map(|t| (t, own.partition, own.offset)))
+        };
+        let is_dropped_row = |row: &LiveRow<'_>| {
+            of_row(&self.contract, row)
+                .is_some_and(|at| is_dropped((at.topic, at.partition, at.offset)))
+        };
+        let rows = self.rows.iter().filter(|(_, row)| is_dropped_row(row));
+        let slots: Vec<(u32, u32)> = rows.map(|(slot, row)| (slot, row.origin)).collect();
+        for (slot, origin) in &slots {
+            let mut key = Vec::new();
+            self.rows.key_of(*slot, &mut key);
+            let which = Which { origin: *origin, key: &key, slot: Some(*slot) };
+            self.set_outdated(which, None, stamp, delta);
+        }
+        let ended = self.unplaced.drop(is_dropped, letter.is_none());
+        slots.len() as u64 + ended
+    }
+
+    /// Says of a row that is held which newer change could not be read, if any.
+    fn set_outdated(
+        &mut self,
+        which: Which<'_>,
+        by: Option<Position>,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        let Some(row) = which.slot.and_then(|slot| self.rows.get(slot)) else { return };
+        let mut filling = std::mem::take(&mut self.filling);
+        filling.resume(&self.contract, row);
+        filling.set_outdated(&self.contract, by);
+        filling.finish();
+        if filling.row() != row.row {
+            let layout = self.contract.layout();
+            let old = Some((layout.row(row.row), row.epoch));
+            note(layout.row(filling.row()), old, self.origins.len() == 1, stamp, delta);
+        }
+        let (position, origin, carried) = (row.position, row.origin, filling.carried());
+        let from = Provenance { position, epoch: stamp.id, origin, carried };
+        self.write(which, filling.row(), &from);
+        self.filling = filling;
     }
 
     fn told(&self, at: &Position, reason: &str) -> String {

@@ -130,6 +130,11 @@ impl Origins {
         self.topic
     }
 
+    /// The number of a life of a topic.
+    pub(super) fn topic_number(&self, name: &str) -> Option<u32> {
+        self.topics.iter().position(|known| **known == *name).map(number_of)
+    }
+
     /// What a life of a topic is called.
     pub(super) fn topic_name(&self, topic: u32) -> &str {
         self.topics.get(topic as usize).map_or("", |name| name)

@@ -14,6 +14,9 @@ use crate::delta_log::{DataFile, DeltaLog};
 use crate::{Error, columns};
 
 /// The built-in source.
+/// Where a dead letter lies: topic with its source and life, partition, offset.
+pub type LetterAt = (String, i64, i64);
+
 const CONTROL_SOURCE: &str = "_weir.control";
 
 /// One record as bronze holds it.
@@ -73,6 +76,19 @@ impl Record {
         let value = value.and_then(|value| serde_json::from_slice(value).ok());
         value
             .is_some_and(|value: serde_json::Value| value["v"] == 1 && value["kind"] == "batch.end")
+    }
+
+    /// The table whose dead letters it drops, and which one, when that was decided: topic with source and
+    /// life, partition and offset.
+    pub fn dropped_letters(&self) -> Option<(String, Option<LetterAt>)> {
+        let value: serde_json::Value = serde_json::from_slice(self.value.as_deref()?).ok()?;
+        let is_drop = self.is_control() && value["v"] == 1 && value["kind"] == "dead_letters.drop";
+        let (table, letter) = (value["body"]["table"].as_str()?, &value["body"]["letter"]);
+        let letter = letter.is_object().then(|| {
+            let topic = letter["topic"].as_str()?.to_owned();
+            Some((topic, letter["partition"].as_i64()?, letter["offset"].as_i64()?))
+        });
+        is_drop.then(|| (table.to_owned(), letter.flatten()))
     }
 
     /// The application id of the progress of its partition.

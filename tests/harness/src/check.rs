@@ -176,11 +176,22 @@ impl Oracle {
         if records.iter().any(Record::ends_batch) {
             self.history.end_batch(first.epoch_clock);
         }
-        // An epoch of nothing but decisions is no more than an instant to all that rows make.
-        let Some(first) = records.iter().find(|record| !record.is_control()) else { return };
+        // An epoch of nothing but decisions is no more than an instant to all that rows make, unless they are
+        // about rows.
+        let drops: Vec<_> = records.iter().filter_map(Record::dropped_letters).collect();
+        let event = records.iter().find(|record| !record.is_control());
+        if drops.is_empty() && event.is_none() {
+            return;
+        }
+        let first = event.unwrap_or(first);
+        let mut deltas = Vec::new();
+        for (table, letter) in drops {
+            deltas.push(self.fold.drop_unread(&table, letter.as_ref(), first.epoch));
+        }
+        let events = records.iter().filter(|record| !record.is_control());
+        deltas.extend(events.map(|record| self.fold.apply(record)));
         let mut touched = BTreeSet::new();
-        for record in records.iter().filter(|record| !record.is_control()) {
-            let delta = self.fold.apply(record);
+        for delta in &deltas {
             for (contract, row) in &delta.gone {
                 touched.extend(self.sums.take(contract, row));
             }

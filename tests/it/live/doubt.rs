@@ -144,3 +144,61 @@ fn a_renamed_optional_column_is_unknown_and_one_that_was_never_there_is_null() {
     let report = check_lake(place.lake(), None, &Options::default()).unwrap();
     assert!(report.is_clean(), "{report}");
 }
+
+#[test]
+fn what_is_dropped_ends_the_doubt_and_stays_in_bronze() {
+    let place = Place::new();
+    place.configure_files("");
+    append(&place, &change(0, "1", "EUR", &json!("10")));
+    append(&place, &change(1, "1", "EUR", &Value::Null));
+    append(&place, &change(2, "2", "EUR", &Value::Null));
+    place.succeeds(&["run", "--until-end"]);
+    let letters = |flags: &[&str]| {
+        let arguments = [&["dead-letters", "list", "--json"], flags].concat();
+        let list = place.succeeds(&arguments).json();
+        let ids = list["dead_letters"].as_array().unwrap().clone();
+        ids.iter().map(|letter| letter["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let ids = letters(&[]);
+    assert_eq!(ids.len(), 2);
+    let shown = place.succeeds(&["dead-letters", "show", &ids[0]]).stdout;
+    for says in ["contract: orders", "column `amount` is missing", r#""total""#, "advice: "] {
+        assert!(shown.contains(says), "{says} is not in\n{shown}");
+    }
+    place.weir(&["dead-letters", "show", "a/b/0/1"]).exits(2).says(&["a/b/0/1", "list"]);
+    place.weir(&["dead-letters", "drop", &ids[0]]).exits(2).says(&["--yes"]);
+    place.succeeds(&["dead-letters", "drop", &ids[0], "--dry-run"]);
+    assert_eq!(letters(&[]).len(), 2, "nothing is done");
+    // Nobody runs: it takes effect at the next start.
+    place.succeeds(&["dead-letters", "drop", &ids[0], "--yes"]);
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    wait_until("the row is not in doubt", super::SOON, || {
+        told(port, &token, "revenue_booked") == [["10", "ok"]]
+    });
+    assert!(meta(port, &token).0, "the other one has no row");
+    place.succeeds(&["dead-letters", "drop", "--contract", "orders", "--yes"]);
+    wait_until("nothing is degraded", super::SOON, || !meta(port, &token).0);
+    assert_eq!(letters(&[]), [""; 0]);
+    assert_eq!(letters(&["--all"]), ids);
+    append(&place, &change(3, "1", "EUR", &Value::Null));
+    wait_until("what comes later is in doubt again", super::SOON, || {
+        told(port, &token, "revenue_booked") == [["10", "in_doubt"]]
+    });
+    run.stops();
+    assert_eq!(letters(&[]).len(), 1);
+    let clean = || {
+        place.succeeds(&["verify"]);
+        let report = check_lake(place.lake(), None, &Options::default()).unwrap();
+        assert!(report.is_clean(), "{report}");
+    };
+    clean();
+    // Everything once more from bronze.
+    for folder in ["silver", "gold", "_weir/state", "_weir/ledger"] {
+        std::fs::remove_dir_all(place.lake().join(folder)).unwrap();
+    }
+    place.succeeds(&["run", "--until-end"]);
+    clean();
+}

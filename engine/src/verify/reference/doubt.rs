@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use pipeline::decode::{ChangeKind, ChangeRef, NO_ORIGIN, PreparedContract};
 use pipeline::silver::NAMED_MAX;
-use schemas::{Micros, Position};
+use schemas::{LetterAt, Micros, Position};
 
 use super::order::{is_again, order};
 use super::{Known, Reference, RowId, State};
@@ -155,6 +155,35 @@ impl Reference {
         };
         if self.unplaced.contains_key(&id) || self.unplaced.len() < NAMED_MAX {
             self.unplaced.insert(id, at);
+        }
+    }
+
+    /// Somebody decided that an unreadable record, or all of them, will not be missed.
+    pub(in crate::verify) fn drop_unread(
+        &mut self,
+        contract: &PreparedContract,
+        letter: Option<&LetterAt>,
+        epoch: u64,
+    ) {
+        let topics = self.topics.clone();
+        let is_dropped = |at: &Position| {
+            let topic = usize::try_from(at.topic).ok().and_then(|topic| topics.get(topic));
+            letter.is_none_or(|letter| {
+                topic == Some(&letter.topic)
+                    && (at.partition, at.offset) == (letter.partition, letter.offset)
+            })
+        };
+        self.unplaced.retain(|_, at| !is_dropped(at));
+        let rows = self.rows.iter().filter(|(_, row)| row.unread.as_ref().is_some_and(is_dropped));
+        let ids: Vec<RowId> = rows.map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            let Some(Known { state: State::Row { bytes, .. }, at, carried, .. }) =
+                self.rows.remove(&id)
+            else {
+                continue;
+            };
+            let state = State::Row { bytes: self.marked(contract, &bytes, false), epoch };
+            self.rows.insert(id, Known { at, state, carried, unread: None, seen: false });
         }
     }
 

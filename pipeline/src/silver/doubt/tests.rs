@@ -134,3 +134,28 @@ fn more_than_can_be_kept_are_counted() {
     apply(&mut fold, &mut events, 1);
     assert_eq!(u128::from(unplaced(&reloaded(&mut fold))), 2 * many);
 }
+
+#[test]
+fn what_is_dropped_puts_nothing_in_doubt_any_more() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert("a", "1", 10).upsert("b", "1", 11).unreadable("a", Some(20));
+    events.unreadable("b", Some(21)).unreadable("c", Some(22)).unreadable("", Some(23));
+    apply(&mut fold, &mut events, 1);
+    let letter = |offset| LetterAt { topic: "s/t/0".into(), partition: 0, offset };
+    let drop = |fold: &mut TableFold, letter: Option<LetterAt>, clock| {
+        let mut delta = fold.no_changes();
+        let ended = fold.drop_unread(letter.as_ref(), &stamp(clock), &mut delta);
+        delta.consolidate();
+        (ended, delta.len())
+    };
+    assert_eq!(drop(&mut fold, Some(letter(2)), 2), (1, 2));
+    assert_eq!((shown(&fold), unplaced(&fold)), (vec!["a=1".to_owned(), "b=1?".into()], 2));
+    assert_eq!(drop(&mut fold, Some(letter(2)), 3), (0, 0), "once is enough");
+    assert_eq!(drop(&mut fold, Some(letter(5)), 4), (1, 0));
+    let elsewhere = LetterAt { topic: "s/t/9".into(), ..letter(3) };
+    assert_eq!(drop(&mut fold, Some(elsewhere), 5), (0, 0));
+    assert_eq!(drop(&mut reloaded(&mut fold), None, 6), (2, 2));
+    events.unreadable("b", Some(30));
+    apply(&mut fold, &mut events, 7);
+    assert_eq!(shown(&fold), ["a=1", "b=1?"], "what comes later is in doubt again");
+}

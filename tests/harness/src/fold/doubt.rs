@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::rc::Rc;
 
-use super::{Delta, Id, Position, Table};
-use crate::bronze::Record;
+use super::{Delta, Fold, Id, Position, Table};
+use crate::bronze::{LetterAt, Record};
 use crate::event::{self, Cell, Change, Row};
 
 impl Position {
@@ -13,6 +13,34 @@ impl Position {
         let one = |at: &Position| (at.incarnation, at.place, at.snapshot);
         let is_again = self == known || (self.place.is_some() && one(self) == one(known));
         self.order(known) == Ordering::Greater && !is_again
+    }
+}
+
+impl Fold {
+    /// Somebody decided that nobody waits for this record of a table, or for none before.
+    pub fn drop_unread(&mut self, table: &str, letter: Option<&LetterAt>, epoch: i64) -> Delta {
+        let mut delta = Delta::default();
+        let Some(table) = self.tables.get_mut(table) else { return delta };
+        let lives =
+            table.topics.iter().map(|(source, topic, life)| format!("{source}/{topic}/{life}"));
+        let lives: Vec<String> = lives.collect();
+        let is_dropped = |at: &Position| {
+            let own = (lives[at.topic].clone(), i64::from(at.partition), at.offset);
+            letter.is_none_or(|letter| *letter == own)
+        };
+        table.unplaced.retain(|_, at| !is_dropped(at));
+        let columns = table.contract.columns.len();
+        for held in
+            table.keys.values_mut().filter(|held| held.unread.as_ref().is_some_and(is_dropped))
+        {
+            held.unread = None;
+            let Some(old) = held.row.take() else { continue };
+            let new: Row = Rc::new(old.iter().take(columns).cloned().collect());
+            (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
+            delta.gone.push((Rc::clone(&table.name), old));
+            delta.come.push((Rc::clone(&table.name), new));
+        }
+        delta
     }
 }
 
