@@ -33,6 +33,6 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
     let Command::Accept(Accept { lake, json }) = command;
     let lake = open(config, lake.as_deref())?;
     let decided = decisions::decide(config, &lake, Decision::AcceptClock, "weir clock accept")?;
-    decided.print("the machine's clock is accepted; that", *json);
+    decided.print("the machine's clock is accepted; that", None, *json);
     Ok(())
 }

@@ -10,12 +10,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use engine::Topics;
 use schemas::Decision;
 use serde_json::{Value, json};
 
 use self::found::{Letter, Wanted, contract_of, find};
 use super::decisions;
-use super::setup::{open, topics};
+use super::setup::{definitions, open, topics};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -97,13 +98,13 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
             let lake = open(config, list.lake.as_deref())?;
             let topic = list.topic.as_deref();
             let wanted = Wanted { topic, all: list.all, ..Wanted::default() };
-            let (letters, total) = find(&lake, &topics(config), wanted, list.limit)?;
+            let (letters, total) = find(&lake, &mapping(config)?, wanted, list.limit)?;
             print(&letters, total, list.json);
         }
         Command::Show { id, lake, json } => {
             let lake = open(config, lake.as_deref())?;
             let letter = one(config, &lake, id)?;
-            let topics = topics(config);
+            let topics = mapping(config)?;
             let contract = contract_of(&topics, &letter.source, &letter.topic);
             show(&letter, contract, *json);
         }
@@ -112,10 +113,16 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
     Ok(())
 }
 
+/// What all configured topics are.
+fn mapping(config: &Config) -> Result<Topics, Failure> {
+    let (contracts, _) = definitions(config)?;
+    Ok(topics(config, &contracts))
+}
+
 /// The newest letter that is called so.
 fn one(config: &Config, lake: &lake::Lake, id: &str) -> Result<Letter, Failure> {
     let wanted = Wanted { id: Some(id), all: true, ..Wanted::default() };
-    let (letters, _) = find(lake, &topics(config), wanted, usize::MAX)?;
+    let (letters, _) = find(lake, &mapping(config)?, wanted, usize::MAX)?;
     letters.into_iter().next_back().ok_or_else(|| {
         let list = "`weir dead-letters list --json` names them all";
         Failure::Usage(format!("there is no dead letter `{id}`; {list}"))
@@ -124,7 +131,7 @@ fn one(config: &Config, lake: &lake::Lake, id: &str) -> Result<Letter, Failure> 
 
 fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
     let lake = open(config, drop.lake.as_deref())?;
-    let topics = topics(config);
+    let topics = mapping(config)?;
     let (table, letters, letter) = match (&drop.id, &drop.contract) {
         (Some(id), _) => {
             let letter = one(config, &lake, id)?;
@@ -158,7 +165,7 @@ fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
     };
     let decision = Decision::DropDeadLetters { table, letter };
     let decided = decisions::decide(config, &lake, decision, "weir dead-letters drop")?;
-    decided.print(&what, drop.json);
+    decided.print(&what, None, drop.json);
     Ok(())
 }
 
