@@ -285,12 +285,7 @@ impl Core {
         self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
             self.control.take(&stamp, &epoch.decisions, &mut self.tables);
-            let output = match epoch.ends_batch() {
-                true => self.gold.end_batch(stamp.clock),
-                false => self.gold.tick(stamp.clock),
-            };
-            self.remember(output.history);
-            return Changes { updates: output.updates, alerts: self.watch.take(stamp.id) };
+            return self.pass(epoch);
         }
         let Core { tables, gold, counts, decoding, control, identities, unmapped, .. } = self;
         for table in tables.iter_mut() {
@@ -317,6 +312,10 @@ impl Core {
         }
         // Every table is folded: all changes of the epoch are in one hand.
         tables.iter_mut().for_each(KeyedTable::count);
+        // What was due or decided changed no row: history rows are of the last epoch that did.
+        if epoch.is_tick() && tables.iter().all(|table| table.delta.is_empty()) {
+            return self.pass(epoch);
+        }
         let mut waiting = Vec::new();
         if epoch.ends_batch() {
             waiting = gold.end_batch(stamp.clock).history;
@@ -334,6 +333,17 @@ impl Core {
         self.remember(waiting);
         self.remember(output.history);
         Changes { updates: output.updates, alerts }
+    }
+
+    /// Lets time pass in an epoch that changes no row.
+    fn pass(&mut self, epoch: &Epoch) -> Changes {
+        let stamp = epoch.stamp;
+        let output = match epoch.ends_batch() {
+            true => self.gold.end_batch(stamp.clock),
+            false => self.gold.tick(stamp.clock),
+        };
+        self.remember(output.history);
+        Changes { updates: output.updates, alerts: self.watch.take(stamp.id) }
     }
 
     /// Keeps history rows for the next barrier. After a backlog there is one for every cell.

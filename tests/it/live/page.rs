@@ -9,7 +9,7 @@ use super::{Demo, get, mint, port, ready};
 use crate::support::Place;
 use crate::support::browser::{Browser, Page};
 use crate::support::http::request;
-use crate::support::stream::{append, options, records};
+use crate::support::stream::options;
 
 const SOON: Duration = Duration::from_secs(30);
 const SIZE: (u32, u32) = (1_440, 900);
@@ -143,7 +143,9 @@ fn a_lake_that_is_empty_or_quiet_is_live_and_has_all_its_words() {
     assert!(alerts.contains("Nothing is watched yet"), "{alerts}");
     page.screenshot(&pictures().join("empty.png"));
 
-    append(&place.path("input/a.ndjson"), &records(&options(77, 4_000)));
+    let hour = options(1, 1).now.to_string();
+    let lines: String = (0..100).map(|number| order(number, "1.00", &hour)).collect();
+    std::fs::write(place.path("input/a.ndjson"), lines).unwrap();
     page.wait_until("!/no tenant/.test(document.querySelector('#tenant').value)", SOON);
     stays_live(&mut page);
     // Opened when nothing changes any more, every card still says how it compares.
