@@ -190,6 +190,11 @@ impl Oracle {
         }
         let events = records.iter().filter(|record| !record.is_control());
         deltas.extend(events.map(|record| self.fold.apply(record)));
+        if event.is_none()
+            && deltas.iter().all(|delta| delta.gone.is_empty() && delta.come.is_empty())
+        {
+            return;
+        }
         let mut touched = BTreeSet::new();
         for delta in &deltas {
             for (contract, row) in &delta.gone {
