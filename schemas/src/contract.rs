@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::column::{Column, ColumnType, RowSchema};
 use crate::event_field::{EventField, TimeUnit};
+use crate::identity::{Fingerprint, Identity};
 use crate::vocabulary::{ISO_4217, LISTED_MAX, Values, Vocabulary};
 
 /// The tenant of rows that name none: null, or an empty text.
@@ -254,6 +255,33 @@ pub fn built_in() -> Vec<(&'static str, &'static str)> {
         ("costs.toml", include_str!("../contracts/tables/costs.toml")),
         ("orders.toml", include_str!("../contracts/tables/orders.toml")),
     ]
+}
+
+/// A column of a contract, and how events carry it.
+struct Carried<'a>(&'a Column, Option<&'a EventField>);
+
+impl Identity for Carried<'_> {
+    fn identify(&self, out: &mut Fingerprint) {
+        self.0.identify(out);
+        if let Some(field) = self.1 {
+            field.identify(out);
+        }
+    }
+}
+
+/// The order of the columns is that of the silver table, so it counts.
+impl Identity for Contract {
+    fn identify(&self, out: &mut Fingerprint) {
+        let name = |at: &usize| self.columns.get(*at).map_or("", |column| column.name.as_str());
+        out.text("name", &self.name);
+        out.text("format", &self.format);
+        let columns = self.columns.iter().enumerate();
+        let columns = columns.map(|(at, column)| Carried(column, self.fields.get(at)));
+        let columns: Vec<Carried<'_>> = columns.collect();
+        out.list("columns", columns.iter().map(|column| column as &dyn Identity));
+        out.texts("key", self.key.iter().map(name));
+        out.text("tenant", name(&self.tenant));
+    }
 }
 
 #[cfg(test)]

@@ -18,8 +18,6 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::column::{Column, ColumnType};
-use crate::contract::Contract;
-use crate::event_field::EventField;
 use crate::kpi::KpiInfo;
 
 /// A definition with an identity.
@@ -138,33 +136,6 @@ impl Identity for Column {
         out.text("name", &self.name);
         out.part("kind", &self.kind);
         out.flag("required", self.required);
-    }
-}
-
-/// A column of a contract, and how events carry it.
-struct Carried<'a>(&'a Column, Option<&'a EventField>);
-
-impl Identity for Carried<'_> {
-    fn identify(&self, out: &mut Fingerprint) {
-        self.0.identify(out);
-        if let Some(field) = self.1 {
-            field.identify(out);
-        }
-    }
-}
-
-/// The order of the columns is that of the silver table, so it counts.
-impl Identity for Contract {
-    fn identify(&self, out: &mut Fingerprint) {
-        let name = |at: &usize| self.columns.get(*at).map_or("", |column| column.name.as_str());
-        out.text("name", &self.name);
-        out.text("format", &self.format);
-        let columns = self.columns.iter().enumerate();
-        let columns = columns.map(|(at, column)| Carried(column, self.fields.get(at)));
-        let columns: Vec<Carried<'_>> = columns.collect();
-        out.list("columns", columns.iter().map(|column| column as &dyn Identity));
-        out.texts("key", self.key.iter().map(name));
-        out.text("tenant", name(&self.tenant));
     }
 }
 

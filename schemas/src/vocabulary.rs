@@ -11,8 +11,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use crate::column::ColumnType;
-use crate::contract::Contract;
+use crate::column::{ColumnType, RowSchema};
 use crate::nearest::nearest;
 
 /// As contracts name the codes of currencies.
@@ -60,10 +59,10 @@ impl Vocabulary {
         }
     }
 
-    /// The same for the column of this name of another contract; `None` when it has no such text.
-    pub fn moved(&self, from: &Contract, to: &Contract) -> Option<Vocabulary> {
-        let column = to.column(&from.columns.get(self.column)?.name)?;
-        let is_text = to.columns.kind(column) == Some(ColumnType::Text);
+    /// The same for the column of this name of another schema; `None` when it has no such text.
+    pub fn moved(&self, from: &RowSchema, to: &RowSchema) -> Option<Vocabulary> {
+        let column = to.find(&from.get(self.column)?.name)?;
+        let is_text = to.kind(column) == Some(ColumnType::Text);
         is_text.then(|| Vocabulary { column, ..self.clone() })
     }
 

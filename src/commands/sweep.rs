@@ -18,7 +18,7 @@ use super::consent::Consent;
 use super::decisions;
 use super::saved;
 use super::setup::{lake_root, open};
-use super::tables::silver_contract;
+use super::upkeep::silver_contract;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use engine::upkeep::offline::Chores;
-use lake::{At, Lake, Table};
+use lake::{At, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use schemas::{Decision, Micros, chain};
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ fn summary(table: &Table) -> Value {
 
 fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Result<(), Failure> {
     let lake = open(config, flag)?;
-    let table = open_table(&lake, name)?;
+    let table = upkeep::open_table(&lake, name)?;
     let history = table.history()?;
     let commits = history.iter().take(COMMITS);
     if as_json {
@@ -187,7 +187,7 @@ fn show(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Resu
 
 fn resume(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Result<(), Failure> {
     let lake = open(config, flag)?;
-    let contract = silver_contract(&lake, name)?;
+    let contract = upkeep::silver_contract(&lake, name)?;
     // A state that cannot be read says nothing, and hinders nobody from deciding.
     let read = saved::newest(&lake).unwrap_or_default();
     let is_halted = saved::origins(read.as_ref(), &contract).iter().any(|own| own.halted.is_some());
@@ -200,19 +200,4 @@ fn resume(config: &Config, flag: Option<&Path>, name: &str, as_json: bool) -> Re
     let note = (read.is_some() && !is_halted).then_some(note.as_str());
     decided.print(&format!("the resumption of table `{contract}`"), note, as_json);
     Ok(())
-}
-
-/// The contract of a silver table, which is named with or without `silver/`.
-pub(super) fn silver_contract(lake: &Lake, name: &str) -> Result<String, Failure> {
-    let silver = if name.contains('/') { name.to_owned() } else { format!("silver/{name}") };
-    let table = open_table(lake, &silver)?;
-    let contract = table.name().strip_prefix("silver/").map(str::to_owned);
-    contract.ok_or_else(|| {
-        Failure::Usage(format!("`{name}` is no silver table: only those halt or lack rows"))
-    })
-}
-
-fn open_table(lake: &Lake, name: &str) -> Result<Table, Failure> {
-    upkeep::chosen(lake, Some(name))?;
-    Ok(Table::open(lake, name, At::Newest)?)
 }

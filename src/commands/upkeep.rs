@@ -303,3 +303,19 @@ fn say(done: &Backup, to: &Path, as_json: bool) {
         output::count(bytes)
     ));
 }
+
+/// A table, opened as it is now.
+pub(super) fn open_table(lake: &Lake, name: &str) -> Result<Table, Failure> {
+    chosen(lake, Some(name))?;
+    Ok(Table::open(lake, name, At::Newest)?)
+}
+
+/// The contract of a silver table, which is named with or without `silver/`.
+pub(super) fn silver_contract(lake: &Lake, name: &str) -> Result<String, Failure> {
+    let silver = if name.contains('/') { name.to_owned() } else { format!("silver/{name}") };
+    let table = open_table(lake, &silver)?;
+    let contract = table.name().strip_prefix("silver/").map(str::to_owned);
+    contract.ok_or_else(|| {
+        Failure::Usage(format!("`{name}` is no silver table: only those halt or lack rows"))
+    })
+}

@@ -15,7 +15,7 @@ use schemas::column::{Column, RowSchema};
 use schemas::{ColumnType, Contract, Date, RowBuilder, RowLayout};
 
 use super::column::{self, Encoding, Outcome};
-use super::json::Piece;
+use super::names::Piece;
 use super::{DecodeError, Placeholder, PrepareError, PreparedColumn};
 
 /// The computed columns of a contract.

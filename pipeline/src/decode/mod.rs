@@ -16,6 +16,7 @@ mod debezium_json;
 mod flat;
 mod json;
 mod maps;
+mod names;
 mod near_miss;
 mod origin;
 mod placeholder;

@@ -5,16 +5,16 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Visitor};
 
 /// Where a piece of the event's text lies.
-pub(in crate::decode) type Piece = std::ops::Range<usize>;
+pub(super) type Piece = std::ops::Range<usize>;
 
 /// Where `part` lies in the text that starts at `base`.
-pub(in crate::decode) fn piece(base: usize, part: &str) -> Piece {
+pub(super) fn piece(base: usize, part: &str) -> Piece {
     let start = part.as_ptr().addr().saturating_sub(base);
     start..start + part.len()
 }
 
 /// Reads the name of a field and says at once what it stands for.
-pub(in crate::decode) struct NameSeed<F>(pub(in crate::decode) F);
+pub(super) struct NameSeed<F>(pub(super) F);
 
 impl<'de, T, F: FnOnce(&str) -> T> DeserializeSeed<'de> for NameSeed<F> {
     type Value = T;

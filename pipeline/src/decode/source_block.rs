@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::SnapshotMarker;
-use super::json::{NameSeed, Piece, piece};
+use super::names::{NameSeed, Piece, piece};
 
 /// What `source` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -24,7 +24,7 @@ impl Admission {
     pub(super) fn set(&mut self, own: &Contract, in_force: Option<&Contract>) {
         let strict = in_force.into_iter().flat_map(|contract| {
             let strict = contract.vocabularies.iter().filter(|vocabulary| vocabulary.is_strict);
-            strict.filter_map(|vocabulary| vocabulary.moved(contract, own))
+            strict.filter_map(|vocabulary| vocabulary.moved(&contract.columns, &own.columns))
         });
         self.strict = strict.collect();
     }

@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemas::{Delta, EpochStamp, LetterAt, Position};
 use serde::{Deserialize, Serialize};
 
+use super::changed::note;
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
-use super::upsert::note;
 use super::{TableFold, Which};
 use crate::decode::{ChangeRef, DecodeError, NO_ORIGIN, PreparedContract};
 

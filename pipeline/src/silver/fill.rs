@@ -8,9 +8,9 @@ use std::cmp::Ordering;
 
 use schemas::{Delta, EpochStamp, Position, RowBuilder, RowRef};
 
+use super::changed::note;
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
-use super::upsert::note;
 use super::{TableFold, Which};
 use crate::decode::{ChangeKind, ChangeRef, PreparedContract};
 

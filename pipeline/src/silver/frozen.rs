@@ -9,8 +9,8 @@ use arrow::array::RecordBatch;
 use lake::keyed::{FrozenRows, RowsError};
 
 use super::TableFold;
+use super::head::Head;
 use super::live::{FrozenPages, LiveRow};
-use super::state::Head;
 use super::table::{SilverRow, batch_of};
 use super::tombstones::{FrozenRuns, FrozenTombstones};
 use crate::decode::PreparedContract;

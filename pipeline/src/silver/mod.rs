@@ -21,11 +21,13 @@
 
 mod absent;
 mod admission;
+mod changed;
 mod delete;
 mod doubt;
 mod fill;
 mod frozen;
 mod gap;
+mod head;
 mod index;
 mod live;
 mod moved;
@@ -68,9 +70,8 @@ use doubt::Unplaced;
 use fill::Filling;
 use live::LiveRows;
 use moved::Moved;
-use origins::Origins;
+use origins::{Origins, Seen};
 use record::Provenance;
-use seen::Seen;
 use snapshot::SnapshotRun;
 use tombstones::{Tombstone, Tombstones};
 

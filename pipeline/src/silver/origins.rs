@@ -11,14 +11,31 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use schemas::{EpochStamp, Position};
 use serde::{Deserialize, Serialize};
 
 use super::absent::Sent;
 use super::gap::Gap;
 use super::report::Halt;
-use super::seen::Seen;
 use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::Tombstone;
+
+/// The last change of an origin that was read, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Seen {
+    pub(super) position: Position,
+    pub(super) epoch: u64,
+    pub(super) clock: i64,
+    pub(super) is_quiet: bool,
+}
+
+impl Seen {
+    /// A change at this position, in this epoch.
+    pub(super) fn new(position: Position, stamp: &EpochStamp) -> Seen {
+        let EpochStamp { id: epoch, clock, quiet: is_quiet } = *stamp;
+        Seen { position, epoch, clock: clock.0, is_quiet }
+    }
+}
 
 /// What one origin is up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

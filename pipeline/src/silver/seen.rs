@@ -4,29 +4,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use schemas::state::SavedError;
-use schemas::{EpochStamp, Micros, OriginState, Position, Saved};
-use serde::{Deserialize, Serialize};
+use schemas::{Micros, OriginState, Saved};
 
 use super::TableFold;
 use super::origins::{Origin, Origins};
 use super::state;
-
-/// The last change of an origin that was read, and when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Seen {
-    pub(super) position: Position,
-    pub(super) epoch: u64,
-    pub(super) clock: i64,
-    pub(super) is_quiet: bool,
-}
-
-impl Seen {
-    /// A change at this position, in this epoch.
-    pub(super) fn new(position: Position, stamp: &EpochStamp) -> Seen {
-        let EpochStamp { id: epoch, clock, quiet: is_quiet } = *stamp;
-        Seen { position, epoch, clock: clock.0, is_quiet }
-    }
-}
 
 /// The origins of a contract's table as a barrier has saved them, all of them.
 ///

@@ -7,23 +7,17 @@
 //! | `silver/<table>/tombstones` | slot | a key, and when and where it was deleted, or that it came back |
 //! | `silver/<table>/runs` | 0 | what the runs with more tombstones are called, oldest first |
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::{Run, RunError};
 use schemas::state::{Bytes, SavedError, decode, encode};
 use schemas::{Records, Saved, SavedPart, StatePart};
-use serde::{Deserialize, Serialize};
 
-use super::doubt::Unplaced;
 use super::frozen::FrozenTable;
-use super::moved::Moved;
-use super::origins::{Origin, Origins, SavedOrigins};
+use super::head::{Head, VERSION, head_part};
+use super::origins::{Origin, Origins};
 use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstones};
-use super::{Counters, Lacking, TableFold};
-
-/// The version of the records.
-const VERSION: u8 = 5;
+use super::{Lacking, TableFold};
 
 /// Why saved state was refused.
 #[derive(Debug, thiserror::Error)]
@@ -31,24 +25,6 @@ const VERSION: u8 = 5;
 pub struct StateError {
     table: String,
     problem: String,
-}
-
-/// All but the tombstones.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Head {
-    version: u8,
-    origins: SavedOrigins,
-    moved: Moved,
-    /// By partition of a life of a topic, the key whose delete came last in it.
-    last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
-    unplaced: Unplaced,
-    /// By partition of a life of a topic, the offset behind its last record.
-    ends: BTreeMap<(u32, i32), i64>,
-    counters: Counters,
-}
-
-fn head_part(table: &str) -> String {
-    format!("silver/{table}")
 }
 
 fn tombstones_part(table: &str) -> String {
@@ -91,18 +67,6 @@ pub(super) fn origins_in(saved: &Saved, contract: &str) -> Result<Origins, Saved
 }
 
 impl TableFold {
-    pub(super) fn head(&self) -> Head {
-        Head {
-            version: VERSION,
-            origins: self.origins.saved(),
-            moved: self.moved.clone(),
-            last_deletes: self.last_deletes.clone(),
-            unplaced: self.unplaced.clone(),
-            ends: self.ends.clone(),
-            counters: self.counters,
-        }
-    }
-
     /// Takes over what [`FrozenTable::parts`] gave. `open` opens a run by its number.
     ///
     /// # Errors

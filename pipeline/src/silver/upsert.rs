@@ -3,8 +3,9 @@
 //! # Guarantees
 //! - A change at the position already held, with the same row, changes nothing.
 
-use schemas::{Delta, EpochStamp, Position, RowRef};
+use schemas::{Delta, EpochStamp, Position};
 
+use super::changed::note;
 use super::doubt::is_newer;
 use super::record::Provenance;
 use super::{TableFold, Which, above_floor, dead_key};
@@ -98,23 +99,6 @@ impl TableFold {
         if let Some(slot) = written {
             self.rows.mark(slot);
         }
-    }
-}
-
-/// Adds a changed row to the changes of an epoch.
-pub(super) fn note(
-    new: RowRef<'_>,
-    old: Option<(RowRef<'_>, u64)>,
-    is_single: bool,
-    stamp: &EpochStamp,
-    delta: &mut Delta,
-) {
-    let before = old.map(|(row, _)| row);
-    // A row of an earlier epoch, and one that was not there, have not changed in this one.
-    if is_single && old.is_none_or(|(_, epoch)| epoch != stamp.id) {
-        delta.first_change(before, Some(new));
-    } else {
-        delta.change(before, Some(new));
     }
 }
 

@@ -6,7 +6,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use crate::decode::PreparedContract;
-use crate::decode::json::{NameSeed, Piece, RowSeed, RowShape, not_an_object, piece};
+use crate::decode::json::{RowSeed, RowShape, not_an_object};
+use crate::decode::names::{NameSeed, Piece, piece};
 use crate::decode::source_block::{Source, SourceSeed};
 
 /// What the fields beside the row say about messages that are no changes of rows.

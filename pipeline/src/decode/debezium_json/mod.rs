@@ -15,7 +15,8 @@ use serde::de::DeserializeSeed;
 use self::envelope::{Envelope, EnvelopeSeed};
 use super::change::{Change, ChangeBatch, ChangeKind};
 use super::column::{self, Encoding};
-use super::json::{self, Encodings, Piece, RowShape, fail};
+use super::json::{self, Encodings, RowShape, fail};
+use super::names::Piece;
 use super::{DecodeError, Decoder, PreparedContract, Scratch, near_miss};
 use crate::record::RawRecord;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::envelope::Envelope;
 use super::{Event, scan};
-use crate::decode::json::{self, Encodings, Piece, RowShape};
+use crate::decode::json::{self, Encodings, RowShape};
+use crate::decode::names::Piece;
 use crate::decode::{Change, ChangeBatch, ChangeKind, NO_ORIGIN, PreparedContract, Scratch};
 use crate::record::RawRecord;
 

@@ -16,6 +16,7 @@ mod scan;
 use self::scan::{Found, Scan};
 use super::change::{Change, ChangeBatch, ChangeKind, NO_ORIGIN};
 use super::json::{self, RowShape, fail};
+use super::names::Piece;
 use super::{DecodeError, Decoder, PreparedContract, Scratch, column, near_miss};
 use crate::record::RawRecord;
 use crate::source::row_place;
@@ -162,7 +163,7 @@ impl Rows {
 
 /// What a row means, and the operation that it names.
 fn kind(found: &Found, text: &str) -> Result<(ChangeKind, u8), DecodeError> {
-    let of = |piece: &Option<json::Piece>| piece.clone().and_then(|piece| text.get(piece));
+    let of = |piece: &Option<Piece>| piece.clone().and_then(|piece| text.get(piece));
     let is_deleted = match of(&found.deleted) {
         Some(r#""true""# | "true") => true,
         None | Some(r#""false""# | "false" | "null") => false,

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::json::{NameSeed, Piece, RowShape, not_an_object, piece};
 use super::super::source_block::{self, Field, Source};
 use super::super::{DecodeError, PreparedContract};
+use crate::decode::json::{RowShape, not_an_object};
+use crate::decode::names::{NameSeed, Piece, piece};
 
 /// What the transform prefixes the fields of a change event with that it adds to a row.
 const PREFIX: &str = "__";

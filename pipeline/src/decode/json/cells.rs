@@ -5,8 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::names::{NameSeed, Piece, piece};
 use crate::decode::PreparedContract;
+use crate::decode::names::{NameSeed, Piece, piece};
 
 /// What a field that should hold a row holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -10,9 +10,9 @@ use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
 use super::cells::{RowSeed, RowShape};
-use super::names::Piece;
 use super::schema::Schemas;
 use crate::decode::column::{self, Encoding, Outcome};
+use crate::decode::names::Piece;
 use crate::decode::{DecodeError, PreparedContract};
 
 /// Memory used again from key to key.

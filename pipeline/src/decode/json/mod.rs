@@ -6,16 +6,15 @@
 
 mod cells;
 pub(super) mod key;
-mod names;
 mod schema;
 
 pub(super) use cells::{RowSeed, RowShape, not_an_object};
-pub(super) use names::{NameSeed, Piece, piece};
 pub(super) use schema::{Encodings, Schemas};
 
 use self::key::KeyBuffers;
 use super::change::{Change, ChangeBatch, ChangeKind};
 use super::column::{self, Encoding, Outcome};
+use super::names::Piece;
 use super::{DecodeError, PreparedContract, Scratch};
 use crate::record::RawRecord;
 
