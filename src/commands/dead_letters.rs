@@ -15,8 +15,9 @@ use schemas::Decision;
 use serde_json::{Value, json};
 
 use self::found::{Letter, Wanted, contract_of, find};
+use super::consent::Consent;
 use super::decisions;
-use super::setup::{definitions, open, topics};
+use super::setup::{definitions, lake_root, open, topics};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -78,18 +79,6 @@ pub(crate) struct Drop {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// What to do.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Consent {
-    /// Show what would be dropped.
-    #[arg(long)]
-    dry_run: bool,
-    /// Drop them.
-    #[arg(long)]
-    yes: bool,
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
@@ -154,10 +143,10 @@ fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
             (contract, letters, None)
         }
     };
-    if drop.consent.dry_run {
+    if !drop.consent.yes {
         let total = letters.len() as u64;
         print(&letters, total, drop.json);
-        return Ok(());
+        return drop.consent.asked(lake_root(config, drop.lake.as_deref()));
     }
     let what = match &letter {
         Some(_) => format!("the drop of a dead letter of table `{table}`"),

@@ -35,6 +35,15 @@ pub(crate) fn append(place: &Place, lines: &[String]) {
 
 const TOPIC: &str = "shop.public.orders";
 
+/// Changes of two servers, of which `us` goes back.
+pub(crate) fn one_went_back() -> [String; 3] {
+    [
+        change("eu", TOPIC, 0, 100, "paid"),
+        change("us", TOPIC, 1, 900, "payed"),
+        change("us", TOPIC, 2, 50, "paid"),
+    ]
+}
+
 /// The origins of orders, by name.
 fn origins(tables: &Value) -> Vec<(String, Value)> {
     let orders = tables.as_array().unwrap().iter();
@@ -48,14 +57,7 @@ fn origins(tables: &Value) -> Vec<(String, Value)> {
 fn origins_are_listed_with_what_waits_for_somebody() {
     let place = Place::new();
     place.configure_files("");
-    append(
-        &place,
-        &[
-            change("eu", TOPIC, 0, 100, "paid"),
-            change("us", TOPIC, 1, 900, "payed"),
-            change("us", TOPIC, 2, 50, "paid"),
-        ],
-    );
+    append(&place, &one_went_back());
     place.weir(&["run", "--until-end"]).exits(1).says(&["is halted for us.d.public.orders"]);
     let listed = place.succeeds(&["sources", "list", "--json"]).json();
     let found = origins(&listed);

@@ -7,26 +7,18 @@ use serde_json::Value;
 
 use super::page::sign_in;
 use super::{mint, port, ready};
-use crate::sources::{append, change};
+use crate::sources::{append, one_went_back};
 use crate::support::Place;
 use crate::support::browser::Browser;
 
 const SOON: Duration = Duration::from_secs(30);
-const TOPIC: &str = "shop.public.orders";
 const ROWS: &str = "[...document.querySelectorAll('#sources-body tr[data-origin]')]";
 
 #[test]
 fn the_panel_says_which_origins_wait_and_why() {
     let place = Place::new();
     place.configure_files("");
-    append(
-        &place,
-        &[
-            change("eu", TOPIC, 0, 100, "paid"),
-            change("us", TOPIC, 1, 900, "payed"),
-            change("us", TOPIC, 2, 50, "paid"),
-        ],
-    );
+    append(&place, &one_went_back());
     let mut run = place.start(&["run"]);
     let port = port(&mut run);
     ready(port);
