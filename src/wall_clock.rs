@@ -3,13 +3,15 @@
 //! # Guarantees
 //! - [`Clock::now`] is the wall clock as long as it may be believed, see [`schemas::clock_guard`].
 
-use std::sync::{Mutex, PoisonError};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use schemas::clock_guard::{ClockGuard, Clocks, Present};
 use schemas::{Clock, Micros};
 
 /// How long ago the machine started, sleep included, in seconds: the first word.
-const SINCE_START: &str = "/proc/uptime";
+static SINCE_START: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/uptime").ok());
 
 /// What the process counts time from.
 static GUARD: Mutex<Option<ClockGuard>> = Mutex::new(None);
@@ -22,8 +24,7 @@ impl WallClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else takes")]
     fn clocks() -> Clocks {
         let wall = Micros(chrono::Utc::now().timestamp_micros());
-        let since_start = std::fs::read_to_string(SINCE_START).ok();
-        Clocks { wall, since_start: since_start.as_deref().and_then(micros) }
+        Clocks { wall, since_start: SINCE_START.as_ref().and_then(since_start) }
     }
 
     fn present() -> Present {
@@ -46,6 +47,13 @@ impl Clock for WallClock {
         let mut guard = GUARD.lock().unwrap_or_else(PoisonError::into_inner);
         *guard = Some(ClockGuard::new(WallClock::clocks()));
     }
+}
+
+/// Read anew, from the open file: every turn of the main loop asks.
+fn since_start(file: &File) -> Option<i64> {
+    let mut bytes = [0; 64];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    micros(std::str::from_utf8(bytes.get(..length)?).ok()?)
 }
 
 /// `12345.67 ...` in microseconds.

@@ -10,6 +10,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use arrow::array::{Array, StringArray};
 use lake::{At, Lake, LakeError, Table};
@@ -41,7 +42,15 @@ struct Column {
     vocabulary: Vocabulary,
     /// Rows with a value outside, known by name or not.
     rows: u64,
-    values: BTreeMap<String, u64>,
+    values: BTreeMap<String, Known>,
+}
+
+/// A value outside that is known by name.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    rows: u64,
+    /// The nearest value that is allowed, looked for once.
+    hint: OnceLock<String>,
 }
 
 impl Census {
@@ -68,12 +77,12 @@ impl Census {
     /// Adds a row so many times, or takes it away.
     pub fn add(&mut self, row: RowRef<'_>, weight: i64) {
         self.add_texts(weight, |column| row.text(column));
-        if row.unknown().next().is_some() {
+        if row.has_unknown() {
             count(&mut self.unknown, weight);
         }
     }
 
-    /// The same for a row of which only the texts are at hand.
+    /// The same for a row of which only the texts are at hand: whether a value is unknown is not looked at.
     pub fn add_texts<'a>(&mut self, weight: i64, text: impl Fn(usize) -> Option<&'a str>) {
         count(&mut self.rows, weight);
         if text(self.tenant) == Some("") {
@@ -110,20 +119,20 @@ impl Column {
         if !is_known && (weight < 0 || self.values.len() >= VALUES_MAX) {
             return;
         }
-        let rows = self.values.entry(value.clone()).or_default();
-        count(rows, weight);
-        if *rows == 0 {
+        let known = self.values.entry(value.clone()).or_default();
+        count(&mut known.rows, weight);
+        if known.rows == 0 {
             self.values.remove(&value);
         }
     }
 
     fn outside(&self) -> Outside {
-        let mut values: Vec<(&String, u64)> = self.values.iter().map(|(v, n)| (v, *n)).collect();
-        values.sort_by_key(|(value, rows)| (Reverse(*rows), *value));
-        let told = values.into_iter().take(TOLD_MAX).map(|(value, rows)| OutsideValue {
+        let mut values: Vec<(&String, &Known)> = self.values.iter().collect();
+        values.sort_by_key(|(value, known)| (Reverse(known.rows), *value));
+        let told = values.into_iter().take(TOLD_MAX).map(|(value, known)| OutsideValue {
             value: value.clone(),
-            rows,
-            hint: self.vocabulary.nearest(value),
+            rows: known.rows,
+            hint: known.hint.get_or_init(|| self.vocabulary.nearest(value)).clone(),
         });
         Outside {
             column: self.name.clone(),

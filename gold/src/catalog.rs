@@ -251,10 +251,7 @@ pub fn with_built_in(
     more: Vec<Definition>,
     contracts: &[Contract],
 ) -> Result<Arc<Catalog>, DefinitionError> {
-    let mut all = crate::definition::built_in()?;
-    all.retain(|built_in| more.iter().all(|own| own.key != built_in.key));
-    all.extend(more);
-    Catalog::new(all, contracts).map(Arc::new)
+    Catalog::new(merged(more)?, contracts).map(Arc::new)
 }
 
 /// Everything that is wrong with the built-in definitions and those of `more` together.
@@ -265,10 +262,15 @@ pub fn problems(
     more: Vec<Definition>,
     contracts: &[Contract],
 ) -> Result<Vec<DefinitionError>, DefinitionError> {
+    Ok(Catalog::unchecked(merged(more)?, contracts).problems(contracts))
+}
+
+/// The built-in definitions but those that `more` replaces, then `more`.
+fn merged(more: Vec<Definition>) -> Result<Vec<Definition>, DefinitionError> {
     let mut all = crate::definition::built_in()?;
     all.retain(|built_in| more.iter().all(|own| own.key != built_in.key));
     all.extend(more);
-    Ok(Catalog::unchecked(all, contracts).problems(contracts))
+    Ok(all)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! When a cell gets a history row: a pure state machine on epoch clocks and quiet bits.
 //!
 //! # Guarantees
-//! - What is written depends on the epochs with records alone: not on ticks, flushes or wall time.
+//! - What is written depends on the epochs with records, and on decisions that end a batch run: not on ticks,
+//!   flushes or wall time.
 //! - A running period gets at most one row a minute (and one when its last row leaves), one when it
 //!   closes, then at most one restatement per slot of five seconds: quiet or not.
 //! - It is closed once. Every row after that is a restatement.

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use schemas::Micros;
+use schemas::{Micros, Span};
 use xxhash_rust::xxh3::Xxh3;
 
 use arena::Arena;
@@ -28,6 +28,17 @@ pub struct TopicPartition {
     pub incarnation: Arc<str>,
     /// The partition.
     pub partition: i32,
+}
+
+impl From<&Span> for TopicPartition {
+    fn from(span: &Span) -> TopicPartition {
+        TopicPartition {
+            source: Arc::from(span.source.as_str()),
+            topic: Arc::from(span.topic.as_str()),
+            incarnation: Arc::from(span.incarnation.as_str()),
+            partition: span.partition,
+        }
+    }
 }
 
 /// One header of a record.
@@ -85,6 +96,13 @@ impl RawBatch {
             values: Arena::default(),
             headers: Vec::new(),
         }
+    }
+
+    /// An empty batch that covers a span from its beginning.
+    pub fn of_span(span: &Span) -> RawBatch {
+        let mut batch = RawBatch::new(Arc::new(span.into()));
+        batch.set_first_prev_offset(span.from);
+        batch
     }
 
     /// Where the records are from.

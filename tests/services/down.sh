@@ -16,6 +16,6 @@ for service in "$@"; do
   case $service in
     kafka | secure-kafka | postgres | mariadb) "$here/$service.sh" stop ;;
     connect) stop_connectors ;;
-    *) fail "unknown service $service; usage: down.sh [kafka] [postgres] [mariadb] [connect]" ;;
+    *) fail "unknown service $service; usage: down.sh [kafka] [secure-kafka] [postgres] [mariadb] [connect]" ;;
   esac
 done

@@ -18,15 +18,6 @@ usage() {
 
 client() { mariadb --no-defaults --connect-timeout=5 -S "$socket" -u root --default-character-set=utf8mb4 "$@"; }
 
-install_mariadb() {
-  command -v mariadbd >/dev/null && return
-  if [ "$(id -u)" = 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then # no packaged server of its own beside ours
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-    chmod +x /usr/sbin/policy-rc.d
-  fi
-  need_package mariadbd mariadb-server
-}
-
 create_server() {
   local step=$SERVICES_STATE/log/mariadb-install-db.log
   say "mariadb: creating $data"
@@ -52,7 +43,7 @@ server_pid() {
 
 start() {
   if ! server_pid >/dev/null; then
-    install_mariadb
+    need_quiet_package mariadbd mariadb-server
     need_free_port mariadb "$MARIADB_PORT"
     mkdir -p "$home"
     [ -f "$data/created" ] || create_server

@@ -13,20 +13,6 @@ usage() {
 
 folder() { echo "$SERVICES_STATE/nginx-$1"; }
 
-# Debian starts its own server when the package is installed; policy-rc.d says not to.
-install_nginx() {
-  command -v nginx >/dev/null && return
-  local policy=/usr/sbin/policy-rc.d
-  if [ "$(id -u)" = 0 ] && [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-    need_package nginx nginx-light
-    rm -f "$policy"
-  else
-    need_package nginx nginx-light
-  fi
-}
-
 # Prints the process id of NAME's server; fails when it is not running.
 nginx_pid() { # nginx_pid NAME
   local pid
@@ -50,7 +36,7 @@ configuration() { # configuration NAME PORT UPSTREAM_PORT
 start() { # start NAME PORT UPSTREAM_PORT
   local home pid
   home=$(folder "$1")
-  install_nginx
+  need_quiet_package nginx nginx-light
   mkdir -p "$home"
   configuration "$@" >"$home/nginx.conf"
   if pid=$(nginx_pid "$1"); then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the services named, or all: up.sh [kafka] [secure-kafka] [postgres] [mariadb] [connect]
+# Starts the services named, or connect: up.sh [kafka] [secure-kafka] [postgres] [mariadb] [connect]
 # connect is the connector `shop` on port 18083; it brings the other two and the database with it.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -29,7 +29,7 @@ pub(crate) struct Epoch {
     pub(crate) changes: Vec<ChangeBatch>,
     /// The decisions among the records, in their order.
     pub(crate) decisions: Vec<ControlRecord>,
-    /// The topics that make it quiet, each once; of an epoch that is cut now.
+    /// The topics that make it quiet, each at least once; of an epoch that is cut now.
     pub(crate) quiet_by: Vec<String>,
 }
 
@@ -50,7 +50,7 @@ impl Epoch {
         if stamp.quiet {
             let pairs = decoded.batches.iter().zip(&decoded.changes);
             let quiet = pairs
-                .filter(|(batch, changes)| has_snapshot(changes) || epoch::is_backlog(batch, wall));
+                .filter(|(batch, changes)| epoch::is_backlog(batch, wall) || has_snapshot(changes));
             quiet_by.extend(quiet.map(|(batch, _)| batch.topic().topic.to_string()));
             quiet_by.dedup();
         }

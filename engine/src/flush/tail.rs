@@ -124,7 +124,8 @@ fn reread_source(
         if stop.is_asked() {
             return Err(Tail::Stopped);
         }
-        let silence = match reading.step(Instant::now() + STEP) {
+        let until = Instant::now() + STEP;
+        let silence = match reading.step(until) {
             Ok(Step::Whole(batches)) => return Ok(batches),
             Ok(Step::Partly(read)) => {
                 (records, heard) = (read, Instant::now());
@@ -135,7 +136,11 @@ fn reread_source(
             {
                 return Err(Tail::Unreachable(chain(&error)));
             }
-            Err(SourceError::Unreachable { reason, .. }) => Some(reason),
+            Err(SourceError::Unreachable { reason, .. }) => {
+                // A broker that refuses does so at once.
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                Some(reason)
+            }
             Err(error) => return Err(other(error)),
         };
         if said.elapsed() < SAY_EVERY {

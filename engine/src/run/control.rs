@@ -3,7 +3,8 @@
 //!
 //! # Guarantees
 //! - The definitions of the run are in force before the first record that it reads.
-//! - After the last epoch of a batch run no history row waits.
+//! - After the last epoch of a batch run no history row waits, unless it was asked to stop or its end could
+//!   not be decided.
 
 use std::time::Duration;
 

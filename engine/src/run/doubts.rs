@@ -23,11 +23,8 @@ impl Doubts {
     /// Looks at the tables after an epoch.
     pub(super) fn update(&self, core: &Core) {
         let mut held = self.0.lock();
-        let mut is_same = held.len() == core.doubts().count();
-        for (own, now) in held.iter().zip(core.doubts()) {
-            is_same &= (own.contract.as_str(), own.rows, own.unplaced) == now;
-        }
-        if !is_same {
+        let known = held.iter().map(|own| (own.contract.as_str(), own.rows, own.unplaced));
+        if !known.eq(core.doubts()) {
             let own = |(contract, rows, unplaced): (&str, usize, u64)| {
                 let contract = contract.to_owned();
                 ContractDoubts { contract, rows, unplaced }

@@ -38,27 +38,17 @@ impl Halts {
     /// Looks at the tables after an epoch with this clock.
     pub(super) fn update(&mut self, core: &Core, clock: Micros) {
         // Nearly always there is none and was none.
-        let is_well = core.halts().next().is_none()
-            && core.lacking().next().is_none()
-            && core.gaps().next().is_none()
-            && core.unmapped().next().is_none()
-            && core.doubts().all(|(_, _, unplaced)| unplaced == 0);
-        if self.said.is_empty() && is_well {
+        if self.said.is_empty() && reasons(core).next().is_none() {
             return;
         }
         let mut now = BTreeMap::new();
         for (of, text) in reasons(core) {
             let held = self.said.get(&of);
             let since = held.map_or(clock, |reason| reason.since);
+            let is_news = held.is_none_or(|held| held.text != text);
             match of.0 {
-                Kind::Halt if held.is_none_or(|held| held.text != text) => {
-                    tracing::error!("{text}");
-                }
-                Kind::Lacking | Kind::Gap | Kind::Unmapped
-                    if held.is_none_or(|held| held.text != text) =>
-                {
-                    tracing::warn!("{text}");
-                }
+                Kind::Halt if is_news => tracing::error!("{text}"),
+                Kind::Lacking | Kind::Gap | Kind::Unmapped if is_news => tracing::warn!("{text}"),
                 // Each record brings another text.
                 Kind::Unread if held.is_none() => tracing::warn!("{text}"),
                 _ => {}

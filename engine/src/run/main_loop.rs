@@ -162,7 +162,7 @@ impl Threads<'_> {
                     loops::read_source(&polling, source.as_mut(), &out, shared);
                 })?;
             }
-            // At a fixed end, all that was decided has been read.
+            // At a fixed end nobody follows decisions: the end reads what was decided meanwhile.
             if until_end {
                 drop(to_core);
                 return main.run(polls, Some((desk, &settings.limits)));
@@ -480,9 +480,6 @@ impl Main<'_> {
         let decoding = Arc::clone(self.core.decoding());
         match desk.end_batch(self.present.clock(), limits, &decoding) {
             Ok(polls) => polls.into_iter().for_each(|poll| self.take(poll)),
-            Err(Stopped::Failed(reason)) => {
-                tracing::warn!("history rows wait for the next run: {reason}");
-            }
             Err(error) => tracing::warn!("history rows wait for the next run: {error}"),
         }
     }

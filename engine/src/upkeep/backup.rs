@@ -131,7 +131,8 @@ pub fn restore(from: &Path, to: &Path, heard: Heard<'_>) -> Result<Backup, Backu
     Ok(Backup { epoch, ..backup })
 }
 
-/// A copy within what is copied would be part of the next one, and a lake within a copy of it neither.
+/// A copy inside the lake would be part of the next one, and a lake inside its copy would be taken for part
+/// of it.
 fn refuse_inside(lake: &Path, copy: &Path) -> Result<(), BackupError> {
     let (one, two) = (real(lake), real(copy));
     if one.starts_with(&two) || two.starts_with(&one) {

@@ -438,13 +438,13 @@ impl Reference {
         if self.deleted.get(&(at.topic, at.partition)).is_some_and(|last| last == key) {
             return;
         }
+        let is_before = |unread: &Position| {
+            (unread.topic, unread.partition) == (at.topic, at.partition)
+                && unread.offset < at.offset
+        };
         let mut newest: Option<(i64, RowId, Position)> = None;
         for origin in self.ways.get(&at.topic).cloned().into_iter().flatten() {
             let id = (origin.clone(), key.to_vec());
-            let is_before = |unread: &Position| {
-                (unread.topic, unread.partition) == (at.topic, at.partition)
-                    && unread.offset < at.offset
-            };
             if self.unplaced.get(&id).is_some_and(is_before) {
                 self.unplaced.remove(&id);
             }
@@ -460,10 +460,6 @@ impl Reference {
         let is_halted = self.origins.get(&id.0).is_some_and(|origin| origin.halted.is_some());
         if is_row && !is_halted {
             let gone = Position { offset: at.offset, ..held };
-            let is_before = |unread: &Position| {
-                (unread.topic, unread.partition) == (at.topic, at.partition)
-                    && unread.offset < at.offset
-            };
             let unread = self.unread(&id);
             let unread = unread.filter(|unread| is_newer(unread, &gone) && !is_before(unread));
             self.keep_unplaced(id.clone(), unread);

@@ -1,6 +1,6 @@
 //! A few records of a file or a topic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -85,9 +85,9 @@ impl Sample {
         let is_line = |batch: &&RawBatch| {
             !batch.iter().any(|record| wrong_line(batch.topic(), &record).is_some())
         };
-        let mut topics: Vec<&str> =
+        let topics: BTreeSet<&str> =
             batches.iter().filter(is_line).map(|b| &*b.topic().topic).collect();
-        topics.dedup();
+        let topics: Vec<&str> = topics.into_iter().collect();
         let topic = match (topic, topics.as_slice()) {
             (Some(topic), _) => topic,
             (None, [topic]) => topic,

@@ -205,12 +205,7 @@ impl EmbeddedSource {
     }
 
     fn again(&self, span: &Span) -> RawBatch {
-        let mut batch = RawBatch::new(Arc::new(TopicPartition {
-            source: Arc::from(span.source.as_str()),
-            topic: Arc::from(span.topic.as_str()),
-            incarnation: Arc::from(span.incarnation.as_str()),
-            partition: span.partition,
-        }));
+        let mut batch = RawBatch::new(Arc::new(span.into()));
         for offset in span.from..span.to {
             let record = self.regenerate.record(&span.topic, span.partition, offset);
             let (key, value) = (record.key.as_deref(), record.value.as_deref());

@@ -92,9 +92,6 @@ impl Reference {
         let is_first = !std::mem::replace(&mut origin.is_complete, true);
         let is_whole = origin.is_whole;
         origin.over = Some((snapshot.clone(), is_whole.then_some(over)));
-        if is_whole {
-            self.unplaced.retain(|id, unread| id.0 != name || !snapshot.is_behind(unread));
-        }
         if is_whole || is_first {
             self.sweep(name, &snapshot, !is_whole, over);
         }
@@ -129,6 +126,9 @@ impl Reference {
     ) {
         let Snapshot { mark: (incarnation, _), place, source_ms, .. } = *snapshot;
         let at = Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE };
+        if !only_of_snapshots {
+            self.unplaced.retain(|id, unread| id.0 != origin || !snapshot.is_behind(unread));
+        }
         let gone: Vec<RowId> = self.behind(origin, snapshot, only_of_snapshots).cloned().collect();
         for id in gone {
             self.bury(id, at, over);
@@ -171,7 +171,6 @@ impl Reference {
             let Some((snapshot, since)) = &mut origin.over else { continue };
             *since = Some(clock);
             let snapshot = snapshot.clone();
-            self.unplaced.retain(|id, unread| id.0 != name || !snapshot.is_behind(unread));
             self.sweep(&name, &snapshot, false, clock);
         }
     }

@@ -1,12 +1,11 @@
 //! Lines of spans that were read before, found by walking the files from their beginning.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use schemas::Span;
 
 use super::walk::Walk;
-use super::{partition_of, push, read_line};
+use super::{push, read_line};
 use crate::record::RawBatch;
 use crate::source::{FileConfig, Reread, SourceError, Step, reread};
 
@@ -31,12 +30,7 @@ impl<'a> Again<'a> {
     ) -> Result<Again<'a>, SourceError> {
         let mut walk = Walk::new(&config.path, synced)?;
         walk.fix_end()?;
-        let batch = |span: &Span| {
-            let mut batch = RawBatch::new(Arc::new(partition_of(span)));
-            batch.set_first_prev_offset(span.from);
-            batch
-        };
-        let batches = spans.iter().map(batch).collect();
+        let batches = spans.iter().map(RawBatch::of_span).collect();
         Ok(Again { config, spans, walk, batches, seen: vec![0; spans.len()] })
     }
 

@@ -429,15 +429,6 @@ fn first_spot(source: &Arc<str>, line: &Line<'_>, progress: &Progress, plain: bo
     }
 }
 
-fn partition_of(span: &Span) -> TopicPartition {
-    TopicPartition {
-        source: Arc::from(span.source.as_str()),
-        topic: Arc::from(span.topic.as_str()),
-        incarnation: Arc::from(span.incarnation.as_str()),
-        partition: span.partition,
-    }
-}
-
 fn span_of(of: &TopicPartition, offset: i64) -> Span {
     Span {
         source: of.source.to_string(),

@@ -393,6 +393,7 @@ pub(super) fn list(root: &Path) -> Result<Vec<PathBuf>, SourceError> {
     Ok(files)
 }
 
-fn unreadable(path: &Path, source: io::Error) -> SourceError {
+/// A file, or folder, cannot be read.
+pub(super) fn unreadable(path: &Path, source: io::Error) -> SourceError {
     SourceError::Read { path: path.display().to_string(), source }
 }

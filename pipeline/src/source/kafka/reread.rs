@@ -19,7 +19,7 @@ use super::client::{self, Context};
 use super::lane::{Complaint, Lane};
 use super::native::{self, Queue, Wake};
 use super::{ANSWER, failed};
-use crate::record::{RawBatch, TopicPartition};
+use crate::record::RawBatch;
 use crate::source::{KafkaConfig, Limits, Pulled, Reread, SourceError, Step, reread};
 
 /// How long a log end below a span may last before it counts as lost: replicas that just took over
@@ -75,21 +75,13 @@ struct Open {
 
 impl<'a> Again<'a> {
     pub(super) fn new(config: &'a KafkaConfig, spans: &'a [Span]) -> Result<Self, SourceError> {
-        let key = |span: &Span| {
-            Arc::new(TopicPartition {
-                source: Arc::from(span.source.as_str()),
-                topic: Arc::from(span.topic.as_str()),
-                incarnation: Arc::from(span.incarnation.as_str()),
-                partition: span.partition,
-            })
-        };
         Ok(Again {
             config,
             spans,
             client: client::connect_to_reread(config, spans.len())?,
             wake: Arc::new(Wake::default()),
             topics: Topics::Unasked,
-            batches: spans.iter().map(|span| RawBatch::new(key(span))).collect(),
+            batches: spans.iter().map(|span| RawBatch::new(Arc::new(span.into()))).collect(),
             waiting: (0..spans.len()).filter(|at| spans[*at].from < spans[*at].to).collect(),
             open: Vec::new(),
         })

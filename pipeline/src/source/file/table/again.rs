@@ -1,13 +1,13 @@
 //! Rows of spans that were read before, from files that still have that content.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use schemas::Span;
 
-use super::{Rows, TableFiles, partition_of, push, unreadable};
+use super::{Rows, TableFiles, push};
 use crate::record::RawBatch;
+use crate::source::file::walk::unreadable;
 use crate::source::{Reread, SourceError, Step, reread};
 
 /// Rows between two looks at the clock.
@@ -24,12 +24,7 @@ pub(super) struct Again<'a> {
 
 impl<'a> Again<'a> {
     pub(super) fn new(files: &'a TableFiles, spans: &'a [Span]) -> Again<'a> {
-        let batch = |span: &Span| {
-            let mut batch = RawBatch::new(Arc::new(partition_of(span)));
-            batch.set_first_prev_offset(span.from);
-            batch
-        };
-        Again { files, spans, batches: spans.iter().map(batch).collect(), open: None }
+        Again { files, spans, batches: spans.iter().map(RawBatch::of_span).collect(), open: None }
     }
 
     /// Reads on in the first of `spans`, into its batch. Whether it is whole.

@@ -10,7 +10,7 @@ use std::io::{self, BufReader, Read};
 use ::csv::{ByteRecord, ErrorKind, Reader, ReaderBuilder, Terminator};
 use flate2::read::MultiGzDecoder;
 
-use super::{Row, Rows};
+use super::{Row, Rows, json_text};
 
 /// The longest row.
 const ROW_BYTES_MAX: usize = 64 << 20;
@@ -83,7 +83,7 @@ impl CsvRows {
             let Ok(name) = std::str::from_utf8(name) else {
                 return Ok(Err(Some("the first line is not UTF-8".to_owned())));
             };
-            let name = json(name.trim());
+            let name = json_text(name.trim());
             if names.contains(&name) {
                 let reason = format!("the first line names column {name} twice");
                 return Ok(Err(Some(reason)));
@@ -130,7 +130,10 @@ impl CsvRows {
             value.push(if value.is_empty() { '{' } else { ',' });
             value.push_str(name);
             value.push(':');
-            value.push_str(&if cell.is_empty() { "null".to_owned() } else { json(cell) });
+            match cell {
+                "" => value.push_str("null"),
+                cell => value.push_str(&json_text(cell)),
+            }
         }
         value.push('}');
         Row { value: value.into_bytes(), line, wrong: None }
@@ -173,9 +176,4 @@ impl Rows for CsvRows {
 fn is_content(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
-}
-
-/// The text as JSON.
-fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

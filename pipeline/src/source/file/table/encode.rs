@@ -13,15 +13,15 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use serde_json::Value;
 
+use super::json_text;
 /// The rows of a batch.
 pub(super) fn rows(batch: &RecordBatch) -> Result<Vec<Vec<u8>>, ArrowError> {
     let mut rows = vec![String::from("{"); batch.num_rows()];
     let schema = batch.schema_ref();
     for (at, (field, column)) in schema.fields().iter().zip(batch.columns()).enumerate() {
         let cells = Cells::of(column)?;
-        let name = text(field.name());
+        let name = json_text(field.name());
         for (number, row) in rows.iter_mut().enumerate() {
             if at > 0 {
                 row.push(',');
@@ -66,8 +66,8 @@ impl<'a> Cells<'a> {
             }
             DataType::Struct(fields) => {
                 let columns = fields.iter().zip(array.as_struct().columns());
-                let cells =
-                    columns.map(|(field, column)| Ok((text(field.name()), Cells::of(column)?)));
+                let cells = columns
+                    .map(|(field, column)| Ok((json_text(field.name()), Cells::of(column)?)));
                 Form::Struct(cells.collect::<Result<_, ArrowError>>()?)
             }
             DataType::Map(..) => {
@@ -93,7 +93,7 @@ impl<'a> Cells<'a> {
         }
         match &self.form {
             Form::Plain(cells) => out.push_str(&cells.value(at).try_to_string()?),
-            Form::Text(cells) => out.push_str(&text(&cells.value(at).try_to_string()?)),
+            Form::Text(cells) => out.push_str(&json_text(&cells.value(at).try_to_string()?)),
             Form::Float32(cells) => {
                 let number = cells.value(at);
                 // Through its own text: the double beside it has other digits.
@@ -130,7 +130,7 @@ impl<'a> Cells<'a> {
                     if entry > start {
                         out.push(',');
                     }
-                    out.push_str(&text(&keys.value(entry).try_to_string()?));
+                    out.push_str(&json_text(&keys.value(entry).try_to_string()?));
                     out.push(':');
                     cells.write(entry, out)?;
                 }
@@ -166,11 +166,6 @@ fn float(number: f64, shown: &(impl Display + LowerExp)) -> String {
         false if number < 0.0 => r#""-Infinity""#.to_owned(),
         false => r#""Infinity""#.to_owned(),
     }
-}
-
-/// The text as JSON.
-fn text(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 #[cfg(test)]

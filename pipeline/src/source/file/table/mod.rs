@@ -34,8 +34,8 @@ use schemas::Span;
 use xxhash_rust::xxh3::Xxh3;
 
 use self::again::Again;
-use super::walk::list;
-use super::{LOOK_EVERY, TABLE_LIFE, WRONG, partition_of};
+use super::walk::{list, unreadable};
+use super::{LOOK_EVERY, TABLE_LIFE, WRONG};
 use crate::record::{RawBatch, TopicPartition};
 use crate::source::{
     FileConfig, Lag, Limits, Notice, Progress, Pulled, Reread, Source, SourceError,
@@ -434,6 +434,7 @@ fn stamp_of(metadata: &fs::Metadata) -> Stamp {
     (metadata.len(), metadata.modified().ok())
 }
 
-fn unreadable(path: &Path, source: io::Error) -> SourceError {
-    SourceError::Read { path: path.display().to_string(), source }
+/// Text as JSON.
+fn json_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
