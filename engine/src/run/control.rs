@@ -107,7 +107,7 @@ impl ControlDesk {
             }
             let decoded = decoding.decode(batches, &mut scratch);
             let hash = epoch::hash(&decoded.batches);
-            polls.push(Poll { source: None, decoded, hash, at_end: false });
+            polls.push(Poll { source: None, decoded, hash, at_end: false, turn: None });
         }
     }
 }

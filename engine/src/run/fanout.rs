@@ -16,9 +16,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use schemas::{Clock, Feed, Micros, Published, Start};
+use schemas::{Clock, Feed, Micros, Start};
 
 use super::loops::{Alarm, Shared};
+use super::publish::Results;
 use super::threads::{Turn, spawn};
 
 /// Messages that may wait for one feed.
@@ -30,20 +31,14 @@ const LOOK: Duration = Duration::from_millis(1);
 
 /// An epoch's results on their way, until the last feed has taken them.
 pub(super) struct Delivery<'a> {
-    published: Published,
-    /// Kafka timestamps of some live records, and how many records each stands for.
-    samples: Vec<(Micros, u64)>,
+    results: Results,
     is_public: AtomicBool,
     shared: &'a Shared,
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(
-        published: Published,
-        samples: Vec<(Micros, u64)>,
-        shared: &'a Shared,
-    ) -> Delivery<'a> {
-        Delivery { published, samples, is_public: AtomicBool::new(false), shared }
+    pub(super) fn new(results: Results, shared: &'a Shared) -> Delivery<'a> {
+        Delivery { results, is_public: AtomicBool::new(false), shared }
     }
 
     /// Notes when the first feed has taken it; without feeds, when it is told.
@@ -52,7 +47,7 @@ impl<'a> Delivery<'a> {
             return;
         }
         let now = clock.now();
-        for (at, weight) in &self.samples {
+        for (at, weight) in &self.results.samples {
             self.shared.meters.freshness.add(now.0 - at.0, *weight);
         }
     }
@@ -60,8 +55,9 @@ impl<'a> Delivery<'a> {
 
 impl Drop for Delivery<'_> {
     fn drop(&mut self) {
-        let cells = std::mem::take(&mut self.published.cells);
-        self.shared.recycle(&self.published.stamp, cells);
+        drop(self.results.turn.take());
+        let cells = std::mem::take(&mut self.results.published.cells);
+        self.shared.recycle(&self.results.published.stamp, cells);
     }
 }
 
@@ -226,7 +222,7 @@ fn listen(
             Message::Start(start) => feed.start(start),
             Message::Idle(as_of) => feed.idle(as_of),
             Message::Epoch(delivery) => {
-                feed.epoch(&delivery.published);
+                feed.epoch(&delivery.results.published);
                 delivery.is_taken(clock);
             }
         }
@@ -239,7 +235,7 @@ mod tests {
     use std::sync::mpsc::RecvTimeoutError;
 
     use parking_lot::Mutex;
-    use schemas::EpochStamp;
+    use schemas::{EpochStamp, Published};
 
     use super::*;
 
@@ -282,7 +278,7 @@ mod tests {
         let stamp = EpochStamp { id, clock: Micros(0), quiet: false };
         let published =
             Published { stamp, cells: Vec::new(), alerts: Vec::new(), degraded: Arc::default() };
-        Delivery::new(published, Vec::new(), shared)
+        Delivery::new(Results { published, samples: Vec::new(), turn: None }, shared)
     }
 
     fn heard(from: &Receiver<String>, count: usize) -> Vec<String> {

@@ -20,6 +20,7 @@ use super::insist::Insist;
 use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::stop::{Reached, Stop};
+use super::turns::{InTurn, NextTurn};
 use crate::core::decoding::{Decoded, Decoding};
 use crate::core::frozen::BarrierJob;
 use crate::flush::barrier::Flusher;
@@ -133,6 +134,8 @@ pub(super) struct Poll {
     /// The hash of the records.
     pub(super) hash: String,
     pub(super) at_end: bool,
+    /// Ends with the poll's way to the subscribers.
+    pub(super) turn: Option<InTurn>,
 }
 
 /// How one source is polled.
@@ -216,7 +219,8 @@ pub(super) fn read_source(
         }
         let decoded = polling.decoding.decode(batches, &mut scratch);
         let hash = epoch::hash(&decoded.batches);
-        let poll = Poll { source: index, decoded, hash, at_end: pulled.at_end };
+        let (turn, next) = NextTurn::after(pulled.records).unzip();
+        let poll = Poll { source: index, decoded, hash, at_end: pulled.at_end, turn };
         if (!is_empty || pulled.at_end) && out.send(poll).is_err() {
             return;
         }
@@ -224,6 +228,9 @@ pub(super) fn read_source(
             let missing = contact.iter().flat_map(Contact::missing);
             shared.missing.lock().extend(missing);
             return;
+        }
+        if let Some(next) = next {
+            next.wait(linger);
         }
         let reached = shared.offsets.lock().clone();
         if reached != committed {

@@ -27,6 +27,7 @@ use super::publish::{self, News, Results};
 use super::samples;
 use super::stop::Stop;
 use super::threads::{Turn, spawn};
+use super::turns::InTurn;
 use crate::core::epoch::Epoch;
 use crate::core::frozen::BarrierJob;
 use crate::core::{Changes, Core};
@@ -361,7 +362,7 @@ impl Main<'_> {
             let Now { clock, wall } = self.present.now(&self.core);
             let epoch = Epoch::cut(last, poll.decoded, poll.hash, (clock, wall));
             self.present.decide(&epoch);
-            self.process(epoch);
+            self.process(epoch, poll.turn);
         }
         let ended = poll.source.and_then(|source| self.ended.get_mut(source));
         ended.into_iter().for_each(|ended| *ended |= poll.at_end);
@@ -376,11 +377,11 @@ impl Main<'_> {
     }
 
     fn tick(&mut self, now: Now) {
-        self.process(Epoch::tick(self.core.last(), now.clock));
+        self.process(Epoch::tick(self.core.last(), now.clock), None);
     }
 
     /// A cut epoch: recorded while it is folded, then handed on.
-    fn process(&mut self, epoch: Epoch) {
+    fn process(&mut self, epoch: Epoch, turn: Option<InTurn>) {
         if self.to_ledger.send(epoch.entry()).is_err() {
             return self.shared.stop.ask();
         }
@@ -388,16 +389,16 @@ impl Main<'_> {
         let spare = self.shared.spare_updates.lock().pop();
         spare.into_iter().for_each(|spare| self.core.recycle(spare));
         let (records, changes) = self.core.fold(epoch);
-        self.hand_on(records, changes);
+        self.hand_on(records, changes, turn);
     }
 
     /// An epoch that the ledger already holds.
     fn replay(&mut self, entry: &Entry, batches: Vec<RawBatch>) {
         let (records, changes) = self.core.replay(entry.stamp(), batches);
-        self.hand_on(records, changes);
+        self.hand_on(records, changes, None);
     }
 
-    fn hand_on(&mut self, records: EpochRecords, changes: Changes) {
+    fn hand_on(&mut self, records: EpochRecords, changes: Changes, turn: Option<InTurn>) {
         if let Some(reason) = self.core.failure() {
             return self.shared.stop.fail(reason.to_owned());
         }
@@ -416,7 +417,7 @@ impl Main<'_> {
         let samples = samples::of(&records);
         let degraded = self.held_back.with(self.halts.reasons());
         let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
-        let results = Results { published, samples };
+        let results = Results { published, samples, turn };
         if self.to_bronze.send(Arc::new(records)).is_err() {
             self.shared.stop.ask();
         }

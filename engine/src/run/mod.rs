@@ -20,6 +20,7 @@ mod publish;
 mod samples;
 pub(crate) mod stop;
 mod threads;
+mod turns;
 mod troubles;
 
 pub use doubts::{ContractDoubts, Doubts};

@@ -6,6 +6,7 @@ use schemas::{Micros, Published, Start};
 
 use super::fanout::{Delivery, Fanout};
 use super::loops::{Alarm, Shared};
+use super::turns::InTurn;
 
 /// What the publishing thread is told, in order.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(super) struct Results {
     pub(super) published: Published,
     /// Kafka timestamps of some live records, and how many records each stands for.
     pub(super) samples: Vec<(Micros, u64)>,
+    /// Ends when the feeds have them.
+    pub(super) turn: Option<InTurn>,
 }
 
 /// Publishes results once their epoch is in the ledger.
@@ -41,9 +44,9 @@ pub(super) fn publish<'a>(news: &Receiver<News>, mut feeds: Fanout<'a>, shared: 
         match news {
             News::Start(start) => feeds.begin(*start),
             News::Idle(as_of) => feeds.idle(as_of),
-            News::Epoch(Results { published, samples }) => {
-                shared.meters.kpi_updates.add(published.cells.len() as u64);
-                feeds.epoch(Delivery::new(published, samples, shared));
+            News::Epoch(results) => {
+                shared.meters.kpi_updates.add(results.published.cells.len() as u64);
+                feeds.epoch(Delivery::new(results, shared));
                 shared.meters.published.set(epoch);
             }
         }
