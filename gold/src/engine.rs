@@ -37,7 +37,7 @@ use schemas::{
 use crate::catalog::Catalog;
 use crate::cube::Cube;
 use crate::definition::{DefinitionError, Unit};
-use crate::history::{SETTLE_US, Seen, slot_end};
+use crate::history::{SETTLE_US, Seen};
 use crate::plan::{Kpi, Plan};
 use crate::slabs::{CellId, Memory, Slabs};
 use crate::value::{NOTHING, Parts};
@@ -279,7 +279,7 @@ impl Engine {
             self.timers.settle_after(stamp.clock.plus(SETTLE_US));
         } else if self.timers.has_dirty() {
             let cells = self.timers.take_dirty();
-            self.settle(cells, stamp.clock, stamp.id, slot_end(stamp.clock));
+            self.settle(cells, stamp.clock, stamp.id);
             self.history[from..].sort_unstable_by(|a, b| a.key.cmp(&b.key));
         }
         self.last_data = Some((stamp.id, stamp.clock));
@@ -357,7 +357,7 @@ impl Engine {
             (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
             let before = memory.history;
             let mark = memory.history.on_epoch(&seen(stamp, id, after.is_some()));
-            timers.note(reference, &before, &memory.history, || slot_end(stamp.clock));
+            timers.note(reference, &before, &memory.history);
             mark
         });
         let of = cube.slabs.series(id.series);

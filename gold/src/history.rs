@@ -4,7 +4,8 @@
 //! - What is written depends on the epochs with records, and on decisions that end a batch run: not on ticks,
 //!   flushes or wall time.
 //! - A running period gets at most one row a minute (and one when its last row leaves), one when it
-//!   closes, then at most one restatement per slot of five seconds: quiet or not.
+//!   closes, then at most one restatement in five seconds: quiet or not. What changes meanwhile is written
+//!   when that time is over, so the rows of many cells are due at many instants.
 //! - It is closed once. Every row after that is a restatement.
 //! - While a backlog or snapshot is read (quiet epochs) nothing is written; what it changed is written
 //!   by the same rules when it is over.
@@ -16,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// The least time between two rows of a running period.
 pub const HISTORY_INTERVAL_US: i64 = 60_000_000;
-/// Changes of a closed period within one such slot become one restatement.
-pub const RESTATEMENT_SLOT_US: i64 = 5_000_000;
+/// The least time between two rows of a closed period.
+pub const RESTATEMENT_INTERVAL_US: i64 = 5_000_000;
 /// How long after the last quiet epoch its changes are looked at if no live one comes.
 pub const SETTLE_US: i64 = 1_000_000;
 
@@ -30,10 +31,8 @@ pub(crate) struct CellHistory {
     pub(crate) closed: bool,
     /// Whether a quiet epoch changed it and no row was written since.
     pub(crate) quiet_dirty: bool,
-    /// Whether it changed while it was running, less than a minute after its last row.
+    /// Whether it changed too soon after its last row, so that another is due.
     pub(crate) behind: bool,
-    /// Whether it changed after it was closed and the restatement is due at the end of the slot.
-    pub(crate) restate: bool,
 }
 
 /// The flags of a row to be written.
@@ -85,17 +84,12 @@ impl CellHistory {
     /// When a row of a cell that is behind is due.
     pub(crate) fn follow_due(&self) -> Option<Micros> {
         let last = self.last_row.filter(|_| self.behind)?;
-        Some(last.plus(HISTORY_INTERVAL_US))
+        Some(last.plus(self.interval()))
     }
 
-    /// A minute after the last row of a cell that is behind.
+    /// The row of a cell that is behind is due.
     pub(crate) fn on_follow(&mut self, due: Micros, end: Micros) -> Option<Mark> {
         (self.follow_due() == Some(due)).then(|| self.write(due, end <= due))
-    }
-
-    /// The slot in which a closed cell changed is over.
-    pub(crate) fn on_restate(&mut self, due: Micros) -> Option<Mark> {
-        self.restate.then(|| self.write(due, true))
     }
 
     /// The end of a batch run: nothing waits any longer.
@@ -105,21 +99,24 @@ impl CellHistory {
 
     /// Whether its newest row is not what it says.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.quiet_dirty || self.behind || self.restate
+        self.quiet_dirty || self.behind
     }
 
     fn change(&mut self, at: Micros, end: Micros, exists: bool) -> Option<Mark> {
         self.quiet_dirty = false;
-        if self.closed {
-            self.restate = true;
-            return None;
-        }
-        let is_due = |last: Micros| at.0.saturating_sub(last.0) >= HISTORY_INTERVAL_US;
-        if end <= at || !exists || self.last_row.is_none_or(is_due) {
+        let interval = self.interval();
+        let is_due = |last: Micros| at.0.saturating_sub(last.0) >= interval;
+        // The end of a running cell, or of its period, waits for nothing.
+        let at_once = !self.closed && (end <= at || !exists);
+        if at_once || self.last_row.is_none_or(is_due) {
             return Some(self.write(at, end <= at));
         }
         self.behind = true;
         None
+    }
+
+    fn interval(&self) -> i64 {
+        if self.closed { RESTATEMENT_INTERVAL_US } else { HISTORY_INTERVAL_US }
     }
 
     /// Whether any of this can matter for a cell that no row feeds.
@@ -133,11 +130,6 @@ impl CellHistory {
         *self = CellHistory { last_row: Some(at), closed, ..CellHistory::default() };
         Mark { closed, restatement }
     }
-}
-
-/// The end of the restatement slot that contains `clock`.
-pub(crate) fn slot_end(clock: Micros) -> Micros {
-    Micros((clock.0.div_euclid(RESTATEMENT_SLOT_US) + 1).saturating_mul(RESTATEMENT_SLOT_US))
 }
 
 #[cfg(test)]

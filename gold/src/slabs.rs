@@ -132,8 +132,7 @@ const HAS_SLOT: u8 = 1;
 const HAS_ROW: u8 = 2;
 const CLOSED: u8 = 4;
 const QUIET_DIRTY: u8 = 8;
-const RESTATE: u8 = 16;
-const BEHIND: u8 = 32;
+const BEHIND: u8 = 16;
 
 impl PackedMemory {
     pub(crate) fn new(memory: &Memory) -> PackedMemory {
@@ -147,7 +146,6 @@ impl PackedMemory {
                 | flag(history.last_row.is_some(), HAS_ROW)
                 | flag(history.closed, CLOSED)
                 | flag(history.quiet_dirty, QUIET_DIRTY)
-                | flag(history.restate, RESTATE)
                 | flag(history.behind, BEHIND),
         }
     }
@@ -158,7 +156,6 @@ impl PackedMemory {
             last_row: has(HAS_ROW).then_some(self.last_row),
             closed: has(CLOSED),
             quiet_dirty: has(QUIET_DIRTY),
-            restate: has(RESTATE),
             behind: has(BEHIND),
         };
         let slot = has(HAS_SLOT).then_some(self.slot);
@@ -318,19 +315,19 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_what_was_put_in(
-            at in any::<i64>(), grain in 0..3_usize, series in any::<u32>(), flags in any::<[bool; 7]>(),
+            at in any::<i64>(), grain in 0..3_usize, series in any::<u32>(), flags in any::<[bool; 6]>(),
             memory in any::<(u64, i64, Option<i64>, Option<u32>)>(),
         ) {
             let grain = Grain::ALL[grain];
             // The first period of all may begin before the first instant.
             let start = grain.start(Micros(at.max(i64::MIN + 1_000 * HOUR_US)));
-            let [touched, live, closing, closed, quiet_dirty, restate, behind] = flags;
+            let [touched, live, closing, closed, quiet_dirty, behind] = flags;
             let id = CellId { series, grain, start };
             let cell = Cell { id, end: grain.end(start), touched, live, closing };
             prop_assert_eq!(PackedCell::new(&cell).unpacked(), cell);
             let (epoch, as_of, last_row, slot) = memory;
             let last_row = last_row.map(Micros);
-            let history = CellHistory { last_row, closed, quiet_dirty, behind, restate };
+            let history = CellHistory { last_row, closed, quiet_dirty, behind };
             let memory = Memory { history, epoch, as_of: Micros(as_of), slot };
             prop_assert_eq!(PackedMemory::new(&memory).unpacked(), memory);
         }

@@ -21,7 +21,7 @@ const AUDIT_ADVICE: &str = "if the KPI's definition was changed, run `weir run` 
 const HISTORY_ADVICE: &str = "the current values are right if the KPI checks hold; restore `gold/kpi_history` \
                               from a backup";
 
-/// A restatement may be on its way for so long after a change: one slot, and some.
+/// A restatement may be on its way for so long after a change: five seconds, and some.
 const PENDING_US: i64 = 6_000_000;
 /// And the row of a running period.
 const FOLLOWING_US: i64 = gold::history::HISTORY_INTERVAL_US + SETTLE_US;

@@ -9,7 +9,7 @@ use schemas::{CellKey, CellValue, EpochId, Micros};
 use super::held::Held;
 use super::timers::{CellRef, Due};
 use super::{Engine, EpochOutput, HistoryRow, NOTHING};
-use crate::history::{Mark, slot_end};
+use crate::history::Mark;
 use crate::slabs::Memory;
 use crate::value::Parts;
 
@@ -29,10 +29,10 @@ impl Engine {
         EpochOutput { updates: Vec::new(), history: std::mem::take(&mut self.history) }
     }
 
-    /// A backlog is over: what it changed is written, or waits for its minute or slot.
-    pub(super) fn settle(&mut self, cells: Vec<CellRef>, at: Micros, epoch: EpochId, slot: Micros) {
+    /// A backlog is over: what it changed is written, or waits for its time.
+    pub(super) fn settle(&mut self, cells: Vec<CellRef>, at: Micros, epoch: EpochId) {
         let decide = |memory: &mut Memory, end, exists| memory.history.on_settle(at, end, exists);
-        self.fire_into(cells, (at, slot), epoch, decide);
+        self.fire(cells, at, epoch, decide);
     }
 
     /// Fires every timer due at `clock` or before, ordered by (due, kind, cell key).
@@ -42,8 +42,7 @@ impl Engine {
             match kind {
                 Due::Settle => {
                     let cells = self.timers.take_dirty();
-                    // A slot that ends now has not fired yet.
-                    self.settle(cells, due, epoch, slot_end(due.plus(-1)));
+                    self.settle(cells, due, epoch);
                 }
                 Due::Close => self.close(due, epoch),
                 Due::Follow => {
@@ -51,10 +50,6 @@ impl Engine {
                     self.fire(cells, due, epoch, |memory, end, _| {
                         memory.history.on_follow(due, end)
                     });
-                }
-                Due::Restate => {
-                    let cells = self.timers.take_restating();
-                    self.fire(cells, due, epoch, |memory, _, _| memory.history.on_restate(due));
                 }
             }
         }
@@ -78,21 +73,11 @@ impl Engine {
         }
     }
 
+    /// Decides about cells in key order.
     fn fire(
         &mut self,
-        cells: Vec<CellRef>,
-        due: Micros,
-        epoch: EpochId,
-        decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
-    ) {
-        self.fire_into(cells, (due, due), epoch, decide);
-    }
-
-    /// Decides about cells in key order; what becomes a restatement is due at the end of `slot`.
-    fn fire_into(
-        &mut self,
         mut cells: Vec<CellRef>,
-        (due, slot): (Micros, Micros),
+        due: Micros,
         epoch: EpochId,
         mut decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
     ) {
@@ -111,7 +96,7 @@ impl Engine {
                 continue;
             }
             self.put_memory(kpi, at.cell, &memory);
-            self.timers.note(at, &before, &memory.history, || slot);
+            self.timers.note(at, &before, &memory.history);
             if let Some(mark) = mark {
                 self.write(at, mark, epoch, due);
             }

@@ -29,8 +29,8 @@ pub struct Frozen {
     pub(super) slots: Paged<Option<CellRef>>,
     pub(super) clock: Micros,
     pub(super) last_data: Option<(EpochId, Micros)>,
-    /// When settling and restating are due.
-    pub(super) pending: (Option<Micros>, Option<Micros>),
+    /// When settling is due.
+    pub(super) settle_due: Option<Micros>,
 }
 
 impl Held for Frozen {
@@ -57,7 +57,7 @@ impl Engine {
             slots: self.slots.freeze(),
             clock: self.clock,
             last_data: self.last_data,
-            pending: self.timers.pending(),
+            settle_due: self.timers.settle_due(),
         }
     }
 }

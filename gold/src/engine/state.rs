@@ -27,7 +27,7 @@ use crate::plan::{CubeShape, Kpi, Plan};
 use crate::slabs::{CellId, Memory};
 
 /// The version of the records.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const HEAD: &str = "gold";
 
 /// Why saved state was refused.
@@ -53,8 +53,8 @@ struct Head {
     version: u8,
     clock: Micros,
     last_data: Option<(EpochId, Micros)>,
-    /// When settling and restating are due.
-    pending: (Option<Micros>, Option<Micros>),
+    /// When settling is due.
+    settle_due: Option<Micros>,
     cubes: Vec<SavedCube>,
 }
 
@@ -144,7 +144,7 @@ impl Frozen {
             version: VERSION,
             clock: self.clock,
             last_data: self.last_data,
-            pending: self.pending,
+            settle_due: self.settle_due,
             cubes: saved_cubes(&self.plan, &self.catalog),
         }
     }
@@ -202,7 +202,7 @@ impl Engine {
             return Err("version".into());
         }
         (self.clock, self.last_data) = (head.clock, head.last_data);
-        self.timers.set_pending(head.pending.0, head.pending.1);
+        self.timers.set_settle_due(head.settle_due);
         self.renumbered = head.cubes != saved_cubes(&self.plan, &self.catalog);
         head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved, kept))
     }
@@ -292,7 +292,7 @@ impl Engine {
         let memory = Memory { history, epoch, as_of, slot };
         self.cubes[cube].slabs.put_memory(cell, place, &memory);
         let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
-        self.timers.restore(at, &history).ok_or("a restatement is never due")?;
+        self.timers.restore(at, &history);
         Ok(())
     }
 

@@ -1,10 +1,9 @@
-//! What waits for the clock: settling after a backlog, closing periods, the next row of running ones,
-//! restating closed ones.
+//! What waits for the clock: settling after a backlog, closing periods, the next row of cells that had one
+//! a moment ago.
 //!
 //! # Guarantees
 //! - [`Timers::next`] orders by (due, kind); within one timer the engine orders by cell key.
-//! - At most one settle and one restatement slot are pending, a closing per period end, and a row of each
-//!   running cell that is behind.
+//! - At most one settle is pending, a closing per period end, and a row of each cell that is behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +24,6 @@ pub(super) enum Due {
     Settle,
     Close,
     Follow,
-    Restate,
 }
 
 #[derive(Debug, Default)]
@@ -34,43 +32,31 @@ pub(super) struct Timers {
     dirty: Vec<CellRef>,
     /// Period end to (cube, cell).
     closing: BTreeMap<Micros, Vec<(usize, u32)>>,
-    /// When a row is due to running cells that are behind.
+    /// When a row is due to cells that are behind.
     following: BTreeMap<Micros, BTreeSet<CellRef>>,
-    restate: Option<Micros>,
-    restating: Vec<CellRef>,
 }
 
 impl Timers {
     pub(super) fn next(&self) -> Option<(Micros, Due)> {
         let settle = self.settle.map(|due| (due, Due::Settle));
         let close = self.closing.first_key_value().map(|(due, _)| (*due, Due::Close));
-        let restate = self.restate.map(|due| (due, Due::Restate));
         let follow = self.following.first_key_value().map(|(due, _)| (*due, Due::Follow));
-        [settle, close, follow, restate].into_iter().flatten().min()
+        [settle, close, follow].into_iter().flatten().min()
     }
 
-    /// The due times of settling and restating.
-    pub(super) fn pending(&self) -> (Option<Micros>, Option<Micros>) {
-        (self.settle, self.restate)
+    /// When settling is due.
+    pub(super) fn settle_due(&self) -> Option<Micros> {
+        self.settle
     }
 
-    pub(super) fn set_pending(&mut self, settle: Option<Micros>, restate: Option<Micros>) {
-        (self.settle, self.restate) = (settle, restate);
+    pub(super) fn set_settle_due(&mut self, due: Option<Micros>) {
+        self.settle = due;
     }
 
-    /// Notes what a cell waits for that did not before; restatements being due at `slot`.
-    pub(super) fn note(
-        &mut self,
-        at: CellRef,
-        before: &CellHistory,
-        now: &CellHistory,
-        slot: impl FnOnce() -> Micros,
-    ) {
+    /// Notes what a cell waits for that did not before.
+    pub(super) fn note(&mut self, at: CellRef, before: &CellHistory, now: &CellHistory) {
         if now.quiet_dirty && !before.quiet_dirty {
             self.dirty(at);
-        }
-        if now.restate && !before.restate {
-            self.restate(at, slot());
         }
         if let Some(due) = now.follow_due().filter(|_| !before.behind) {
             self.following.entry(due).or_default().insert(at);
@@ -87,10 +73,8 @@ impl Timers {
     }
 
     /// Watches a cell as it was saved.
-    pub(super) fn restore(&mut self, at: CellRef, history: &CellHistory) -> Option<()> {
-        let slot = if history.restate { self.restate? } else { Micros(0) };
-        self.note(at, &CellHistory::default(), history, || slot);
-        Some(())
+    pub(super) fn restore(&mut self, at: CellRef, history: &CellHistory) {
+        self.note(at, &CellHistory::default(), history);
     }
 
     /// A quiet epoch changed a cell.
@@ -123,12 +107,6 @@ impl Timers {
         self.closing.remove(&due).unwrap_or_default()
     }
 
-    /// A closed cell changed.
-    fn restate(&mut self, at: CellRef, due: Micros) {
-        self.restate = Some(due);
-        self.restating.push(at);
-    }
-
     pub(super) fn take_following(&mut self, due: Micros) -> Vec<CellRef> {
         self.following.remove(&due).unwrap_or_default().into_iter().collect()
     }
@@ -138,7 +116,6 @@ impl Timers {
         let following = std::mem::take(&mut self.following).into_values().flatten();
         let mut waiting: Vec<CellRef> = following.collect();
         waiting.append(&mut self.take_dirty());
-        waiting.append(&mut self.take_restating());
         waiting.sort_unstable();
         waiting.dedup();
         waiting
@@ -146,12 +123,6 @@ impl Timers {
 
     /// Every cell that may be waiting, perhaps more than once.
     pub(super) fn waiting(&self) -> impl Iterator<Item = CellRef> {
-        let others = self.dirty.iter().chain(&self.restating);
-        others.chain(self.following.values().flatten()).copied()
-    }
-
-    pub(super) fn take_restating(&mut self) -> Vec<CellRef> {
-        self.restate = None;
-        std::mem::take(&mut self.restating)
+        self.dirty.iter().chain(self.following.values().flatten()).copied()
     }
 }

@@ -11,7 +11,6 @@ enum Step {
     Settle(i64),
     Close(i64),
     Follow(i64),
-    Restate(i64),
     End(i64),
 }
 
@@ -29,7 +28,6 @@ fn rows(steps: &[Step]) -> String {
             Step::Settle(due) => (due, cell.on_settle(Micros(due), Micros(END), true)),
             Step::Close(due) => (due, cell.on_close(Micros(due))),
             Step::Follow(due) => (due, cell.on_follow(Micros(due), Micros(END))),
-            Step::Restate(due) => (due, cell.on_restate(Micros(due))),
             Step::End(at) => (at, cell.on_end(Micros(at), Micros(END))),
         };
         if let Some(mark) = mark {
@@ -47,8 +45,9 @@ fn rows(steps: &[Step]) -> String {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn one_case_per_rule() {
-    use Step::{Close, End, Epoch, Follow, Restate, Settle};
-    const MINUTE: i64 = HISTORY_INTERVAL_US;
+    use Step::{Close, End, Epoch, Follow, Settle};
+    const MINUTE: i64 = 60_000_000;
+    const WHILE: i64 = 5_000_000;
     for (rule, steps, expected) in [
         ("first change of a running cell", vec![Epoch(5, false, true, true)], "5:r".to_owned()),
         ("unchanged cells get nothing", vec![Epoch(5, false, false, true)], String::new()),
@@ -148,15 +147,23 @@ fn one_case_per_rule() {
             format!("{END}:c"),
         ),
         (
-            "later changes of a closed cell are one restatement a slot",
+            "later changes of a closed cell are one restatement in five seconds",
             vec![
                 Epoch(END, false, true, true),
                 Epoch(END + 1, false, true, true),
-                Epoch(END + 2, false, true, true),
-                Restate(slot_end(Micros(END + 1)).0),
-                Restate(slot_end(Micros(END + 1)).0 + RESTATEMENT_SLOT_US),
+                Epoch(END + 2, false, true, false),
+                Follow(END + WHILE),
+                Follow(END + 2 * WHILE),
+                Epoch(END + 2 * WHILE, false, true, true),
+                Epoch(END + 2 * WHILE + 1, false, true, true),
+                Follow(END + 3 * WHILE),
             ],
-            format!("{END}:c {}:s", END + RESTATEMENT_SLOT_US),
+            format!("{END}:c {}:s {}:s {}:s", END + WHILE, END + 2 * WHILE, END + 3 * WHILE),
+        ),
+        (
+            "a cell that was closed a while ago is restated at once",
+            vec![Epoch(5, false, true, true), Close(END), Epoch(END + WHILE, false, true, true)],
+            format!("5:r {END}:c {}:s", END + WHILE),
         ),
         (
             "quiet epochs write nothing until settled",
@@ -184,17 +191,16 @@ fn one_case_per_rule() {
             format!("{}:c", END + 1),
         ),
         (
-            "a closed cell changed quietly is restated, in its slot",
+            "a closed cell changed quietly is restated by the same bound",
             vec![
                 Epoch(END, false, true, true),
                 Epoch(END + 1, true, true, true),
                 Settle(END + 2),
-                Restate(END + 3),
-                Epoch(END + 4, true, true, true),
-                Settle(END + 5),
-                Restate(END + 6),
+                Follow(END + WHILE),
+                Epoch(END + WHILE + 1, true, true, true),
+                Settle(END + 2 * WHILE),
             ],
-            format!("{END}:c {}:s {}:s", END + 3, END + 6),
+            format!("{END}:c {}:s {}:s", END + WHILE, END + 2 * WHILE),
         ),
         (
             "a restatement says what a backlog changed, too",
@@ -202,11 +208,11 @@ fn one_case_per_rule() {
                 Epoch(END, false, true, true),
                 Epoch(END + 1, false, true, true),
                 Epoch(END + 2, true, true, true),
-                Restate(END + 3),
-                Settle(END + 4),
-                Restate(END + 5),
+                Follow(END + WHILE),
+                Settle(END + WHILE + 1),
+                Follow(END + 2 * WHILE),
             ],
-            format!("{END}:c {}:s", END + 3),
+            format!("{END}:c {}:s", END + WHILE),
         ),
         (
             "close clears quiet-dirty",
@@ -221,13 +227,6 @@ fn one_case_per_rule() {
     ] {
         assert_eq!(rows(&steps), expected, "{rule}");
     }
-}
-
-#[test]
-fn slots_are_aligned_and_end_after_the_change() {
-    assert_eq!(slot_end(Micros(0)), Micros(5_000_000));
-    assert_eq!(slot_end(Micros(4_999_999)), Micros(5_000_000));
-    assert_eq!(slot_end(Micros(5_000_000)), Micros(10_000_000));
 }
 
 #[test]

@@ -30,10 +30,9 @@ struct Memory {
     last_row: Option<i64>,
     closed: bool,
     dirty: bool,
-    /// Running, and changed since its last row.
+    /// Changed too soon after its last row.
     behind: bool,
     close_due: Option<i64>,
-    restate_due: Option<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -57,8 +56,8 @@ impl Model {
                 }
                 due.extend(memory.close_due.map(|at| (at, 1, key.clone())));
                 let follow = memory.last_row.filter(|_| memory.behind);
-                due.extend(follow.map(|at| (at + 60_000_000, 2, key.clone())));
-                due.extend(memory.restate_due.map(|at| (at, 3, key.clone())));
+                let pause = if memory.closed { 5_000_000 } else { 60_000_000 };
+                due.extend(follow.map(|at| (at + pause, 2, key.clone())));
             }
             let Some((at, kind, key)) = due.into_iter().filter(|d| d.0 <= clock).min() else {
                 return out;
@@ -66,7 +65,7 @@ impl Model {
             let exists = self.cells.contains_key(&key);
             let memory = self.memory.get_mut(&key).unwrap();
             match kind {
-                0 => out.extend(self.changed(&key, self.last_data, at, true)),
+                0 => out.extend(self.changed(&key, self.last_data, at)),
                 1 => {
                     memory.close_due = None;
                     if exists && !memory.closed {
@@ -81,7 +80,7 @@ impl Model {
     /// The end of a batch run: whatever waits is written.
     pub(crate) fn end_batch(&mut self, clock: i64) -> Vec<HistoryRow> {
         let mut out = self.advance(clock);
-        let waits = |m: &Memory| m.dirty || m.behind || m.restate_due.is_some();
+        let waits = |m: &Memory| m.dirty || m.behind;
         let waiting: Vec<CellKey> =
             self.memory.iter().filter(|(_, m)| waits(m)).map(|(key, _)| key.clone()).collect();
         out.extend(waiting.iter().map(|key| self.write(key, self.last_data, clock)));
@@ -90,7 +89,7 @@ impl Model {
 
     /// Whether the newest row of a cell is not what it says.
     pub(crate) fn is_behind(&self) -> bool {
-        self.memory.values().any(|m| m.dirty || m.behind || m.restate_due.is_some())
+        self.memory.values().any(|m| m.dirty || m.behind)
     }
 
     /// One epoch whose changes are in `rows` already.
@@ -145,23 +144,22 @@ impl Model {
         if !changed && !memory.dirty {
             return None;
         }
-        self.changed(key, stamp.id, stamp.clock.0, false)
+        self.changed(key, stamp.id, stamp.clock.0)
     }
 
-    /// What a change gets now, one of a backlog that is over included; `timer`: before the slots that
-    /// end at this instant.
-    fn changed(&mut self, key: &CellKey, epoch: u64, at: i64, timer: bool) -> Option<HistoryRow> {
+    /// What a change gets now, one of a backlog that is over included.
+    fn changed(&mut self, key: &CellKey, epoch: u64, at: i64) -> Option<HistoryRow> {
         let over = key.grain.end(key.period_start).0 <= at;
         let exists = self.cells.contains_key(key);
         let memory = self.memory.get_mut(key).unwrap();
         memory.dirty = false;
-        if memory.closed {
-            let slots = if timer { (at + 4_999_999) / 5_000_000 } else { at / 5_000_000 + 1 };
-            memory.restate_due = Some(slots * 5_000_000);
-            return None;
-        }
-        let waited = memory.last_row.is_none_or(|last| at - last >= 60_000_000);
-        if over || waited || !exists {
+        let since = memory.last_row.map(|last| at - last);
+        let writes = match since {
+            None => true,
+            Some(since) if memory.closed => since >= 5_000_000,
+            Some(since) => over || !exists || since >= 60_000_000,
+        };
+        if writes {
             return Some(self.write(key, epoch, at));
         }
         memory.behind = true;

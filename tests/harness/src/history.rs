@@ -10,8 +10,8 @@ use crate::kpis::{CellId, CellValue, GONE, Sums};
 
 /// At most one row of a running cell in this time.
 const INTERVAL: i64 = 60_000_000;
-/// Changes of closed cells are gathered in slots of this length.
-const SLOT: i64 = 5_000_000;
+/// At most one row of a closed cell in this time.
+const PAUSE: i64 = 5_000_000;
 /// How long after the last quiet epoch its cells are written.
 const SETTLE: i64 = 1_000_000;
 
@@ -40,9 +40,8 @@ struct CellState {
     changed_clock: i64,
     last_row: Option<i64>,
     closed: bool,
-    restate_due: Option<i64>,
-    /// Running, and changed since its last row.
-    behind: bool,
+    /// When a row is due that says what changed since its last one.
+    row_due: Option<i64>,
 }
 
 /// The cells and history of a lake, up to some epoch.
@@ -51,10 +50,8 @@ pub struct History {
     cells: BTreeMap<CellId, CellState>,
     /// Due times of periods that will end.
     closes: BTreeSet<(i64, CellId)>,
-    /// Due times of the rows of running cells that are behind.
+    /// Due times of the rows of cells that are behind.
     follows: BTreeSet<(i64, CellId)>,
-    /// Due times of restatements.
-    restates: BTreeSet<(i64, CellId)>,
     quiet_dirty: BTreeSet<CellId>,
     settle: Option<i64>,
     last_epoch: i64,
@@ -67,7 +64,6 @@ enum Timer {
     Settle,
     Close,
     Follow,
-    Restate,
 }
 
 impl History {
@@ -88,24 +84,21 @@ impl History {
         loop {
             let settle = self.settle.map(|due| (due, Timer::Settle));
             let close = self.closes.first().map(|(due, _)| (*due, Timer::Close));
-            let restate = self.restates.first().map(|(due, _)| (*due, Timer::Restate));
             let follow = self.follows.first().map(|(due, _)| (*due, Timer::Follow));
-            let next = [settle, close, follow, restate].into_iter().flatten().min();
+            let next = [settle, close, follow].into_iter().flatten().min();
             let Some((due, timer)) = next.filter(|(due, _)| *due <= clock) else { return };
             match timer {
                 Timer::Settle => self.fire_settle(due),
                 Timer::Close => self.fire_close(due),
                 Timer::Follow => self.fire_follow(due),
-                Timer::Restate => self.fire_restate(due),
             }
         }
     }
 
     fn fire_settle(&mut self, due: i64) {
         self.settle = None;
-        let slot = (due + SLOT - 1) / SLOT * SLOT;
         for id in std::mem::take(&mut self.quiet_dirty) {
-            self.changed(&id, due, slot);
+            self.changed(&id, due);
         }
     }
 
@@ -122,16 +115,11 @@ impl History {
         self.write(&id, due);
     }
 
-    fn fire_restate(&mut self, due: i64) {
-        let Some((_, id)) = self.restates.pop_first() else { return };
-        self.write(&id, due);
-    }
-
     /// The end of a batch run: whatever waits is written at this clock. Timers up to it have fired.
     pub fn end_batch(&mut self, clock: i64) {
         self.settle = None;
         let mut waiting = std::mem::take(&mut self.quiet_dirty);
-        waiting.extend(self.follows.iter().chain(&self.restates).map(|(_, id)| id.clone()));
+        waiting.extend(self.follows.iter().map(|(_, id)| id.clone()));
         for id in waiting {
             self.write(&id, clock);
         }
@@ -173,23 +161,18 @@ impl History {
         let mut due = std::mem::take(&mut self.quiet_dirty);
         due.extend(changed.into_iter().cloned());
         for id in due {
-            self.changed(&id, clock, (clock / SLOT + 1) * SLOT);
+            self.changed(&id, clock);
         }
     }
 
     /// A cell that changed, or that a backlog changed which is over now: a row, or when it is due.
-    fn changed(&mut self, id: &CellId, clock: i64, slot: i64) {
+    fn changed(&mut self, id: &CellId, clock: i64) {
         let Some(cell) = self.cells.get_mut(id) else { return };
-        if cell.closed {
-            if cell.restate_due.is_none() {
-                cell.restate_due = Some(slot);
-                self.restates.insert((slot, id.clone()));
-            }
-            return;
-        }
-        match cell.last_row.map(|last| last + INTERVAL) {
-            Some(due) if id.end() > clock && cell.now.is_some() && due > clock => {
-                cell.behind = true;
+        let pause = if cell.closed { PAUSE } else { INTERVAL };
+        let waits = cell.closed || (id.end() > clock && cell.now.is_some());
+        match cell.last_row.map(|last| last + pause) {
+            Some(due) if waits && due > clock => {
+                cell.row_due = Some(due);
                 self.follows.insert((due, id.clone()));
             }
             _ => self.write(id, clock),
@@ -200,12 +183,9 @@ impl History {
     fn write(&mut self, id: &CellId, as_of: i64) {
         self.quiet_dirty.remove(id);
         let Some(cell) = self.cells.get_mut(id) else { return };
-        let last = cell.last_row.replace(as_of);
-        if let Some(last) = last.filter(|_| std::mem::take(&mut cell.behind)) {
-            self.follows.remove(&(last + INTERVAL, id.clone()));
-        }
-        if let Some(due) = cell.restate_due.take() {
-            self.restates.remove(&(due, id.clone()));
+        cell.last_row = Some(as_of);
+        if let Some(due) = cell.row_due.take() {
+            self.follows.remove(&(due, id.clone()));
         }
         let restatement = cell.closed;
         let closed = restatement || id.end() <= as_of;

@@ -69,7 +69,7 @@ fn a_running_cell_gets_a_row_a_minute_and_one_at_its_end() {
 }
 
 #[test]
-fn changes_after_the_end_are_restated_once_a_slot() {
+fn changes_after_the_end_are_restated_once_in_five_seconds() {
     let mut case = Case::default();
     case.epoch(10 * SECOND, false, &[charge(1, 0)], &[]);
     case.epoch(HOUR + SECOND, false, &[charge(2, 0)], &[]);
@@ -133,7 +133,7 @@ fn a_backlog_closes_no_cell_twice_and_writes_once_a_minute() {
     let expected = vec![
         (1, Some(1), true, false),
         (5, Some(1), false, false),
-        (5, Some(3), true, true),
+        (6, Some(3), true, true),
         (65, Some(30), false, false),
     ];
     assert_eq!(rows, expected);
