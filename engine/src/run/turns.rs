@@ -2,8 +2,9 @@
 //!
 //! # Guarantees
 //! - After a poll of few records the next one waits until their epoch is published. So epochs grow by
-//!   themselves with the work that one costs, and a machine that keeps up sees no wait.
-//! - It waits no longer than `linger`, whatever holds the epoch up.
+//!   themselves with the work that one costs.
+//! - It waits no longer than [`LONGEST`], and than `linger`: where stages take longer than that they go side
+//!   by side.
 //! - Whoever reads a backlog is not held up: after many records the next poll follows at once.
 
 use std::convert::Infallible;
@@ -12,6 +13,9 @@ use std::time::Duration;
 
 /// After this many records the next poll waits for nothing: reading and folding go side by side.
 const MANY: usize = 1 << 10;
+
+/// The longest wait: epochs are not more than five hundred a second then.
+const LONGEST: Duration = Duration::from_millis(2);
 
 /// Goes with a poll until subscribers have it: its source's turn comes when it is dropped.
 #[derive(Debug)]
@@ -34,10 +38,10 @@ impl NextTurn {
         })
     }
 
-    /// Waits for it, at most so long.
+    /// Waits for it, at most `linger`.
     pub(super) fn wait(&self, linger: Duration) {
         // Nothing is ever sent: it ends by the drop of the other side, or by the time.
-        let _ended = self.passed.recv_timeout(linger);
+        let _ended = self.passed.recv_timeout(linger.min(LONGEST));
     }
 }
 
@@ -47,19 +51,18 @@ mod tests {
 
     use super::*;
 
-    /// Far longer than a test takes.
-    const LONG: Duration = Duration::from_secs(60);
-
     #[test]
     fn the_turn_comes_when_the_poll_is_done_with_or_after_a_while() {
         let (poll, next) = NextTurn::after(1).unwrap();
-        let begun = Instant::now();
-        next.wait(Duration::from_millis(5));
-        assert!(begun.elapsed() >= Duration::from_millis(5), "the poll is still on its way");
-        let way = std::thread::spawn(move || drop(poll));
-        next.wait(LONG);
-        way.join().unwrap();
-        assert!(begun.elapsed() < LONG, "the poll is done with");
+        let waits = |linger| {
+            let begun = Instant::now();
+            next.wait(linger);
+            begun.elapsed()
+        };
+        assert!(waits(Duration::from_secs(60)) >= LONGEST, "the poll is still on its way");
+        drop(poll);
+        // Of many waits one at least is not held up by a busy machine.
+        assert!((0..100).any(|_| waits(Duration::from_secs(60)) < LONGEST), "the poll is done with");
     }
 
     #[test]
