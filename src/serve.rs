@@ -271,6 +271,7 @@ impl Health for ProcessHealth {
             events: meters.events.get(),
             epochs: meters.epochs.get(),
             dead_letters: meters.dead_letters.get(),
+            split_transactions: meters.split_transactions.get(),
             kpi_updates: meters.kpi_updates.get(),
             bronze_commits: meters.bronze_commits.get(),
             barriers: meters.barriers.get(),

@@ -39,6 +39,8 @@ pub struct Report {
     pub epochs: u64,
     /// Records that could not be decoded.
     pub dead_letters: u64,
+    /// Transactions that epochs hold in parts.
+    pub split_transactions: u64,
     /// By contract, rows in doubt, and records that could not be read and have no row to mark.
     pub doubts: BTreeMap<String, Doubts>,
     /// KPI changes published.

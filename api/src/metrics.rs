@@ -191,6 +191,8 @@ fn counters(out: &mut Out<'_>, report: &Report) -> fmt::Result {
     let text = "Records that could not be decoded";
     out.counter("weir_dead_letters", text, report.dead_letters)?;
     doubts(out, report)?;
+    let text = "Transactions that were not whole in time, and were published in parts";
+    out.counter("weir_split_transactions", text, report.split_transactions)?;
     out.counter("weir_kpi_updates", "KPI changes published", report.kpi_updates)?;
     out.counter("weir_bronze_commits", "Commits of bronze", report.bronze_commits)?;
     out.counter("weir_barriers", "Flushes of silver and gold", report.barriers)?;

@@ -31,12 +31,13 @@ const INTERVAL_MAX: Duration = Duration::from_secs(3_600);
 const DEFAULTS: &str = include_str!("default.toml");
 
 /// Keys of a `[[sources]]` entry, which has no defaults.
-const SOURCE_KEYS: [&str; 12] = [
+const SOURCE_KEYS: [&str; 13] = [
     "name",
     "kind",
     "brokers",
     "group",
     "topics",
+    "transactions",
     "snapshots",
     "librdkafka",
     "lost_records",

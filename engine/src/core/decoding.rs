@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch};
+use pipeline::decode::{
+    ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, is_transaction_marker,
+};
 use pipeline::epoch;
 use pipeline::record::{RawBatch, RawRecord, TopicPartition};
 use pipeline::source::{Mapping, is_control, wrong_line};
@@ -103,7 +105,7 @@ impl Decoding {
         let of = batch.topic();
         !is_control(of)
             && self.reading_of(of).is_none()
-            && batch.iter().any(|record| wrong_line(of, &record).is_none())
+            && batch.iter().any(|record| wrong_line(of, &record).is_none() && !is_marker(&record))
     }
 
     fn reading_of(&self, of: &TopicPartition) -> Option<&Reading> {
@@ -137,7 +139,8 @@ impl Decoding {
         let of = batch.topic();
         let Some(Reading { decoder, contract, mapping, .. }) = self.reading_of(of) else {
             changes.clear(of);
-            return batch.iter().map(|record| no_contract(of, &record)).enumerate().collect();
+            let rows = batch.iter().enumerate().filter(|(_, record)| !is_marker(record));
+            return rows.map(|(at, record)| (at, no_contract(of, &record))).collect();
         };
         decode_batch(*decoder, contract, batch, scratch, changes);
         mapping.apply(changes);
@@ -150,6 +153,11 @@ impl Decoding {
         let room = SPARES_MAX.saturating_sub(spares.len());
         spares.extend(changes.into_iter().take(room));
     }
+}
+
+/// Whether a record of a topic without a contract says only where a transaction begins or ends.
+fn is_marker(record: &RawRecord<'_>) -> bool {
+    record.value.is_some_and(is_transaction_marker)
 }
 
 /// Why a record of a topic without a contract changes nothing.

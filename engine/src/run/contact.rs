@@ -62,7 +62,15 @@ impl<'a> Contact<'a> {
                     self.missing.insert(topic.to_string());
                     self.troubles.set(&self.topic(topic), &notice.to_string());
                 }
-                Notice::Gap { .. } | Notice::Unended { .. } | Notice::Trouble { .. } => {}
+                Notice::NoTransactions { .. } => {
+                    self.troubles.set(&self.transactions(), &notice.to_string());
+                }
+                Notice::Transactions { .. } => self.troubles.clear(&self.transactions()),
+                Notice::Gap { .. }
+                | Notice::Unended { .. }
+                | Notice::Split { .. }
+                | Notice::Unfinished { .. }
+                | Notice::Trouble { .. } => {}
             }
             if let Notice::Assigned { partition, .. } = notice {
                 self.missing.remove(&*partition.topic);
@@ -97,6 +105,10 @@ impl<'a> Contact<'a> {
     fn reach(&mut self) {
         (self.reached, self.lost) = (true, false);
         self.troubles.clear(&self.source);
+    }
+
+    fn transactions(&self) -> String {
+        format!("{} transactions", self.source)
     }
 
     fn topic(&self, topic: &str) -> String {

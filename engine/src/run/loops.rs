@@ -66,6 +66,8 @@ pub(super) struct Shared {
     pub(super) spare_updates: Mutex<Vec<Vec<KpiUpdate>>>,
     /// Topics that were not there when a source came to its end, in words.
     pub(super) missing: Mutex<Vec<String>>,
+    /// Sources that hold records back.
+    pub(super) holding: AtomicUsize,
     /// Offsets reached by bronze, for the sources' group offsets.
     pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
 }
@@ -182,7 +184,7 @@ pub(super) fn read_source(
     let Polling { index, linger, limits, max_unflushed, .. } = *polling;
     let mut contact = index.map(|_| Contact::new(source.name(), &shared.meters.troubles));
     let (mut committed, mut scratch) = (Vec::new(), Scratch::default());
-    let mut is_first = index.is_some();
+    let (mut is_first, mut is_holding) = (index.is_some(), false);
     while !shared.is_ending() {
         if shared.unflushed.load(Ordering::Relaxed) > max_unflushed {
             std::thread::sleep(Duration::from_millis(2));
@@ -206,6 +208,13 @@ pub(super) fn read_source(
                 return;
             }
         };
+        shared.meters.split_transactions.add(pulled.split);
+        if pulled.is_holding && !is_holding {
+            shared.holding.fetch_add(1, Ordering::Relaxed);
+        } else if is_holding && !pulled.is_holding {
+            shared.holding.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_holding = pulled.is_holding;
         if let Some(contact) = &mut contact {
             pulled.notices.iter().for_each(|notice| say(source.name(), notice));
             contact.heard(&pulled);
@@ -252,7 +261,7 @@ fn teaches_only(source: &str) -> String {
 
 fn say(source: &str, notice: &Notice) {
     match notice {
-        Notice::Assigned { .. } | Notice::Reconnected { .. } => {
+        Notice::Assigned { .. } | Notice::Reconnected { .. } | Notice::Transactions { .. } => {
             tracing::info!("source `{source}`: {notice}");
         }
         Notice::Halted { .. } => tracing::error!("source `{source}`: {notice}"),

@@ -27,6 +27,8 @@ pub struct Meters {
     pub epochs: Count,
     /// Records that could not be decoded.
     pub dead_letters: Count,
+    /// Transactions that epochs hold in parts.
+    pub split_transactions: Count,
     /// Changed cells that were published.
     pub kpi_updates: Count,
     /// Complete barriers.

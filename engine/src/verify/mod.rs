@@ -282,7 +282,9 @@ fn compare_silver(
             );
         }
         for topic in &found.unused {
-            check.notes.push(format!("topic `{topic}` feeds no table: it is not configured"));
+            check
+                .notes
+                .push(format!("topic `{topic}` feeds no table: no contract is configured for it"));
         }
     }
     Ok(checks)

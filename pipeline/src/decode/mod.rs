@@ -28,6 +28,7 @@ mod timestamp;
 pub use change::{Change, ChangeBatch, ChangeKind, ChangeRef, NO_ORIGIN, SnapshotMarker};
 pub use debezium_json::DebeziumJson;
 pub use flat::Rows;
+pub use near_miss::is_transaction_marker;
 pub use placeholder::{Placeholder, PlaceholderError};
 pub use prepared::{PrepareError, PreparedColumn, PreparedContract};
 pub(crate) use timestamp::from_text as instant_of;

@@ -141,6 +141,11 @@ pub(super) fn is_marker(text: &str) -> bool {
         && event.keys().all(|name| known(name))
 }
 
+/// Whether a value is a marker of a transaction: BEGIN or END, as Debezium writes them to a topic of their own.
+pub fn is_transaction_marker(value: &[u8]) -> bool {
+    std::str::from_utf8(value).is_ok_and(is_marker)
+}
+
 /// Whether a message without operation names a key column of the contract: a row without its envelope.
 pub(super) fn names_a_row(contract: &PreparedContract, text: &str) -> bool {
     parsed(text).is_some_and(|event| names_key(contract, &event))

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemas::Contract;
 use serde::{Deserialize, Serialize};
 
+use super::kafka::WholeTransactions;
 use super::table::{Kind, TableFiles};
 use super::{FileSource, KafkaSource, Mapping, Properties, Snapshots, Source, SourceError};
 
@@ -37,6 +38,9 @@ pub struct KafkaConfig {
     /// Topic = contract, or more about the topic.
     #[serde(default)]
     pub topics: BTreeMap<String, Mapping>,
+    /// The metadata topic of the connector: no epoch has a part of a transaction only.
+    #[serde(default)]
+    pub transactions: Option<String>,
     /// What complete snapshots of its topics say of rows that they lack.
     #[serde(default)]
     pub snapshots: Snapshots,
@@ -127,6 +131,18 @@ pub enum ConfigError {
         /// The source.
         name: String,
     },
+    /// The metadata topic cannot be that.
+    #[error(
+        "source `{name}`: `transactions` = `{topic}`: {reason}; name the topic to which the connector writes BEGIN and END, such as \"shop.transaction\""
+    )]
+    Transactions {
+        /// The source.
+        name: String,
+        /// The topic.
+        topic: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Nothing to read.
     #[error(
         "source `{name}` names no topic; add one under [sources.topics], such as \"shop.public.orders\" = \"orders\""
@@ -142,6 +158,7 @@ impl KafkaConfig {
     pub fn new(brokers: &str, topics: BTreeMap<String, Mapping>) -> KafkaConfig {
         KafkaConfig {
             snapshots: Snapshots::default(),
+            transactions: None,
             name: kafka_name(),
             brokers: brokers.to_owned(),
             group: group_name(),
@@ -171,7 +188,10 @@ impl SourceConfig {
     /// When the configuration is refused.
     pub fn open(&self, contracts: &[Contract]) -> Result<Box<dyn Source>, SourceError> {
         Ok(match self {
-            SourceConfig::Kafka(c) => Box::new(KafkaSource::new(c.clone())?),
+            SourceConfig::Kafka(c) => match &c.transactions {
+                Some(metadata) => Box::new(WholeTransactions::new(c.clone(), metadata)?),
+                None => Box::new(KafkaSource::new(c.clone())?),
+            },
             SourceConfig::File(c) if c.contract.is_some() && !c.topics.is_empty() => {
                 return Err(ConfigError::TwoShapes { name: c.name.clone() }.into());
             }

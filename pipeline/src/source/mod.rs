@@ -23,6 +23,7 @@ mod kafka;
 mod mapping;
 mod properties;
 mod reread;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub use control::{ControlFile, ControlFileError, control_partition, is_control};
 pub use embedded::{EmbeddedBroker, EmbeddedSource, Regenerate, Regenerated};
 pub(crate) use file::table;
 pub use file::{FileSource, row_place, wrong_line};
-pub use kafka::{Cause, Cluster, KafkaSource, Unanswered, probe};
+pub use kafka::{Cause, Cluster, KafkaSource, Unanswered, names_transactions, probe};
 pub use mapping::{Mapping, Snapshots};
 pub use properties::Properties;
 pub use reread::{Reread, Step};
@@ -89,6 +90,10 @@ pub struct Pulled {
     /// The end that [`Source::stop_at_end`] fixed is reached by all partitions. A halted topic
     /// counts as reached.
     pub at_end: bool,
+    /// Records are held back.
+    pub is_holding: bool,
+    /// Transactions that were handed out in parts.
+    pub split: u64,
     /// What happened besides records.
     pub notices: Vec<Notice>,
 }
@@ -281,6 +286,40 @@ pub enum Notice {
         path: String,
         /// The line, from 1.
         line: u64,
+    },
+    /// Transactions left in parts.
+    #[error(
+        "{split} transactions were not whole within 1 s or 20,000 records, and were handed out in parts (metadata topic `{topic}`): records are gone, filtered, or late"
+    )]
+    Split {
+        /// The metadata topic.
+        topic: Arc<str>,
+        /// How many since this was last said.
+        split: u64,
+    },
+    /// Transactions whose end lies behind the end that was fixed.
+    #[error(
+        "{unfinished} transactions have no END in `{topic}` yet; they are left for the next run, with what follows them"
+    )]
+    Unfinished {
+        /// The metadata topic.
+        topic: Arc<str>,
+        /// How many.
+        unfinished: usize,
+    },
+    /// Changes name no transactions.
+    #[error(
+        "changes name no transactions, so none is kept whole (metadata topic `{topic}`): set `provide.transaction.metadata=true` in the connector, or take `transactions` out of the source"
+    )]
+    NoTransactions {
+        /// The metadata topic.
+        topic: Arc<str>,
+    },
+    /// Now they do.
+    #[error("changes name their transactions now (metadata topic `{topic}`)")]
+    Transactions {
+        /// The metadata topic.
+        topic: Arc<str>,
     },
     /// A passing or unexpected answer about one topic; it is tried again.
     #[error("topic `{topic}`: {reason}; trying again")]

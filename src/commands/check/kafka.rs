@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gold::nearest::nearest;
-use pipeline::source::{Cluster, KafkaConfig, Unanswered, probe};
+use pipeline::source::{Cluster, KafkaConfig, Unanswered, names_transactions, probe};
 use schemas::chain;
 
 use super::{Finding, Level};
@@ -29,7 +29,34 @@ pub(super) fn check(config: &KafkaConfig) -> Vec<Finding> {
         }
         missing(topic, &cluster)
     }));
+    findings.extend(config.transactions.iter().map(|topic| metadata(config, topic, &cluster)));
     findings
+}
+
+/// What is there of the metadata topic, and whether changes name their transactions.
+fn metadata(config: &KafkaConfig, topic: &str, cluster: &Cluster) -> Finding {
+    let subject = format!("transactions {topic}");
+    let partitions = cluster.topics.get(topic).copied().unwrap_or(0);
+    if partitions == 0 {
+        let near = cluster.topics.keys().map(String::as_str).filter(|name| !name.starts_with("__"));
+        let text = format!("does not exist{}: nothing is kept whole", nearest(topic, near));
+        let advice = "set `provide.transaction.metadata=true` in the connector, which writes to \
+                      `<topic.prefix>.transaction`, or correct `transactions` of the source";
+        return Finding::new(&subject, Level::Warning, text, advice);
+    }
+    match names_transactions(config, cluster, ANSWER) {
+        Some(false) => {
+            let text = "the newest change names no transaction: none is kept whole";
+            let advice = "set `provide.transaction.metadata=true` in the connector, or take `transactions` out of \
+                          the source";
+            Finding::new(&subject, Level::Warning, text, advice)
+        }
+        Some(true) => {
+            let text = format!("{partitions} partitions; changes name their transactions");
+            Finding::ok(&subject, text)
+        }
+        None => Finding::ok(&subject, format!("{partitions} partitions; no change to look at yet")),
+    }
 }
 
 fn silent(subject: &str, unanswered: &Unanswered) -> Finding {

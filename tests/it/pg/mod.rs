@@ -5,6 +5,7 @@
 //! - Weir, Connect and Kafka are each killed or restarted between transactions.
 
 mod transactions;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

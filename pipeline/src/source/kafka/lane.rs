@@ -29,6 +29,8 @@ pub(super) struct Lane {
     pub(super) refused: bool,
     /// An error stopped it, or its end is reached: nothing more is handed out.
     pub(super) stopped: bool,
+    /// It is left alone for now.
+    pub(super) is_held: bool,
     queue: Queue,
     slot: Option<usize>,
     records: usize,
@@ -62,6 +64,7 @@ impl Lane {
             end: None,
             refused: false,
             stopped: false,
+            is_held: false,
             queue,
             slot: None,
             records: 0,
@@ -103,7 +106,7 @@ impl Lane {
         complaints: &mut Vec<Complaint>,
     ) -> usize {
         // A stopped lane is not emptied: once its queue is full, nothing more is fetched for it.
-        let room = if self.stopped { 0 } else { self.slice(limits, pulled) };
+        let room = if self.stopped || self.is_held { 0 } else { self.slice(limits, pulled) };
         if room == 0 {
             return 0;
         }

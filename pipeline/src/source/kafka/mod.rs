@@ -22,6 +22,7 @@ mod native;
 mod probe;
 mod reread;
 mod topics;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -41,9 +42,11 @@ pub use self::cause::Cause;
 use self::client::Context;
 use self::lane::{Complaint, Lane};
 use self::native::{Queue, Wake};
-pub use self::probe::{Cluster, Unanswered, probe};
+pub use self::probe::{Cluster, Unanswered, names_transactions, probe};
 use self::reread::Again;
 use self::topics::Topic;
+pub(in crate::source) use self::whole::WholeTransactions;
+use super::transactions::{Outlook, Sight};
 use super::{KafkaConfig, Lag, Limits, Notice, Progress, Pulled, Reread, Source, SourceError};
 use crate::record::{RawBatch, TopicPartition};
 
@@ -107,8 +110,8 @@ impl KafkaSource {
         if config.topics.is_empty() {
             return Err(super::ConfigError::NoTopics { name: config.name }.into());
         }
-        let topics =
-            config.topics.keys().map(|t| (Arc::from(t.as_str()), Topic::default())).collect();
+        let names = config.topics.keys().chain(&config.transactions);
+        let topics = names.map(|t| (Arc::from(t.as_str()), Topic::default())).collect();
         Ok(KafkaSource {
             config,
             rebase: None,
@@ -239,12 +242,37 @@ impl KafkaSource {
     /// Some partition has much more to give than has arrived yet.
     fn far_behind(&self) -> bool {
         let Some(link) = &self.link else { return false };
-        self.lanes.iter().filter(|lane| !lane.at_end()).any(|lane| {
+        self.lanes.iter().filter(|lane| !lane.at_end() && !lane.is_held).any(|lane| {
             let topic = &lane.native_topic;
             let end = native::cached_end(&link.client, topic, lane.partition.partition);
             end.is_some_and(|end| end + lane.shift > lane.next + FAR_BEHIND)
                 && lane.eof.is_none_or(|eof| eof < lane.next)
         })
+    }
+
+    /// Leaves these partitions alone until this is said anew.
+    pub(super) fn hold(&mut self, which: impl Fn(&TopicPartition) -> bool) {
+        self.lanes.iter_mut().for_each(|lane| lane.is_held = which(&lane.partition));
+    }
+
+    /// What is known to be there beyond what was handed out.
+    pub(super) fn sight(&self) -> Sight {
+        let Some(link) = &self.link else { return Sight::default() };
+        let is_behind = |lane: &Lane| {
+            let topic = &lane.native_topic;
+            let end = native::cached_end(&link.client, topic, lane.partition.partition);
+            let is_read = end.is_some_and(|end| lane.next >= end.saturating_add(lane.shift));
+            !(is_read || lane.at_end() || lane.eof.is_some_and(|eof| eof >= lane.next))
+        };
+        let outlook = |lane: &Lane| Outlook {
+            partition: Arc::clone(&lane.partition),
+            is_behind: is_behind(lane),
+        };
+        Sight {
+            is_down: link.down_since.is_some(),
+            is_partial: !self.resolved(),
+            partitions: self.lanes.iter().map(outlook).collect(),
+        }
     }
 
     fn resolved(&self) -> bool {
@@ -333,6 +361,9 @@ impl Source for KafkaSource {
         }
         let client = Arc::clone(&self.link()?.client);
         let mut ends = BTreeMap::new();
+        // The end of a transaction is written last: what is before this end is whole before the others.
+        let metadata = self.config.transactions.as_deref();
+        self.lanes.sort_by_key(|lane| metadata != Some(&*lane.partition.topic));
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get(index) else { break };
             let (topic, number) = (Arc::clone(&lane.partition.topic), lane.partition.partition);

@@ -1,7 +1,8 @@
-//! One question to the brokers of a source, for `weir check`: what topics are there, or why no answer.
+//! Questions to the brokers of a source, for `weir check`: what topics are there, or why no answer; and
+//! whether the newest changes name their transactions.
 //!
 //! # Guarantees
-//! - Nothing is consumed and no offset is committed.
+//! - No offset is committed, and of a topic at most the newest records are read.
 //! - A broker whose certificate is not accepted is sent no password, not even to find out why.
 
 use std::collections::BTreeMap;
@@ -9,13 +10,19 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::Metadata;
+use schemas::{Micros, Span};
 
 use super::cause::Cause;
 use super::client::{self, Context};
-use crate::source::{ConfigError, KafkaConfig};
+use super::reread;
+use crate::record::RawBatch;
+use crate::source::{ConfigError, KafkaConfig, transactions};
 
 /// How long one question may take before librdkafka's events are looked at.
 const QUESTION: Duration = Duration::from_millis(250);
+
+/// Records that are looked at of each partition: deletes are followed by one that says nothing.
+const NEWEST: i64 = 4;
 
 /// What the brokers say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +71,36 @@ pub fn probe(config: &KafkaConfig, wait: Duration) -> Result<Cluster, Unanswered
         Err(_) => Cause::Certificate,
     };
     Err(Unanswered::Silent { cause: Some(cause), reason })
+}
+
+/// Whether the newest change among the newest records of the topics names its transaction; `None` where no
+/// change is among them, or they cannot be read before `wait` is over.
+pub fn names_transactions(config: &KafkaConfig, cluster: &Cluster, wait: Duration) -> Option<bool> {
+    let deadline = Instant::now() + wait;
+    let client = client::connect(config, 1).ok()?;
+    let mut newest: Option<(Option<Micros>, bool)> = None;
+    for topic in config.topics.keys() {
+        for partition in 0..cluster.topics.get(topic).copied().unwrap_or(0) {
+            let partition = i32::try_from(partition).ok()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok((low, high)) = client.fetch_watermarks(topic, partition, left) else {
+                return newest.map(|(_, names)| names);
+            };
+            let span = Span {
+                source: config.name.clone(),
+                topic: topic.clone(),
+                incarnation: "0".to_owned(),
+                partition,
+                from: high.saturating_sub(NEWEST).max(low),
+                to: high,
+            };
+            let batches = reread::read(config, &[span], deadline).unwrap_or_default();
+            let records = batches.iter().flat_map(RawBatch::iter);
+            let found = records.filter_map(|r| Some((r.timestamp, transactions::names_one(&r)?)));
+            newest = newest.max(found.max());
+        }
+    }
+    newest.map(|(_, names)| names)
 }
 
 fn ask(config: &KafkaConfig, wait: Duration) -> Result<Cluster, Unanswered> {
