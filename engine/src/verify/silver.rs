@@ -1,6 +1,6 @@
 //! Silver against the reference fold of bronze, row by row and column by column.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
@@ -11,15 +11,16 @@ use pipeline::record::{RawBatch, RawRecord};
 use pipeline::silver::{
     DOUBT_COLUMN, EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, UNKNOWN_COLUMN, unknown_text,
 };
-use pipeline::source::is_control;
+use pipeline::source::{Mapping, is_control};
 use rows::{ColumnError, RowReader, columns};
-use schemas::{Contract, ControlRecord, Datum, Decision, RowRef};
+use schemas::{Contract, ControlRecord, Datum, Decision, EpochStamp, Letter, RowRef};
 
 use super::pin::Pinned;
 use super::reference::{Reference, RowId, State};
 use super::report::Check;
 use crate::Topics;
 use crate::census::Census;
+use crate::core::decoding::batch_of;
 use crate::tables::silver_name;
 
 const ADVICE: &str = "bronze is the truth: stop weir, move the lake's folders `silver`, `gold` and \
@@ -34,6 +35,9 @@ struct Folded {
     /// What is to be looked at in the rows that silver has.
     census: Census,
 }
+
+/// Source and topic to table, contract and what else is said of the topic.
+type Feeds<'a> = BTreeMap<(String, String), (usize, Arc<PreparedContract>, &'a Mapping)>;
 
 /// The reference folds of all tables.
 pub(super) struct Folds {
@@ -53,7 +57,7 @@ pub(super) fn fold(
     topics: &Topics,
 ) -> Result<Folds, LakeError> {
     let mut tables = contracts.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-    let mut feeds = BTreeMap::new();
+    let mut feeds = Feeds::new();
     for (topic, mapping) in topics {
         let at = contracts.iter().position(|contract| contract.name == mapping.contract);
         if let Some((at, table)) = at.and_then(|at| Some((at, tables.get(at)?))) {
@@ -74,7 +78,9 @@ pub(super) fn fold(
             for table in &mut tables {
                 let own = &table.contract.contract().name;
                 match &decided {
-                    Decision::ResumeTable { table: name } if name == own => table.fold.resume(),
+                    Decision::ResumeTable { table: name } if name == own => {
+                        table.fold.resume(epoch.stamp.id)
+                    }
                     Decision::SweepTable { table: name } if name == own => {
                         table.fold.sweep_asked(epoch.stamp.clock);
                     }
@@ -85,7 +91,11 @@ pub(super) fn fold(
                     }
                     Decision::DropDeadLetters { table: name, letter } if name == own => {
                         let contract = Arc::clone(&table.contract);
-                        table.fold.drop_unread(&contract, letter.as_ref(), epoch.stamp.id);
+                        let one = letter.clone().map(|letter| BTreeSet::from([letter]));
+                        table.fold.drop_unread(&contract, one.as_ref(), epoch.stamp.id);
+                    }
+                    Decision::RetryDeadLetters { table: name, letters } if name == own => {
+                        table.retry(letters, epoch.stamp, &feeds, &mut scratch);
                     }
                     _ => {}
                 }
@@ -140,6 +150,33 @@ pub(super) fn compare(folds: Folds, pinned: &Pinned) -> Result<Vec<Check>, LakeE
 }
 
 impl Folded {
+    /// Reads dead letters again; those that could be read put nothing in doubt any more.
+    fn retry(
+        &mut self,
+        letters: &[Letter],
+        stamp: EpochStamp,
+        feeds: &Feeds<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let (mut changes, mut read) = (ChangeBatch::default(), BTreeSet::new());
+        for letter in letters {
+            let Some((_, contract, mapping)) = feeds
+                .get(&(letter.source.clone(), letter.topic.clone()))
+                .filter(|(_, _, mapping)| mapping.contract == self.contract.contract().name)
+            else {
+                continue;
+            };
+            let batch = batch_of(letter);
+            decode_batch(self.decoder, contract, &batch, scratch, &mut changes);
+            mapping.apply(&mut changes);
+            let (came, now) = ((letter.epoch, letter.came()), (stamp.id, stamp.clock));
+            if self.fold.retry(&self.contract, &changes, came, now) {
+                read.insert(letter.at());
+            }
+        }
+        self.fold.drop_unread(&self.contract, Some(&read), stamp.id);
+    }
+
     fn compare(&mut self, silver: &Table) -> Result<Check, LakeError> {
         let mut check = Check::new("silver", silver.name(), ADVICE);
         let contract = Arc::clone(&self.contract);
