@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use harness::event::Cell;
@@ -11,9 +12,13 @@ use harness::{Options, check_lake};
 use schemas::Contract;
 use serde_json::{Value, json};
 
-use crate::support::{Place, cells, wait_until};
+use crate::kills::Kills;
+use crate::support::{Place, cells, seeded, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
+
+/// Kills of one test.
+const KILLS: u64 = 10;
 
 const FAST: &str = "lake.flush_interval = \"50ms\"\nlake.barrier_interval = \"200ms\"\n";
 
@@ -216,4 +221,92 @@ fn a_value_that_has_become_known_completes_its_letter_and_the_oracle_agrees() {
     clean();
     assert_rebuilt(&place);
     clean();
+}
+
+/// A letter that leaves its amount out, and the older change that has it, which comes later.
+fn letter_and_value(number: u64) -> [String; 2] {
+    let key = format!("k{number:06}");
+    let left_out = json!({ "amount": "__debezium_unavailable_value", "status": "refunded" });
+    let lsn = 1_000 + 10 * number;
+    let value = json!({ "amount": number.to_string() });
+    [change(&key, (0, number), lsn, &left_out), change(&key, (1, number), lsn - 5, &value)]
+}
+
+#[test]
+fn letters_read_again_under_kills_are_as_if_nothing_had_been_killed() {
+    let mut rng = seeded("letters read again under kills");
+    let place = Place::new();
+    place.configure_files(FAST);
+    append(&place, &[change("first", (0, 0), 500, &json!({}))]);
+    place.succeeds(&["run", "--until-end"]);
+    let stop = AtomicBool::new(false);
+    let mut kills = Kills::new(&mut rng, &place, &["run"], 1_500);
+    let retry = || place.weir(&["dead-letters", "retry", "--contract", "orders", "--yes"]);
+    let sent = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let mut number = 1;
+            while !stop.load(Ordering::SeqCst) {
+                let [letter, value] = letter_and_value(number);
+                append(&place, &[letter]);
+                retry();
+                append(&place, &[value]);
+                number += 1;
+            }
+            number
+        });
+        for _ in 0..KILLS {
+            assert!(kills.once(), "ended by itself");
+        }
+        stop.store(true, Ordering::SeqCst);
+        sending.join().unwrap()
+    });
+    assert!(kills.committed > 0 && sent > 3, "nothing was hit");
+    // More than one decision carries.
+    let many: Vec<String> = (sent..sent + 300).flat_map(letter_and_value).collect();
+    append(&place, &many);
+    place.succeeds(&["run", "--until-end"]);
+    retry().exits(0);
+    place.succeeds(&["run", "--until-end"]);
+    assert_eq!(letters(&place, &[]), [""; 0]);
+    let told = orders(place.lake()).into_iter().filter(|[key, ..]| key.starts_with('k'));
+    let told: Vec<_> = told.map(|[key, status, amount, _]| (key, status, amount)).collect();
+    let last = |number: u64| {
+        let amount = format!("{:?}", Cell::Decimal(i128::from(number) * 10_000));
+        (format!("k{number:06}"), "refunded".to_owned(), amount)
+    };
+    assert_eq!(
+        told,
+        (1..sent + 300).map(last).collect::<Vec<_>>(),
+        "the letter, with the value before it"
+    );
+    let clean = || {
+        let proof = place.succeeds(&["verify", "--deep", "--json"]).json();
+        let checks = proof["checks"].as_array().unwrap();
+        assert!(checks.iter().any(|check| check["check"] == "letters"), "{proof}");
+        let report = check_lake(place.lake(), None, &Options::default()).unwrap();
+        assert!(report.is_clean(), "{report}");
+    };
+    clean();
+    assert_rebuilt(&place);
+    clean();
+}
+
+#[test]
+fn a_letter_that_no_source_has_sent_is_noticed() {
+    let place = Place::new();
+    place.configure_files(FAST);
+    let left_out = json!({ "amount": "__debezium_unavailable_value" });
+    append(&place, &[change("a", (0, 0), 300, &left_out), change("a", (1, 0), 200, &json!({}))]);
+    place.succeeds(&["run", "--until-end"]);
+    place.succeeds(&["dead-letters", "retry", "--contract", "orders", "--yes"]);
+    let file = place.lake().join("_weir/control.ndjson");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("paid"));
+    std::fs::write(&file, text.replace("paid", "sold")).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+    assert_eq!(statuses(place.lake()), pairs(&[["a", "sold"]]));
+    let proof = place.weir(&["verify", "--json"]).exits(1).json();
+    let checks = proof["checks"].as_array().unwrap();
+    let failed: Vec<_> = checks.iter().filter(|check| check["status"] == "failed").collect();
+    assert!(failed.len() == 1 && failed[0]["check"] == "letters", "{failed:?}");
 }

@@ -15,6 +15,7 @@ use pipeline::source::{Mapping, is_control};
 use rows::{ColumnError, RowReader, columns};
 use schemas::{Contract, ControlRecord, Datum, Decision, EpochStamp, Letter, RowRef};
 
+use super::letters::Carried;
 use super::pin::Pinned;
 use super::reference::{Reference, RowId, State};
 use super::report::Check;
@@ -44,6 +45,8 @@ pub(super) struct Folds {
     tables: Vec<Folded>,
     /// Records looked at, whatever became of them.
     pub(super) records: u64,
+    /// Dead letters that decisions carry.
+    pub(super) carried: Carried,
 }
 
 /// Folds the rows of bronze up to the pinned epoch.
@@ -68,37 +71,18 @@ pub(super) fn fold(
         }
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
-    let mut records = 0;
+    let (mut records, mut carried) = (0, Carried::default());
     let up_to = u64::try_from(pinned.epoch).unwrap_or(0);
     for epoch in bronze::replay(bronze, 0, up_to)? {
         let epoch = epoch?;
         tables.iter_mut().for_each(|table| table.fold.advance(epoch.stamp.clock));
         records += epoch.batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
         for decided in epoch.batches.iter().filter(|b| is_control(b.topic())).flat_map(decided) {
+            if let Decision::RetryDeadLetters { letters, .. } = &decided {
+                letters.iter().for_each(|letter| carried.note(letter));
+            }
             for table in &mut tables {
-                let own = &table.contract.contract().name;
-                match &decided {
-                    Decision::ResumeTable { table: name } if name == own => {
-                        table.fold.resume(epoch.stamp.id)
-                    }
-                    Decision::SweepTable { table: name } if name == own => {
-                        table.fold.sweep_asked(epoch.stamp.clock);
-                    }
-                    Decision::Define(changes) => {
-                        for change in changes.iter().filter(|change| change.name == *own) {
-                            table.fold.define(change, &table.contract);
-                        }
-                    }
-                    Decision::DropDeadLetters { table: name, letter } if name == own => {
-                        let contract = Arc::clone(&table.contract);
-                        let one = letter.clone().map(|letter| BTreeSet::from([letter]));
-                        table.fold.drop_unread(&contract, one.as_ref(), epoch.stamp.id);
-                    }
-                    Decision::RetryDeadLetters { table: name, letters } if name == own => {
-                        table.retry(letters, epoch.stamp, &feeds, &mut scratch);
-                    }
-                    _ => {}
-                }
+                table.decide(&decided, epoch.stamp, &feeds, &mut scratch);
             }
         }
         let mut batches: Vec<_> = epoch.events().collect();
@@ -115,7 +99,7 @@ pub(super) fn fold(
         }
     }
     tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
-    Ok(Folds { tables, records })
+    Ok(Folds { tables, records, carried })
 }
 
 /// What a batch of control records decides, in order.
@@ -150,6 +134,35 @@ pub(super) fn compare(folds: Folds, pinned: &Pinned) -> Result<Vec<Check>, LakeE
 }
 
 impl Folded {
+    /// Takes a decision, if it is about this table.
+    fn decide(
+        &mut self,
+        decision: &Decision,
+        stamp: EpochStamp,
+        feeds: &Feeds<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let contract = Arc::clone(&self.contract);
+        let own = contract.contract().name.as_str();
+        match decision {
+            Decision::ResumeTable { table } if table == own => self.fold.resume(stamp.id),
+            Decision::SweepTable { table } if table == own => self.fold.sweep_asked(stamp.clock),
+            Decision::Define(changes) => {
+                for change in changes.iter().filter(|change| change.name == own) {
+                    self.fold.define(change, &contract);
+                }
+            }
+            Decision::DropDeadLetters { table, letter } if table == own => {
+                let one = letter.clone().map(|letter| BTreeSet::from([letter]));
+                self.fold.drop_unread(&contract, one.as_ref(), stamp.id);
+            }
+            Decision::RetryDeadLetters { table, letters } if table == own => {
+                self.retry(letters, stamp, feeds, scratch);
+            }
+            _ => {}
+        }
+    }
+
     /// Reads dead letters again; those that could be read put nothing in doubt any more.
     fn retry(
         &mut self,
