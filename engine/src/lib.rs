@@ -18,6 +18,7 @@ mod core;
 pub mod definitions;
 mod flush;
 mod identities;
+pub mod letters;
 mod run;
 mod settings;
 pub mod tables;

@@ -24,7 +24,7 @@ use schemas::{EpochId, EpochStamp, Micros};
 use crate::record::{RawBatch, TopicPartition};
 use crate::source::is_control;
 pub use last::{epoch_of, last_records};
-pub use replay::replay;
+pub use replay::{headers_of, replay};
 use rows::Rows;
 
 /// The table's name.

@@ -4,20 +4,18 @@
 //! does is a function of the epochs, and replay agrees. Nothing else changes state from outside.
 //!
 //! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. Kinds
-//! that are to come are retry, model, rebuild, acknowledge, mute and feedback.
+//! that are to come are model, rebuild, acknowledge, mute and feedback.
 //!
 //! # Guarantees
 //! - [`ControlRecord::to_json`] and [`ControlRecord::parse`] are inverse.
 //! - A kind or version that this program does not know is no error: it is kept and ignored.
-//! - [`InForce`] is a function of the records that it has seen and of their epochs.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::epoch::EpochId;
+use crate::letter::{Letter, LetterAt};
 use crate::time::Micros;
 
 /// The name of the built-in source, and of its only topic. Names that begin with `_weir` are reserved.
@@ -66,6 +64,13 @@ pub enum Decision {
         /// One record; all before the decision without it.
         letter: Option<LetterAt>,
     },
+    /// Dead letters are read again, by the contract in force, as records that come late.
+    RetryDeadLetters {
+        /// The table's contract.
+        table: String,
+        /// The records as they came.
+        letters: Vec<Letter>,
+    },
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
     /// Nothing that this program knows.
@@ -75,18 +80,6 @@ pub enum Decision {
         /// The version as it is written.
         version: u32,
     },
-}
-
-/// Where a dead letter lies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LetterAt {
-    /// Source, topic and life of the topic, with slashes between.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// The offset.
-    pub offset: i64,
 }
 
 /// What a definition defines.
@@ -180,6 +173,7 @@ const SWEEP: &str = "table.sweep";
 const ACCEPT_CLOCK: &str = "clock.accept";
 const END_BATCH: &str = "batch.end";
 const DROP: &str = "dead_letters.drop";
+const RETRY: &str = "dead_letters.retry";
 const DEFINITIONS: &str = "definitions";
 
 #[derive(Serialize, Deserialize)]
@@ -207,6 +201,13 @@ struct Nothing {}
 struct OfLetters {
     table: String,
     letter: Option<LetterAt>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Carried {
+    table: String,
+    letters: Vec<Letter>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -245,6 +246,10 @@ impl ControlRecord {
             DROP => {
                 let OfLetters { table, letter } = body_of(DROP, body)?;
                 Decision::DropDeadLetters { table, letter }
+            }
+            RETRY => {
+                let Carried { table, letters } = body_of(RETRY, body)?;
+                Decision::RetryDeadLetters { table, letters }
             }
             DEFINITIONS => {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
@@ -291,6 +296,10 @@ impl Decision {
                 let body = serde_json::to_value(OfLetters { table, letter });
                 (DROP, body.unwrap_or_default())
             }
+            Decision::RetryDeadLetters { table, letters } => {
+                let (table, letters) = (table.clone(), letters.clone());
+                (RETRY, serde_json::to_value(Carried { table, letters }).unwrap_or_default())
+            }
             Decision::Define(changes) => {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
                 (DEFINITIONS, body.unwrap_or_default())
@@ -305,91 +314,6 @@ fn body_of<T: serde::de::DeserializeOwned>(
     body: Value,
 ) -> Result<T, ControlError> {
     serde_json::from_value(body).map_err(|error| ControlError::Body { kind, error })
-}
-
-/// One version of a definition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Version {
-    /// 1 for the first of its name, then one more each.
-    pub number: u32,
-    /// What its meaning is known by; `None`: there was no such definition from here on.
-    pub identity: Option<String>,
-    /// The epoch from which on it is in force.
-    pub since: EpochId,
-    /// That epoch's clock, in microseconds.
-    pub clock: i64,
-    /// The file's text, of the newest version only: bronze has the others.
-    pub text: Option<String>,
-}
-
-/// The definitions in force, and those before them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InForce {
-    contracts: BTreeMap<String, Vec<Version>>,
-    kpis: BTreeMap<String, Vec<Version>>,
-}
-
-impl InForce {
-    /// The versions of a definition, oldest first.
-    pub fn versions(&self, of: DefinitionKind, name: &str) -> &[Version] {
-        self.all(of).get(name).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// The version of a definition that is in force.
-    pub fn newest(&self, of: DefinitionKind, name: &str) -> Option<&Version> {
-        self.versions(of, name).last().filter(|version| version.identity.is_some())
-    }
-
-    /// What has to change so that exactly `wanted` is in force: kind, name, identity and text of each.
-    pub fn changes_to(
-        &self,
-        wanted: impl IntoIterator<Item = DefinitionChange>,
-    ) -> Vec<DefinitionChange> {
-        let mut changes = Vec::new();
-        let mut seen: Vec<(DefinitionKind, String)> = Vec::new();
-        for change in wanted {
-            let held = self.newest(change.of, &change.name);
-            seen.push((change.of, change.name.clone()));
-            if held.map(|held| &held.identity) != Some(&change.identity) {
-                changes.push(change);
-            }
-        }
-        for of in [DefinitionKind::Contract, DefinitionKind::Kpi] {
-            for name in self.all(of).keys().filter(|name| self.newest(of, name).is_some()) {
-                if !seen.iter().any(|(kind, seen)| *kind == of && seen == name) {
-                    let name = name.clone();
-                    changes.push(DefinitionChange { of, name, identity: None, text: None });
-                }
-            }
-        }
-        changes.sort_by(|a, b| (a.of, &a.name).cmp(&(b.of, &b.name)));
-        changes
-    }
-
-    /// Takes changes that an epoch brought.
-    pub fn take(&mut self, changes: &[DefinitionChange], since: EpochId, clock: Micros) {
-        for change in changes {
-            let all = match change.of {
-                DefinitionKind::Contract => &mut self.contracts,
-                DefinitionKind::Kpi => &mut self.kpis,
-            };
-            let versions = all.entry(change.name.clone()).or_default();
-            let number = versions.last().map_or(0, |last| last.number).saturating_add(1);
-            for before in versions.iter_mut() {
-                before.text = None;
-            }
-            let (identity, text) = (change.identity.clone(), change.text.clone());
-            versions.push(Version { number, identity, since, clock: clock.0, text });
-        }
-    }
-
-    fn all(&self, of: DefinitionKind) -> &BTreeMap<String, Vec<Version>> {
-        match of {
-            DefinitionKind::Contract => &self.contracts,
-            DefinitionKind::Kpi => &self.kpis,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -417,7 +341,17 @@ mod tests {
         let define = record(Decision::Define(vec![contract, gone]));
         let sweep = record(Decision::SweepTable { table: "orders".into() });
         assert!(sweep.to_json().ends_with("\"table.sweep\",\"body\":{\"table\":\"orders\"}}"));
-        for record in [resume, sweep, define] {
+        let body = "{\"table\":\"t\",\"letters\":[{\"source\":\"s\",\"topic\":\"t\",\"incarnation\":\"i\",\
+                    \"partition\":1,\"offset\":7,\"epoch\":3,\"clock\":9,\"timestamp\":null,\"key\":null,\
+                    \"value\":\"v\",\"headers\":[[\"h\",{\"hex\":\"ff\"}]]}]}";
+        let kind = "\"dead_letters.retry\"";
+        let retry = text.replace("\"table.resume\"", kind).replace("{\"table\":\"orders\"}", body);
+        let retry = ControlRecord::parse(retry.as_bytes()).unwrap();
+        let Decision::RetryDeadLetters { letters, .. } = &retry.decision else {
+            panic!("{retry:?}")
+        };
+        assert_eq!((letters[0].offset, letters[0].size()), (7, 3));
+        for record in [resume, sweep, define, retry] {
             assert_eq!(ControlRecord::parse(record.to_json().as_bytes()).unwrap(), record);
         }
     }
@@ -457,29 +391,5 @@ mod tests {
         assert_ne!(typed.identity, base.identity);
         let nameless = DefinitionChange::of_file(DefinitionKind::Kpi, "name='t'").unwrap_err();
         assert!(nameless.contains("`key`"), "{nameless}");
-    }
-
-    #[test]
-    fn definitions_are_in_force_from_their_epoch_on() {
-        use DefinitionKind::{Contract, Kpi};
-        let wanted = |orders: &str| {
-            vec![change(Contract, "orders", Some(orders)), change(Kpi, "roi", Some("k"))]
-        };
-        let mut held = InForce::default();
-        assert_eq!(held.changes_to(wanted("1")), wanted("1"));
-        held.take(&wanted("1"), 4, Micros(40));
-        assert_eq!(held.changes_to(wanted("1")), []);
-        let changes = held.changes_to(wanted("2")[..1].to_vec());
-        assert_eq!(changes, [change(Contract, "orders", Some("2")), change(Kpi, "roi", None)]);
-        held.take(&changes, 9, Micros(90));
-        assert_eq!(held.changes_to(wanted("2")[..1].to_vec()), []);
-        assert_eq!(held.newest(Kpi, "roi"), None);
-        let orders = held.versions(Contract, "orders");
-        let told = |v: &Version| (v.number, v.since, v.clock, v.text.clone());
-        let told: Vec<_> = orders.iter().map(told).collect();
-        assert_eq!(told, [(1, 4, 40, None), (2, 9, 90, Some("2".into()))]);
-        // The same meaning again is a version of its own: it has history from then on.
-        held.take(&held.changes_to(wanted("2")), 12, Micros(120));
-        assert_eq!(held.newest(Kpi, "roi").map(|v| (v.number, v.since)), Some((3, 12)));
     }
 }

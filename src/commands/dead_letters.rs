@@ -1,10 +1,12 @@
-//! `weir dead-letters`: records that could not be decoded, shown, and dropped where nobody waits for them.
+//! `weir dead-letters`: records that could not be decoded, shown, read again where they can be, and dropped where
+//! nobody waits for them.
 //!
 //! # Guarantees
-//! - Nothing is removed: a drop is a decision that is kept, and takes effect in the epoch that reads it.
+//! - Nothing is removed: a drop or a retry is a decision that is kept, and takes effect in the epoch that reads it.
 //!   The record stays in bronze.
 
 mod found;
+mod retry;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -40,6 +42,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Read them again by the contract in force, as records that come late.
+    Retry(Retry),
     /// Say that they will not be missed: they put nothing in doubt any more, and leave the list.
     Drop(Drop),
 }
@@ -49,12 +53,30 @@ pub(crate) struct List {
     /// Only records of this topic.
     #[arg(long)]
     topic: Option<String>,
-    /// Those that were dropped, too.
+    /// Those that were dropped or have been read again, too.
     #[arg(long)]
     all: bool,
     /// At most so many.
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// The lake's folder, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    lake: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// One of them, as `list` calls it: `SOURCE/TOPIC/PARTITION/OFFSET`.
+    #[arg(required_unless_present = "contract", conflicts_with = "contract")]
+    id: Option<String>,
+    /// All of the table of this contract that can be read.
+    #[arg(long)]
+    contract: Option<String>,
+    #[command(flatten)]
+    consent: Consent,
     /// The lake's folder, instead of the configured one.
     #[arg(long, value_name = "DIR")]
     lake: Option<PathBuf>,
@@ -97,6 +119,7 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
             let contract = contract_of(&topics, &letter.source, &letter.topic);
             show(&letter, contract, *json);
         }
+        Command::Retry(own) => retry::retry(config, own)?,
         Command::Drop(drop) => drop_letters(config, drop)?,
     }
     Ok(())
@@ -118,17 +141,22 @@ fn one(config: &Config, lake: &lake::Lake, id: &str) -> Result<Letter, Failure> 
     })
 }
 
+/// The contract of a letter.
+fn table_of(topics: &Topics, letter: &Letter) -> Result<String, Failure> {
+    let contract = contract_of(topics, &letter.source, &letter.topic);
+    contract.map(str::to_owned).ok_or_else(|| {
+        let text = "has no contract, and so changes no table: name one under [sources.topics], and it is read";
+        Failure::Usage(format!("topic `{}` {text}", letter.topic))
+    })
+}
+
 fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
     let lake = open(config, drop.lake.as_deref())?;
     let topics = mapping(config)?;
     let (table, letters, letter) = match (&drop.id, &drop.contract) {
         (Some(id), _) => {
             let letter = one(config, &lake, id)?;
-            let contract = contract_of(&topics, &letter.source, &letter.topic);
-            let table = contract.map(str::to_owned).ok_or_else(|| {
-                let text = "has no contract, and so changes no table: name one under [sources.topics], and it is read";
-                Failure::Usage(format!("topic `{}` {text}", letter.topic))
-            })?;
+            let table = table_of(&topics, &letter)?;
             let at = letter.at();
             (table, vec![letter], Some(at))
         }
@@ -137,8 +165,7 @@ fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
             let wanted = Wanted { contract: Some(&contract), ..Wanted::default() };
             let (letters, total) = find(&lake, &topics, wanted, 100)?;
             if total == 0 {
-                let text = format!("there are no dead letters of contract `{contract}`");
-                return Err(Failure::Usage(text));
+                return Err(none_of(&contract));
             }
             (contract, letters, None)
         }
@@ -158,6 +185,10 @@ fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
     Ok(())
 }
 
+fn none_of(contract: &str) -> Failure {
+    Failure::Usage(format!("there are no dead letters of contract `{contract}`"))
+}
+
 fn print(letters: &[Letter], total: u64, as_json: bool) {
     if as_json {
         let letters: Vec<_> = letters.iter().map(to_json).collect();
@@ -175,9 +206,11 @@ fn show(letter: &Letter, contract: Option<&str>, as_json: bool) {
     let whole = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| text(bytes));
     let advice = match contract {
         _ if letter.is_dropped => "it was dropped, and puts nothing in doubt",
+        _ if letter.is_read => "it has been read again, and puts nothing in doubt",
         Some(_) => {
             "if the contract or the mapping is wrong (`from`, `unit`, `placeholder`, a type), change it: the table is \
-             built again from bronze at the next start, this record included. If the source is wrong, set it right and \
+             built again from bronze at the next start, this record included. If `values` lacked one, add it, start \
+             `weir run` and say `weir dead-letters retry ID --yes`. If the source is wrong, set it right and \
              change the row there, or take a snapshot of it: the next change that can be decoded ends the doubt. If it \
              will not be missed, `weir dead-letters drop ID --yes`"
         }
@@ -228,6 +261,7 @@ fn to_json(letter: &Letter) -> Value {
         "kafka_timestamp": letter.kafka_timestamp.map(|at| at.to_string()),
         "value": letter.value.as_deref().map(beginning),
         "dropped": letter.is_dropped,
+        "read": letter.is_read,
     })
 }
 

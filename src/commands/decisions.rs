@@ -41,6 +41,13 @@ enum Effect {
     AtNextStart,
 }
 
+/// A decision that is on disk, and where.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    id: String,
+    offset: i64,
+}
+
 /// Keeps a decision, and waits for a running Weir to take it.
 ///
 /// # Errors
@@ -51,6 +58,19 @@ pub(crate) fn decide(
     decision: Decision,
     by: &str,
 ) -> Result<Decided, Failure> {
+    wait(lake, keep(config, lake, decision, by)?)
+}
+
+/// Keeps a decision.
+///
+/// # Errors
+/// When it could not be kept, or nobody knows whether it is.
+pub(crate) fn keep(
+    config: &Config,
+    lake: &Lake,
+    decision: Decision,
+    by: &str,
+) -> Result<Kept, Failure> {
     let durable = config.lake.durability == Durability::Fsync;
     let record = ControlRecord {
         id: uuid::Uuid::new_v4().simple().to_string(),
@@ -60,7 +80,15 @@ pub(crate) fn decide(
     };
     let appended = ControlFile::new(lake.work_dir(), durable).append(&record);
     let offset = appended.map_err(|e| Failure::Stopped(chain(&e)))?;
-    Ok(Decided { id: record.id, effect: effect(lake, offset)? })
+    Ok(Kept { id: record.id, offset })
+}
+
+/// Waits for a running Weir to take a decision.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub(crate) fn wait(lake: &Lake, kept: Kept) -> Result<Decided, Failure> {
+    Ok(Decided { id: kept.id, effect: effect(lake, kept.offset)? })
 }
 
 fn effect(lake: &Lake, offset: i64) -> Result<Effect, Failure> {

@@ -1,7 +1,7 @@
 //! Definitions in force in the configured lake, beside those that the configuration names.
 
 use lake::Lake;
-use schemas::control::Version;
+use schemas::in_force::Version;
 use schemas::{DefinitionKind, InForce, Micros, chain};
 use serde_json::{Value, json};
 

@@ -25,6 +25,7 @@ mod maria;
 mod origins;
 mod pg;
 mod readers;
+mod retry;
 mod secure_kafka;
 mod soak;
 mod sources;

@@ -8,9 +8,13 @@
 use pipeline::record::{RawBatch, RawRecord};
 use pipeline::source::wrong_line;
 use schemas::clock_guard::JUMP_US;
-use schemas::{Contract, ControlRecord, Decision, DefinitionKind, EpochStamp, InForce};
+use schemas::{
+    Contract, ControlRecord, Decision, DefinitionKind, EpochStamp, InForce, Letter, Micros,
+    StillDead,
+};
 
 use super::KeyedTable;
+use super::letters::{Desk, retry};
 
 /// The part of a state file with the definitions in force.
 pub(crate) const PART: &str = "control";
@@ -59,12 +63,17 @@ fn put_in_force(table: &mut KeyedTable, text: Option<&str>) {
 }
 
 /// Does to a table that is built alone what decisions of the epoch say.
-pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table: &mut KeyedTable) {
+pub(super) fn take_alone(
+    stamp: &EpochStamp,
+    decisions: &[ControlRecord],
+    (number, table): (usize, &mut KeyedTable),
+    desk: &mut Desk<'_>,
+) {
     let own = table.contract.contract().name.clone();
     for record in decisions {
         match &record.decision {
             Decision::ResumeTable { table: name } if *name == own => {
-                table.fold.resume();
+                table.fold.resume(stamp.id);
             }
             Decision::SweepTable { table: name } if *name == own => {
                 table.fold.sweep_lacking(stamp.clock, &mut table.delta);
@@ -78,6 +87,10 @@ pub(super) fn take_alone(stamp: &EpochStamp, decisions: &[ControlRecord], table:
             }
             Decision::DropDeadLetters { table: name, letter } if *name == own => {
                 table.fold.drop_unread(letter.as_ref(), stamp, &mut table.delta);
+            }
+            Decision::RetryDeadLetters { table: name, letters } if *name == own => {
+                // What became of it is in bronze already.
+                drop(retry(letters, (number, table), stamp, desk));
             }
             _ => {}
         }
@@ -94,17 +107,29 @@ impl Control {
         }
     }
 
-    /// Takes the decisions of an epoch.
+    /// The machine's clock, that was at `at` when the lake stood at `clock`, is right.
+    fn accept_clock(&mut self, at: Micros, clock: Micros) -> String {
+        let ahead = clock.0.saturating_sub(at.0);
+        self.clock_ahead = if ahead > JUMP_US { ahead } else { 0 };
+        let ahead_s = self.clock_ahead / 1_000_000;
+        format!("the machine's clock is accepted, with the lake {ahead_s} s ahead")
+    }
+
+    /// Takes the decisions of an epoch. Gives the dead letters that were to be read again and still cannot be,
+    /// by the number of the decision.
     pub(super) fn take(
         &mut self,
         stamp: &EpochStamp,
         decisions: &[ControlRecord],
         tables: &mut [KeyedTable],
-    ) {
-        for record in decisions {
+        desk: &mut Desk<'_>,
+    ) -> Vec<(usize, StillDead)> {
+        let mut still_dead = Vec::new();
+        for (number, record) in decisions.iter().enumerate() {
             let (is_usual, said) = match &record.decision {
                 Decision::ResumeTable { table } => {
-                    let is_resumed = named(tables, table).is_some_and(|table| table.fold.resume());
+                    let is_resumed =
+                        named(tables, table).is_some_and(|table| table.fold.resume(stamp.id));
                     match is_resumed {
                         true => (true, format!("table `{table}` is resumed")),
                         false => {
@@ -118,15 +143,7 @@ impl Control {
                     let rows = named(tables, table).map_or(0, sweep);
                     (true, format!("table `{table}` is swept: rows that go: {rows}"))
                 }
-                Decision::AcceptClock => {
-                    let ahead = stamp.clock.0.saturating_sub(record.at.0);
-                    self.clock_ahead = if ahead > JUMP_US { ahead } else { 0 };
-                    let ahead_s = self.clock_ahead / 1_000_000;
-                    (
-                        true,
-                        format!("the machine's clock is accepted, with the lake {ahead_s} s ahead"),
-                    )
-                }
+                Decision::AcceptClock => (true, self.accept_clock(record.at, stamp.clock)),
                 Decision::DropDeadLetters { table, letter } => {
                     let drop = |t: &mut KeyedTable| {
                         t.fold.drop_unread(letter.as_ref(), stamp, &mut t.delta)
@@ -138,6 +155,13 @@ impl Control {
                             "dead letters of table `{table}` are dropped: doubts that end: {ended}"
                         ),
                     )
+                }
+                Decision::RetryDeadLetters { table, letters } => {
+                    let still = retry_in(tables, table, letters, stamp, desk);
+                    let said = told(table, letters, &still);
+                    let is_usual = still.unread.is_empty();
+                    still_dead.extend((!is_usual).then_some((number, still)));
+                    (is_usual, said)
                 }
                 // The core asks the epoch.
                 Decision::EndBatch => continue,
@@ -158,6 +182,35 @@ impl Control {
                 true => tracing::info!(epoch = stamp.id, id, by, "{said}"),
                 false => tracing::warn!(epoch = stamp.id, id, by, "{said}"),
             }
+        }
+        still_dead
+    }
+}
+
+/// What is said of a retry.
+fn told(table: &str, letters: &[Letter], still: &StillDead) -> String {
+    let (all, still) = (letters.len(), still.unread.len());
+    format!(
+        "dead letters of table `{table}` are read again: {all}, of which still cannot be read: {still}"
+    )
+}
+
+/// Reads dead letters of a table again; without the table none can be.
+fn retry_in(
+    tables: &mut [KeyedTable],
+    name: &str,
+    letters: &[Letter],
+    stamp: &EpochStamp,
+    desk: &mut Desk<'_>,
+) -> StillDead {
+    let found = tables.iter_mut().enumerate();
+    let mut found = found.filter(|(_, table)| table.contract.contract().name == name);
+    match found.next() {
+        Some(table) => retry(letters, table, stamp, desk),
+        None => {
+            let reason = format!("there is no contract `{name}`");
+            let unread = letters.iter().map(|letter| (letter.at(), reason.clone()));
+            StillDead { unread: unread.collect() }
         }
     }
 }

@@ -13,9 +13,10 @@ use pipeline::decode::{
     ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, is_transaction_marker,
 };
 use pipeline::epoch;
-use pipeline::record::{RawBatch, RawRecord, TopicPartition};
+use pipeline::record::{Header, RawBatch, RawRecord, TopicPartition};
 use pipeline::source::{Mapping, is_control, wrong_line};
-use schemas::{Contract, ControlRecord};
+use schemas::letter::Bytes;
+use schemas::{Contract, ControlRecord, Letter, Micros};
 
 use super::control;
 use super::error::SetupError;
@@ -147,6 +148,20 @@ impl Decoding {
         changes.errors().iter().map(|(at, error)| (*at, error.to_string())).collect()
     }
 
+    /// Decodes a dead letter that is read again; `None` when its topic has no contract. Gives its table.
+    pub(crate) fn decode_letter(
+        &self,
+        letter: &Letter,
+        scratch: &mut Scratch,
+    ) -> Option<(usize, ChangeBatch)> {
+        let batch = batch_of(letter);
+        let Reading { table, decoder, contract, mapping } = self.reading_of(batch.topic())?;
+        let mut changes = ChangeBatch::default();
+        decode_batch(*decoder, contract, &batch, scratch, &mut changes);
+        mapping.apply(&mut changes);
+        Some((*table, changes))
+    }
+
     /// Takes memory back.
     pub(crate) fn recycle(&self, changes: Vec<ChangeBatch>) {
         let mut spares = self.spares.lock();
@@ -158,6 +173,29 @@ impl Decoding {
 /// Whether a record of a topic without a contract says only where a transaction begins or ends.
 fn is_marker(record: &RawRecord<'_>) -> bool {
     record.value.is_some_and(is_transaction_marker)
+}
+
+/// A dead letter as the record that it was.
+pub(crate) fn batch_of(letter: &Letter) -> RawBatch {
+    let mut batch = RawBatch::new(Arc::new(TopicPartition {
+        source: letter.source.as_str().into(),
+        topic: letter.topic.as_str().into(),
+        incarnation: letter.incarnation.as_str().into(),
+        partition: letter.partition,
+    }));
+    let bytes = |bytes: &Option<Bytes>| bytes.as_ref().map(|Bytes(bytes)| bytes.as_slice().into());
+    let header =
+        |(key, value): &(String, _)| Header { key: key.as_str().into(), value: bytes(value) };
+    let headers: Vec<Header> = letter.headers.iter().map(header).collect();
+    batch.push_record(&RawRecord {
+        offset: letter.offset,
+        prev_offset: letter.offset,
+        timestamp: letter.timestamp.map(Micros),
+        key: letter.key.as_ref().map(|key| key.0.as_slice()),
+        value: letter.value.as_ref().map(|value| value.0.as_slice()),
+        headers: &headers,
+    });
+    batch
 }
 
 /// Why a record of a topic without a contract changes nothing.

@@ -80,7 +80,12 @@ impl Epoch {
     pub(crate) fn decides_rows(&self) -> bool {
         let changes = |record: &ControlRecord| {
             let decision = &record.decision;
-            matches!(decision, Decision::SweepTable { .. } | Decision::DropDeadLetters { .. })
+            matches!(
+                decision,
+                Decision::SweepTable { .. }
+                    | Decision::DropDeadLetters { .. }
+                    | Decision::RetryDeadLetters { .. }
+            )
         };
         self.decisions.iter().any(changes)
     }

@@ -15,6 +15,7 @@ use pipeline::source::is_control;
 use schemas::{Alert, EpochStamp, Micros, Saved};
 
 use super::error::RestoreError;
+use super::letters::Desk;
 use super::{Core, KeyedTable, control};
 use crate::identities::{Identities, Renewal};
 use crate::tables::{self, silver_name};
@@ -66,10 +67,12 @@ impl Core {
             return 0;
         }
         let decoded = decoding.decode(batches, scratch);
-        for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
+        let mut desk = Desk { decoding, scratch };
+        let own = tables.iter_mut().enumerate();
+        for (number, table) in own.filter(|(_, table)| names.contains(&table.name())) {
             table.fold.fire(stamp.clock, &mut table.delta);
             table.delta.clear();
-            control::take_alone(&stamp, &decoded.decisions, table);
+            control::take_alone(&stamp, &decoded.decisions, (number, table), &mut desk);
             table.delta.clear();
         }
         let mut records = 0;

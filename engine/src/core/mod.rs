@@ -9,6 +9,7 @@ pub(crate) mod decoding;
 pub(crate) mod epoch;
 mod error;
 pub(crate) mod frozen;
+mod letters;
 mod load;
 mod removed;
 pub(crate) mod watch;
@@ -32,6 +33,7 @@ use decoding::Decoding;
 use epoch::Epoch;
 pub(crate) use error::{RestoreError, SetupError};
 use frozen::{BarrierJob, CellsJob, SilverJob};
+use letters::Desk;
 use watch::Watch;
 
 /// Topics without a contract that are known by name.
@@ -284,14 +286,18 @@ impl Core {
             epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
         self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
-            self.control.take(&stamp, &epoch.decisions, &mut self.tables);
+            let mut desk = Desk { decoding: &self.decoding, scratch: &mut self.scratch };
+            drop(self.control.take(&stamp, &epoch.decisions, &mut self.tables, &mut desk));
             return self.pass(epoch);
         }
-        let Core { tables, gold, counts, decoding, control, identities, unmapped, .. } = self;
+        let Core { tables, gold, counts, decoding, control, identities, unmapped, scratch, .. } =
+            self;
         for table in tables.iter_mut() {
             table.fold.fire(stamp.clock, &mut table.delta);
         }
-        control.take(&stamp, &epoch.decisions, tables);
+        let mut desk = Desk { decoding, scratch };
+        let still_dead = control.take(&stamp, &epoch.decisions, tables, &mut desk);
+        letters::say(&mut epoch.records, still_dead);
         let EpochRecords { batches, errors, .. } = &mut epoch.records;
         for ((batch, errors), changes) in batches.iter().zip(errors).zip(&epoch.changes) {
             identities.see(batch.topic());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use pipeline::decode::Scratch;
 use pipeline::epoch;
 use pipeline::source::{ControlFile, FileSource, Limits, Progress, Source, is_control};
-use schemas::{Clock, ControlRecord, Decision, DefinitionChange, InForce, chain};
+use schemas::{Clock, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce, chain};
 
 use super::loops::Poll;
 use super::outcome::Stopped;
@@ -54,7 +54,13 @@ impl ControlDesk {
         }
         for DefinitionChange { of, name, identity, .. } in &changes {
             let what = if identity.is_some() { "is put in force" } else { "is in force no longer" };
-            tracing::info!("the {of} `{name}` {what}");
+            let is_changed = identity.is_some() && in_force.newest(*of, name).is_some();
+            let dry_run = format!(
+                "; `weir dead-letters retry --contract {name} --dry-run` says which dead letters it can read"
+            );
+            let is_told = *of == DefinitionKind::Contract && is_changed;
+            let more = if is_told { dry_run.as_str() } else { "" };
+            tracing::info!("the {of} `{name}` {what}{more}");
         }
         self.append(Decision::Define(changes), clock)
     }

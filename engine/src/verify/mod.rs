@@ -13,6 +13,7 @@
 mod alerts;
 mod bronze;
 mod kpis;
+mod letters;
 mod pin;
 mod reference;
 mod report;
@@ -261,8 +262,8 @@ fn compare_silver(
 ) -> Result<Vec<Check>, LakeError> {
     let Subject { lake, contracts, .. } = subject;
     let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
-    let folds = silver::fold(bronze, pinned, contracts, &found.topics)?;
-    let records = folds.records;
+    let mut folds = silver::fold(bronze, pinned, contracts, &found.topics)?;
+    let (records, carried) = (folds.records, std::mem::take(&mut folds.carried));
     let mut checks = silver::compare(folds, pinned)?;
     for check in &mut checks {
         if !found.unknown.is_empty() {
@@ -287,5 +288,6 @@ fn compare_silver(
                 .push(format!("topic `{topic}` feeds no table: no contract is configured for it"));
         }
     }
+    checks.extend(carried.compare(bronze)?);
     Ok(checks)
 }

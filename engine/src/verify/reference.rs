@@ -10,6 +10,7 @@
 mod admission;
 mod doubt;
 mod order;
+mod retry;
 mod snapshot;
 
 use std::cmp::Ordering;
@@ -81,10 +82,15 @@ struct Origin {
     is_whole: bool,
     /// By column, the change that was the first seen to have it.
     sent: BTreeMap<usize, Position>,
+    /// When it started over: the first epoch that is behind that as a whole.
+    restarts: Vec<u64>,
+    /// Whether a row of it was ever deleted.
+    deletes: bool,
 }
 
 impl Origin {
-    fn start_over(&mut self) {
+    fn start_over(&mut self, behind: u64) {
+        self.restarts.push(behind);
         self.incarnation = self.incarnation.saturating_add(1);
         self.halted = None;
         self.snapshots.clear();
@@ -151,6 +157,7 @@ impl Reference {
     }
 
     fn bury(&mut self, id: RowId, at: Position, clock: Micros) {
+        self.origins.entry(id.0.clone()).or_default().deletes = true;
         let (state, carried) = (State::Gone(clock), BTreeMap::new());
         self.rows.insert(id, Known { at, state, carried, unread: None, seen: false });
     }
@@ -163,6 +170,14 @@ impl Reference {
         epoch: u64,
         clock: Micros,
     ) {
+        let topic = self.arrive(changes);
+        for change in changes.iter() {
+            self.take(contract, change, topic, epoch, clock);
+        }
+    }
+
+    /// The life of a topic that changes came by, and the origins that did.
+    fn arrive(&mut self, changes: &ChangeBatch) -> u32 {
         let label = changes.topic();
         let known = self.topics.iter().position(|topic| topic == label);
         let topic = known.unwrap_or_else(|| {
@@ -177,9 +192,7 @@ impl Reference {
                 ways.push(origin.to_string());
             }
         }
-        for change in changes.iter() {
-            self.take(contract, change, topic, epoch, clock);
-        }
+        topic
     }
 
     fn take(
@@ -220,7 +233,7 @@ impl Reference {
             if !full {
                 return;
             }
-            origin.start_over();
+            origin.start_over(epoch + 1);
         }
         let mut at = Position { incarnation: origin.incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
@@ -240,7 +253,7 @@ impl Reference {
                     Some(format!("at row `{key}` the source went back from {held} to {at}"));
                 return;
             }
-            origin.start_over();
+            origin.start_over(epoch + 1);
             at.incarnation = origin.incarnation;
         }
         if full {
@@ -254,11 +267,10 @@ impl Reference {
             return;
         }
         let again = held.is_some_and(|held| is_again(&held, &at));
-        match what.kind {
-            ChangeKind::Delete => {
-                self.delete(contract, id, change.other, at, again, (epoch, clock))
-            }
-            _ => self.upsert(contract, id, change, at, again, (epoch, clock)),
+        if what.kind == ChangeKind::Delete {
+            self.delete(contract, id, change.other, at, again, (epoch, clock));
+        } else {
+            self.upsert(contract, id, change, at, again, (epoch, clock));
         }
     }
 
@@ -285,7 +297,7 @@ impl Reference {
         at: Position,
         again: bool,
         (epoch, clock): (u64, Micros),
-    ) {
+    ) -> bool {
         let has_other = !change.other.is_empty();
         let waiting = if has_other { self.moved.remove(&id) } else { None };
         let old_key = (id.0.clone(), change.other.to_vec());
@@ -309,7 +321,8 @@ impl Reference {
         let is_required =
             |column: &usize| contract.columns().get(*column).is_some_and(|own| own.required);
         if missing.iter().any(is_required) {
-            return self.doubt(contract, id, at, epoch, clock);
+            self.doubt(contract, id, at, epoch, clock);
+            return false;
         }
         let unread = self.unread(&id).filter(|unread| is_newer(unread, &at));
         if unread.is_some() {
@@ -324,6 +337,7 @@ impl Reference {
             self.unplaced.remove(&id);
             self.rows.insert(id, Known { at, state, carried, unread, seen: false });
         }
+        true
     }
 
     /// A row with these columns from another one.
@@ -468,9 +482,9 @@ impl Reference {
     }
 
     /// Somebody decided that what is halted goes on.
-    pub(super) fn resume(&mut self) {
+    pub(super) fn resume(&mut self, epoch: u64) {
         let halted = self.origins.values_mut().filter(|origin| origin.halted.is_some());
-        halted.for_each(Origin::start_over);
+        halted.for_each(|origin| origin.start_over(epoch));
     }
 
     /// The number of live rows.

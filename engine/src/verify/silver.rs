@@ -1,6 +1,6 @@
 //! Silver against the reference fold of bronze, row by row and column by column.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
@@ -11,15 +11,17 @@ use pipeline::record::{RawBatch, RawRecord};
 use pipeline::silver::{
     DOUBT_COLUMN, EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, UNKNOWN_COLUMN, unknown_text,
 };
-use pipeline::source::is_control;
+use pipeline::source::{Mapping, is_control};
 use rows::{ColumnError, RowReader, columns};
-use schemas::{Contract, ControlRecord, Datum, Decision, RowRef};
+use schemas::{Contract, ControlRecord, Datum, Decision, EpochStamp, Letter, RowRef};
 
+use super::letters::Carried;
 use super::pin::Pinned;
 use super::reference::{Reference, RowId, State};
 use super::report::Check;
 use crate::Topics;
 use crate::census::Census;
+use crate::core::decoding::batch_of;
 use crate::tables::silver_name;
 
 const ADVICE: &str = "bronze is the truth: stop weir, move the lake's folders `silver`, `gold` and \
@@ -35,11 +37,16 @@ struct Folded {
     census: Census,
 }
 
+/// Source and topic to table, contract and what else is said of the topic.
+type Feeds<'a> = BTreeMap<(String, String), (usize, Arc<PreparedContract>, &'a Mapping)>;
+
 /// The reference folds of all tables.
 pub(super) struct Folds {
     tables: Vec<Folded>,
     /// Records looked at, whatever became of them.
     pub(super) records: u64,
+    /// Dead letters that decisions carry.
+    pub(super) carried: Carried,
 }
 
 /// Folds the rows of bronze up to the pinned epoch.
@@ -53,7 +60,7 @@ pub(super) fn fold(
     topics: &Topics,
 ) -> Result<Folds, LakeError> {
     let mut tables = contracts.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-    let mut feeds = BTreeMap::new();
+    let mut feeds = Feeds::new();
     for (topic, mapping) in topics {
         let at = contracts.iter().position(|contract| contract.name == mapping.contract);
         if let Some((at, table)) = at.and_then(|at| Some((at, tables.get(at)?))) {
@@ -64,31 +71,18 @@ pub(super) fn fold(
         }
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
-    let mut records = 0;
+    let (mut records, mut carried) = (0, Carried::default());
     let up_to = u64::try_from(pinned.epoch).unwrap_or(0);
     for epoch in bronze::replay(bronze, 0, up_to)? {
         let epoch = epoch?;
         tables.iter_mut().for_each(|table| table.fold.advance(epoch.stamp.clock));
         records += epoch.batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
         for decided in epoch.batches.iter().filter(|b| is_control(b.topic())).flat_map(decided) {
+            if let Decision::RetryDeadLetters { letters, .. } = &decided {
+                letters.iter().for_each(|letter| carried.note(letter));
+            }
             for table in &mut tables {
-                let own = &table.contract.contract().name;
-                match &decided {
-                    Decision::ResumeTable { table: name } if name == own => table.fold.resume(),
-                    Decision::SweepTable { table: name } if name == own => {
-                        table.fold.sweep_asked(epoch.stamp.clock);
-                    }
-                    Decision::Define(changes) => {
-                        for change in changes.iter().filter(|change| change.name == *own) {
-                            table.fold.define(change, &table.contract);
-                        }
-                    }
-                    Decision::DropDeadLetters { table: name, letter } if name == own => {
-                        let contract = Arc::clone(&table.contract);
-                        table.fold.drop_unread(&contract, letter.as_ref(), epoch.stamp.id);
-                    }
-                    _ => {}
-                }
+                table.decide(&decided, epoch.stamp, &feeds, &mut scratch);
             }
         }
         let mut batches: Vec<_> = epoch.events().collect();
@@ -105,7 +99,7 @@ pub(super) fn fold(
         }
     }
     tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
-    Ok(Folds { tables, records })
+    Ok(Folds { tables, records, carried })
 }
 
 /// What a batch of control records decides, in order.
@@ -140,6 +134,62 @@ pub(super) fn compare(folds: Folds, pinned: &Pinned) -> Result<Vec<Check>, LakeE
 }
 
 impl Folded {
+    /// Takes a decision, if it is about this table.
+    fn decide(
+        &mut self,
+        decision: &Decision,
+        stamp: EpochStamp,
+        feeds: &Feeds<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let contract = Arc::clone(&self.contract);
+        let own = contract.contract().name.as_str();
+        match decision {
+            Decision::ResumeTable { table } if table == own => self.fold.resume(stamp.id),
+            Decision::SweepTable { table } if table == own => self.fold.sweep_asked(stamp.clock),
+            Decision::Define(changes) => {
+                for change in changes.iter().filter(|change| change.name == own) {
+                    self.fold.define(change, &contract);
+                }
+            }
+            Decision::DropDeadLetters { table, letter } if table == own => {
+                let one = letter.clone().map(|letter| BTreeSet::from([letter]));
+                self.fold.drop_unread(&contract, one.as_ref(), stamp.id);
+            }
+            Decision::RetryDeadLetters { table, letters } if table == own => {
+                self.retry(letters, stamp, feeds, scratch);
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads dead letters again; those that could be read put nothing in doubt any more.
+    fn retry(
+        &mut self,
+        letters: &[Letter],
+        stamp: EpochStamp,
+        feeds: &Feeds<'_>,
+        scratch: &mut Scratch,
+    ) {
+        let (mut changes, mut read) = (ChangeBatch::default(), BTreeSet::new());
+        for letter in letters {
+            let Some((_, contract, mapping)) = feeds
+                .get(&(letter.source.clone(), letter.topic.clone()))
+                .filter(|(_, _, mapping)| mapping.contract == self.contract.contract().name)
+            else {
+                continue;
+            };
+            let batch = batch_of(letter);
+            decode_batch(self.decoder, contract, &batch, scratch, &mut changes);
+            mapping.apply(&mut changes);
+            let (came, now) = ((letter.epoch, letter.came()), (stamp.id, stamp.clock));
+            if self.fold.retry(&self.contract, &changes, came, now) {
+                read.insert(letter.at());
+            }
+        }
+        self.fold.drop_unread(&self.contract, Some(&read), stamp.id);
+    }
+
     fn compare(&mut self, silver: &Table) -> Result<Check, LakeError> {
         let mut check = Check::new("silver", silver.name(), ADVICE);
         let contract = Arc::clone(&self.contract);

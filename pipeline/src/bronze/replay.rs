@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
-    StructArray, TimestampMicrosecondArray,
+    Array, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use lake::{DataFile, LakeError, Table};
@@ -106,7 +106,7 @@ struct Columns {
     timestamp: TimestampMicrosecondArray,
     key: BinaryArray,
     value: BinaryArray,
-    headers: arrow::array::ListArray,
+    headers: ListArray,
     epoch: Int64Array,
     clock: TimestampMicrosecondArray,
     quiet: BooleanArray,
@@ -166,7 +166,7 @@ impl Columns {
             timestamp: self.timestamp.is_valid(row).then(|| Micros(self.timestamp.value(row))),
             key: self.key.is_valid(row).then(|| self.key.value(row)),
             value: self.value.is_valid(row).then(|| self.value.value(row)),
-            headers: &self.headers(row),
+            headers: &headers_of(&self.headers, row),
         });
     }
 
@@ -176,24 +176,25 @@ impl Columns {
             && self.source.value(row) == &*partition.source
             && self.incarnation.value(row) == &*partition.incarnation
     }
+}
 
-    fn headers(&self, row: usize) -> Vec<Header> {
-        if self.headers.is_null(row) {
-            return Vec::new();
-        }
-        let entries = self.headers.value(row);
-        let Some(entries) = entries.as_any().downcast_ref::<StructArray>() else {
-            return Vec::new();
-        };
-        let (Some(keys), Some(values)) =
-            (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_binary_opt::<i32>())
-        else {
-            return Vec::new();
-        };
-        let header = |at: usize| Header {
-            key: keys.value(at).into(),
-            value: values.is_valid(at).then(|| values.value(at).into()),
-        };
-        (0..entries.len()).map(header).collect()
+/// The headers of a row, from their column.
+pub fn headers_of(headers: &ListArray, row: usize) -> Vec<Header> {
+    if headers.is_null(row) {
+        return Vec::new();
     }
+    let entries = headers.value(row);
+    let Some(entries) = entries.as_any().downcast_ref::<StructArray>() else {
+        return Vec::new();
+    };
+    let (Some(keys), Some(values)) =
+        (entries.column(0).as_string_opt::<i32>(), entries.column(1).as_binary_opt::<i32>())
+    else {
+        return Vec::new();
+    };
+    let header = |at: usize| Header {
+        key: keys.value(at).into(),
+        value: values.is_valid(at).then(|| values.value(at).into()),
+    };
+    (0..entries.len()).map(header).collect()
 }

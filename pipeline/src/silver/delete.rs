@@ -37,6 +37,7 @@ impl TableFold {
     }
 
     pub(super) fn put_tombstone(&mut self, which: Which<'_>, tombstone: Tombstone) {
+        self.origins.get_mut(which.origin).into_iter().for_each(|own| own.has_deleted = true);
         dead_key(which, &mut self.dead_key);
         self.tombstones.put(self.dead_key.as_slice().into(), tombstone);
     }

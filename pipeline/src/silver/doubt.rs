@@ -122,6 +122,17 @@ impl Unplaced {
         before - self.count()
     }
 
+    /// Whether a record at this place is kept.
+    pub(super) fn has(&self, place: (u32, i32, i64)) -> bool {
+        let is_there = |at: &Position| (at.topic, at.partition, at.offset) == place;
+        self.nameless.contains(&place) || self.named.values().any(is_there)
+    }
+
+    /// Forgets one of those beyond the bound.
+    pub(super) fn forget_one(&mut self) {
+        self.more = self.more.saturating_sub(1);
+    }
+
     fn count(&self) -> u64 {
         (self.named.len() + self.nameless.len()) as u64 + self.more
     }
@@ -271,11 +282,25 @@ impl TableFold {
         let is_dropped = |at: (u32, i32, i64)| {
             letter.is_none_or(|own| Some(at) == topic.map(|t| (t, own.partition, own.offset)))
         };
-        let is_dropped_row = |row: &LiveRow<'_>| {
+        self.end_doubts(is_dropped, letter.is_none(), stamp, delta)
+    }
+
+    /// Ends the doubt that changes at these places caused; `all`: none is left. Returns for how many rows and
+    /// records.
+    pub(super) fn end_doubts(
+        &mut self,
+        is_over: impl Fn((u32, i32, i64)) -> bool,
+        all: bool,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) -> u64 {
+        let is_over_row = |row: &LiveRow<'_>| {
             of_row(&self.contract, row)
-                .is_some_and(|at| is_dropped((at.topic, at.partition, at.offset)))
+                .is_some_and(|at| is_over((at.topic, at.partition, at.offset)))
         };
-        let rows = self.rows.iter().filter(|(_, row)| is_dropped_row(row));
+        // Most often no row is in doubt any more, and none need be looked at.
+        let looked_at = if self.rows.in_doubt() > 0 { usize::MAX } else { 0 };
+        let rows = self.rows.iter().take(looked_at).filter(|(_, row)| is_over_row(row));
         let slots: Vec<(u32, u32)> = rows.map(|(slot, row)| (slot, row.origin)).collect();
         for (slot, origin) in &slots {
             let mut key = Vec::new();
@@ -283,7 +308,7 @@ impl TableFold {
             let which = Which { origin: *origin, key: &key, slot: Some(*slot) };
             self.set_outdated(which, None, stamp, delta);
         }
-        let ended = self.unplaced.drop(is_dropped, letter.is_none());
+        let ended = self.unplaced.drop(is_over, all);
         slots.len() as u64 + ended
     }
 

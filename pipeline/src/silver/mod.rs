@@ -34,6 +34,7 @@ mod moved;
 mod origins;
 mod record;
 mod report;
+mod retry;
 mod seen;
 mod snapshot;
 mod state;
@@ -47,7 +48,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{Delta, EpochStamp, Position};
+use schemas::{Delta, EpochId, EpochStamp, Position};
 
 use crate::decode::{Change, ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
@@ -56,6 +57,7 @@ pub use frozen::FrozenTable;
 pub use gap::Gap;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
+pub use retry::Again;
 pub use seen::origins_in;
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
 pub use state::{StateError, lacking_in, never_sent_in};
@@ -195,7 +197,7 @@ impl TableFold {
                 self.counters.halted += 1;
                 return;
             }
-            own.start_over();
+            own.start_over(stamp.id.saturating_add(1));
         }
         let position = Position { incarnation: own.incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
@@ -236,7 +238,7 @@ impl TableFold {
                 return;
             }
             let Some(own) = self.origins.get_mut(origin) else { return };
-            own.start_over();
+            own.start_over(stamp.id.saturating_add(1));
             position.incarnation = own.incarnation;
         }
         if is_whole && let Some(own) = self.origins.get_mut(origin) {
@@ -324,11 +326,11 @@ impl TableFold {
         self.failure.as_deref()
     }
 
-    /// Takes what comes from here on of halted origins as later than everything held: an operator's
+    /// Takes what comes from this epoch on of halted origins as later than everything held: an operator's
     /// answer to a halt. A full snapshot does it by itself. Returns whether any was halted.
-    pub fn resume(&mut self) -> bool {
+    pub fn resume(&mut self, epoch: EpochId) -> bool {
         let halted = self.origins.iter_mut().filter(|origin| origin.halt.is_some());
-        halted.map(|origin| origin.start_over()).count() > 0
+        halted.map(|origin| origin.start_over(epoch)).count() > 0
     }
 
     /// What became of the changes so far.

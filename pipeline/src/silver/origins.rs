@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use schemas::{EpochStamp, Position};
+use schemas::{EpochId, EpochStamp, Position};
 use serde::{Deserialize, Serialize};
 
 use super::absent::Sent;
@@ -61,14 +61,27 @@ pub(super) struct Origin {
     pub(super) is_whole: bool,
     /// The last change of it that was read, whatever became of that.
     pub(super) seen: Option<Seen>,
+    /// Of each time that its numbering began anew, the first epoch all of which came behind that.
+    pub(super) starts: Vec<EpochId>,
+    /// Whether any row of it was ever deleted.
+    pub(super) has_deleted: bool,
 }
 
 impl Origin {
-    /// What comes from here on is later than all that is held.
-    pub(super) fn start_over(&mut self) {
+    /// What comes from here on is later than all that is held; `since` is the first epoch that is behind it
+    /// as a whole.
+    pub(super) fn start_over(&mut self, since: EpochId) {
         self.incarnation = self.incarnation.saturating_add(1);
+        self.starts.push(since);
         self.halt = None;
         self.snapshots.clear();
+    }
+
+    /// The incarnation of what came in an epoch. Of the epoch in which a snapshot began anew it is the one
+    /// before, because nobody knows any more what came first.
+    pub(super) fn incarnation_in(&self, epoch: EpochId) -> u32 {
+        let later = self.starts.iter().filter(|since| **since > epoch).count();
+        self.incarnation.saturating_sub(u32::try_from(later).unwrap_or(u32::MAX))
     }
 }
 

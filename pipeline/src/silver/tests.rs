@@ -167,7 +167,7 @@ fn an_origin_halts_alone() {
     assert_eq!((halts, fold.counters().halted), (vec!["us"], 2));
     let expected = [("a", "1"), ("a", "3")].map(|(k, v)| (k.into(), v.into()));
     assert_eq!(text_rows(&fold), expected);
-    assert!(fold.resume() && !fold.resume());
+    assert!(fold.resume(9) && !fold.resume(9));
     events.of("us").upsert("a", "4", 60);
     apply(&mut fold, &mut events, 2);
     assert_eq!(text_rows(&fold)[1], ("a".to_owned(), "4".to_owned()));

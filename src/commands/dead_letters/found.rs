@@ -1,16 +1,21 @@
-//! The dead letters of a lake, read from bronze: what could not be decoded, without what was dropped.
+//! The dead letters of a lake, read from bronze: what could not be decoded, without what was dropped and what
+//! has been read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{
-    Array, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray,
+    Array, AsArray, BinaryArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use engine::Topics;
 use lake::{At, DataFile, Lake, LakeError, Table};
-use pipeline::bronze::TABLE;
-use schemas::{CONTROL, ControlRecord, Decision, LetterAt, Micros};
+use pipeline::bronze::{TABLE, headers_of};
+use pipeline::record::Header;
+use schemas::letter::Bytes;
+use schemas::{CONTROL, ControlRecord, Decision, LetterAt, Micros, StillDead};
+
+use crate::failure::Failure;
 
 /// One record.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,11 +28,16 @@ pub(super) struct Letter {
     pub(super) offset: i64,
     pub(super) reason: String,
     pub(super) epoch: i64,
+    /// The epoch's clock.
+    clock: Micros,
     pub(super) kafka_timestamp: Option<Micros>,
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
+    headers: Vec<Header>,
     /// Whether somebody has dropped it.
     pub(super) is_dropped: bool,
+    /// Whether it could be read again.
+    pub(super) is_read: bool,
 }
 
 impl Letter {
@@ -41,6 +51,26 @@ impl Letter {
         let topic = format!("{}/{}/{}", self.source, self.topic, self.incarnation);
         LetterAt { topic, partition: self.partition, offset: self.offset }
     }
+
+    /// The record as a decision carries it.
+    pub(super) fn carried(&self) -> schemas::Letter {
+        let bytes = |bytes: &Option<Vec<u8>>| bytes.clone().map(Bytes);
+        let value = |value: &Option<Box<[u8]>>| value.as_ref().map(|value| Bytes(value.to_vec()));
+        let headers = self.headers.iter();
+        schemas::Letter {
+            source: self.source.clone(),
+            topic: self.topic.clone(),
+            incarnation: self.incarnation.clone(),
+            partition: self.partition,
+            offset: self.offset,
+            epoch: u64::try_from(self.epoch).unwrap_or(0),
+            clock: self.clock.0,
+            timestamp: self.kafka_timestamp.map(|at| at.0),
+            key: bytes(&self.key),
+            value: bytes(&self.value),
+            headers: headers.map(|own| (own.key.to_string(), value(&own.value))).collect(),
+        }
+    }
 }
 
 /// Which letters are asked for.
@@ -52,7 +82,7 @@ pub(super) struct Wanted<'a> {
     pub(super) contract: Option<&'a str>,
     /// Only the one that is called so.
     pub(super) id: Option<&'a str>,
-    /// Those that were dropped, too.
+    /// Those that were dropped or have been read again, too.
     pub(super) all: bool,
 }
 
@@ -68,9 +98,27 @@ pub(super) fn find(
     topics: &Topics,
     wanted: Wanted<'_>,
     limit: usize,
-) -> Result<(Vec<Letter>, u64), LakeError> {
+) -> Result<(Vec<Letter>, u64), Failure> {
+    let (mut letters, mut total) = (Vec::new(), 0);
+    visit(lake, topics, wanted, &mut |letter| {
+        total += 1;
+        if letters.len() < limit {
+            letters.push(letter);
+        }
+        Ok(())
+    })?;
+    Ok((letters, total))
+}
+
+/// Shows those that are asked for one by one, in the order in which they came.
+pub(super) fn visit(
+    lake: &Lake,
+    topics: &Topics,
+    wanted: Wanted<'_>,
+    show: &mut dyn FnMut(Letter) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let table = match Table::open(lake, TABLE, At::Newest) {
-        Err(LakeError::NoTable { .. }) => return Ok((Vec::new(), 0)),
+        Err(LakeError::NoTable { .. }) => return Ok(()),
         table => table?,
     };
     let mut files: Vec<(i64, &DataFile)> = table
@@ -78,7 +126,7 @@ pub(super) fn find(
         .map(|file| (file.range_i64("epoch").map_or(0, |range| range.0), file.as_ref()))
         .collect();
     files.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
-    let (mut with_letters, mut dropped) = (Vec::new(), Dropped::default());
+    let (mut with_letters, mut decided) = (Vec::new(), Decided::default());
     for (_, file) in files {
         // Values are read only of files that have any letter or decision.
         let (has_letters, has_decisions) = look(&table, file)?;
@@ -86,10 +134,9 @@ pub(super) fn find(
             with_letters.push(file);
         }
         if has_decisions {
-            dropped.read(&table, file)?;
+            decided.read(&table, file)?;
         }
     }
-    let (mut letters, mut total) = (Vec::new(), 0);
     for file in with_letters {
         for batch in table.read(&[file], None)? {
             let batch = batch?;
@@ -97,49 +144,56 @@ pub(super) fn find(
             for row in (0..batch.num_rows()).filter(|row| columns.is_dead(*row, wanted.topic)) {
                 let mut letter = columns.letter(row);
                 let contract = contract_of(topics, &letter.source, &letter.topic);
-                letter.is_dropped = dropped.has(&letter, contract);
+                decided.tell(&mut letter, contract);
                 let is_other = wanted.contract.is_some_and(|own| contract != Some(own));
                 let is_named = wanted.id.is_none_or(|id| letter.id() == id);
-                if is_other || !is_named || (letter.is_dropped && !wanted.all) {
+                let is_over = letter.is_dropped || letter.is_read;
+                if is_other || !is_named || (is_over && !wanted.all) {
                     continue;
                 }
-                total += 1;
-                if letters.len() < limit {
-                    letters.push(letter);
-                }
+                show(letter)?;
             }
         }
     }
-    Ok((letters, total))
+    Ok(())
 }
 
-/// What was dropped.
+/// What was decided about letters.
 #[derive(Debug, Default)]
-struct Dropped {
-    /// By contract, the epoch before which all were.
+struct Decided {
+    /// By contract, the epoch before which all were dropped.
     tables: BTreeMap<String, i64>,
-    letters: BTreeSet<LetterAt>,
+    dropped: BTreeSet<LetterAt>,
+    /// Those that were to be read again, and why they still cannot be.
+    retried: BTreeMap<LetterAt, Option<String>>,
 }
 
-impl Dropped {
+impl Decided {
     fn read(&mut self, table: &Table, file: &DataFile) -> Result<(), LakeError> {
-        for batch in table.read(&[file], Some(&["topic", "value", "epoch"]))? {
+        for batch in table.read(&[file], Some(&["topic", "value", "decode_error", "epoch"]))? {
             let batch = batch?;
-            let texts = batch.column_by_name("topic").and_then(|own| own.as_string_opt::<i32>());
+            let text = |name| batch.column_by_name(name)?.as_string_opt::<i32>();
+            let (texts, errors) = (text("topic"), text("decode_error"));
             let values = batch.column_by_name("value").and_then(|own| own.as_binary_opt::<i32>());
             let epochs =
                 batch.column_by_name("epoch").and_then(|own| own.as_primitive_opt::<Int64Type>());
-            let (Some(texts), Some(values), Some(epochs)) = (texts, values, epochs) else {
-                return Err(wrong(table));
-            };
+            let (Some(texts), Some(errors)) = (texts, errors) else { return Err(wrong(table)) };
+            let (Some(values), Some(epochs)) = (values, epochs) else { return Err(wrong(table)) };
             for row in (0..batch.num_rows()).filter(|row| texts.value(*row) == CONTROL) {
                 match ControlRecord::parse(values.value(row)).map(|record| record.decision) {
                     Ok(Decision::DropDeadLetters { letter: Some(letter), .. }) => {
-                        self.letters.insert(letter);
+                        self.dropped.insert(letter);
                     }
                     Ok(Decision::DropDeadLetters { table, letter: None }) => {
                         let before = self.tables.entry(table).or_default();
                         *before = epochs.value(row).max(*before);
+                    }
+                    Ok(Decision::RetryDeadLetters { letters, .. }) => {
+                        self.retried.extend(letters.iter().map(|letter| (letter.at(), None)));
+                        let said = errors.is_valid(row).then(|| errors.value(row));
+                        let still = said.and_then(StillDead::parse).unwrap_or_default();
+                        let reasons = still.unread.into_iter();
+                        self.retried.extend(reasons.map(|(at, reason)| (at, Some(reason))));
                     }
                     _ => {}
                 }
@@ -148,9 +202,17 @@ impl Dropped {
         Ok(())
     }
 
-    fn has(&self, letter: &Letter, contract: Option<&str>) -> bool {
+    /// Says of a letter what became of it.
+    fn tell(&self, letter: &mut Letter, contract: Option<&str>) {
         let before = contract.and_then(|contract| self.tables.get(contract));
-        before.is_some_and(|before| letter.epoch < *before) || self.letters.contains(&letter.at())
+        let at = letter.at();
+        letter.is_dropped =
+            before.is_some_and(|before| letter.epoch < *before) || self.dropped.contains(&at);
+        match self.retried.get(&at) {
+            None => {}
+            Some(None) => letter.is_read = true,
+            Some(Some(reason)) => letter.reason.clone_from(reason),
+        }
     }
 }
 
@@ -186,6 +248,8 @@ struct Columns {
     value: BinaryArray,
     error: StringArray,
     epoch: Int64Array,
+    clock: TimestampMicrosecondArray,
+    headers: ListArray,
 }
 
 impl Columns {
@@ -206,11 +270,20 @@ impl Columns {
             value: bytes("value")?,
             error: text("decode_error")?,
             epoch: long("epoch")?,
+            clock: column("epoch_clock")?
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .cloned()?,
+            headers: column("headers")?.as_list_opt::<i32>().cloned()?,
         })
     }
 
     fn is_dead(&self, row: usize, topic: Option<&str>) -> bool {
-        self.error.is_valid(row) && topic.is_none_or(|topic| self.topic.value(row) == topic)
+        // A decision says there what became of it.
+        let is_said = || {
+            self.source.value(row) == CONTROL && StillDead::parse(self.error.value(row)).is_some()
+        };
+        let is_asked = topic.is_none_or(|topic| self.topic.value(row) == topic);
+        self.error.is_valid(row) && is_asked && !is_said()
     }
 
     fn letter(&self, row: usize) -> Letter {
@@ -227,9 +300,12 @@ impl Columns {
                 .timestamp
                 .is_valid(row)
                 .then(|| Micros(self.timestamp.value(row))),
+            clock: Micros(self.clock.value(row)),
             key: bytes(&self.key),
             value: bytes(&self.value),
+            headers: headers_of(&self.headers, row),
             is_dropped: false,
+            is_read: false,
         }
     }
 }

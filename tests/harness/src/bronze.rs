@@ -91,10 +91,50 @@ impl Record {
         is_drop.then(|| (table.to_owned(), letter.flatten()))
     }
 
+    /// The table whose dead letters are read again, and these as they came, when that was decided.
+    pub fn retried_letters(&self) -> Option<(String, Vec<Record>)> {
+        let value: serde_json::Value = serde_json::from_slice(self.value.as_deref()?).ok()?;
+        let is_retry =
+            self.is_control() && value["v"] == 1 && value["kind"] == "dead_letters.retry";
+        let body = Some(&value["body"]).filter(|_| is_retry)?;
+        let letters = body["letters"].as_array()?.iter().map(letter).collect::<Option<_>>()?;
+        Some((body["table"].as_str()?.to_owned(), letters))
+    }
+
     /// The application id of the progress of its partition.
     pub fn app_id(&self) -> String {
         format!("weir/{}/{}/{}/{}", self.source, self.topic, self.incarnation, self.partition)
     }
+}
+
+/// A dead letter as a decision carries it.
+fn letter(value: &serde_json::Value) -> Option<Record> {
+    let text = |name: &str| value[name].as_str().map(str::to_owned);
+    let header = |pair: &serde_json::Value| Some((pair[0].as_str()?.to_owned(), bytes(&pair[1])));
+    Some(Record {
+        source: text("source")?,
+        topic: text("topic")?,
+        incarnation: text("incarnation")?,
+        partition: value["partition"].as_i64()?.try_into().ok()?,
+        offset: value["offset"].as_i64()?,
+        timestamp: value["timestamp"].as_i64(),
+        key: bytes(&value["key"]),
+        value: bytes(&value["value"]),
+        headers: value["headers"].as_array()?.iter().map(header).collect::<Option<_>>()?,
+        epoch: value["epoch"].as_i64()?,
+        epoch_clock: value["clock"].as_i64()?,
+        ..Record::default()
+    })
+}
+
+/// A text, pairs of hexadecimal digits, or nothing.
+fn bytes(value: &serde_json::Value) -> Option<Vec<u8>> {
+    if let Some(text) = value.as_str() {
+        return Some(text.as_bytes().to_vec());
+    }
+    let digits = value["hex"].as_str()?.as_bytes();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.chunks(2).map(pair).collect()
 }
 
 /// The columns that say where a record is, without what it says.

@@ -171,22 +171,24 @@ impl Oracle {
         let Some(first) = records.first() else { return };
         self.history.timers(first.epoch_clock);
         for table in records.iter().filter_map(Record::resumed_table) {
-            self.fold.resume(&table);
+            self.fold.resume(&table, first.epoch);
         }
         if records.iter().any(Record::ends_batch) {
             self.history.end_batch(first.epoch_clock);
         }
         // An epoch of nothing but decisions is no more than an instant to all that rows make, unless they are
         // about rows.
-        let drops: Vec<_> = records.iter().filter_map(Record::dropped_letters).collect();
         let event = records.iter().find(|record| !record.is_control());
-        if drops.is_empty() && event.is_none() {
-            return;
-        }
         let first = event.unwrap_or(first);
         let mut deltas = Vec::new();
-        for (table, letter) in drops {
-            deltas.push(self.fold.drop_unread(&table, letter.as_ref(), first.epoch));
+        for record in records {
+            if let Some((table, letter)) = record.dropped_letters() {
+                deltas.push(self.fold.drop_unread(&table, letter.as_ref(), first.epoch));
+            }
+            if let Some((table, letters)) = record.retried_letters() {
+                let now = (first.epoch, first.epoch_clock);
+                deltas.extend(self.fold.retry(&table, &letters, now));
+            }
         }
         let events = records.iter().filter(|record| !record.is_control());
         deltas.extend(events.map(|record| self.fold.apply(record)));

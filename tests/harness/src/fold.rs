@@ -8,6 +8,7 @@
 //!   [`Fold::snapshots_over_rows`] counts the snapshot rows that would make it matter.
 
 mod doubt;
+mod retry;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,6 +169,10 @@ struct Origin {
     halted: bool,
     /// By column, the change that was the first seen to have it.
     sent: BTreeMap<usize, Position>,
+    /// By each time that it began anew, the first epoch all of which came behind that.
+    begun: Vec<i64>,
+    /// Whether any row of it was ever deleted.
+    has_deleted: bool,
 }
 
 /// Every table of a lake.
@@ -256,11 +261,12 @@ impl Fold {
     }
 
     /// Somebody decided that this table goes on, if it stands still.
-    pub fn resume(&mut self, table: &str) {
+    pub fn resume(&mut self, table: &str, epoch: i64) {
         let origins = self.tables.get_mut(table).into_iter().flat_map(|t| t.origins.values_mut());
         for origin in origins.filter(|origin| origin.halted) {
             origin.halted = false;
             origin.incarnation += 1;
+            origin.begun.push(epoch);
         }
     }
 
@@ -271,11 +277,7 @@ impl Fold {
             return Delta::default();
         };
         let Some(table) = self.tables.get_mut(&contract) else { return Delta::default() };
-        let life = (record.source.clone(), record.topic.clone(), record.incarnation.clone());
-        if !table.topics.contains(&life) {
-            table.topics.push(life.clone());
-        }
-        let topic = table.topics.iter().position(|known| *known == life).unwrap_or(0);
+        let topic = table.life(record);
         let decoded =
             event::decode(&table.contract, record.key.as_deref(), record.value.as_deref());
         let (mut problem, mut delta) = (None, Delta::default());
@@ -329,6 +331,7 @@ impl Fold {
             }
             origin.halted = false;
             origin.incarnation += 1;
+            origin.begun.push(record.epoch + 1);
         }
         let position = Position {
             incarnation: origin.incarnation,
@@ -354,26 +357,42 @@ impl Fold {
             self.halted += 1;
             return Ok(Delta::default());
         }
+        self.settle(contract, id, change, position, record.epoch)
+    }
+
+    /// The newest change of a row: what it leaves.
+    fn settle(
+        &mut self,
+        contract: &str,
+        id: Id,
+        mut change: Change,
+        position: Position,
+        epoch: i64,
+    ) -> Result<Delta, (Delta, String)> {
+        let Some(table) = self.tables.get_mut(contract) else { return Ok(Delta::default()) };
         let op = change.op;
         let carried = match table.complete(&id, &mut change, position) {
             Ok(carried) => carried,
-            Err(reason) => return Err((table.doubt(&id, position, record.epoch), reason)),
+            Err(reason) => return Err((table.doubt(&id, position, epoch), reason)),
         };
         let unread = table.mark(&id, &mut change, &position);
         let row = change.row.clone();
         let of_row = unread.filter(|_| row.is_some());
-        let held = Held { position, op, row, epoch: record.epoch, carried, unread: of_row };
+        let held = Held { position, op, row, epoch, carried, unread: of_row };
         if table.is_doubled(&id, &held) {
             self.duplicates += 1;
             return Ok(Delta::default());
         }
         table.keep_unplaced(&id, unread.filter(|_| held.row.is_none()));
         let before = table.keys.insert(id.clone(), held);
+        if op == Op::Delete {
+            table.origins.entry(id.0.clone()).or_default().has_deleted = true;
+        }
         let mut delta = Delta::default();
         if op == Op::Delete
             && let (Some(new), Some(left)) = (&change.other, &before)
         {
-            delta = table.hand_over(&(id.0, new.clone()), left, record.epoch);
+            delta = table.hand_over(&(id.0, new.clone()), left, epoch);
         }
         let before = before.and_then(|held| held.row);
         self.snapshots_over_rows += u64::from(position.snapshot && before.is_some());
@@ -506,6 +525,7 @@ impl Table {
                 |own: &Position| (own.topic, own.partition) == lane && own.offset < record.offset;
             let unread = held.unread.take().filter(|own| own.is_newer(&at) && !is_before(own));
             let id = id.clone();
+            self.origins.entry(id.0.clone()).or_default().has_deleted = true;
             self.keep_unplaced(&id, unread);
         }
         delta
@@ -562,6 +582,7 @@ impl Table {
         }
         left.into_iter().for_each(|(id, unread)| self.keep_unplaced(&id, Some(unread)));
         let origin = self.origins.entry(name.to_owned()).or_default();
+        origin.has_deleted = true;
         if origin.truncated.is_none_or(|at| at.order(&position) == Ordering::Less) {
             origin.truncated = Some(position);
         }

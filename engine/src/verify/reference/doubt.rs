@@ -1,6 +1,7 @@
 //! Changes that could not be read or lack columns, and the rows that they put in doubt.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use pipeline::decode::{ChangeKind, ChangeRef, NO_ORIGIN, PreparedContract};
 use pipeline::silver::NAMED_MAX;
@@ -158,19 +159,20 @@ impl Reference {
         }
     }
 
-    /// Somebody decided that an unreadable record, or all of them, will not be missed.
+    /// Somebody decided that these unreadable records, or all of them, will not be missed, or they were read.
     pub(in crate::verify) fn drop_unread(
         &mut self,
         contract: &PreparedContract,
-        letter: Option<&LetterAt>,
+        letters: Option<&BTreeSet<LetterAt>>,
         epoch: u64,
     ) {
         let topics = self.topics.clone();
         let is_dropped = |at: &Position| {
             let topic = usize::try_from(at.topic).ok().and_then(|topic| topics.get(topic));
-            letter.is_none_or(|letter| {
-                topic == Some(&letter.topic)
-                    && (at.partition, at.offset) == (letter.partition, letter.offset)
+            letters.is_none_or(|letters| {
+                let (topic, Position { partition, offset, .. }) = (topic.cloned(), *at);
+                let at = topic.map(|topic| LetterAt { topic, partition, offset });
+                at.is_some_and(|at| letters.contains(&at))
             })
         };
         self.unplaced.retain(|_, at| !is_dropped(at));

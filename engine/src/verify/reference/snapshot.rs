@@ -142,6 +142,7 @@ impl Reference {
         if floor.is_some_and(|(floor, _)| is_again(&floor, &at)) {
             return;
         }
+        origin.deletes = true;
         let is_gone = |id: &RowId, row: &Known| {
             let is_row = matches!(row.state, State::Row { .. });
             id.0 == name && is_row && order(&row.at, &at) == Ordering::Less

@@ -19,8 +19,7 @@ impl Position {
 impl Fold {
     /// Somebody decided that nobody waits for this record of a table, or for none before.
     pub fn drop_unread(&mut self, table: &str, letter: Option<&LetterAt>, epoch: i64) -> Delta {
-        let mut delta = Delta::default();
-        let Some(table) = self.tables.get_mut(table) else { return delta };
+        let Some(table) = self.tables.get_mut(table) else { return Delta::default() };
         let lives =
             table.topics.iter().map(|(source, topic, life)| format!("{source}/{topic}/{life}"));
         let lives: Vec<String> = lives.collect();
@@ -28,10 +27,18 @@ impl Fold {
             let own = (lives[at.topic].clone(), i64::from(at.partition), at.offset);
             letter.is_none_or(|letter| *letter == own)
         };
-        table.unplaced.retain(|_, at| !is_dropped(at));
+        table.end_doubts(is_dropped, epoch)
+    }
+}
+
+impl Table {
+    /// What was unreadable at these places puts nothing in doubt any more.
+    pub(super) fn end_doubts(&mut self, is_over: impl Fn(&Position) -> bool, epoch: i64) -> Delta {
+        let (mut delta, table) = (Delta::default(), self);
+        table.unplaced.retain(|_, at| !is_over(at));
         let columns = table.contract.columns.len();
         for held in
-            table.keys.values_mut().filter(|held| held.unread.as_ref().is_some_and(is_dropped))
+            table.keys.values_mut().filter(|held| held.unread.as_ref().is_some_and(&is_over))
         {
             held.unread = None;
             let Some(old) = held.row.take() else { continue };
@@ -42,9 +49,7 @@ impl Fold {
         }
         delta
     }
-}
 
-impl Table {
     /// An origin came by a life of a topic.
     pub(super) fn came_by(&mut self, topic: usize, origin: &str) {
         let ways = self.ways.entry(topic).or_default();

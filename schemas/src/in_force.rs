@@ -1,0 +1,131 @@
+//! The definitions in force in a lake, and those before them.
+//!
+//! # Guarantees
+//! - [`InForce`] is a function of the records that it has seen and of their epochs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::{DefinitionChange, DefinitionKind};
+use crate::epoch::EpochId;
+use crate::time::Micros;
+
+/// One version of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Version {
+    /// 1 for the first of its name, then one more each.
+    pub number: u32,
+    /// What its meaning is known by; `None`: there was no such definition from here on.
+    pub identity: Option<String>,
+    /// The epoch from which on it is in force.
+    pub since: EpochId,
+    /// That epoch's clock, in microseconds.
+    pub clock: i64,
+    /// The file's text, of the newest version only: bronze has the others.
+    pub text: Option<String>,
+}
+
+/// The definitions in force, and those before them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    contracts: BTreeMap<String, Vec<Version>>,
+    kpis: BTreeMap<String, Vec<Version>>,
+}
+
+impl InForce {
+    /// The versions of a definition, oldest first.
+    pub fn versions(&self, of: DefinitionKind, name: &str) -> &[Version] {
+        self.all(of).get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The version of a definition that is in force.
+    pub fn newest(&self, of: DefinitionKind, name: &str) -> Option<&Version> {
+        self.versions(of, name).last().filter(|version| version.identity.is_some())
+    }
+
+    /// What has to change so that exactly `wanted` is in force: kind, name, identity and text of each.
+    pub fn changes_to(
+        &self,
+        wanted: impl IntoIterator<Item = DefinitionChange>,
+    ) -> Vec<DefinitionChange> {
+        let mut changes = Vec::new();
+        let mut seen: Vec<(DefinitionKind, String)> = Vec::new();
+        for change in wanted {
+            let held = self.newest(change.of, &change.name);
+            seen.push((change.of, change.name.clone()));
+            if held.map(|held| &held.identity) != Some(&change.identity) {
+                changes.push(change);
+            }
+        }
+        for of in [DefinitionKind::Contract, DefinitionKind::Kpi] {
+            for name in self.all(of).keys().filter(|name| self.newest(of, name).is_some()) {
+                if !seen.iter().any(|(kind, seen)| *kind == of && seen == name) {
+                    let name = name.clone();
+                    changes.push(DefinitionChange { of, name, identity: None, text: None });
+                }
+            }
+        }
+        changes.sort_by(|a, b| (a.of, &a.name).cmp(&(b.of, &b.name)));
+        changes
+    }
+
+    /// Takes changes that an epoch brought.
+    pub fn take(&mut self, changes: &[DefinitionChange], since: EpochId, clock: Micros) {
+        for change in changes {
+            let all = match change.of {
+                DefinitionKind::Contract => &mut self.contracts,
+                DefinitionKind::Kpi => &mut self.kpis,
+            };
+            let versions = all.entry(change.name.clone()).or_default();
+            let number = versions.last().map_or(0, |last| last.number).saturating_add(1);
+            for before in versions.iter_mut() {
+                before.text = None;
+            }
+            let (identity, text) = (change.identity.clone(), change.text.clone());
+            versions.push(Version { number, identity, since, clock: clock.0, text });
+        }
+    }
+
+    fn all(&self, of: DefinitionKind) -> &BTreeMap<String, Vec<Version>> {
+        match of {
+            DefinitionKind::Contract => &self.contracts,
+            DefinitionKind::Kpi => &self.kpis,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(of: DefinitionKind, name: &str, identity: Option<&str>) -> DefinitionChange {
+        let identity = identity.map(str::to_owned);
+        DefinitionChange { of, name: name.into(), text: identity.clone(), identity }
+    }
+
+    #[test]
+    fn definitions_are_in_force_from_their_epoch_on() {
+        use DefinitionKind::{Contract, Kpi};
+        let wanted = |orders: &str| {
+            vec![change(Contract, "orders", Some(orders)), change(Kpi, "roi", Some("k"))]
+        };
+        let mut held = InForce::default();
+        assert_eq!(held.changes_to(wanted("1")), wanted("1"));
+        held.take(&wanted("1"), 4, Micros(40));
+        assert_eq!(held.changes_to(wanted("1")), []);
+        let changes = held.changes_to(wanted("2")[..1].to_vec());
+        assert_eq!(changes, [change(Contract, "orders", Some("2")), change(Kpi, "roi", None)]);
+        held.take(&changes, 9, Micros(90));
+        assert_eq!(held.changes_to(wanted("2")[..1].to_vec()), []);
+        assert_eq!(held.newest(Kpi, "roi"), None);
+        let orders = held.versions(Contract, "orders");
+        let told = |v: &Version| (v.number, v.since, v.clock, v.text.clone());
+        let told: Vec<_> = orders.iter().map(told).collect();
+        assert_eq!(told, [(1, 4, 40, None), (2, 9, 90, Some("2".into()))]);
+        // The same meaning again is a version of its own: it has history from then on.
+        held.take(&held.changes_to(wanted("2")), 12, Micros(120));
+        assert_eq!(held.newest(Kpi, "roi").map(|v| (v.number, v.since)), Some((3, 12)));
+    }
+}
