@@ -41,9 +41,13 @@ impl Live {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.map_err(Failure::io("find a port on", Path::new("127.0.0.1")))?;
         let (lake, config) = (folder.join("lake"), folder.join("weir.toml"));
+        let transactions = topic.metadata.as_ref();
+        let transactions =
+            transactions.map(|metadata| format!("transactions = \"{}\"\n", metadata.name));
+        let transactions = transactions.unwrap_or_default();
         let text = format!(
             "lake.uri = \"{}\"\napi.listen = \"{address}\"\n{settings}\n[[sources]]\n\
-             kind = \"kafka\"\nbrokers = \"{}\"\ngroup = \"weir-benchmarks\"\n[sources.topics]\n\
+             kind = \"kafka\"\nbrokers = \"{}\"\ngroup = \"weir-benchmarks\"\n{transactions}[sources.topics]\n\
              \"{}\" = \"orders\"\n",
             lake.display(),
             topic.brokers,

@@ -28,6 +28,17 @@ pub struct Topic {
     pub records: u64,
     /// Bytes of keys and values, as far as this process produced them.
     pub bytes: u64,
+    /// The metadata topic of its connector, where transactions are told of.
+    pub metadata: Option<Metadata>,
+}
+
+/// A topic that says when transactions begin and end.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    /// Its name.
+    pub name: String,
+    /// Changes of each transaction.
+    pub changes: u64,
 }
 
 impl Topic {
@@ -45,8 +56,8 @@ impl Topic {
             bytes += (record.key.len() + record.value.map_or(0, <[u8]>::len)) as u64;
         }
         let partitions = shape.partitions;
-        let topic =
-            Topic { brokers: brokers.into(), name: name.into(), partitions, records, bytes };
+        let (brokers, name, metadata) = (brokers.to_owned(), name.to_owned(), None);
+        let topic = Topic { brokers, name, partitions, records, bytes, metadata };
         topic.create()?;
         let held = topic.held()?;
         if held == 0 {
@@ -55,7 +66,8 @@ impl Topic {
         let held = topic.held()?;
         if held != records {
             let text = format!(
-                "topic `{name}` holds {held} records and not {records}; delete it, then run again"
+                "topic `{}` holds {held} records and not {records}; delete it, then run again",
+                topic.name
             );
             return Err(Failure::Worthless(text));
         }
@@ -67,12 +79,16 @@ impl Topic {
     /// # Errors
     /// When the broker refuses, or it has records.
     pub fn empty(brokers: &str, name: &str, partitions: u32) -> Result<Topic, Failure> {
-        let topic =
-            Topic { brokers: brokers.into(), name: name.into(), partitions, records: 0, bytes: 0 };
+        let (records, bytes, metadata) = (0, 0, None);
+        let (brokers, name) = (brokers.to_owned(), name.to_owned());
+        let topic = Topic { brokers, name, partitions, records, bytes, metadata };
         topic.create()?;
         match topic.held()? {
             0 => Ok(topic),
-            held => Err(Failure::Worthless(format!("topic `{name}` holds {held} records already"))),
+            held => {
+                let text = format!("topic `{}` holds {held} records already", topic.name);
+                Err(Failure::Worthless(text))
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use benchmarks::machine;
 use benchmarks::subscriber::{Frame, Subscriber};
 use benchmarks::times::{Times, millis};
 use benchmarks::tool::{product, publish, say};
-use benchmarks::topic::Topic;
+use benchmarks::topic::{Metadata, Topic};
 use clap::Parser;
 use harness::bronze::Epochs;
 use serde_json::json;
@@ -45,6 +45,9 @@ struct Arguments {
     /// Partitions of the topic.
     #[arg(long, default_value_t = 4)]
     partitions: u32,
+    /// Changes of each transaction, with `transactions` set; unless given, changes name none.
+    #[arg(long)]
+    transaction: Option<u64>,
     /// Seed of the stream.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -109,7 +112,13 @@ async fn run(arguments: &Arguments, rate: u32, durability: &str) -> Result<Outco
     let folder = tempfile::Builder::new().prefix("weir-bench-").tempdir_in(&arguments.folder);
     let folder = folder.map_err(Failure::io("create a folder in", &arguments.folder))?;
     let name = format!("weir-bench-freshness-{}", machine::now().0);
-    let topic = Topic::empty(&arguments.brokers, &name, arguments.partitions)?;
+    let mut topic = Topic::empty(&arguments.brokers, &name, arguments.partitions)?;
+    // It begins as the name of the connector in the events does.
+    let metadata = format!("shop.{name}");
+    let metadata = arguments.transaction.map(|changes| Metadata { name: metadata, changes });
+    let beside = metadata.as_ref().map(|own| Topic::empty(&arguments.brokers, &own.name, 1));
+    let beside = beside.transpose()?;
+    topic.metadata = metadata;
     let settings = format!("lake.durability = \"{durability}\"");
     let live = Live::start(&program, folder.path(), &topic, &settings).await?;
     let token = live.token("freshness")?;
@@ -134,8 +143,9 @@ async fn run(arguments: &Arguments, rate: u32, durability: &str) -> Result<Outco
     let lake = live.lake.clone();
     live.stop()?;
     let frames = watching.await.map_err(|error| Failure::Worthless(error.to_string()))?;
-    let outcome = judge(rate, durability, load, &frames, &lake)?;
+    let outcome = judge(rate, durability, load, &frames, (&lake, &topic))?;
     topic.delete()?;
+    beside.as_ref().map_or(Ok(()), Topic::delete)?;
     Ok(outcome)
 }
 
@@ -145,15 +155,15 @@ fn judge(
     durability: &str,
     load: Load,
     frames: &[Frame],
-    lake: &Path,
+    (lake, topic): (&Path, &Topic),
 ) -> Result<Outcome, Failure> {
     let frames: Vec<&Frame> = frames.iter().filter(|frame| frame.has_cells).collect();
     let (mut total, mut to_cut, mut from_cut) = (Vec::new(), Vec::new(), Vec::new());
     let (mut first, mut unseen, mut records) = (None, 0, 0);
     let mut epochs = Epochs::open(lake)?;
     while let Some(epoch) = epochs.next_epoch()? {
-        // The definitions of the start are no event of the topic.
-        for record in epoch.into_iter().filter(|record| !record.is_control()) {
+        // Definitions of the start and markers of transactions are no events of the topic.
+        for record in epoch.into_iter().filter(|record| record.topic == topic.name) {
             records += 1;
             let Some(sent) = record.timestamp else { continue };
             if sent - *first.get_or_insert(sent) < WARM_UP_US {
@@ -185,9 +195,11 @@ fn judge(
 }
 
 fn head(arguments: &Arguments) -> String {
+    let whole = arguments.transaction.map(|changes| format!("; whole transactions of {changes}"));
+    let whole = whole.unwrap_or_default();
     format!(
         "# Freshness: from a record's timestamp to the frame that has it\n\n{}- {} s each, of which {} s \
-         are warm-up; one client, all KPIs, {} partitions\n- load average {} at the start\n\n\
+         are warm-up; one client, all KPIs, {} partitions{}\n- load average {} at the start\n\n\
          | durability | records/s | sent/s | latest send ms | records counted | frames | unseen | \
          p50 | p99 | max | to the cut: p50 | p99 | max | from the cut: p50 | p99 | max |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
@@ -195,6 +207,7 @@ fn head(arguments: &Arguments) -> String {
         arguments.seconds,
         WARM_UP_US / 1_000_000,
         arguments.partitions,
+        whole,
         machine::load()
     )
 }

@@ -282,6 +282,17 @@ mod tests {
     }
 
     #[test]
+    fn a_metadata_topic_is_no_topic_of_rows() {
+        for (topic, says) in [("a", "under [sources.topics]"), ("", "empty")] {
+            let config = kafka(&format!(r#","topics":{{"a":"orders"}},"transactions":"{topic}""#));
+            let refused = config.unwrap().open(&[]).err().unwrap().to_string();
+            assert!(refused.contains(says) && refused.contains("`transactions`"), "{refused}");
+        }
+        let config = kafka(r#","topics":{"a":"orders"},"transactions":"a.transaction""#);
+        assert!(config.unwrap().open(&[]).is_ok());
+    }
+
+    #[test]
     fn a_file_has_one_contract_or_topics_of_its_own() {
         let both = r#"{"kind":"file","path":"x","contract":"orders","topics":{"a":"costs"}}"#;
         let both: SourceConfig = serde_json::from_str(both).unwrap();

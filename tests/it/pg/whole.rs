@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
+use harness::Options;
 use harness::bronze::Epochs;
 use rand::Rng;
 
-use crate::live::port;
+use crate::live::{port, ready};
 use crate::support::http::request;
 use crate::support::services::{self, BROKERS, script, sql};
-use crate::support::{Place, Weir, seeded, wait_until};
+use crate::support::{Place, Weir, assert_clean, seeded, wait_until};
 
 const NAME: &str = "it-whole";
 const PORT: &str = "18087";
@@ -41,6 +42,9 @@ fn no_epoch_holds_one_side_of_a_transfer() {
     let source =
         format!("[[sources]]\nkind = \"kafka\"\nbrokers = \"{BROKERS}\"\ngroup = \"weir-it\"\n");
     let before = "lake.flush_interval = \"200ms\"\nlake.barrier_interval = \"1s\"\n";
+    whole.configure(&format!("{before}{source}transactions = \"itwhole.transactions\"\n{topics}"));
+    let said = whole.succeeds(&["check"]).stdout;
+    assert!(said.contains(&format!("does not exist (did you mean `{METADATA}`?)")), "{said}");
     whole.configure(&format!("{before}{source}transactions = \"{METADATA}\"\n{topics}"));
     parted.configure(&format!("{before}{source}{topics}"));
     // The snapshot is over when a change comes that names its transaction.
@@ -49,7 +53,7 @@ fn no_epoch_holds_one_side_of_a_transfer() {
         whole.succeeds(&["check"]).stdout.contains("changes name their transactions")
     });
 
-    let (mut one, mut other) = (whole.start(&["run"]), parted.start(&["run"]));
+    let (mut one, other) = (whole.start(&["run"]), parted.start(&["run"]));
     for batch in 0..BATCHES {
         let transfers: String = (0..TRANSFERS).map(|_| transfer(&mut rng)).collect();
         sql(DATABASE, &transfers);
@@ -67,8 +71,6 @@ fn no_epoch_holds_one_side_of_a_transfer() {
     assert!(one.is_running(), "{}", one.log());
     assert_eq!(metric(&mut one, "weir_split_transactions_total"), Some(0.0));
     assert!(!one.log().contains("handed out in parts"), "{}", one.log());
-    let p99 = "weir_freshness_seconds{quantile=\"0.99\"}";
-    println!("p99: {:?} s, {:?} s without", metric(&mut one, p99), metric(&mut other, p99));
     one.stops();
     other.stops();
 
@@ -79,9 +81,12 @@ fn no_epoch_holds_one_side_of_a_transfer() {
     let halves = seen(parted.lake()).values().filter(|own| own.epochs.len() > 1).count();
     println!("{expected} transfers: 0 in parts, {halves} without the setting");
     assert!(halves > 0, "without the setting nothing was seen in parts: this proves nothing");
+    say_how_late(&whole, &parted);
     for place in [&whole, &parted] {
         place.succeeds(&["run", "--until-end"]);
         place.succeeds(&["verify"]);
+        let topics = [(ORDERS.into(), "orders".into()), (COSTS.into(), "costs".into())].into();
+        assert_clean(place.lake(), None, &Options { topics, bronze_only: false });
     }
     script("connect.sh", &["forget", NAME]);
     drop(held);
@@ -123,6 +128,25 @@ fn transfer(rng: &mut impl Rng) -> String {
         "begin;\nupdate orders set amount = amount - {amount} where order_id = {order};\n\
          update costs set effective_cost = effective_cost + {amount} where charge_id = 'c{cost}';\ncommit;\n"
     )
+}
+
+/// Prints how late transfers are published that come one by one, with and without the setting.
+fn say_how_late(whole: &Place, parted: &Place) {
+    let mut runs = [whole.start(&["run"]), parted.start(&["run"])];
+    for run in &mut runs {
+        ready(port(run));
+    }
+    let transfers = "begin;\nupdate orders set amount = amount - 1 where order_id = 1;\n\
+         update costs set effective_cost = effective_cost + 1 where charge_id = 'c1';\ncommit;\n\
+         select pg_sleep(0.02);\n";
+    sql(DATABASE, &transfers.repeat(400));
+    std::thread::sleep(Duration::from_secs(2));
+    for quantile in ["0.5", "0.99"] {
+        let name = format!("weir_freshness_seconds{{quantile=\"{quantile}\"}}");
+        let [with, without] = runs.each_mut().map(|run| metric(run, &name));
+        println!("{quantile}: {with:?} s, {without:?} s without");
+    }
+    runs.into_iter().for_each(|run| drop(run.stops()));
 }
 
 fn metric(run: &mut Weir, name: &str) -> Option<f64> {

@@ -21,7 +21,7 @@ use crate::record::RawRecord;
 pub(super) enum Mark {
     /// Of none: a snapshot row, a tombstone, anything else.
     Free,
-    /// A change that names none.
+    /// A change that names none, or a row without its envelope.
     Bare,
     /// A change: its place among all changes of its transaction, if it says so.
     Row { id: Box<str>, order: Option<u64> },
@@ -108,8 +108,11 @@ impl Marks {
         if self.is_metadata(topic) {
             return marker(&event).unwrap_or(Mark::Free);
         }
-        if !event.is_change() {
-            return Mark::Free;
+        match text(event.op.as_ref()) {
+            Some("c" | "u" | "d" | "t") => {}
+            Some(_) => return Mark::Free,
+            // A row without its envelope.
+            None => return Mark::Bare,
         }
         if self.renamed.contains(topic) {
             self.learn(event.source.as_ref());
@@ -144,16 +147,12 @@ impl Marks {
     }
 }
 
-impl Event {
-    fn is_change(&self) -> bool {
-        matches!(text(self.op.as_ref()), Some("c" | "u" | "d" | "t"))
-    }
-}
-
 /// Whether a change names its transaction; `None` where the record is no change.
 pub(in crate::source) fn names_one(record: &RawRecord<'_>) -> Option<bool> {
-    let event = event_of(record).filter(Event::is_change)?;
-    Some(event.transaction.is_some_and(|block| text(block.get("id")).is_some()))
+    let event = event_of(record)?;
+    let is_change = matches!(text(event.op.as_ref()), None | Some("c" | "u" | "d" | "t"));
+    let names = event.transaction.is_some_and(|block| text(block.get("id")).is_some());
+    is_change.then_some(names)
 }
 
 fn event_of(record: &RawRecord<'_>) -> Option<Event> {
@@ -260,6 +259,8 @@ mod tests {
             (r#"{"op":"c","source":{"name":"other"},"transaction":{"id":"1"}}"#, Mark::Free),
             (r#"{"op":"c","source":{"name":"sho"},"transaction":{"id":"1"}}"#, Mark::Free),
             (r#"{"op":"c","source":7}"#, Mark::Free),
+            (r#"{"op":"m","message":{}}"#, Mark::Free),
+            (r#"{"order_id":7,"transaction":"x"}"#, Mark::Bare),
             ("no json", Mark::Free),
         ] {
             assert_eq!(of(&mut marks, "shop.public.orders", value), expected, "{value}");
