@@ -34,8 +34,8 @@ use control::Control;
 use decoding::Decoding;
 use epoch::Epoch;
 pub(crate) use error::{RestoreError, SetupError};
-pub(crate) use unplaced::Unplaced;
 use frozen::{BarrierJob, CellsJob, SilverJob};
+pub(crate) use unplaced::Unplaced;
 use watch::Watch;
 
 /// Topics without a contract that are known by name.
@@ -238,7 +238,12 @@ impl Core {
     pub(crate) fn contents(&self, origins_max: usize) -> Vec<Contents> {
         let of = |table: &KeyedTable| {
             let (origins, origins_total) = table.fold.origin_states(origins_max);
-            Contents { origins, origins_total, ..table.census.contents() }
+            let columns = table.contract.columns();
+            let name = |column: usize| columns.get(column).map_or("", |column| &*column.name);
+            let infinite = table.fold.infinite().into_iter();
+            let infinite = infinite.map(|(column, times)| (name(column).to_owned(), times));
+            let infinite = infinite.collect();
+            Contents { origins, origins_total, infinite, ..table.census.contents() }
         };
         self.tables.iter().map(of).collect()
     }
