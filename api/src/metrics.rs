@@ -275,6 +275,13 @@ fn contents(out: &mut Out<'_>, report: &Report) -> fmt::Result {
     let text = "Rows with an empty tenant, taken as that of none";
     let rows = tables().map(|table| (of(table), table.empty_tenants)).collect();
     out.gauges("weir_rows_empty_tenant", text, rows)?;
+    let infinite = report.contents.iter().flat_map(|table| {
+        table.infinite.iter().map(|(column, times)| {
+            (vec![("contract", table.contract.clone()), ("column", column.clone())], *times)
+        })
+    });
+    let text = "Infinities and values that are no number, taken as null";
+    out.gauges("weir_values_infinite", text, infinite.collect())?;
     let text = "Rows with a value that was never sent";
     out.gauges("weir_rows_unknown_value", text, tables().map(|t| (of(t), t.unknown)).collect())
 }

@@ -1,5 +1,5 @@
-//! The census of a table: how many of its rows have a value outside a vocabulary, an empty tenant, or a
-//! value that was never sent.
+//! The census of a table: how many of its rows have a value outside a vocabulary, an empty tenant, a
+//! value that was never sent, or one of which it follows that nobody knows which KPI cells they feed.
 //!
 //! # Guarantees
 //! - The sums are those of the rows there are, whatever came and went before.
@@ -9,7 +9,7 @@
 //! - Where there are more values than that, which of them are known by name depends on their order.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use arrow::array::{Array, StringArray};
@@ -33,6 +33,8 @@ pub struct Census {
     rows: u64,
     empty_tenants: u64,
     unknown: u64,
+    /// By column: rows that may feed other cells, because its value was never sent.
+    unplaced: BTreeMap<usize, u64>,
     columns: Vec<Column>,
 }
 
@@ -70,16 +72,33 @@ impl Census {
             rows: 0,
             empty_tenants: 0,
             unknown: 0,
+            unplaced: BTreeMap::new(),
             columns: columns.collect(),
         }
     }
 
-    /// Adds a row so many times, or takes it away.
-    pub fn add(&mut self, row: RowRef<'_>, weight: i64) {
+    /// Adds a row so many times, or takes it away. `unplaced`: the columns of a row with an unknown value
+    /// that leave open which KPI cells it feeds.
+    pub fn add(
+        &mut self,
+        row: RowRef<'_>,
+        weight: i64,
+        unplaced: impl FnOnce(RowRef<'_>) -> BTreeSet<usize>,
+    ) {
         self.add_texts(weight, |column| row.text(column));
-        if row.has_unknown() {
-            count(&mut self.unknown, weight);
+        if !row.has_unknown() {
+            return;
         }
+        count(&mut self.unknown, weight);
+        for column in unplaced(row) {
+            count(self.unplaced.entry(column).or_default(), weight);
+        }
+        self.unplaced.retain(|_, rows| *rows > 0);
+    }
+
+    /// Rows of which nobody knows which KPI cells they feed, by the column whose value was never sent.
+    pub fn unplaced(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.unplaced.iter().map(|(column, rows)| (*column, *rows))
     }
 
     /// The same for a row of which only the texts are at hand: whether a value is unknown is not looked at.

@@ -5,7 +5,7 @@
 //! - What is no object has no members; a member that is JSON's null is none by `->>`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -16,19 +16,67 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::value::EvalError;
 
 /// The member of this name; `None` when there is none.
 pub(crate) fn member<'a>(json: &'a str, name: &str) -> Result<Option<&'a str>, EvalError> {
-    let whole: &RawValue = serde_json::from_str(json).map_err(|_| EvalError::BadJson)?;
-    if !whole.get().starts_with('{') {
-        return Ok(None);
+    if !json.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        let read: Result<&RawValue, _> = serde_json::from_str(json);
+        return read.map(|_| None).map_err(|_| EvalError::BadJson);
     }
-    let mut members: HashMap<Cow<'_, str>, &RawValue> =
-        serde_json::from_str(whole.get()).map_err(|_| EvalError::BadJson)?;
-    Ok(members.remove(name).map(RawValue::get))
+    let mut text = serde_json::Deserializer::from_str(json);
+    let found = text.deserialize_map(Wanted(name)).map_err(|_| EvalError::BadJson)?;
+    text.end().map_err(|_| EvalError::BadJson)?;
+    Ok(found)
+}
+
+/// Reads an object for the member of this name: of equal ones the last.
+struct Wanted<'n>(&'n str);
+
+impl<'de> Visitor<'de> for Wanted<'_> {
+    type Value = Option<&'de str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(is_wanted) = members.next_key_seed(IsName(self.0))? {
+            if is_wanted {
+                found = Some(members.next_value::<&RawValue>()?.get());
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Reads a name: whether it is this one.
+struct IsName<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for IsName<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<bool, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsName<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<bool, E> {
+        Ok(name == self.0)
+    }
 }
 
 /// What a member is as text: a text without its quotes, null as `None`, anything else as it stands there.
@@ -116,10 +164,14 @@ mod tests {
         ] {
             assert_eq!(of(json, name), Ok(expected.map(str::to_owned)), "{name}");
         }
-        for json in ["[1]", "5", r#""team""#, "null", "  {}  "] {
+        for json in ["[1]", "5", "1e999", r#""team""#, "null", "  {}  "] {
             assert_eq!(of(json, "team"), Ok(None), "{json}");
         }
-        for json in ["", "{", "team=a", r#"{"team":}"#] {
+        assert_eq!(
+            of(r#"{"te\u0061m":{"team":1}, "team" : [ 2 ]}"#, "team"),
+            Ok(Some("[ 2 ]".into()))
+        );
+        for json in ["", "{", "team=a", r#"{"team":}"#, r#"{"team":1}}"#, r#"{"team":1,"b":[}"#] {
             assert_eq!(of(json, "team"), Err(EvalError::BadJson), "{json}");
         }
     }

@@ -58,6 +58,14 @@ pub fn names(text: &str) -> Result<Vec<String>, Refusal> {
     parse::names(text)
 }
 
+/// The parts of a condition over a relation that AND joins, each with the columns that it reads.
+///
+/// # Errors
+/// When the text is no SQL expression.
+pub fn conjuncts(text: &str) -> Result<Vec<(String, Vec<String>)>, Refusal> {
+    parse::conjuncts(text)
+}
+
 /// An expression over the rows of one relation.
 #[derive(Debug, Clone)]
 pub struct Expression {
@@ -170,6 +178,21 @@ impl Expression {
     /// When the row makes it fail.
     pub fn selects(&self, row: RowRef<'_>) -> Result<bool, EvalError> {
         Ok(evaluate::truth(&self.root, row)? == Some(true))
+    }
+
+    /// Whether it may be true of a row of which some values are not known: every part that AND joins is
+    /// true, or reads such a value.
+    ///
+    /// # Errors
+    /// When the row makes it fail.
+    pub fn may_select(&self, row: RowRef<'_>) -> Result<bool, EvalError> {
+        for part in self.root.conjuncts() {
+            let is_open = part.columns().into_iter().any(|column| row.is_unknown(column));
+            if !is_open && evaluate::truth(part, row)? != Some(true) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

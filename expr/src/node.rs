@@ -256,6 +256,22 @@ impl Typed {
         matches!(self.node, Node::Literal(Value::Null))
     }
 
+    /// The parts that AND joins: the tree itself where it joins none.
+    pub(crate) fn conjuncts(&self) -> Vec<&Typed> {
+        match &self.node {
+            Node::And(parts) => parts.iter().flat_map(Typed::conjuncts).collect(),
+            _ => vec![self],
+        }
+    }
+
+    /// The columns that it reads, as often as it does.
+    pub(crate) fn columns(&self) -> Vec<usize> {
+        match &self.node {
+            Node::Column { index, .. } => vec![*index],
+            _ => self.children().into_iter().flat_map(Typed::columns).collect(),
+        }
+    }
+
     /// The nodes right below.
     pub(crate) fn children(&self) -> Vec<&Typed> {
         match &self.node {

@@ -97,6 +97,42 @@ pub(crate) fn names(text: &str) -> Result<Vec<String>, Refusal> {
     Ok(found.0)
 }
 
+/// The parts of a condition over a relation that AND joins, each with the names of its columns: without
+/// quotes they are in lower case.
+pub(crate) fn conjuncts(text: &str) -> Result<Vec<(String, Vec<String>)>, Refusal> {
+    let syntax = syntax(text)?;
+    let (mut open, mut parts) = (vec![&syntax], Vec::new());
+    while let Some(part) = open.pop() {
+        match part {
+            ast::Expr::Nested(one) => open.push(one),
+            ast::Expr::BinaryOp { left, op: ast::BinaryOperator::And, right } => {
+                open.extend([&**right, left]);
+            }
+            part => {
+                let mut found = Idents(Vec::new());
+                // It never breaks.
+                let (ControlFlow::Continue(()) | ControlFlow::Break(())) = part.visit(&mut found);
+                parts.push((part.to_string(), found.0));
+            }
+        }
+    }
+    Ok(parts)
+}
+
+struct Idents(Vec<String>);
+
+impl Visitor for Idents {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Identifier(name) = expr {
+            let folded = name.quote_style.is_none().then(|| name.value.to_lowercase());
+            self.0.push(folded.unwrap_or_else(|| name.value.clone()));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 struct Found(Vec<String>);
 
 impl Visitor for Found {

@@ -27,6 +27,7 @@ mod slots;
 mod state;
 mod timers;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemas::{
@@ -193,6 +194,17 @@ impl Engine {
     /// The catalog it serves.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// The columns of a row whose value was never sent, so that nobody knows which cells it feeds: the
+    /// time, the tenant, a dimension. Ascending.
+    pub fn unplaced(&self, contract: usize, row: RowRef<'_>) -> BTreeSet<usize> {
+        self.plan.unplaced(contract, row)
+    }
+
+    /// The KPIs whose cells a column of a contract tells apart.
+    pub fn placed_by(&self, contract: usize, column: usize) -> Vec<&str> {
+        self.plan.placed_by(contract, column)
     }
 
     /// Starts an epoch with records: fires the timers that are due at its clock.

@@ -7,10 +7,11 @@
 //! # Guarantees
 //! - KPIs are in key order, which is the order of everything that the engine puts out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use expr::{Columns, Expression};
-use schemas::{Contract, decimal};
+use schemas::{Contract, RowRef, decimal};
 
 use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
@@ -26,13 +27,31 @@ pub(crate) struct View {
     /// Columns of the dimensions, in the order of the dimensions' names.
     pub(crate) dims: Vec<usize>,
     pub(crate) cube: usize,
-    /// Which count of the cube's cells it feeds. The next one counts those of its rows that are in doubt.
+    /// Which count of the cube's cells it feeds. The next one counts rows in doubt: those of its rows that
+    /// are, and those that would be its rows if values were known that were never sent.
     pub(crate) count: usize,
     /// Pairs of (what is summed, which sum of the cube's cells it feeds).
     pub(crate) sums: Vec<(Expression, usize)>,
 }
 
 impl View {
+    /// Whether it counts a row.
+    pub(crate) fn selects(&self, row: RowRef<'_>) -> bool {
+        // Filters and sums that may fail on a row are refused with the definition.
+        self.filter.as_ref().is_none_or(|filter| filter.selects(row) == Ok(true))
+    }
+
+    /// Whether it might count a row, if values were known that were never sent.
+    pub(crate) fn may_select(&self, row: RowRef<'_>) -> bool {
+        let may = |filter: &Expression| filter.may_select(row) == Ok(true);
+        row.is_in_doubt() && self.filter.as_ref().is_some_and(may)
+    }
+
+    /// The columns that say which cells a row feeds.
+    fn placing(&self) -> impl Iterator<Item = usize> {
+        [self.time, self.tenant].into_iter().chain(self.dims.iter().copied())
+    }
+
     /// Whether it takes the same rows into the same groups.
     fn is_like(&self, other: &View) -> bool {
         let grouping = |view: &View| (view.cube, view.contract, view.time, view.tenant);
@@ -152,6 +171,34 @@ impl Plan {
             plan.kpis.push(Kpi { key, unit: definition.unit, cube, place, rule });
         }
         Ok(plan)
+    }
+
+    /// The columns of a row that leave open which cells it feeds, ascending.
+    pub(crate) fn unplaced(&self, contract: usize, row: RowRef<'_>) -> BTreeSet<usize> {
+        if !row.has_unknown() {
+            return BTreeSet::new();
+        }
+        let views = self.by_contract.get(contract).into_iter().flatten();
+        let views = views.map(|view| &self.views[*view]);
+        let takers = views.filter(|view| view.selects(row) || view.may_select(row));
+        takers.flat_map(View::placing).filter(|column| row.is_unknown(*column)).collect()
+    }
+
+    /// The KPIs whose cells a column of a contract tells apart.
+    pub(crate) fn placed_by(&self, contract: usize, column: usize) -> Vec<&str> {
+        let is_placing = |cube: usize, measure: &Measure| {
+            let of = |view: &&View| view.cube == cube && view.count == measure.count;
+            let view = self.views.iter().find(of);
+            view.is_some_and(|v| v.contract == contract && v.placing().any(|own| own == column))
+        };
+        let own = self.kpis.iter().filter(|kpi| match &kpi.rule {
+            Rule::Flow(measure) => is_placing(kpi.cube, measure),
+            Rule::Ratio(terms, below) => {
+                let mut parts = terms.iter().map(|(_, measure)| measure).chain([below]);
+                parts.any(|measure| is_placing(kpi.cube, measure))
+            }
+        });
+        own.map(|kpi| &*kpi.key).collect()
     }
 
     fn cube(&mut self, dims: Vec<String>) -> usize {

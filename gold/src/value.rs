@@ -35,22 +35,18 @@ pub(crate) struct Parts {
     above: Amount,
     below: Amount,
     ratio: bool,
-    /// Whether a row of any part is in doubt.
+    /// Whether a row of any part is in doubt, or might be one of it.
     in_doubt: bool,
 }
 
 impl Parts {
-    /// The parts of a KPI in a cell, or `None` when no row feeds it.
+    /// The parts of a KPI in a cell, or `None` when no row feeds it nor might.
     pub(crate) fn of(rule: &Rule, numbers: Numbers<'_>) -> Option<Parts> {
         match rule {
             Rule::Flow(measure) => {
-                let above = amount(*measure, numbers);
-                (above != Amount::Absent).then_some(Parts {
-                    above,
-                    below: Amount::Absent,
-                    ratio: false,
-                    in_doubt: in_doubt(measure, numbers),
-                })
+                let (above, in_doubt) = (amount(*measure, numbers), in_doubt(measure, numbers));
+                let exists = above != Amount::Absent || in_doubt;
+                exists.then_some(Parts { above, below: Amount::Absent, ratio: false, in_doubt })
             }
             Rule::Ratio(terms, denominator) => {
                 let below = amount(*denominator, numbers);
@@ -68,6 +64,7 @@ impl Parts {
                     }
                     exists = true;
                 }
+                exists |= doubted;
                 let above = above
                     .get()
                     .filter(|n| fits && n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
@@ -92,7 +89,11 @@ impl Parts {
     fn as_computed(self) -> CellValue {
         if !self.ratio {
             let value = self.above.number();
-            let status = if value.is_some() { Status::Ok } else { Status::Error };
+            let status = match self.above {
+                Amount::Absent => Status::NoData,
+                Amount::Exact(_) => Status::Ok,
+                Amount::Overflow => Status::Error,
+            };
             return CellValue { value, numerator: None, denominator: None, status };
         }
         let (numerator, denominator) = (self.above.number(), self.below.number());
@@ -197,6 +198,16 @@ mod tests {
             assert_eq!(huge.status, Status::Error, "what cannot be computed is no doubtful value");
         }
         assert_eq!(value_with_doubt([1, 1], [0, 0], [3, 2]).unwrap().status, Status::Ok);
+    }
+
+    #[test]
+    fn what_no_row_feeds_but_one_might_is_in_doubt_and_has_no_value() {
+        let flow = Rule::Flow(Measure { count: 0, sum: None, factor: ONE });
+        let of = |counts: &[i64]| Parts::of(&flow, Numbers { counts, sums: &[] }).map(Parts::value);
+        assert_eq!(of(&[0, 0]), None);
+        assert_eq!(of(&[0, 1]), Some(CellValue { status: Status::InDoubt, ..NOTHING }));
+        let none = value_with_doubt([0, 0], [0, 1], [0, 0]).unwrap();
+        assert_eq!((none.status, none.value, none.denominator), (Status::InDoubt, None, None));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use schemas::{
     Cells, Contract, Delta, EpochStamp, Micros, RowBuilder, RowKey, RowLayout, Saved, SeriesId,
 };
-use stream::model::{Model, ORDERS, Row};
+use stream::model::{Model, ORDERS, Row, UNKNOWN};
 
 /// 2026-01-31T22:59:30Z: hour, day and month end soon.
 const START: i64 = 1_769_900_370_000_000;
@@ -43,7 +43,9 @@ fn row() -> impl Strategy<Value = Row> {
     let amounts = [0, 1, -5, 12_345, 99_999_999, 10_i128.pow(13)];
     (
         prop::option::weighted(0.8, prop::sample::select(&["a", "b", ""][..])),
-        prop::sample::select(&["placed", "paid", "recognized", "recognized", "cancelled"][..]),
+        prop::sample::select(
+            &["placed", "paid", "recognized", "recognized", "cancelled", UNKNOWN][..],
+        ),
         prop::option::weighted(0.9, prop::sample::select(amounts.to_vec())),
         prop::sample::select(&["USD", "EUR"][..]),
         prop::option::weighted(0.7, prop::sample::select(&["web", "shop"][..])),
@@ -126,8 +128,10 @@ impl Bench {
             ]
         };
         let column = |name: &str| contract.column(name).unwrap();
-        if table == ORDERS {
-            builder.set_text(column("status"), row.status);
+        match row.status {
+            _ if table != ORDERS => {}
+            UNKNOWN => builder.set_unknown(column("status")),
+            status => builder.set_text(column("status"), status),
         }
         builder.set_text(column(names[1]), row.currency);
         if let Some(tenant) = row.tenant {

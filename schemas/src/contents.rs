@@ -69,6 +69,8 @@ pub struct Contents {
     pub empty_tenants: u64,
     /// Rows with a value that was never sent.
     pub unknown: u64,
+    /// By column, how often an infinity came and was taken as null.
+    pub infinite: Vec<(String, u64)>,
     /// By column that has any.
     pub outside: Vec<Outside>,
     /// How many origins there are.
@@ -103,6 +105,14 @@ impl Contents {
                 "column `{column}`: {rows} an empty tenant, which is taken as null: the tenant `default`"
             ));
         }
+        let infinite = self.infinite.iter();
+        lines.extend(infinite.map(|(column, times)| infinite_line(column, *times)));
         lines
     }
+}
+
+/// That a column had an infinity so many times, in words.
+pub fn infinite_line(column: &str, times: u64) -> String {
+    let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+    format!("column `{column}`: an infinity, or no number, came {times} and was taken as null")
 }

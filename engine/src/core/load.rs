@@ -37,7 +37,7 @@ impl Core {
         for row in rows {
             let view = keyed.contract.layout().row(&row.row);
             self.gold.rebuild(index, view)?;
-            keyed.census.add(view, 1);
+            keyed.census.add(view, 1, |row| self.gold.unplaced(index, row));
             slots.push(keyed.fold.load(row)?);
         }
         Ok(slots)
@@ -105,8 +105,9 @@ impl Core {
             table.delta.clear();
             let layout = table.contract.layout();
             for (_, entry) in table.fold.rows() {
-                self.gold.rebuild(index, layout.row(entry.row))?;
-                table.census.add(layout.row(entry.row), 1);
+                let row = layout.row(entry.row);
+                self.gold.rebuild(index, row)?;
+                table.census.add(row, 1, |row| self.gold.unplaced(index, row));
             }
         }
         names.iter().for_each(|name| self.write_whole(name));

@@ -12,6 +12,7 @@ pub(crate) mod frozen;
 mod letters;
 mod load;
 mod removed;
+mod unplaced;
 pub(crate) mod watch;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,9 @@ use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::record::RawBatch;
 use pipeline::silver::{FrozenRuns, Gap, Halt, Lacking, TableFold, Unread};
-use schemas::{Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
+use schemas::{
+    Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer, RowRef,
+};
 
 use crate::Topics;
 use crate::census::Census;
@@ -34,6 +37,7 @@ use epoch::Epoch;
 pub(crate) use error::{RestoreError, SetupError};
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use letters::Desk;
+pub(crate) use unplaced::Unplaced;
 use watch::Watch;
 
 /// Topics without a contract that are known by name.
@@ -81,10 +85,11 @@ impl KeyedTable {
         silver_name(self.contract.contract())
     }
 
-    /// Puts the changes of the epoch in order, and counts what they say.
-    fn count(&mut self) {
+    /// Puts the changes of the epoch in order, and counts what they say to the KPIs of this contract.
+    fn count(&mut self, contract: usize, gold: &Engine) {
         self.delta.consolidate();
-        self.delta.iter().for_each(|(row, weight)| self.census.add(row, weight));
+        let unplaced = |row: RowRef<'_>| gold.unplaced(contract, row);
+        self.delta.iter().for_each(|(row, weight)| self.census.add(row, weight, unplaced));
     }
 }
 
@@ -197,6 +202,19 @@ impl Core {
         self.tables.iter().filter_map(|table| table.fold.unread())
     }
 
+    /// Rows of which nobody knows which KPI cells they feed, by table and column.
+    pub(crate) fn unplaced(&self) -> impl Iterator<Item = Unplaced<'_>> {
+        self.tables.iter().enumerate().flat_map(move |(index, table)| {
+            let contract = table.contract.contract();
+            table.census.unplaced().map(move |(column, rows)| Unplaced {
+                table: &contract.name,
+                column: contract.columns.get(column).map_or("", |column| &column.name),
+                rows,
+                kpis: self.gold.placed_by(index, column),
+            })
+        })
+    }
+
     /// Source and topic of records that became dead letters because no contract is named for them.
     pub(crate) fn unmapped(&self) -> impl Iterator<Item = &(String, String)> {
         self.unmapped.iter()
@@ -222,7 +240,12 @@ impl Core {
     pub(crate) fn contents(&self, origins_max: usize) -> Vec<Contents> {
         let of = |table: &KeyedTable| {
             let (origins, origins_total) = table.fold.origin_states(origins_max);
-            Contents { origins, origins_total, ..table.census.contents() }
+            let columns = table.contract.columns();
+            let name = |column: usize| columns.get(column).map_or("", |column| &*column.name);
+            let infinite = table.fold.infinite().into_iter();
+            let infinite = infinite.map(|(column, times)| (name(column).to_owned(), times));
+            let infinite = infinite.collect();
+            Contents { origins, origins_total, infinite, ..table.census.contents() }
         };
         self.tables.iter().map(of).collect()
     }
@@ -317,7 +340,7 @@ impl Core {
             }
         }
         // Every table is folded: all changes of the epoch are in one hand.
-        tables.iter_mut().for_each(KeyedTable::count);
+        tables.iter_mut().enumerate().for_each(|(index, table)| table.count(index, gold));
         // What was due or decided changed no row: history rows are of the last epoch that did.
         if epoch.is_tick() && tables.iter().all(|table| table.delta.is_empty()) {
             return self.pass(epoch);

@@ -1,6 +1,6 @@
 //! Tables that stand still because their source went back, rows that a snapshot lacked, records that were
-//! gone before they were read, records that could not be read and have no row to mark, and topics without a
-//! contract, as reasons that travel with the results.
+//! gone before they were read, records that could not be read and have no row to mark, rows of which nobody
+//! knows which cells they feed, and topics without a contract, as reasons that travel with the results.
 //!
 //! # Guarantees
 //! - Each is logged once, when it comes and at the start of every run that finds it.
@@ -30,6 +30,8 @@ enum Kind {
     Lacking,
     Gap,
     Unread,
+    /// Rows may feed other cells: the second name is the column.
+    Unplaced,
     /// A topic has no contract.
     Unmapped,
 }
@@ -49,8 +51,8 @@ impl Halts {
             match of.0 {
                 Kind::Halt if is_news => tracing::error!("{text}"),
                 Kind::Lacking | Kind::Gap | Kind::Unmapped if is_news => tracing::warn!("{text}"),
-                // Each record brings another text.
-                Kind::Unread if held.is_none() => tracing::warn!("{text}"),
+                // Each record or row brings another text.
+                Kind::Unread | Kind::Unplaced if held.is_none() => tracing::warn!("{text}"),
                 _ => {}
             }
             now.insert(of, Reason { text, since });
@@ -63,6 +65,9 @@ impl Halts {
                 }
                 Kind::Gap => {
                     tracing::info!("table `{table}` has a whole snapshot of {origin} again")
+                }
+                Kind::Unplaced => {
+                    tracing::info!("table `{table}`: `{origin}` is known of every row again");
                 }
                 Kind::Unmapped => {}
                 Kind::Unread => {
@@ -106,5 +111,8 @@ fn reasons(core: &Core) -> impl Iterator<Item = (Of, String)> {
         );
         (of(Kind::Unmapped, source, topic), text)
     });
-    halts.chain(lacking).chain(gaps).chain(unread).chain(unmapped)
+    let unplaced = core
+        .unplaced()
+        .map(move |own| (of(Kind::Unplaced, own.table, own.column), own.to_string()));
+    halts.chain(lacking).chain(gaps).chain(unread).chain(unplaced).chain(unmapped)
 }

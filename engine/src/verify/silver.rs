@@ -13,6 +13,7 @@ use pipeline::silver::{
 };
 use pipeline::source::{Mapping, is_control};
 use rows::{ColumnError, RowReader, columns};
+use schemas::contents::infinite_line;
 use schemas::{Contract, ControlRecord, Datum, Decision, EpochStamp, Letter, RowRef};
 
 use super::letters::Carried;
@@ -33,6 +34,8 @@ struct Folded {
     decoder: &'static dyn Decoder,
     fold: Reference,
     undecodable: u64,
+    /// By column, how often an infinity was taken as null.
+    infinite: BTreeMap<usize, u64>,
     /// What is to be looked at in the rows that silver has.
     census: Census,
 }
@@ -94,6 +97,9 @@ pub(super) fn fold(
             decode_batch(table.decoder, contract, batch, &mut scratch, &mut changes);
             mapping.apply(&mut changes);
             table.undecodable += changes.errors().len() as u64;
+            for column in changes.iter().flat_map(|change| change.infinite) {
+                *table.infinite.entry(*column).or_default() += 1;
+            }
             let (id, clock) = (epoch.stamp.id, epoch.stamp.clock);
             table.fold.take_batch(&table.contract, &changes, id, clock);
         }
@@ -115,7 +121,8 @@ fn prepare(contract: &Contract) -> Result<Folded, LakeError> {
     let prepared = PreparedContract::new(contract.clone()).map_err(|e| refuse(e.to_string()))?;
     let census = Census::new(prepared.contract());
     let (contract, fold) = (Arc::new(prepared), Reference::default());
-    Ok(Folded { contract, decoder, fold, undecodable: 0, census })
+    let infinite = BTreeMap::new();
+    Ok(Folded { contract, decoder, fold, undecodable: 0, infinite, census })
 }
 
 /// Compares every silver table with its fold.
@@ -224,6 +231,10 @@ impl Folded {
             check.counts.push(("refused records", self.fold.refused));
         }
         check.notes.extend(self.census.contents().lines());
+        for (column, times) in &self.infinite {
+            let name = contract.columns().get(*column).map_or("", |column| &*column.name);
+            check.notes.push(infinite_line(name, *times));
+        }
         for halt in self.fold.halted() {
             check.notes.push(format!("the table stands still since then: {halt}"));
         }

@@ -34,10 +34,12 @@ impl fmt::Display for Cell {
 /// What the recompute says of a cell.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
+    /// Whether a row feeds it: if not, one might.
+    is_fed: bool,
     above: Part,
     /// A ratio's denominator, when a row feeds it.
     below: Option<Part>,
-    /// Whether a row that feeds it is in doubt.
+    /// Whether a row that feeds it, or might, is in doubt.
     in_doubt: bool,
 }
 
@@ -107,6 +109,12 @@ pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -
             .then(|| Problem(format!("status is {}, should be {should}", held.status)))
     };
     let above = expected.above.number();
+    if !ratio && !expected.is_fed {
+        return wrong_status("no_data")
+            .or_else(|| differs("value", held.value, None))
+            .or_else(|| differs("numerator", held.numerator, None))
+            .or_else(|| differs("denominator", held.denominator, None));
+    }
     if !ratio {
         return wrong_status(if above.is_some() { "ok" } else { "error" })
             .or_else(|| differs("value", held.value, above))
@@ -192,7 +200,7 @@ pub(super) async fn expected(
         let tenants = text("tenant_id")?;
         let (above, below) = (wide("above")?, wide("below")?);
         let (beyond, below_count) = (count("beyond")?, count("below_cnt")?);
-        let doubt = count("doubt")?;
+        let (fed, doubt) = (count("cnt")?, count("doubt")?);
         let mut values = Vec::with_capacity(dims.len());
         for name in &dims {
             values.push((name, text(&format!("dim_{name}"))?));
@@ -209,7 +217,8 @@ pub(super) async fn expected(
             };
             let below = (below_count.value(row) > 0).then(|| Part::new(below.value(row)));
             let in_doubt = doubt.value(row) > 0;
-            cells.insert(cell, Expected { above, below, in_doubt });
+            let is_fed = fed.value(row) > 0;
+            cells.insert(cell, Expected { is_fed, above, below, in_doubt });
         }
     }
     Ok(cells)

@@ -17,7 +17,8 @@ const DAY_US: i64 = 86_400_000_000;
 
 /// The SQL that recomputes a KPI at a grain over the tables `silver_<contract>`, with the columns
 /// `tenant_id`, one per dimension (`dim_<name>`), `period_start`, then `cnt` (rows that feed the cell),
-/// `doubt` (those of them that are in doubt), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
+/// `doubt` (those of them that are in doubt, and rows that would feed it if values were known that were never
+/// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
 /// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it).
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     let Formula::Ratio { numerator, denominator } = &definition.formula else {
@@ -84,6 +85,21 @@ fn keys(catalog: &Catalog, definition: &Definition) -> String {
     keys + ", period_start"
 }
 
+/// The condition that a row counts, or would if values were known that were never sent: each part that AND
+/// joins holds, or reads such a value.
+fn may_count(filter: Option<&str>) -> String {
+    let mut parts = vec!["TRUE".to_owned()];
+    // A definition whose filter cannot be read is refused before.
+    for (part, columns) in filter.and_then(|text| expr::conjuncts(text).ok()).unwrap_or_default() {
+        let unknown = columns.iter().map(|column| {
+            let name = serde_json::json!(column).to_string().replace('\'', "''");
+            format!(" OR strpos(COALESCE(\"_unknown\", ''), '{name}') > 0")
+        });
+        parts.push(format!("(({part}) IS TRUE{})", unknown.collect::<String>()));
+    }
+    parts.join(" AND ")
+}
+
 fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     let Formula::Flow { contract, filter, time, aggregate, dims } = &definition.formula else {
         return String::new();
@@ -96,17 +112,17 @@ fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String 
     }
     columns.push_str(&format!(", {} AS period_start", period_start(time, grain)));
     columns.push_str(", CASE WHEN \"_doubt\" IS NULL THEN 0 ELSE 1 END AS in_doubt");
-    let above = match aggregate {
-        Aggregate::Count => format!("CAST(1 AS {NUMBER})"),
-        Aggregate::Sum(argument) => format!("CAST({argument} AS {NUMBER})"),
+    let argument = match aggregate {
+        Aggregate::Count => "1",
+        Aggregate::Sum(argument) => argument,
     };
-    let mut condition = format!("\"{time}\" IS NOT NULL");
-    if let Some(filter) = filter {
-        condition.push_str(&format!(" AND ({filter})"));
-    }
+    let counted = filter.as_deref().unwrap_or("TRUE");
+    columns.push_str(&format!(", CASE WHEN {counted} THEN 1 ELSE 0 END AS counted"));
+    let above = format!("CASE WHEN {counted} THEN CAST({argument} AS {NUMBER}) END");
+    let condition = format!("\"{time}\" IS NOT NULL AND {}", may_count(filter.as_deref()));
     let keys = keys(catalog, definition);
     format!(
-        "SELECT {keys}, COUNT(*) AS cnt, CAST(SUM(in_doubt) AS BIGINT) AS doubt, COALESCE(SUM(above), CAST(0 AS {NUMBER})) AS above \
+        "SELECT {keys}, CAST(SUM(counted) AS BIGINT) AS cnt, CAST(SUM(in_doubt) AS BIGINT) AS doubt, COALESCE(SUM(above), CAST(0 AS {NUMBER})) AS above \
          FROM (SELECT {columns}, {above} AS above FROM \"silver_{contract}\" WHERE {condition}) AS taken \
          GROUP BY {keys}"
     )

@@ -2,6 +2,8 @@
 //!
 //! # Guarantees
 //! - The old row leaves exactly the cells that it entered, whatever the new row says.
+//! - A row that the filter does not select, but might if values were known that were never sent, puts the
+//!   cells that it would enter in doubt, and counts for nothing there.
 //! - A change within one group adjusts its sums in place; one that changes nothing touches nothing.
 
 use expr::Expression;
@@ -73,17 +75,17 @@ impl Engine {
         let mut result = Ok(());
         for view in views.iter().map(|view| &plan.views[*view]) {
             let mut fold = Fold { view, cube: &mut cubes[view.cube], mode };
-            let done = match (selected(view, old), selected(view, new)) {
+            let done = match (Taken::by(view, old), Taken::by(view, new)) {
                 (None, None) => Ok(()),
                 (Some(old), None) => {
-                    raw_series(old.0, view.tenant, &view.dims, &mut scratch.old);
-                    let starts = scratch.starts(old.1);
-                    fold.retract(old.0, &scratch.old, starts)
+                    raw_series(old.row, view.tenant, &view.dims, &mut scratch.old);
+                    let starts = scratch.starts(old.at);
+                    fold.retract(old, &scratch.old, starts)
                 }
                 (None, Some(new)) => {
-                    raw_series(new.0, view.tenant, &view.dims, &mut scratch.new);
-                    let starts = scratch.starts(new.1);
-                    fold.insert(new.0, &scratch.new, starts)
+                    raw_series(new.row, view.tenant, &view.dims, &mut scratch.new);
+                    let starts = scratch.starts(new.at);
+                    fold.insert(new, &scratch.new, starts)
                 }
                 (Some(old), Some(new)) => fold.update(old, new, scratch),
             };
@@ -93,18 +95,31 @@ impl Engine {
     }
 }
 
-/// The row and its time when the view takes it.
-fn selected<'a>(view: &View, row: Option<RowRef<'a>>) -> Option<(RowRef<'a>, Micros)> {
-    let row = row?;
-    let at = row.timestamp(view.time)?;
-    // Filters and sums that may fail on a row are refused with the definition.
-    let selects = |filter: &Expression| filter.selects(row) == Ok(true);
-    view.filter.as_ref().is_none_or(selects).then_some((row, at))
+/// A row that a view takes.
+#[derive(Debug, Clone, Copy)]
+struct Taken<'a> {
+    row: RowRef<'a>,
+    /// Its time.
+    at: Micros,
+    /// Whether the filter selects it. If not, it might, if all values were known.
+    is_counted: bool,
 }
 
-/// What a row adds to a sum.
-fn amount(row: RowRef<'_>, summed: &Expression) -> i128 {
-    summed.evaluate(row).ok().and_then(|value| value.number()).unwrap_or(0)
+impl<'a> Taken<'a> {
+    fn by(view: &View, row: Option<RowRef<'a>>) -> Option<Taken<'a>> {
+        let row = row?;
+        let at = row.timestamp(view.time)?;
+        let is_counted = view.selects(row);
+        (is_counted || view.may_select(row)).then_some(Taken { row, at, is_counted })
+    }
+
+    /// What it adds to a sum.
+    fn amount(&self, summed: &Expression) -> i128 {
+        if !self.is_counted {
+            return 0;
+        }
+        summed.evaluate(self.row).ok().and_then(|value| value.number()).unwrap_or(0)
+    }
 }
 
 struct Fold<'a> {
@@ -116,35 +131,35 @@ struct Fold<'a> {
 impl Fold<'_> {
     fn update(
         &mut self,
-        old: (RowRef<'_>, Micros),
-        new: (RowRef<'_>, Micros),
+        old: Taken<'_>,
+        new: Taken<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), EngineError> {
         let View { tenant, ref dims, .. } = *self.view;
-        raw_series(old.0, tenant, dims, &mut scratch.old);
-        raw_series(new.0, tenant, dims, &mut scratch.new);
+        raw_series(old.row, tenant, dims, &mut scratch.old);
+        raw_series(new.row, tenant, dims, &mut scratch.new);
         let same_group =
-            scratch.old == scratch.new && Grain::Hour.start(old.1) == Grain::Hour.start(new.1);
+            scratch.old == scratch.new && Grain::Hour.start(old.at) == Grain::Hour.start(new.at);
         if !same_group {
-            let starts = scratch.starts(old.1);
-            let retracted = self.leave(old.0, &scratch.old, starts);
-            let starts = scratch.starts(new.1);
-            return retracted.and(self.insert(new.0, &scratch.new, starts));
+            let starts = scratch.starts(old.at);
+            let retracted = self.leave(old, &scratch.old, starts);
+            let starts = scratch.starts(new.at);
+            return retracted.and(self.insert(new, &scratch.new, starts));
         }
-        let same_doubt = old.0.is_in_doubt() == new.0.is_in_doubt();
-        if same_doubt
-            && self.view.sums.iter().all(|(own, _)| amount(old.0, own) == amount(new.0, own))
-        {
+        let is_same = old.row.is_in_doubt() == new.row.is_in_doubt()
+            && old.is_counted == new.is_counted
+            && self.view.sums.iter().all(|(own, _)| old.amount(own) == new.amount(own));
+        if is_same {
             return Ok(());
         }
-        let starts = scratch.starts(new.1);
-        self.leave_or_adjust(old.0, Some(new.0), &scratch.old, starts)
+        let starts = scratch.starts(new.at);
+        self.leave_or_adjust(old, Some(new), &scratch.old, starts)
     }
 
     #[cfg(feature = "defects")]
     fn leave(
         &mut self,
-        row: RowRef<'_>,
+        row: Taken<'_>,
         raw: &[u8],
         starts: [Micros; 3],
     ) -> Result<(), EngineError> {
@@ -157,7 +172,7 @@ impl Fold<'_> {
     #[cfg(not(feature = "defects"))]
     fn leave(
         &mut self,
-        row: RowRef<'_>,
+        row: Taken<'_>,
         raw: &[u8],
         starts: [Micros; 3],
     ) -> Result<(), EngineError> {
@@ -166,7 +181,7 @@ impl Fold<'_> {
 
     fn insert(
         &mut self,
-        row: RowRef<'_>,
+        row: Taken<'_>,
         raw: &[u8],
         starts: [Micros; 3],
     ) -> Result<(), EngineError> {
@@ -177,10 +192,10 @@ impl Fold<'_> {
                 self.cube.touch(cell);
             }
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
-            counts[self.view.count] += 1;
-            counts[self.view.count + 1] += i64::from(row.is_in_doubt());
+            counts[self.view.count] += i64::from(row.is_counted);
+            counts[self.view.count + 1] += i64::from(row.row.is_in_doubt());
             for (summed, sum) in &self.view.sums {
-                sums[*sum].add(amount(row, summed));
+                sums[*sum].add(row.amount(summed));
             }
         }
         Ok(())
@@ -188,7 +203,7 @@ impl Fold<'_> {
 
     fn retract(
         &mut self,
-        row: RowRef<'_>,
+        row: Taken<'_>,
         raw: &[u8],
         starts: [Micros; 3],
     ) -> Result<(), EngineError> {
@@ -198,8 +213,8 @@ impl Fold<'_> {
     /// Takes the old row out of its cells, and puts the new one of the same group in.
     fn leave_or_adjust(
         &mut self,
-        old: RowRef<'_>,
-        new: Option<RowRef<'_>>,
+        old: Taken<'_>,
+        new: Option<Taken<'_>>,
         raw: &[u8],
         starts: [Micros; 3],
     ) -> Result<(), EngineError> {
@@ -209,19 +224,22 @@ impl Fold<'_> {
             let id = CellId { series, grain, start };
             let count = self.view.count;
             let slabs = &self.cube.slabs;
-            let found = self.cube.find(id).filter(|cell| slabs.numbers(*cell).counts[count] > 0);
+            // Who is not counted is in doubt, which the next one counts.
+            let entered = count + usize::from(!old.is_counted);
+            let found = self.cube.find(id).filter(|cell| slabs.numbers(*cell).counts[entered] > 0);
             let Some(cell) = found else {
                 result = Err(self.never_entered(id));
                 continue;
             };
             self.cube.touch(cell);
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
-            counts[count] -= i64::from(new.is_none());
-            let is_in_doubt = new.is_some_and(|new| new.is_in_doubt());
-            counts[count + 1] += i64::from(is_in_doubt) - i64::from(old.is_in_doubt());
+            let is_counted = new.is_some_and(|new| new.is_counted);
+            counts[count] += i64::from(is_counted) - i64::from(old.is_counted);
+            let is_in_doubt = new.is_some_and(|new| new.row.is_in_doubt());
+            counts[count + 1] += i64::from(is_in_doubt) - i64::from(old.row.is_in_doubt());
             for (summed, sum) in &self.view.sums {
-                sums[*sum].subtract(amount(old, summed));
-                sums[*sum].add(new.map_or(0, |new| amount(new, summed)));
+                sums[*sum].subtract(old.amount(summed));
+                sums[*sum].add(new.map_or(0, |new| new.amount(summed)));
             }
         }
         result

@@ -10,6 +10,8 @@ use schemas::{
 };
 
 pub(crate) const ORDERS: usize = 0;
+/// The status of an order whose status was never sent.
+pub(crate) const UNKNOWN: &str = "?";
 
 /// A row of either table; `amount` has 4 digits after the point for orders, 10 for costs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,30 +191,48 @@ impl Model {
     }
 }
 
-fn ok(value: i128) -> CellValue {
-    CellValue { value: Some(value), numerator: None, denominator: None, status: Status::Ok }
+/// What feeds a cell: a sum, how many rows, and whether another row might.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    sum: i128,
+    rows: u32,
+    is_doubted: bool,
 }
 
-type Sums = BTreeMap<CellKey, i128>;
+impl Part {
+    fn sum(self) -> Option<i128> {
+        (self.rows > 0).then_some(self.sum)
+    }
 
+    fn status(self, otherwise: Status) -> Status {
+        if self.is_doubted { Status::InDoubt } else { otherwise }
+    }
+}
+
+type Sums = BTreeMap<CellKey, Part>;
+
+/// Adds a row to its cells; `None`: whether it is one of theirs is not known.
 fn add(
     sums: &mut Sums,
     kpi: &str,
     tenant: Option<&str>,
-    dims: String,
+    dims: &str,
     at: Option<i64>,
-    amount: i128,
+    amount: Option<i128>,
 ) {
     let Some(at) = at else { return };
     for grain in Grain::ALL {
         let key = CellKey {
             kpi: kpi.into(),
             tenant: tenant.filter(|named| !named.is_empty()).unwrap_or("default").into(),
-            dims: dims.as_str().into(),
+            dims: dims.into(),
             grain,
             period_start: grain.start(Micros(at)),
         };
-        *sums.entry(key).or_default() += amount;
+        let part = sums.entry(key).or_default();
+        part.sum += amount.unwrap_or(0);
+        part.rows += u32::from(amount.is_some());
+        part.is_doubted |= amount.is_none();
     }
 }
 
@@ -223,47 +243,41 @@ pub(crate) fn recompute(rows: &BTreeMap<(usize, u8), Row>) -> BTreeMap<CellKey, 
         let currency = format!("{{\"currency\":\"{}\"}}", row.currency);
         let group = row.group.map_or("null".to_owned(), |group| format!("\"{group}\""));
         let amount = row.amount.unwrap_or(0);
+        let (tenant, placed_at) = (row.tenant, row.placed_at);
         if *table == ORDERS {
             let amount = amount * 1_000_000;
+            let is_unknown = row.status == UNKNOWN;
+            let known = |amount: i128| (!is_unknown).then_some(amount);
             if row.status != "cancelled" {
                 let by_channel =
                     format!("{{\"channel\":{group},\"currency\":\"{}\"}}", row.currency);
-                add(
-                    &mut sums,
-                    "revenue_booked",
-                    row.tenant,
-                    currency.clone(),
-                    row.placed_at,
-                    amount,
-                );
-                add(
-                    &mut sums,
-                    "orders",
-                    row.tenant,
-                    currency.clone(),
-                    row.placed_at,
-                    10_000_000_000,
-                );
-                add(&mut sums, "revenue_by_channel", row.tenant, by_channel, row.placed_at, amount);
+                for (kpi, dims, amount) in [
+                    ("revenue_booked", &currency, amount),
+                    ("orders", &currency, 10_000_000_000),
+                    ("revenue_by_channel", &by_channel, amount),
+                ] {
+                    add(&mut sums, kpi, tenant, dims, placed_at, known(amount));
+                }
             }
-            if row.status == "recognized" {
-                add(
-                    &mut sums,
-                    "revenue_recognized",
-                    row.tenant,
-                    currency,
-                    row.recognized_at,
-                    amount,
-                );
+            if row.status == "recognized" || is_unknown {
+                let at = row.recognized_at;
+                add(&mut sums, "revenue_recognized", tenant, &currency, at, known(amount));
             }
         } else {
             let by_service =
                 format!("{{\"currency\":\"{}\",\"service_name\":{group}}}", row.currency);
-            add(&mut sums, "total_cost", row.tenant, currency, row.placed_at, amount);
-            add(&mut sums, "cost_by_service", row.tenant, by_service, row.placed_at, amount);
+            add(&mut sums, "total_cost", tenant, &currency, placed_at, Some(amount));
+            add(&mut sums, "cost_by_service", tenant, &by_service, placed_at, Some(amount));
         }
     }
-    let mut cells: BTreeMap<_, _> = sums.iter().map(|(key, sum)| (key.clone(), ok(*sum))).collect();
+    let flow = |part: &Part| CellValue {
+        value: part.sum(),
+        numerator: None,
+        denominator: None,
+        status: part.status(Status::Ok),
+    };
+    let mut cells: BTreeMap<_, _> =
+        sums.iter().map(|(key, part)| (key.clone(), flow(part))).collect();
     ratio(&sums, &mut cells, "average_order_value", &["revenue_booked"], "orders");
     ratio(&sums, &mut cells, "roi", &["revenue_recognized", "total_cost"], "total_cost");
     let margin = ["revenue_recognized", "total_cost"];
@@ -281,12 +295,16 @@ fn ratio(
 ) {
     let named = |key: &CellKey, kpi: &str| CellKey { kpi: Arc::from(kpi), ..key.clone() };
     for key in sums.keys().filter(|key| above.contains(&&*key.kpi) || *key.kpi == *below) {
-        let of = |kpi: &str| sums.get(&named(key, kpi)).copied();
+        let part = |kpi: &str| sums.get(&named(key, kpi)).copied().unwrap_or_default();
+        let of = |kpi: &str| part(kpi).sum();
         let first = of(above[0]).unwrap_or(0);
         let numerator = above.iter().skip(1).fold(first, |sum, kpi| sum - of(kpi).unwrap_or(0));
         let denominator = of(below);
         let value = decimal::quotient(numerator, denominator.unwrap_or(0));
         let status = if value.is_some() { Status::Ok } else { Status::NoData };
+        let mut parts = above.iter().chain([&below]).map(|kpi| part(kpi));
+        let is_doubted = parts.any(|part| part.is_doubted);
+        let status = Part { is_doubted, ..Part::default() }.status(status);
         let value = CellValue { value, numerator: Some(numerator), denominator, status };
         cells.insert(named(key, kpi), value);
     }

@@ -65,6 +65,7 @@ pub struct Change {
     other: Range<usize>,
     unavailable: Range<usize>,
     absent: Range<usize>,
+    infinite: Range<usize>,
 }
 
 impl Change {
@@ -82,6 +83,7 @@ impl Change {
             other: 0..0,
             unavailable: 0..0,
             absent: 0..0,
+            infinite: 0..0,
         }
     }
 
@@ -115,8 +117,11 @@ pub struct ChangeRef<'a> {
     /// Columns whose value the event does not carry, because it did not change. In the row they are
     /// unknown.
     pub unavailable: &'a [usize],
-    /// Columns that the event does not have at all. In the row they are null.
+    /// Columns that the event does not have at all. In the row they are null, or unknown where the event's
+    /// schema names them.
     pub absent: &'a [usize],
+    /// Columns whose value is an infinity or no number. In the row they are null.
+    pub infinite: &'a [usize],
     /// The table that it is of.
     pub origin: &'a str,
 }
@@ -227,6 +232,7 @@ impl ChangeBatch {
         self.unavailable.extend_from_slice(unavailable);
         change.unavailable = start..self.unavailable.len();
         change.absent = change.unavailable.end..change.unavailable.end;
+        change.infinite = change.absent.clone();
         self.changes.push(change);
     }
 
@@ -244,6 +250,14 @@ impl ChangeBatch {
         let start = self.unavailable.len();
         self.unavailable.extend_from_slice(columns);
         change.absent = start..self.unavailable.len();
+    }
+
+    /// Says which columns of the change that was appended last are null for an infinity.
+    pub(crate) fn set_infinite(&mut self, columns: &[usize]) {
+        let Some(change) = self.changes.last_mut() else { return };
+        let start = self.unavailable.len();
+        self.unavailable.extend_from_slice(columns);
+        change.infinite = start..self.unavailable.len();
     }
 
     /// Notes that a record cannot be decoded.
@@ -271,6 +285,7 @@ impl ChangeBatch {
             other: self.bytes.get(change.other.clone()).unwrap_or_default(),
             unavailable: self.unavailable.get(change.unavailable.clone()).unwrap_or_default(),
             absent: self.unavailable.get(change.absent.clone()).unwrap_or_default(),
+            infinite: self.unavailable.get(change.infinite.clone()).unwrap_or_default(),
             origin: self.origins.get(change.origin as usize).map_or("", |origin| origin),
         })
     }

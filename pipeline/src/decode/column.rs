@@ -14,17 +14,20 @@ use schemas::{ColumnType, RowBuilder, TimeUnit};
 
 pub(super) use decimal::is_variable_scale;
 
-use super::{DecodeError, PreparedColumn};
+use super::{DecodeError, PreparedColumn, timestamp};
 
 /// Longest piece of a value that an error text repeats, in characters.
 const SHOWN_MAX: usize = 40;
 
-/// How the event's own schema says that a column is encoded.
+/// How the event's own schema says that a column is encoded. Every one but the first says that the schema names
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Encoding {
     /// As it looks; also when there is no schema.
     #[default]
     Plain,
+    /// The same, of a column that the schema names.
+    Named,
     /// Base64 of an unscaled integer with so many digits after the point.
     Decimal { scale: u32 },
     /// A number of units since 1970.
@@ -36,6 +39,8 @@ pub(super) enum Encoding {
 pub(super) enum Outcome {
     Set,
     Null,
+    /// An infinity, or no number, taken as null.
+    Infinite,
     /// The event does not carry it.
     Unavailable,
 }
@@ -67,6 +72,34 @@ pub(super) fn set(
         }
     }
     Ok(Outcome::Set)
+}
+
+/// The same, but that a value of PostgreSQL which no such column holds is null: an infinity, or of a number
+/// that it is none.
+pub(super) fn set_or_infinite(
+    row: &mut RowBuilder,
+    index: usize,
+    column: &PreparedColumn,
+    raw: &str,
+    encoding: Encoding,
+) -> Result<Outcome, DecodeError> {
+    match set(row, index, column, raw, encoding) {
+        Err(_) if is_infinite(column, raw, encoding) => Ok(Outcome::Infinite),
+        set => set,
+    }
+}
+
+fn is_infinite(column: &PreparedColumn, raw: &str, encoding: Encoding) -> bool {
+    match column.kind {
+        ColumnType::Date | ColumnType::Timestamp => instant::is_infinite(column, raw, encoding),
+        ColumnType::Decimal { .. } | ColumnType::Bigint => {
+            let text = string(raw).and_then(Result::ok);
+            text.is_some_and(|text| {
+                text.eq_ignore_ascii_case("nan") || timestamp::is_infinite(&text)
+            })
+        }
+        ColumnType::Text | ColumnType::Json | ColumnType::Double | ColumnType::Boolean => false,
+    }
 }
 
 /// The text of a value: a number in any encoding is its digits.

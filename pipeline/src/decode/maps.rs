@@ -185,7 +185,8 @@ impl Maps {
                 )));
             };
             let encoding = encodings.get(input.cell).copied().unwrap_or_default();
-            if column::set(row, index, &input.column, raw, encoding)? == Outcome::Unavailable {
+            let set = column::set_or_infinite(row, index, &input.column, raw, encoding)?;
+            if set == Outcome::Unavailable {
                 unsent.push(index);
             }
         }

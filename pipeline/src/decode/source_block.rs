@@ -27,6 +27,8 @@ pub(super) struct Source {
     /// Oracle's.
     scn: Option<u64>,
     commit_scn: Option<u64>,
+    /// MongoDB's, within the second of its clock.
+    ordinal: Option<u32>,
     source_ms: i64,
     pub(super) marker: SnapshotMarker,
     /// The logical name of the server, and where in it the row is.
@@ -46,6 +48,7 @@ enum Connector {
     Binlog,
     SqlServer,
     Oracle,
+    MongoDb,
     /// One whose positions are not known here.
     Other,
 }
@@ -61,6 +64,7 @@ impl Source {
             Connector::Binlog => self.binlog(is_snapshot),
             Connector::SqlServer => self.change(is_snapshot),
             Connector::Oracle => self.change_number(is_snapshot),
+            Connector::MongoDb => self.cluster_time(),
             Connector::Unnamed => self.wal().or_else(|| self.binlog(is_snapshot)),
             Connector::Other => None,
         }
@@ -88,6 +92,7 @@ impl Source {
             Field::ChangeLsn => self.change_lsn = log_number(raw),
             Field::Scn => self.scn = change_number(raw),
             Field::CommitScn => self.commit_scn = change_number(raw),
+            Field::Ordinal => self.ordinal = number(raw),
             Field::Clock => self.source_ms = number(raw).unwrap_or(0),
             Field::Snapshot => self.marker = marker(raw),
             Field::Name => self.name = Some(piece(base, raw)),
@@ -144,6 +149,14 @@ impl Source {
         Some(Place::Log { log: 0, at: self.commit_lsn? << CHANGE_BITS | within })
     }
 
+    /// MongoDB's cluster time: seconds, and a number within them. All changes of a transaction have one; those of
+    /// one document follow each other in their partition.
+    fn cluster_time(&self) -> Option<Place> {
+        let seconds = u64::try_from(self.source_ms.div_euclid(1_000)).ok().filter(|at| *at > 0)?;
+        let at = u128::from(seconds) << 32 | u128::from(self.ordinal?);
+        Some(Place::Log { log: 0, at })
+    }
+
     fn change_number(&self, is_snapshot: bool) -> Option<Place> {
         let scn = self.scn.or(self.commit_scn)?;
         let (commit, within) =
@@ -166,6 +179,7 @@ pub(super) enum Field {
     ChangeLsn,
     Scn,
     CommitScn,
+    Ordinal,
     Clock,
     Snapshot,
     Name,
@@ -224,6 +238,7 @@ pub(super) fn field(name: &str) -> Field {
         "change_lsn" => Field::ChangeLsn,
         "scn" => Field::Scn,
         "commit_scn" => Field::CommitScn,
+        "ord" => Field::Ordinal,
         "file" => Field::File,
         "pos" => Field::Pos,
         "row" => Field::Row,
@@ -232,7 +247,7 @@ pub(super) fn field(name: &str) -> Field {
         "name" => Field::Name,
         "db" => Field::Database,
         "schema" => Field::Schema,
-        "table" => Field::Table,
+        "table" | "collection" => Field::Table,
         _ => Field::Other,
     }
 }
@@ -254,6 +269,7 @@ fn connector(raw: &str) -> Connector {
         "mysql" | "mariadb" => Connector::Binlog,
         "sqlserver" | "db2" => Connector::SqlServer,
         "oracle" => Connector::Oracle,
+        "mongodb" => Connector::MongoDb,
         _ => Connector::Other,
     }
 }

@@ -47,10 +47,42 @@ fn completed(text: &str) -> Option<String> {
     Some(format!("{date}T{clock}{seconds}{hours}{minutes}"))
 }
 
+/// How Debezium's texts begin where PostgreSQL has an infinity: the driver's instant for it, taken as
+/// milliseconds or as microseconds, and its dates.
+const INFINITE: [&str; 6] = [
+    "+292278994-08-16",
+    "-292275055-05-16",
+    "+294247-01-10T04:00:25.2",
+    "-290308-12-21T19:59:27.6",
+    "-5877611-06-21",
+    "-5877611-06-22",
+];
+
+/// The driver's instants for the infinities, and what connectors put in their place.
+const INFINITE_NUMBERS: [i64; 4] =
+    [9_223_372_036_825_200_000, -9_223_372_036_832_400_000, i64::MAX, i64::MIN];
+
+/// The same in days: what is left of them in 32 bits, and the driver's dates.
+const INFINITE_DAYS: [i64; 5] =
+    [-622_191_234, 622_191_232, 622_191_233, -2_147_472_692, -2_147_472_691];
+
 /// Whether a text is an infinity of PostgreSQL, which no column holds.
 pub(super) fn is_infinite(text: &str) -> bool {
     let word = text.strip_prefix(['-', '+']).unwrap_or(text);
-    word.eq_ignore_ascii_case("infinity")
+    word.eq_ignore_ascii_case("infinity") || INFINITE.iter().any(|own| text.starts_with(own))
+}
+
+/// The same of a number of units since 1970.
+pub(super) fn is_infinite_number(number: i64, unit: TimeUnit) -> bool {
+    match unit {
+        TimeUnit::Days => INFINITE_DAYS.contains(&number),
+        TimeUnit::Millis => {
+            INFINITE_NUMBERS.iter().any(|own| [*own, *own / 1000].contains(&number))
+        }
+        TimeUnit::Seconds | TimeUnit::Micros | TimeUnit::Nanos => {
+            INFINITE_NUMBERS.contains(&number)
+        }
+    }
 }
 
 /// `YYYY-MM-DDTHH:MM:SS[.ffffff]Z`, which is what nearly all events hold. Anything else, leap
@@ -139,6 +171,10 @@ mod tests {
         }
         assert_eq!(from_text("+292278994-08-16T23:00:00Z"), None);
         assert_eq!(from_number(-1, TimeUnit::Seconds), Some(Micros(-1_000_000)));
+        assert!(is_infinite("+292278994-08-16T23:00:00Z") && !is_infinite("9999-12-31T23:59:59Z"));
+        assert!(is_infinite_number(9_223_372_036_825_200_000, TimeUnit::Micros));
+        assert!(is_infinite_number(9_223_372_036_825_200, TimeUnit::Millis));
+        assert!(!is_infinite_number(9_223_372_036_825_200, TimeUnit::Micros));
         assert!(is_infinite("-infinity") && is_infinite("Infinity") && !is_infinite("finite"));
         assert_eq!(from_text("2026-01-02Z"), from_number(20455, TimeUnit::Days));
     }

@@ -67,7 +67,7 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         return words;
     }
     let found = out.iter().next().unwrap();
-    let ChangeRef { change, key, row, unavailable, absent, origin, other } = found;
+    let ChangeRef { change, key, row, unavailable, absent, infinite, origin, other } = found;
     let mut words = Map::new();
     words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());
     if change.op != 0 {
@@ -93,7 +93,8 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         words.insert("row".into(), Value::Object(columns.collect()));
     }
     if !unavailable.is_empty() {
-        let unknown: Vec<usize> = contract.layout().row(row).unknown().collect();
+        let unknown = contract.layout().row(row).unknown();
+        let unknown: Vec<usize> = unknown.filter(|column| !absent.contains(column)).collect();
         assert_eq!(unknown, unavailable, "what is not sent is unknown until an old row has it");
         let names = unavailable.iter().map(|&index| contract.columns()[index].name.to_string());
         words.insert("unavailable".into(), names.collect());
@@ -101,6 +102,16 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
     if !absent.is_empty() {
         let names = absent.iter().map(|&index| contract.columns()[index].name.to_string());
         words.insert("absent".into(), names.collect());
+        let unknown = contract.layout().row(row).unknown().filter(|index| absent.contains(index));
+        let names = unknown.map(|index| contract.columns()[index].name.to_string());
+        let names: Vec<String> = names.collect();
+        if !names.is_empty() {
+            words.insert("unknown".into(), names.into());
+        }
+    }
+    if !infinite.is_empty() {
+        let names = infinite.iter().map(|&index| contract.columns()[index].name.to_string());
+        words.insert("infinite".into(), names.collect());
     }
     Value::Object(words)
 }

@@ -81,15 +81,14 @@ impl TableFold {
         if change.absent.is_empty() && own.sent.is_whole(layout.len()) {
             return;
         }
-        let sent = &own.sent;
-        let known = change.absent.iter().filter(|column| sent.is_before(**column, position));
-        lacking.columns.extend(known);
+        let (sent, came) = (&own.sent, layout.row(change.row));
+        let is_lost = |column: usize| sent.is_before(column, position) || came.is_unknown(column);
+        lacking.columns.extend(change.absent.iter().filter(|column| is_lost(**column)));
         own.sent.note(layout.len(), change.absent, position);
         if lacking.columns.is_empty() {
             return;
         }
         let Lacking { columns, row, builder } = lacking;
-        let came = layout.row(change.row);
         builder.reset(layout.len());
         (0..layout.len()).for_each(|column| builder.copy(column, came));
         columns.iter().for_each(|column| builder.set_unknown(*column));

@@ -60,7 +60,7 @@ pub use report::{Counters, Halt, LoadError};
 pub use retry::Again;
 pub use seen::origins_in;
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
-pub use state::{StateError, lacking_in, never_sent_in};
+pub use state::{StateError, infinite_in, lacking_in, never_sent_in};
 pub use table::{
     DOUBT_COLUMN, EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, RowBatchError, SilverRow,
     UNKNOWN_COLUMN, doubt_text, row_batch, rows_from_batch, silver_schema, unknown_text,
@@ -206,6 +206,9 @@ impl TableFold {
         }
         let mut lacking = std::mem::take(&mut self.lacking);
         if what.kind == ChangeKind::Upsert {
+            for column in change.infinite {
+                *own.infinite.entry(*column).or_default() += 1;
+            }
             self.note_sent(origin, change, &position, &mut lacking);
         }
         self.apply_row(lacking.view(change), origin, position, stamp, delta);

@@ -129,6 +129,13 @@ impl Builder {
         self.push(ChangeKind::Upsert, key, None, sequence, SnapshotMarker::Live)
     }
 
+    /// An event whose column `v` is an infinity.
+    pub(super) fn upsert_infinite(&mut self, key: &str, sequence: u128) -> &mut Builder {
+        self.upsert(key, "", sequence);
+        self.batch.set_infinite(&[2]);
+        self
+    }
+
     /// An event that does not have the column `v`.
     pub(super) fn upsert_absent(&mut self, key: &str, sequence: u128) -> &mut Builder {
         self.push(ChangeKind::Upsert, key, Some(Builder::ABSENT), sequence, SnapshotMarker::Live);

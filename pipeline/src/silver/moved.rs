@@ -111,6 +111,7 @@ impl TableFold {
             row: &moved.row,
             unavailable: &unavailable,
             absent: &[],
+            infinite: &[],
             other: &[],
             origin: "",
         };

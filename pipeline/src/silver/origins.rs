@@ -18,6 +18,7 @@ use super::absent::Sent;
 use super::gap::Gap;
 use super::report::Halt;
 use super::snapshot::{Lacking, Over, SnapshotRun};
+use super::state::Infinite;
 use super::tombstones::Tombstone;
 
 /// The last change of an origin that was read, and when.
@@ -53,6 +54,8 @@ pub(super) struct Origin {
     pub(super) lacking: Option<Lacking>,
     /// The columns that it has sent.
     pub(super) sent: Sent,
+    /// By column, how often an infinity came and was taken as null.
+    pub(super) infinite: Infinite,
     /// Records that were gone before they were read, the last of them.
     pub(super) gap: Option<Gap>,
     /// Whether a snapshot was ever seen to its end.

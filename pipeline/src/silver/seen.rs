@@ -8,7 +8,7 @@ use schemas::{Micros, OriginState, Saved};
 
 use super::TableFold;
 use super::origins::{Origin, Origins};
-use super::state;
+use super::state::{self, Infinite};
 
 /// The origins of a contract's table as a barrier has saved them, all of them.
 ///
@@ -23,6 +23,15 @@ impl TableFold {
     /// there are.
     pub fn origin_states(&self, most: usize) -> (Vec<OriginState>, u64) {
         (states(&self.origins, most), self.origins.len() as u64)
+    }
+
+    /// By column, how often an infinity came and was taken as null.
+    pub fn infinite(&self) -> Infinite {
+        let mut all = Infinite::new();
+        for (column, times) in self.origins.iter().flat_map(|(_, own)| &own.infinite) {
+            *all.entry(*column).or_default() += times;
+        }
+        all
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `silver/<table>/tombstones` | slot | a key, and when and where it was deleted, or that it came back |
 //! | `silver/<table>/runs` | 0 | what the runs with more tombstones are called, oldest first |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::{Run, RunError};
@@ -58,6 +59,20 @@ pub fn never_sent_in(
         (origins.name(at).to_owned(), own.sent.never(columns).collect())
     };
     Ok(origins.iter().map(never).collect())
+}
+
+/// By column, how often an infinity came and was taken as null.
+pub(super) type Infinite = BTreeMap<usize, u64>;
+
+/// By origin of a contract and column, how often an infinity came and was taken as null, as a barrier has saved
+/// it.
+///
+/// # Errors
+/// When that is not what was saved.
+pub fn infinite_in(saved: &Saved, contract: &str) -> Result<Vec<(String, Infinite)>, SavedError> {
+    let origins = origins_in(saved, contract)?;
+    let infinite = |(at, own): (u32, &Origin)| (origins.name(at).to_owned(), own.infinite.clone());
+    Ok(origins.iter().map(infinite).collect())
 }
 
 /// The origins of the table of a contract, as a barrier has saved them.

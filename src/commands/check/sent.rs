@@ -1,15 +1,18 @@
-//! What the sources of a lake have never sent of their contracts: such columns are null, not unknown.
+//! What the sources of a lake have never sent of their contracts: such columns are null, not unknown; and the
+//! infinities that they sent, which are null, too.
 
 use std::path::Path;
 
 use lake::{Lake, state};
-use pipeline::silver::never_sent_in;
+use pipeline::silver::{infinite_in, never_sent_in};
 use schemas::Contract;
+use schemas::contents::infinite_line;
 
 use super::Finding;
 
-/// One finding for each origin with columns that it has never sent, as of the last barrier.
-pub(super) fn never_sent(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
+/// One finding for each origin with columns that it has never sent, and for each of its columns that had
+/// infinities, as of the last barrier.
+pub(super) fn sent(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
     let Ok(lake) = Lake::open_reader(root) else { return Vec::new() };
     let folder = lake.state_dir().join("state");
     // What is wrong with saved state, the next start says; without any nothing was sent.
@@ -19,6 +22,14 @@ pub(super) fn never_sent(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     for contract in contracts {
+        let place = format!("contract {}", contract.name);
+        for (origin, infinite) in infinite_in(&read.saved, &contract.name).unwrap_or_default() {
+            for (column, times) in infinite {
+                let name = contract.columns.get(column).map_or("", |column| &column.name);
+                let text = format!("{origin}: {}", infinite_line(name, times));
+                findings.push(Finding::ok(&place, text));
+            }
+        }
         let of = never_sent_in(&read.saved, &contract.name, contract.columns.len());
         for (origin, never) in of.unwrap_or_default() {
             let columns = never.iter().filter_map(|column| contract.columns.get(*column));
@@ -26,7 +37,7 @@ pub(super) fn never_sent(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
             if !names.is_empty() {
                 let text =
                     format!("{origin} has never sent {}: null in its rows", names.join(", "));
-                findings.push(Finding::ok(&format!("contract {}", contract.name), text));
+                findings.push(Finding::ok(&place, text));
             }
         }
     }

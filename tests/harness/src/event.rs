@@ -99,7 +99,7 @@ pub struct Change {
     pub source_ms: i64,
     /// The row afterwards.
     pub row: Option<Row>,
-    /// Columns that the event does not have.
+    /// Columns that the event does not have: in the row they are unknown where its schema names them.
     pub absent: Vec<usize>,
     /// The table of the source that it is of; `None` when the event names none.
     pub origin: Option<String>,
@@ -177,12 +177,17 @@ fn read(contract: &Contract, key: Option<&[u8]>, value: &[u8]) -> Result<Option<
         if !fields.is_object() {
             return Err("no `after`".into());
         }
-        let row = row.collect::<Result<Vec<_>, _>>()?;
+        let mut row = row.collect::<Result<Vec<_>, _>>()?;
         if row.get(contract.tenant) == Some(&Cell::Text("*".into())) {
             return Err("the tenant `*` is none".into());
         }
         let is_absent = |index: &usize| fields.get(name_in_events(contract, *index)).is_none();
         change.absent = (0..contract.columns.len()).filter(is_absent).collect();
+        for column in &change.absent {
+            if !column_schema(rows, name_in_events(contract, *column)).is_null() {
+                row[*column] = Cell::Unknown;
+            }
+        }
         change.row = Some(Rc::new(row));
     }
     let message_key = key.and_then(|key| serde_json::from_slice::<Value>(key).ok());

@@ -80,7 +80,8 @@ pub fn unit(name: &str) -> Option<&'static str> {
     UNITS.iter().find(|(kpi, _)| *kpi == name).map(|(_, unit)| *unit)
 }
 
-/// Sums, row counts and counts of rows in doubt of the KPIs that are sums.
+/// Sums, row counts and counts of rows in doubt of the KPIs that are sums. A row of which it is not known
+/// whether it counts is one in doubt, and counts for nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sums(HashMap<CellId, (i128, u64, u64)>);
 
@@ -90,8 +91,8 @@ impl Sums {
         let mut touched = BTreeSet::new();
         for (id, amount) in parts(contract, row) {
             let (sum, rows, doubted) = self.0.entry(id.clone()).or_insert((0, 0, 0));
-            *sum += amount;
-            *rows += 1;
+            *sum += amount.unwrap_or(0);
+            *rows += u64::from(amount.is_some());
             *doubted += u64::from(event::is_in_doubt(row));
             touched.extend(dependents(&id));
             touched.insert(id);
@@ -104,10 +105,10 @@ impl Sums {
         let mut touched = BTreeSet::new();
         for (id, amount) in parts(contract, row) {
             if let Some((sum, rows, doubted)) = self.0.get_mut(&id) {
-                *sum -= amount;
-                *rows -= 1;
+                *sum -= amount.unwrap_or(0);
+                *rows -= u64::from(amount.is_some());
                 *doubted -= u64::from(event::is_in_doubt(row));
-                if *rows == 0 {
+                if (*rows, *doubted) == (0, 0) {
                     self.0.remove(&id);
                 }
             }
@@ -117,18 +118,19 @@ impl Sums {
         touched
     }
 
-    /// What a cell says; `None` when no row feeds it.
+    /// What a cell says; `None` when no row feeds it nor might.
     pub fn value(&self, id: &CellId) -> Option<CellValue> {
         let Some((_, plus, minus, below)) = RATIOS.iter().find(|ratio| ratio.0 == id.kpi) else {
-            let (sum, _, doubted) = *self.0.get(id)?;
-            return Some(doubtful(whole(sum), doubted > 0));
+            let (sum, rows, doubted) = *self.0.get(id)?;
+            let value = if rows > 0 { whole(sum) } else { GONE };
+            return Some(doubtful(value, doubted > 0));
         };
         let part = |kpi| self.0.get(&CellId { kpi, ..id.clone() });
-        let sum = |kpi| part(kpi).map(|(sum, ..)| *sum);
+        let sum = |kpi| part(kpi).filter(|(_, rows, _)| *rows > 0).map(|(sum, ..)| *sum);
         let all = [Some(*plus), *minus, Some(*below)].into_iter().flatten();
         let is_doubtful = all.filter_map(part).any(|(_, _, doubted)| *doubted > 0);
         let (plus, minus, below) = (sum(*plus), minus.and_then(sum), sum(*below));
-        if plus.is_none() && minus.is_none() && below.is_none() {
+        if plus.is_none() && minus.is_none() && below.is_none() && !is_doubtful {
             return None;
         }
         Some(doubtful(ratio(plus.unwrap_or(0) - minus.unwrap_or(0), below), is_doubtful))
@@ -183,8 +185,8 @@ fn dependents(id: &CellId) -> Vec<CellId> {
     uses.map(|(kpi, ..)| CellId { kpi, ..id.clone() }).collect()
 }
 
-/// What a row adds to which sums.
-fn parts(contract: &str, row: &Row) -> Vec<(CellId, i128)> {
+/// What a row adds to which sums; `None` where it is not known whether it counts.
+fn parts(contract: &str, row: &Row) -> Vec<(CellId, Option<i128>)> {
     match contract {
         "orders" => order_parts(row),
         "costs" => cost_parts(row),
@@ -194,42 +196,44 @@ fn parts(contract: &str, row: &Row) -> Vec<(CellId, i128)> {
 
 /// Columns: order_id 0, tenant_id 1, customer_id 2, status 3, amount 4, currency 5, channel 6,
 /// campaign 7, placed_at 8, recognized_at 9, updated_at 10.
-fn order_parts(row: &Row) -> Vec<(CellId, i128)> {
+fn order_parts(row: &Row) -> Vec<(CellId, Option<i128>)> {
     let (status, amount) = (text(row, 3), decimal(row, 4) * 1_000_000);
     let currency = dims(&[("currency", text(row, 5))]);
     let by_channel = dims(&[("channel", text(row, 6)), ("currency", text(row, 5))]);
+    let is_unknown = row.get(3) == Some(&Cell::Unknown);
+    let known = |amount: i128| (!is_unknown).then_some(amount);
     let mut parts = Vec::new();
     if status != Some("cancelled") {
         let placed = time(row, 8);
-        in_periods(&mut parts, "revenue_booked", row, &currency, placed, amount);
-        in_periods(&mut parts, "orders", row, &currency, placed, numbers::ONE);
-        in_periods(&mut parts, "revenue_by_channel", row, &by_channel, placed, amount);
+        in_periods(&mut parts, "revenue_booked", row, &currency, placed, known(amount));
+        in_periods(&mut parts, "orders", row, &currency, placed, known(numbers::ONE));
+        in_periods(&mut parts, "revenue_by_channel", row, &by_channel, placed, known(amount));
     }
-    if status == Some("recognized") {
-        in_periods(&mut parts, "revenue_recognized", row, &currency, time(row, 9), amount);
+    if status == Some("recognized") || is_unknown {
+        in_periods(&mut parts, "revenue_recognized", row, &currency, time(row, 9), known(amount));
     }
     parts
 }
 
 /// Columns: charge_id 0, tenant_id 1, service_name 2, charge_category 3, billed_cost 4,
 /// effective_cost 5, billing_currency 6, resource_id 7, charge_period_start 8, ...
-fn cost_parts(row: &Row) -> Vec<(CellId, i128)> {
+fn cost_parts(row: &Row) -> Vec<(CellId, Option<i128>)> {
     let (cost, start) = (decimal(row, 5), time(row, 8));
     let currency = dims(&[("currency", text(row, 6))]);
     let by_service = dims(&[("currency", text(row, 6)), ("service_name", text(row, 2))]);
     let mut parts = Vec::new();
-    in_periods(&mut parts, "total_cost", row, &currency, start, cost);
-    in_periods(&mut parts, "cost_by_service", row, &by_service, start, cost);
+    in_periods(&mut parts, "total_cost", row, &currency, start, Some(cost));
+    in_periods(&mut parts, "cost_by_service", row, &by_service, start, Some(cost));
     parts
 }
 
 fn in_periods(
-    parts: &mut Vec<(CellId, i128)>,
+    parts: &mut Vec<(CellId, Option<i128>)>,
     kpi: &'static str,
     row: &Row,
     dims: &Rc<str>,
     at: Option<i64>,
-    amount: i128,
+    amount: Option<i128>,
 ) {
     let Some(at) = at else { return };
     let tenant: Rc<str> =
@@ -368,6 +372,28 @@ mod tests {
         assert_eq!(status("revenue_recognized"), Some(("ok", true)));
         sums.take("costs", &doubted);
         assert_eq!(day(&sums.cells(), "roi", usd).unwrap().status, "ok");
+    }
+
+    #[test]
+    fn an_order_of_unknown_status_puts_every_cell_in_doubt_that_it_may_be_in() {
+        let usd = r#"{"currency":"USD"}"#;
+        let at = at("2026-11-01T23:00:00Z");
+        let mut row = order("paid", 10_000, Cell::Null, at).to_vec();
+        row[3] = Cell::Unknown;
+        let mut sums = Sums::default();
+        sums.add("orders", &Rc::new(row.clone()));
+        let status = |sums: &Sums, kpi| {
+            day(&sums.cells(), kpi, usd).map(|cell| (cell.status, cell.value.is_some()))
+        };
+        for kpi in ["revenue_booked", "orders", "revenue_recognized", "average_order_value", "roi"]
+        {
+            assert_eq!(status(&sums, kpi), Some(("in_doubt", false)), "{kpi}");
+        }
+        sums.add("orders", &order("paid", 10_000, Cell::Null, Cell::Null));
+        assert_eq!(status(&sums, "revenue_booked"), Some(("in_doubt", true)));
+        sums.take("orders", &Rc::new(row));
+        assert_eq!(status(&sums, "revenue_booked"), Some(("ok", true)));
+        assert_eq!(status(&sums, "revenue_recognized"), None);
     }
 
     #[test]

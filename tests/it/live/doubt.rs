@@ -143,6 +143,25 @@ fn a_renamed_optional_column_is_unknown_and_one_that_was_never_there_is_null() {
     );
     let report = check_lake(place.lake(), None, &Options::default()).unwrap();
     assert!(report.is_clean(), "{report}");
+    // Which channel the order is of, nobody knows: any cell by channel may lack it.
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let (degraded, reasons, _) = meta(port, &token);
+    let says = "table `orders`: of 1 row the source never sent `channel`, so any cell of revenue_by_channel may lack";
+    assert!(degraded && reasons.contains(says), "{reasons}");
+    append(&place, &with(3, "1", &[("channel", "web"), ("recognized_at", "2026-03-01T10:00:00Z")]));
+    append(&place, &with(4, "2", &[("channel", "app"), ("status", "recognized")]));
+    wait_until("the time of recognition is asked for", super::SOON, || {
+        let (_, reasons, _) = meta(port, &token);
+        !reasons.contains("`channel`") && reasons.contains("never sent `recognized_at`")
+    });
+    let (_, reasons, _) = meta(port, &token);
+    assert!(reasons.contains("revenue_recognized"), "{reasons}");
+    append(&place, &with(5, "2", &[("channel", "app"), ("recognized_at", "2026-03-01T10:00:00Z")]));
+    wait_until("every row has its place", super::SOON, || !meta(port, &token).0);
+    run.stops();
 }
 
 #[test]

@@ -24,7 +24,8 @@ impl Known {
 }
 
 impl Reference {
-    /// The row of a change, with those columns as unknown that it lacks and its origin has sent before.
+    /// The row of a change, with those columns as unknown that it lacks, and that its schema names or its
+    /// origin has sent before.
     pub(super) fn lacks(
         &mut self,
         contract: &PreparedContract,
@@ -35,8 +36,11 @@ impl Reference {
         let sent = &mut self.origins.entry(origin.to_owned()).or_default().sent;
         let mut lacks = Vec::new();
         if change.change.kind == ChangeKind::Upsert {
+            let came = contract.layout().row(change.row);
             let is_before = |column: &usize| {
-                sent.get(column).is_some_and(|first| order(first, at) == Ordering::Less)
+                let first = sent.get(column);
+                came.is_unknown(*column)
+                    || first.is_some_and(|first| order(first, at) == Ordering::Less)
             };
             lacks = change.absent.iter().copied().filter(is_before).collect();
             for column in (0..contract.columns().len()).filter(|own| !change.absent.contains(own)) {

@@ -65,6 +65,16 @@ fn any(
     at.ok_or_else(|| wrong(column, raw, outside))
 }
 
+/// Whether it is an infinity of PostgreSQL, in any of the forms in which Debezium writes one.
+pub(super) fn is_infinite(column: &PreparedColumn, raw: &str, encoding: Encoding) -> bool {
+    match string(raw) {
+        Some(text) => text.is_ok_and(|text| timestamp::is_infinite(&text)),
+        None => unit(column, raw, encoding).is_ok_and(|unit| {
+            raw.parse().is_ok_and(|number| timestamp::is_infinite_number(number, unit))
+        }),
+    }
+}
+
 fn unit(column: &PreparedColumn, raw: &str, encoding: Encoding) -> Result<TimeUnit, DecodeError> {
     match (encoding, column.unit) {
         (Encoding::Instant(sent), Some(said)) if sent != said => {

@@ -26,6 +26,8 @@ pub(crate) struct Buffers {
     pub(super) unavailable: Vec<usize>,
     /// Columns that the row does not have.
     pub(super) absent: Vec<usize>,
+    /// Columns whose value is an infinity, taken as null.
+    pub(super) infinite: Vec<usize>,
     pub(super) schemas: Schemas,
 }
 
@@ -68,6 +70,9 @@ impl Row<'_> {
         if !json.absent.is_empty() {
             out.set_absent(&json.absent);
         }
+        if !json.infinite.is_empty() {
+            out.set_infinite(&json.infinite);
+        }
         self.note_move("__debezium.oldkey", scratch, out);
         Ok(())
     }
@@ -108,11 +113,12 @@ impl Row<'_> {
     /// Sets the columns of `scratch.row` and the list of unavailable ones.
     fn read(&self, scratch: &mut Scratch) -> Result<(), DecodeError> {
         let Scratch { row, json, maps, .. } = scratch;
-        let Buffers { cells, unavailable, absent, .. } = json;
+        let Buffers { cells, unavailable, absent, infinite, .. } = json;
         let columns = self.contract.columns();
         row.reset(columns.len());
         unavailable.clear();
         absent.clear();
+        infinite.clear();
         for (index, (column, cell)) in columns.iter().zip(cells.iter()).enumerate() {
             if column.is_mapped {
                 continue;
@@ -120,10 +126,17 @@ impl Row<'_> {
             let raw = cell.clone().and_then(|piece| self.text.get(piece));
             let encoding = self.encodings.get(index).copied().unwrap_or_default();
             let outcome = match raw {
-                Some(raw) => column::set(row, index, column, raw, encoding)?,
+                Some(raw) if column.required || self.is_key(index) => {
+                    column::set(row, index, column, raw, encoding)?
+                }
+                Some(raw) => column::set_or_infinite(row, index, column, raw, encoding)?,
                 None => {
                     if !self.is_sparse {
                         absent.push(index);
+                        // The source has the column, and somebody has dropped its value.
+                        if encoding != Encoding::Plain && !column.required {
+                            row.set_unknown(index);
+                        }
                     }
                     Outcome::Null
                 }
@@ -134,6 +147,7 @@ impl Row<'_> {
                     row.set_unknown(index);
                     unavailable.push(index);
                 }
+                Outcome::Infinite => infinite.push(index),
                 // Silver keeps what the source says; who reads it takes null for the default tenant.
                 Outcome::Null if index == self.contract.contract().tenant => {}
                 Outcome::Null if column.required && raw.is_none() => {
@@ -149,6 +163,10 @@ impl Row<'_> {
             Some(all) => all.apply((self.text, cells, self.encodings), maps, row, unavailable),
             None => Ok(()),
         }
+    }
+
+    fn is_key(&self, column: usize) -> bool {
+        self.contract.contract().key.contains(&column)
     }
 
     /// A message key that names the key columns must name this row: deletes are found by it.

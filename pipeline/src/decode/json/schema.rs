@@ -133,7 +133,7 @@ fn encoding(node: &Node) -> Result<Encoding, DecodeError> {
         }
         "io.debezium.time.MicroTimestamp" => TimeUnit::Micros,
         "io.debezium.time.NanoTimestamp" => TimeUnit::Nanos,
-        _ => return Ok(Encoding::Plain),
+        _ => return Ok(Encoding::Named),
     };
     Ok(Encoding::Instant(unit))
 }

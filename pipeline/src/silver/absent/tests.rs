@@ -3,7 +3,7 @@
 use schemas::Saved;
 
 use super::super::model::{Builder, fold, reloaded, stamp};
-use super::super::never_sent_in;
+use super::super::{infinite_in, never_sent_in};
 use super::*;
 
 fn apply(fold: &mut TableFold, events: &mut Builder, clock: i64) {
@@ -44,6 +44,18 @@ fn a_column_that_was_sent_before_is_unknown_and_one_that_never_was_is_null() {
         (shown(&fold), fold.in_doubt()),
         (["a=2", "b=3", "c=null"].map(str::to_owned).into(), 0)
     );
+}
+
+#[test]
+fn infinities_are_counted_by_origin_and_column_and_that_is_saved() {
+    let (mut fold, mut events) = (fold(), Builder::new(0));
+    events.upsert_infinite("a", 10).upsert("a", "1", 11).upsert_infinite("b", 12);
+    events.of("us").upsert_infinite("c", 13);
+    apply(&mut fold, &mut events, 1);
+    let fold = &mut reloaded(&mut fold);
+    assert_eq!(fold.infinite(), [(2, 3)].into());
+    let saved = infinite_in(&Saved::of(&fold.freeze().parts()), "t").unwrap();
+    assert_eq!(saved, [("o".to_owned(), [(2, 2)].into()), ("us".to_owned(), [(2, 1)].into())]);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //!
 //! # Guarantees
 //! - It is what Debezium says of the event: `ts_ms`, else `source.ts_ms`, with or without the schema around
-//!   it, in milliseconds; nothing for any other value.
+//!   it, in milliseconds; nothing for a value that has neither as a whole number.
+//!
+//! # Non-guarantees
+//! - A row that has a field `ts_ms` of its own is not told from an event.
 
 use serde::Deserialize;
 
@@ -36,8 +39,17 @@ impl Inner {
     }
 }
 
-/// The time of an event.
+/// The time of an event. What has nowhere the name of the field, nor an escape that may stand for a letter of
+/// it, is not parsed.
 pub(super) fn event_time(value: &[u8]) -> Option<i64> {
+    let may_say = |at: usize| {
+        let rest = value.get(at..).unwrap_or_default();
+        rest.starts_with(b"\\") || rest.starts_with(b"_ms\"")
+    };
+    let marks = value.iter().enumerate().filter(|(_, byte)| matches!(byte, b'\\' | b'_'));
+    if !marks.map(|(at, _)| at).any(may_say) {
+        return None;
+    }
     let Event { payload, ts_ms, source } = serde_json::from_slice(value).ok()?;
     payload.unwrap_or(Inner { ts_ms, source }).time()
 }
@@ -55,6 +67,9 @@ mod tests {
             (r#"{"payload":{"op":"d","source":{"ts_ms":4}}}"#, Some(4)),
             (r#"{"after":{"ts_ms":1},"source":null,"payload":null}"#, None),
             (r#"{"ts_ms":"soon"}"#, None),
+            (r#"{"ts\u005fms":7}"#, Some(7)),
+            (r#"{"id":1,"ts_ms":8}"#, Some(8)),
+            (r#"{"id":1,"ts_ms2":8,"a_b":"_ms"}"#, None),
             (r#"[1]"#, None),
             ("no JSON", None),
         ] {

@@ -49,7 +49,30 @@ impl Place<'_> {
             ColumnType::Boolean => flag(value).map(Cell::Flag),
             ColumnType::Date => self.date(value).map(Cell::Date),
         };
-        cell.ok_or_else(|| format!("cannot be {value}"))
+        let is_null = cell.is_none() && !self.column.required && self.is_infinite(value);
+        cell.or(is_null.then_some(Cell::Null)).ok_or_else(|| format!("cannot be {value}"))
+    }
+
+    /// Whether it is one of the infinities of PostgreSQL, or its number that is none, which these columns do
+    /// not hold.
+    fn is_infinite(&self, value: &Value) -> bool {
+        let word = value.as_str().map(|text| text.trim_start_matches(['+', '-']).to_lowercase());
+        let word = word.as_deref().unwrap_or_default();
+        match self.column.kind {
+            ColumnType::Decimal { .. } | ColumnType::Bigint => ["nan", "infinity"].contains(&word),
+            ColumnType::Timestamp | ColumnType::Date => {
+                // As captured from connectors: of the driver's instant for it, of its days in 32 bits.
+                let texts = ["infinity", "292278994-08-16z", "292278994-08-16t23:00:00z"];
+                let instants = [9_223_372_036_825_200_000, i64::MAX, i64::MIN];
+                let is_number = value.as_i64().is_some_and(|number| match self.unit() {
+                    None => false,
+                    Some(TimeUnit::Days) => number == -622_191_234,
+                    Some(_) => instants.contains(&number),
+                });
+                texts.contains(&word) || is_number
+            }
+            _ => false,
+        }
     }
 
     /// The text of a text column, in a row or in a key.

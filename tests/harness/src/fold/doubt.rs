@@ -58,7 +58,8 @@ impl Table {
         }
     }
 
-    /// What a change lacks and its origin has sent before is unknown; nothing else is absent after this.
+    /// What a change lacks, and its schema names or its origin has sent before, is unknown; nothing else is absent
+    /// after this.
     pub(super) fn lack(&mut self, origin: &str, change: &mut Change, at: &Position) {
         let Some(row) = change.row.take() else {
             change.absent.clear();
@@ -69,7 +70,9 @@ impl Table {
         for column in (0..self.contract.columns.len()).filter(|own| !absent.contains(own)) {
             sent.entry(column).or_insert(*at);
         }
-        let is_lost = |own: &usize| sent.get(own).is_some_and(|first| first.order(at).is_lt());
+        let is_lost = |own: &usize| {
+            row[*own] == Cell::Unknown || sent.get(own).is_some_and(|first| first.order(at).is_lt())
+        };
         change.absent = absent.into_iter().filter(is_lost).collect();
         let mut cells = row.to_vec();
         change.absent.iter().for_each(|column| cells[*column] = Cell::Unknown);

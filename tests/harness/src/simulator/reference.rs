@@ -67,6 +67,8 @@ pub enum Defect {
     NoDoubt,
     /// A row that was in doubt stays so.
     DoubtStays,
+    /// Any change of a row that is read later ends its doubt, an older one too.
+    OlderEndsDoubt,
 }
 
 /// The rows after these records. `whole` says that every snapshot is.
@@ -124,7 +126,8 @@ fn collect(kind: Kind, records: &[Record], defect: Option<Defect>) -> BTreeMap<S
         let life = lives.iter().position(|life| *life == record.incarnation).unwrap_or(0);
         reading.number += 1;
         let part = (record.topic.clone(), life, record.partition);
-        let mut item = Item { part: part.clone(), offset: record.offset, ..Item::default() };
+        let (part_of, offset, read) = (part.clone(), record.offset, reading.number);
+        let mut item = Item { part: part_of, offset, read, ..Item::default() };
         match defect {
             Some(Defect::ReadingOrder) => {
                 (item.part, item.offset) = (Part::default(), reading.number);
@@ -257,14 +260,28 @@ impl Fold<'_> {
                 (Act::Upsert { row, old_key }, None) => {
                     Some(self.filled(row, old_key.as_deref(), &item, before.as_ref()))
                 }
-                (Act::Unreadable, _) => before
-                    .map(|held| Held { is_unread: self.defect != Some(Defect::NoDoubt), ..held }),
+                (Act::Unreadable, _) => {
+                    before.map(|held| Held { is_unread: self.is_doubt(key, &item), ..held })
+                }
                 (Act::Missing, _) => before.filter(|held| !self.is_swept(&item, held.run)),
                 _ => None,
             };
             steps.push(Step { item, after });
         }
         steps
+    }
+
+    /// Whether a change that cannot be read puts its row in doubt.
+    fn is_doubt(&self, key: &str, unread: &Item) -> bool {
+        let is_later =
+            |item: &Item| item.read > unread.read && matches!(item.act, Act::Upsert { .. });
+        match self.defect {
+            Some(Defect::NoDoubt) => false,
+            Some(Defect::OlderEndsDoubt) => {
+                !self.table.keys.get(key).into_iter().flatten().any(is_later)
+            }
+            _ => true,
+        }
     }
 
     /// Whether a completed snapshot that lacks a row says that it is gone. `told` is the snapshot that

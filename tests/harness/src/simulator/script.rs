@@ -251,6 +251,8 @@ fn draw_step(rng: &mut StdRng, accidents: Accidents, databases: u8, keys: i64) -
         (1, Accidents::FAILOVER, Step::FailOver(at)),
         (4, Accidents::COMPACTION, Step::Clean(mask)),
         (1, Accidents::PARTITIONS, Step::Grow(at)),
+        // An older change is read after one that cannot be read where a key moves between the two.
+        (4, Accidents::PARTITIONS | Accidents::UNREADABLE, Step::Grow(at)),
         (1, Accidents::TOPICS, Step::Topic(at, dice % 2 == 0)),
         (1, Accidents::TRUNCATE, Step::Truncate(at)),
     ];

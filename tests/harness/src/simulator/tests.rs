@@ -57,7 +57,7 @@ fn the_reference_gets_accidents_together_right() {
 }
 
 /// For each accident a rule without which it goes wrong, and what else has to happen.
-const BITES: [(Accidents, Accidents, Defect); 26] = [
+const BITES: [(Accidents, Accidents, Defect); 27] = [
     (Accidents::REDELIVERY, Accidents::NONE, Defect::HaltsOnLower),
     (Accidents::SNAPSHOT, Accidents::NONE, Defect::SweepsNewer),
     (Accidents::SNAPSHOT, Accidents::IN_FLIGHT, Defect::PlacesAlone),
@@ -84,6 +84,7 @@ const BITES: [(Accidents, Accidents, Defect); 26] = [
     (Accidents::TRUNCATE, Accidents::NONE, Defect::NoTruncates),
     (Accidents::UNREADABLE, Accidents::NONE, Defect::NoDoubt),
     (Accidents::UNREADABLE, Accidents::NONE, Defect::DoubtStays),
+    (Accidents::UNREADABLE, Accidents::PARTITIONS, Defect::OlderEndsDoubt),
 ];
 
 #[test]

@@ -12,6 +12,8 @@ use crate::simulator::Kind;
 pub(super) struct Item {
     pub(super) part: Part,
     pub(super) offset: i64,
+    /// When it was read: the number of the record.
+    pub(super) read: i64,
     /// The source's clock: of the commit, or of the snapshot.
     pub(super) ms: i64,
     pub(super) place: Option<Place>,
