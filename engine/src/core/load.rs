@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use lake::state::Read;
 use pipeline::decode::PreparedContract;
+use pipeline::epoch;
 use pipeline::record::RawBatch;
 use pipeline::silver::SilverRow;
 use pipeline::source::is_control;
@@ -65,7 +66,8 @@ impl Core {
         if batches.is_empty() {
             return 0;
         }
-        let decoded = decoding.decode(batches, scratch);
+        let mut decoded = decoding.decode(batches, scratch);
+        epoch::recall(&decoded.batches, &mut decoded.changes);
         for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
             table.fold.fire(stamp.clock, &mut table.delta);
             table.delta.clear();

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
+use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
 use pipeline::silver::{FrozenRuns, Gap, Halt, Lacking, TableFold, Unread};
 use schemas::{Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
@@ -256,15 +257,29 @@ impl Core {
         Epoch::cut(self.last, decoded, hash, (now, now))
     }
 
-    /// Decodes an epoch that was cut before, under its recorded stamp, and folds it.
+    /// Decodes an epoch that bronze has, under its stamp, and folds it.
     pub(crate) fn replay(
         &mut self,
         stamp: EpochStamp,
         batches: Vec<RawBatch>,
     ) -> (EpochRecords, Changes) {
         let decoded = self.decoding.decode(batches, &mut self.scratch);
+        self.fold_again(Epoch::replayed(stamp, decoded))
+    }
+
+    /// The same for an epoch that the ledger has, its records read again.
+    pub(crate) fn replay_recorded(
+        &mut self,
+        entry: &Entry,
+        batches: Vec<RawBatch>,
+    ) -> (EpochRecords, Changes) {
+        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        self.fold_again(Epoch::recorded(entry, decoded))
+    }
+
+    fn fold_again(&mut self, epoch: Epoch) -> (EpochRecords, Changes) {
         self.control.is_replay = true;
-        let folded = self.fold(Epoch::of(stamp, decoded));
+        let folded = self.fold(epoch);
         self.control.is_replay = false;
         folded
     }

@@ -36,7 +36,7 @@ pub(super) struct HeldBack {
 impl HeldBack {
     /// Looks at an epoch that was cut.
     pub(super) fn see(&mut self, epoch: &Epoch) {
-        self.look(&epoch.quiet_by, epoch.stamp.clock);
+        self.look(&epoch.quiet_by(), epoch.stamp.clock);
     }
 
     fn look(&mut self, quiet_by: &[String], clock: Micros) {

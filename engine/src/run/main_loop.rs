@@ -393,7 +393,7 @@ impl Main<'_> {
 
     /// An epoch that the ledger already holds.
     fn replay(&mut self, entry: &Entry, batches: Vec<RawBatch>) {
-        let (records, changes) = self.core.replay(entry.stamp(), batches);
+        let (records, changes) = self.core.replay_recorded(entry, batches);
         self.hand_on(records, changes);
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Facts {
     pub(super) topics: BTreeSet<(String, String)>,
 }
 
-/// Number, clock and quiet bit of an epoch with rows.
+/// Number and clock of an epoch with rows, and whether any of them is quiet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) epoch: i64,
@@ -147,8 +147,14 @@ impl Pass<'_> {
         if stamp.epoch <= self.up_to {
             self.facts.rows += 1;
             let is_control = self.current.as_ref().is_some_and(|(of, _)| of.0 == CONTROL);
+            if is_control && stamp.quiet {
+                let place = self.place();
+                self.check.problem(|| format!("{place}: a decision is quiet"));
+            }
             if !is_control {
-                self.facts.last = Some(stamp);
+                let others = self.facts.last.filter(|last| last.epoch == stamp.epoch);
+                let quiet = stamp.quiet || others.is_some_and(|others| others.quiet);
+                self.facts.last = Some(Stamp { quiet, ..stamp });
             }
         }
     }
@@ -209,12 +215,10 @@ impl Pass<'_> {
             self.epochs += 1;
             return;
         };
-        let Stamp { epoch, clock, quiet } = stamp;
+        let Stamp { epoch, clock, .. } = stamp;
         if epoch == before.epoch {
-            if clock != before.clock || quiet != before.quiet {
-                self.check.problem(|| {
-                    format!("epoch {epoch} has rows with different clocks or quiet bits")
-                });
+            if clock != before.clock {
+                self.check.problem(|| format!("epoch {epoch} has rows with different clocks"));
             }
             return;
         }

@@ -14,6 +14,7 @@ mod alerts;
 mod bronze;
 mod kpis;
 mod pin;
+mod quiet;
 mod reference;
 mod report;
 mod silver;
@@ -239,7 +240,7 @@ fn compare_at(
     facts: &Facts,
     compared: &mut Compared,
 ) {
-    let silver = compare_silver(subject, bronze, pinned, facts);
+    let silver = compare_silver(subject, bronze, pinned, facts, &mut compared.checks);
     let checks = compared.add("silver", "silver", silver.map_err(|e| chain(&e)));
     compared.checks.extend(checks.into_iter().flatten());
     let Subject { contracts, catalog, .. } = subject;
@@ -258,11 +259,15 @@ fn compare_silver(
     bronze: &Table,
     pinned: &Pinned,
     facts: &Facts,
+    of_bronze: &mut [Check],
 ) -> Result<Vec<Check>, LakeError> {
     let Subject { lake, contracts, .. } = subject;
     let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
     let folds = silver::fold(bronze, pinned, contracts, &found.topics)?;
     let records = folds.records;
+    for check in of_bronze.iter_mut().filter(|check| check.name == "bronze") {
+        folds.quiet.iter().for_each(|problem| check.problem(|| problem.clone()));
+    }
     let mut checks = silver::compare(folds, pinned)?;
     for check in &mut checks {
         if !found.unknown.is_empty() {

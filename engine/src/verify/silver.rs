@@ -16,6 +16,7 @@ use rows::{ColumnError, RowReader, columns};
 use schemas::{Contract, ControlRecord, Datum, Decision, RowRef};
 
 use super::pin::Pinned;
+use super::quiet::QuietRows;
 use super::reference::{Reference, RowId, State};
 use super::report::Check;
 use crate::Topics;
@@ -40,6 +41,8 @@ pub(super) struct Folds {
     tables: Vec<Folded>,
     /// Records looked at, whatever became of them.
     pub(super) records: u64,
+    /// What is wrong with the quiet bits of their rows.
+    pub(super) quiet: Vec<String>,
 }
 
 /// Folds the rows of bronze up to the pinned epoch.
@@ -64,7 +67,7 @@ pub(super) fn fold(
         }
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
-    let mut records = 0;
+    let (mut records, mut quiet) = (0, QuietRows::default());
     let up_to = u64::try_from(pinned.epoch).unwrap_or(0);
     for epoch in bronze::replay(bronze, 0, up_to)? {
         let epoch = epoch?;
@@ -101,11 +104,12 @@ pub(super) fn fold(
             mapping.apply(&mut changes);
             table.undecodable += changes.errors().len() as u64;
             let (id, clock) = (epoch.stamp.id, epoch.stamp.clock);
+            quiet.see(id, batch, &changes);
             table.fold.take_batch(&table.contract, &changes, id, clock);
         }
     }
     tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
-    Ok(Folds { tables, records })
+    Ok(Folds { tables, records, quiet: quiet.problems })
 }
 
 /// What a batch of control records decides, in order.

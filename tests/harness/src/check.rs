@@ -48,7 +48,8 @@ pub fn check_lake(lake: &Path, expected: Option<&Log>, options: &Options) -> Res
         }
         rows.see(&records, expected, &mut report.bronze);
         report.dead_letters += records.iter().filter(|r| r.decode_error.is_some()).count() as u64;
-        oracle.epoch(&records);
+        let bits = oracle.epoch(&records);
+        RowAudit::see_quiet(first.epoch, &bits, &mut report.bronze);
     }
     while let Some(stop) = stops.pop() {
         stop.compare(&mut oracle, &mut report);
@@ -167,8 +168,9 @@ impl Oracle {
         Ok(Oracle { fold, sums: Sums::default(), history: History::default() })
     }
 
-    fn epoch(&mut self, records: &[Record]) {
-        let Some(first) = records.first() else { return };
+    /// Takes an epoch; gives the quiet bit of each event with its origin.
+    fn epoch(&mut self, records: &[Record]) -> Vec<(String, bool)> {
+        let Some(first) = records.first() else { return Vec::new() };
         self.history.timers(first.epoch_clock);
         for table in records.iter().filter_map(Record::resumed_table) {
             self.fold.resume(&table);
@@ -181,19 +183,23 @@ impl Oracle {
         let drops: Vec<_> = records.iter().filter_map(Record::dropped_letters).collect();
         let event = records.iter().find(|record| !record.is_control());
         if drops.is_empty() && event.is_none() {
-            return;
+            return Vec::new();
         }
         let first = event.unwrap_or(first);
         let mut deltas = Vec::new();
         for (table, letter) in drops {
             deltas.push(self.fold.drop_unread(&table, letter.as_ref(), first.epoch));
         }
-        let events = records.iter().filter(|record| !record.is_control());
-        deltas.extend(events.map(|record| self.fold.apply(record)));
+        let mut bits = Vec::new();
+        for record in records.iter().filter(|record| !record.is_control()) {
+            let delta = self.fold.apply(record);
+            bits.push((delta.origin.clone(), record.quiet));
+            deltas.push(delta);
+        }
         if event.is_none()
             && deltas.iter().all(|delta| delta.gone.is_empty() && delta.come.is_empty())
         {
-            return;
+            return bits;
         }
         let mut touched = BTreeSet::new();
         for delta in &deltas {
@@ -205,7 +211,9 @@ impl Oracle {
             }
         }
         let (epoch, clock) = (first.epoch, first.epoch_clock);
-        self.history.epoch(epoch, clock, first.quiet, &touched, &self.sums);
+        let quiet = bits.iter().any(|(_, quiet)| *quiet);
+        self.history.epoch(epoch, clock, quiet, &touched, &self.sums);
+        bits
     }
 
     /// Cells kept epoch by epoch that differ from cells counted afresh over all rows.

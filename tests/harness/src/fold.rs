@@ -141,6 +141,8 @@ pub struct Delta {
     pub gone: Vec<(Rc<str>, Row)>,
     /// Rows after.
     pub come: Vec<(Rc<str>, Row)>,
+    /// The table of the source that the record names; its topic when it names none.
+    pub origin: String,
 }
 
 #[derive(Debug)]
@@ -268,7 +270,7 @@ impl Fold {
     pub fn apply(&mut self, record: &Record) -> Delta {
         let Some(contract) = self.contract_of(&record.topic) else {
             self.unknown_topics.insert(record.topic.clone());
-            return Delta::default();
+            return Delta { origin: record.topic.clone(), ..Delta::default() };
         };
         let Some(table) = self.tables.get_mut(&contract) else { return Delta::default() };
         let life = (record.source.clone(), record.topic.clone(), record.incarnation.clone());
@@ -279,6 +281,11 @@ impl Fold {
         let decoded =
             event::decode(&table.contract, record.key.as_deref(), record.value.as_deref());
         let (mut problem, mut delta) = (None, Delta::default());
+        let named = match &decoded {
+            Decoded::Change(change) => change.origin.clone(),
+            Decoded::Null(_) => None,
+            _ => table.origin_of(record),
+        };
         match decoded {
             Decoded::Change(mut change) => {
                 change.other = event::other_key(&table.contract, &record.headers, change.op);
@@ -301,6 +308,7 @@ impl Fold {
             self.decode_mismatches.push(format!("{place}: bronze says {said}, oracle {found}"));
         }
         self.undecodable += u64::from(problem.is_some());
+        delta.origin = named.unwrap_or_else(|| record.topic.clone());
         delta
     }
 

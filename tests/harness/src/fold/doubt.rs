@@ -77,6 +77,11 @@ impl Table {
         self.fill(id, (change.row.as_ref(), &lacks), (at, false), epoch)
     }
 
+    /// The table that a record names which changes no row.
+    pub(super) fn origin_of(&self, record: &Record) -> Option<String> {
+        event::remains(&self.contract, record.key.as_deref(), record.value.as_deref()).origin
+    }
+
     /// A record that cannot be decoded.
     pub(super) fn unreadable(&mut self, record: &Record, topic: usize) -> Delta {
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
