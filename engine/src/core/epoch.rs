@@ -13,6 +13,7 @@ use pipeline::bronze::EpochRecords;
 use pipeline::decode::ChangeBatch;
 use pipeline::epoch;
 use pipeline::ledger::Entry;
+use pipeline::record::TopicPartition;
 use schemas::{ControlRecord, Decision, EpochStamp, Micros, Span};
 
 use super::decoding::Decoded;
@@ -81,12 +82,10 @@ impl Epoch {
         !self.records.has_events()
     }
 
-    /// The topics of its quiet rows, each at least once.
-    pub(crate) fn quiet_by(&self) -> Vec<String> {
-        let quiet = self.records.batches.iter().filter(|batch| batch.quiet().any());
-        let mut topics: Vec<String> = quiet.map(|batch| batch.topic().topic.to_string()).collect();
-        topics.dedup();
-        topics
+    /// The topics by which origins came that are quiet in it, each at least once.
+    pub(crate) fn quiet_by(&self) -> impl Iterator<Item = &TopicPartition> {
+        let pairs = self.records.batches.iter().zip(&self.changes);
+        pairs.filter(|(_, changes)| changes.has_quiet()).map(|(batch, _)| &**batch.topic())
     }
 
     /// Whether a decision in it changes rows.

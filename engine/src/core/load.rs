@@ -68,6 +68,10 @@ impl Core {
         }
         let mut decoded = decoding.decode(batches, scratch);
         epoch::recall(&decoded.batches, &mut decoded.changes);
+        for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
+            let table = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at));
+            table.into_iter().for_each(|table| table.fold.hush(changes, stamp.clock));
+        }
         for table in tables.iter_mut().filter(|table| names.contains(&table.name())) {
             table.fold.fire(stamp.clock, &mut table.delta);
             table.delta.clear();

@@ -8,6 +8,7 @@ pub(crate) mod control;
 pub(crate) mod decoding;
 pub(crate) mod epoch;
 mod error;
+mod feeders;
 pub(crate) mod frozen;
 mod load;
 mod removed;
@@ -22,7 +23,9 @@ use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
 use pipeline::silver::{FrozenRuns, Gap, Halt, Lacking, TableFold, Unread};
-use schemas::{Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer};
+use schemas::{
+    Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer, Sight,
+};
 
 use crate::Topics;
 use crate::census::Census;
@@ -32,6 +35,7 @@ use control::Control;
 use decoding::Decoding;
 use epoch::Epoch;
 pub(crate) use error::{RestoreError, SetupError};
+use feeders::Feeders;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use watch::Watch;
 
@@ -297,7 +301,10 @@ impl Core {
         self.last = Some(stamp);
         self.counts.dead_letters +=
             epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
-        self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
+        let hushed = self.hush(epoch);
+        let feeders = Feeders { gold: &self.gold, tables: &self.tables };
+        let sight = Sight { cells: &self.gold, feeding: &feeders };
+        self.watch.advance(&stamp, epoch.is_tick(), &hushed.origins, sight);
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
             self.control.take(&stamp, &epoch.decisions, &mut self.tables);
             return self.pass(epoch);
@@ -336,6 +343,7 @@ impl Core {
             waiting = gold.end_batch(stamp.clock).history;
         }
         gold.begin_epoch(&stamp);
+        gold.hush(hushed.contracts);
         for (index, table) in tables.iter_mut().enumerate() {
             if let Err(wrong) = gold.step(&stamp, index, &table.delta) {
                 counts.engine_errors += wrong.rows;
@@ -344,7 +352,9 @@ impl Core {
             table.delta.clear();
         }
         let output = gold.finish_epoch(&stamp);
-        let alerts = self.watch.observe(&stamp, &output.updates, gold);
+        let feeders = Feeders { gold: &self.gold, tables: &self.tables };
+        let sight = Sight { cells: &self.gold, feeding: &feeders };
+        let alerts = self.watch.observe(&stamp, &output.updates, sight);
         self.remember(waiting);
         self.remember(output.history);
         Changes { updates: output.updates, alerts }

@@ -384,7 +384,7 @@ impl Main<'_> {
         if self.to_ledger.send(epoch.entry()).is_err() {
             return self.shared.stop.ask();
         }
-        self.held_back.see(&epoch);
+        self.held_back.see(&epoch, self.core.decoding());
         let spare = self.shared.spare_updates.lock().pop();
         spare.into_iter().for_each(|spare| self.core.recycle(spare));
         let (records, changes) = self.core.fold(epoch);

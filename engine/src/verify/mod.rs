@@ -249,7 +249,7 @@ fn compare_at(
     let recomputed = kpis::recompute(&runtime, pinned, contracts, catalog);
     let checks = compared.add("kpi", CURRENT, recomputed);
     compared.checks.extend(checks.into_iter().flatten());
-    let history = kpis::history(&runtime, pinned, facts.last);
+    let history = kpis::history(&runtime, pinned, facts.last_quiet);
     let check = compared.add("history", HISTORY, history);
     compared.checks.extend(check);
 }

@@ -41,7 +41,7 @@ impl Engine {
         while let Some((due, kind)) = self.timers.next().filter(|(due, _)| *due <= clock) {
             match kind {
                 Due::Settle => {
-                    let cells = self.timers.take_dirty();
+                    let cells = self.timers.take_settled(due);
                     // A slot that ends now has not fired yet.
                     self.settle(cells, due, epoch, slot_end(due.plus(-1)));
                 }

@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - Freezing copies no cell, and what is frozen does not change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -29,8 +30,8 @@ pub struct Frozen {
     pub(super) slots: Paged<Option<CellRef>>,
     pub(super) clock: Micros,
     pub(super) last_data: Option<(EpochId, Micros)>,
-    /// When settling and restating are due.
-    pub(super) pending: (Option<Micros>, Option<Micros>),
+    /// When settling is due, by KPI, and restating.
+    pub(super) pending: (BTreeMap<u32, Micros>, Option<Micros>),
 }
 
 impl Held for Frozen {

@@ -119,7 +119,7 @@ impl Held {
 }
 
 /// Origin and key.
-type Id = (String, String);
+pub type Id = (String, String);
 
 /// One row of silver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,10 +137,12 @@ pub struct SilverRow {
 /// What one record changed: the contract and each key's row before and after.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
-    /// Rows before.
-    pub gone: Vec<(Rc<str>, Row)>,
+    /// Rows before, each with its contract, and its origin and key.
+    pub gone: Vec<(Rc<str>, Id, Row)>,
     /// Rows after.
-    pub come: Vec<(Rc<str>, Row)>,
+    pub come: Vec<(Rc<str>, Id, Row)>,
+    /// The contract of the record, if there is one.
+    pub contract: Option<String>,
     /// The table of the source that the record names; its topic when it names none.
     pub origin: String,
 }
@@ -309,6 +311,7 @@ impl Fold {
         }
         self.undecodable += u64::from(problem.is_some());
         delta.origin = named.unwrap_or_else(|| record.topic.clone());
+        delta.contract = Some(contract);
         delta
     }
 
@@ -381,11 +384,11 @@ impl Fold {
         if op == Op::Delete
             && let (Some(new), Some(left)) = (&change.other, &before)
         {
-            delta = table.hand_over(&(id.0, new.clone()), left, record.epoch);
+            delta = table.hand_over(&(id.0.clone(), new.clone()), left, record.epoch);
         }
         let before = before.and_then(|held| held.row);
         self.snapshots_over_rows += u64::from(position.snapshot && before.is_some());
-        let named = |row: Option<Row>| row.map(|row| (Rc::clone(&table.name), row));
+        let named = |row: Option<Row>| row.map(|row| (Rc::clone(&table.name), id.clone(), row));
         delta.gone.extend(named(before));
         delta.come.extend(named(change.row));
         Ok(delta)
@@ -470,8 +473,8 @@ impl Table {
         if is_filled {
             let new: Row = Rc::new(cells);
             (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
-            delta.gone.push((Rc::clone(&self.name), old));
-            delta.come.push((Rc::clone(&self.name), new));
+            delta.gone.push((Rc::clone(&self.name), id.clone(), old));
+            delta.come.push((Rc::clone(&self.name), id.clone(), new));
         }
         delta
     }
@@ -505,7 +508,7 @@ impl Table {
         let Some((id, held)) = newest else { return delta };
         if held.row.is_some() && !self.origins.get(&id.0).is_some_and(|origin| origin.halted) {
             let gone = held.row.take();
-            delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), row)));
+            delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), id.clone(), row)));
             held.position.offset = record.offset;
             held.op = Op::Delete;
             held.carried.clear();
@@ -560,7 +563,7 @@ impl Table {
         for (id, held) in self.keys.iter_mut().filter(|(id, _)| id.0 == name) {
             if held.position.order(&position) == Ordering::Less {
                 let gone = held.row.take();
-                delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), row)));
+                delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), id.clone(), row)));
                 held.position = position;
                 held.op = Op::Delete;
                 held.carried.clear();

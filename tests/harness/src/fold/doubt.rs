@@ -30,15 +30,15 @@ impl Fold {
         };
         table.unplaced.retain(|_, at| !is_dropped(at));
         let columns = table.contract.columns.len();
-        for held in
-            table.keys.values_mut().filter(|held| held.unread.as_ref().is_some_and(is_dropped))
+        for (id, held) in
+            table.keys.iter_mut().filter(|(_, held)| held.unread.as_ref().is_some_and(is_dropped))
         {
             held.unread = None;
             let Some(old) = held.row.take() else { continue };
             let new: Row = Rc::new(old.iter().take(columns).cloned().collect());
             (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
-            delta.gone.push((Rc::clone(&table.name), old));
-            delta.come.push((Rc::clone(&table.name), new));
+            delta.gone.push((Rc::clone(&table.name), id.clone(), old));
+            delta.come.push((Rc::clone(&table.name), id.clone(), new));
         }
         delta
     }
@@ -153,8 +153,8 @@ impl Table {
             held.unread = Some(at);
         }
         if new != old {
-            delta.gone.push((Rc::clone(&self.name), old));
-            delta.come.push((Rc::clone(&self.name), new));
+            delta.gone.push((Rc::clone(&self.name), id.clone(), old));
+            delta.come.push((Rc::clone(&self.name), id.clone(), new));
         }
         delta
     }
