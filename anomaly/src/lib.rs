@@ -10,6 +10,7 @@
 mod alert_book;
 mod bands;
 mod entry;
+mod lags;
 mod model;
 mod number;
 mod outlook;

@@ -12,7 +12,7 @@
 //! - Judging a bucket again that has not changed sides opens and resolves nothing.
 //! - A bucket that changes and stays anomalous is shown again when it gets worse, when it closes, and
 //!   otherwise at most once in [`RETELL_US`]; what is put off is owed, not forgotten.
-//! - A quiet epoch never opens an episode and never moves it to another bucket, but ends it when its
+//! - While its series is held an episode never opens and never moves to another bucket, but ends when
 //!   corrections take the cause away.
 //!
 //! # Non-guarantees
@@ -37,7 +37,7 @@ pub(crate) enum Moment {
     Running,
     /// An update of a bucket that is over.
     Late,
-    /// An update in a quiet epoch.
+    /// An update of a series that is held.
     Quiet,
     /// The bucket is over, and this is its judgement.
     Close,

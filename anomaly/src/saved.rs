@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use schemas::state::{SavedError, encode};
-use schemas::{Alert, Cells, EpochId, FrozenObserver, KpiInfo, Micros, Records, Saved, StatePart};
+use schemas::{
+    Alert, Cells, EpochId, FrozenObserver, KpiInfo, Micros, OriginName, Records, Saved, StatePart,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::alert_book::FrozenAlerts;
@@ -18,7 +20,7 @@ use crate::rules::REGISTRY;
 use crate::series_book::FrozenSeries;
 
 /// The version of the records.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const HEAD: &str = "detector";
 const SERIES: &str = "detector/series";
 
@@ -39,7 +41,8 @@ pub(crate) enum LoadError {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Head {
     pub(crate) cursor: Option<Micros>,
-    pub(crate) settle: Option<Micros>,
+    /// Until when origins lag.
+    pub(crate) lags: Vec<(OriginName, Micros)>,
     pub(crate) epoch: EpochId,
 }
 

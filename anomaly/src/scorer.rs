@@ -1,16 +1,20 @@
 //! The observer: which bucket is judged when, and what becomes of alerts.
 //!
 //! ```text
-//! quiet epoch   observe: which series there are; corrections may resolve
-//! settle        1 s after the last quiet epoch, or the first that is not: learns what is over, silently
-//! other epoch   observe: too high is said at once; late corrections are judged again
-//! timer         30 s after each hour: judges the bucket that is over, learns it, predicts the next
+//! epoch    observe: too high is said at once; late corrections are judged again
+//! timer    30 s after each hour: judges the bucket that is over, learns it, predicts the next
+//!
+//! of a series that is held, because an origin that feeds it lags:
+//! epoch    observe: that it is there; corrections may resolve
+//! timer    nothing
+//! settle   1 s after the last quiet row of the origin: learns what is over, silently
 //! ```
 //!
 //! # Guarantees
-//! - Alerts are a function of epochs, updates and cells. A tick does what the next epoch that is not
-//!   quiet would do before its rows; how many ticks there are changes nothing.
-//! - Nothing opens while a backlog is read, nor for buckets that ended while it was.
+//! - Alerts are a function of epochs, updates and cells. A tick does what the next epoch would do before its
+//!   rows, to series that are not held by it; how many ticks there are changes nothing.
+//! - Nothing opens of a series while it is held, nor for buckets that ended while it was. Origins that do not
+//!   feed it change nothing of that.
 //! - All work is bounded: a series is caught up with over five weeks of hours and half a year of days
 //!   at most, and so are timers after a silence.
 //! - An alert that may be forgotten never opens again: none opens for a bucket that ended over
@@ -26,12 +30,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use schemas::{
-    Alert, CellValue, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo, KpiUpdate,
-    Micros, Observer, Saved, Status,
+    Alert, CellKey, CellValue, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo,
+    KpiUpdate, Micros, Observer, OriginName, Saved, Sight, Status,
 };
 
 use crate::alert_book::AlertBook;
 use crate::entry::{Entry, Name};
+use crate::lags::Lags;
 use crate::policy::{Moment, RETELL_US, Step};
 use crate::raised::{Raiser, Stamp};
 use crate::rules::{Bucket, REGISTRY, Verdict};
@@ -40,8 +45,6 @@ use crate::series_book::SeriesBook;
 
 /// How long after its end a bucket is waited for.
 const LATENESS: i64 = 30_000_000;
-/// How long after its last quiet epoch a backlog has settled.
-const SETTLE: i64 = 1_000_000;
 /// Hours whose timers fire one by one after a silence; before them it is only learned.
 const HOURS_FIRED: i64 = 35 * 24;
 /// Alerts are for buckets that end within so many periods of the clock.
@@ -51,7 +54,7 @@ const OLD_US: i64 = 28 * 86_400_000_000;
 const WEEK_US: i64 = 7 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
-const VERSION: &str = "weir-anomaly-3";
+const VERSION: &str = "weir-anomaly-4";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
@@ -59,8 +62,8 @@ pub struct Scorer {
     series: SeriesBook,
     /// The end of the newest hour whose timer has fired.
     cursor: Option<Micros>,
-    /// When the backlog that is being read has settled.
-    settle: Option<Micros>,
+    /// The origins whose backlogs are being read.
+    lags: Lags,
     /// Alerts whose figures have changed since they were shown: when to look again, the series and
     /// the bucket.
     owed: BTreeSet<(Micros, usize, Micros)>,
@@ -87,7 +90,7 @@ impl Scorer {
             kpis,
             series: SeriesBook::new(),
             cursor: None,
-            settle: None,
+            lags: Lags::default(),
             owed: BTreeSet::new(),
             epoch: 0,
             clock: Micros::default(),
@@ -132,39 +135,65 @@ impl Scorer {
         }
     }
 
-    /// Learns what is over at `at`, silently.
-    fn catch_up(&mut self, at: Micros, cells: &dyn Cells) {
+    /// Learns silently what is over at `at`, of the series that are chosen and not held.
+    fn catch_up(&mut self, at: Micros, sight: Sight<'_>, chosen: impl Fn(&Name) -> bool) {
         let boundary = Grain::Hour.start(at.plus(-LATENESS));
-        self.cursor = self.cursor.max(Some(boundary));
         for place in 0..self.series.end() {
             let Some(entry) = self.series.get(place) else { continue };
-            self.learn(place, entry.name.grain.start(boundary), cells);
+            if chosen(&entry.name) && !self.lags.hold(&entry.name, sight.feeding) {
+                self.learn(place, entry.name.grain.start(boundary), sight.cells);
+            }
         }
     }
 
+    /// Origins are quiet in the epoch with this clock. One that has ceased to lag before begins anew.
+    fn lag(&mut self, quiet: &[OriginName], clock: Micros, sight: Sight<'_>) {
+        let is_over = |own: &OriginName, until: Micros| until <= clock && quiet.contains(own);
+        while let Some((at, origin)) = self.lags.take(is_over) {
+            self.settle(at, &origin, sight);
+        }
+        quiet.iter().for_each(|origin| self.lags.note(origin, clock));
+    }
+
+    /// An origin has ceased to lag.
+    fn settle(&mut self, at: Micros, origin: &OriginName, sight: Sight<'_>) {
+        let is_fed = |name: &Name| sight.feeding.feeds(origin, &name.kpi, &name.tenant);
+        self.catch_up(at, sight, is_fed);
+    }
+
     /// Fires the timers that are due.
-    fn fire(&mut self, clock: Micros, cells: &dyn Cells) {
+    fn fire(&mut self, clock: Micros, sight: Sight<'_>) {
         let newest = Grain::Hour.start(clock.plus(-LATENESS));
         let Some(mut cursor) = self.cursor else { return };
         let oldest = newest.plus(-HOURS_FIRED.saturating_mul(HOUR_US));
         if cursor < oldest {
-            self.catch_up(oldest.plus(LATENESS), cells);
+            self.catch_up(oldest.plus(LATENESS), sight, |_| true);
             cursor = oldest;
+            self.cursor = Some(cursor);
         }
         while cursor < newest {
             cursor = cursor.plus(HOUR_US);
+            self.settle_while(|until| until < cursor.plus(LATENESS), sight);
             self.cursor = Some(cursor);
-            self.close(cursor, cells);
+            self.close(cursor, sight);
+        }
+        self.settle_while(|until| until <= clock, sight);
+    }
+
+    fn settle_while(&mut self, is_over: impl Fn(Micros) -> bool, sight: Sight<'_>) {
+        while let Some((at, origin)) = self.lags.take(|_, until| is_over(until)) {
+            self.settle(at, &origin, sight);
         }
     }
 
     /// Closes the buckets that end at `boundary`.
-    fn close(&mut self, boundary: Micros, cells: &dyn Cells) {
+    fn close(&mut self, boundary: Micros, sight: Sight<'_>) {
+        let cells = sight.cells;
         let stamp = Stamp { at: boundary.plus(LATENESS), epoch: self.epoch };
         for place in self.series.in_order() {
             let Some(entry) = self.series.get(place) else { continue };
             let grain = entry.name.grain;
-            if grain.start(boundary) != boundary {
+            if grain.start(boundary) != boundary || self.lags.hold(&entry.name, sight.feeding) {
                 continue;
             }
             let bucket = boundary.plus(-entry.step);
@@ -179,16 +208,22 @@ impl Scorer {
     }
 
     /// Looks again at the alerts whose figures may follow their buckets now.
-    fn retell(&mut self, stamp: Stamp, cells: &dyn Cells) {
+    fn retell(&mut self, stamp: Stamp, sight: Sight<'_>) {
+        let mut held = Vec::new();
         while self.owed.first().is_some_and(|(due, ..)| *due <= stamp.at) {
-            let Some((_, place, start)) = self.owed.pop_first() else { return };
+            let Some(owed @ (_, place, start)) = self.owed.pop_first() else { break };
             let Some(entry) = self.series.get(place) else { continue };
+            if self.lags.hold(&entry.name, sight.feeding) {
+                held.push(owed);
+                continue;
+            }
             let moment = if entry.is_closed(start) { Moment::Late } else { Moment::Running };
-            self.judge(place, start, moment, stamp, cells);
+            self.judge(place, start, moment, stamp, sight.cells);
         }
+        self.owed.extend(held);
     }
 
-    /// Sees one update.
+    /// Sees one update; `quiet` when its series is held.
     fn update(&mut self, stamp: Stamp, quiet: bool, update: &KpiUpdate, cells: &dyn Cells) {
         let Some(place) = self.place(update) else { return };
         let start = update.key.period_start;
@@ -288,39 +323,43 @@ impl Observer for Scorer {
 
     fn next_due(&self) -> Option<Micros> {
         let timer = || Some(self.cursor?.plus(HOUR_US + LATENESS));
-        self.settle.or_else(timer).filter(|_| !self.series.is_empty())
+        let settle = self.lags.first().into_iter();
+        settle.chain(timer()).min().filter(|_| !self.series.is_empty())
     }
 
-    fn advance(&mut self, epoch: &EpochStamp, is_tick: bool, cells: &dyn Cells) {
+    fn advance(
+        &mut self,
+        epoch: &EpochStamp,
+        is_tick: bool,
+        quiet: &[OriginName],
+        sight: Sight<'_>,
+    ) {
         let clock = epoch.clock;
         self.clock = clock;
         self.cursor.get_or_insert_with(|| Grain::Hour.start(clock.plus(-LATENESS)));
-        let is_backlog = epoch.quiet && !is_tick;
-        let is_live = !epoch.quiet && !is_tick;
-        if let Some(settle) = self.settle.take_if(|settle| is_live || *settle <= clock) {
-            self.catch_up(settle.min(clock), cells);
-        }
-        if is_backlog {
-            self.settle = Some(clock.plus(SETTLE));
-        } else if self.settle.is_none() {
-            self.fire(clock, cells);
-        }
+        self.lag(quiet, clock, sight);
+        self.fire(clock, sight);
         if !is_tick {
             self.epoch = epoch.id;
         }
     }
 
-    fn observe(&mut self, epoch: &EpochStamp, updates: &[KpiUpdate], cells: &dyn Cells) {
+    fn observe(&mut self, epoch: &EpochStamp, updates: &[KpiUpdate], sight: Sight<'_>) {
         let stamp = Stamp { at: epoch.clock, epoch: epoch.id };
-        for update in updates {
-            if update.key.grain != Grain::Month {
-                self.update(stamp, epoch.quiet, update, cells);
-            }
+        // Updates come in key order: those of a KPI and tenant stand together.
+        let mut before: Option<(&CellKey, bool)> = None;
+        for update in updates.iter().filter(|update| update.key.grain != Grain::Month) {
+            let CellKey { kpi, tenant, .. } = &update.key;
+            let known = before.filter(|(own, _)| own.kpi == *kpi && own.tenant == *tenant);
+            let quiet = match known {
+                Some((_, quiet)) => quiet,
+                None => self.lags.hold_tenant(kpi, tenant, sight.feeding),
+            };
+            before = Some((&update.key, quiet));
+            self.update(stamp, quiet, update, sight.cells);
         }
         // Only here, and not by a timer: how many ticks there were must change nothing.
-        if !epoch.quiet {
-            self.retell(stamp, cells);
-        }
+        self.retell(stamp, sight);
     }
 
     fn take_changes(&mut self) -> Vec<Alert> {
@@ -344,9 +383,10 @@ impl Observer for Scorer {
     }
 
     fn freeze(&mut self) -> Box<dyn FrozenObserver> {
-        let Scorer { cursor, settle, epoch, .. } = *self;
+        let Scorer { cursor, epoch, .. } = *self;
         let alerts = self.alerts.freeze(self.clock);
-        Box::new(Frozen::new(Head { cursor, settle, epoch }, self.series.freeze(), alerts))
+        let head = Head { cursor, lags: self.lags.saved(), epoch };
+        Box::new(Frozen::new(head, self.series.freeze(), alerts))
     }
 
     fn load(
@@ -359,8 +399,9 @@ impl Observer for Scorer {
         let mut loaded = Scorer::new(self.kpis.clone());
         let mut put = |place: usize, entry: Entry| loaded.restore(place, entry);
         let head = saved::read(saved, &self.kpis, cells, kept, &mut put);
-        let Head { cursor, settle, epoch } = head.map_err(|error| error.to_string())?;
-        (loaded.cursor, loaded.settle, loaded.epoch) = (cursor, settle, epoch);
+        let Head { cursor, lags, epoch } = head.map_err(|error| error.to_string())?;
+        (loaded.cursor, loaded.epoch) = (cursor, epoch);
+        loaded.lags = Lags::restore(lags);
         loaded.alerts = AlertBook::new(alerts);
         *self = loaded;
         Ok(())

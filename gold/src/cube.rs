@@ -11,10 +11,10 @@
 use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+use hashbrown::{HashSet, HashTable};
 use schemas::{Grain, Marks, Micros};
 
-use crate::plan::CubeShape;
+use crate::plan::{CubeShape, Rule};
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::{ExactSum, Numbers};
@@ -22,11 +22,21 @@ use crate::sum::{ExactSum, Numbers};
 /// From so many touched cells on, series are ranked before cells are sorted.
 const RANKED_MIN: usize = 16;
 
+/// Memory that is kept for numbers which rows that are not quiet change.
+const KEPT_LOUD: usize = 1 << 16;
+
 /// A touched cell and where its numbers before the epoch lie.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Touched {
     pub(crate) cell: u32,
     before: u32,
+}
+
+/// A number of a cell: a count with that of its rows in doubt, or a sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Number {
+    Count(usize),
+    Sum(usize),
 }
 
 /// The cells of one set of dimensions.
@@ -43,6 +53,8 @@ pub(crate) struct Cube {
     pub(crate) touched: Vec<Touched>,
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
+    /// In an epoch with quiet rows: the numbers that others change.
+    loud: HashSet<(u32, Number), FixedState>,
     /// By series: the place among those touched, while they are sorted.
     ranks: Vec<u32>,
     /// Cells whose memory changed since the last freeze.
@@ -71,6 +83,7 @@ impl Cube {
             touched: Vec::new(),
             counts_before: Vec::new(),
             sums_before: Vec::new(),
+            loud: HashSet::with_hasher(FixedState::with_seed(0x10d)),
             ranks: Vec::new(),
             changed: Marks::default(),
             frozen_series: 0,
@@ -203,6 +216,22 @@ impl Cube {
         }
     }
 
+    /// In an epoch with quiet rows: a row that is not quiet changed a number of a cell.
+    pub(crate) fn mark_loud(&mut self, cell: u32, number: Number) {
+        self.loud.insert((cell, number));
+    }
+
+    /// In such an epoch: whether any row that is not quiet changed what a KPI says of a cell.
+    pub(crate) fn is_loud(&self, cell: u32, rule: &Rule) -> bool {
+        let has = |number| self.loud.contains(&(cell, number));
+        let is_loud = || {
+            rule.any(|own| {
+                has(Number::Count(own.count)) || own.sum.is_some_and(|sum| has(Number::Sum(sum)))
+            })
+        };
+        !self.loud.is_empty() && is_loud()
+    }
+
     pub(crate) fn sort_touched(&mut self) {
         let Cube { slabs, touched, ranks, .. } = self;
         if touched.len() < RANKED_MIN {
@@ -236,6 +265,8 @@ impl Cube {
         self.touched = touched;
         self.counts_before.clear();
         self.sums_before.clear();
+        self.loud.clear();
+        self.loud.shrink_to(KEPT_LOUD);
     }
 
     /// Names a cell once if its period is running.

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! # Guarantees
-//! - The output is a function of the epochs (rows, clocks, quiet bits): neither hash order nor the
+//! - The output is a function of the epochs (rows with their quiet bits, clocks): neither hash order nor the
 //!   number of ticks nor flushes show in it. Updates are in cell key order.
 //! - A change that leaves a group and its numbers as they were costs nothing downstream.
 //! - `new`, [`Engine::load_state`], [`Engine::rebuild`] of every live row and [`Engine::finish_load`]
@@ -156,6 +156,10 @@ pub struct Engine {
     scratch: Scratch,
     /// Whether saved state numbers cells otherwise, or there is none.
     renumbered: bool,
+    /// The contracts with a quiet row in the epoch.
+    quiet: BTreeSet<usize>,
+    /// Whether the row that is folded is not quiet, in an epoch with rows that are.
+    is_loud: bool,
 }
 
 impl Held for Engine {
@@ -188,6 +192,8 @@ impl Engine {
             spare: Vec::new(),
             scratch: Scratch::default(),
             renumbered: true,
+            quiet: BTreeSet::new(),
+            is_loud: false,
         })
     }
 
@@ -212,6 +218,17 @@ impl Engine {
         self.advance(stamp.clock);
     }
 
+    /// Says of which contracts quiet rows are in the epoch that has begun.
+    pub fn hush(&mut self, contracts: impl IntoIterator<Item = usize>) {
+        self.quiet.extend(contracts);
+    }
+
+    /// The numbers of the contracts that a KPI reads, each once.
+    pub fn contracts_of(&self, kpi: &str) -> &[usize] {
+        let number = self.plan.kpis.binary_search_by(|own| (*own.key).cmp(kpi));
+        number.ok().and_then(|at| self.plan.kpis.get(at)).map_or(&[], |kpi| &kpi.contracts)
+    }
+
     /// Takes the consolidated changes of a contract's table into the epoch.
     ///
     /// # Errors
@@ -225,6 +242,7 @@ impl Engine {
     ) -> Result<(), DeltaError> {
         let mut wrong: Option<DeltaError> = None;
         for change in delta.keys() {
+            self.is_loud = stamp.quiet && !change.is_quiet();
             let done = match change.sides() {
                 Some((old, new)) => self.fold(contract, old, new),
                 // Rows of several origins have one key.
@@ -242,6 +260,7 @@ impl Engine {
                 }
             }
         }
+        self.is_loud = false;
         wrong.map_or(Ok(()), Err)
     }
 
@@ -278,7 +297,6 @@ impl Engine {
 
     /// Ends an epoch with records, whether or not they changed a row.
     pub fn finish_epoch(&mut self, stamp: &EpochStamp) -> EpochOutput {
-        let from = self.history.len();
         let mut updates = std::mem::take(&mut self.spare);
         self.cubes.iter_mut().for_each(Cube::sort_touched);
         for kpi in 0..self.plan.kpis.len() {
@@ -287,12 +305,13 @@ impl Engine {
                 self.finish_cell(kpi, at, stamp, &mut updates);
             }
         }
-        if stamp.quiet {
-            self.timers.settle_after(stamp.clock.plus(SETTLE_US));
-        } else if self.timers.has_dirty() {
-            let cells = self.timers.take_dirty();
-            self.settle(cells, stamp.clock, stamp.id);
-            self.history[from..].sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let quiet = std::mem::take(&mut self.quiet);
+        if !quiet.is_empty() {
+            let reads = |kpi: u32| {
+                let read = self.plan.kpis.get(kpi as usize).map(|kpi| kpi.contracts.iter());
+                read.into_iter().flatten().any(|contract| quiet.contains(contract))
+            };
+            self.timers.settle_after(stamp.clock.plus(SETTLE_US), reads);
         }
         self.last_data = Some((stamp.id, stamp.clock));
         for (number, cube) in self.cubes.iter_mut().enumerate() {
@@ -353,6 +372,7 @@ impl Engine {
         let Kpi { cube, place, rule, key, .. } = &plan.kpis[kpi];
         let cube = &mut cubes[*cube];
         let touched = cube.touched[at];
+        let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule);
         let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
         if !rule.sees(before, now) {
             return;
@@ -368,7 +388,7 @@ impl Engine {
             memory.slot = slots.place(memory.slot, after.map(|_| reference));
             (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
             let before = memory.history;
-            let mark = memory.history.on_epoch(&seen(stamp, id, after.is_some()));
+            let mark = memory.history.on_epoch(&seen(stamp, quiet, id, after.is_some()));
             timers.note(reference, &before, &memory.history);
             mark
         });
@@ -389,9 +409,9 @@ impl Engine {
     }
 }
 
-/// What an epoch did to a cell. Months have no fixed length, and a quiet epoch does not ask when the
+/// What an epoch did to a cell. Months have no fixed length, and a quiet change does not ask when the
 /// period ends.
-fn seen(stamp: &EpochStamp, id: CellId, exists: bool) -> Seen {
-    let end = if stamp.quiet { stamp.clock } else { id.grain.end(id.start) };
-    Seen { clock: stamp.clock, quiet: stamp.quiet, end, changed: true, exists }
+fn seen(stamp: &EpochStamp, quiet: bool, id: CellId, exists: bool) -> Seen {
+    let end = if quiet { stamp.clock } else { id.grain.end(id.start) };
+    Seen { clock: stamp.clock, quiet, end, changed: true, exists }
 }

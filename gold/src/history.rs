@@ -1,4 +1,6 @@
-//! When a cell gets a history row: a pure state machine on epoch clocks and quiet bits.
+//! When a cell gets a history row: a pure state machine on epoch clocks and on whether changes are quiet.
+//!
+//! A change of a cell is quiet when all rows are that changed it in the epoch.
 //!
 //! # Guarantees
 //! - What is written depends on the epochs with records, and on decisions that end a batch run: not on ticks,
@@ -7,8 +9,8 @@
 //!   closes, then at most one restatement in five seconds: quiet or not. What changes meanwhile is written
 //!   when that time is over, so the rows of many cells are due at many instants.
 //! - It is closed once. Every row after that is a restatement.
-//! - While a backlog or snapshot is read (quiet epochs) nothing is written; what it changed is written
-//!   by the same rules when it is over.
+//! - For a quiet change nothing is written; it is written by the same rules when the backlogs and snapshots
+//!   of what its KPI reads are over, or with the next change that is not quiet.
 //! - A minute after the last epoch the newest row of every cell is what the cell says; at once where
 //!   the end of a batch run says so.
 
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub const HISTORY_INTERVAL_US: i64 = 60_000_000;
 /// The least time between two rows of a closed period.
 pub const RESTATEMENT_INTERVAL_US: i64 = 5_000_000;
-/// How long after the last quiet epoch its changes are looked at if no live one comes.
+/// How long after the last quiet row of a contract that its KPI reads a quiet change is looked at.
 pub const SETTLE_US: i64 = 1_000_000;
 
 /// What is remembered of one cell.
@@ -29,7 +31,7 @@ pub(crate) struct CellHistory {
     pub(crate) last_row: Option<Micros>,
     /// Whether a row with `closed` was written: closed for good.
     pub(crate) closed: bool,
-    /// Whether a quiet epoch changed it and no row was written since.
+    /// Whether quiet rows changed it and no row was written since.
     pub(crate) quiet_dirty: bool,
     /// Whether it changed too soon after its last row, so that another is due.
     pub(crate) behind: bool,
@@ -47,7 +49,7 @@ pub(crate) struct Mark {
 pub(crate) struct Seen {
     /// The epoch's clock.
     pub(crate) clock: Micros,
-    /// Whether the epoch is quiet.
+    /// Whether the change is quiet.
     pub(crate) quiet: bool,
     /// The end of the cell's period.
     pub(crate) end: Micros,

@@ -88,14 +88,18 @@ pub(crate) enum Rule {
 impl Rule {
     /// Whether any number that the KPI follows from differs.
     pub(crate) fn sees(&self, before: Numbers<'_>, after: Numbers<'_>) -> bool {
-        let differs = |own: &Measure| {
+        self.any(|own| {
             before.counts[own.count..=own.doubt()] != after.counts[own.count..=own.doubt()]
                 || own.sum.is_some_and(|sum| before.sums[sum] != after.sums[sum])
-        };
+        })
+    }
+
+    /// Whether this holds for any of its measures.
+    pub(crate) fn any(&self, holds: impl Fn(&Measure) -> bool) -> bool {
         match self {
-            Rule::Flow(measure) => differs(measure),
+            Rule::Flow(measure) => holds(measure),
             Rule::Ratio(terms, below) => {
-                differs(below) || terms.iter().any(|(_, measure)| differs(measure))
+                holds(below) || terms.iter().any(|(_, measure)| holds(measure))
             }
         }
     }
@@ -110,6 +114,8 @@ pub(crate) struct Kpi {
     /// Its place among the cube's KPIs.
     pub(crate) place: usize,
     pub(crate) rule: Rule,
+    /// The numbers of the contracts that it reads, each once.
+    pub(crate) contracts: Vec<usize>,
 }
 
 /// What a cube's cells hold.
@@ -168,7 +174,15 @@ impl Plan {
             let place = shape.kpis.len();
             shape.kpis.push(plan.kpis.len());
             let key = Arc::clone(&definition.key);
-            plan.kpis.push(Kpi { key, unit: definition.unit, cube, place, rule });
+            let mut reads: Vec<usize> = plan
+                .views
+                .iter()
+                .filter(|view| view.cube == cube && rule.any(|own| own.count == view.count))
+                .map(|view| view.contract)
+                .collect();
+            reads.sort_unstable();
+            reads.dedup();
+            plan.kpis.push(Kpi { key, unit: definition.unit, cube, place, rule, contracts: reads });
         }
         Ok(plan)
     }

@@ -8,7 +8,7 @@ mod stream {
 }
 
 use lake::keyed::FrozenRows;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gold::{CellRow, DeltaError, Engine, EngineError, EpochOutput, Frozen, HistoryRow, catalog};
@@ -22,14 +22,24 @@ use stream::model::{Model, ORDERS, Row, UNKNOWN};
 const START: i64 = 1_769_900_370_000_000;
 const HOUR: i64 = 3_600_000_000;
 
+/// The key columns of both tables.
+const KEYS: [&str; 2] = ["order_id", "charge_id"];
+
 /// Planted defects are global to the process, so tests of this file run one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Which origins are quiet in an epoch: of each table one has the even keys and one the odd.
+type Quiet = [[bool; 2]; 2];
+
+fn is_quiet(quiet: &Quiet, (table, key): (usize, u8)) -> bool {
+    quiet[table][usize::from(key % 2)]
+}
 
 #[derive(Debug, Clone)]
 struct Step {
     wait: i64,
     tick: Option<i64>,
-    quiet: bool,
+    quiet: Quiet,
     ends_batch: bool,
     restart: bool,
     flush: bool,
@@ -69,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
     (
         prop::sample::select(waits.to_vec()),
         prop::option::weighted(0.3, 0_i64..5_000_000),
-        prop::bool::weighted(0.3),
+        prop_oneof![3 => Just([[false; 2]; 2]), 1 => Just([[true; 2]; 2]), 2 => any::<Quiet>()],
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.3),
@@ -113,6 +123,10 @@ impl Bench {
     }
 
     fn bytes(&self, table: usize, row: &Row) -> Vec<u8> {
+        self.keyed(table, 0, row)
+    }
+
+    fn keyed(&self, table: usize, key: u8, row: &Row) -> Vec<u8> {
         let contract = &self.contracts[table];
         let mut builder = RowBuilder::default();
         builder.reset(contract.columns.len());
@@ -133,6 +147,7 @@ impl Bench {
             UNKNOWN => builder.set_unknown(column("status")),
             status => builder.set_text(column("status"), status),
         }
+        builder.set_text(column(KEYS[table]), &key.to_string());
         builder.set_text(column(names[1]), row.currency);
         if let Some(tenant) = row.tenant {
             builder.set_text(column("tenant_id"), tenant);
@@ -158,9 +173,16 @@ impl Bench {
         engine: &mut Engine,
         rows: &mut BTreeMap<(usize, u8), Row>,
         stamp: &EpochStamp,
+        quiet: &Quiet,
         changes: &[((usize, u8), Option<Row>)],
     ) -> EpochOutput {
         engine.begin_epoch(stamp);
+        engine.hush(quiet_tables(quiet, changes));
+        let mut deltas = [0, 1].map(|table: usize| {
+            let layout = Arc::new(self.layouts[table].clone());
+            let key = layout.schema().find(KEYS[table]).unwrap();
+            Delta::new(layout, RowKey::new(vec![key]))
+        });
         for (key, new) in changes {
             let old = match new {
                 Some(row) => rows.insert(*key, row.clone()),
@@ -168,10 +190,15 @@ impl Bench {
             };
             let layout = &self.layouts[key.0];
             let [old, new] =
-                [old.as_ref(), new.as_ref()].map(|row| row.map(|r| self.bytes(key.0, r)));
+                [old.as_ref(), new.as_ref()].map(|row| row.map(|r| self.keyed(key.0, key.1, r)));
             let (old, new) =
                 (old.as_deref().map(|b| layout.row(b)), new.as_deref().map(|b| layout.row(b)));
-            engine.apply(key.0, old, new).unwrap();
+            deltas[key.0].set_quiet(is_quiet(quiet, *key));
+            deltas[key.0].change(old, new);
+        }
+        for (table, delta) in deltas.iter_mut().enumerate() {
+            delta.consolidate();
+            engine.step(stamp, table, delta).unwrap();
         }
         engine.finish_epoch(stamp)
     }
@@ -181,8 +208,8 @@ impl Bench {
         let saved = self.save(&engine.freeze());
         let mut fresh = self.engine();
         fresh.load_state(&saved, &|_| true).unwrap();
-        for ((table, _), row) in &model.rows {
-            let bytes = self.bytes(*table, row);
+        for ((table, key), row) in &model.rows {
+            let bytes = self.keyed(*table, *key, row);
             fresh.rebuild(*table, self.layouts[*table].row(&bytes)).unwrap();
         }
         fresh.finish_load();
@@ -224,6 +251,13 @@ impl Bench {
         rows.sort_by(|a, b| a.key.cmp(&b.key));
         assert_eq!(rows, expected, "the flushed table");
     }
+}
+
+const LOUD: Quiet = [[false; 2]; 2];
+
+/// The tables with a quiet row in the epoch.
+fn quiet_tables(quiet: &Quiet, changes: &[((usize, u8), Option<Row>)]) -> BTreeSet<usize> {
+    changes.iter().filter(|(key, _)| is_quiet(quiet, *key)).map(|(key, _)| key.0).collect()
 }
 
 fn check_cells(engine: &Engine, model: &Model) {
@@ -284,11 +318,13 @@ fn run(steps: &[Step]) {
             history.extend(output.history);
         }
         clock += step.wait;
-        let stamp = EpochStamp { id, clock: Micros(clock), quiet: step.quiet };
+        let quiet_tables = quiet_tables(&step.quiet, &step.changes);
+        let stamp = EpochStamp { id, clock: Micros(clock), quiet: !quiet_tables.is_empty() };
         let mut rows = model.rows.clone();
-        let output = bench.epoch(&mut engine, &mut rows, &stamp, &step.changes);
-        model.rows = rows;
-        let (updates, rows) = model.epoch(&stamp);
+        let output = bench.epoch(&mut engine, &mut rows, &stamp, &step.quiet, &step.changes);
+        let before = std::mem::replace(&mut model.rows, rows);
+        let is_quiet = |key| is_quiet(&step.quiet, key);
+        let (updates, rows) = model.epoch(&stamp, &before, &is_quiet, &quiet_tables);
         let mut seen = output.updates.clone();
         for update in &mut seen {
             let key = &update.key;
@@ -302,8 +338,9 @@ fn run(steps: &[Step]) {
         same(&format!("history of epoch {id}"), &output.history, &rows);
         history.extend(output.history);
         check_cells(&engine, &model);
-        plain_history
-            .extend(bench.epoch(&mut plain, &mut plain_rows, &stamp, &step.changes).history);
+        plain_history.extend(
+            bench.epoch(&mut plain, &mut plain_rows, &stamp, &step.quiet, &step.changes).history,
+        );
         if step.ends_batch {
             clock += 1;
             assert_eq!(
@@ -479,7 +516,7 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
         recognized_at: None,
     };
     let written =
-        bench.epoch(&mut engine, &mut rows, &stamp, &[((ORDERS, 0), Some(order.clone()))]);
+        bench.epoch(&mut engine, &mut rows, &stamp, &LOUD, &[((ORDERS, 0), Some(order.clone()))]);
     assert_eq!(written.history.len(), 6, "booked and by channel, three grains");
     let mut grown = bench.engine();
     let bytes = bench.bytes(ORDERS, &order);

@@ -2,7 +2,7 @@
 //!
 //! A folder of segments. A segment begins with a header that names the lake, the stream generation
 //! and the fingerprint of what folds the epochs; one sealed frame per epoch follows: number, clock,
-//! quiet bit, spans and a hash of its records. It holds no rows. The form of a frame is in
+//! quiet origins, spans and a hash of its records. It holds no rows. The form of a frame is in
 //! `ledger/frame.rs`, that of an entry in `ledger/entry.rs`.
 //!
 //! # Guarantees
@@ -25,9 +25,11 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemas::{EpochId, EpochStamp, Micros, Span};
 
@@ -67,8 +69,8 @@ pub struct Entry {
     pub epoch: EpochId,
     /// Its clock, in microseconds.
     pub clock: i64,
-    /// Its quiet bit.
-    pub quiet: bool,
+    /// The origins that are quiet in it.
+    pub quiet: BTreeSet<Arc<str>>,
     /// The hash of its records, 32 hexadecimal digits; empty for a tick.
     pub hash: String,
     /// Its spans; none for a tick.
@@ -78,7 +80,7 @@ pub struct Entry {
 impl Entry {
     /// The stamp that downstream sees.
     pub fn stamp(&self) -> EpochStamp {
-        EpochStamp { id: self.epoch, clock: Micros(self.clock), quiet: self.quiet }
+        EpochStamp { id: self.epoch, clock: Micros(self.clock), quiet: !self.quiet.is_empty() }
     }
 }
 

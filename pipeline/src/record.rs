@@ -16,6 +16,7 @@ use schemas::{Micros, Span};
 use xxhash_rust::xxh3::Xxh3;
 
 use arena::Arena;
+pub use quiet::QuietRows;
 
 /// One partition of one life of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +83,7 @@ pub struct RawBatch {
     values: Arena,
     /// Empty until a record has headers; then one entry per record.
     headers: Vec<Option<Box<[Header]>>>,
+    quiet: QuietRows,
 }
 
 impl RawBatch {
@@ -95,6 +97,7 @@ impl RawBatch {
             keys: Arena::default(),
             values: Arena::default(),
             headers: Vec::new(),
+            quiet: QuietRows::None,
         }
     }
 
@@ -197,6 +200,23 @@ impl RawBatch {
         self.timestamps.iter().min().map(|at| Micros(*at))
     }
 
+    /// Which records are quiet in the epoch that has taken them; none before that.
+    pub fn quiet(&self) -> &QuietRows {
+        &self.quiet
+    }
+
+    /// Says which records are quiet, all of them being here.
+    pub fn set_quiet(&mut self, quiet: QuietRows) {
+        self.quiet = quiet;
+    }
+
+    /// Says whether the last record is quiet, those before it being said.
+    pub(crate) fn push_quiet(&mut self, is_quiet: bool) {
+        if let Some(last) = self.len().checked_sub(1) {
+            self.quiet.push(last, is_quiet);
+        }
+    }
+
     /// Whether no record says when it was written.
     pub fn is_timeless(&self) -> bool {
         self.timestamps.iter().all(|at| *at == NO_TIMESTAMP)
@@ -278,5 +298,6 @@ fn length(part: Option<&[u8]>) -> [u8; 8] {
 }
 
 mod arena;
+mod quiet;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@
 //!
 //! # Guarantees
 //! - After [`Delta::consolidate`] each row is there once, with a weight that is not 0, and the rows of a
-//!   key stand together.
+//!   key stand together. Rows of quiet origins and of others are not taken for one.
 //! - Rows that were added one by one then stand by key and bytes, so that equal changes give equal
 //!   deltas, in whatever order they were added. Keys of which [`Delta::first_change`] alone was called
 //!   come before them, in the order of the calls, and were not sorted.
@@ -35,6 +35,8 @@ pub struct Delta {
     /// Memory for sorting.
     spare: Vec<Weighted>,
     is_consolidated: bool,
+    /// Whether what is added is of a quiet origin.
+    is_quiet: bool,
 }
 
 /// A row with its weight; its bytes are `key..row` and `row..end` of the arena.
@@ -48,6 +50,8 @@ struct Weighted {
     weight: i64,
     /// Added by [`Delta::first_change`].
     is_first: bool,
+    /// Of an origin that is quiet in the epoch.
+    is_quiet: bool,
 }
 
 /// The changes of one key in a consolidated delta.
@@ -61,7 +65,7 @@ impl Delta {
     /// No changes of a relation whose rows lie so and have this key.
     pub fn new(layout: Arc<RowLayout>, key: RowKey) -> Delta {
         let (bytes, entries, spare) = (Vec::new(), Vec::new(), Vec::new());
-        Delta { layout, key, bytes, entries, spare, is_consolidated: true }
+        Delta { layout, key, bytes, entries, spare, is_consolidated: true, is_quiet: false }
     }
 
     /// How its rows lie in memory.
@@ -82,6 +86,12 @@ impl Delta {
         self.entries.shrink_to(KEPT_ROWS);
         self.spare.shrink_to(KEPT_ROWS);
         self.is_consolidated = true;
+        self.is_quiet = false;
+    }
+
+    /// Says whether what is added from here on is of an origin that is quiet in the epoch.
+    pub fn set_quiet(&mut self, is_quiet: bool) {
+        self.is_quiet = is_quiet;
     }
 
     /// Adds a row `weight` times.
@@ -97,7 +107,8 @@ impl Delta {
         self.bytes.extend_from_slice(row.bytes());
         let prefix = prefix(self.bytes.get(key..at).unwrap_or_default());
         let end = self.bytes.len();
-        self.entries.push(Weighted { prefix, key, row: at, end, weight, is_first });
+        let is_quiet = self.is_quiet;
+        self.entries.push(Weighted { prefix, key, row: at, end, weight, is_first, is_quiet });
     }
 
     /// Adds that a row became another one: `None` where there is none.
@@ -186,9 +197,12 @@ impl Delta {
         self.entries.iter().map(|entry| (self.row(entry), entry.weight))
     }
 
-    /// The changes of a consolidated delta, key by key.
+    /// The changes of a consolidated delta, key by key; of a key those that are not quiet first, and then
+    /// those that are.
     pub fn keys(&self) -> impl Iterator<Item = KeyChange<'_>> {
-        let same = |a: &Weighted, b: &Weighted| self.key_of(a) == self.key_of(b);
+        let same = |a: &Weighted, b: &Weighted| {
+            a.is_quiet == b.is_quiet && self.key_of(a) == self.key_of(b)
+        };
         self.entries.chunk_by(same).map(|entries| KeyChange { delta: self, entries })
     }
 
@@ -203,7 +217,8 @@ impl Delta {
     }
 
     fn order(&self, a: &Weighted, b: &Weighted) -> Ordering {
-        let bytes = |entry: &Weighted| (self.key_of(entry), self.row(entry).bytes());
+        let bytes =
+            |entry: &Weighted| (self.key_of(entry), entry.is_quiet, self.row(entry).bytes());
         a.prefix.cmp(&b.prefix).then_with(|| bytes(a).cmp(&bytes(b)))
     }
 
@@ -232,6 +247,11 @@ impl<'a> KeyChange<'a> {
     /// The key.
     pub fn key(&self) -> &'a [u8] {
         self.entries.first().map_or(&[], |entry| self.delta.key_of(entry))
+    }
+
+    /// Whether they are of origins that are quiet in the epoch.
+    pub fn is_quiet(&self) -> bool {
+        self.entries.first().is_some_and(|entry| entry.is_quiet)
     }
 
     /// Its rows with their weights.

@@ -31,6 +31,6 @@ pub struct EpochStamp {
     pub id: EpochId,
     /// Its clock: later than the clock of every epoch before it.
     pub clock: Micros,
-    /// Whether it carries a snapshot or backlog: it teaches, but alerts and restates nothing.
+    /// Whether any row of it is quiet: its origin brings a snapshot or a backlog.
     pub quiet: bool,
 }

@@ -57,7 +57,7 @@ pub use key::RowKey;
 pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
 pub use letter::{Letter, LetterAt, StillDead};
 pub use marks::Marks;
-pub use observe::{Band, Bands, Cells, FrozenObserver, Observer};
+pub use observe::{Band, Bands, Cells, Feeding, FrozenObserver, Observer, OriginName, Sight};
 pub use paged::Paged;
 pub use position::{Place, Position};
 pub use row::{RowBuilder, RowLayout, RowRef};

@@ -13,6 +13,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::alert::Alert;
 use crate::epoch::EpochStamp;
 use crate::kpi::{CellValue, KpiUpdate, SeriesId};
@@ -28,6 +30,36 @@ pub trait Cells {
     fn value(&self, series: SeriesId, grain: Grain, period_start: Micros) -> Option<CellValue>;
 }
 
+/// An origin of the rows of a contract.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OriginName {
+    /// The contract.
+    pub contract: Arc<str>,
+    /// The table of a source, or the topic.
+    pub origin: Arc<str>,
+}
+
+/// Who feeds which series.
+pub trait Feeding {
+    /// Whether the KPI reads the origin's contract and the origin has ever fed a row of the tenant.
+    fn feeds(&self, by: &OriginName, kpi: &str, tenant: &str) -> bool;
+}
+
+/// What an observer may look at.
+#[derive(Clone, Copy)]
+pub struct Sight<'a> {
+    /// The KPI cells.
+    pub cells: &'a dyn Cells,
+    /// Who feeds them.
+    pub feeding: &'a dyn Feeding,
+}
+
+impl fmt::Debug for Sight<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sight").finish_non_exhaustive()
+    }
+}
+
 /// Watches every KPI update, in (epoch, cell key) order.
 pub trait Observer: Send {
     /// A text that changes when equal epochs would give other alerts, whatever the KPIs are.
@@ -37,13 +69,19 @@ pub trait Observer: Send {
     fn next_due(&self) -> Option<Micros>;
 
     /// Lets time pass to the clock of `epoch`, before its rows are seen: timers due at or before it
-    /// fire in (due, key) order and are stamped with their due time. An epoch with records that is
-    /// quiet puts them off instead: nothing is judged while a backlog is being read.
+    /// fire in (due, key) order and are stamped with their due time. Those of series that an origin feeds
+    /// which is `quiet` in the epoch are put off instead: nothing is judged while its backlog is being read.
     /// `is_tick` says that the epoch has no records.
-    fn advance(&mut self, epoch: &EpochStamp, is_tick: bool, cells: &dyn Cells);
+    fn advance(
+        &mut self,
+        epoch: &EpochStamp,
+        is_tick: bool,
+        quiet: &[OriginName],
+        sight: Sight<'_>,
+    );
 
     /// Sees the updates of an epoch with records.
-    fn observe(&mut self, epoch: &EpochStamp, updates: &[KpiUpdate], cells: &dyn Cells);
+    fn observe(&mut self, epoch: &EpochStamp, updates: &[KpiUpdate], sight: Sight<'_>);
 
     /// The alerts that opened, changed or were resolved since the last call, each once, ordered by id.
     fn take_changes(&mut self) -> Vec<Alert>;

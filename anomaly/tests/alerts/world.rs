@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anomaly::Scorer;
 use schemas::{
-    Alert, CellKey, CellValue, Cells, EpochStamp, Good, Grain, KpiInfo, KpiUpdate, Micros,
-    Observer, Saved, SeriesId, Status, Unit,
+    Alert, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiUpdate, Micros,
+    Observer, OriginName, Saved, SeriesId, Sight, Status, Unit,
 };
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -79,6 +79,14 @@ impl Cells for Store {
     }
 }
 
+/// Which KPIs an origin feeds: `all`, or those of its name.
+impl Feeding for Store {
+    fn feeds(&self, by: &OriginName, kpi: &str, tenant: &str) -> bool {
+        assert_eq!(tenant, "t1");
+        *by.origin == *"all" || *by.origin == *kpi
+    }
+}
+
 /// A change of a cell that the next epoch brings.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Change {
@@ -101,6 +109,10 @@ pub(crate) fn change(
 /// The whole state of a scorer.
 pub(crate) fn saved(scorer: &mut Scorer) -> Saved {
     Saved::of(&scorer.freeze().parts())
+}
+
+fn sight(store: &Store) -> Sight<'_> {
+    Sight { cells: store, feeding: store }
 }
 
 pub(crate) struct World {
@@ -126,20 +138,32 @@ impl World {
 
     /// An epoch with records.
     pub(crate) fn epoch(&mut self, clock: Micros, quiet: bool, changes: &[Change]) -> Vec<Alert> {
+        self.epoch_of(clock, if quiet { &["all"] } else { &[] }, changes)
+    }
+
+    /// The same with these origins quiet.
+    pub(crate) fn epoch_of(
+        &mut self,
+        clock: Micros,
+        quiet: &[&str],
+        changes: &[Change],
+    ) -> Vec<Alert> {
         self.id += 1;
-        let stamp = EpochStamp { id: self.id, clock, quiet };
-        self.scorer.advance(&stamp, false, &self.store);
+        let stamp = EpochStamp { id: self.id, clock, quiet: !quiet.is_empty() };
+        let origin = |origin: &&str| OriginName { contract: "c".into(), origin: (*origin).into() };
+        let quiet: Vec<OriginName> = quiet.iter().map(origin).collect();
+        self.scorer.advance(&stamp, false, &quiet, sight(&self.store));
         let mut updates: Vec<KpiUpdate> =
             changes.iter().map(|change| self.apply(change, clock)).collect();
         updates.sort_by(|a, b| a.key.cmp(&b.key));
-        self.scorer.observe(&stamp, &updates, &self.store);
+        self.scorer.observe(&stamp, &updates, sight(&self.store));
         self.scorer.take_changes()
     }
 
     /// An epoch without records. Its number is nobody's business.
     pub(crate) fn tick(&mut self, clock: Micros) -> Vec<Alert> {
         let stamp = EpochStamp { id: u64::MAX, clock, quiet: false };
-        self.scorer.advance(&stamp, true, &self.store);
+        self.scorer.advance(&stamp, true, &[], sight(&self.store));
         self.scorer.take_changes()
     }
 

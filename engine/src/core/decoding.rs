@@ -101,6 +101,12 @@ impl Decoding {
         self.reading_of(of).map(|reading| reading.table)
     }
 
+    /// The contract of that table.
+    pub(crate) fn contract_of(&self, of: &TopicPartition) -> Option<&str> {
+        let table = self.tables.get(self.table_of(of)?)?;
+        Some(&table.contract().name)
+    }
+
     /// Whether these are records of a topic that nobody has named a contract for.
     pub(crate) fn is_unmapped(&self, batch: &RawBatch) -> bool {
         let of = batch.topic();

@@ -6,10 +6,14 @@
 //! - Cutting only reads: the epoch before is named by the caller, and nothing is remembered until the
 //!   epoch is folded.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::ChangeBatch;
 use pipeline::epoch;
 use pipeline::ledger::Entry;
+use pipeline::record::TopicPartition;
 use schemas::{ControlRecord, Decision, EpochStamp, Micros, Span};
 
 use super::decoding::Decoded;
@@ -29,8 +33,8 @@ pub(crate) struct Epoch {
     pub(crate) changes: Vec<ChangeBatch>,
     /// The decisions among the records, in their order.
     pub(crate) decisions: Vec<ControlRecord>,
-    /// The topics that make it quiet, each at least once; of an epoch that is cut now.
-    pub(crate) quiet_by: Vec<String>,
+    /// The origins that are quiet in it; of an epoch that is cut now.
+    pub(crate) quiet: BTreeSet<Arc<str>>,
 }
 
 impl Epoch {
@@ -38,24 +42,14 @@ impl Epoch {
     /// `now`, when the machine's clock says `wall`.
     pub(crate) fn cut(
         last: Option<EpochStamp>,
-        decoded: Decoded,
+        mut decoded: Decoded,
         hash: String,
         (now, wall): (Micros, Micros),
     ) -> Epoch {
-        let has_snapshot =
-            |changes: &ChangeBatch| changes.iter().any(|change| change.change.position.snapshot);
-        let snapshot = decoded.changes.iter().any(has_snapshot);
-        let stamp = epoch::stamp(last, (now, wall), &decoded.batches, snapshot);
-        let mut quiet_by: Vec<String> = Vec::new();
-        if stamp.quiet {
-            let pairs = decoded.batches.iter().zip(&decoded.changes);
-            let quiet = pairs
-                .filter(|(batch, changes)| epoch::is_backlog(batch, wall) || has_snapshot(changes));
-            quiet_by.extend(quiet.map(|(batch, _)| batch.topic().topic.to_string()));
-            quiet_by.dedup();
-        }
+        let quiet = epoch::hush(&mut decoded.batches, &mut decoded.changes, wall);
+        let stamp = epoch::stamp(last, now, !quiet.is_empty());
         let spans = epoch::spans(&decoded.batches);
-        Epoch { spans, hash, quiet_by, ..Epoch::of(stamp, decoded) }
+        Epoch { spans, hash, quiet, ..Epoch::of(stamp, decoded) }
     }
 
     /// The tick after `last`: time without records.
@@ -63,17 +57,35 @@ impl Epoch {
         Epoch::of(epoch::tick(last, now), Decoded::default())
     }
 
-    /// An epoch that was cut before, under its recorded stamp. Whoever recorded it has spans and hash.
-    pub(crate) fn of(stamp: EpochStamp, decoded: Decoded) -> Epoch {
+    /// An epoch as the ledger recorded it.
+    pub(crate) fn recorded(entry: &Entry, mut decoded: Decoded) -> Epoch {
+        epoch::mark(&mut decoded.batches, &mut decoded.changes, &entry.quiet);
+        Epoch::of(entry.stamp(), decoded)
+    }
+
+    /// An epoch as bronze has it: its rows are marked.
+    pub(crate) fn replayed(stamp: EpochStamp, mut decoded: Decoded) -> Epoch {
+        epoch::recall(&decoded.batches, &mut decoded.changes);
+        Epoch::of(stamp, decoded)
+    }
+
+    /// An epoch under its stamp. Whoever recorded it has spans and hash.
+    fn of(stamp: EpochStamp, decoded: Decoded) -> Epoch {
         let Decoded { batches, changes, errors, decisions } = decoded;
         let records = EpochRecords { stamp, batches, errors };
-        let (spans, quiet_by) = (Vec::new(), Vec::new());
-        Epoch { stamp, spans, hash: String::new(), records, changes, decisions, quiet_by }
+        let (spans, quiet) = (Vec::new(), BTreeSet::new());
+        Epoch { stamp, spans, hash: String::new(), records, changes, decisions, quiet }
     }
 
     /// Whether it is a tick to all that rows make: no record of a configured source is in it.
     pub(crate) fn is_tick(&self) -> bool {
         !self.records.has_events()
+    }
+
+    /// The topics by which origins came that are quiet in it, each at least once.
+    pub(crate) fn quiet_by(&self) -> impl Iterator<Item = &TopicPartition> {
+        let pairs = self.records.batches.iter().zip(&self.changes);
+        pairs.filter(|(_, changes)| changes.has_quiet()).map(|(batch, _)| &**batch.topic())
     }
 
     /// Whether a decision in it changes rows.
@@ -100,7 +112,7 @@ impl Epoch {
         Entry {
             epoch: self.stamp.id,
             clock: self.stamp.clock.0,
-            quiet: self.stamp.quiet,
+            quiet: self.quiet.clone(),
             hash: self.hash.clone(),
             spans: self.spans.clone(),
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use lake::state::Read;
 use pipeline::decode::PreparedContract;
+use pipeline::epoch;
 use pipeline::record::RawBatch;
 use pipeline::silver::SilverRow;
 use pipeline::source::is_control;
@@ -66,7 +67,12 @@ impl Core {
         if batches.is_empty() {
             return 0;
         }
-        let decoded = decoding.decode(batches, scratch);
+        let mut decoded = decoding.decode(batches, scratch);
+        epoch::recall(&decoded.batches, &mut decoded.changes);
+        for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
+            let table = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at));
+            table.into_iter().for_each(|table| table.fold.hush(changes, stamp.clock));
+        }
         let mut desk = Desk { decoding, scratch };
         let own = tables.iter_mut().enumerate();
         for (number, table) in own.filter(|(_, table)| names.contains(&table.name())) {

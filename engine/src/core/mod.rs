@@ -8,6 +8,7 @@ pub(crate) mod control;
 pub(crate) mod decoding;
 pub(crate) mod epoch;
 mod error;
+mod feeders;
 pub(crate) mod frozen;
 mod letters;
 mod load;
@@ -21,10 +22,12 @@ use std::sync::Arc;
 use gold::{Catalog, Engine, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
+use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
 use pipeline::silver::{FrozenRuns, Gap, Halt, Lacking, TableFold, Unread};
 use schemas::{
     Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer, RowRef,
+    Sight,
 };
 
 use crate::Topics;
@@ -35,6 +38,7 @@ use control::Control;
 use decoding::Decoding;
 use epoch::Epoch;
 pub(crate) use error::{RestoreError, SetupError};
+use feeders::Feeders;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use letters::Desk;
 pub(crate) use unplaced::Unplaced;
@@ -281,15 +285,29 @@ impl Core {
         Epoch::cut(self.last, decoded, hash, (now, now))
     }
 
-    /// Decodes an epoch that was cut before, under its recorded stamp, and folds it.
+    /// Decodes an epoch that bronze has, under its stamp, and folds it.
     pub(crate) fn replay(
         &mut self,
         stamp: EpochStamp,
         batches: Vec<RawBatch>,
     ) -> (EpochRecords, Changes) {
         let decoded = self.decoding.decode(batches, &mut self.scratch);
+        self.fold_again(Epoch::replayed(stamp, decoded))
+    }
+
+    /// The same for an epoch that the ledger has, its records read again.
+    pub(crate) fn replay_recorded(
+        &mut self,
+        entry: &Entry,
+        batches: Vec<RawBatch>,
+    ) -> (EpochRecords, Changes) {
+        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        self.fold_again(Epoch::recorded(entry, decoded))
+    }
+
+    fn fold_again(&mut self, epoch: Epoch) -> (EpochRecords, Changes) {
         self.control.is_replay = true;
-        let folded = self.fold(Epoch::of(stamp, decoded));
+        let folded = self.fold(epoch);
         self.control.is_replay = false;
         folded
     }
@@ -307,7 +325,10 @@ impl Core {
         self.last = Some(stamp);
         self.counts.dead_letters +=
             epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
-        self.watch.advance(&stamp, epoch.is_tick(), &self.gold);
+        let hushed = self.hush(epoch);
+        let feeders = Feeders { gold: &self.gold, tables: &self.tables };
+        let sight = Sight { cells: &self.gold, feeding: &feeders };
+        self.watch.advance(&stamp, epoch.is_tick(), &hushed.origins, sight);
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
             let mut desk = Desk { decoding: &self.decoding, scratch: &mut self.scratch };
             drop(self.control.take(&stamp, &epoch.decisions, &mut self.tables, &mut desk));
@@ -350,6 +371,7 @@ impl Core {
             waiting = gold.end_batch(stamp.clock).history;
         }
         gold.begin_epoch(&stamp);
+        gold.hush(hushed.contracts);
         for (index, table) in tables.iter_mut().enumerate() {
             if let Err(wrong) = gold.step(&stamp, index, &table.delta) {
                 counts.engine_errors += wrong.rows;
@@ -358,7 +380,9 @@ impl Core {
             table.delta.clear();
         }
         let output = gold.finish_epoch(&stamp);
-        let alerts = self.watch.observe(&stamp, &output.updates, gold);
+        let feeders = Feeders { gold: &self.gold, tables: &self.tables };
+        let sight = Sight { cells: &self.gold, feeding: &feeders };
+        let alerts = self.watch.observe(&stamp, &output.updates, sight);
         self.remember(waiting);
         self.remember(output.history);
         Changes { updates: output.updates, alerts }

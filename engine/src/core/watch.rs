@@ -11,8 +11,8 @@ use gold::Engine;
 use gold::anomalies::FrozenAlerts;
 use schemas::state::{FrozenSlots, SavedError, Slots};
 use schemas::{
-    Alert, CellKey, EpochId, EpochStamp, FrozenObserver, KpiUpdate, Micros, Observer, Saved,
-    StatePart,
+    Alert, CellKey, EpochId, EpochStamp, FrozenObserver, KpiUpdate, Micros, Observer, OriginName,
+    Saved, Sight, StatePart,
 };
 
 use super::error::RestoreError;
@@ -106,8 +106,14 @@ impl Watch {
     }
 
     /// Before the rows of an epoch.
-    pub(crate) fn advance(&mut self, stamp: &EpochStamp, is_tick: bool, gold: &Engine) {
-        self.observer.advance(stamp, is_tick, gold);
+    pub(crate) fn advance(
+        &mut self,
+        stamp: &EpochStamp,
+        is_tick: bool,
+        quiet: &[OriginName],
+        sight: Sight<'_>,
+    ) {
+        self.observer.advance(stamp, is_tick, quiet, sight);
     }
 
     /// After them: the alerts that changed.
@@ -115,9 +121,9 @@ impl Watch {
         &mut self,
         stamp: &EpochStamp,
         updates: &[KpiUpdate],
-        gold: &Engine,
+        sight: Sight<'_>,
     ) -> Vec<Alert> {
-        self.observer.observe(stamp, updates, gold);
+        self.observer.observe(stamp, updates, sight);
         for gone in updates.iter().filter(|update| update.value.is_none()) {
             self.removed.push(gone.key.clone(), stamp.id, stamp.clock);
         }

@@ -1,7 +1,7 @@
 //! Which topics hold alerts back: a backlog or a snapshot of theirs is being read.
 //!
 //! # Guarantees
-//! - A topic is named when it has made epochs quiet for [`SAID_AFTER_US`] of epoch clock without a pause, and no
+//! - A topic is named, with the table that it feeds, when origins that came by it have been quiet for [`SAID_AFTER_US`] of epoch clock without a pause, and no
 //!   longer once it has paused for [`PAUSE_US`].
 //!
 //! # Non-guarantees
@@ -10,8 +10,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pipeline::record::TopicPartition;
 use schemas::{Micros, Reason};
 
+use crate::core::decoding::Decoding;
 use crate::core::epoch::Epoch;
 
 /// A start and a short backlog are nothing to speak of.
@@ -19,9 +21,10 @@ const SAID_AFTER_US: i64 = 60_000_000;
 /// A topic that brings a few records is one that goes on.
 const PAUSE_US: i64 = 10_000_000;
 
-/// Since when a topic has made epochs quiet, and when it did last.
-#[derive(Debug, Clone, Copy)]
+/// Since when origins of a topic have been quiet, when they were last, and their table.
+#[derive(Debug, Clone)]
 struct Held {
+    table: String,
     since: Micros,
     last: Micros,
 }
@@ -35,22 +38,27 @@ pub(super) struct HeldBack {
 
 impl HeldBack {
     /// Looks at an epoch that was cut.
-    pub(super) fn see(&mut self, epoch: &Epoch) {
-        self.look(&epoch.quiet_by, epoch.stamp.clock);
+    pub(super) fn see(&mut self, epoch: &Epoch, decoding: &Decoding) {
+        let named = |of: &TopicPartition| {
+            Some((of.topic.to_string(), decoding.contract_of(of)?.to_owned()))
+        };
+        let quiet_by: Vec<(String, String)> = epoch.quiet_by().filter_map(named).collect();
+        self.look(&quiet_by, epoch.stamp.clock);
     }
 
-    fn look(&mut self, quiet_by: &[String], clock: Micros) {
+    /// `quiet_by`: topics and their tables.
+    fn look(&mut self, quiet_by: &[(String, String)], clock: Micros) {
         if quiet_by.is_empty() && self.topics.is_empty() {
             return;
         }
         self.topics.retain(|_, held| held.last.plus(PAUSE_US) > clock);
-        for topic in quiet_by {
-            let fresh = Held { since: clock, last: clock };
-            self.topics.entry(topic.clone()).or_insert(fresh).last = clock;
+        for (topic, table) in quiet_by {
+            let fresh = || Held { table: table.clone(), since: clock, last: clock };
+            self.topics.entry(topic.clone()).or_insert_with(fresh).last = clock;
         }
         let is_long = |held: &Held| held.since.plus(SAID_AFTER_US) <= clock;
         let long = self.topics.iter().filter(|(_, held)| is_long(held));
-        let reasons: Vec<Reason> = long.map(|(topic, held)| reason(topic, held.since)).collect();
+        let reasons: Vec<Reason> = long.map(|(topic, held)| reason(topic, held)).collect();
         for reason in reasons.iter().filter(|reason| !self.reasons.contains(reason)) {
             tracing::warn!("{}", reason.text);
         }
@@ -72,12 +80,13 @@ impl HeldBack {
     }
 }
 
-fn reason(topic: &str, since: Micros) -> Reason {
+fn reason(topic: &str, held: &Held) -> Reason {
+    let Held { table, since, .. } = held;
     let text = format!(
         "alerts are held back: topic `{topic}` brings a snapshot, records over a minute old, or records without a \
-         time"
+         time; they are those of KPIs that read `{table}`, for tenants that it has rows of"
     );
-    Reason { text, since }
+    Reason { text, since: *since }
 }
 
 #[cfg(test)]
@@ -90,10 +99,12 @@ mod tests {
     fn a_topic_is_named_after_a_minute_and_until_it_pauses() {
         let mut held = HeldBack::default();
         let mut look = |at: i64, quiet_by: &[&str]| {
-            let quiet_by: Vec<String> = quiet_by.iter().map(|topic| (*topic).to_owned()).collect();
+            let named = |topic: &&str| ((*topic).to_owned(), format!("table {topic}"));
+            let quiet_by: Vec<(String, String)> = quiet_by.iter().map(named).collect();
             held.look(&quiet_by, Micros(at));
             let named = |reason: &Reason| {
                 let topic = reason.text.split('`').nth(1).unwrap();
+                assert!(reason.text.contains(&format!("read `table {topic}`")), "{}", reason.text);
                 format!("{topic} since {}", reason.since.0 / SECOND)
             };
             held.with(Arc::default()).iter().map(named).collect::<Vec<_>>().join(", ")

@@ -386,7 +386,7 @@ impl Main<'_> {
         if self.to_ledger.send(epoch.entry()).is_err() {
             return self.shared.stop.ask();
         }
-        self.held_back.see(&epoch);
+        self.held_back.see(&epoch, self.core.decoding());
         let spare = self.shared.spare_updates.lock().pop();
         spare.into_iter().for_each(|spare| self.core.recycle(spare));
         let (records, changes) = self.core.fold(epoch);
@@ -395,7 +395,7 @@ impl Main<'_> {
 
     /// An epoch that the ledger already holds.
     fn replay(&mut self, entry: &Entry, batches: Vec<RawBatch>) {
-        let (records, changes) = self.core.replay(entry.stamp(), batches);
+        let (records, changes) = self.core.replay_recorded(entry, batches);
         self.hand_on(records, changes, None);
     }
 

@@ -42,16 +42,17 @@ pub(super) struct Facts {
     pub(super) rows: u64,
     /// The last epoch with rows of configured sources up to the one asked for.
     pub(super) last: Option<Stamp>,
+    /// The clock of the last epoch with a quiet row up to the one asked for.
+    pub(super) last_quiet: Option<Micros>,
     /// (source, topic) of all rows but control records.
     pub(super) topics: BTreeSet<(String, String)>,
 }
 
-/// Number, clock and quiet bit of an epoch with rows.
+/// Number and clock of an epoch with rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) epoch: i64,
     pub(super) clock: Micros,
-    pub(super) quiet: bool,
 }
 
 /// Source, topic, incarnation, partition.
@@ -134,11 +135,9 @@ impl Pass<'_> {
         self.rows += 1;
         self.enter_partition(columns, row);
         self.coordinates(columns.prev_offset.value(row), columns.offset.value(row));
-        let stamp = Stamp {
-            epoch: columns.epoch.value(row),
-            clock: Micros(columns.clock.value(row)),
-            quiet: columns.quiet.value(row),
-        };
+        let stamp =
+            Stamp { epoch: columns.epoch.value(row), clock: Micros(columns.clock.value(row)) };
+        let is_quiet = columns.quiet.value(row);
         self.stamp(stamp);
         if i64::from(columns.day.value(row)) != stamp.clock.0.div_euclid(DAY_US) {
             let place = self.place();
@@ -147,6 +146,13 @@ impl Pass<'_> {
         if stamp.epoch <= self.up_to {
             self.facts.rows += 1;
             let is_control = self.current.as_ref().is_some_and(|(of, _)| of.0 == CONTROL);
+            if is_control && is_quiet {
+                let place = self.place();
+                self.check.problem(|| format!("{place}: a decision is quiet"));
+            }
+            if is_quiet {
+                self.facts.last_quiet = Some(stamp.clock);
+            }
             if !is_control {
                 self.facts.last = Some(stamp);
             }
@@ -209,12 +215,10 @@ impl Pass<'_> {
             self.epochs += 1;
             return;
         };
-        let Stamp { epoch, clock, quiet } = stamp;
+        let Stamp { epoch, clock } = stamp;
         if epoch == before.epoch {
-            if clock != before.clock || quiet != before.quiet {
-                self.check.problem(|| {
-                    format!("epoch {epoch} has rows with different clocks or quiet bits")
-                });
+            if clock != before.clock {
+                self.check.problem(|| format!("epoch {epoch} has rows with different clocks"));
             }
             return;
         }

@@ -11,7 +11,6 @@ use rows::columns;
 use schemas::{Contract, Grain, Micros, chain};
 use tokio::runtime::Runtime;
 
-use super::bronze::Stamp;
 use super::pin::Pinned;
 use super::report::Check;
 use crate::tables::{CURRENT, HISTORY, silver_name};
@@ -98,14 +97,15 @@ const DOUBLED: &str = "
     ORDER BY kpi, tenant_id, dims, grain, period_start, as_of";
 
 /// Checks the history: flags, doubled rows, and that the last row of every cell is its current value,
-/// once it must be written. `last` is the last epoch with rows: after a quiet one the history waits.
+/// once it must be written. `last_quiet` is the clock of the last epoch with a quiet row: the history waits for
+/// a second after it.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub(super) fn history(
     runtime: &Runtime,
     pinned: &Pinned,
-    last: Option<Stamp>,
+    last_quiet: Option<Micros>,
 ) -> Result<Check, String> {
     let mut check = Check::new("history", HISTORY, HISTORY_ADVICE);
     let table = pinned.tables.get(HISTORY).ok_or_else(|| format!("there is no table {HISTORY}"))?;
@@ -123,7 +123,7 @@ pub(super) fn history(
             check.problem(|| format!("{}: the same row is there {times} times", cells.name(at)));
         }
     }
-    let settling = last.is_some_and(|last| last.quiet && pinned.clock < last.clock.plus(SETTLE_US));
+    let settling = last_quiet.is_some_and(|last| pinned.clock < last.plus(SETTLE_US));
     if settling {
         check.notes.push("a backlog is being read: values are not compared".to_owned());
         return Ok(check);

@@ -15,6 +15,7 @@ mod bronze;
 mod kpis;
 mod letters;
 mod pin;
+mod quiet;
 mod reference;
 mod report;
 mod silver;
@@ -240,7 +241,7 @@ fn compare_at(
     facts: &Facts,
     compared: &mut Compared,
 ) {
-    let silver = compare_silver(subject, bronze, pinned, facts);
+    let silver = compare_silver(subject, bronze, pinned, facts, &mut compared.checks);
     let checks = compared.add("silver", "silver", silver.map_err(|e| chain(&e)));
     compared.checks.extend(checks.into_iter().flatten());
     let Subject { contracts, catalog, .. } = subject;
@@ -249,7 +250,7 @@ fn compare_at(
     let recomputed = kpis::recompute(&runtime, pinned, contracts, catalog);
     let checks = compared.add("kpi", CURRENT, recomputed);
     compared.checks.extend(checks.into_iter().flatten());
-    let history = kpis::history(&runtime, pinned, facts.last);
+    let history = kpis::history(&runtime, pinned, facts.last_quiet);
     let check = compared.add("history", HISTORY, history);
     compared.checks.extend(check);
 }
@@ -259,11 +260,15 @@ fn compare_silver(
     bronze: &Table,
     pinned: &Pinned,
     facts: &Facts,
+    of_bronze: &mut [Check],
 ) -> Result<Vec<Check>, LakeError> {
     let Subject { lake, contracts, .. } = subject;
     let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
     let mut folds = silver::fold(bronze, pinned, contracts, &found.topics)?;
     let (records, carried) = (folds.records, std::mem::take(&mut folds.carried));
+    for check in of_bronze.iter_mut().filter(|check| check.name == "bronze") {
+        folds.quiet.iter().for_each(|problem| check.problem(|| problem.clone()));
+    }
     let mut checks = silver::compare(folds, pinned)?;
     for check in &mut checks {
         if !found.unknown.is_empty() {

@@ -18,6 +18,7 @@ use schemas::{Contract, ControlRecord, Datum, Decision, EpochStamp, Letter, RowR
 
 use super::letters::Carried;
 use super::pin::Pinned;
+use super::quiet::QuietRows;
 use super::reference::{Reference, RowId, State};
 use super::report::Check;
 use crate::Topics;
@@ -50,6 +51,8 @@ pub(super) struct Folds {
     pub(super) records: u64,
     /// Dead letters that decisions carry.
     pub(super) carried: Carried,
+    /// What is wrong with the quiet bits of their rows.
+    pub(super) quiet: Vec<String>,
 }
 
 /// Folds the rows of bronze up to the pinned epoch.
@@ -74,7 +77,7 @@ pub(super) fn fold(
         }
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
-    let (mut records, mut carried) = (0, Carried::default());
+    let (mut records, mut carried, mut quiet) = (0, Carried::default(), QuietRows::default());
     let up_to = u64::try_from(pinned.epoch).unwrap_or(0);
     for epoch in bronze::replay(bronze, 0, up_to)? {
         let epoch = epoch?;
@@ -101,11 +104,12 @@ pub(super) fn fold(
                 *table.infinite.entry(*column).or_default() += 1;
             }
             let (id, clock) = (epoch.stamp.id, epoch.stamp.clock);
+            quiet.see(id, batch, &changes);
             table.fold.take_batch(&table.contract, &changes, id, clock);
         }
     }
     tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
-    Ok(Folds { tables, records, carried })
+    Ok(Folds { tables, records, carried, quiet: quiet.problems })
 }
 
 /// What a batch of control records decides, in order.

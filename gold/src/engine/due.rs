@@ -41,7 +41,7 @@ impl Engine {
         while let Some((due, kind)) = self.timers.next().filter(|(due, _)| *due <= clock) {
             match kind {
                 Due::Settle => {
-                    let cells = self.timers.take_dirty();
+                    let cells = self.timers.take_settled(due);
                     self.settle(cells, due, epoch);
                 }
                 Due::Close => self.close(due, epoch),

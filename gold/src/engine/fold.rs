@@ -10,7 +10,7 @@ use expr::Expression;
 use schemas::{Grain, Micros, RowRef};
 
 use super::{Engine, EngineError};
-use crate::cube::Cube;
+use crate::cube::{Cube, Number};
 use crate::plan::View;
 use crate::series::raw_series;
 use crate::slabs::CellId;
@@ -40,6 +40,8 @@ impl Scratch {
 enum Mode {
     /// As part of an epoch.
     Epoch,
+    /// The same, with quiet rows beside this one: what it changes is noted.
+    Loud,
     /// As part of a rebuild: nothing is noted.
     Rebuild,
 }
@@ -60,7 +62,8 @@ impl Engine {
         old: Option<RowRef<'_>>,
         new: Option<RowRef<'_>>,
     ) -> Result<(), EngineError> {
-        self.fold_in(contract, old, new, Mode::Epoch)
+        let mode = if self.is_loud { Mode::Loud } else { Mode::Epoch };
+        self.fold_in(contract, old, new, mode)
     }
 
     fn fold_in(
@@ -188,8 +191,11 @@ impl Fold<'_> {
         let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
         for (grain, start) in Grain::ALL.into_iter().zip(starts) {
             let cell = self.cube.find_or_create(CellId { series, grain, start });
-            if self.mode == Mode::Epoch {
+            if self.mode != Mode::Rebuild {
                 self.cube.touch(cell);
+            }
+            if self.mode == Mode::Loud {
+                self.cube.mark_loud(cell, Number::Count(self.view.count));
             }
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[self.view.count] += i64::from(row.is_counted);
@@ -232,6 +238,9 @@ impl Fold<'_> {
                 continue;
             };
             self.cube.touch(cell);
+            if self.mode == Mode::Loud {
+                self.mark_loud(cell, old, new);
+            }
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             let is_counted = new.is_some_and(|new| new.is_counted);
             counts[count] += i64::from(is_counted) - i64::from(old.is_counted);
@@ -243,6 +252,20 @@ impl Fold<'_> {
             }
         }
         result
+    }
+
+    /// Notes what a row that leaves or is adjusted changes of a cell.
+    fn mark_loud(&mut self, cell: u32, old: Taken<'_>, new: Option<Taken<'_>>) {
+        let counts = |taken: Taken<'_>| (taken.is_counted, taken.row.is_in_doubt());
+        if new.is_none_or(|new| counts(new) != counts(old)) {
+            self.cube.mark_loud(cell, Number::Count(self.view.count));
+        }
+        let Some(new) = new else { return };
+        for (summed, sum) in &self.view.sums {
+            if old.amount(summed) != new.amount(summed) {
+                self.cube.mark_loud(cell, Number::Sum(*sum));
+            }
+        }
     }
 
     fn never_entered(&self, id: CellId) -> EngineError {

@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - Freezing copies no cell, and what is frozen does not change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -29,8 +30,8 @@ pub struct Frozen {
     pub(super) slots: Paged<Option<CellRef>>,
     pub(super) clock: Micros,
     pub(super) last_data: Option<(EpochId, Micros)>,
-    /// When settling is due.
-    pub(super) settle_due: Option<Micros>,
+    /// When settling is due, by KPI.
+    pub(super) settling: BTreeMap<u32, Micros>,
 }
 
 impl Held for Frozen {
@@ -57,7 +58,7 @@ impl Engine {
             slots: self.slots.freeze(),
             clock: self.clock,
             last_data: self.last_data,
-            settle_due: self.timers.settle_due(),
+            settling: self.timers.settling(),
         }
     }
 }

@@ -13,6 +13,9 @@
 //! # Non-guarantees
 //! - The counts and sums are not in it: they come from the rows ([`Engine::rebuild`]).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use schemas::state::{Bytes, SavedError, decode, encode};
 use schemas::{EpochId, Grain, Identity, Micros, Records, Saved, SavedPart, StatePart};
 use serde::{Deserialize, Serialize};
@@ -53,8 +56,8 @@ struct Head {
     version: u8,
     clock: Micros,
     last_data: Option<(EpochId, Micros)>,
-    /// When settling is due.
-    settle_due: Option<Micros>,
+    /// When settling is due, by KPI.
+    settling: BTreeMap<String, Micros>,
     cubes: Vec<SavedCube>,
 }
 
@@ -140,11 +143,14 @@ impl Frozen {
     }
 
     fn head(&self) -> Head {
+        let settling = self.settling.iter().filter_map(|(kpi, due)| {
+            Some((self.plan.kpis.get(*kpi as usize)?.key.to_string(), *due))
+        });
         Head {
             version: VERSION,
             clock: self.clock,
             last_data: self.last_data,
-            settle_due: self.settle_due,
+            settling: settling.collect(),
             cubes: saved_cubes(&self.plan, &self.catalog),
         }
     }
@@ -202,9 +208,18 @@ impl Engine {
             return Err("version".into());
         }
         (self.clock, self.last_data) = (head.clock, head.last_data);
-        self.timers.set_settle_due(head.settle_due);
         self.renumbered = head.cubes != saved_cubes(&self.plan, &self.catalog);
-        head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved, kept))
+        head.cubes.iter().try_for_each(|cube| self.load_cube(cube, saved, kept))?;
+        let plan = Arc::clone(&self.plan);
+        for (key, due) in &head.settling {
+            let is_it = |kpi: u32| plan.kpis.get(kpi as usize).is_some_and(|kpi| *kpi.key == **key);
+            self.timers.settle_after(*due, is_it);
+        }
+        if self.timers.is_whole() {
+            Ok(())
+        } else {
+            Err("what quiet rows changed never settles".into())
+        }
     }
 
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
@@ -300,8 +315,6 @@ impl Engine {
     /// of running periods.
     fn finish(&mut self) {
         let (epoch, as_of) = self.last_data.unwrap_or((0, self.clock));
-        let settled = self.timers.has_dirty();
-        let mut fresh = false;
         for kpi in 0..self.plan.kpis.len() {
             for cell in self.slabs_of(kpi).sorted_cells() {
                 if self.memory(kpi, cell).slot.is_some() || self.parts(kpi, cell).is_none() {
@@ -315,12 +328,9 @@ impl Engine {
                     self.timers.dirty(at);
                 }
                 self.put_memory(kpi, cell, &memory);
-                fresh = true;
             }
         }
-        if fresh && !settled {
-            self.timers.settle_after(self.clock.plus(SETTLE_US));
-        }
+        self.timers.settle_others_after(self.clock.plus(SETTLE_US));
         for (number, cube) in self.cubes.iter_mut().enumerate() {
             for cell in cube.slabs.sorted_cells() {
                 cube.watch_end(cell, self.clock, |end, cell| self.timers.close(end, number, cell));

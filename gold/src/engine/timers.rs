@@ -3,10 +3,12 @@
 //!
 //! # Guarantees
 //! - [`Timers::next`] orders by (due, kind); within one timer the engine orders by cell key.
-//! - At most one settle is pending, a closing per period end, and a row of each cell that is behind.
+//! - At most one settle of each KPI is pending, a closing per period end, and a row of each cell that is behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use schemas::Micros;
 
 use crate::history::CellHistory;
@@ -28,8 +30,10 @@ pub(super) enum Due {
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    settle: Option<Micros>,
-    dirty: Vec<CellRef>,
+    /// By KPI when what quiet rows changed of it is written; of each KPI that has such cells.
+    settling: BTreeMap<u32, Micros>,
+    /// By KPI those cells.
+    dirty: BTreeMap<u32, HashSet<u32, FixedState>>,
     /// Period end to (cube, cell).
     closing: BTreeMap<Micros, Vec<(usize, u32)>>,
     /// When a row is due to cells that are behind.
@@ -38,25 +42,23 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn next(&self) -> Option<(Micros, Due)> {
-        let settle = self.settle.map(|due| (due, Due::Settle));
+        let settle = self.settling.values().min().map(|due| (*due, Due::Settle));
         let close = self.closing.first_key_value().map(|(due, _)| (*due, Due::Close));
         let follow = self.following.first_key_value().map(|(due, _)| (*due, Due::Follow));
         [settle, close, follow].into_iter().flatten().min()
     }
 
-    /// When settling is due.
-    pub(super) fn settle_due(&self) -> Option<Micros> {
-        self.settle
-    }
-
-    pub(super) fn set_settle_due(&mut self, due: Option<Micros>) {
-        self.settle = due;
+    /// When settling is due, by KPI.
+    pub(super) fn settling(&self) -> BTreeMap<u32, Micros> {
+        self.settling.clone()
     }
 
     /// Notes what a cell waits for that did not before.
     pub(super) fn note(&mut self, at: CellRef, before: &CellHistory, now: &CellHistory) {
-        if now.quiet_dirty && !before.quiet_dirty {
-            self.dirty(at);
+        match (before.quiet_dirty, now.quiet_dirty) {
+            (false, true) => self.dirty(at),
+            (true, false) => self.clean(at),
+            _ => {}
         }
         if let Some(due) = now.follow_due().filter(|_| !before.behind) {
             self.following.entry(due).or_default().insert(at);
@@ -77,25 +79,49 @@ impl Timers {
         self.note(at, &CellHistory::default(), history);
     }
 
-    /// A quiet epoch changed a cell.
+    /// Quiet rows changed a cell.
     pub(super) fn dirty(&mut self, at: CellRef) {
-        self.dirty.push(at);
+        self.dirty.entry(at.kpi).or_default().insert(at.cell);
     }
 
-    pub(super) fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
-    /// Sets when the changes of quiet epochs are written, if there are any.
-    pub(super) fn settle_after(&mut self, due: Micros) {
-        if self.has_dirty() {
-            self.settle = Some(due);
+    /// It got its row otherwise.
+    fn clean(&mut self, at: CellRef) {
+        let Some(cells) = self.dirty.get_mut(&at.kpi) else { return };
+        cells.remove(&at.cell);
+        if cells.is_empty() {
+            self.dirty.remove(&at.kpi);
+            self.settling.remove(&at.kpi);
         }
     }
 
-    pub(super) fn take_dirty(&mut self) -> Vec<CellRef> {
-        self.settle = None;
-        std::mem::take(&mut self.dirty)
+    /// Sets when the changes of quiet rows are written, of these KPIs, if there are any.
+    pub(super) fn settle_after(&mut self, due: Micros, is_one: impl Fn(u32) -> bool) {
+        for kpi in self.dirty.keys().filter(|kpi| is_one(**kpi)) {
+            self.settling.insert(*kpi, due);
+        }
+    }
+
+    /// The same of KPIs of which nothing is settling yet.
+    pub(super) fn settle_others_after(&mut self, due: Micros) {
+        for kpi in self.dirty.keys() {
+            self.settling.entry(*kpi).or_insert(due);
+        }
+    }
+
+    /// Whether no KPI has changes that are never written.
+    pub(super) fn is_whole(&self) -> bool {
+        self.dirty.keys().eq(self.settling.keys())
+    }
+
+    /// The cells of the KPIs whose changes are written now.
+    pub(super) fn take_settled(&mut self, now: Micros) -> Vec<CellRef> {
+        let due = self.settling.extract_if(.., |_, due| *due <= now).map(|(kpi, _)| kpi);
+        let mut settled = Vec::new();
+        for kpi in due {
+            let cells = self.dirty.remove(&kpi).into_iter().flatten();
+            settled.extend(cells.map(|cell| CellRef { kpi, cell }));
+        }
+        settled
     }
 
     /// A cell whose period is running was made.
@@ -115,7 +141,10 @@ impl Timers {
     pub(super) fn take_waiting(&mut self) -> Vec<CellRef> {
         let following = std::mem::take(&mut self.following).into_values().flatten();
         let mut waiting: Vec<CellRef> = following.collect();
-        waiting.append(&mut self.take_dirty());
+        self.settling.clear();
+        for (kpi, cells) in std::mem::take(&mut self.dirty) {
+            waiting.extend(cells.into_iter().map(|cell| CellRef { kpi, cell }));
+        }
         waiting.sort_unstable();
         waiting.dedup();
         waiting
@@ -123,6 +152,11 @@ impl Timers {
 
     /// Every cell that may be waiting, perhaps more than once.
     pub(super) fn waiting(&self) -> impl Iterator<Item = CellRef> {
-        self.dirty.iter().chain(self.following.values().flatten()).copied()
+        let cells = |(kpi, cells): (&u32, &HashSet<u32, FixedState>)| {
+            let kpi = *kpi;
+            cells.iter().map(move |cell| CellRef { kpi, cell: *cell }).collect::<Vec<_>>()
+        };
+        let following = self.following.values().flatten().copied();
+        self.dirty.iter().flat_map(cells).chain(following)
     }
 }

@@ -43,7 +43,8 @@ pub(crate) struct Model {
     pub(crate) cells: BTreeMap<CellKey, CellValue>,
     pub(crate) changed_at: BTreeMap<CellKey, (u64, Micros)>,
     memory: BTreeMap<CellKey, Memory>,
-    settle_due: Option<i64>,
+    /// By KPI.
+    settle_due: BTreeMap<String, i64>,
     last_data: u64,
 }
 
@@ -53,8 +54,8 @@ impl Model {
         loop {
             let mut due: Vec<(i64, u8, CellKey)> = Vec::new();
             for (key, memory) in &self.memory {
-                if let Some(at) = self.settle_due.filter(|_| memory.dirty) {
-                    due.push((at, 0, key.clone()));
+                if let Some(at) = self.settle_due.get(&*key.kpi).filter(|_| memory.dirty) {
+                    due.push((*at, 0, key.clone()));
                 }
                 due.extend(memory.close_due.map(|at| (at, 1, key.clone())));
                 let follow = memory.last_row.filter(|_| memory.behind);
@@ -94,8 +95,19 @@ impl Model {
         self.memory.values().any(|m| m.dirty || m.behind)
     }
 
-    /// One epoch whose changes are in `rows` already.
-    pub(crate) fn epoch(&mut self, stamp: &EpochStamp) -> (Vec<KpiUpdate>, Vec<HistoryRow>) {
+    /// One epoch whose changes are in `rows` already; `was` are the rows before it, and `quiet_tables` have
+    /// quiet rows in it.
+    pub(crate) fn epoch(
+        &mut self,
+        stamp: &EpochStamp,
+        was: &BTreeMap<(usize, u8), Row>,
+        is_quiet: &dyn Fn((usize, u8)) -> bool,
+        quiet_tables: &BTreeSet<usize>,
+    ) -> (Vec<KpiUpdate>, Vec<HistoryRow>) {
+        let keys: BTreeSet<(usize, u8)> = was.keys().chain(self.rows.keys()).copied().collect();
+        let loud = keys.into_iter().filter(|key| !is_quiet(*key));
+        let loud: BTreeSet<CellKey> =
+            loud.flat_map(|key| touched(key, was.get(&key), self.rows.get(&key))).collect();
         let mut history = self.advance(stamp.clock.0);
         let after = recompute(&self.rows);
         let before = std::mem::replace(&mut self.cells, after);
@@ -121,12 +133,15 @@ impl Model {
         }
         let candidates: Vec<CellKey> = self.memory.keys().cloned().collect();
         for key in candidates {
-            if let Some(row) = self.after_epoch(stamp, &key, changed.contains(&key)) {
+            let is_loud = loud.contains(&key);
+            if let Some(row) = self.after_epoch(stamp, &key, changed.contains(&key), is_loud) {
                 history.push(row);
             }
         }
-        if stamp.quiet {
-            self.settle_due = Some(clock + 1_000_000);
+        for kpi in KPIS {
+            if reads(kpi).iter().any(|table| quiet_tables.contains(table)) {
+                self.settle_due.insert(kpi.to_owned(), clock + 1_000_000);
+            }
         }
         self.last_data = stamp.id;
         (updates, history)
@@ -137,13 +152,11 @@ impl Model {
         stamp: &EpochStamp,
         key: &CellKey,
         changed: bool,
+        is_loud: bool,
     ) -> Option<HistoryRow> {
         let memory = self.memory.get_mut(key).unwrap();
-        if stamp.quiet {
+        if !changed || !is_loud {
             memory.dirty |= changed;
-            return None;
-        }
-        if !changed && !memory.dirty {
             return None;
         }
         self.changed(key, stamp.id, stamp.clock.0)
@@ -189,6 +202,42 @@ impl Model {
         };
         HistoryRow { key: key.clone(), value, unit, epoch, as_of: Micros(at), closed, restatement }
     }
+}
+
+const KPIS: [&str; 9] = [
+    "average_order_value",
+    "cost_by_service",
+    "gross_margin",
+    "orders",
+    "revenue_booked",
+    "revenue_by_channel",
+    "revenue_recognized",
+    "roi",
+    "total_cost",
+];
+
+/// The tables that a KPI reads.
+fn reads(kpi: &str) -> &'static [usize] {
+    match kpi {
+        "cost_by_service" | "total_cost" => &[1],
+        "gross_margin" | "roi" => &[0, 1],
+        _ => &[0],
+    }
+}
+
+/// The cells that a row changes: by KPI those that it is in before or after, if it counts otherwise in any.
+fn touched(key: (usize, u8), was: Option<&Row>, is: Option<&Row>) -> BTreeSet<CellKey> {
+    let cells = |row: Option<&Row>| {
+        recompute(&row.into_iter().map(|row| (key, row.clone())).collect::<BTreeMap<_, _>>())
+    };
+    let (was, is) = (cells(was), cells(is));
+    let of = |cells: &BTreeMap<CellKey, CellValue>, kpi: &str| {
+        let own = cells.iter().filter(|(key, _)| *key.kpi == *kpi);
+        own.map(|(key, value)| (key.clone(), *value)).collect::<BTreeMap<_, _>>()
+    };
+    let differing = KPIS.iter().filter(|kpi| of(&was, kpi) != of(&is, kpi));
+    let cells = differing.flat_map(|kpi| of(&was, kpi).into_keys().chain(of(&is, kpi).into_keys()));
+    cells.collect()
 }
 
 /// What feeds a cell: a sum, how many rows, and whether another row might.

@@ -82,6 +82,7 @@ impl<I: Iterator<Item = Result<RecordBatch, LakeError>>> Iterator for Epochs<I> 
             }
             let fresh = || EpochRecords { stamp, batches: Vec::new(), errors: Vec::new() };
             let epoch = self.current.get_or_insert_with(fresh);
+            epoch.stamp.quiet |= stamp.quiet;
             columns.push_to(self.row, &mut epoch.batches);
             self.row += 1;
         }
@@ -140,6 +141,7 @@ impl Columns {
         self.offset.len()
     }
 
+    /// The stamp of its epoch, as far as this row tells.
     fn stamp(&self, row: usize) -> EpochStamp {
         EpochStamp {
             id: u64::try_from(self.epoch.value(row)).unwrap_or(0),
@@ -168,6 +170,7 @@ impl Columns {
             value: self.value.is_valid(row).then(|| self.value.value(row)),
             headers: &headers_of(&self.headers, row),
         });
+        batch.push_quiet(self.quiet.value(row));
     }
 
     fn is_of(&self, row: usize, partition: &TopicPartition) -> bool {

@@ -121,7 +121,7 @@ impl Rows {
             self.error.append_option(error.map(|(_, reason)| reason.as_str()));
             self.epoch.append_value(epoch);
             self.clock.append_value(stamp.clock.0);
-            self.quiet.append_value(stamp.quiet);
+            self.quiet.append_value(batch.quiet().has(index));
         }
     }
 

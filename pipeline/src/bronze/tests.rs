@@ -1,6 +1,7 @@
 //! Tests of the module `bronze`.
 
 use super::*;
+use crate::record::QuietRows;
 
 fn partition(topic: &str, number: i32) -> TopicPartition {
     TopicPartition {
@@ -49,8 +50,14 @@ async fn what_was_committed_is_replayed() {
         batch.set_first_prev_offset(offset - 10);
         batch.push(offset, Some(3), Some(b"k"), Some(b"v"), &[("h", Some(b"1")), ("n", None)]);
         batch.push(offset + 1, None, None, None, &[]);
+        // Of the second epoch the second row is quiet, of the fourth all.
+        batch.set_quiet(match id {
+            2 => QuietRows::Each(vec![false, true]),
+            4 => QuietRows::All,
+            _ => QuietRows::None,
+        });
         let clock = Micros(i64::try_from(id).unwrap() * 1_000);
-        let stamp = EpochStamp { id, clock, quiet: id == 2 };
+        let stamp = EpochStamp { id, clock, quiet: id == 2 || id == 4 };
         let errors = vec![vec![(1, "broken".to_owned())]];
         writer.append(Arc::new(EpochRecords { stamp, batches: vec![batch], errors })).unwrap();
         if id % 2 == 0 {
@@ -66,8 +73,10 @@ async fn what_was_committed_is_replayed() {
     let epochs: Vec<_> = replay(&table, 1, 4).unwrap().map(Result::unwrap).collect();
     assert_eq!(
         epochs.iter().map(|e| (e.stamp.id, e.stamp.quiet)).collect::<Vec<_>>(),
-        [(2, true), (3, false), (4, false)]
+        [(2, true), (3, false), (4, true)]
     );
+    let bits = epochs.iter().map(|e| [0, 1].map(|at| e.batches[0].quiet().has(at)));
+    assert_eq!(bits.collect::<Vec<_>>(), [[false, true], [false; 2], [true; 2]]);
     let first = &epochs[0].batches[0];
     let record = first.get(0).unwrap();
     assert_eq!(

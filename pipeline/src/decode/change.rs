@@ -1,5 +1,6 @@
 //! Changes of rows: what decoders make and the fold takes.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -134,6 +135,8 @@ pub struct ChangeBatch {
     is_whole: bool,
     covers: Option<(i64, i64)>,
     origins: Vec<Arc<str>>,
+    /// Which of them are quiet in the epoch; empty while none is.
+    quiet: Vec<bool>,
     current: (usize, i64),
     changes: Vec<Change>,
     bytes: Vec<u8>,
@@ -153,6 +156,7 @@ impl ChangeBatch {
             self.topic.push_str(part);
         }
         self.origins.clear();
+        self.quiet.clear();
         self.changes.clear();
         self.bytes.clear();
         self.unavailable.clear();
@@ -209,6 +213,28 @@ impl ChangeBatch {
     /// The tables that changes are of: logical server, database, schema and table, or the topic.
     pub fn origins(&self) -> &[Arc<str>] {
         &self.origins
+    }
+
+    /// Says which origins are quiet in the epoch; returns whether any of these is.
+    pub fn hush(&mut self, quiet: &BTreeSet<Arc<str>>) -> bool {
+        self.quiet.clear();
+        self.quiet.extend(self.origins.iter().map(|origin| quiet.contains(origin)));
+        self.has_quiet()
+    }
+
+    /// Whether an origin is quiet in the epoch.
+    pub fn is_quiet(&self, origin: u32) -> bool {
+        self.quiet.get(origin as usize).copied().unwrap_or(false)
+    }
+
+    /// Whether any is.
+    pub fn has_quiet(&self) -> bool {
+        self.quiet.contains(&true)
+    }
+
+    /// The origins that are.
+    pub fn quiet_origins(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.origins.iter().zip(&self.quiet).filter(|(_, quiet)| **quiet).map(|(origin, _)| origin)
     }
 
     /// Appends a change of the current record.

@@ -1,8 +1,11 @@
-//! Entries in bytes: a partition's names are written once in a segment, and its offsets as what has
-//! been read since the entry before.
+//! Entries in bytes: a partition's names and those of quiet origins are written once in a segment, and offsets
+//! as what has been read since the entry before.
 //!
 //! # Guarantees
 //! - What [`Coder::put`] wrote after the entries before it is what [`Coder::take`] reads after them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hashbrown::{Equivalent, HashMap};
 use schemas::{EpochId, Span};
@@ -53,6 +56,8 @@ pub(super) struct Coder {
     numbers: HashMap<Place, usize>,
     /// By number: the place and the offset reached.
     places: Vec<(Place, i64)>,
+    /// By number: origins that were quiet.
+    origins: Vec<Arc<str>>,
     clock: i64,
 }
 
@@ -68,12 +73,15 @@ impl Coder {
             "" => None,
             hash => Some(u128::from_str_radix(hash, 16).ok()?),
         };
-        let quiet = if entry.quiet { QUIET } else { 0 };
+        let quiet = if entry.quiet.is_empty() { 0 } else { QUIET };
         put_number(out, quiet | hash.map_or(0, |_| HASHED));
         put_signed(out, entry.clock.wrapping_sub(self.clock));
         self.clock = entry.clock;
         if let Some(hash) = hash {
             out.extend_from_slice(&hash.to_le_bytes());
+        }
+        if quiet != 0 {
+            self.put_origins(out, &entry.quiet);
         }
         let known = self.places.len();
         let numbers: Vec<usize> = entry.spans.iter().map(|span| self.number_of(span)).collect();
@@ -109,6 +117,7 @@ impl Coder {
                 format!("{:032x}", u128::from_le_bytes(*hash))
             }
         };
+        let quiet = if flags & QUIET == 0 { BTreeSet::new() } else { self.take_origins(rest)? };
         for _ in 0..number(rest)? {
             let (source, topic, incarnation) = (text(rest)?, text(rest)?, text(rest)?);
             let partition = i32::try_from(signed(rest)?).ok()?;
@@ -123,9 +132,33 @@ impl Coder {
             let Place { source, topic, incarnation, partition } = place.clone();
             spans.push(Span { source, topic, incarnation, partition, from, to });
         }
-        let quiet = flags & QUIET != 0;
         let entry = Entry { epoch, clock: self.clock, quiet, hash, spans };
         rest.is_empty().then_some(entry)
+    }
+
+    fn put_origins(&mut self, out: &mut Vec<u8>, origins: &BTreeSet<Arc<str>>) {
+        put_number(out, origins.len() as u64);
+        for origin in origins {
+            let known = self.origins.iter().position(|known| known == origin);
+            let at = known.unwrap_or(self.origins.len());
+            put_number(out, at as u64);
+            if known.is_none() {
+                put_text(out, origin);
+                self.origins.push(Arc::clone(origin));
+            }
+        }
+    }
+
+    fn take_origins(&mut self, rest: &mut &[u8]) -> Option<BTreeSet<Arc<str>>> {
+        let mut origins = BTreeSet::new();
+        for _ in 0..number(rest)? {
+            let at = usize::try_from(number(rest)?).ok()?;
+            if at == self.origins.len() {
+                self.origins.push(text(rest)?.into());
+            }
+            origins.insert(Arc::clone(self.origins.get(at)?));
+        }
+        Some(origins)
     }
 
     fn number_of(&mut self, span: &Span) -> usize {

@@ -44,6 +44,7 @@ impl TableFold {
 
     pub(super) fn remove(&mut self, slot: u32, key: &[u8], delta: &mut Delta) {
         let Some(old) = self.rows.get(slot) else { return };
+        delta.set_quiet(self.origins.is_quiet(old.origin));
         delta.change(Some(self.contract.layout().row(old.row)), None);
         self.rows.remove(slot, key);
         self.rows.mark(slot);

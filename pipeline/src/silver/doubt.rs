@@ -326,6 +326,7 @@ impl TableFold {
         filling.set_outdated(&self.contract, by);
         filling.finish();
         if filling.row() != row.row {
+            delta.set_quiet(self.origins.is_quiet(row.origin));
             let layout = self.contract.layout();
             let old = Some((layout.row(row.row), row.epoch));
             note(layout.row(filling.row()), old, self.origins.len() == 1, stamp, delta);

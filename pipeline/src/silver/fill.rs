@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use schemas::{Delta, EpochStamp, Position, RowBuilder, RowRef};
 
 use super::changed::note;
+use super::fed::feed;
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
 use super::{TableFold, Which};
@@ -218,9 +219,11 @@ impl TableFold {
             filling.finish();
             let layout = self.contract.layout();
             if held.row != filling.row() {
+                delta.set_quiet(self.origins.is_quiet(held.origin));
                 let old = Some((layout.row(held.row), held.epoch));
                 let is_single = self.origins.len() == 1;
                 note(layout.row(filling.row()), old, is_single, stamp, delta);
+                feed(&self.contract, &mut self.origins, held.origin, Some(held.row), filling.row());
             }
             let (position, origin) = (held.position, held.origin);
             let carried = filling.carried();

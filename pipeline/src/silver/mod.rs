@@ -24,6 +24,7 @@ mod admission;
 mod changed;
 mod delete;
 mod doubt;
+mod fed;
 mod fill;
 mod frozen;
 mod gap;
@@ -48,7 +49,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::RunError;
-use schemas::{Delta, EpochId, EpochStamp, Position};
+use schemas::{Delta, EpochId, EpochStamp, Micros, Position};
 
 use crate::decode::{Change, ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 
@@ -146,6 +147,16 @@ impl TableFold {
         Delta::new(Arc::clone(self.contract.layout()), self.contract.key().clone())
     }
 
+    /// Says before an epoch with this clock is folded which origins of a batch are quiet in it.
+    pub fn hush(&mut self, changes: &ChangeBatch, clock: Micros) {
+        if changes.has_quiet() {
+            for origin in changes.origins() {
+                self.origins.intern(origin);
+            }
+            self.origins.hush(changes.quiet_origins(), clock);
+        }
+    }
+
     /// Applies one batch of an epoch and adds its changes of rows to `delta`, after firing the
     /// timers due at its clock. Every epoch has a delta of its own. Gives the records that were refused,
     /// and why, ascending.
@@ -191,7 +202,8 @@ impl TableFold {
         let topic = self.origins.topic();
         let Some(own) = self.origins.get_mut(origin) else { return };
         let here = Position { incarnation: own.incarnation, topic, ..what.position };
-        own.seen = Some(Seen::new(here, stamp));
+        let is_quiet = own.last_quiet == Some(stamp.clock);
+        own.seen = Some(Seen::new(here, stamp, is_quiet));
         if own.halt.is_some() {
             if !is_whole {
                 self.counters.halted += 1;

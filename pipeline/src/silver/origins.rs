@@ -11,10 +11,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use schemas::{EpochId, EpochStamp, Position};
+use schemas::{EpochId, EpochStamp, Micros, Position};
 use serde::{Deserialize, Serialize};
 
 use super::absent::Sent;
+use super::fed::Fed;
 use super::gap::Gap;
 use super::report::Halt;
 use super::snapshot::{Lacking, Over, SnapshotRun};
@@ -32,8 +33,8 @@ pub(super) struct Seen {
 
 impl Seen {
     /// A change at this position, in this epoch.
-    pub(super) fn new(position: Position, stamp: &EpochStamp) -> Seen {
-        let EpochStamp { id: epoch, clock, quiet: is_quiet } = *stamp;
+    pub(super) fn new(position: Position, stamp: &EpochStamp, is_quiet: bool) -> Seen {
+        let EpochStamp { id: epoch, clock, .. } = *stamp;
         Seen { position, epoch, clock: clock.0, is_quiet }
     }
 }
@@ -68,6 +69,10 @@ pub(super) struct Origin {
     pub(super) starts: Vec<EpochId>,
     /// Whether any row of it was ever deleted.
     pub(super) has_deleted: bool,
+    /// The clock of the last epoch in which it was quiet.
+    pub(super) last_quiet: Option<Micros>,
+    /// The tenants that it has ever fed a row of.
+    pub(super) fed: Fed,
 }
 
 impl Origin {
@@ -97,6 +102,8 @@ pub(super) struct Origins {
     topics: Vec<Arc<str>>,
     /// Which origin came by which life of a topic.
     ways: BTreeSet<(u32, u32)>,
+    /// The clock of the epoch that is being folded.
+    now: Micros,
     /// Of the batch that is being applied: its own number of an origin to the table's, and its topic.
     batch: Vec<u32>,
     topic: u32,
@@ -133,6 +140,25 @@ impl Origins {
         self.numbers.insert(Arc::clone(origin), number);
         self.all.push(Origin::default());
         number
+    }
+
+    /// These origins are quiet in the epoch with this clock.
+    pub(super) fn hush<'a>(&mut self, quiet: impl Iterator<Item = &'a Arc<str>>, clock: Micros) {
+        for origin in quiet {
+            let number = self.intern(origin);
+            let own = self.get_mut(number);
+            own.into_iter().for_each(|own| own.last_quiet = Some(clock));
+        }
+    }
+
+    /// The epoch with this clock is being folded.
+    pub(super) fn begin_epoch(&mut self, clock: Micros) {
+        self.now = clock;
+    }
+
+    /// Whether an origin is quiet in the epoch that is being folded.
+    pub(super) fn is_quiet(&self, number: u32) -> bool {
+        self.get(number).is_some_and(|own| own.last_quiet == Some(self.now))
     }
 
     /// A batch of this life of a topic with these origins is applied next; `is_whole` says whether its

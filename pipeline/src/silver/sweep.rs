@@ -70,6 +70,7 @@ impl TableFold {
 
     /// Fires the timers due at `now` or before.
     pub fn fire(&mut self, now: Micros, delta: &mut Delta) {
+        self.origins.begin_epoch(now);
         if self.due().is_some_and(|due| due <= now) {
             let origins = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
             (0..origins).for_each(|origin| self.end_snapshots(origin, now, delta));

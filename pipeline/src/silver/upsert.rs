@@ -7,6 +7,7 @@ use schemas::{Delta, EpochStamp, Position};
 
 use super::changed::note;
 use super::doubt::is_newer;
+use super::fed::feed;
 use super::record::Provenance;
 use super::{TableFold, Which, above_floor, dead_key};
 use crate::decode::{ChangeRef, PreparedContract};
@@ -66,6 +67,7 @@ impl TableFold {
         }
         self.counters.applied += 1;
         if !unchanged {
+            delta.set_quiet(self.origins.is_quiet(which.origin));
             let is_single = self.origins.len() == 1;
             note(
                 layout.row(new),
@@ -74,6 +76,9 @@ impl TableFold {
                 stamp,
                 delta,
             );
+        }
+        if !unchanged {
+            feed(&self.contract, &mut self.origins, which.origin, old.map(|old| old.row), new);
         }
         let from = Provenance { position, epoch: stamp.id, origin: which.origin, carried };
         self.write(which, new, &from);

@@ -90,6 +90,30 @@ proptest! {
     }
 
     #[test]
+    fn quiet_rows_and_others_add_up_apart(steps in steps(), bits in any::<[bool; 40]>()) {
+        let mut mixed = empty();
+        for (step, bit) in steps.iter().zip(bits) {
+            mixed.set_quiet(bit);
+            add(&mut mixed, step);
+        }
+        mixed.consolidate();
+        for bit in [false, true] {
+            let own = steps.iter().zip(bits).filter(|(_, own)| *own == bit);
+            let own = delta(&own.map(|(step, _)| step.clone()).collect::<Vec<_>>());
+            let changes = mixed.keys().filter(|change| change.is_quiet() == bit);
+            let found = changes.map(|change| (change.key().to_vec(), change.rows().count()));
+            let expected = own.keys().map(|change| (change.key().to_vec(), change.rows().count()));
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+            let changes = mixed.keys().filter(|change| change.is_quiet() == bit);
+            let rows = changes.flat_map(|change| {
+                change.rows().map(|(row, weight)| (row.bytes().to_vec(), weight)).collect::<Vec<_>>()
+            });
+            let expected = own.iter().map(|(row, weight)| (row.bytes().to_vec(), weight));
+            prop_assert_eq!(rows.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn the_order_of_adding_makes_no_difference(steps in steps(), cut in 0..40_usize) {
         let mut turned = steps.clone();
         turned.reverse();

@@ -40,7 +40,7 @@ pub struct BronzeAudit {
     pub spurious: u64,
     /// Rows with another key or value than was produced.
     pub corrupt: u64,
-    /// Epochs whose clock does not rise, or with two clocks or two quiet bits.
+    /// Epochs whose clock does not rise, or with two clocks, or with two quiet bits of one origin.
     pub clocks: u64,
     /// The first findings, as text.
     pub examples: Vec<String>,
@@ -197,10 +197,13 @@ impl RowAudit {
     pub fn see(&mut self, records: &[Record], expected: Option<&Log>, audit: &mut BronzeAudit) {
         let Some(first) = records.first() else { return };
         audit.epochs += u64::from(records.iter().any(|record| !record.is_control()));
-        let stamp = |record: &Record| (record.epoch_clock, record.quiet);
-        if records.iter().any(|record| stamp(record) != stamp(first)) {
+        if records.iter().any(|record| record.epoch_clock != first.epoch_clock) {
             audit.clocks += 1;
-            audit.say(|| format!("clock: epoch {} has two clocks or quiet bits", first.epoch));
+            audit.say(|| format!("clock: epoch {} has two clocks", first.epoch));
+        }
+        if records.iter().any(|record| record.is_control() && record.quiet) {
+            audit.clocks += 1;
+            audit.say(|| format!("clock: a decision is quiet in epoch {}", first.epoch));
         }
         if first.epoch_clock <= self.last_clock {
             audit.clocks += 1;
@@ -235,6 +238,18 @@ impl RowAudit {
                 audit.say(|| format!("corrupt: {}", record.place()));
             }
             Some(_) => {}
+        }
+    }
+
+    /// Sees the quiet bits of an epoch, each with the origin of its record.
+    pub fn see_quiet(epoch: i64, bits: &[(String, bool)], audit: &mut BronzeAudit) {
+        let quiet: HashSet<&str> =
+            bits.iter().filter(|(_, quiet)| *quiet).map(|(origin, _)| origin.as_str()).collect();
+        if let Some((origin, _)) =
+            bits.iter().find(|(origin, is_quiet)| !is_quiet && quiet.contains(origin.as_str()))
+        {
+            audit.clocks += 1;
+            audit.say(|| format!("clock: {origin} has two quiet bits in epoch {epoch}"));
         }
     }
 

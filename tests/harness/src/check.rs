@@ -6,14 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 use schemas::Contract;
 
 use crate::audit::{self, RowAudit};
 use crate::bronze::{Epochs, Record};
 use crate::delta_log::DeltaLog;
-use crate::fold::{Fold, SilverRow};
-use crate::history::{History, HistoryRow};
+use crate::event::Row;
+use crate::fold::{Delta, Fold, Id, SilverRow};
+use crate::history::{History, HistoryRow, Quiet};
 use crate::kpis::{self, CellId, CellValue, Sums};
 use crate::tables::{self, CurrentRow, Differences, Table};
 use crate::{Error, Log, Report};
@@ -48,7 +50,8 @@ pub fn check_lake(lake: &Path, expected: Option<&Log>, options: &Options) -> Res
         }
         rows.see(&records, expected, &mut report.bronze);
         report.dead_letters += records.iter().filter(|r| r.decode_error.is_some()).count() as u64;
-        oracle.epoch(&records);
+        let bits = oracle.epoch(&records);
+        RowAudit::see_quiet(first.epoch, &bits, &mut report.bronze);
     }
     while let Some(stop) = stops.pop() {
         stop.compare(&mut oracle, &mut report);
@@ -153,6 +156,36 @@ impl Stop {
     }
 }
 
+/// A row before and after.
+type Sides<'a> = (Option<&'a Row>, Option<&'a Row>);
+
+/// What is quiet of an epoch: `bits` has an origin and a bit for each of its events.
+fn quiet(bits: &[(String, bool)], deltas: &[Delta], touched: &BTreeSet<CellId>) -> Quiet {
+    let origins: BTreeSet<&str> =
+        bits.iter().filter(|(_, quiet)| *quiet).map(|(origin, _)| origin.as_str()).collect();
+    if origins.is_empty() {
+        return Quiet::default();
+    }
+    let of_record = |delta: &&Delta| origins.contains(delta.origin.as_str());
+    let contracts = deltas.iter().filter(of_record).filter_map(|delta| delta.contract.clone());
+    // Each row that changed of an origin that is not quiet, as it was and as it is.
+    let mut rows: BTreeMap<(&str, &Id), Sides<'_>> = BTreeMap::new();
+    for delta in deltas {
+        let ids = delta.gone.iter().chain(&delta.come).map(|(contract, id, _)| (contract, id));
+        for (contract, id) in ids.filter(|(_, id)| !origins.contains(id.0.as_str())) {
+            let side = |side: &[(Rc<str>, Id, Row)]| side.iter().position(|own| own.1 == *id);
+            let before = side(&delta.gone).map(|at| &delta.gone[at].2);
+            let after = side(&delta.come).map(|at| &delta.come[at].2);
+            rows.entry((contract, id)).or_insert((before, after)).1 = after;
+        }
+    }
+    let mut loud = BTreeSet::new();
+    for ((contract, _), (before, after)) in rows {
+        loud.extend(kpis::changed(contract, before, after));
+    }
+    Quiet { contracts: contracts.collect(), cells: touched.difference(&loud).cloned().collect() }
+}
+
 /// The oracle's own state after some epoch.
 #[derive(Debug)]
 struct Oracle {
@@ -167,8 +200,9 @@ impl Oracle {
         Ok(Oracle { fold, sums: Sums::default(), history: History::default() })
     }
 
-    fn epoch(&mut self, records: &[Record]) {
-        let Some(first) = records.first() else { return };
+    /// Takes an epoch; gives the quiet bit of each event with its origin.
+    fn epoch(&mut self, records: &[Record]) -> Vec<(String, bool)> {
+        let Some(first) = records.first() else { return Vec::new() };
         self.history.timers(first.epoch_clock);
         for table in records.iter().filter_map(Record::resumed_table) {
             self.fold.resume(&table, first.epoch);
@@ -190,24 +224,29 @@ impl Oracle {
                 deltas.extend(self.fold.retry(&table, &letters, now));
             }
         }
-        let events = records.iter().filter(|record| !record.is_control());
-        deltas.extend(events.map(|record| self.fold.apply(record)));
+        let mut bits = Vec::new();
+        for record in records.iter().filter(|record| !record.is_control()) {
+            let delta = self.fold.apply(record);
+            bits.push((delta.origin.clone(), record.quiet));
+            deltas.push(delta);
+        }
         if event.is_none()
             && deltas.iter().all(|delta| delta.gone.is_empty() && delta.come.is_empty())
         {
-            return;
+            return bits;
         }
         let mut touched = BTreeSet::new();
         for delta in &deltas {
-            for (contract, row) in &delta.gone {
+            for (contract, _, row) in &delta.gone {
                 touched.extend(self.sums.take(contract, row));
             }
-            for (contract, row) in &delta.come {
+            for (contract, _, row) in &delta.come {
                 touched.extend(self.sums.add(contract, row));
             }
         }
-        let (epoch, clock) = (first.epoch, first.epoch_clock);
-        self.history.epoch(epoch, clock, first.quiet, &touched, &self.sums);
+        let quiet = quiet(&bits, &deltas, &touched);
+        self.history.epoch((first.epoch, first.epoch_clock), &quiet, &touched, &self.sums);
+        bits
     }
 
     /// Cells kept epoch by epoch that differ from cells counted afresh over all rows.

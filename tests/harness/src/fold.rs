@@ -120,7 +120,7 @@ impl Held {
 }
 
 /// Origin and key.
-type Id = (String, String);
+pub type Id = (String, String);
 
 /// One row of silver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,10 +138,14 @@ pub struct SilverRow {
 /// What one record changed: the contract and each key's row before and after.
 #[derive(Debug, Clone, Default)]
 pub struct Delta {
-    /// Rows before.
-    pub gone: Vec<(Rc<str>, Row)>,
+    /// Rows before, each with its contract, and its origin and key.
+    pub gone: Vec<(Rc<str>, Id, Row)>,
     /// Rows after.
-    pub come: Vec<(Rc<str>, Row)>,
+    pub come: Vec<(Rc<str>, Id, Row)>,
+    /// The contract of the record, if there is one.
+    pub contract: Option<String>,
+    /// The table of the source that the record names; its topic when it names none.
+    pub origin: String,
 }
 
 #[derive(Debug)]
@@ -274,13 +278,18 @@ impl Fold {
     pub fn apply(&mut self, record: &Record) -> Delta {
         let Some(contract) = self.contract_of(&record.topic) else {
             self.unknown_topics.insert(record.topic.clone());
-            return Delta::default();
+            return Delta { origin: record.topic.clone(), ..Delta::default() };
         };
         let Some(table) = self.tables.get_mut(&contract) else { return Delta::default() };
         let topic = table.life(record);
         let decoded =
             event::decode(&table.contract, record.key.as_deref(), record.value.as_deref());
         let (mut problem, mut delta) = (None, Delta::default());
+        let named = match &decoded {
+            Decoded::Change(change) => change.origin.clone(),
+            Decoded::Null(_) => None,
+            _ => table.origin_of(record),
+        };
         match decoded {
             Decoded::Change(mut change) => {
                 change.other = event::other_key(&table.contract, &record.headers, change.op);
@@ -303,6 +312,8 @@ impl Fold {
             self.decode_mismatches.push(format!("{place}: bronze says {said}, oracle {found}"));
         }
         self.undecodable += u64::from(problem.is_some());
+        delta.origin = named.unwrap_or_else(|| record.topic.clone());
+        delta.contract = Some(contract);
         delta
     }
 
@@ -392,11 +403,11 @@ impl Fold {
         if op == Op::Delete
             && let (Some(new), Some(left)) = (&change.other, &before)
         {
-            delta = table.hand_over(&(id.0, new.clone()), left, epoch);
+            delta = table.hand_over(&(id.0.clone(), new.clone()), left, epoch);
         }
         let before = before.and_then(|held| held.row);
         self.snapshots_over_rows += u64::from(position.snapshot && before.is_some());
-        let named = |row: Option<Row>| row.map(|row| (Rc::clone(&table.name), row));
+        let named = |row: Option<Row>| row.map(|row| (Rc::clone(&table.name), id.clone(), row));
         delta.gone.extend(named(before));
         delta.come.extend(named(change.row));
         Ok(delta)
@@ -481,8 +492,8 @@ impl Table {
         if is_filled {
             let new: Row = Rc::new(cells);
             (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
-            delta.gone.push((Rc::clone(&self.name), old));
-            delta.come.push((Rc::clone(&self.name), new));
+            delta.gone.push((Rc::clone(&self.name), id.clone(), old));
+            delta.come.push((Rc::clone(&self.name), id.clone(), new));
         }
         delta
     }
@@ -516,7 +527,7 @@ impl Table {
         let Some((id, held)) = newest else { return delta };
         if held.row.is_some() && !self.origins.get(&id.0).is_some_and(|origin| origin.halted) {
             let gone = held.row.take();
-            delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), row)));
+            delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), id.clone(), row)));
             held.position.offset = record.offset;
             held.op = Op::Delete;
             held.carried.clear();
@@ -572,7 +583,7 @@ impl Table {
         for (id, held) in self.keys.iter_mut().filter(|(id, _)| id.0 == name) {
             if held.position.order(&position) == Ordering::Less {
                 let gone = held.row.take();
-                delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), row)));
+                delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), id.clone(), row)));
                 held.position = position;
                 held.op = Op::Delete;
                 held.carried.clear();

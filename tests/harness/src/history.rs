@@ -1,18 +1,18 @@
 //! When a KPI cell gets a history row: the rules, one epoch at a time.
 //!
 //! # Guarantees
-//! - Rows are a function of the epochs' records, clocks and quiet bits. How often [`History::timers`]
+//! - Rows are a function of the epochs' records with their quiet bits, and of clocks. How often [`History::timers`]
 //!   is called between two epochs changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::kpis::{CellId, CellValue, GONE, Sums};
+use crate::kpis::{self, CellId, CellValue, GONE, Sums};
 
 /// At most one row of a running cell in this time.
 const INTERVAL: i64 = 60_000_000;
 /// At most one row of a closed cell in this time.
 const PAUSE: i64 = 5_000_000;
-/// How long after the last quiet epoch its cells are written.
+/// How long after the last quiet record of what a KPI reads its quiet changes are written.
 const SETTLE: i64 = 1_000_000;
 
 /// One row of history.
@@ -44,6 +44,15 @@ struct CellState {
     row_due: Option<i64>,
 }
 
+/// What is quiet of an epoch.
+#[derive(Debug, Default)]
+pub struct Quiet {
+    /// The contracts with a quiet record.
+    pub contracts: BTreeSet<String>,
+    /// The cells that no other row changes.
+    pub cells: BTreeSet<CellId>,
+}
+
 /// The cells and history of a lake, up to some epoch.
 #[derive(Debug, Default)]
 pub struct History {
@@ -53,7 +62,8 @@ pub struct History {
     /// Due times of the rows of cells that are behind.
     follows: BTreeSet<(i64, CellId)>,
     quiet_dirty: BTreeSet<CellId>,
-    settle: Option<i64>,
+    /// By KPI.
+    settles: BTreeMap<&'static str, i64>,
     last_epoch: i64,
     rows: Vec<HistoryRow>,
 }
@@ -82,7 +92,7 @@ impl History {
     /// Fires everything that is due at `clock`, oldest first.
     pub fn timers(&mut self, clock: i64) {
         loop {
-            let settle = self.settle.map(|due| (due, Timer::Settle));
+            let settle = self.settles.values().min().map(|due| (*due, Timer::Settle));
             let close = self.closes.first().map(|(due, _)| (*due, Timer::Close));
             let follow = self.follows.first().map(|(due, _)| (*due, Timer::Follow));
             let next = [settle, close, follow].into_iter().flatten().min();
@@ -96,8 +106,11 @@ impl History {
     }
 
     fn fire_settle(&mut self, due: i64) {
-        self.settle = None;
-        for id in std::mem::take(&mut self.quiet_dirty) {
+        let is_due = |id: &CellId| self.settles.get(id.kpi) == Some(&due);
+        let cells: Vec<CellId> = self.quiet_dirty.iter().filter(|id| is_due(id)).cloned().collect();
+        self.settles.retain(|_, own| *own != due);
+        for id in cells {
+            self.quiet_dirty.remove(&id);
             self.changed(&id, due);
         }
     }
@@ -117,7 +130,7 @@ impl History {
 
     /// The end of a batch run: whatever waits is written at this clock. Timers up to it have fired.
     pub fn end_batch(&mut self, clock: i64) {
-        self.settle = None;
+        self.settles.clear();
         let mut waiting = std::mem::take(&mut self.quiet_dirty);
         waiting.extend(self.follows.iter().map(|(_, id)| id.clone()));
         for id in waiting {
@@ -129,9 +142,8 @@ impl History {
     /// cells that may have changed. Timers up to `clock` must have fired before the records came.
     pub fn epoch(
         &mut self,
-        epoch: i64,
-        clock: i64,
-        quiet: bool,
+        (epoch, clock): (i64, i64),
+        quiet: &Quiet,
         touched: &BTreeSet<CellId>,
         sums: &Sums,
     ) {
@@ -150,18 +162,18 @@ impl History {
             (cell.changed_epoch, cell.changed_clock) = (epoch, clock);
             changed.push(id);
         }
-        if quiet {
-            self.quiet_dirty.extend(changed.into_iter().cloned());
-            if !self.quiet_dirty.is_empty() {
-                self.settle = Some(clock + SETTLE);
+        for (kpi, _) in kpis::UNITS {
+            if kpis::reads(kpi).iter().any(|contract| quiet.contracts.contains(*contract)) {
+                self.settles.insert(kpi, clock + SETTLE);
             }
-            return;
         }
-        self.settle = None;
-        let mut due = std::mem::take(&mut self.quiet_dirty);
-        due.extend(changed.into_iter().cloned());
-        for id in due {
-            self.changed(&id, clock);
+        for id in changed {
+            if quiet.cells.contains(id) {
+                self.quiet_dirty.insert(id.clone());
+            } else {
+                self.quiet_dirty.remove(id);
+                self.changed(id, clock);
+            }
         }
     }
 

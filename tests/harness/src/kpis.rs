@@ -70,6 +70,43 @@ const RATIOS: [(&str, &str, Option<&str>, &str); 3] = [
     ("roi", "revenue_recognized", Some("total_cost"), "total_cost"),
 ];
 
+/// The contracts whose rows a KPI is of.
+pub fn reads(kpi: &str) -> &'static [&'static str] {
+    match kpi {
+        "cost_by_service" | "total_cost" => &["costs"],
+        "gross_margin" | "roi" => &["costs", "orders"],
+        _ => &["orders"],
+    }
+}
+
+/// The cells that a row changes which was `before` and is `after`: by KPI those that it is in, if it counts
+/// otherwise in any.
+pub fn changed(contract: &str, before: Option<&Row>, after: Option<&Row>) -> BTreeSet<CellId> {
+    let parts = |row: Option<&Row>| {
+        let parts = row.into_iter().flat_map(|row| {
+            let is_doubtful = event::is_in_doubt(row);
+            parts(contract, row).into_iter().map(move |(id, amount)| (id, (amount, is_doubtful)))
+        });
+        parts.collect::<BTreeMap<_, _>>()
+    };
+    let (before, after) = (parts(before), parts(after));
+    let of = |parts: &BTreeMap<CellId, (Option<i128>, bool)>, kpi: &str| {
+        let own = parts.iter().filter(|(id, _)| id.kpi == kpi);
+        own.map(|(id, counts)| (id.clone(), *counts)).collect::<BTreeMap<_, _>>()
+    };
+    let mut changed = BTreeSet::new();
+    for (kpi, _) in UNITS {
+        let (before, after) = (of(&before, kpi), of(&after, kpi));
+        if before != after {
+            for id in before.into_keys().chain(after.into_keys()) {
+                changed.extend(dependents(&id));
+                changed.insert(id);
+            }
+        }
+    }
+    changed
+}
+
 /// The KPI with this name.
 pub fn kpi(name: &str) -> Option<&'static str> {
     UNITS.iter().find(|(kpi, _)| *kpi == name).map(|(kpi, _)| *kpi)

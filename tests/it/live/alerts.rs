@@ -1,15 +1,18 @@
 //! Alerts end to end: records in Kafka, alerts over REST and in `gold/anomalies`, and what takes them
 //! back.
 
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use harness::Options;
+use harness::bronze::Epochs;
 use schemas::Micros;
 use serde_json::{Value, json};
 
 use super::{get, mint, port, ready};
 use crate::support::services::{self, BROKERS, fresh_topic};
 use crate::support::stream::Producer;
-use crate::support::{Place, wait_until};
+use crate::support::{Place, assert_clean, wait_until};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -113,4 +116,134 @@ fn a_cost_spike_opens_an_alert_and_its_correction_resolves_it() {
     let shown = place.succeeds(&["tables", "show", "gold/anomalies", "--json"]).json();
     assert!(shown.to_string().contains("anomaly_type"), "{shown}");
     place.succeeds(&["verify", "--deep"]);
+}
+
+/// One file with the lines of a partition of a topic.
+fn write(place: &Place, topic: &str, partition: i32, offset: i64, values: &[Vec<u8>]) {
+    let line = |(offset, value): (i64, &Vec<u8>)| {
+        let value: Value = serde_json::from_slice(value).unwrap();
+        let (topic, timestamp) = (format!("shop.public.{topic}"), now() / 1_000);
+        let line = json!({
+            "topic": topic, "partition": partition, "offset": offset, "timestamp": timestamp, "key": "{}",
+            "value": value.to_string(),
+        });
+        format!("{line}\n")
+    };
+    let lines: String = (offset..).zip(values).map(line).collect();
+    let path = place.path(&format!("input/{topic}-{partition}-{offset:05}.ndjson"));
+    std::fs::write(path, lines).unwrap();
+}
+
+/// Rows of a snapshot of orders, and of another shard of costs, for another tenant.
+fn others(number: i64) -> [Vec<u8>; 2] {
+    let row = json!({
+        "order_id": number.to_string(), "tenant_id": "acme", "status": "paid", "amount": "1",
+        "currency": "USD", "placed_at": Micros(now()).to_string(), "updated_at": Micros(now()).to_string(),
+    });
+    let source = json!({"connector": "postgresql", "name": "shop", "db": "shop", "schema": "public",
+        "table": "orders", "lsn": 5, "ts_ms": now() / 1_000, "snapshot": "true"});
+    let order = json!({"op": "r", "before": null, "after": row, "source": source}).to_string();
+    let shard = charge(&format!("e{number}"), now() / DAY * DAY, "1", 5, true);
+    let mut shard: Value = serde_json::from_slice(&shard).unwrap();
+    (shard["source"]["db"], shard["after"]["tenant_id"]) = (json!("eu"), json!("other"));
+    [order.into_bytes(), shard.to_string().into_bytes()]
+}
+
+/// A snapshot of other origins, ten rows a second of each, until it is over.
+struct Snapshot<'a> {
+    place: &'a Place,
+    rows: AtomicI64,
+    is_over: AtomicBool,
+}
+
+impl Snapshot<'_> {
+    fn write(&self) {
+        while !self.is_over.load(Ordering::Relaxed) {
+            let number = self.rows.fetch_add(1, Ordering::Relaxed);
+            let [order, shard] = others(number);
+            write(self.place, "orders", 0, number, &[order]);
+            write(self.place, "costs", 1, number, &[shard]);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_holds_back_the_alerts_of_what_it_feeds_alone() {
+    let place = Place::new();
+    place.configure_files("lake.flush_interval = \"100ms\"\nlake.barrier_interval = \"500ms\"\n");
+    let today = now() / DAY * DAY;
+    let names: Vec<String> = (0..9).map(|day| format!("c{day}")).collect();
+    let history = (0_i64..).zip(&names);
+    let history = history.map(|(day, name)| charge(name, today - day * DAY, "100", 1, true));
+    let history: Vec<Vec<u8>> = history.collect();
+    write(&place, "costs", 0, 0, &history);
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let value = |kpi: &str, tenant: &str| {
+        let path = format!("/api/v1/kpis?kpi={kpi}&grain=day&tenant={tenant}");
+        get(port, &path, &token)["kpis"][0]["value"].as_str().map(str::to_owned)
+    };
+    wait_until("the history is read", super::SOON, || value("total_cost", "acme").is_some());
+    std::thread::sleep(Duration::from_secs(3));
+    let snapshot =
+        Snapshot { place: &place, rows: AtomicI64::new(0), is_over: AtomicBool::new(false) };
+    let open = std::thread::scope(|scope| {
+        scope.spawn(|| snapshot.write());
+        wait_until("the snapshot is read", super::SOON, || {
+            value("orders", "acme").is_some() && value("total_cost", "other").is_some()
+        });
+        write(&place, "costs", 0, 9, &[charge("spike", today, "40", 10, false)]);
+        wait_until("the spike counts", super::SOON, || {
+            value("total_cost", "acme").is_some_and(|value| value == "140")
+        });
+        let is_noticed = || !alerts(port, &token, "open").is_empty();
+        let begin = std::time::Instant::now();
+        while !is_noticed() && begin.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let open = alerts(port, &token, "open");
+        std::thread::sleep(Duration::from_secs(1));
+        snapshot.is_over.store(true, Ordering::Relaxed);
+        open
+    });
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert_eq!((open[0]["value"].as_str(), &open[0]["tenant"]), (Some("140"), &json!("acme")));
+    // It was no gap of the snapshot that let it through.
+    let opened = Micros::parse(open[0]["opened_at"].as_str().unwrap()).unwrap().0;
+    wait_until("the snapshot went on after it", super::SOON, || {
+        quiet_clocks(&place).iter().any(|clock| *clock > opened)
+    });
+    let before = quiet_clocks(&place).into_iter().filter(|clock| *clock <= opened).max();
+    assert!(before.is_some_and(|clock| opened - clock < 1_000_000), "{before:?} {opened}");
+
+    // A snapshot of its own origin holds it back, until a second after.
+    std::thread::sleep(Duration::from_secs(2));
+    write(&place, "costs", 0, 10, &[charge("spike", today, "0", 11, false)]);
+    wait_until("it is over", super::SOON, || alerts(port, &token, "open").is_empty());
+    for offset in 11..31 {
+        let row = charge("c3", today - 3 * DAY, "100", 12, true);
+        let spike = charge("spike", today, &format!("{offset}0"), offset, false);
+        write(&place, "costs", 0, offset * 2, &[row, spike]);
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(alerts(port, &token, "open"), Vec::<Value>::new());
+    }
+    std::thread::sleep(Duration::from_secs(3));
+    write(&place, "costs", 0, 99, &[charge("spike", today, "400", 99, false)]);
+    wait_until("it is noticed", super::SOON, || !alerts(port, &token, "open").is_empty());
+    run.stops();
+    assert_clean(place.lake(), None, &Options::default());
+    place.succeeds(&["verify", "--deep"]);
+}
+
+/// Clocks of the epochs with quiet rows.
+fn quiet_clocks(place: &Place) -> Vec<i64> {
+    let mut clocks = Vec::new();
+    let mut epochs = Epochs::open(place.lake()).unwrap();
+    while let Some(records) = epochs.next_epoch().unwrap() {
+        clocks.extend(records.iter().find(|record| record.quiet).map(|own| own.epoch_clock));
+    }
+    clocks
 }

@@ -37,15 +37,15 @@ impl Table {
         let (mut delta, table) = (Delta::default(), self);
         table.unplaced.retain(|_, at| !is_over(at));
         let columns = table.contract.columns.len();
-        for held in
-            table.keys.values_mut().filter(|held| held.unread.as_ref().is_some_and(&is_over))
+        for (id, held) in
+            table.keys.iter_mut().filter(|(_, held)| held.unread.as_ref().is_some_and(&is_over))
         {
             held.unread = None;
             let Some(old) = held.row.take() else { continue };
             let new: Row = Rc::new(old.iter().take(columns).cloned().collect());
             (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
-            delta.gone.push((Rc::clone(&table.name), old));
-            delta.come.push((Rc::clone(&table.name), new));
+            delta.gone.push((Rc::clone(&table.name), id.clone(), old));
+            delta.come.push((Rc::clone(&table.name), id.clone(), new));
         }
         delta
     }
@@ -83,6 +83,11 @@ impl Table {
     pub(super) fn late(&mut self, id: &Id, change: &Change, at: Position, epoch: i64) -> Delta {
         let lacks = change.absent.iter().map(|column| (*column, at)).collect();
         self.fill(id, (change.row.as_ref(), &lacks), (at, false), epoch)
+    }
+
+    /// The table that a record names which changes no row.
+    pub(super) fn origin_of(&self, record: &Record) -> Option<String> {
+        event::remains(&self.contract, record.key.as_deref(), record.value.as_deref()).origin
     }
 
     /// A record that cannot be decoded.
@@ -156,8 +161,8 @@ impl Table {
             held.unread = Some(at);
         }
         if new != old {
-            delta.gone.push((Rc::clone(&self.name), old));
-            delta.come.push((Rc::clone(&self.name), new));
+            delta.gone.push((Rc::clone(&self.name), id.clone(), old));
+            delta.come.push((Rc::clone(&self.name), id.clone(), new));
         }
         delta
     }

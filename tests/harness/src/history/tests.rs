@@ -37,7 +37,12 @@ impl Case {
         for row in add {
             touched.extend(self.sums.add("costs", row));
         }
-        self.history.epoch(self.epoch, clock, quiet, &touched, &self.sums);
+        let contracts = BTreeSet::from(["costs".to_owned()]);
+        let quiet = match quiet {
+            true => Quiet { contracts, cells: touched.clone() },
+            false => Quiet::default(),
+        };
+        self.history.epoch((self.epoch, clock), &quiet, &touched, &self.sums);
     }
 
     /// (as_of in seconds, value, epoch, closed, restatement)
@@ -102,12 +107,17 @@ fn quiet_changes_are_written_when_quiet_ends() {
     assert_eq!(settled.rows(), vec![(11, Some(3), 2, false, false)]);
     assert_eq!(settled.history.rows()[0].as_of, 11 * SECOND + 900_000);
 
-    let mut live = Case::default();
-    live.epoch(10 * SECOND, true, &[charge(1, 0)], &[]);
-    live.epoch(10 * SECOND + 1, false, &[charge(2, HOUR)], &[]);
-    live.history.timers(20 * SECOND);
-    let expected = vec![(10, Some(1), 2, false, false), (10, Some(2), 2, false, false)];
-    assert_eq!(live.rows(), expected);
+    // Another row says nothing of the cells that it does not change, and is written with those that it does.
+    for (start, expected) in [
+        (HOUR, vec![(10, Some(2), 2, false, false), (11, Some(1), 2, false, false)]),
+        (0, vec![(10, Some(3), 2, false, false)]),
+    ] {
+        let mut live = Case::default();
+        live.epoch(10 * SECOND, true, &[charge(1, 0)], &[]);
+        live.epoch(10 * SECOND + 1, false, &[charge(2, start)], &[]);
+        live.history.timers(20 * SECOND);
+        assert_eq!(live.rows(), expected);
+    }
 }
 
 #[test]

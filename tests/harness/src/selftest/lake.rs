@@ -19,7 +19,7 @@ use crate::Log;
 use crate::bronze::Record;
 use crate::event::{Cell, Decoded, decode};
 use crate::fold::{Fold, SilverRow};
-use crate::history::{History, HistoryRow};
+use crate::history::{History, HistoryRow, Quiet};
 use crate::kpis::{self, CellId, CellValue, Sums};
 use crate::tables::CurrentRow;
 use crate::workload::{Options, Workload};
@@ -95,7 +95,7 @@ impl Lake {
         for epoch in 1..=barrier {
             let clock = clock(options, epoch);
             history.timers(clock);
-            let mut touched = BTreeSet::new();
+            let (mut touched, mut contracts) = (BTreeSet::new(), BTreeSet::new());
             let mut ours: Vec<&Record> = Vec::new();
             ours.extend(std::iter::from_fn(|| waiting.next_if(|r| r.epoch == epoch)));
             ours.sort_by(|a, b| {
@@ -103,10 +103,15 @@ impl Lake {
             });
             for record in ours {
                 let delta = fold.apply(record);
-                delta.gone.iter().for_each(|(c, row)| touched.extend(sums.take(c, row)));
-                delta.come.iter().for_each(|(c, row)| touched.extend(sums.add(c, row)));
+                delta.gone.iter().for_each(|(c, _, row)| touched.extend(sums.take(c, row)));
+                delta.come.iter().for_each(|(c, _, row)| touched.extend(sums.add(c, row)));
+                contracts.extend(delta.contract);
             }
-            history.epoch(epoch, clock, epoch <= 3, &touched, &sums);
+            let mut quiet = Quiet::default();
+            if epoch <= 3 {
+                quiet = Quiet { contracts, cells: touched.clone() };
+            }
+            history.epoch((epoch, clock), &quiet, &touched, &sums);
         }
         let barrier = (barrier, clock(options, barrier) + 500_000);
         history.timers(barrier.1);
