@@ -9,6 +9,7 @@ use std::time::Duration;
 use harness::event::Cell;
 use harness::tables::read_silver;
 use harness::{Options, check_lake};
+use rand::Rng;
 use schemas::Contract;
 use serde_json::{Value, json};
 
@@ -16,6 +17,9 @@ use crate::kills::Kills;
 use crate::support::{Place, cells, seeded, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
+
+/// Starts of one test.
+const STARTS: u64 = 15;
 
 /// Kills of one test.
 const KILLS: u64 = 10;
@@ -309,4 +313,95 @@ fn a_letter_that_no_source_has_sent_is_noticed() {
     let checks = proof["checks"].as_array().unwrap();
     let failed: Vec<_> = checks.iter().filter(|check| check["status"] == "failed").collect();
     assert!(failed.len() == 1 && failed[0]["check"] == "letters", "{failed:?}");
+}
+
+/// What happens to one of four orders, in one of two partitions: sometimes out of order, sometimes after the
+/// source went back, sometimes to all of them.
+fn anything(rng: &mut impl Rng, offsets: &mut [u64; 2], lsn: &mut u64) -> String {
+    let lane = rng.random_range(0..2_usize);
+    offsets[lane] += 1;
+    let place = (i32::try_from(lane).unwrap(), offsets[lane]);
+    *lsn += 10;
+    let at = if rng.random_bool(0.3) { *lsn - rng.random_range(11..60) } else { *lsn };
+    let key = format!("k{}", rng.random_range(0..4));
+    let more = match rng.random_range(0..10) {
+        0..4 => json!({ "amount": at.to_string() }),
+        4..7 => json!({ "amount": "__debezium_unavailable_value", "status": "refunded" }),
+        _ => json!({ "amount": "1.23456" }),
+    };
+    let mut line: Value = serde_json::from_str(&change(&key, place, at, &more)).unwrap();
+    let mut event: Value = serde_json::from_str(line["value"].as_str().unwrap()).unwrap();
+    match rng.random_range(0..60) {
+        0..9 => {
+            (event["op"], event["after"]) = (json!("d"), Value::Null);
+            event["before"] = json!({ "order_id": key });
+        }
+        9 => {
+            (event["op"], event["after"]) = (json!("t"), Value::Null);
+            line["key"] = Value::Null;
+        }
+        // A lower place at a later time: the origin halts, if the order is held.
+        10 => event["source"]["ts_ms"] = json!(1_772_459_200_000_u64 + *lsn),
+        _ => {}
+    }
+    line["value"] = event.to_string().into();
+    format!("{line}\n")
+}
+
+#[test]
+fn whatever_happens_between_letters_and_retries_three_folds_agree() {
+    let mut rng = seeded("letters, retries and all else");
+    let place = Place::new();
+    place.configure_files(FAST);
+    let (mut offsets, mut lsn) = ([0, 0], 1_000);
+    let mut read = 0;
+    for _ in 0..STARTS {
+        let lines: Vec<String> = (0..rng.random_range(2..9))
+            .map(|_| anything(&mut rng, &mut offsets, &mut lsn))
+            .collect();
+        append(&place, &lines);
+        // A halted table ends a batch run with an error, and the lake is as good as any.
+        drop(place.weir(&["run", "--until-end"]));
+        if rng.random_bool(0.3) {
+            place.weir(&["tables", "resume", "orders"]);
+        }
+        match rng.random_range(0..6) {
+            0..4 => {
+                let listed = letters(&place, &[]);
+                for id in listed.iter().filter(|_| rng.random_bool(0.6)) {
+                    place.weir(&["dead-letters", "retry", id, "--yes"]);
+                    read += 1;
+                }
+            }
+            4 => {
+                place.weir(&["dead-letters", "retry", "--contract", "orders", "--yes"]);
+            }
+            _ => {
+                let listed = letters(&place, &[]);
+                for id in listed.iter().take(1) {
+                    place.weir(&["dead-letters", "drop", id, "--yes"]);
+                }
+            }
+        }
+    }
+    drop(place.weir(&["run", "--until-end"]));
+    assert!(read > 10, "{read}");
+    let clean = || {
+        let proof = place.succeeds(&["verify", "--json"]).json();
+        assert_eq!(proof["failed"], 0, "{proof}");
+        let report = check_lake(place.lake(), None, &Options::default()).unwrap();
+        assert!(report.is_clean(), "{report}");
+        (orders(place.lake()), cells(place.lake()))
+    };
+    let before = clean();
+    println!(
+        "{} orders, {read} letters named, {} still listed",
+        before.0.len(),
+        letters(&place, &[]).len()
+    );
+    for folder in ["silver", "gold", "_weir/state", "_weir/ledger"] {
+        std::fs::remove_dir_all(place.lake().join(folder)).unwrap();
+    }
+    drop(place.weir(&["run", "--until-end"]));
+    assert_eq!(clean(), before);
 }

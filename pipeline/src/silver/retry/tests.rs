@@ -293,3 +293,32 @@ fn what_may_have_been_deleted_long_ago_does_not_come_back() {
     let (reasons, rows) = run(false);
     assert_eq!((reasons, rows.len()), (vec![None], 2), "nothing newer is known of it");
 }
+
+#[test]
+fn what_was_only_counted_is_counted_no_more() {
+    let mut fold = fold();
+    let many = u32::try_from(super::super::NAMED_MAX).unwrap() + 100;
+    // Other keys than the four of the model.
+    let own = |number: u32| {
+        let mut builder = Builder::new(0);
+        builder.next = i64::from(number);
+        builder
+    };
+    for number in 0..many {
+        let mut builder = own(number);
+        builder.unreadable(&format!("n{number}"), Some(u128::from(number)));
+        apply(&mut fold, &builder.take(), 1);
+    }
+    assert_eq!(fold.unplaced_count(), u64::from(many));
+    let changes = (0..many).map(|number| {
+        let mut builder = own(number);
+        builder.upsert(&format!("n{number}"), "1", u128::from(number));
+        builder.take()
+    });
+    let changes: Vec<ChangeBatch> = changes.collect();
+    let again = changes.iter().map(|changes| Again { changes, epoch: 1, clock: Micros(1) });
+    let again: Vec<Again<'_>> = again.collect();
+    let reasons = fold.retry(&again, &stamp(2), &mut fold.no_changes());
+    assert!(reasons.iter().all(Option::is_none));
+    assert_eq!((fold.unplaced_count(), fold.len()), (0, many as usize));
+}
