@@ -5,8 +5,6 @@
 //! - An epoch without any other records passes like a tick: nothing that is computed from rows shows
 //!   whether there was one.
 
-use pipeline::record::{RawBatch, RawRecord};
-use pipeline::source::wrong_line;
 use schemas::clock_guard::JUMP_US;
 use schemas::{
     Contract, ControlRecord, Decision, DefinitionKind, EpochStamp, InForce, Letter, Micros,
@@ -20,25 +18,6 @@ use super::letters::{Desk, retry};
 pub(crate) const PART: &str = "control";
 /// That with how far the lake's time is ahead.
 pub(crate) const CLOCK_PART: &str = "clock";
-
-/// Reads the decisions of a batch; returns what is none, record and reason, ascending.
-pub(super) fn parse(batch: &RawBatch, into: &mut Vec<ControlRecord>) -> Vec<(usize, String)> {
-    let mut errors = Vec::new();
-    for (at, record) in batch.iter().enumerate() {
-        match parse_one(batch, &record) {
-            Ok(decision) => into.push(decision),
-            Err(reason) => errors.push((at, reason)),
-        }
-    }
-    errors
-}
-
-fn parse_one(batch: &RawBatch, record: &RawRecord<'_>) -> Result<ControlRecord, String> {
-    if let Some(wrong) = wrong_line(batch.topic(), record) {
-        return Err(format!("no line of a control record: {wrong}"));
-    }
-    ControlRecord::parse(record.value.unwrap_or_default()).map_err(|error| error.to_string())
-}
 
 fn named<'a>(tables: &'a mut [KeyedTable], name: &str) -> Option<&'a mut KeyedTable> {
     tables.iter_mut().find(|table| table.contract.contract().name == name)

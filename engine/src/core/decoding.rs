@@ -18,7 +18,6 @@ use pipeline::source::{Mapping, is_control, wrong_line};
 use schemas::letter::Bytes;
 use schemas::{Contract, ControlRecord, Letter, Micros};
 
-use super::control;
 use super::error::SetupError;
 use crate::Topics;
 
@@ -128,7 +127,7 @@ impl Decoding {
             let mut changes = self.spares.lock().pop().unwrap_or_default();
             decoded.errors.push(if is_control(batch.topic()) {
                 changes.clear(batch.topic());
-                control::parse(batch, &mut decoded.decisions)
+                read_decisions(batch, &mut decoded.decisions)
             } else {
                 self.decode_batch(batch, scratch, &mut changes)
             });
@@ -174,6 +173,25 @@ impl Decoding {
         let room = SPARES_MAX.saturating_sub(spares.len());
         spares.extend(changes.into_iter().take(room));
     }
+}
+
+/// Reads the decisions of a batch; returns what is none, record and reason, ascending.
+fn read_decisions(batch: &RawBatch, into: &mut Vec<ControlRecord>) -> Vec<(usize, String)> {
+    let mut errors = Vec::new();
+    for (at, record) in batch.iter().enumerate() {
+        match read_decision(batch, &record) {
+            Ok(decision) => into.push(decision),
+            Err(reason) => errors.push((at, reason)),
+        }
+    }
+    errors
+}
+
+fn read_decision(batch: &RawBatch, record: &RawRecord<'_>) -> Result<ControlRecord, String> {
+    if let Some(wrong) = wrong_line(batch.topic(), record) {
+        return Err(format!("no line of a control record: {wrong}"));
+    }
+    ControlRecord::parse(record.value.unwrap_or_default()).map_err(|error| error.to_string())
 }
 
 /// Whether a record of a topic without a contract says only where a transaction begins or ends.

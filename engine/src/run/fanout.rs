@@ -16,11 +16,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use schemas::{Clock, Feed, Micros, Start};
+use schemas::{Clock, Feed, Micros, Published, Start};
 
 use super::loops::{Alarm, Shared};
-use super::publish::Results;
 use super::threads::{Turn, spawn};
+use super::turns::InTurn;
 
 /// Messages that may wait for one feed.
 const QUEUE: usize = 16;
@@ -28,6 +28,16 @@ const QUEUE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between looks at a queue that is full.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// An epoch's results, on their way to the feeds.
+#[derive(Debug)]
+pub(super) struct Results {
+    pub(super) published: Published,
+    /// Kafka timestamps of some live records, and how many records each stands for.
+    pub(super) samples: Vec<(Micros, u64)>,
+    /// Ends when the feeds have them.
+    pub(super) turn: Option<InTurn>,
+}
 
 /// An epoch's results on their way, until the last feed has taken them.
 pub(super) struct Delivery<'a> {
@@ -235,7 +245,7 @@ mod tests {
     use std::sync::mpsc::RecvTimeoutError;
 
     use parking_lot::Mutex;
-    use schemas::{EpochStamp, Published};
+    use schemas::EpochStamp;
 
     use super::*;
 

@@ -13,7 +13,7 @@ use schemas::{Clock, Feed, Micros, Published, Start};
 use tokio::runtime::Handle;
 
 use super::control::ControlDesk;
-use super::fanout::Fanout;
+use super::fanout::{Fanout, Results};
 use super::halts::Halts;
 use super::held_back::HeldBack;
 use super::loops::{self, Poll, Shared};
@@ -23,7 +23,7 @@ use super::pace::BarrierTimer;
 use super::parts::Run;
 use super::present::{Now, Present};
 use super::probes::Probes;
-use super::publish::{self, News, Results};
+use super::publish::{self, News};
 use super::samples;
 use super::stop::Stop;
 use super::threads::{Turn, spawn};

@@ -2,11 +2,10 @@
 
 use std::sync::mpsc::Receiver;
 
-use schemas::{Micros, Published, Start};
+use schemas::{Micros, Start};
 
-use super::fanout::{Delivery, Fanout};
+use super::fanout::{Delivery, Fanout, Results};
 use super::loops::{Alarm, Shared};
-use super::turns::InTurn;
 
 /// What the publishing thread is told, in order.
 #[derive(Debug)]
@@ -17,16 +16,6 @@ pub(super) enum News {
     Epoch(Results),
     /// The sources had nothing more at that time.
     Idle(Micros),
-}
-
-/// An epoch's results, on their way to the feeds.
-#[derive(Debug)]
-pub(super) struct Results {
-    pub(super) published: Published,
-    /// Kafka timestamps of some live records, and how many records each stands for.
-    pub(super) samples: Vec<(Micros, u64)>,
-    /// Ends when the feeds have them.
-    pub(super) turn: Option<InTurn>,
 }
 
 /// Publishes results once their epoch is in the ledger.

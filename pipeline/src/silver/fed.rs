@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::TableFold;
-use super::origins::Origins;
 use crate::decode::PreparedContract;
 
 /// Hashes of tenants, ascending.
@@ -38,19 +37,15 @@ fn tenant<'a>(row: RowRef<'a>, column: usize) -> &'a [u8] {
     named.unwrap_or(DEFAULT_TENANT.as_bytes())
 }
 
-/// A row of an origin comes, `old` being the one before it.
-pub(super) fn feed(
-    contract: &PreparedContract,
-    origins: &mut Origins,
-    origin: u32,
+/// The tenant of a row that comes, unless that of `old`, the one before it, is the same.
+pub(super) fn new_tenant<'a>(
+    contract: &'a PreparedContract,
     old: Option<&[u8]>,
-    new: &[u8],
-) {
+    new: &'a [u8],
+) -> Option<&'a [u8]> {
     let (layout, column) = (contract.layout(), contract.contract().tenant);
     let new = tenant(layout.row(new), column);
-    if old.is_none_or(|old| tenant(layout.row(old), column) != new) {
-        origins.get_mut(origin).into_iter().for_each(|own| own.fed.add(new));
-    }
+    old.is_none_or(|old| tenant(layout.row(old), column) != new).then_some(new)
 }
 
 impl TableFold {

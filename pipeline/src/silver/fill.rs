@@ -9,7 +9,6 @@ use std::cmp::Ordering;
 use schemas::{Delta, EpochStamp, Position, RowBuilder, RowRef};
 
 use super::changed::note;
-use super::fed::feed;
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
 use super::{TableFold, Which};
@@ -223,7 +222,7 @@ impl TableFold {
                 let old = Some((layout.row(held.row), held.epoch));
                 let is_single = self.origins.len() == 1;
                 note(layout.row(filling.row()), old, is_single, stamp, delta);
-                feed(&self.contract, &mut self.origins, held.origin, Some(held.row), filling.row());
+                self.origins.feed(&self.contract, held.origin, Some(held.row), filling.row());
             }
             let (position, origin) = (held.position, held.origin);
             let carried = filling.carried();

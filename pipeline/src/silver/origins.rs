@@ -8,19 +8,22 @@
 //! - Origins and lives of topics are numbered in the order in which they were first seen, and keep their
 //!   numbers: rows and tombstones name them so.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use schemas::{EpochId, EpochStamp, Micros, Position};
 use serde::{Deserialize, Serialize};
 
 use super::absent::Sent;
-use super::fed::Fed;
+use super::fed::{Fed, new_tenant};
 use super::gap::Gap;
 use super::report::Halt;
 use super::snapshot::{Lacking, Over, SnapshotRun};
-use super::state::Infinite;
 use super::tombstones::Tombstone;
+use crate::decode::PreparedContract;
+
+/// By column, how often an infinity came and was taken as null.
+pub(super) type Infinite = BTreeMap<usize, u64>;
 
 /// The last change of an origin that was read, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,6 +133,20 @@ fn number_of(index: usize) -> u32 {
 }
 
 impl Origins {
+    /// A row of an origin comes, `old` being the one before it.
+    pub(super) fn feed(
+        &mut self,
+        contract: &PreparedContract,
+        origin: u32,
+        old: Option<&[u8]>,
+        new: &[u8],
+    ) {
+        let tenant = new_tenant(contract, old, new);
+        if let (Some(tenant), Some(own)) = (tenant, self.get_mut(origin)) {
+            own.fed.add(tenant);
+        }
+    }
+
     /// The number of an origin.
     pub(super) fn intern(&mut self, origin: &Arc<str>) -> u32 {
         if let Some(number) = self.numbers.get(origin) {

@@ -7,8 +7,8 @@ use schemas::state::SavedError;
 use schemas::{Micros, OriginState, Saved};
 
 use super::TableFold;
-use super::origins::{Origin, Origins};
-use super::state::{self, Infinite};
+use super::origins::{Infinite, Origin, Origins};
+use super::state;
 
 /// The origins of a contract's table as a barrier has saved them, all of them.
 ///

@@ -7,7 +7,6 @@
 //! | `silver/<table>/tombstones` | slot | a key, and when and where it was deleted, or that it came back |
 //! | `silver/<table>/runs` | 0 | what the runs with more tombstones are called, oldest first |
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::run::{Run, RunError};
@@ -16,7 +15,7 @@ use schemas::{Records, Saved, SavedPart, StatePart};
 
 use super::frozen::FrozenTable;
 use super::head::{Head, VERSION, head_part};
-use super::origins::{Origin, Origins};
+use super::origins::{Infinite, Origin, Origins};
 use super::tombstones::{Dead, Fate, FrozenTombstones, Runs, Tombstones};
 use super::{Lacking, TableFold};
 
@@ -60,9 +59,6 @@ pub fn never_sent_in(
     };
     Ok(origins.iter().map(never).collect())
 }
-
-/// By column, how often an infinity came and was taken as null.
-pub(super) type Infinite = BTreeMap<usize, u64>;
 
 /// By origin of a contract and column, how often an infinity came and was taken as null, as a barrier has saved
 /// it.

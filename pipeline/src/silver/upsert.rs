@@ -7,7 +7,6 @@ use schemas::{Delta, EpochStamp, Position};
 
 use super::changed::note;
 use super::doubt::is_newer;
-use super::fed::feed;
 use super::record::Provenance;
 use super::{TableFold, Which, above_floor, dead_key};
 use crate::decode::{ChangeRef, PreparedContract};
@@ -76,9 +75,7 @@ impl TableFold {
                 stamp,
                 delta,
             );
-        }
-        if !unchanged {
-            feed(&self.contract, &mut self.origins, which.origin, old.map(|old| old.row), new);
+            self.origins.feed(&self.contract, which.origin, old.map(|old| old.row), new);
         }
         let from = Provenance { position, epoch: stamp.id, origin: which.origin, carried };
         self.write(which, new, &from);
