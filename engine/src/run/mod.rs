@@ -20,8 +20,8 @@ mod publish;
 mod samples;
 pub(crate) mod stop;
 mod threads;
-mod turns;
 mod troubles;
+mod turns;
 
 pub use doubts::{ContractDoubts, Doubts};
 pub use main_loop::run;

@@ -62,7 +62,10 @@ mod tests {
         assert!(waits(Duration::from_secs(60)) >= LONGEST, "the poll is still on its way");
         drop(poll);
         // Of many waits one at least is not held up by a busy machine.
-        assert!((0..100).any(|_| waits(Duration::from_secs(60)) < LONGEST), "the poll is done with");
+        assert!(
+            (0..100).any(|_| waits(Duration::from_secs(60)) < LONGEST),
+            "the poll is done with"
+        );
     }
 
     #[test]
