@@ -71,12 +71,11 @@ fn json(contract: &PreparedContract, value: &[u8]) -> Option<String> {
     }
     let connector = event.get("source").and_then(|source| source.get("connector"));
     let document = is_text("after") || is_text("before") || has("updateDescription");
-    if connector.and_then(Value::as_str) == Some("mongodb") || (has("op") && document) {
-        return Some(
-            "an event of MongoDB, whose row is a document as text; turn `after` into an object with a \
-             transform of the connector (such as ExpandJSON), or take the topic out of [sources.topics]"
-                .to_owned(),
-        );
+    let is_row =
+        [event.get("after"), event.get("before")].into_iter().flatten().any(Value::is_object);
+    let is_mongodb = connector.and_then(Value::as_str) == Some("mongodb");
+    if !is_row && (is_mongodb || (has("op") && document)) {
+        return Some(mongodb(&event));
     }
     if let Some(reason) = other_envelope(contract, &event) {
         return Some(reason);
@@ -93,6 +92,21 @@ fn json(contract: &PreparedContract, value: &[u8]) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Why an event of MongoDB is none of rows, and what cures it.
+fn mongodb(event: &Map<String, Value>) -> String {
+    let (why, cure) = match event.get("after") {
+        None | Some(Value::Null) if event.contains_key("updateDescription") => (
+            "that says what changed and not the document",
+            "set `capture.mode=change_streams_update_full` in the connector",
+        ),
+        _ => (
+            "whose row is a document as text",
+            "turn `after` into an object with a transform of the connector (such as ExpandJSON)",
+        ),
+    };
+    format!("an event of MongoDB, {why}; {cure}, or take the topic out of [sources.topics]")
 }
 
 /// A change event where the contract says a row, or a row where it says a change event.

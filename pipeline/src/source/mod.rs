@@ -200,7 +200,7 @@ pub enum Notice {
     },
     /// A configured topic is not there; it is read once it appears.
     #[error(
-        "topic `{topic}` does not exist; waiting for it (check the name under [sources.topics], or create it)"
+        "topic `{topic}` does not exist; waiting for it (check its name in the configuration of the source, or create it)"
     )]
     TopicMissing {
         /// The topic.

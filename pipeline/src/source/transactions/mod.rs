@@ -41,8 +41,6 @@ const RECORDS_MAX: usize = 20_000;
 const BYTES_MAX: usize = 8 << 20;
 /// Records of one poll: partitions that are read together do not get far apart.
 pub(super) const POLL_MAX: usize = RECORDS_MAX / 2;
-/// Changes without a word of their transactions after which nothing else is expected.
-const BARE_MAX: usize = 100;
 
 /// What the source knows of a partition beyond what it has handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,7 +143,6 @@ pub(super) struct Cut {
     unsettled: Instant,
     /// Since when partitions are missing.
     partial: Option<Instant>,
-    bare: usize,
     blocks: Blocks,
     /// Transactions that were cut, and have not been told of.
     split: u64,
@@ -167,7 +164,6 @@ impl Cut {
             waits: true,
             unsettled: now,
             partial: None,
-            bare: 0,
             blocks: Blocks::Unknown,
             split: 0,
         }
@@ -226,17 +222,14 @@ impl Cut {
             let bytes = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
             let mark = self.marks.of(&batch.topic().topic, &record);
             match mark {
-                Mark::Bare => self.bare += 1,
+                Mark::Bare if self.blocks == Blocks::Unknown => self.blocks = Blocks::Missing,
                 Mark::Row { .. } => self.blocks = Blocks::Sent,
-                Mark::Free | Mark::Begin { .. } | Mark::End { .. } => {}
+                Mark::Bare | Mark::Free | Mark::Begin { .. } | Mark::End { .. } => {}
             }
             let held = Held { lane, at: own.came, timestamp: record.timestamp, bytes };
             numbers.push(self.register.note(mark, held, &self.marks, now));
             own.came += 1;
             own.front = own.front.max(record.timestamp.unwrap_or(own.front));
-        }
-        if self.blocks == Blocks::Unknown && self.bare >= BARE_MAX {
-            self.blocks = Blocks::Missing;
         }
         own.brought = now;
         self.records += batch.len();
