@@ -27,7 +27,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use harness::bronze::Record;
-use harness::simulator::{Accidents, Cell, DOUBT, Kind, Rows, Script, doubt, judge};
+use harness::simulator::{
+    Accidents, Cell, DOUBT, Kind, Rows, Script, Start, Statement, Step, doubt, judge,
+};
 use lake::keyed::FrozenRows;
 use pipeline::decode::{ChangeBatch, PreparedContract, Scratch, decode_batch, registry};
 use pipeline::record::{RawBatch, TopicPartition};
@@ -250,5 +252,29 @@ fn silver_is_the_source() {
             let failing = first_failing(seeds(25), kind, accidents);
             assert!(failing.is_none(), "{}", smallest(&failing.unwrap(), 40));
         }
+    }
+}
+
+/// A row moves from key 2 to key 1; another one comes to key 2, and is read first, in a new topic.
+#[test]
+fn a_row_that_took_the_old_key_gives_nothing_to_the_one_that_left_it() {
+    let put = |session, key, dice| Step::Write(0, session, Statement::Put { key, dice });
+    let steps = vec![
+        put(1, 2, 217),
+        Step::Write(0, 1, Statement::Rekey { from: 2, to: 1, dice: 189 }),
+        Step::Start(0, Start::Nothing),
+        Step::Commit(0, 1),
+        put(1, 6, 165),
+        put(2, 2, 246),
+        Step::Stream(0, 3),
+        Step::Topic(0, true),
+    ];
+    let happens = [Accidents::COMPACTION, Accidents::TOPICS, Accidents::IN_FLIGHT, Accidents::KEYS];
+    let happens = happens.into_iter().fold(Accidents::TOAST, Accidents::with);
+    let accidents = happens.with(Accidents::NO_DATA).with(Accidents::ASK);
+    for reading in 0..50 {
+        let steps = steps.clone();
+        let script = Script { kind: Kind::Postgres, accidents, steps, partitions: 1, reading };
+        assert!(wrong(&script).is_empty(), "{}", smallest(&script, 40));
     }
 }

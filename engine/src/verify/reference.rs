@@ -18,11 +18,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use pipeline::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 use pipeline::silver::TOMBSTONE_RETENTION_US;
-use schemas::{Micros, Place, Position, RowBuilder};
+use schemas::{Micros, Position, RowBuilder};
 
 use admission::Admitted;
 use doubt::is_newer;
-use order::{is_again, order, source_went_back};
+use order::{is_again, is_behind, is_ordered, order, source_went_back};
 use snapshot::{Snapshot, note_snapshot};
 
 /// Forgotten deletes are cleared away this often, on epoch clocks.
@@ -299,9 +299,12 @@ impl Reference {
         (epoch, clock): (u64, Micros),
     ) -> bool {
         let has_other = !change.other.is_empty();
-        let waiting = if has_other { self.moved.remove(&id) } else { None };
+        let is_its = |moved: &Moved| has_other && !is_behind(&moved.row.at, &at);
+        let is_waiting = self.moved.get(&id).is_some_and(is_its);
+        let waiting = if is_waiting { self.moved.remove(&id) } else { None };
         let old_key = (id.0.clone(), change.other.to_vec());
-        let under_old_key = self.rows.get(&old_key).filter(|_| has_other).cloned();
+        let is_its = |row: &&Known| has_other && !is_behind(&row.at, &at);
+        let under_old_key = self.rows.get(&old_key).filter(is_its).cloned();
         let before = waiting.map(|moved| moved.row).or(under_old_key);
         let own = self.rows.get(&id).cloned();
         let mut bytes: Box<[u8]> = change.row.into();
@@ -377,18 +380,8 @@ impl Reference {
         let State::Row { bytes, .. } = &held.state else { return };
         let unknown = held.unsent(contract, bytes).into_iter();
         // What a row had under its old key is older than all that it has under the new one.
-        let is_known = |from: &Position| {
-            let one_log = match (from.place, at.place) {
-                (Some(Place::Log { log: x, .. }), Some(Place::Log { log: y, .. })) => {
-                    x == y && x != Place::UNNAMED
-                }
-                (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => true,
-                _ => false,
-            };
-            one_log || (from.topic, from.partition) == (at.topic, at.partition)
-        };
         let is_older = |(_, from): &(&usize, &Position)| {
-            (!is_moved || is_known(from)) && order(from, at) == Ordering::Less
+            (!is_moved || is_ordered(from, at)) && order(from, at) == Ordering::Less
         };
         let from_older = held.carried.iter().filter(is_older);
         let wanted = unknown.chain(from_older.map(|(column, _)| *column));
@@ -424,8 +417,8 @@ impl Reference {
             && moved_to != id.1
         {
             let new = (id.0.clone(), moved_to.to_vec());
-            let is_there = self.rows.get(&new).map(|new| &new.state);
-            if matches!(is_there, Some(State::Row { .. })) {
+            let there = self.rows.get(&new).filter(|new| matches!(new.state, State::Row { .. }));
+            if there.is_some_and(|new| !is_behind(&row.at, &new.at)) {
                 let unknown = row.unsent(contract, bytes);
                 self.fill(contract, &new, bytes, (&unknown, true), &row.at, epoch);
             } else {

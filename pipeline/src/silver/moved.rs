@@ -5,8 +5,10 @@
 //! waits here for the create, which may lie in another partition.
 //!
 //! # Guarantees
+//! - A row that the log has behind a change of a key is another one that came to the old key, and gives nothing.
 //! - At most [`LIMIT`] rows wait, each at most [`RETENTION_US`] on epoch clocks.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,12 +53,19 @@ impl MovedRow {
 pub(super) struct Moved(BTreeMap<(u32, Vec<u8>), MovedRow>);
 
 impl Moved {
-    /// The row that became this one, if a delete has named it.
-    pub(super) fn take(&mut self, which: Which<'_>, old_key: &[u8]) -> Option<MovedRow> {
+    /// The row that became this one at `position`, if a delete has named it.
+    pub(super) fn take(
+        &mut self,
+        which: Which<'_>,
+        old_key: &[u8],
+        position: &Position,
+    ) -> Option<MovedRow> {
         if self.0.is_empty() || old_key.is_empty() {
             return None;
         }
-        self.0.remove(&(which.origin, which.key.to_vec()))
+        let place = (which.origin, which.key.to_vec());
+        self.0.get(&place).filter(|moved| !is_behind(&moved.position, position))?;
+        self.0.remove(&place)
     }
 
     fn put(&mut self, origin: u32, key: &[u8], row: MovedRow) {
@@ -75,6 +84,11 @@ impl Moved {
             self.0.retain(|_, row| row.clock.plus(RETENTION_US) > now);
         }
     }
+}
+
+/// Whether a row is known to be later than a change, which then does not speak of it.
+pub(super) fn is_behind(row: &Position, change: &Position) -> bool {
+    row.is_ordered_with(change) && row.compare(change) == Ordering::Greater
 }
 
 impl TableFold {
@@ -99,7 +113,8 @@ impl TableFold {
             clock: stamp.clock,
         };
         let slot = self.rows.find(moved_to, which.origin);
-        if slot.is_none() {
+        let there = slot.and_then(|slot| self.rows.get(slot));
+        if there.is_none_or(|new| is_behind(&moved.position, &new.position)) {
             self.moved.put(which.origin, moved_to, moved);
             return;
         }

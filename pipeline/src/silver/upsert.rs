@@ -7,6 +7,7 @@ use schemas::{Delta, EpochStamp, Position};
 
 use super::changed::note;
 use super::doubt::is_newer;
+use super::moved::is_behind;
 use super::record::Provenance;
 use super::{TableFold, Which, above_floor, dead_key};
 use crate::decode::{ChangeRef, PreparedContract};
@@ -24,10 +25,11 @@ impl TableFold {
         let layout = self.contract.layout();
         let old = which.slot.and_then(|slot| self.rows.get(slot));
         let mut filling = std::mem::take(&mut self.filling);
-        let came_from = self.moved.take(which, change.other);
+        let came_from = self.moved.take(which, change.other, &position);
         let moved_row = || {
             let slot = self.rows.find(change.other, which.origin)?;
-            self.rows.get(slot).filter(|_| !change.other.is_empty())
+            let row = self.rows.get(slot).filter(|_| !change.other.is_empty())?;
+            (!is_behind(&row.position, &position)).then_some(row)
         };
         let unread = self.unread_beside(which, old.as_ref()).filter(|own| is_newer(own, &position));
         // Most changes send every column: their rows are taken as they are.

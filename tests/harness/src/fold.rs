@@ -74,6 +74,11 @@ impl Position {
         (self.place.is_some() && other.place.is_some()) || lane(self) == lane(other)
     }
 
+    /// Whether a row is surely later than a change of a key: then it is another row that has the old key now.
+    fn is_behind(&self, change: &Position) -> bool {
+        self.is_known_with(change) && self.order(change) == Ordering::Greater
+    }
+
     fn order_of_records(&self, other: &Position) -> Ordering {
         if (self.topic, self.partition) == (other.topic, other.partition) {
             return self.offset.cmp(&other.offset);
@@ -435,10 +440,12 @@ impl Table {
         position: Position,
     ) -> Result<BTreeMap<usize, Position>, String> {
         let mut carried = BTreeMap::new();
-        let waiting = change.other.as_ref().and_then(|_| self.moved.remove(id));
+        let is_its = |row: &&Held| !row.position.is_behind(&position);
+        let is_waiting = change.other.is_some() && self.moved.get(id).filter(is_its).is_some();
+        let waiting = if is_waiting { self.moved.remove(id) } else { None };
         let Some(row) = &mut change.row else { return Ok(carried) };
         let old = change.other.as_ref().map(|old| (id.0.clone(), old.clone()));
-        let under_old = old.and_then(|old| self.keys.get(&old));
+        let under_old = old.and_then(|old| self.keys.get(&old)).filter(is_its);
         let mut cells = row.to_vec();
         let sources = [waiting.as_ref().or(under_old), self.keys.get(id)];
         for (held, known) in
@@ -503,7 +510,8 @@ impl Table {
         if left.row.is_none() {
             return Delta::default();
         }
-        if self.keys.get(new).is_some_and(|held| held.row.is_some()) {
+        let there = self.keys.get(new).filter(|held| held.row.is_some());
+        if there.is_some_and(|held| !left.position.is_behind(&held.position)) {
             let late = (left.row.as_ref(), &left.carried);
             return self.fill(new, late, (left.position, true), epoch);
         }

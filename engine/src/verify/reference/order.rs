@@ -98,3 +98,20 @@ pub(super) fn source_went_back(held: &Position, came: &Position) -> bool {
     let later = held.source_ms > 0 && came.source_ms > held.source_ms;
     lower && later && held.incarnation == came.incarnation
 }
+
+/// Whether one log or one partition says which of two comes first.
+pub(super) fn is_ordered(a: &Position, b: &Position) -> bool {
+    let one_log = match (a.place, b.place) {
+        (Some(Place::Log { log: x, .. }), Some(Place::Log { log: y, .. })) => {
+            x == y && x != Place::UNNAMED
+        }
+        (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => true,
+        _ => false,
+    };
+    one_log || (a.topic, a.partition) == (b.topic, b.partition)
+}
+
+/// Whether a row is known to be later than a change of a key, which is then not of this row.
+pub(super) fn is_behind(row: &Position, change: &Position) -> bool {
+    is_ordered(row, change) && order(row, change) == Ordering::Greater
+}
