@@ -106,7 +106,7 @@ pub(super) fn retry(config: &Config, own: &Retry) -> Result<(), Failure> {
     let (readable, rest) = (outcome.readable, outcome.total - outcome.readable);
     let what = format!("the retry of {readable} dead letters of table `{table}`");
     let note =
-        (rest > 0).then(|| format!("{rest} others cannot be read by it, and stay as they are"));
+        (rest > 0).then(|| format!("not tried, because the contract cannot read them: {rest}"));
     decisions::wait(&lake, last)?.print(&what, note.as_deref(), own.json);
     Ok(())
 }
