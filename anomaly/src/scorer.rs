@@ -169,7 +169,6 @@ impl Scorer {
         if cursor < oldest {
             self.catch_up(oldest.plus(LATENESS), sight, |_| true);
             cursor = oldest;
-            self.cursor = Some(cursor);
         }
         while cursor < newest {
             cursor = cursor.plus(HOUR_US);

@@ -1,20 +1,19 @@
 //! Dead letters that are read again: by a contract that allows more, and where a value has become known.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use harness::Options;
 use harness::event::Cell;
 use harness::tables::read_silver;
-use harness::{Options, check_lake};
 use rand::Rng;
 use schemas::Contract;
 use serde_json::{Value, json};
 
 use crate::kills::Kills;
-use crate::support::{Place, cells, seeded, wait_until};
+use crate::sources::append;
+use crate::support::{Place, assert_clean, cells, seeded, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -46,12 +45,6 @@ fn change(key: &str, (partition, offset): (i32, u64), lsn: u64, more: &Value) ->
         "key": json!({ "order_id": key }).to_string(), "value": value,
     });
     format!("{record}\n")
-}
-
-fn append(place: &Place, lines: &[String]) {
-    let path = place.path("input/a.ndjson");
-    let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-    file.write_all(lines.concat().as_bytes()).unwrap();
 }
 
 const ORDERS: &str = include_str!("../../schemas/contracts/tables/orders.toml");
@@ -200,17 +193,14 @@ fn a_value_that_has_become_known_completes_its_letter_and_the_oracle_agrees() {
     assert_eq!(ids.len(), 2);
     let clean = || {
         place.succeeds(&["verify", "--deep"]);
-        let report = check_lake(place.lake(), None, &Options::default()).unwrap();
-        assert!(report.is_clean(), "{report}");
+        assert_clean(place.lake(), None, &Options::default());
     };
     clean();
     // Nobody runs: it takes effect at the next start. What nobody has sent is not known for `b`.
     let all = ["dead-letters", "retry", "--contract", "orders", "--yes", "--json"];
     assert_eq!(place.succeeds(&all).json()["effect"], "at_next_start");
     place.succeeds(&["run", "--until-end"]);
-    let told: Vec<_> =
-        orders(place.lake()).into_iter().map(|[k, status, ..]| [k, status]).collect();
-    assert_eq!(told, pairs(&[["a", "refunded"]]));
+    assert_eq!(statuses(place.lake()), pairs(&[["a", "refunded"]]));
     let listed = place.succeeds(&["dead-letters", "list", "--json"]).json();
     assert_eq!(letters(&place, &[]), ids[1..], "{listed}");
     clean();
@@ -220,9 +210,7 @@ fn a_value_that_has_become_known_completes_its_letter_and_the_oracle_agrees() {
     clean();
     place.succeeds(&["dead-letters", "retry", "--contract", "orders", "--yes"]);
     place.succeeds(&["run", "--until-end"]);
-    let told: Vec<_> =
-        orders(place.lake()).into_iter().map(|[k, status, ..]| [k, status]).collect();
-    assert_eq!(told, pairs(&[["a", "refunded"], ["b", "refunded"]]));
+    assert_eq!(statuses(place.lake()), pairs(&[["a", "refunded"], ["b", "refunded"]]));
     assert_eq!(letters(&place, &[]), [""; 0]);
     clean();
     assert_rebuilt(&place);
@@ -289,8 +277,7 @@ fn letters_read_again_under_kills_are_as_if_nothing_had_been_killed() {
         let proof = place.succeeds(&["verify", "--deep", "--json"]).json();
         let checks = proof["checks"].as_array().unwrap();
         assert!(checks.iter().any(|check| check["check"] == "letters"), "{proof}");
-        let report = check_lake(place.lake(), None, &Options::default()).unwrap();
-        assert!(report.is_clean(), "{report}");
+        assert_clean(place.lake(), None, &Options::default());
     };
     clean();
     assert_rebuilt(&place);
@@ -391,8 +378,7 @@ fn whatever_happens_between_letters_and_retries_three_folds_agree() {
     let clean = || {
         let proof = place.succeeds(&["verify", "--json"]).json();
         assert_eq!(proof["failed"], 0, "{proof}");
-        let report = check_lake(place.lake(), None, &Options::default()).unwrap();
-        assert!(report.is_clean(), "{report}");
+        assert_clean(place.lake(), None, &Options::default());
         (orders(place.lake()), cells(place.lake()))
     };
     let before = clean();

@@ -182,9 +182,8 @@ fn retry_in(
     stamp: &EpochStamp,
     desk: &mut Desk<'_>,
 ) -> StillDead {
-    let found = tables.iter_mut().enumerate();
-    let mut found = found.filter(|(_, table)| table.contract.contract().name == name);
-    match found.next() {
+    let is_it = |(_, table): &(usize, &mut KeyedTable)| table.contract.contract().name == name;
+    match tables.iter_mut().enumerate().find(is_it) {
         Some(table) => retry(letters, table, stamp, desk),
         None => {
             let reason = format!("there is no contract `{name}`");

@@ -282,22 +282,18 @@ impl Engine {
                 return Err("a cell is there twice, or has no series".into());
             }
             for (kpi, memory) in kpis.iter().zip(memories) {
-                self.load_memory(kpi.map(|kpi| (kpi, number)), &memory)?;
+                self.load_memory(kpi.map(|kpi| (kpi, number)), &memory);
             }
         }
         cube.into_iter().for_each(|cube| self.cubes[cube].finish_restore());
         Ok(())
     }
 
-    fn load_memory(
-        &mut self,
-        place: Option<(usize, u32)>,
-        saved: &SavedMemory,
-    ) -> Result<(), StateError> {
+    fn load_memory(&mut self, place: Option<(usize, u32)>, saved: &SavedMemory) {
         let Some((kpi, cell)) = place else {
             // A row of a KPI that is no more is to be deleted.
             saved.row.into_iter().for_each(|(slot, ..)| self.slots.restore(slot, None));
-            return Ok(());
+            return;
         };
         let (slot, epoch, as_of) = saved
             .row
@@ -308,7 +304,6 @@ impl Engine {
         self.cubes[cube].slabs.put_memory(cell, place, &memory);
         let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
         self.timers.restore(at, &history);
-        Ok(())
     }
 
     /// Gives cells that the state did not know their slot and first history row, and watches the ends

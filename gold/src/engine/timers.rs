@@ -139,12 +139,10 @@ impl Timers {
 
     /// Every cell that may be waiting, each once; nothing is due to them any more.
     pub(super) fn take_waiting(&mut self) -> Vec<CellRef> {
-        let following = std::mem::take(&mut self.following).into_values().flatten();
-        let mut waiting: Vec<CellRef> = following.collect();
+        let mut waiting: Vec<CellRef> = self.waiting().collect();
+        self.following.clear();
         self.settling.clear();
-        for (kpi, cells) in std::mem::take(&mut self.dirty) {
-            waiting.extend(cells.into_iter().map(|cell| CellRef { kpi, cell }));
-        }
+        self.dirty.clear();
         waiting.sort_unstable();
         waiting.dedup();
         waiting
@@ -152,11 +150,9 @@ impl Timers {
 
     /// Every cell that may be waiting, perhaps more than once.
     pub(super) fn waiting(&self) -> impl Iterator<Item = CellRef> {
-        let cells = |(kpi, cells): (&u32, &HashSet<u32, FixedState>)| {
-            let kpi = *kpi;
-            cells.iter().map(move |cell| CellRef { kpi, cell: *cell }).collect::<Vec<_>>()
-        };
-        let following = self.following.values().flatten().copied();
-        self.dirty.iter().flat_map(cells).chain(following)
+        let dirty = self.dirty.iter().flat_map(|(kpi, cells)| {
+            cells.iter().map(move |cell| CellRef { kpi: *kpi, cell: *cell })
+        });
+        dirty.chain(self.following.values().flatten().copied())
     }
 }
