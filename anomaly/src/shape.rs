@@ -4,7 +4,7 @@
 //! - A flow without a cell is 0; a ratio without one is unknown.
 //! - The way into a forecast's space and back is monotone, so a band holds in both.
 
-use schemas::{CellValue, Grain, KpiInfo, Micros, Status, Unit};
+use schemas::{CellValue, Grain, KpiInfo, KpiKind, Micros, Status, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::number::float;
@@ -96,8 +96,8 @@ impl Shape {
         Some(Shape {
             seasons,
             log: kpi.unit != Unit::Ratio,
-            count: kpi.unit == Unit::Count && !kpi.is_ratio,
-            flow: !kpi.is_ratio,
+            count: kpi.unit == Unit::Count && !kpi.is_ratio(),
+            flow: kpi.kind == KpiKind::Flow,
             warm,
         })
     }

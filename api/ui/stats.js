@@ -49,9 +49,13 @@ export function dimsOf(kpi, currency, extra = {}) {
   return dims;
 }
 
+/** Whether values of several periods may be added. */
+const addsUp = (kpi) => kpi.kind === undefined || kpi.kind === "flow";
+
 /** A KPI over a span: a sum, or a quotient of sums. */
 function over(store, kpi, currency, from, to, extra) {
   const sum = (key) => sumOf(store.series(key, { currency }), from, to, store.grain);
+  if (!addsUp(kpi) && !kpi.is_ratio) return null;
   if (!kpi.is_ratio) return sumOf(store.series(kpi.key, dimsOf(kpi, currency, extra)), from, to, store.grain);
   const parts = PARTS[kpi.key];
   if (!parts) return null;
@@ -78,6 +82,9 @@ export function compare(store, kpi, currency, range, extra = {}) {
   }
   const now = over(store, kpi, currency, nowFrom, range.running, extra);
   const before = over(store, kpi, currency, beforeFrom, beforeTo, extra);
+  if (!addsUp(kpi) && !kpi.is_ratio) {
+    return { words: null, label, tip: `Different ${grain}s of this KPI do not add up, and are not compared.` };
+  }
   if (kpi.is_ratio && !PARTS[kpi.key]) {
     return { words: null, label, tip: "A ratio of parts that this page does not know is not compared." };
   }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use gold::View;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{FLUSHED, TABLE};
 use schemas::{DefinitionChange, DefinitionKind, InForce, chain};
@@ -13,17 +14,19 @@ use schemas::{DefinitionChange, DefinitionKind, InForce, chain};
 use crate::contracts::toml_files;
 use crate::core::control::PART;
 
-/// Every contract and KPI definition: the built-in ones and those of two folders.
+/// Every contract and KPI definition, the built-in ones and those of two folders, and every view.
 ///
 /// # Errors
 /// When a file cannot be read or is no definition; the text names it.
 pub fn wanted(
     contracts: Option<&Path>,
     kpis: Option<&Path>,
+    views: &[View],
 ) -> Result<Vec<DefinitionChange>, String> {
     let built_in = schemas::contract::built_in();
     let mut all = of_kind(DefinitionKind::Contract, &built_in, contracts)?;
     all.extend(of_kind(DefinitionKind::Kpi, gold::definition::built_in_files(), kpis)?);
+    all.extend(views.iter().map(|view| DefinitionChange::of_view(view.name(), view.sql(), view.sql())));
     Ok(all)
 }
 
@@ -81,17 +84,17 @@ mod tests {
     #[test]
     fn a_file_takes_the_place_of_a_built_in_one() {
         let folder = tempfile::tempdir().unwrap();
-        let built_in = wanted(None, None).unwrap();
+        let built_in = wanted(None, None, &[]).unwrap();
         assert!(built_in.iter().any(|change| change.name == "orders"));
         let (file, text) = schemas::contract::built_in()[0];
         std::fs::write(folder.path().join(file), format!("# mine\n{text}")).unwrap();
-        let same = wanted(Some(folder.path()), None).unwrap();
+        let same = wanted(Some(folder.path()), None, &[]).unwrap();
         let identities = |all: &[DefinitionChange]| -> Vec<Option<String>> {
             all.iter().map(|change| change.identity.clone()).collect()
         };
         assert_eq!(identities(&same), identities(&built_in), "a comment changes no meaning");
         std::fs::write(folder.path().join("x.toml"), "format = 'f'").unwrap();
-        let refused = wanted(Some(folder.path()), None).unwrap_err();
+        let refused = wanted(Some(folder.path()), None, &[]).unwrap_err();
         assert!(refused.contains("x.toml") && refused.contains("`name`"), "{refused}");
     }
 }

@@ -43,7 +43,7 @@ use schemas::RowRef;
 
 pub use aggregate::Aggregate;
 pub use refusal::{Code, Refusal};
-pub use terms::{Term, parse_terms};
+pub use terms::{Term, parse_quotient, parse_terms};
 pub use types::{Columns, Type};
 pub use value::{EvalError, Value};
 

@@ -21,7 +21,7 @@ use datafusion::prelude::SessionContext;
 use schemas::Grain;
 
 use crate::catalog::Catalog;
-use crate::definition::{Definition, Formula};
+use crate::definition::{Definition, Kind};
 use compare::{Cell, Held, Problem};
 pub use sql::recompute_sql;
 
@@ -77,13 +77,17 @@ pub async fn audit(
     // Literals such as 0.1 must stay exact.
     let exact = "SET datafusion.sql_parser.parse_float_as_decimal = true";
     compare::rows(context, "settings", exact).await?;
+    for sql in sql::views(catalog) {
+        compare::rows(context, "a view", &sql).await?;
+    }
     let mut held = compare::held(context).await?;
     let mut findings = Vec::new();
     for definition in catalog.definitions() {
         for grain in Grain::ALL {
             let expected = compare::expected(context, catalog, definition, grain).await?;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
-            findings.push(finding(definition, grain, &expected, &held));
+            let is_ratio = catalog.kind(definition) == Kind::Ratio;
+            findings.push(finding(definition, is_ratio, grain, &expected, &held));
         }
     }
     for ((kpi, grain), cells) in held {
@@ -96,17 +100,17 @@ pub async fn audit(
 
 fn finding(
     definition: &Definition,
+    is_ratio: bool,
     grain: Grain,
     expected: &BTreeMap<Cell, compare::Expected>,
     held: &BTreeMap<Cell, Vec<Held>>,
 ) -> AuditFinding {
-    let ratio = matches!(definition.formula, Formula::Ratio { .. });
     let cells: BTreeSet<&Cell> = expected.keys().chain(held.keys()).collect();
     let (mut mismatches, mut examples) = (0, Vec::new());
     for cell in cells {
         let rows = held.get(cell).map_or(&[][..], Vec::as_slice);
         let problem = match (expected.get(cell), rows) {
-            (Some(expected), [row]) => compare::check(ratio, definition.unit, expected, row),
+            (Some(expected), [row]) => compare::check(is_ratio, definition.unit, expected, row),
             (Some(_), []) => Some(Problem::new("no row, but rows feed it")),
             (None, _) => Some(Problem::new("a row, but no row feeds it")),
             (Some(_), _) => Some(Problem::new("more than one row")),

@@ -5,14 +5,16 @@
 //! - Sums of money have a `currency` dimension: currencies are never added together.
 //! - The parts of a ratio are flows with the same dimensions, so a ratio never adds cells up wrongly.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use expr::{Columns, Expression};
 use schemas::nearest::nearest;
 use schemas::{ColumnType, Contract, KpiInfo, decimal};
+use views::View;
 
-use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term, Unit};
+use crate::computed::Flow;
+use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term, Unit};
+use crate::relation::Relation;
 
 /// The dimension that keeps sums of money apart.
 pub const CURRENCY: &str = "currency";
@@ -21,8 +23,8 @@ pub const CURRENCY: &str = "currency";
 #[derive(Debug, Clone)]
 pub struct Catalog {
     definitions: Vec<Definition>,
-    /// Contract to the name of its tenant column.
-    tenants: BTreeMap<String, String>,
+    views: Arc<[View]>,
+    relations: Vec<Relation>,
 }
 
 impl Catalog {
@@ -33,32 +35,60 @@ impl Catalog {
     pub fn new(
         definitions: Vec<Definition>,
         contracts: &[Contract],
+        views: Arc<[View]>,
     ) -> Result<Catalog, DefinitionError> {
-        let catalog = Catalog::unchecked(definitions, contracts);
-        catalog.problems(contracts).into_iter().next().map_or(Ok(catalog), Err)
+        let catalog = Catalog::unchecked(definitions, contracts, views);
+        catalog.problems().into_iter().next().map_or(Ok(catalog), Err)
     }
 
-    fn unchecked(mut definitions: Vec<Definition>, contracts: &[Contract]) -> Catalog {
+    fn unchecked(
+        mut definitions: Vec<Definition>,
+        contracts: &[Contract],
+        views: Arc<[View]>,
+    ) -> Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
-        let tenant = |c: &Contract| Some((c.name.clone(), c.columns.get(c.tenant)?.name.clone()));
-        let tenants = contracts.iter().filter_map(tenant).collect();
-        Catalog { definitions, tenants }
+        let relations = Relation::all(contracts, &views);
+        Catalog { definitions, views, relations }
     }
 
     /// Everything that is wrong with the definitions, the first of each.
-    fn problems(&self, contracts: &[Contract]) -> Vec<DefinitionError> {
+    fn problems(&self) -> Vec<DefinitionError> {
         let pairs = self.definitions.iter().zip(self.definitions.iter().skip(1));
         let doubled = pairs.filter(|(one, two)| one.key == two.key).map(|(one, two)| {
             let problem = format!("`{}` is already defined in {}", two.key, one.file);
             two.refuse("key", problem)
         });
-        let unfit = self.definitions.iter().filter_map(|definition| match &definition.formula {
-            Formula::Flow { .. } => check_flow(definition, contracts).err(),
-            Formula::Ratio { numerator, denominator } => {
-                self.check_ratio(definition, numerator, denominator).err()
-            }
+        let unfit = self.definitions.iter().filter_map(|definition| {
+            let checked = match &definition.formula {
+                Formula::Flow { .. } => self.check_flow_of_contract(definition),
+                Formula::Ratio { numerator, denominator } => {
+                    self.check_ratio(definition, numerator, denominator)
+                }
+                Formula::OfView { kind, .. } => self.check_of_view(definition, *kind),
+            };
+            checked.err()
         });
         doubled.chain(unfit).collect()
+    }
+
+    /// What KPIs may be computed over.
+    pub(crate) fn relations(&self) -> &[Relation] {
+        &self.relations
+    }
+
+    /// The relation with this name.
+    pub(crate) fn relation(&self, name: &str) -> Option<&Relation> {
+        self.relations.iter().find(|relation| relation.name == name)
+    }
+
+    /// The views that KPIs may be computed over, each behind those that it reads.
+    pub fn views(&self) -> &Arc<[View]> {
+        &self.views
+    }
+
+    /// How the values of a KPI's periods go together.
+    pub fn kind(&self, definition: &Definition) -> Kind {
+        self.computed(definition).map_or(Kind::Flow, |computed| computed.kind())
     }
 
     /// The definitions, ordered by key.
@@ -72,17 +102,16 @@ impl Catalog {
         self.definitions.get(at)
     }
 
-    /// The tenant column of a contract.
-    pub(crate) fn tenant_column(&self, contract: &str) -> &str {
-        self.tenants.get(contract).map_or("tenant_id", String::as_str)
-    }
-
     /// The names of a KPI's dimensions, sorted; a ratio has those of its parts.
     pub fn dims(&self, definition: &Definition) -> Vec<String> {
         match &definition.formula {
-            Formula::Flow { dims, .. } => dims.keys().cloned().collect(),
+            Formula::Flow { dims, .. } | Formula::OfView { dims, .. } => {
+                dims.keys().cloned().collect()
+            }
             Formula::Ratio { denominator, .. } => match self.get(denominator).map(|d| &d.formula) {
-                Some(Formula::Flow { dims, .. }) => dims.keys().cloned().collect(),
+                Some(Formula::Flow { dims, .. } | Formula::OfView { dims, .. }) => {
+                    dims.keys().cloned().collect()
+                }
                 _ => Vec::new(),
             },
         }
@@ -96,7 +125,7 @@ impl Catalog {
             description: definition.description.clone(),
             unit: definition.unit,
             good: definition.good,
-            is_ratio: matches!(definition.formula, Formula::Ratio { .. }),
+            kind: self.kind(definition),
             dims: self.dims(definition),
             breakdown_of: self.broken_down(definition),
         };
@@ -111,7 +140,7 @@ impl Catalog {
                 let part = dims.iter().all(|dim| fine_dims.get_key_value(dim.0) == Some(dim));
                 part && dims.len() < fine_dims.len() && same_sum(&coarse.formula, &fine.formula)
             }
-            Formula::Ratio { .. } => false,
+            Formula::Ratio { .. } | Formula::OfView { .. } => false,
         });
         coarser.max_by_key(|coarse| self.dims(coarse).len()).map(|coarse| Arc::clone(&coarse.key))
     }
@@ -154,7 +183,7 @@ impl Catalog {
             let hint = nearest(key, self.definitions.iter().map(|d| &*d.key));
             return Err(ratio.refuse(field, format!("there is no KPI `{key}`{hint}")));
         };
-        if matches!(part.formula, Formula::Ratio { .. }) {
+        if self.kind(part) == Kind::Ratio {
             let problem = format!(
                 "`{key}` is itself a ratio, and a quotient of rounded quotients is not exact; \
                  name the flows it is made of"
@@ -171,49 +200,98 @@ fn same_sum(one: &Formula, two: &Formula) -> bool {
         Formula::Flow { contract, filter, time, aggregate, .. } => {
             Some((contract, filter, time, aggregate))
         }
-        Formula::Ratio { .. } => None,
+        Formula::Ratio { .. } | Formula::OfView { .. } => None,
     };
     without_dims(one).is_some_and(|one| Some(one) == without_dims(two))
 }
 
-fn check_flow(definition: &Definition, contracts: &[Contract]) -> Result<(), DefinitionError> {
-    let Formula::Flow { contract: name, filter, time, aggregate, dims } = &definition.formula
-    else {
-        return Ok(());
-    };
-    let Some(contract) = contracts.iter().find(|contract| contract.name == *name) else {
-        let hint = nearest(name, contracts.iter().map(|contract| contract.name.as_str()));
-        return Err(definition.refuse("contract", format!("there is no contract `{name}`{hint}")));
-    };
-    let columns = Columns::of(contract);
-    let kind = |field: &'static str, column: &str| {
-        let found = contract.columns.iter().find(|c| c.name == column).map(|c| c.kind);
-        found.ok_or_else(|| definition.refuse(field, columns.unknown(column)))
-    };
-    if kind("time", time)? != ColumnType::Timestamp {
-        return Err(definition.refuse("time", format!("column `{time}` is no timestamp")));
-    }
-    for column in dims.values() {
-        if kind("dims", column)? != ColumnType::Text {
-            return Err(definition.refuse("dims", format!("column `{column}` is no text")));
+impl Catalog {
+    fn check_flow_of_contract(&self, definition: &Definition) -> Result<(), DefinitionError> {
+        let Formula::Flow { contract: name, aggregate, dims, .. } = &definition.formula else {
+            return Ok(());
+        };
+        let contracts = || self.relations.iter().filter(|relation| relation.view.is_none());
+        if !contracts().any(|contract| contract.name == *name) {
+            let hint = nearest(name, contracts().map(|contract| contract.name.as_str()));
+            let problem = format!("there is no contract `{name}`{hint}");
+            return Err(definition.refuse("contract", problem));
+        }
+        self.computed(definition)?.flows().try_for_each(|flow| self.check_flow(definition, flow))?;
+        match aggregate {
+            Aggregate::Count if definition.unit != Unit::Count => {
+                Err(definition.refuse("unit", "must be count for count(*)"))
+            }
+            Aggregate::Sum(_) if definition.unit == Unit::Currency && !dims.contains_key(CURRENCY) => {
+                let problem = "a sum of money needs the dimension `currency`: \
+                               currencies are never added together";
+                Err(definition.refuse("dims", problem))
+            }
+            _ => Ok(()),
         }
     }
-    if let Some(text) = filter {
-        compile_filter(definition, text, &columns)?;
-    }
-    let Aggregate::Sum(text) = aggregate else {
-        if definition.unit != Unit::Count {
-            return Err(definition.refuse("unit", "must be count for count(*)"));
+
+    /// Checks the names and types of one flow.
+    fn check_flow(&self, definition: &Definition, flow: &Flow) -> Result<(), DefinitionError> {
+        let Some(relation) = self.relation(&flow.relation) else { return Ok(()) };
+        let columns = &relation.columns;
+        let kind = |field: &'static str, column: &str| {
+            let found = relation.schema.find(column).and_then(|at| relation.schema.kind(at));
+            found.ok_or_else(|| definition.refuse(field, columns.unknown(column)))
+        };
+        let time = &flow.time;
+        if kind("time", time)? != ColumnType::Timestamp {
+            return Err(definition.refuse("time", format!("column `{time}` is no timestamp")));
         }
-        return Ok(());
-    };
-    compile_sum(definition, text, &columns)?;
-    if definition.unit == Unit::Currency && !dims.contains_key(CURRENCY) {
-        let problem = "a sum of money needs the dimension `currency`: \
-                       currencies are never added together";
-        return Err(definition.refuse("dims", problem));
+        for column in flow.dims.values() {
+            if kind("dims", column)? != ColumnType::Text {
+                return Err(definition.refuse("dims", format!("column `{column}` is no text")));
+            }
+        }
+        if let Some(text) = &flow.filter {
+            compile_filter(definition, text, columns)?;
+        }
+        match &flow.aggregate {
+            Aggregate::Count | Aggregate::Distinct(_) => Ok(()),
+            Aggregate::Sum(text) | Aggregate::Min(text) | Aggregate::Max(text) => {
+                compile_sum(definition, text, columns).map(drop)
+            }
+        }
     }
-    Ok(())
+
+    fn check_of_view(
+        &self,
+        definition: &Definition,
+        kind: Option<Kind>,
+    ) -> Result<(), DefinitionError> {
+        let Formula::OfView { view, dims, .. } = &definition.formula else { return Ok(()) };
+        let computed = self.computed(definition)?;
+        computed.flows().try_for_each(|flow| self.check_flow(definition, flow))?;
+        let is = computed.kind();
+        if let Some(kind) = kind.filter(|kind| *kind != is) {
+            let problem = format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
+            return Err(definition.refuse("kind", problem));
+        }
+        if computed.above.len() > 1 && !matches!(is, Kind::Flow) {
+            let adds_up = |(_, flow): &(bool, Flow)| {
+                matches!(flow.aggregate, Aggregate::Count | Aggregate::Sum(_))
+            };
+            if !computed.above.iter().all(adds_up) {
+                let problem = "only sums and counts may be added up; have the view say the rest";
+                return Err(definition.refuse("value", problem));
+            }
+        }
+        let counts = |flow: &Flow| matches!(flow.aggregate, Aggregate::Count | Aggregate::Distinct(_));
+        let is_money = definition.unit != Unit::Count && !computed.flows().all(counts);
+        let rows = self.relation(view).and_then(|relation| relation.view.as_ref());
+        let has_currency = rows.is_some_and(|rows| rows.groups.contains_key(CURRENCY));
+        let must = definition.unit == Unit::Currency || (is_money && has_currency);
+        if must && !dims.contains_key(CURRENCY) {
+            let problem = "a sum of money needs the dimension `currency`, from a column that the view is \
+                           grouped by: currencies are never added together";
+            return Err(definition.refuse("dims", problem));
+        }
+        Ok(())
+    }
 }
 
 /// Reads a filter, which must have a value for every row.
@@ -250,8 +328,9 @@ pub(crate) fn compile_sum(
 pub fn with_built_in(
     more: Vec<Definition>,
     contracts: &[Contract],
+    views: Arc<[View]>,
 ) -> Result<Arc<Catalog>, DefinitionError> {
-    Catalog::new(merged(more)?, contracts).map(Arc::new)
+    Catalog::new(merged(more)?, contracts, views).map(Arc::new)
 }
 
 /// Everything that is wrong with the built-in definitions and those of `more` together.
@@ -261,8 +340,9 @@ pub fn with_built_in(
 pub fn problems(
     more: Vec<Definition>,
     contracts: &[Contract],
+    views: Arc<[View]>,
 ) -> Result<Vec<DefinitionError>, DefinitionError> {
-    Ok(Catalog::unchecked(merged(more)?, contracts).problems(contracts))
+    Ok(Catalog::unchecked(merged(more)?, contracts, views).problems())
 }
 
 /// The built-in definitions but those that `more` replaces, then `more`.
@@ -287,12 +367,12 @@ mod tests {
     fn refusal(key: &str, rest: &str) -> String {
         let text = format!("key='{key}'\ntitle='T'\ngood='up'\n{rest}");
         let own = Definition::parse(&format!("{key}.toml"), &text).unwrap();
-        with_built_in(vec![own], &contracts()).unwrap_err().to_string()
+        with_built_in(vec![own], &contracts(), Arc::from([])).unwrap_err().to_string()
     }
 
     #[test]
     fn built_in_definitions_fit_the_built_in_contracts() {
-        let catalog = with_built_in(Vec::new(), &contracts()).unwrap();
+        let catalog = with_built_in(Vec::new(), &contracts(), Arc::from([])).unwrap();
         assert_eq!(catalog.dims(catalog.get("roi").unwrap()), ["currency"]);
         assert_eq!(catalog.get("cost_by_service").unwrap().unit, Unit::Currency);
         assert!(catalog.get("nope").is_none());
@@ -300,12 +380,12 @@ mod tests {
 
     #[test]
     fn a_breakdown_knows_what_it_splits_up() {
-        let infos = with_built_in(Vec::new(), &contracts()).unwrap().infos();
+        let infos = with_built_in(Vec::new(), &contracts(), Arc::from([])).unwrap().infos();
         let of = |key: &str| infos.iter().find(|info| *info.key == *key).unwrap();
         assert_eq!(of("cost_by_service").breakdown_of.as_deref(), Some("total_cost"));
         assert_eq!(of("revenue_by_channel").breakdown_of.as_deref(), Some("revenue_booked"));
         assert_eq!(of("total_cost").breakdown_of, None);
-        assert!(of("roi").is_ratio);
+        assert!(of("roi").is_ratio());
     }
 
     #[test]

@@ -12,9 +12,11 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
+use expr::Value;
 use schemas::{Grain, Marks, Micros};
 
-use crate::plan::{CubeShape, Rule};
+use crate::bag::Bags;
+use crate::plan::{Bag, CubeShape, Rule};
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::{ExactSum, Numbers};
@@ -53,6 +55,7 @@ pub(crate) struct Cube {
     pub(crate) touched: Vec<Touched>,
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
+    bags: Bags,
     /// In an epoch with quiet rows: the numbers that others change.
     loud: HashSet<(u32, Number), FixedState>,
     /// By series: the place among those touched, while they are sorted.
@@ -83,6 +86,7 @@ impl Cube {
             touched: Vec::new(),
             counts_before: Vec::new(),
             sums_before: Vec::new(),
+            bags: Bags::default(),
             loud: HashSet::with_hasher(FixedState::with_seed(0x10d)),
             ranks: Vec::new(),
             changed: Marks::default(),
@@ -216,6 +220,26 @@ impl Cube {
         }
     }
 
+    /// Puts a value into a bag of a cell, or takes it out, and says whether a number of the cell changed.
+    pub(crate) fn change_bag(
+        &mut self,
+        cell: u32,
+        bag: &Bag,
+        value: &Value<'_>,
+        comes: bool,
+    ) -> bool {
+        let at = (cell, u32::try_from(bag.sum).unwrap_or(u32::MAX));
+        let Some(shift) = self.bags.change(at, bag.extract, value, comes) else { return false };
+        let (_, sums) = self.slabs.numbers_mut(cell);
+        sums[bag.sum].subtract(shift.from);
+        sums[bag.sum].add(shift.to);
+        match comes {
+            true => sums[bag.present].add(1),
+            false => sums[bag.present].subtract(1),
+        }
+        true
+    }
+
     /// In an epoch with quiet rows: a row that is not quiet changed a number of a cell.
     pub(crate) fn mark_loud(&mut self, cell: u32, number: Number) {
         self.loud.insert((cell, number));
@@ -226,7 +250,7 @@ impl Cube {
         let has = |number| self.loud.contains(&(cell, number));
         let is_loud = || {
             rule.any(|own| {
-                has(Number::Count(own.count)) || own.sum.is_some_and(|sum| has(Number::Sum(sum)))
+                has(Number::Count(own.count)) || own.sums().any(|sum| has(Number::Sum(sum)))
             })
         };
         !self.loud.is_empty() && is_loud()

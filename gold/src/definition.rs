@@ -1,12 +1,14 @@
 //! KPI definitions: one TOML file each, with what to count, when, and by which dimensions.
 //!
 //! # Guarantees
-//! - A definition that parses has either contract, time and aggregate (a flow) or numerator and
-//!   denominator (a ratio), never a mixture.
+//! - A definition that parses has contract, time and aggregate (a flow), numerator and denominator (a
+//!   ratio), or view and value, never a mixture.
 //! - An error names the file, the field and what to write instead.
 //!
 //! # Non-guarantees
 //! - Whether its columns and KPIs exist is not known here: [`crate::Catalog`] checks that.
+
+mod formula;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +16,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-pub use schemas::{Good, Unit};
+pub use schemas::{Good, KpiKind as Kind, Unit};
 
 /// How the rows of a cell become one number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,14 +25,20 @@ pub enum Aggregate {
     Count,
     /// The exact sum of an expression over the columns; nulls add nothing.
     Sum(String),
+    /// How many different values a column has; null is none.
+    Distinct(String),
+    /// The least value of a column of numbers; nulls are passed over.
+    Min(String),
+    /// The greatest.
+    Max(String),
 }
 
-/// One KPI named in a numerator.
+/// One KPI named in a numerator, or one column of a view.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Term {
     /// Whether it is taken away instead of added.
     pub minus: bool,
-    /// The KPI's key.
+    /// The KPI's key, or the column's name.
     pub kpi: String,
 }
 
@@ -56,6 +64,20 @@ pub enum Formula {
         numerator: Vec<Term>,
         /// The KPI below the line.
         denominator: String,
+    },
+    /// A column of a view, a sum of some, or a quotient of two such: the view's SELECT grouped by tenant,
+    /// period and some dimensions.
+    OfView {
+        /// The view.
+        view: String,
+        /// Columns of the view that are added up, or stand above the line.
+        above: Vec<Term>,
+        /// The column below the line; none: no quotient.
+        below: Option<String>,
+        /// Dimension name to column of the view.
+        dims: BTreeMap<String, String>,
+        /// What the file says it is, to be checked.
+        kind: Option<Kind>,
     },
 }
 
@@ -109,6 +131,14 @@ pub enum DefinitionError {
         /// What is wrong and what to write instead.
         problem: String,
     },
+    /// A view cannot be kept up to date.
+    #[error("{file}: {refusal}")]
+    View {
+        /// The file, or the view's name.
+        file: String,
+        /// What is wrong and what to write instead.
+        refusal: Box<views::Refusal>,
+    },
 }
 
 #[derive(Deserialize)]
@@ -127,6 +157,9 @@ struct File {
     dims: Option<toml::Value>,
     numerator: Option<String>,
     denominator: Option<String>,
+    view: Option<String>,
+    value: Option<String>,
+    kind: Option<String>,
 }
 
 /// The definitions that come with Weir, as (file name, text), ordered by file name.
@@ -189,7 +222,7 @@ impl Definition {
             let problem = format!("is `{}`; the file must be named `{}.toml`", raw.key, raw.key);
             return Err(field(file, "key", problem));
         }
-        if !is_name(&raw.key) {
+        if !formula::is_name(&raw.key) {
             let problem = "use lower-case letters, digits and `_`, starting with a letter";
             return Err(field(file, "key", problem));
         }
@@ -198,16 +231,8 @@ impl Definition {
         let key = Arc::from(raw.key.as_str());
         let (title, description, owner) =
             (raw.title.clone(), raw.description.clone(), raw.owner.clone());
-        let formula = formula(file, raw)?;
+        let formula = formula::read(file, raw)?;
         Ok(Definition { key, title, description, owner, unit, good, formula, file: file.into() })
-    }
-
-    /// `flow` or `ratio`: how it may roll up.
-    pub fn kind(&self) -> &'static str {
-        match self.formula {
-            Formula::Flow { .. } => "flow",
-            Formula::Ratio { .. } => "ratio",
-        }
     }
 
     /// A refusal of one of its fields.
@@ -238,95 +263,6 @@ fn choice<T: Copy>(
         let words = choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
         field(file, name, format!("`{text}` is unknown; use one of: {words}"))
     })
-}
-
-fn formula(file: &str, raw: File) -> Result<Formula, DefinitionError> {
-    match (raw.numerator, raw.denominator) {
-        (None, None) => {
-            let missing = |name| move || field(file, name, "is missing; a flow needs it");
-            Ok(Formula::Flow {
-                contract: raw.contract.ok_or_else(missing("contract"))?,
-                filter: raw.filter,
-                time: raw.time.ok_or_else(missing("time"))?,
-                aggregate: aggregate(file, &raw.aggregate.ok_or_else(missing("aggregate"))?)?,
-                dims: dims(file, raw.dims)?,
-            })
-        }
-        (Some(numerator), Some(denominator)) => {
-            let flow_fields = [
-                ("contract", raw.contract.is_some()),
-                ("filter", raw.filter.is_some()),
-                ("time", raw.time.is_some()),
-                ("aggregate", raw.aggregate.is_some()),
-                ("dims", raw.dims.is_some()),
-            ];
-            if let Some((name, _)) = flow_fields.into_iter().find(|(_, present)| *present) {
-                return Err(field(file, name, "belongs to a flow; a ratio takes it from its KPIs"));
-            }
-            let numerator = terms(file, &numerator)?;
-            if !is_name(denominator.trim()) {
-                return Err(field(file, "denominator", "must be the key of one KPI"));
-            }
-            Ok(Formula::Ratio { numerator, denominator: denominator.trim().into() })
-        }
-        (None, Some(_)) => Err(field(file, "numerator", "is missing; a ratio needs it")),
-        (Some(_), None) => Err(field(file, "denominator", "is missing; a ratio needs it")),
-    }
-}
-
-fn aggregate(file: &str, text: &str) -> Result<Aggregate, DefinitionError> {
-    match expr::Aggregate::parse(text) {
-        Ok(expr::Aggregate::Count) => Ok(Aggregate::Count),
-        Ok(expr::Aggregate::Sum(argument)) => Ok(Aggregate::Sum(argument)),
-        Err(refusal) => Err(field(file, "aggregate", refusal.to_string())),
-    }
-}
-
-fn dims(
-    file: &str,
-    value: Option<toml::Value>,
-) -> Result<BTreeMap<String, String>, DefinitionError> {
-    let wrong = || field(file, "dims", "must be a list of columns or a table of name = \"column\"");
-    let pairs: Vec<(String, toml::Value)> = match value {
-        None => Vec::new(),
-        Some(toml::Value::Table(table)) => table.into_iter().collect(),
-        Some(toml::Value::Array(list)) => list
-            .into_iter()
-            .map(|column| Ok((column.as_str().ok_or_else(wrong)?.to_owned(), column)))
-            .collect::<Result<_, DefinitionError>>()?,
-        Some(_) => return Err(wrong()),
-    };
-    let mut dims = BTreeMap::new();
-    for (name, column) in pairs {
-        let column = column.as_str().ok_or_else(wrong)?.to_owned();
-        if !is_name(&name) {
-            return Err(field(file, "dims", format!("`{name}` is no name of a dimension")));
-        }
-        if dims.insert(name.clone(), column).is_some() {
-            return Err(field(file, "dims", format!("`{name}` is named twice")));
-        }
-    }
-    Ok(dims)
-}
-
-/// Reads `a + b - c`.
-fn terms(file: &str, text: &str) -> Result<Vec<Term>, DefinitionError> {
-    let terms = expr::parse_terms(text).unwrap_or_default();
-    if terms.is_empty() || !terms.iter().all(|term| is_name(&term.name)) {
-        let problem = if text.trim_end().ends_with(['+', '-']) {
-            format!("`{text}` must end with the key of a KPI")
-        } else {
-            format!("`{text}` must be keys of KPIs joined with + and -")
-        };
-        return Err(field(file, "numerator", problem));
-    }
-    let terms = terms.into_iter().map(|term| Term { minus: term.minus, kpi: term.name });
-    Ok(terms.collect())
-}
-
-fn is_name(text: &str) -> bool {
-    let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(word)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod due;
 mod fold;
 mod frozen;
 mod held;
+mod over_views;
 mod slots;
 mod state;
 mod timers;
@@ -45,6 +46,7 @@ use crate::value::{NOTHING, Parts};
 use fold::Scratch;
 pub use frozen::Frozen;
 use held::Held;
+use over_views::Views;
 use slots::Slots;
 pub use state::StateError;
 use timers::{CellRef, Timers};
@@ -100,12 +102,12 @@ pub struct CellRow {
 pub enum EngineError {
     /// A row was taken out of a cell that it never entered.
     #[error(
-        "internal error: a row of contract {contract} left tenant {tenant}, dims {dims}, period \
+        "internal error: a row of relation {relation} left tenant {tenant}, dims {dims}, period \
          {period} without having been there; run `weir verify` and rebuild"
     )]
     NeverEntered {
-        /// The contract's index.
-        contract: usize,
+        /// The relation's number.
+        relation: usize,
         /// The tenant.
         tenant: String,
         /// The dimensions.
@@ -119,6 +121,9 @@ pub enum EngineError {
     /// There is no such contract, or there are more than 2^32 series.
     #[error("internal error: {0}")]
     Limit(&'static str),
+    /// A row that a view cannot take.
+    #[error("{0}")]
+    View(String),
 }
 
 /// Rows of a relation that do not add up in an epoch: log and count it, then go on.
@@ -143,6 +148,7 @@ pub struct Engine {
     catalog: Arc<Catalog>,
     plan: Arc<Plan>,
     cubes: Vec<Cube>,
+    views: Option<Views>,
     timers: Timers,
     slots: Slots,
     /// The clock of the last epoch or tick, the one in progress included.
@@ -178,12 +184,14 @@ impl Engine {
     /// # Errors
     /// When the catalog was checked against other contracts.
     pub fn new(catalog: Arc<Catalog>, contracts: &[Contract]) -> Result<Engine, DefinitionError> {
-        let plan = Arc::new(Plan::compile(&catalog, contracts)?);
+        let plan = Arc::new(Plan::compile(&catalog)?);
         let cubes = plan.cubes.iter().map(Cube::new).collect();
+        let views = Views::of(&catalog, contracts)?;
         Ok(Engine {
             catalog,
             plan,
             cubes,
+            views,
             timers: Timers::default(),
             slots: Slots::new(),
             clock: Micros(i64::MIN),
@@ -252,7 +260,7 @@ impl Engine {
                 (Ok(()), _) => {}
                 (Err(_), Some(wrong)) => wrong.rows += 1,
                 (Err(problem), None) => {
-                    let relation = self.plan.contracts.get(contract).cloned().unwrap_or_default();
+                    let relation = self.plan.relations.get(contract).cloned().unwrap_or_default();
                     let key = String::from_utf8_lossy(change.key()).into_owned();
                     let epoch = stamp.id;
                     wrong =

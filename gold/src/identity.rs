@@ -20,11 +20,13 @@ impl Catalog {
 
     /// The contracts whose rows a KPI is computed from, each once, in order.
     pub fn contracts_of(&self, key: &str) -> Vec<&str> {
-        let mut contracts: Vec<&str> = match self.get(key).map(|definition| &definition.formula) {
-            None => Vec::new(),
-            Some(Formula::Flow { contract, .. }) => vec![contract.as_str()],
-            Some(formula) => parts(formula).flat_map(|part| self.contracts_of(part)).collect(),
-        };
+        let computed = self.get(key).and_then(|definition| self.computed(definition).ok());
+        let mut contracts: Vec<&str> = Vec::new();
+        for flow in computed.iter().flat_map(|computed| computed.flows()) {
+            let numbers = self.relation(&flow.relation).map(|own| own.contracts.iter());
+            let relations = numbers.into_iter().flatten().filter_map(|at| self.relations().get(*at));
+            contracts.extend(relations.map(|relation| relation.name.as_str()));
+        }
         contracts.sort_unstable();
         contracts.dedup();
         contracts
@@ -34,7 +36,7 @@ impl Catalog {
 /// The KPIs that a ratio is made of, the one below the line last.
 fn parts(formula: &Formula) -> impl Iterator<Item = &str> {
     let (above, below): (&[Term], Option<&str>) = match formula {
-        Formula::Flow { .. } => (&[], None),
+        Formula::Flow { .. } | Formula::OfView { .. } => (&[], None),
         Formula::Ratio { numerator, denominator } => {
             (numerator.as_slice(), Some(denominator.as_str()))
         }
@@ -48,6 +50,12 @@ impl Identity for Meaning<'_> {
         out.part("definition", self.definition);
         let parts = parts(&self.definition.formula).filter_map(|key| self.catalog.get(key));
         out.list("parts", parts.map(|part| part as &dyn Identity));
+        if let Formula::OfView { view, .. } = &self.definition.formula {
+            // With all views that it reads.
+            let views = self.catalog.relation(view).and_then(|relation| relation.view.as_ref());
+            let sql = views.into_iter().flat_map(|rows| rows.sql.iter());
+            out.texts("views", sql.map(String::as_str));
+        }
     }
 }
 
@@ -74,6 +82,13 @@ impl Identity for Formula {
                 out.list("numerator", numerator.iter().map(|term| term as &dyn Identity));
                 out.text("denominator", denominator);
             }
+            Formula::OfView { view, above, below, dims, kind: _ } => {
+                out.text("view", view);
+                out.list("above", above.iter().map(|term| term as &dyn Identity));
+                out.text("below", below.as_deref().unwrap_or_default());
+                out.texts("dims", dims.keys().map(String::as_str));
+                out.texts("dim_columns", dims.values().map(String::as_str));
+            }
         }
     }
 }
@@ -84,6 +99,18 @@ impl Identity for Aggregate {
             Aggregate::Count => out.text("function", "count"),
             Aggregate::Sum(column) => {
                 out.text("function", "sum");
+                out.text("column", column);
+            }
+            Aggregate::Distinct(column) => {
+                out.text("function", "count distinct");
+                out.text("column", column);
+            }
+            Aggregate::Min(column) => {
+                out.text("function", "min");
+                out.text("column", column);
+            }
+            Aggregate::Max(column) => {
+                out.text("function", "max");
                 out.text("column", column);
             }
         }
@@ -102,6 +129,7 @@ mod tests {
     use schemas::Contract;
 
     use super::*;
+    use crate::definition::Kind;
     use crate::catalog::with_built_in;
 
     fn contracts() -> Vec<Contract> {
@@ -116,7 +144,7 @@ mod tests {
     fn what_is_computed_decides_and_nothing_else() {
         let meaning = |text: &str| {
             let own = Definition::parse("k.toml", text).unwrap();
-            with_built_in(vec![own], &contracts()).unwrap().meaning("k").unwrap().identity()
+            with_built_in(vec![own], &contracts(), Arc::from([])).unwrap().meaning("k").unwrap().identity()
         };
         let base = meaning(FLOW);
         for same in [("title='K'", "title='Other'\nowner='me'"), ("good='up'", "good='down'")] {
@@ -138,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_ratio_means_its_parts() {
-        let catalog = with_built_in(Vec::new(), &contracts()).unwrap();
-        let ratio = catalog.definitions().iter().find(|d| d.kind() == "ratio").unwrap();
+        let catalog = with_built_in(Vec::new(), &contracts(), Arc::from([])).unwrap();
+        let ratio = catalog.definitions().iter().find(|d| catalog.kind(d) == Kind::Ratio).unwrap();
         let contracts = catalog.contracts_of(&ratio.key);
         assert!(!contracts.is_empty() && contracts.is_sorted(), "{contracts:?}");
         assert_eq!(catalog.contracts_of("revenue_booked"), ["orders"]);

@@ -1,7 +1,7 @@
 //! KPI definitions and the engine that keeps their cells up to date.
 //!
 //! A KPI is a TOML file: a filtered count or sum of one table's rows per tenant, dimensions and
-//! period, or a quotient of such sums. [`Catalog`] checks the files, [`Engine`] keeps every cell exact
+//! period, a quotient of such sums, or an aggregate of a SQL view over any tables. [`Catalog`] checks the files, [`Engine`] keeps every cell exact
 //! as rows come, change and go, [`table`] writes cells and their history as Arrow batches, and
 //! [`audit`] recomputes them with SQL that shares no code with the engine.
 //!
@@ -14,7 +14,9 @@
 
 pub mod anomalies;
 pub mod audit;
+mod bag;
 pub mod catalog;
+mod computed;
 mod cube;
 #[cfg(feature = "defects")]
 pub mod defect;
@@ -23,11 +25,13 @@ pub mod engine;
 pub mod history;
 mod identity;
 mod plan;
+mod relation;
 mod series;
 mod slabs;
 mod sum;
 pub mod table;
 mod value;
+pub mod view_file;
 
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
@@ -36,6 +40,7 @@ pub use engine::{
 };
 pub use identity::Meaning;
 pub use schemas::nearest;
+pub use views::View;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
 pub const ENGINE_SEMANTICS: u32 = 2;

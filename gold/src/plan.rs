@@ -10,17 +10,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use expr::{Columns, Expression};
-use schemas::{Contract, RowRef, decimal};
+use expr::Expression;
+use schemas::{RowRef, decimal};
 
+use crate::bag::Extract;
 use crate::catalog::{Catalog, compile_filter, compile_sum};
-use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
+use crate::computed::Flow;
+use crate::definition::{Aggregate, Definition, DefinitionError, Unit};
+use crate::relation::Relation;
 use crate::sum::Numbers;
 
-/// Rows of one contract that pass one filter, grouped in one way.
+/// Rows of one relation that pass one filter, grouped in one way.
 #[derive(Debug)]
 pub(crate) struct View {
-    pub(crate) contract: usize,
+    pub(crate) relation: usize,
     pub(crate) filter: Option<Expression>,
     pub(crate) time: usize,
     pub(crate) tenant: usize,
@@ -32,6 +35,19 @@ pub(crate) struct View {
     pub(crate) count: usize,
     /// Pairs of (what is summed, which sum of the cube's cells it feeds).
     pub(crate) sums: Vec<(Expression, usize)>,
+    /// What is kept of all values of a column in each cell.
+    pub(crate) bags: Vec<Bag>,
+}
+
+/// The values of a column in a cell, from which one of the cell's sums follows.
+#[derive(Debug, Clone)]
+pub(crate) struct Bag {
+    pub(crate) values: Expression,
+    pub(crate) extract: Extract,
+    /// The sum that it feeds.
+    pub(crate) sum: usize,
+    /// The sum that counts its values, where it has none without values.
+    pub(crate) present: usize,
 }
 
 impl View {
@@ -54,7 +70,7 @@ impl View {
 
     /// Whether it takes the same rows into the same groups.
     fn is_like(&self, other: &View) -> bool {
-        let grouping = |view: &View| (view.cube, view.contract, view.time, view.tenant);
+        let grouping = |view: &View| (view.cube, view.relation, view.time, view.tenant);
         grouping(self) == grouping(other) && self.dims == other.dims && self.filter == other.filter
     }
 }
@@ -66,6 +82,8 @@ pub(crate) struct Measure {
     pub(crate) count: usize,
     /// The sum, or none for the count itself.
     pub(crate) sum: Option<usize>,
+    /// A sum that is above 0 where there is a value: of a least or greatest one.
+    pub(crate) present: Option<usize>,
     /// What brings it to the scale of KPI values.
     pub(crate) factor: i128,
 }
@@ -75,12 +93,19 @@ impl Measure {
     pub(crate) fn doubt(&self) -> usize {
         self.count + 1
     }
+
+    /// The sums that it follows from.
+    pub(crate) fn sums(&self) -> impl Iterator<Item = usize> {
+        self.sum.into_iter().chain(self.present)
+    }
 }
 
 /// How a KPI follows from the numbers of its cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule {
     Flow(Measure),
+    /// (minus, measure) terms that are added up.
+    Sum(Vec<(bool, Measure)>),
     /// (minus, measure) terms above the line, one measure below.
     Ratio(Vec<(bool, Measure)>, Measure),
 }
@@ -90,7 +115,7 @@ impl Rule {
     pub(crate) fn sees(&self, before: Numbers<'_>, after: Numbers<'_>) -> bool {
         self.any(|own| {
             before.counts[own.count..=own.doubt()] != after.counts[own.count..=own.doubt()]
-                || own.sum.is_some_and(|sum| before.sums[sum] != after.sums[sum])
+                || own.sums().any(|sum| before.sums[sum] != after.sums[sum])
         })
     }
 
@@ -98,6 +123,7 @@ impl Rule {
     pub(crate) fn any(&self, holds: impl Fn(&Measure) -> bool) -> bool {
         match self {
             Rule::Flow(measure) => holds(measure),
+            Rule::Sum(terms) => terms.iter().any(|(_, measure)| holds(measure)),
             Rule::Ratio(terms, below) => {
                 holds(below) || terms.iter().any(|(_, measure)| holds(measure))
             }
@@ -132,54 +158,43 @@ pub(crate) struct CubeShape {
 /// The compiled catalog.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// Names of contracts, by number.
-    pub(crate) contracts: Vec<String>,
+    /// Names of relations, by number: those of contracts first.
+    pub(crate) relations: Vec<String>,
     pub(crate) kpis: Vec<Kpi>,
     pub(crate) views: Vec<View>,
     pub(crate) cubes: Vec<CubeShape>,
-    /// Per contract: the views it feeds.
-    pub(crate) by_contract: Vec<Vec<usize>>,
+    /// Per relation: the views it feeds.
+    pub(crate) by_relation: Vec<Vec<usize>>,
 }
 
 impl Plan {
-    pub(crate) fn compile(
-        catalog: &Catalog,
-        contracts: &[Contract],
-    ) -> Result<Plan, DefinitionError> {
+    pub(crate) fn compile(catalog: &Catalog) -> Result<Plan, DefinitionError> {
+        let relations = catalog.relations();
         let mut plan = Plan {
-            contracts: contracts.iter().map(|contract| contract.name.clone()).collect(),
-            by_contract: vec![Vec::new(); contracts.len()],
+            relations: relations.iter().map(|relation| relation.name.clone()).collect(),
+            by_relation: vec![Vec::new(); relations.len()],
             ..Plan::default()
         };
         for definition in catalog.definitions() {
-            let dims = catalog.dims(definition);
-            let cube = plan.cube(dims);
-            let rule = match &definition.formula {
-                Formula::Flow { .. } => Rule::Flow(plan.measure(definition, cube, contracts)?),
-                Formula::Ratio { numerator, denominator } => {
-                    let mut part = |key: &str| match catalog.get(key) {
-                        Some(part) => plan.measure(part, cube, contracts),
-                        None => {
-                            Err(definition.refuse("numerator", format!("there is no KPI `{key}`")))
-                        }
-                    };
-                    let terms = numerator
-                        .iter()
-                        .map(|term| Ok((term.minus, part(&term.kpi)?)))
-                        .collect::<Result<_, DefinitionError>>()?;
-                    Rule::Ratio(terms, part(denominator)?)
-                }
+            let cube = plan.cube(catalog.dims(definition));
+            let computed = catalog.computed(definition)?;
+            let mut measure = |flow: &Flow| plan.measure(definition, cube, flow, relations);
+            let above = computed.above.iter().map(|(minus, flow)| Ok((*minus, measure(flow)?)));
+            let above = above.collect::<Result<Vec<_>, DefinitionError>>()?;
+            let below = computed.below.as_ref().map(&mut measure).transpose()?;
+            let rule = match (above.as_slice(), below) {
+                (_, Some(below)) => Rule::Ratio(above, below),
+                ([(false, one)], None) => Rule::Flow(*one),
+                (_, None) => Rule::Sum(above),
             };
             let shape = &mut plan.cubes[cube];
             let place = shape.kpis.len();
             shape.kpis.push(plan.kpis.len());
             let key = Arc::clone(&definition.key);
-            let mut reads: Vec<usize> = plan
-                .views
-                .iter()
-                .filter(|view| view.cube == cube && rule.any(|own| own.count == view.count))
-                .map(|view| view.contract)
-                .collect();
+            let views = plan.views.iter();
+            let views = views.filter(|v| v.cube == cube && rule.any(|own| own.count == v.count));
+            let mut reads: Vec<usize> =
+                views.flat_map(|view| relations[view.relation].contracts.iter().copied()).collect();
             reads.sort_unstable();
             reads.dedup();
             plan.kpis.push(Kpi { key, unit: definition.unit, cube, place, rule, contracts: reads });
@@ -192,7 +207,7 @@ impl Plan {
         if !row.has_unknown() {
             return BTreeSet::new();
         }
-        let views = self.by_contract.get(contract).into_iter().flatten();
+        let views = self.by_relation.get(contract).into_iter().flatten();
         let views = views.map(|view| &self.views[*view]);
         let takers = views.filter(|view| view.selects(row) || view.may_select(row));
         takers.flat_map(View::placing).filter(|column| row.is_unknown(*column)).collect()
@@ -203,15 +218,10 @@ impl Plan {
         let is_placing = |cube: usize, measure: &Measure| {
             let of = |view: &&View| view.cube == cube && view.count == measure.count;
             let view = self.views.iter().find(of);
-            view.is_some_and(|v| v.contract == contract && v.placing().any(|own| own == column))
+            view.is_some_and(|v| v.relation == contract && v.placing().any(|own| own == column))
         };
-        let own = self.kpis.iter().filter(|kpi| match &kpi.rule {
-            Rule::Flow(measure) => is_placing(kpi.cube, measure),
-            Rule::Ratio(terms, below) => {
-                let mut parts = terms.iter().map(|(_, measure)| measure).chain([below]);
-                parts.any(|measure| is_placing(kpi.cube, measure))
-            }
-        });
+        let own =
+            self.kpis.iter().filter(|kpi| kpi.rule.any(|measure| is_placing(kpi.cube, measure)));
         own.map(|kpi| &*kpi.key).collect()
     }
 
@@ -228,39 +238,76 @@ impl Plan {
         &mut self,
         definition: &Definition,
         cube: usize,
-        contracts: &[Contract],
+        flow: &Flow,
+        relations: &[Relation],
     ) -> Result<Measure, DefinitionError> {
-        let Formula::Flow { contract, filter, time, aggregate, dims } = &definition.formula else {
-            return Err(definition.refuse("numerator", "is no flow"));
-        };
         let missing =
             |field, name: &str| definition.refuse(field, format!("`{name}` does not exist"));
-        let contract_index = contracts.iter().position(|c| c.name == *contract);
-        let contract_index = contract_index.ok_or_else(|| missing("contract", contract))?;
-        let contract = &contracts[contract_index];
-        let column = |field, name: &str| contract.column(name).ok_or_else(|| missing(field, name));
-        let dims = dims.values().map(|c| column("dims", c)).collect::<Result<Vec<_>, _>>()?;
-        let columns = Columns::of(contract);
-        let filter = filter.as_ref().map(|text| compile_filter(definition, text, &columns));
+        let number = relations.iter().position(|relation| relation.name == flow.relation);
+        let number = number.ok_or_else(|| missing("contract", &flow.relation))?;
+        let relation = &relations[number];
+        let column =
+            |field, name: &str| relation.schema.find(name).ok_or_else(|| missing(field, name));
+        let dims = flow.dims.values().map(|c| column("dims", c)).collect::<Result<Vec<_>, _>>()?;
+        let columns = &relation.columns;
+        let filter = flow.filter.as_ref().map(|text| compile_filter(definition, text, columns));
         let view = self.view(View {
-            contract: contract_index,
+            relation: number,
             filter: filter.transpose()?,
-            time: column("time", time)?,
-            tenant: contract.tenant,
+            time: column("time", &flow.time)?,
+            tenant: relation.tenant.ok_or_else(|| missing("view", "tenant_id"))?,
             dims,
             cube,
             count: 0,
             sums: Vec::new(),
+            bags: Vec::new(),
         });
         let count = self.views[view].count;
-        let Aggregate::Sum(name) = aggregate else {
-            return Ok(Measure { count, sum: None, factor: 10_i128.pow(decimal::VALUE_SCALE) });
+        let one = 10_i128.pow(decimal::VALUE_SCALE);
+        let argument = match &flow.aggregate {
+            Aggregate::Count => return Ok(Measure { count, sum: None, present: None, factor: one }),
+            Aggregate::Distinct(name) => {
+                let values = Expression::parse(name, columns);
+                let values = values.map_err(|e| definition.refuse("aggregate", e.to_string()))?;
+                let (sum, _) = self.bag(view, cube, values, Extract::Distinct);
+                return Ok(Measure { count, sum: Some(sum), present: None, factor: one });
+            }
+            Aggregate::Sum(text) | Aggregate::Min(text) | Aggregate::Max(text) => text,
         };
-        let summed = compile_sum(definition, name, &columns)?;
-        let scale = u32::from(summed.scale().unwrap_or_default());
+        let argument = compile_sum(definition, argument, columns)?;
+        let scale = u32::from(argument.scale().unwrap_or_default());
         let factor = decimal::VALUE_SCALE.checked_sub(scale).map(|by| 10_i128.pow(by));
         let factor = factor.ok_or_else(|| definition.refuse("aggregate", "has too many digits"))?;
-        Ok(Measure { count, sum: Some(self.sum(view, cube, summed)), factor })
+        let extract = match flow.aggregate {
+            Aggregate::Min(_) => Extract::Least,
+            Aggregate::Max(_) => Extract::Greatest,
+            _ => {
+                let sum = Some(self.sum(view, cube, argument));
+                return Ok(Measure { count, sum, present: None, factor });
+            }
+        };
+        let (sum, present) = self.bag(view, cube, argument, extract);
+        Ok(Measure { count, sum: Some(sum), present: Some(present), factor })
+    }
+
+    /// The sum that a bag of values feeds, and the one that counts the values.
+    fn bag(
+        &mut self,
+        view: usize,
+        cube: usize,
+        values: Expression,
+        extract: Extract,
+    ) -> (usize, usize) {
+        let view = &mut self.views[view];
+        let is_it = |own: &&Bag| own.values == values && own.extract == extract;
+        if let Some(bag) = view.bags.iter().find(is_it) {
+            return (bag.sum, bag.present);
+        }
+        let shape = &mut self.cubes[cube];
+        let (sum, present) = (shape.sums, shape.sums + 1);
+        shape.sums += 2;
+        view.bags.push(Bag { values, extract, sum, present });
+        (sum, present)
     }
 
     /// The view that selects and groups in this way, made if there is none.
@@ -271,7 +318,7 @@ impl Plan {
         let shape = &mut self.cubes[fresh.cube];
         let count = shape.counts;
         shape.counts += 2;
-        self.by_contract[fresh.contract].push(self.views.len());
+        self.by_relation[fresh.relation].push(self.views.len());
         self.views.push(View { count, ..fresh });
         self.views.len() - 1
     }

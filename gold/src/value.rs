@@ -48,28 +48,18 @@ impl Parts {
                 let exists = above != Amount::Absent || in_doubt;
                 exists.then_some(Parts { above, below: Amount::Absent, ratio: false, in_doubt })
             }
+            Rule::Sum(terms) => {
+                let Total { above, exists, in_doubt } = Total::of(terms, numbers);
+                let above = if exists { above } else { Amount::Absent };
+                let below = Amount::Absent;
+                (exists || in_doubt).then_some(Parts { above, below, ratio: false, in_doubt })
+            }
             Rule::Ratio(terms, denominator) => {
                 let below = amount(*denominator, numbers);
-                let mut exists = below != Amount::Absent;
-                let mut doubted = in_doubt(denominator, numbers);
-                // Exact whatever the order: terms may cancel out after leaving the range.
-                let (mut above, mut fits) = (ExactSum::default(), true);
-                for (minus, measure) in terms {
-                    doubted |= in_doubt(measure, numbers);
-                    match amount(*measure, numbers) {
-                        Amount::Absent => continue,
-                        Amount::Exact(number) if *minus => above.subtract(number),
-                        Amount::Exact(number) => above.add(number),
-                        Amount::Overflow => fits = false,
-                    }
-                    exists = true;
-                }
-                exists |= doubted;
-                let above = above
-                    .get()
-                    .filter(|n| fits && n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs());
-                let above = above.map_or(Amount::Overflow, Amount::Exact);
-                exists.then_some(Parts { above, below, ratio: true, in_doubt: doubted })
+                let Total { above, exists, in_doubt: doubted } = Total::of(terms, numbers);
+                let in_doubt = doubted || in_doubt(denominator, numbers);
+                let exists = exists || below != Amount::Absent || in_doubt;
+                exists.then_some(Parts { above, below, ratio: true, in_doubt })
             }
         }
     }
@@ -111,6 +101,35 @@ impl Parts {
     }
 }
 
+/// Terms added up.
+struct Total {
+    above: Amount,
+    /// Whether a row feeds one of them.
+    exists: bool,
+    in_doubt: bool,
+}
+
+impl Total {
+    fn of(terms: &[(bool, Measure)], numbers: Numbers<'_>) -> Total {
+        // Exact whatever the order: terms may cancel out after leaving the range.
+        let (mut above, mut fits) = (ExactSum::default(), true);
+        let (mut exists, mut doubted) = (false, false);
+        for (minus, measure) in terms {
+            doubted |= in_doubt(measure, numbers);
+            match amount(*measure, numbers) {
+                Amount::Absent => continue,
+                Amount::Exact(number) if *minus => above.subtract(number),
+                Amount::Exact(number) => above.add(number),
+                Amount::Overflow => fits = false,
+            }
+            exists = true;
+        }
+        let in_range = |n: &i128| fits && n.unsigned_abs() <= decimal::MANTISSA_MAX.unsigned_abs();
+        let above = above.get().filter(in_range).map_or(Amount::Overflow, Amount::Exact);
+        Total { above, exists, in_doubt: doubted }
+    }
+}
+
 /// What a history row says of a cell that no row feeds.
 pub(crate) const NOTHING: CellValue =
     CellValue { value: None, numerator: None, denominator: None, status: Status::NoData };
@@ -121,7 +140,8 @@ fn in_doubt(measure: &Measure, numbers: Numbers<'_>) -> bool {
 
 fn amount(measure: Measure, numbers: Numbers<'_>) -> Amount {
     let count = numbers.counts[measure.count];
-    if count <= 0 {
+    let is_there = |present: usize| numbers.sums[present] != ExactSum::default();
+    if count <= 0 || !measure.present.is_none_or(is_there) {
         return Amount::Absent;
     }
     let sum = match measure.sum {
@@ -149,7 +169,7 @@ mod tests {
     const ONE: i128 = 10_000_000_000;
 
     fn ratio() -> Rule {
-        let sum = |at: usize| Measure { count: 2 * at, sum: Some(at), factor: ONE };
+        let sum = |at: usize| Measure { count: 2 * at, sum: Some(at), present: None, factor: ONE };
         Rule::Ratio(vec![(false, sum(0)), (true, sum(1))], sum(1))
     }
 

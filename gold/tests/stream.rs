@@ -118,7 +118,7 @@ impl Bench {
     }
 
     fn engine(&self) -> Engine {
-        let catalog = catalog::with_built_in(Vec::new(), &self.contracts).unwrap();
+        let catalog = catalog::with_built_in(Vec::new(), &self.contracts, std::sync::Arc::from([])).unwrap();
         Engine::new(catalog, &self.contracts).unwrap()
     }
 
@@ -502,7 +502,7 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     let without = gold::definition::built_in().unwrap();
     let without = without.into_iter().filter(|kpi| *kpi.key != *"orders").collect::<Vec<_>>();
     let without = without.into_iter().filter(|kpi| *kpi.key != *"average_order_value").collect();
-    let catalog = gold::Catalog::new(without, &bench.contracts).unwrap();
+    let catalog = gold::Catalog::new(without, &bench.contracts, std::sync::Arc::from([])).unwrap();
     let mut engine = Engine::new(catalog.into(), &bench.contracts).unwrap();
     let mut rows = BTreeMap::new();
     let stamp = EpochStamp { id: 1, clock: Micros(START), quiet: false };

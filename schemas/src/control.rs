@@ -90,6 +90,8 @@ pub enum DefinitionKind {
     Contract,
     /// A KPI.
     Kpi,
+    /// A view.
+    View,
 }
 
 impl fmt::Display for DefinitionKind {
@@ -97,6 +99,7 @@ impl fmt::Display for DefinitionKind {
         f.write_str(match self {
             DefinitionKind::Contract => "contract",
             DefinitionKind::Kpi => "KPI",
+            DefinitionKind::View => "view",
         })
     }
 }
@@ -119,7 +122,14 @@ pub struct DefinitionChange {
 const FOR_PEOPLE: [&str; 4] = ["title", "description", "owner", "note"];
 
 impl DefinitionChange {
-    /// The definition in a file. Its identity is what the file says, without layout, comments and what is
+    /// The view `name`, whose canonical SQL is its meaning.
+    pub fn of_view(name: &str, canonical: &str, text: &str) -> DefinitionChange {
+        let identity = xxhash_rust::xxh3::xxh3_128(canonical.as_bytes());
+        let (identity, text) = (Some(format!("{identity:032x}")), Some(text.to_owned()));
+        DefinitionChange { of: DefinitionKind::View, name: name.to_owned(), identity, text }
+    }
+
+    /// The definition in a TOML file. Its identity is what the file says, without layout, comments and what is
     /// for people only.
     ///
     /// # Errors
@@ -127,7 +137,7 @@ impl DefinitionChange {
     pub fn of_file(of: DefinitionKind, text: &str) -> Result<DefinitionChange, String> {
         let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.to_string())?;
         let field = match of {
-            DefinitionKind::Contract => "name",
+            DefinitionKind::Contract | DefinitionKind::View => "name",
             DefinitionKind::Kpi => "key",
         };
         let name = table.get(field).and_then(toml::Value::as_str).map(str::to_owned);

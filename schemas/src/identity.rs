@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::column::{Column, ColumnType};
-use crate::kpi::KpiInfo;
+use crate::kpi::{KpiInfo, KpiKind};
 
 /// A definition with an identity.
 pub trait Identity {
@@ -146,7 +146,9 @@ impl Identity for KpiInfo {
         out.text("key", &self.key);
         out.text("unit", self.unit.name());
         out.text("good", self.good.name());
-        out.flag("ratio", self.is_ratio);
+        out.flag("ratio", self.is_ratio());
+        out.flag("distinct", self.kind == KpiKind::Distinct);
+        out.flag("extreme", self.kind == KpiKind::Extreme);
         out.texts("dims", self.dims.iter().map(String::as_str));
     }
 }

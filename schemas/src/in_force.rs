@@ -32,6 +32,8 @@ pub struct Version {
 pub struct InForce {
     contracts: BTreeMap<String, Vec<Version>>,
     kpis: BTreeMap<String, Vec<Version>>,
+    #[serde(default)]
+    views: BTreeMap<String, Vec<Version>>,
 }
 
 impl InForce {
@@ -59,7 +61,7 @@ impl InForce {
                 changes.push(change);
             }
         }
-        for of in [DefinitionKind::Contract, DefinitionKind::Kpi] {
+        for of in [DefinitionKind::Contract, DefinitionKind::Kpi, DefinitionKind::View] {
             for name in self.all(of).keys().filter(|name| self.newest(of, name).is_some()) {
                 if !seen.iter().any(|(kind, seen)| *kind == of && seen == name) {
                     let name = name.clone();
@@ -77,6 +79,7 @@ impl InForce {
             let all = match change.of {
                 DefinitionKind::Contract => &mut self.contracts,
                 DefinitionKind::Kpi => &mut self.kpis,
+                DefinitionKind::View => &mut self.views,
             };
             let versions = all.entry(change.name.clone()).or_default();
             let number = versions.last().map_or(0, |last| last.number).saturating_add(1);
@@ -92,6 +95,7 @@ impl InForce {
         match of {
             DefinitionKind::Contract => &self.contracts,
             DefinitionKind::Kpi => &self.kpis,
+            DefinitionKind::View => &self.views,
         }
     }
 }

@@ -92,6 +92,35 @@ impl Good {
     }
 }
 
+/// How the values of a KPI's periods and dimensions go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KpiKind {
+    /// They add up.
+    Flow,
+    /// A quotient, which rolls up by its parts.
+    Ratio,
+    /// A number of different values, which does not add up.
+    Distinct,
+    /// A least or greatest value, which does not add up.
+    Extreme,
+}
+
+impl KpiKind {
+    /// Every kind.
+    pub const ALL: [KpiKind; 4] =
+        [KpiKind::Flow, KpiKind::Ratio, KpiKind::Distinct, KpiKind::Extreme];
+
+    /// The word used in files and HTTP.
+    pub fn name(self) -> &'static str {
+        match self {
+            KpiKind::Flow => "flow",
+            KpiKind::Ratio => "ratio",
+            KpiKind::Distinct => "distinct",
+            KpiKind::Extreme => "extreme",
+        }
+    }
+}
+
 /// What the parts of Weir beyond the KPI engine need to know of a definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KpiInfo {
@@ -105,12 +134,19 @@ pub struct KpiInfo {
     pub unit: Unit,
     /// Which direction is good news.
     pub good: Good,
-    /// Whether it is a quotient of sums.
-    pub is_ratio: bool,
+    /// How its values go together.
+    pub kind: KpiKind,
     /// The names of its dimensions, sorted.
     pub dims: Vec<String>,
     /// The KPI whose cells this one splits up by more dimensions.
     pub breakdown_of: Option<Arc<str>>,
+}
+
+impl KpiInfo {
+    /// Whether it is a quotient of sums.
+    pub fn is_ratio(&self) -> bool {
+        self.kind == KpiKind::Ratio
+    }
 }
 
 /// A short name of a KPI's series (tenant and dimensions) that holds while the process lives.

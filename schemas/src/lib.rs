@@ -54,7 +54,7 @@ pub use feed::{Feed, Published, Reason, Start};
 pub use identity::{Fingerprint, Identity};
 pub use in_force::InForce;
 pub use key::RowKey;
-pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiUpdate, SeriesId, Status, Unit};
+pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiKind, KpiUpdate, SeriesId, Status, Unit};
 pub use letter::{Letter, LetterAt, StillDead};
 pub use marks::Marks;
 pub use observe::{Band, Bands, Cells, Feeding, FrozenObserver, Observer, OriginName, Sight};

@@ -115,6 +115,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         settings: config.settings(lake.work_dir()),
         lake,
         contracts,
+        definitions: setup::wanted(&config, &catalog)?,
         catalog,
         topics: topics(),
         sources: vec![Box::new(shop)],
@@ -123,7 +124,6 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         stop: stop.clone(),
         meters: Arc::clone(&meters),
         feeds: vec![serving.feed()],
-        definitions: setup::wanted(&config)?,
     };
     let (length, table) = (arguments.length, !arguments.json);
     let watch = Watch { stop: &stop, meters: &meters, store: &store, length, table };

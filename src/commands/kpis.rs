@@ -9,7 +9,7 @@ use arrow::array::{
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use clap::{Args, Subcommand};
 use gold::audit::recompute_sql;
-use gold::definition::{Aggregate, Formula};
+use gold::definition::{Aggregate, Formula, Kind, Term};
 use gold::nearest::nearest;
 use gold::{Catalog, Definition};
 use lake::{At, LakeError, Table};
@@ -136,14 +136,14 @@ fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(),
         row("title", definition.title.clone()),
         row("description", optional(&definition.description)),
         row("owner", optional(&definition.owner)),
-        row("kind", definition.kind().to_owned()),
+        row("kind", catalog.kind(definition).name().to_owned()),
         row("formula", formula(definition)),
         row("by time of", by_time(definition)),
         row("dims", catalog.dims(definition).join(", ")),
         row("grains", Grain::ALL.map(Grain::name).join(", ")),
         row("unit", definition.unit.name().to_owned()),
         row("good is", definition.good.name().to_owned()),
-        row("exactness", exactness(definition).to_owned()),
+        row("exactness", exactness(catalog, definition).to_owned()),
         row("defined in", definition.file.clone()),
     ];
     output::table(&["field", "value"], &rows);
@@ -159,14 +159,14 @@ fn summary(catalog: &Catalog, definition: &Definition) -> Value {
         "title": definition.title,
         "description": definition.description,
         "owner": definition.owner,
-        "kind": definition.kind(),
+        "kind": catalog.kind(definition).name(),
         "formula": formula(definition),
         "time": time_column(definition),
         "dims": catalog.dims(definition),
         "grains": Grain::ALL.map(Grain::name),
         "unit": definition.unit.name(),
         "good": definition.good.name(),
-        "exactness": exactness(definition),
+        "exactness": exactness(catalog, definition),
         "file": definition.file,
     })
 }
@@ -178,32 +178,42 @@ fn formula(definition: &Definition) -> String {
             let what = match aggregate {
                 Aggregate::Count => "COUNT(*)".to_owned(),
                 Aggregate::Sum(column) => format!("SUM({column})"),
+                Aggregate::Distinct(column) => format!("COUNT(DISTINCT {column})"),
+                Aggregate::Min(column) => format!("MIN({column})"),
+                Aggregate::Max(column) => format!("MAX({column})"),
             };
             let filter = filter.as_ref().map(|filter| format!(" WHERE {filter}"));
             format!("{what} FROM {contract}{}", filter.unwrap_or_default())
         }
-        Formula::Ratio { numerator, denominator } => {
-            let mut above = String::new();
-            for (at, term) in numerator.iter().enumerate() {
-                let sign = match (at, term.minus) {
-                    (0, false) => "",
-                    (0, true) => "-",
-                    (_, false) => " + ",
-                    (_, true) => " - ",
-                };
-                above.push_str(sign);
-                above.push_str(&term.kpi);
-            }
-            let above = if numerator.len() > 1 { format!("({above})") } else { above };
-            format!("{above} / {denominator}")
+        Formula::Ratio { numerator, denominator } => quotient(numerator, Some(denominator)),
+        Formula::OfView { view, above, below, .. } => {
+            format!("{} OF {view}", quotient(above, below.as_deref()))
         }
     }
+}
+
+/// Terms as they are written, over what stands below the line.
+fn quotient(terms: &[Term], below: Option<&str>) -> String {
+    let mut above = String::new();
+    for (at, term) in terms.iter().enumerate() {
+        let sign = match (at, term.minus) {
+            (0, false) => "",
+            (0, true) => "-",
+            (_, false) => " + ",
+            (_, true) => " - ",
+        };
+        above.push_str(sign);
+        above.push_str(&term.kpi);
+    }
+    let Some(below) = below else { return above };
+    let above = if terms.len() > 1 { format!("({above})") } else { above };
+    format!("{above} / {below}")
 }
 
 fn time_column(definition: &Definition) -> Option<&str> {
     match &definition.formula {
         Formula::Flow { time, .. } => Some(time),
-        Formula::Ratio { .. } => None,
+        Formula::Ratio { .. } | Formula::OfView { .. } => None,
     }
 }
 
@@ -212,10 +222,10 @@ fn by_time(definition: &Definition) -> String {
 }
 
 /// How exact its values are.
-fn exactness(definition: &Definition) -> &'static str {
-    match &definition.formula {
-        Formula::Flow { .. } => "exact",
-        Formula::Ratio { .. } => "exact parts, one division rounded half to even at 10 decimals",
+fn exactness(catalog: &Catalog, definition: &Definition) -> &'static str {
+    match catalog.kind(definition) {
+        Kind::Flow | Kind::Distinct | Kind::Extreme => "exact",
+        Kind::Ratio => "exact parts, one division rounded half to even at 10 decimals",
     }
 }
 
@@ -373,7 +383,7 @@ mod tests {
             .iter()
             .map(|(_, text)| schemas::Contract::parse(text).unwrap())
             .collect();
-        gold::catalog::with_built_in(Vec::new(), &contracts).unwrap()
+        gold::catalog::with_built_in(Vec::new(), &contracts, Arc::from([])).unwrap()
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusa
     }
     match found {
         Ok((contracts, catalog)) if refusals.is_empty() => {
-            let definitions = wanted(config)
+            let definitions = wanted(config, &catalog)
                 .map_err(|failure| vec![refusal("definitions", failure.to_string(), None)])?;
             Ok(Setup { sources, topics, contracts, catalog, definitions })
         }
@@ -307,23 +307,44 @@ fn definitions_or_all_wrong(config: &Config) -> Result<(Vec<Contract>, Arc<Catal
             Err(error) => wrong.push(chain(&error)),
         }
     }
-    // Without a contract that is refused nobody knows what fits it.
-    if is_whole {
-        let problems = gold::catalog::problems(definitions.clone(), &contracts);
-        let problems = problems.unwrap_or_else(|error| vec![error]);
-        wrong.extend(problems.iter().map(|error| chain(error)));
+    // Without a contract that is refused nobody knows what fits it, nor without a view.
+    if !is_whole {
+        return Err(wrong);
     }
+    let views = match views(config, &contracts) {
+        Ok(views) => views,
+        Err(refused) => {
+            wrong.extend(refused.iter().map(|error| chain(error)));
+            return Err(wrong);
+        }
+    };
+    let problems = gold::catalog::problems(definitions.clone(), &contracts, Arc::clone(&views));
+    let problems = problems.unwrap_or_else(|error| vec![error]);
+    wrong.extend(problems.iter().map(|error| chain(error)));
     if !wrong.is_empty() {
         return Err(wrong);
     }
-    let catalog = gold::catalog::with_built_in(definitions, &contracts);
+    let catalog = gold::catalog::with_built_in(definitions, &contracts, views);
     catalog.map(|catalog| (contracts, catalog)).map_err(|error| vec![chain(&error)])
 }
 
+/// The views: the built-in ones and those of `[gold] definitions`.
+fn views(
+    config: &Config,
+    contracts: &[Contract],
+) -> Result<Arc<[gold::View]>, Vec<gold::DefinitionError>> {
+    let own = config.gold.folder().map(gold::view_file::load_dir).transpose();
+    let own = own.map_err(|error| vec![error])?.unwrap_or_default();
+    gold::view_file::accept(&gold::view_file::with_built_in(own), contracts)
+}
+
 /// The texts of contracts and KPI definitions, as they are put in force.
-pub(crate) fn wanted(config: &Config) -> Result<Vec<DefinitionChange>, Failure> {
-    let wanted = engine::definitions::wanted(config.contracts.folder(), config.gold.folder());
-    wanted.map_err(Failure::Usage)
+pub(crate) fn wanted(
+    config: &Config,
+    catalog: &Catalog,
+) -> Result<Vec<DefinitionChange>, Failure> {
+    let (contracts, kpis) = (config.contracts.folder(), config.gold.folder());
+    engine::definitions::wanted(contracts, kpis, catalog.views()).map_err(Failure::Usage)
 }
 
 /// What all configured topics are. Plain rows of a source of files are of one table, whatever file they are

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schemas::{Good, Unit};
+use schemas::{Good, KpiKind, Unit};
 
 use super::*;
 use crate::outlook::Records;
@@ -15,7 +15,7 @@ fn kpis() -> Vec<KpiInfo> {
         description: None,
         unit,
         good: Good::Up,
-        is_ratio,
+        kind: if is_ratio { KpiKind::Ratio } else { KpiKind::Flow },
         dims: Vec::new(),
         breakdown_of: None,
     };

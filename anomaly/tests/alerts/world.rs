@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anomaly::Scorer;
 use schemas::{
-    Alert, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiUpdate, Micros,
+    Alert, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiKind, KpiUpdate, Micros,
     Observer, OriginName, Saved, SeriesId, Sight, Status, Unit,
 };
 
@@ -27,7 +27,7 @@ fn kpi(key: &str, title: &str, unit: Unit, is_ratio: bool, breakdown_of: Option<
         description: None,
         unit,
         good: Good::Up,
-        is_ratio,
+        kind: if is_ratio { KpiKind::Ratio } else { KpiKind::Flow },
         dims: vec!["currency".into()],
         breakdown_of: breakdown_of.map(Arc::from),
     }

@@ -56,6 +56,9 @@ struct Kpi {
     good: &'static str,
     /// Whether it is a quotient of sums.
     is_ratio: bool,
+    /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct` or `extreme` (they
+    /// do not add up).
+    kind: &'static str,
     /// The names of its dimensions.
     dims: Vec<String>,
     /// The KPI whose cells this one splits up by more dimensions.
@@ -71,7 +74,8 @@ impl Kpi {
             description: info.description.clone(),
             unit: info.unit.name(),
             good: info.good.name(),
-            is_ratio: info.is_ratio,
+            is_ratio: info.is_ratio(),
+            kind: info.kind.name(),
             dims: info.dims.clone(),
             breakdown_of: info.breakdown_of.clone(),
         }

@@ -215,7 +215,7 @@ mod tests {
             description: None,
             unit: Unit::Count,
             good: Good::Up,
-            is_ratio: false,
+            kind: schemas::KpiKind::Flow,
             dims: Vec::new(),
             breakdown_of: None,
         };

@@ -168,7 +168,7 @@ async fn meta_and_status_say_what_there_is() {
         meta["kpis"][0],
         json!({
             "key": "gross_margin", "title": "gross margin", "description": "One sentence.",
-            "unit": "ratio", "good": "up", "is_ratio": true, "dims": ["currency"],
+            "unit": "ratio", "good": "up", "is_ratio": true, "kind": "ratio", "dims": ["currency"],
             "breakdown_of": null,
         })
     );

@@ -85,7 +85,7 @@ fn kpi(key: &str, unit: Unit) -> KpiInfo {
         description: Some("One sentence.".to_owned()),
         unit,
         good: Good::Up,
-        is_ratio: unit == Unit::Ratio,
+        kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".to_owned()],
         breakdown_of: None,
     }

@@ -159,6 +159,10 @@ impl Core {
             self.control.clock_ahead = serde_json::from_str(held)?;
         }
         self.gold.finish_load();
+        for refused in self.gold.take_refused() {
+            self.counts.engine_errors += 1;
+            tracing::error!("{refused}");
+        }
         self.is_redefined = renewal.shows();
         self.unwatched.clone_from(&renewal.unwatched);
         let kept = |kpi: &str| !renewal.unwatched.contains(kpi);

@@ -372,13 +372,12 @@ impl Core {
         }
         gold.begin_epoch(&stamp);
         gold.hush(hushed.contracts);
-        for (index, table) in tables.iter_mut().enumerate() {
-            if let Err(wrong) = gold.step(&stamp, index, &table.delta) {
-                counts.engine_errors += wrong.rows;
-                tracing::error!("{wrong}");
-            }
-            table.delta.clear();
+        let deltas: Vec<&Delta> = tables.iter().map(|table| &table.delta).collect();
+        for wrong in gold.step_all(&stamp, &deltas) {
+            counts.engine_errors += wrong.rows;
+            tracing::error!("{wrong}");
         }
+        tables.iter_mut().for_each(|table| table.delta.clear());
         let output = gold.finish_epoch(&stamp);
         let feeders = Feeders { gold: &self.gold, tables: &self.tables };
         let sight = Sight { cells: &self.gold, feeding: &feeders };

@@ -11,7 +11,7 @@ use schemas::{Grain, Micros, decimal};
 
 use super::{AuditError, recompute_sql};
 use crate::catalog::Catalog;
-use crate::definition::{Definition, Unit};
+use crate::definition::{Definition, Formula, Unit};
 use crate::table::NUMBER;
 
 /// Digits after the point of what is recomputed: no fewer than those of any value.
@@ -39,8 +39,8 @@ pub(super) struct Expected {
     above: Part,
     /// A ratio's denominator, when a row feeds it.
     below: Option<Part>,
-    /// Whether a row that feeds it, or might, is in doubt.
-    in_doubt: bool,
+    /// Whether a row that feeds it, or might, is in doubt; `None` where SQL does not know.
+    in_doubt: Option<bool>,
 }
 
 /// A recomputed number.
@@ -104,7 +104,8 @@ pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -
         return Some(Problem(format!("unit is {}, should be {}", held.unit, unit.name())));
     }
     let wrong_status = |should: &str| {
-        let should = if expected.in_doubt && should != "error" { "in_doubt" } else { should };
+        let is_doubted = expected.in_doubt.unwrap_or(held.status == "in_doubt");
+        let should = if is_doubted && should != "error" { "in_doubt" } else { should };
         (held.status != should)
             .then(|| Problem(format!("status is {}, should be {should}", held.status)))
     };
@@ -190,6 +191,7 @@ pub(super) async fn expected(
 ) -> Result<BTreeMap<Cell, Expected>, AuditError> {
     let what = format!("{} by {grain}", definition.key);
     let dims = catalog.dims(definition);
+    let knows_doubt = !matches!(definition.formula, Formula::OfView { .. });
     let mut cells = BTreeMap::new();
     for batch in rows(context, &what, &recompute_sql(catalog, definition, grain)).await? {
         let shape = |e: ColumnError| AuditError::Shape { what: what.clone(), column: e.column };
@@ -216,7 +218,7 @@ pub(super) async fn expected(
                 _ => Part::Beyond,
             };
             let below = (below_count.value(row) > 0).then(|| Part::new(below.value(row)));
-            let in_doubt = doubt.value(row) > 0;
+            let in_doubt = knows_doubt.then(|| doubt.value(row) > 0);
             let is_fed = fed.value(row) > 0;
             cells.insert(cell, Expected { is_fed, above, below, in_doubt });
         }

@@ -4,7 +4,8 @@ use schemas::Grain;
 use schemas::contract::DEFAULT_TENANT;
 
 use crate::catalog::Catalog;
-use crate::definition::{Aggregate, Definition, Formula};
+use crate::computed::Flow;
+use crate::definition::{Aggregate, Definition};
 
 /// Wide enough for any sum of numbers that fit into `decimal(38,10)`: SQL's sums wrap in silence.
 const NUMBER: &str = "DECIMAL(76,10)";
@@ -21,33 +22,33 @@ const DAY_US: i64 = 86_400_000_000;
 /// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
 /// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it).
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
-    let Formula::Ratio { numerator, denominator } = &definition.formula else {
+    // A definition of a catalog comes down to something.
+    let Ok(computed) = catalog.computed(definition) else { return String::new() };
+    if let ([(false, flow)], None) = (computed.above.as_slice(), &computed.below) {
         let none = format!("CAST(NULL AS {NUMBER}) AS below, CAST(0 AS BIGINT) AS below_cnt");
         return format!(
             "SELECT flow.*, {} AS beyond, {none} FROM ({}) AS flow",
             beyond(),
-            flow_sql(catalog, definition, grain),
+            flow_sql(catalog, flow, grain),
         );
-    };
+    }
     // Tagged parts, added up: the same cells as a full outer join of all parts.
     let mut parts = Vec::new();
-    let keys = keys(catalog, definition);
-    for term in numerator {
-        let sign = if term.minus { "-" } else { "" };
-        if let Some(part) = catalog.get(&term.kpi) {
-            parts.push(format!(
-                "SELECT {keys}, cnt, doubt, {sign}above AS above, {} AS beyond, CAST(0 AS {NUMBER}) AS below, \
-                 CAST(0 AS BIGINT) AS below_cnt FROM ({}) AS part",
-                beyond(),
-                flow_sql(catalog, part, grain),
-            ));
-        }
+    let keys = keys(&catalog.dims(definition));
+    for (minus, flow) in &computed.above {
+        let sign = if *minus { "-" } else { "" };
+        parts.push(format!(
+            "SELECT {keys}, cnt, doubt, {sign}above AS above, {} AS beyond, CAST(0 AS {NUMBER}) AS below, \
+             CAST(0 AS BIGINT) AS below_cnt FROM ({}) AS part",
+            beyond(),
+            flow_sql(catalog, flow, grain),
+        ));
     }
-    if let Some(part) = catalog.get(denominator) {
+    if let Some(flow) = &computed.below {
         parts.push(format!(
             "SELECT {keys}, cnt, doubt, CAST(0 AS {NUMBER}) AS above, CAST(0 AS BIGINT) AS beyond, \
              above AS below, cnt AS below_cnt FROM ({}) AS part",
-            flow_sql(catalog, part, grain),
+            flow_sql(catalog, flow, grain),
         ));
     }
     format!(
@@ -55,6 +56,26 @@ pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -
          SUM(below_cnt) AS below_cnt FROM ({}) AS parts GROUP BY {keys}",
         parts.join(" UNION ALL "),
     )
+}
+
+/// The SQL that makes the rows of views, `rows_<view>`, over the tables `silver_<contract>`.
+pub(super) fn views(catalog: &Catalog) -> Vec<String> {
+    let create = |name: &str, sql: &str| format!("CREATE VIEW \"{name}\" AS {sql}");
+    let mut all = Vec::new();
+    if catalog.views().is_empty() {
+        return all;
+    }
+    for relation in catalog.relations().iter().filter(|relation| relation.view.is_none()) {
+        let columns = relation.schema.iter().map(|column| format!("\"{}\"", column.name));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        let table = relation.rows_table();
+        all.push(create(&relation.name, &format!("SELECT {columns} FROM \"{table}\"")));
+    }
+    for view in catalog.views().iter() {
+        all.push(create(view.name(), &view.result_sql()));
+        all.push(create(&format!("rows_{}", view.name()), &view.rows_sql()));
+    }
+    all
 }
 
 fn beyond() -> String {
@@ -77,9 +98,9 @@ fn period_start(time: &str, grain: Grain) -> String {
     format!("to_timestamp_micros({start})")
 }
 
-fn keys(catalog: &Catalog, definition: &Definition) -> String {
+fn keys<'a>(dims: impl IntoIterator<Item = &'a String>) -> String {
     let mut keys = String::from("tenant_id");
-    for name in catalog.dims(definition) {
+    for name in dims {
         keys.push_str(&format!(", \"dim_{name}\""));
     }
     keys + ", period_start"
@@ -100,30 +121,51 @@ fn may_count(filter: Option<&str>) -> String {
     parts.join(" AND ")
 }
 
-fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
-    let Formula::Flow { contract, filter, time, aggregate, dims } = &definition.formula else {
-        return String::new();
-    };
-    let tenant = catalog.tenant_column(contract);
+fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
+    let Flow { relation: name, filter, time, aggregate, dims } = flow;
+    let Some(relation) = catalog.relation(name) else { return String::new() };
+    let tenant = relation.tenant.and_then(|at| relation.schema.get(at));
+    let tenant = tenant.map_or("tenant_id", |column| &column.name);
     let mut columns =
         format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}') AS tenant_id");
     for (name, column) in dims {
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
     }
     columns.push_str(&format!(", {} AS period_start", period_start(time, grain)));
-    columns.push_str(", CASE WHEN \"_doubt\" IS NULL THEN 0 ELSE 1 END AS in_doubt");
-    let argument = match aggregate {
-        Aggregate::Count => "1",
-        Aggregate::Sum(argument) => argument,
+    let is_view = relation.view.is_some();
+    // Of the rows of a view SQL does not know which are in doubt.
+    columns.push_str(match is_view {
+        true => ", 0 AS in_doubt",
+        false => ", CASE WHEN \"_doubt\" IS NULL THEN 0 ELSE 1 END AS in_doubt",
+    });
+    let mut counted = filter.clone().unwrap_or_else(|| "TRUE".into());
+    let (argument, total) = match aggregate {
+        Aggregate::Count => ("1", format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))")),
+        Aggregate::Sum(argument) => {
+            (argument.as_str(), format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))"))
+        }
+        Aggregate::Distinct(argument) => {
+            (argument.as_str(), format!("CAST(COUNT(DISTINCT above) AS {NUMBER})"))
+        }
+        Aggregate::Min(argument) | Aggregate::Max(argument) => {
+            counted = format!("({counted}) AND ({argument}) IS NOT NULL");
+            let is_least = matches!(aggregate, Aggregate::Min(_));
+            (argument.as_str(), format!("{}(above)", if is_least { "MIN" } else { "MAX" }))
+        }
     };
-    let counted = filter.as_deref().unwrap_or("TRUE");
     columns.push_str(&format!(", CASE WHEN {counted} THEN 1 ELSE 0 END AS counted"));
-    let above = format!("CASE WHEN {counted} THEN CAST({argument} AS {NUMBER}) END");
+    let above = match aggregate {
+        Aggregate::Distinct(_) => format!("CASE WHEN {counted} THEN {argument} END"),
+        _ => format!("CASE WHEN {counted} THEN CAST({argument} AS {NUMBER}) END"),
+    };
     let condition = format!("\"{time}\" IS NOT NULL AND {}", may_count(filter.as_deref()));
-    let keys = keys(catalog, definition);
+    let keys = keys(dims.keys());
+    let rows = relation.rows_table();
     format!(
-        "SELECT {keys}, CAST(SUM(counted) AS BIGINT) AS cnt, CAST(SUM(in_doubt) AS BIGINT) AS doubt, COALESCE(SUM(above), CAST(0 AS {NUMBER})) AS above \
-         FROM (SELECT {columns}, {above} AS above FROM \"silver_{contract}\" WHERE {condition}) AS taken \
-         GROUP BY {keys}"
+        "SELECT {keys}, CAST(SUM(counted) AS BIGINT) AS cnt, CAST(SUM(in_doubt) AS BIGINT) AS doubt, \
+         {total} AS above \
+         FROM (SELECT {columns}, {above} AS above FROM \"{rows}\" WHERE {condition}) AS taken \
+         GROUP BY {keys} HAVING SUM(counted) > 0 OR SUM(in_doubt) > 0 OR {}",
+        !matches!(aggregate, Aggregate::Min(_) | Aggregate::Max(_))
     )
 }

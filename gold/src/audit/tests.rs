@@ -136,7 +136,7 @@ fn cells() -> (Arc<Catalog>, Vec<CellRow>) {
         Definition::parse("web_orders.toml", web).unwrap(),
     ];
     let contracts = contracts();
-    let catalog = crate::catalog::with_built_in(own, &contracts).unwrap();
+    let catalog = crate::catalog::with_built_in(own, &contracts, std::sync::Arc::from([])).unwrap();
     let mut engine = Engine::new(Arc::clone(&catalog), &contracts).unwrap();
     let stamp = EpochStamp { id: 1, clock: Micros::parse("2026-03-01").unwrap(), quiet: false };
     engine.begin_epoch(&stamp);
@@ -314,7 +314,7 @@ async fn sums_beyond_the_range_and_far_years_are_recomputed_too() {
         flow("fees", "fee"),
         Definition::parse("net.toml", ratio).unwrap(),
     ];
-    let catalog = crate::catalog::with_built_in(own, &contracts).unwrap();
+    let catalog = crate::catalog::with_built_in(own, &contracts, std::sync::Arc::from([])).unwrap();
     let mut engine = Engine::new(Arc::clone(&catalog), &contracts).unwrap();
     let stamp = EpochStamp { id: 1, clock: Micros::parse("2026-03-02").unwrap(), quiet: false };
     engine.begin_epoch(&stamp);

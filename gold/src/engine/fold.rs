@@ -6,7 +6,7 @@
 //!   cells that it would enter in doubt, and counts for nothing there.
 //! - A change within one group adjusts its sums in place; one that changes nothing touches nothing.
 
-use expr::Expression;
+use expr::{Expression, Value};
 use schemas::{Grain, Micros, RowRef};
 
 use super::{Engine, EngineError};
@@ -37,7 +37,7 @@ impl Scratch {
 
 /// How rows enter cells.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     /// As part of an epoch.
     Epoch,
     /// The same, with quiet rows beside this one: what it changes is noted.
@@ -53,6 +53,7 @@ impl Engine {
     /// # Errors
     /// When there is no such contract, or there are too many cells.
     pub fn rebuild(&mut self, contract: usize, row: RowRef<'_>) -> Result<(), EngineError> {
+        self.load_into_views(contract, row);
         self.fold_in(contract, None, Some(row), Mode::Rebuild)
     }
 
@@ -66,7 +67,7 @@ impl Engine {
         self.fold_in(contract, old, new, mode)
     }
 
-    fn fold_in(
+    pub(super) fn fold_in(
         &mut self,
         contract: usize,
         old: Option<RowRef<'_>>,
@@ -74,7 +75,7 @@ impl Engine {
         mode: Mode,
     ) -> Result<(), EngineError> {
         let Engine { plan, cubes, scratch, .. } = self;
-        let views = plan.by_contract.get(contract).ok_or(EngineError::Limit("no such contract"))?;
+        let views = plan.by_relation.get(contract).ok_or(EngineError::Limit("no such contract"))?;
         let mut result = Ok(());
         for view in views.iter().map(|view| &plan.views[*view]) {
             let mut fold = Fold { view, cube: &mut cubes[view.cube], mode };
@@ -125,6 +126,14 @@ impl<'a> Taken<'a> {
     }
 }
 
+impl<'a> Taken<'a> {
+    /// What it adds to a bag; `None` where that is NULL.
+    fn value(&self, of: &'a Expression) -> Option<Value<'a>> {
+        let value = of.evaluate(self.row).ok()?;
+        (self.is_counted && !value.is_null()).then_some(value)
+    }
+}
+
 struct Fold<'a> {
     view: &'a View,
     cube: &'a mut Cube,
@@ -151,7 +160,8 @@ impl Fold<'_> {
         }
         let is_same = old.row.is_in_doubt() == new.row.is_in_doubt()
             && old.is_counted == new.is_counted
-            && self.view.sums.iter().all(|(own, _)| old.amount(own) == new.amount(own));
+            && self.view.sums.iter().all(|(own, _)| old.amount(own) == new.amount(own))
+            && self.view.bags.iter().all(|bag| old.value(&bag.values) == new.value(&bag.values));
         if is_same {
             return Ok(());
         }
@@ -203,6 +213,7 @@ impl Fold<'_> {
             for (summed, sum) in &self.view.sums {
                 sums[*sum].add(row.amount(summed));
             }
+            self.put_in_bags(cell, None, Some(row));
         }
         Ok(())
     }
@@ -250,8 +261,29 @@ impl Fold<'_> {
                 sums[*sum].subtract(old.amount(summed));
                 sums[*sum].add(new.map_or(0, |new| new.amount(summed)));
             }
+            self.put_in_bags(cell, Some(old), new);
         }
         result
+    }
+
+    /// Takes the values of the old row out of the bags of a cell, and puts those of the new one in.
+    fn put_in_bags(&mut self, cell: u32, old: Option<Taken<'_>>, new: Option<Taken<'_>>) {
+        for bag in &self.view.bags {
+            let of = |row: Option<Taken<'_>>| row.and_then(|row| row.value(&bag.values));
+            let (old, new) = (of(old), of(new));
+            if old == new {
+                continue;
+            }
+            // What comes first: the bag is not emptied in between.
+            for (value, comes) in [(new, true), (old, false)] {
+                let Some(value) = value else { continue };
+                let changes = self.cube.change_bag(cell, bag, &value, comes);
+                if changes && self.mode == Mode::Loud {
+                    self.cube.mark_loud(cell, Number::Sum(bag.sum));
+                    self.cube.mark_loud(cell, Number::Sum(bag.present));
+                }
+            }
+        }
     }
 
     /// Notes what a row that leaves or is adjusted changes of a cell.
@@ -271,7 +303,7 @@ impl Fold<'_> {
     fn never_entered(&self, id: CellId) -> EngineError {
         let series = self.cube.slabs.series(id.series);
         EngineError::NeverEntered {
-            contract: self.view.contract,
+            relation: self.view.relation,
             tenant: series.tenant.to_string(),
             dims: series.dims.to_string(),
             period: format!("{} {}", id.grain, id.start),

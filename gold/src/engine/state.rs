@@ -225,6 +225,7 @@ impl Engine {
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
     /// meaning, are written to the history as if a backlog had just been read.
     pub fn finish_load(&mut self) {
+        self.finish_views();
         for kpi in 0..self.plan.kpis.len() {
             for cell in self.slabs_of(kpi).sorted_cells() {
                 let memory = self.memory(kpi, cell);
@@ -243,6 +244,7 @@ impl Engine {
     /// that ended at `clock`, in the epoch `last_data`.
     pub fn finish_rebuild(&mut self, clock: Micros, last_data: Option<(EpochId, Micros)>) {
         (self.clock, self.last_data) = (clock, last_data);
+        self.finish_views();
         self.finish();
     }
 
@@ -328,6 +330,8 @@ impl Engine {
         self.timers.settle_others_after(self.clock.plus(SETTLE_US));
         for (number, cube) in self.cubes.iter_mut().enumerate() {
             for cell in cube.slabs.sorted_cells() {
+                // Rows of views may have come and gone again.
+                cube.release(cell, self.clock);
                 cube.watch_end(cell, self.clock, |end, cell| self.timers.close(end, number, cell));
             }
         }

@@ -114,7 +114,9 @@ pub(super) fn retry(config: &Config, own: &Retry) -> Result<(), Failure> {
 /// Refuses a contract that the configuration has otherwise than the lake.
 fn refuse_other(config: &Config, lake: &Lake, table: &str) -> Result<(), Failure> {
     let kind = DefinitionKind::Contract;
-    let own = wanted(config)?.into_iter().find(|own| own.of == kind && own.name == *table);
+    let all = engine::definitions::wanted(config.contracts.folder(), None, &[]);
+    let all = all.map_err(Failure::Usage)?;
+    let own = all.into_iter().find(|own| own.of == kind && own.name == *table);
     let own = own.and_then(|own| own.identity);
     let held = engine::definitions::in_force(lake)?.unwrap_or_default();
     let held = held.newest(kind, table).and_then(|held| held.identity.clone());

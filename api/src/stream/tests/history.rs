@@ -39,7 +39,7 @@ pub(super) fn kpis() -> Vec<KpiInfo> {
         description: None,
         unit,
         good: Good::Up,
-        is_ratio: unit == Unit::Ratio,
+        kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".into()],
         breakdown_of: None,
     };

@@ -1,0 +1,183 @@
+//! Bags: how often each value of a column is among the rows of a cell.
+//!
+//! What no sum tells follows from them: how many different values there are, the least and the greatest.
+//! It is written into a sum of the cell, so that nothing else needs to know of bags.
+//!
+//! # Guarantees
+//! - A value that is put in and taken out leaves nothing behind; the order does not matter.
+//!
+//! # Non-guarantees
+//! - Every different value of every cell is held in memory.
+
+use std::collections::BTreeMap;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use expr::Value;
+
+/// What is read from a bag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extract {
+    /// How many different values there are.
+    Distinct,
+    /// The least, a number.
+    Least,
+    /// The greatest.
+    Greatest,
+}
+
+/// The bags of a cube: by cell, and by the sum that a bag feeds.
+#[derive(Debug)]
+pub(crate) struct Bags(HashMap<(u32, u32), Values, FixedState>);
+
+/// How often each value is there, never 0.
+#[derive(Debug)]
+enum Values {
+    /// Different values, by their bytes.
+    Any(HashMap<Box<[u8]>, u64, FixedState>),
+    Numbers(BTreeMap<i128, u64>),
+}
+
+/// What a value that comes or goes does to the numbers of a cell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Shift {
+    /// What was read from the bag before, and is read now.
+    pub(crate) from: i128,
+    pub(crate) to: i128,
+}
+
+impl Default for Bags {
+    fn default() -> Bags {
+        Bags(HashMap::with_hasher(FixedState::with_seed(0xba6)))
+    }
+}
+
+impl Bags {
+    /// Puts a value into a bag, or takes it out; `None` when it is not there to be taken.
+    pub(crate) fn change(
+        &mut self,
+        at: (u32, u32),
+        extract: Extract,
+        value: &Value<'_>,
+        comes: bool,
+    ) -> Option<Shift> {
+        let fresh = || match extract {
+            Extract::Distinct => Values::Any(HashMap::with_hasher(FixedState::with_seed(0xba6))),
+            Extract::Least | Extract::Greatest => Values::Numbers(BTreeMap::new()),
+        };
+        let values = self.0.entry(at).or_insert_with(fresh);
+        let from = values.read(extract);
+        let is_done = values.change(value, comes);
+        let to = values.read(extract);
+        if values.is_empty() {
+            self.0.remove(&at);
+        }
+        is_done.then_some(Shift { from, to })
+    }
+}
+
+impl Values {
+    fn read(&self, extract: Extract) -> i128 {
+        match (self, extract) {
+            (Values::Any(values), _) => i128::try_from(values.len()).unwrap_or(i128::MAX),
+            (Values::Numbers(values), Extract::Least) => {
+                values.first_key_value().map_or(0, |(value, _)| *value)
+            }
+            (Values::Numbers(values), _) => {
+                values.last_key_value().map_or(0, |(value, _)| *value)
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Values::Any(values) => values.is_empty(),
+            Values::Numbers(values) => values.is_empty(),
+        }
+    }
+
+    /// Whether it could be done.
+    fn change(&mut self, value: &Value<'_>, comes: bool) -> bool {
+        match self {
+            Values::Any(values) => {
+                let Some(bytes) = bytes(value) else { return false };
+                if comes {
+                    *values.entry(bytes).or_default() += 1;
+                    return true;
+                }
+                let Some(count) = values.get_mut(&bytes) else { return false };
+                *count -= 1;
+                if *count == 0 {
+                    values.remove(&bytes);
+                }
+                true
+            }
+            Values::Numbers(values) => {
+                let Some(number) = value.number() else { return false };
+                if comes {
+                    *values.entry(number).or_default() += 1;
+                    return true;
+                }
+                let Some(count) = values.get_mut(&number) else { return false };
+                *count -= 1;
+                if *count == 0 {
+                    values.remove(&number);
+                }
+                true
+            }
+        }
+    }
+}
+
+/// What tells values of one type apart; `None` of NULL, which is no value.
+fn bytes(value: &Value<'_>) -> Option<Box<[u8]>> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Boolean(value) => Box::from([u8::from(*value)]),
+        Value::Bigint(value) => Box::from(value.to_le_bytes()),
+        Value::Decimal(value) => Box::from(value.to_le_bytes()),
+        Value::Text(text) => Box::from(text.as_bytes()),
+        Value::Date(day) => Box::from(day.to_le_bytes()),
+        Value::Timestamp(at) => Box::from(at.0.to_le_bytes()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shift(from: i128, to: i128) -> Option<Shift> {
+        Some(Shift { from, to })
+    }
+
+    #[test]
+    fn values_are_counted_and_leave_nothing_behind() {
+        let mut bags = Bags::default();
+        let a = Value::Text("a".into());
+        let mut put = |extract, value: &Value<'_>, comes| bags.change((7, 0), extract, value, comes);
+        assert_eq!(put(Extract::Distinct, &a, true), shift(0, 1));
+        assert_eq!(put(Extract::Distinct, &a, true), shift(1, 1));
+        assert_eq!(put(Extract::Distinct, &Value::Text("b".into()), true), shift(1, 2));
+        assert_eq!(put(Extract::Distinct, &Value::Text("c".into()), false), None);
+        assert_eq!(put(Extract::Distinct, &a, false), shift(2, 2));
+        assert_eq!(put(Extract::Distinct, &a, false), shift(2, 1));
+        assert_eq!(put(Extract::Distinct, &Value::Text("b".into()), false), shift(1, 0));
+        assert!(bags.0.is_empty());
+    }
+
+    #[test]
+    fn the_next_extreme_takes_the_place_of_one_that_goes() {
+        let mut bags = Bags::default();
+        let mut put = |number, comes| {
+            bags.change((7, 0), Extract::Greatest, &Value::Decimal(number), comes)
+        };
+        assert_eq!(put(-5, true), shift(0, -5));
+        assert_eq!(put(9, true), shift(-5, 9));
+        assert_eq!(put(9, true), shift(9, 9));
+        assert_eq!(put(3, true), shift(9, 9));
+        assert_eq!(put(9, false), shift(9, 9));
+        assert_eq!(put(9, false), shift(9, 3));
+        assert_eq!(put(7, false), None);
+    }
+}

@@ -1,0 +1,185 @@
+//! What definitions come down to: flows over relations, sums of them, and quotients.
+//!
+//! # Guarantees
+//! - Whatever form a definition has, the engine and the audit see this one.
+
+use std::collections::BTreeMap;
+
+use schemas::nearest::nearest;
+
+use crate::catalog::Catalog;
+use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term};
+use crate::relation::{Measured, OverRows, Relation};
+
+/// An aggregate over the rows of a relation, by period and dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) relation: String,
+    /// A condition on its columns; none takes every row.
+    pub(crate) filter: Option<String>,
+    /// The column that says in which period a row is.
+    pub(crate) time: String,
+    pub(crate) aggregate: Aggregate,
+    /// Dimension name to column.
+    pub(crate) dims: BTreeMap<String, String>,
+}
+
+/// Flows that are added up or taken away, divided by another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Computed {
+    /// Whether it is taken away, and the flow.
+    pub(crate) above: Vec<(bool, Flow)>,
+    pub(crate) below: Option<Flow>,
+}
+
+impl Computed {
+    /// The flows, the one below the line last.
+    pub(crate) fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.above.iter().map(|(_, flow)| flow).chain(&self.below)
+    }
+
+    /// How its values go together.
+    pub(crate) fn kind(&self) -> Kind {
+        let adds_up = |(_, flow): &(bool, Flow)| {
+            matches!(flow.aggregate, Aggregate::Count | Aggregate::Sum(_))
+        };
+        match self.above.as_slice() {
+            _ if self.below.is_some() => Kind::Ratio,
+            above if above.iter().all(adds_up) => Kind::Flow,
+            above if above.iter().any(|(_, f)| matches!(f.aggregate, Aggregate::Distinct(_))) => {
+                Kind::Distinct
+            }
+            _ => Kind::Extreme,
+        }
+    }
+}
+
+impl Catalog {
+    /// What a definition comes down to.
+    ///
+    /// # Errors
+    /// When it names what does not exist or cannot stand there.
+    pub(crate) fn computed(&self, definition: &Definition) -> Result<Computed, DefinitionError> {
+        match &definition.formula {
+            Formula::Flow { contract, filter, time, aggregate, dims } => {
+                let flow = Flow {
+                    relation: contract.clone(),
+                    filter: filter.clone(),
+                    time: time.clone(),
+                    aggregate: aggregate.clone(),
+                    dims: dims.clone(),
+                };
+                Ok(Computed { above: vec![(false, flow)], below: None })
+            }
+            Formula::Ratio { numerator, denominator } => {
+                let part = |field: &'static str, key: &str| {
+                    let found = self.get(key).map(|part| self.computed(part)).transpose()?;
+                    let mut flows = found.into_iter().flat_map(|part| part.above);
+                    match (flows.next(), flows.next()) {
+                        (Some((_, flow)), None) => Ok(flow),
+                        _ => Err(definition.refuse(field, format!("`{key}` is no flow"))),
+                    }
+                };
+                let term = |term: &Term| Ok((term.minus, part("numerator", &term.kpi)?));
+                let above = numerator.iter().map(term).collect::<Result<_, DefinitionError>>()?;
+                Ok(Computed { above, below: Some(part("denominator", denominator)?) })
+            }
+            Formula::OfView { view, above, below, dims, .. } => {
+                self.of_view(definition, view, (above, below.as_deref()), dims)
+            }
+        }
+    }
+
+    fn of_view(
+        &self,
+        definition: &Definition,
+        view: &str,
+        (above, below): (&[Term], Option<&str>),
+        dims: &BTreeMap<String, String>,
+    ) -> Result<Computed, DefinitionError> {
+        let (relation, rows) = self.view_rows(definition, view)?;
+        let lacks = |what: &str, advice: &str| {
+            definition.refuse("view", format!("`{view}` has no {what}; {advice} in it"))
+        };
+        if relation.tenant.is_none() {
+            return Err(lacks("column `tenant_id`", "select and group by one"));
+        }
+        let period = || lacks("period", "select `period(...) AS period`, and group by it,");
+        let time = rows.period.clone().ok_or_else(period)?;
+        let mut own_dims = BTreeMap::new();
+        for (name, column) in dims {
+            let own = rows.groups.get(column).ok_or_else(|| {
+                let hint = nearest(column, rows.groups.keys().map(String::as_str));
+                let problem = format!("view `{view}` is not grouped by a column `{column}`{hint}");
+                definition.refuse("dims", problem)
+            })?;
+            own_dims.insert(name.clone(), own.clone());
+        }
+        let flow = |aggregate: Aggregate| Flow {
+            relation: relation.name.clone(),
+            filter: None,
+            time: time.clone(),
+            aggregate,
+            dims: own_dims.clone(),
+        };
+        let mut parts = Vec::new();
+        for term in above {
+            match measured(definition, (view, rows), &term.kpi)? {
+                Measured::Aggregate(aggregate) => parts.push((term.minus, flow(aggregate))),
+                Measured::Average { sum, count } if above.len() == 1 && below.is_none() => {
+                    return Ok(Computed {
+                        above: vec![(term.minus, flow(sum))],
+                        below: Some(flow(count)),
+                    });
+                }
+                Measured::Average { .. } => return Err(average_inside(definition, &term.kpi)),
+            }
+        }
+        let below = match below {
+            None => None,
+            Some(name) => match measured(definition, (view, rows), name)? {
+                Measured::Aggregate(aggregate) => Some(flow(aggregate)),
+                Measured::Average { .. } => return Err(average_inside(definition, name)),
+            },
+        };
+        Ok(Computed { above: parts, below })
+    }
+
+    fn view_rows(
+        &self,
+        definition: &Definition,
+        view: &str,
+    ) -> Result<(&Relation, &OverRows), DefinitionError> {
+        let found = self.relation(view).and_then(|own| Some((own, own.view.as_ref()?)));
+        found.ok_or_else(|| {
+            let views = self.relations().iter().filter(|own| own.view.is_some());
+            let hint = nearest(view, views.map(|own| own.name.as_str()));
+            definition.refuse("view", format!("there is no view `{view}`{hint}"))
+        })
+    }
+}
+
+/// What a column of a view is, as numbers of a cell.
+fn measured(
+    definition: &Definition,
+    (view, rows): (&str, &OverRows),
+    column: &str,
+) -> Result<Measured, DefinitionError> {
+    let problem = match rows.measures.get(column) {
+        Some(Ok(measured)) => return Ok(measured.clone()),
+        Some(Err(why)) => format!("column `{column}` of view `{view}` {why}"),
+        None => {
+            let hint = nearest(column, rows.measures.keys().map(String::as_str));
+            format!("view `{view}` has no aggregate `{column}`{hint}")
+        }
+    };
+    Err(definition.refuse("value", problem))
+}
+
+fn average_inside(definition: &Definition, column: &str) -> DefinitionError {
+    let problem = format!(
+        "`{column}` is an average, and a quotient of rounded quotients is not exact; have the view give \
+         the sum and the count"
+    );
+    definition.refuse("value", problem)
+}

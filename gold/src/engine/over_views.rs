@@ -1,0 +1,136 @@
+//! KPIs over views: what changes in the rows of views, folded as the rows of contracts are.
+//!
+//! # Guarantees
+//! - All tables of an epoch change at once to a view, and what it changes is of the same epoch.
+//! - A row of a view is quiet when only quiet rows made it.
+
+use std::sync::Arc;
+
+use schemas::{Contract, Delta, EpochStamp, RowKey, RowLayout, RowRef};
+use views::{Graph, StepError};
+
+use super::fold::Mode;
+use super::{DeltaError, Engine, EngineError};
+use crate::catalog::Catalog;
+use crate::definition::DefinitionError;
+use crate::relation;
+
+/// Rows that are loaded before views see them.
+const LOADED_AT_ONCE: usize = 1 << 14;
+
+/// The steps of all views, and rows that they have yet to see while a lake is loaded.
+#[derive(Debug)]
+pub(super) struct Views {
+    graph: Graph,
+    loaded: Vec<Delta>,
+    waiting: usize,
+    /// What could not be taken of rows that were loaded.
+    refused: Vec<String>,
+}
+
+impl Views {
+    /// The views of a catalog; `None` where it has none.
+    pub(super) fn of(
+        catalog: &Catalog,
+        contracts: &[Contract],
+    ) -> Result<Option<Views>, DefinitionError> {
+        if catalog.views().is_empty() {
+            return Ok(None);
+        }
+        let graph = Graph::new(catalog.views(), &relation::relations(contracts));
+        let graph = graph.map_err(|refusal| DefinitionError::View {
+            file: "gold/views".into(),
+            refusal: Box::new(refusal),
+        })?;
+        let none = |contract: &Contract| {
+            Delta::new(Arc::new(RowLayout::new(&contract.columns)), RowKey::default())
+        };
+        Ok(Some(Views { graph, loaded: contracts.iter().map(none).collect(), waiting: 0, refused: Vec::new() }))
+    }
+}
+
+impl Engine {
+    /// Takes the consolidated changes of all tables into the epoch, by the numbers of their contracts, and
+    /// what they change of views.
+    ///
+    /// # Errors
+    /// Rows that left and were never there, and rows that a view cannot take. All other changes are taken in
+    /// all the same.
+    pub fn step_all(&mut self, stamp: &EpochStamp, deltas: &[&Delta]) -> Vec<DeltaError> {
+        let mut wrong = Vec::new();
+        for (contract, delta) in deltas.iter().enumerate() {
+            wrong.extend(self.step(stamp, contract, delta).err());
+        }
+        let Some(mut views) = self.views.take() else { return wrong };
+        let deltas: Vec<(usize, &Delta)> = deltas.iter().copied().enumerate().collect();
+        let refused = views.graph.step(&deltas);
+        wrong.extend(refused.into_iter().map(|error| of_view(stamp, error)));
+        for number in 0..self.catalog.views().len() {
+            let Some(changes) = views.graph.changes(number) else { continue };
+            let relation = self.first_view() + number;
+            wrong.extend(self.step(stamp, relation, changes.rows).err());
+        }
+        self.views = Some(views);
+        wrong
+    }
+
+    /// The number of the first relation that is a view.
+    fn first_view(&self) -> usize {
+        self.plan.relations.len() - self.catalog.views().len()
+    }
+
+    /// Gives a loaded row to the views that read it, some time before [`Engine::finish_views`].
+    pub(super) fn load_into_views(
+        &mut self,
+        contract: usize,
+        row: RowRef<'_>,
+    ) {
+        let Some(views) = &mut self.views else { return };
+        if let Some(loaded) = views.loaded.get_mut(contract) {
+            loaded.add(row, 1);
+            views.waiting += 1;
+        }
+        if views.waiting >= LOADED_AT_ONCE {
+            self.finish_views();
+        }
+    }
+
+    /// What views could not take of the rows that were loaded, since the last call.
+    pub fn take_refused(&mut self) -> Vec<String> {
+        self.views.as_mut().map(|views| std::mem::take(&mut views.refused)).unwrap_or_default()
+    }
+
+    /// Has the views see all rows that were loaded.
+    pub(super) fn finish_views(&mut self) {
+        let Some(mut views) = self.views.take() else { return };
+        views.waiting = 0;
+        views.loaded.iter_mut().for_each(Delta::consolidate);
+        let deltas: Vec<(usize, &Delta)> = views.loaded.iter().enumerate().collect();
+        let refused = views.graph.step(&deltas);
+        views.refused.extend(refused.iter().map(ToString::to_string));
+        views.loaded.iter_mut().for_each(Delta::clear);
+        for number in 0..self.catalog.views().len() {
+            let relation = self.first_view() + number;
+            let changes = views.graph.changes(number).map(|changes| changes.rows.iter());
+            let mut rows: Vec<(RowRef<'_>, i64)> = changes.into_iter().flatten().collect();
+            // What goes and what comes may be of one cell, which must not be below nothing in between.
+            rows.sort_by_key(|(_, weight)| *weight < 0);
+            for (row, weight) in rows {
+                let (old, new) = if weight < 0 { (Some(row), None) } else { (None, Some(row)) };
+                for _ in 0..weight.unsigned_abs() {
+                    if let Err(error) = self.fold_in(relation, old, new, Mode::Rebuild) {
+                        views.refused.push(error.to_string());
+                    }
+                }
+            }
+        }
+        self.views = Some(views);
+    }
+}
+
+/// What a view could not take.
+fn of_view(stamp: &EpochStamp, error: StepError) -> DeltaError {
+    let StepError { node, row, problem } = error;
+    let problem = Box::new(EngineError::View(problem));
+    DeltaError { relation: node, key: row, epoch: stamp.id, rows: 1, problem }
+}
