@@ -115,12 +115,10 @@ pub struct SortBy {
     pub nulls_first: bool,
 }
 
-// Constructors, for who plans (columns of `out` of a group: its keys, then its calls):
-// Map::new(input: Arc<RowLayout>, condition: Option<Expression>, columns: Vec<Expression>, out: RowSchema)
-// Union::new(layout: Arc<RowLayout>)                         any number of inputs, one layout
-// Distinct::new(layout: Arc<RowLayout>)
-// Join::new(left: Arc<RowLayout>, right: Arc<RowLayout>, on: Vec<(usize, usize)>, kind: JoinKind)
-// Group::new(input: Arc<RowLayout>, keys: Vec<usize>, calls: Vec<Call>, out: Arc<RowLayout>)
-//     -> Result<Group, StepError>                             types are checked by who plans, too
-// TopN::new(input: Arc<RowLayout>, partition: Vec<usize>, order: Vec<SortBy>, limit: u64, rank: bool)
-//     rank: one bigint column more, named `row_number`; rows that are equal in `order` go by their bytes
+/// A row as text, for messages.
+pub(crate) fn text(row: schemas::RowRef<'_>) -> String {
+    let values = row.schema().iter().enumerate().map(|(at, column)| {
+        format!("{} {}", column.name, row.datum(at).text(column.kind))
+    });
+    values.collect::<Vec<_>>().join(", ")
+}
