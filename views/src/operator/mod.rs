@@ -13,12 +13,20 @@
 //! # Non-guarantees
 //! - What is given is not consolidated.
 
+mod bag;
 mod distinct;
 mod group;
 mod join;
+mod key_columns;
 mod map;
+mod order;
+mod problems;
+mod slots;
 mod top_n;
 mod union;
+
+#[cfg(test)]
+mod algebra;
 
 use std::fmt;
 use std::sync::Arc;
