@@ -8,8 +8,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::{AsArray, StringArray};
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, not_impl_err};
+use datafusion::common::{DFSchema, exec_datafusion_err, exec_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{
@@ -112,11 +114,27 @@ impl ScalarUDFImpl for Operator {
         Ok(DataType::Utf8)
     }
 
+    /// For queries that DataFusion runs; expressions are evaluated here.
     fn invoke_with_args(
         &self,
-        _arguments: ScalarFunctionArgs,
+        arguments: ScalarFunctionArgs,
     ) -> datafusion::common::Result<ColumnarValue> {
-        not_impl_err!("`{}` is evaluated row by row", self.name)
+        let arrays = ColumnarValue::values_to_arrays(&arguments.args)?;
+        let [json, name] = arrays.as_slice() else {
+            return exec_err!("`{}` takes two arguments", self.name);
+        };
+        let (json, name) = (cast(json, &DataType::Utf8)?, cast(name, &DataType::Utf8)?);
+        let found = json.as_string::<i32>().iter().zip(name.as_string::<i32>().iter());
+        let found = found.map(|(json, name)| {
+            let (Some(json), Some(name)) = (json, name) else { return Ok(None) };
+            let found = member(json, name).map_err(|e| exec_datafusion_err!("{e}: {json}"))?;
+            Ok(found.and_then(|found| match self.name {
+                JSON => Some(found.to_owned()),
+                _ => text(found).map(Cow::into_owned),
+            }))
+        });
+        let found = found.collect::<datafusion::common::Result<StringArray>>()?;
+        Ok(ColumnarValue::Array(Arc::new(found)))
     }
 }
 

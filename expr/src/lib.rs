@@ -28,6 +28,7 @@ mod calendar;
 mod cast;
 mod evaluate;
 mod failure;
+mod functions;
 mod json;
 mod lower;
 mod node;
@@ -42,6 +43,8 @@ mod value;
 use schemas::RowRef;
 
 pub use aggregate::Aggregate;
+pub use functions::{FUNCTIONS, function, options, planners};
+pub use parse::{check_depth, tokens};
 pub use refusal::{Code, Refusal};
 pub use terms::{Term, parse_quotient, parse_terms};
 pub use types::{Columns, Type};
@@ -126,6 +129,14 @@ impl Expression {
         parse::check_type(planned, columns, root.ty)?;
         let (text, failure) = (print::text(&root), failure::find(&root));
         Ok(Expression { root: evaluate::folded(root), text, failure })
+    }
+
+    /// A column and nothing else, of any type. Of doubles there are no values here: who passes the column on
+    /// takes it from the row, see [`Expression::as_column`].
+    pub fn column(columns: &Columns, index: usize) -> Option<Expression> {
+        let (name, ty) = columns.get(index)?;
+        let root = Typed { node: node::Node::Column { index, name: name.to_owned() }, ty };
+        Some(Expression { text: print::text(&root), failure: None, root })
     }
 
     /// The type of its values.

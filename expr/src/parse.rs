@@ -8,23 +8,20 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, SchemaError, TableReference, plan_err};
-use datafusion::functions::datetime::planner::DatetimeFunctionPlanner;
-use datafusion::functions::unicode::planner::UnicodeFunctionPlanner;
-use datafusion::functions::{core as choices, datetime, string, unicode};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{
     AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
-use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use schemas::nearest;
 
-use crate::json;
-use crate::refusal::{Code, FUNCTIONS, Refusal};
+use crate::functions::{self, FUNCTIONS};
+use crate::refusal::{Code, Refusal};
 use crate::types::{Columns, Type};
 
 /// How deep an expression may be: planning and evaluation go down by recursion.
@@ -34,13 +31,13 @@ pub(crate) const DEPTH_MAX: usize = 200;
 /// each more of them doubles its time.
 const PARENTHESES_MAX: usize = 12;
 
-/// Reads one SQL expression and nothing after it.
-pub(crate) fn syntax(text: &str) -> Result<ast::Expr, Refusal> {
-    let refused =
-        |error: &dyn std::fmt::Display| Refusal::new(Code::Syntax, text, error.to_string());
-    let dialect = PostgreSqlDialect {};
-    let tokens =
-        Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|e| refused(&e))?;
+/// The tokens of an SQL text, for its parser: never so many open parentheses that it would take long.
+///
+/// # Errors
+/// When it is no SQL, or has too many of them.
+pub fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, Refusal> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|e| Refusal::new(Code::Syntax, text, e.to_string()))?;
     let mut open = 0_usize;
     for token in &tokens {
         match token.token {
@@ -53,16 +50,30 @@ pub(crate) fn syntax(text: &str) -> Result<ast::Expr, Refusal> {
             return Err(Refusal::new(Code::NotSupported, "(", problem));
         }
     }
-    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens);
+    Ok(tokens)
+}
+
+/// Whether expressions in it go deeper than planning and evaluation may.
+///
+/// # Errors
+/// When they do.
+pub fn check_depth(syntax: &impl Visit) -> Result<(), Refusal> {
+    if syntax.visit(&mut Depth(0)).is_break() { Err(too_deep()) } else { Ok(()) }
+}
+
+/// Reads one SQL expression and nothing after it.
+pub(crate) fn syntax(text: &str) -> Result<ast::Expr, Refusal> {
+    let refused =
+        |error: &dyn std::fmt::Display| Refusal::new(Code::Syntax, text, error.to_string());
+    let dialect = PostgreSqlDialect {};
+    let mut parser = Parser::new(&dialect).with_tokens_with_locations(tokens(text)?);
     let expression = parser.parse_expr().map_err(|e| refused(&e))?;
     let rest = parser.next_token();
     if rest.token != Token::EOF {
         let problem = format!("`{rest}` follows the end of the expression");
         return Err(Refusal::new(Code::Syntax, rest, problem));
     }
-    if expression.visit(&mut Depth(0)).is_break() {
-        return Err(too_deep());
-    }
+    check_depth(&expression)?;
     Ok(expression)
 }
 
@@ -161,12 +172,7 @@ pub(crate) enum Over {
 pub(crate) fn expression(text: &str, columns: &Columns, over: Over) -> Result<Expr, Refusal> {
     let syntax = syntax(text)?;
     let names = Names::new(over);
-    let options = ParserOptions {
-        parse_float_as_decimal: true,
-        map_string_types_to_utf8view: false,
-        enable_ident_normalization: over == Over::Relation,
-        ..ParserOptions::new()
-    };
+    let options = functions::options().with_enable_ident_normalization(over == Over::Relation);
     let schema = schema(columns, text)?;
     let planner = SqlToRel::new_with_options(&names, options);
     let planned = planner.sql_to_expr(syntax, &schema, &mut PlannerContext::new());
@@ -227,11 +233,7 @@ struct Names {
 
 impl Names {
     fn new(over: Over) -> Names {
-        let mut planners: Vec<Arc<dyn ExprPlanner>> =
-            vec![Arc::new(DatetimeFunctionPlanner), Arc::new(UnicodeFunctionPlanner)];
-        if over == Over::Event {
-            planners.push(Arc::new(json::Planner));
-        }
+        let planners = functions::planners(over == Over::Event);
         Names { options: ConfigOptions::new(), planners, unknown: RefCell::new(None) }
     }
 }
@@ -249,23 +251,11 @@ impl ContextProvider for Names {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        Some(match name {
-            "lower" => string::lower(),
-            "upper" => string::upper(),
-            "trim" | "btrim" => string::btrim(),
-            "ltrim" => string::ltrim(),
-            "rtrim" => string::rtrim(),
-            "concat" => string::concat(),
-            "substr" | "substring" => unicode::substr(),
-            "coalesce" => choices::coalesce(),
-            "nullif" => choices::nullif(),
-            "date_trunc" => datetime::date_trunc(),
-            "date_part" => datetime::date_part(),
-            _ => {
-                self.unknown.replace(Some(name.to_owned()));
-                return None;
-            }
-        })
+        let found = functions::function(name);
+        if found.is_none() {
+            self.unknown.replace(Some(name.to_owned()));
+        }
+        found
     }
 
     fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -2,20 +2,7 @@
 
 use std::fmt;
 
-/// The functions there are, for messages.
-pub(crate) const FUNCTIONS: [&str; 11] = [
-    "lower",
-    "upper",
-    "trim",
-    "ltrim",
-    "rtrim",
-    "substr",
-    "concat",
-    "coalesce",
-    "nullif",
-    "date_trunc",
-    "extract",
-];
+use crate::functions::FUNCTIONS;
 
 /// A kind of refusal, by which programs tell them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

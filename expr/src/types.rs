@@ -107,8 +107,8 @@ impl Type {
         }
     }
 
-    /// The type that a type of Arrow is here.
-    pub(crate) fn of_arrow(kind: &DataType) -> Option<Type> {
+    /// The type that a type of Arrow is here; `None` when there are no values of it.
+    pub fn of_arrow(kind: &DataType) -> Option<Type> {
         Some(match kind {
             DataType::Null => Type::Null,
             DataType::Boolean => Type::Boolean,
@@ -164,6 +164,10 @@ impl Columns {
     pub fn unknown(&self, name: &str) -> String {
         let names = self.columns.iter().map(|(name, _)| name.as_str());
         format!("{} has no column `{name}`{}", self.relation, nearest(name, names))
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<(&str, Type)> {
+        self.columns.get(index).map(|(name, ty)| (name.as_str(), *ty))
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<(usize, Type)> {

@@ -1,0 +1,232 @@
+//! Views at work: the steps of all of them, in an order in which each follows what it reads.
+//!
+//! # Guarantees
+//! - One step takes the changes of all relations at once, and every view sees them in it.
+//! - What a view gives is consolidated.
+//!
+//! # Non-guarantees
+//! - The steps of two views are not shared, be they the same.
+
+use std::sync::Arc;
+
+use schemas::key::RowKey;
+use schemas::{Delta, RowLayout};
+
+use crate::operator::{Distinct, Group, Join, Map, Operator, StepError, TopN, Union};
+use crate::plan::{Node, Plan};
+use crate::refusal::{Code, Refusal};
+use crate::relations::Relations;
+use crate::view::View;
+
+/// Where changes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Relation(usize),
+    Step(usize),
+}
+
+#[derive(Debug)]
+struct Step {
+    operator: Box<dyn Operator>,
+    inputs: Vec<Source>,
+    out: Delta,
+    /// Of which view it is.
+    view: usize,
+}
+
+/// Where a view's changes are.
+#[derive(Debug)]
+struct Outputs {
+    name: String,
+    rows: Source,
+    result: Option<Source>,
+}
+
+/// The steps of views.
+#[derive(Debug)]
+pub struct Graph {
+    /// No changes, for relations that have none.
+    none: Vec<Delta>,
+    steps: Vec<Step>,
+    views: Vec<Outputs>,
+    is_begun: bool,
+}
+
+/// What changed of a view in a step.
+#[derive(Debug, Clone, Copy)]
+pub struct Changes<'a> {
+    /// Of its rows.
+    pub rows: &'a Delta,
+    /// Of what it holds: for views that are not regroupable, and for those that views read.
+    pub result: Option<&'a Delta>,
+}
+
+impl Graph {
+    /// The steps of `views` over `relations`, each view behind those that it reads.
+    ///
+    /// # Errors
+    /// When one reads what is not there before it.
+    pub fn new(views: &[View], relations: &Relations) -> Result<Graph, Refusal> {
+        let empty = |schema| Delta::new(Arc::new(RowLayout::new(schema)), RowKey::default());
+        let none = relations.iter().map(|relation| empty(&relation.schema)).collect();
+        let graph = Graph { none, steps: Vec::new(), views: Vec::new(), is_begun: false };
+        let mut building = Building { graph, relations, view: 0 };
+        for (at, view) in views.iter().enumerate() {
+            building.view = at;
+            let is_read = views.iter().any(|other| other.inputs().iter().any(|n| n == view.name()));
+            building.add(view, is_read)?;
+        }
+        Ok(building.graph)
+    }
+
+    /// Takes the changes of relations, by number; each is consolidated. Gives what could not be done: the
+    /// rows are left out, all else is done.
+    pub fn step(&mut self, changes: &[(usize, &Delta)]) -> Vec<StepError> {
+        let mut errors = Vec::new();
+        for at in 0..self.steps.len() {
+            let (before, rest) = self.steps.split_at_mut(at);
+            let Some(step) = rest.first_mut() else { break };
+            step.out.clear();
+            let inputs = step.inputs.iter().filter_map(|source| match source {
+                Source::Step(at) => before.get(*at).map(|step| &step.out),
+                Source::Relation(at) => {
+                    let found = changes.iter().find(|(relation, _)| relation == at);
+                    found.map(|(_, delta)| *delta).or_else(|| self.none.get(*at))
+                }
+            });
+            let inputs: Vec<&Delta> = inputs.collect();
+            if self.is_begun && inputs.iter().all(|input| input.is_empty()) {
+                continue;
+            }
+            if let Err(mut error) = step.operator.step(&inputs, &mut step.out) {
+                let name = self.views.get(step.view).map_or("", |view| &view.name);
+                error.node = format!("view {name}: {}", error.node);
+                errors.push(error);
+            }
+            step.out.consolidate();
+        }
+        self.is_begun = true;
+        errors
+    }
+
+    /// What changed of a view in the last step, by its number.
+    pub fn changes(&self, view: usize) -> Option<Changes<'_>> {
+        let outputs = self.views.get(view)?;
+        let rows = self.out(outputs.rows)?;
+        Some(Changes { rows, result: outputs.result.and_then(|source| self.out(source)) })
+    }
+
+    /// Rows, groups and values that the steps of a view keep.
+    pub fn held(&self, view: usize) -> usize {
+        self.steps.iter().filter(|s| s.view == view).map(|s| s.operator.held()).sum()
+    }
+
+    fn out(&self, source: Source) -> Option<&Delta> {
+        match source {
+            Source::Step(at) => self.steps.get(at).map(|step| &step.out),
+            Source::Relation(_) => None,
+        }
+    }
+}
+
+struct Building<'a> {
+    graph: Graph,
+    relations: &'a Relations,
+    view: usize,
+}
+
+impl Building<'_> {
+    fn add(&mut self, view: &View, is_read: bool) -> Result<(), Refusal> {
+        let rows = self.build(view.rows())?;
+        let rows = self.stepped(rows, view.rows());
+        let needs_result = is_read || !view.is_regroupable();
+        let result = match needs_result {
+            true => Some(self.above(view.plan(), view.rows(), rows)?),
+            false => None,
+        };
+        let name = view.name().to_owned();
+        self.graph.views.push(Outputs { name, rows, result });
+        Ok(())
+    }
+
+    /// The steps of a plan, of which those below `known` are there already.
+    fn above(&mut self, plan: &Plan, known: &Plan, rows: Source) -> Result<Source, Refusal> {
+        if std::ptr::eq(plan, known) {
+            return Ok(rows);
+        }
+        match &plan.node {
+            // The rows are right below the first group.
+            Node::Group { .. } => self.push(plan, vec![rows]),
+            Node::Map { input, .. } | Node::Distinct { input } | Node::TopN { input, .. } => {
+                let below = self.above(input, known, rows)?;
+                self.push(plan, vec![below])
+            }
+            _ => self.build(plan),
+        }
+    }
+
+    fn build(&mut self, plan: &Plan) -> Result<Source, Refusal> {
+        if let Node::Scan { relation } = &plan.node {
+            return self.scan(relation);
+        }
+        let inputs = plan.inputs().into_iter().map(|input| self.build(input));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        self.push(plan, inputs)
+    }
+
+    fn scan(&self, name: &str) -> Result<Source, Refusal> {
+        let view = self.graph.views.iter().find(|view| view.name == name);
+        let found = view.and_then(|view| view.result);
+        let relation = self.relations.index(name).map(Source::Relation);
+        found.or(relation).ok_or_else(|| {
+            let problem = format!("there is no contract, and no view before it, named `{name}`");
+            Refusal::new(Code::UnknownRelation, name, problem, "")
+        })
+    }
+
+    /// Changes of a relation as those of a step.
+    fn stepped(&mut self, source: Source, plan: &Plan) -> Source {
+        match source {
+            Source::Step(_) => source,
+            Source::Relation(_) => {
+                let map = Map::new(None, plan.through(), plan.schema.clone());
+                self.add_step(Box::new(map), vec![source])
+            }
+        }
+    }
+
+    fn push(&mut self, plan: &Plan, inputs: Vec<Source>) -> Result<Source, Refusal> {
+        let layout = |plan: &Plan| Arc::new(RowLayout::new(&plan.schema));
+        let out = layout(plan);
+        let operator: Box<dyn Operator> = match &plan.node {
+            Node::Map { condition, columns, .. } => {
+                Box::new(Map::new(condition.clone(), columns.clone(), plan.schema.clone()))
+            }
+            Node::Union { .. } | Node::Scan { .. } => Box::new(Union::new(out)),
+            Node::Distinct { .. } => Box::new(Distinct::new(out)),
+            Node::Join { left, right, on, kind } => {
+                Box::new(Join::new(layout(left), layout(right), on.clone(), *kind))
+            }
+            Node::Group { input, keys, calls } => {
+                let group = Group::new(layout(input), keys.clone(), calls.clone(), out);
+                Box::new(group.map_err(|error| {
+                    Refusal::new(Code::Aggregate, &error.node, error.problem.clone(), "")
+                })?)
+            }
+            Node::TopN { input, partition, order, limit, rank } => Box::new(TopN::new(
+                layout(input),
+                partition.clone(),
+                order.clone(),
+                *limit,
+                *rank,
+            )),
+        };
+        Ok(self.add_step(operator, inputs))
+    }
+
+    fn add_step(&mut self, operator: Box<dyn Operator>, inputs: Vec<Source>) -> Source {
+        let out = Delta::new(Arc::clone(operator.layout()), RowKey::default());
+        self.graph.steps.push(Step { operator, inputs, out, view: self.view });
+        Source::Step(self.graph.steps.len() - 1)
+    }
+}

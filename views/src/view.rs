@@ -1,0 +1,317 @@
+//! A view: what its text has become, and what each of its columns is to KPIs.
+
+use std::collections::BTreeMap;
+
+use expr::Expression;
+use schemas::{ColumnType, RowSchema};
+
+use crate::explain::{self, Explain};
+use crate::lower::{self, Root, TENANT};
+use crate::operator::Call;
+use crate::plan::{Node, Plan};
+use crate::refusal::{Code, Refusal};
+use crate::relations::Relations;
+use crate::sql;
+
+/// What a column of a view is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// Whose the row is; the number is that of a column of the view's rows.
+    Tenant(usize),
+    /// The period that holds the instant in this column of the view's rows.
+    Period(usize),
+    /// What rows are grouped by, or a column of a view that groups nothing.
+    Group(usize),
+    /// An aggregate over the view's rows.
+    Measure(Call),
+    /// An expression over the view's groups: see [`View::groups_schema`].
+    Computed(Expression),
+}
+
+/// One column of what a view holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub ty: ColumnType,
+    /// What it is.
+    pub role: Role,
+}
+
+/// A view that is accepted.
+#[derive(Debug, Clone)]
+pub struct View {
+    name: String,
+    sql: String,
+    inputs: Vec<String>,
+    columns: Vec<ViewColumn>,
+    plan: Plan,
+    /// The group that its columns are made of, where it has one.
+    group: Option<Plan>,
+    keys: usize,
+    period: Option<usize>,
+    is_regroupable: bool,
+}
+
+/// Reads a view over `relations`.
+///
+/// # Errors
+/// When it asks for what cannot be kept up to date.
+pub fn accept(name: &str, text: &str, relations: &Relations) -> Result<View, Refusal> {
+    read(name, text, relations).map_err(|refusal| refusal.located(text))
+}
+
+fn read(name: &str, text: &str, relations: &Relations) -> Result<View, Refusal> {
+    let query = sql::query(text)?;
+    let canonical = query.to_string();
+    let planned = sql::plan(query, relations)?;
+    View::of(name, canonical, lower::lower(&planned, relations)?)
+}
+
+/// Reads views, each a name and a text, that may read each other. They come in an order in which each
+/// stands behind those that it reads.
+///
+/// # Errors
+/// All that are refused, by name.
+pub fn accept_all(
+    texts: &[(String, String)],
+    contracts: &Relations,
+) -> Result<Vec<View>, Vec<(String, Refusal)>> {
+    let (mut known, mut views, mut refused) = (contracts.clone(), Vec::new(), BTreeMap::new());
+    let mut open: Vec<&(String, String)> = texts.iter().collect();
+    while !open.is_empty() {
+        let waiting: Vec<&str> = open.iter().map(|(name, _)| name.as_str()).collect();
+        let mut later = Vec::new();
+        for &(name, text) in open.iter() {
+            let reads = sql::query(text).map(|query| sql::relations(&query)).unwrap_or_default();
+            if reads.iter().any(|read| waiting.contains(&read.as_str())) {
+                later.push((name, text));
+                continue;
+            }
+            match accept_one(name, text, &known, &refused, &reads) {
+                Ok(view) => {
+                    known.add_view(&view);
+                    views.push(view);
+                }
+                Err(refusal) => {
+                    refused.insert(name.clone(), refusal);
+                }
+            }
+        }
+        if later.len() == open.len() {
+            for (name, text) in later {
+                refused.insert(name.clone(), cycle(name, &waiting).located(text));
+            }
+            break;
+        }
+        let left = later.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        open.retain(|(name, _)| left.contains(&name));
+    }
+    if refused.is_empty() { Ok(views) } else { Err(refused.into_iter().collect()) }
+}
+
+fn accept_one(
+    name: &str,
+    text: &str,
+    known: &Relations,
+    refused: &BTreeMap<String, Refusal>,
+    reads: &std::collections::BTreeSet<String>,
+) -> Result<View, Refusal> {
+    if known.find(name).is_some() {
+        let problem = format!("there is a contract or a view `{name}` already");
+        return Err(Refusal::new(Code::Invalid, name, problem, "give it another name"));
+    }
+    let bad = reads.iter().find(|read| refused.contains_key(*read) && known.find(read).is_none());
+    if let Some(bad) = bad {
+        let problem = format!("it reads the view `{bad}`, which is refused itself");
+        let refusal = Refusal::new(Code::RefusedRelation, bad, problem, "cure that one first");
+        return Err(refusal.located(text));
+    }
+    accept(name, text, known)
+}
+
+fn cycle(name: &str, among: &[&str]) -> Refusal {
+    let problem = format!("`{name}` reads itself through views: one of {}", among.join(", "));
+    Refusal::new(Code::Cycle, name, problem, "let each read only what does not read it")
+}
+
+impl View {
+    fn of(name: &str, sql: String, root: Root) -> Result<View, Refusal> {
+        let Root { plan, inputs, grouped } = root;
+        let group = top_group(&plan).cloned();
+        let keys = match group.as_ref().map(|group| &group.node) {
+            Some(Node::Group { keys, .. }) => keys.len(),
+            _ => 0,
+        };
+        let (is_regroupable, period) = (grouped.is_some(), grouped.and_then(|own| own.period));
+        let columns = plan.schema.iter().enumerate().map(|(at, column)| {
+            check_name(&column.name)?;
+            let role = match role(&plan, at) {
+                Role::Group(own) if column.name == TENANT => Role::Tenant(own),
+                Role::Group(own) if period == Some(own) && column.name == PERIOD => {
+                    Role::Period(own)
+                }
+                _ if column.name == PERIOD => return Err(no_period()),
+                role => role,
+            };
+            Ok(ViewColumn { name: column.name.clone(), ty: column.kind, role })
+        });
+        let columns = columns.collect::<Result<Vec<_>, Refusal>>()?;
+        let name = name.to_owned();
+        Ok(View { name, sql, inputs, columns, plan, group, keys, period, is_regroupable })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its text, canonical: blanks, comments and the case of keywords make no difference.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// The relations that it reads, each once.
+    pub fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    /// The columns of what it holds.
+    pub fn columns(&self) -> &[ViewColumn] {
+        &self.columns
+    }
+
+    /// The column that says whose a row is.
+    pub fn tenant(&self) -> Option<usize> {
+        self.columns.iter().position(|column| matches!(column.role, Role::Tenant(_)))
+    }
+
+    /// The column that is a period.
+    pub fn period(&self) -> Option<usize> {
+        self.columns.iter().position(|column| matches!(column.role, Role::Period(_)))
+    }
+
+    /// What it holds.
+    pub fn schema(&self) -> RowSchema {
+        self.plan.schema.clone()
+    }
+
+    /// The rows that its aggregates are over: tenant, instant of its period, other keys of its groups,
+    /// then arguments of aggregates, FILTER folded in. What it holds itself where it groups nothing.
+    pub fn rows_schema(&self) -> &RowSchema {
+        &self.rows().schema
+    }
+
+    /// How many columns of its rows are keys of its groups.
+    pub fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// The key among them whose period is meant.
+    pub fn period_key(&self) -> Option<usize> {
+        self.period
+    }
+
+    /// The aggregates over its rows, in order.
+    pub fn calls(&self) -> &[Call] {
+        match self.group.as_ref().map(|group| &group.node) {
+            Some(Node::Group { calls, .. }) => calls,
+            _ => &[],
+        }
+    }
+
+    /// Its groups: their keys, then their aggregates. What expressions over measures read.
+    pub fn groups_schema(&self) -> Option<&RowSchema> {
+        self.group.as_ref().map(|group| &group.schema)
+    }
+
+    /// SQL that gives its rows, for DataFusion to recompute. It calls no function that DataFusion does not
+    /// have but `->` and `->>`.
+    pub fn rows_sql(&self) -> String {
+        explain::sql(self.rows())
+    }
+
+    /// SQL that gives all that it holds, with what its orders leave open decided.
+    pub fn result_sql(&self) -> String {
+        explain::sql(&self.plan)
+    }
+
+    /// Whether its rows may be grouped by fewer keys, or by longer periods, to the same effect as in its
+    /// own SQL: its outermost SELECT groups, and neither DISTINCT, HAVING, LIMIT nor ROW_NUMBER follows.
+    pub fn is_regroupable(&self) -> bool {
+        self.is_regroupable
+    }
+
+    /// What it is made of, and what that costs.
+    pub fn explain(&self) -> Explain {
+        Explain::of(&self.plan)
+    }
+
+    /// The step that gives its rows.
+    pub(crate) fn rows(&self) -> &Plan {
+        match self.group.as_ref().map(|group| &group.node) {
+            Some(Node::Group { input, .. }) => input,
+            _ => &self.plan,
+        }
+    }
+
+    /// The step that gives what it holds.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+}
+
+/// The name of the column that says which period a row is of.
+const PERIOD: &str = crate::names::PERIOD;
+
+fn no_period() -> Refusal {
+    let problem = "a column named `period` is the KPI's period";
+    let advice = "write period(ts) AS period, and group by it; or give it another name";
+    Refusal::new(Code::Period, PERIOD, problem, advice)
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let is_plain = name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit());
+    if is_plain && !name.is_empty() {
+        return Ok(());
+    }
+    let problem = format!("a column of the view is called `{name}`");
+    let advice = "give each a name of its own of small letters, digits and _, with AS";
+    Err(Refusal::new(Code::ColumnName, name, problem, advice))
+}
+
+/// The group that what stands above only selects from.
+fn top_group(plan: &Plan) -> Option<&Plan> {
+    match &plan.node {
+        Node::Group { .. } => Some(plan),
+        Node::Map { input, .. } | Node::Distinct { input } | Node::TopN { input, .. } => {
+            top_group(input)
+        }
+        Node::Scan { .. } | Node::Union { .. } | Node::Join { .. } => None,
+    }
+}
+
+/// What a column of a step is.
+fn role(plan: &Plan, at: usize) -> Role {
+    if top_group(plan).is_none() {
+        return Role::Group(at);
+    }
+    match &plan.node {
+        Node::Map { input, columns, .. } => match columns.get(at) {
+            Some(column) => match column.as_column() {
+                Some(below) => role(input, below),
+                None => Role::Computed(column.clone()),
+            },
+            None => Role::Group(at),
+        },
+        Node::Distinct { input } => role(input, at),
+        Node::TopN { input, .. } if at < input.schema.len() => role(input, at),
+        Node::Group { keys, calls, .. } => match at.checked_sub(keys.len()) {
+            None => Role::Group(keys.get(at).copied().unwrap_or(at)),
+            Some(call) => calls.get(call).cloned().map_or(Role::Group(at), Role::Measure),
+        },
+        _ => Role::Group(at),
+    }
+}
