@@ -50,7 +50,8 @@ fn main() {
     group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group.throughput(Throughput::Elements(changes.len() as u64));
     for size in [1, 100, 5_000] {
-        let catalog = gold::catalog::with_built_in(Vec::new(), &contracts, std::sync::Arc::from([])).unwrap();
+        let catalog =
+            gold::catalog::with_built_in(Vec::new(), &contracts, std::sync::Arc::from([])).unwrap();
         let mut engine = Engine::new(catalog, &contracts).unwrap();
         let mut id = 0_u32;
         let mut work = || {

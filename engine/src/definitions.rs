@@ -26,7 +26,9 @@ pub fn wanted(
     let built_in = schemas::contract::built_in();
     let mut all = of_kind(DefinitionKind::Contract, &built_in, contracts)?;
     all.extend(of_kind(DefinitionKind::Kpi, gold::definition::built_in_files(), kpis)?);
-    all.extend(views.iter().map(|view| DefinitionChange::of_view(view.name(), view.sql(), view.sql())));
+    all.extend(
+        views.iter().map(|view| DefinitionChange::of_view(view.name(), view.sql(), view.sql())),
+    );
     Ok(all)
 }
 

@@ -238,7 +238,12 @@ mod tests {
         }
 
         fn catalog(&self) -> Arc<Catalog> {
-            gold::catalog::with_built_in(self.definitions.clone(), &self.contracts, std::sync::Arc::from([])).unwrap()
+            gold::catalog::with_built_in(
+                self.definitions.clone(),
+                &self.contracts,
+                std::sync::Arc::from([]),
+            )
+            .unwrap()
         }
 
         fn identities(&self) -> Identities {

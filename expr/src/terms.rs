@@ -97,7 +97,8 @@ mod tests {
             let (above, below) = parse_quotient(text).ok()?;
             Some((shown(&above), below.map(|below| shown(&below))))
         };
-        let some = |above: &str, below: Option<&str>| Some((above.into(), below.map(str::to_owned)));
+        let some =
+            |above: &str, below: Option<&str>| Some((above.into(), below.map(str::to_owned)));
         assert_eq!(read("Revenue"), some("+revenue", None));
         assert_eq!(read("a - (b - c)"), some("+a-b+c", None));
         assert_eq!(read("(a - b) / c"), some("+a-b", Some("+c")));

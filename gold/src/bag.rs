@@ -84,9 +84,7 @@ impl Values {
             (Values::Numbers(values), Extract::Least) => {
                 values.first_key_value().map_or(0, |(value, _)| *value)
             }
-            (Values::Numbers(values), _) => {
-                values.last_key_value().map_or(0, |(value, _)| *value)
-            }
+            (Values::Numbers(values), _) => values.last_key_value().map_or(0, |(value, _)| *value),
         }
     }
 
@@ -155,7 +153,8 @@ mod tests {
     fn values_are_counted_and_leave_nothing_behind() {
         let mut bags = Bags::default();
         let a = Value::Text("a".into());
-        let mut put = |extract, value: &Value<'_>, comes| bags.change((7, 0), extract, value, comes);
+        let mut put =
+            |extract, value: &Value<'_>, comes| bags.change((7, 0), extract, value, comes);
         assert_eq!(put(Extract::Distinct, &a, true), shift(0, 1));
         assert_eq!(put(Extract::Distinct, &a, true), shift(1, 1));
         assert_eq!(put(Extract::Distinct, &Value::Text("b".into()), true), shift(1, 2));
@@ -169,9 +168,8 @@ mod tests {
     #[test]
     fn the_next_extreme_takes_the_place_of_one_that_goes() {
         let mut bags = Bags::default();
-        let mut put = |number, comes| {
-            bags.change((7, 0), Extract::Greatest, &Value::Decimal(number), comes)
-        };
+        let mut put =
+            |number, comes| bags.change((7, 0), Extract::Greatest, &Value::Decimal(number), comes);
         assert_eq!(put(-5, true), shift(0, -5));
         assert_eq!(put(9, true), shift(-5, 9));
         assert_eq!(put(9, true), shift(9, 9));

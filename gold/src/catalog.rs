@@ -216,12 +216,16 @@ impl Catalog {
             let problem = format!("there is no contract `{name}`{hint}");
             return Err(definition.refuse("contract", problem));
         }
-        self.computed(definition)?.flows().try_for_each(|flow| self.check_flow(definition, flow))?;
+        self.computed(definition)?
+            .flows()
+            .try_for_each(|flow| self.check_flow(definition, flow))?;
         match aggregate {
             Aggregate::Count if definition.unit != Unit::Count => {
                 Err(definition.refuse("unit", "must be count for count(*)"))
             }
-            Aggregate::Sum(_) if definition.unit == Unit::Currency && !dims.contains_key(CURRENCY) => {
+            Aggregate::Sum(_)
+                if definition.unit == Unit::Currency && !dims.contains_key(CURRENCY) =>
+            {
                 let problem = "a sum of money needs the dimension `currency`: \
                                currencies are never added together";
                 Err(definition.refuse("dims", problem))
@@ -268,7 +272,8 @@ impl Catalog {
         computed.flows().try_for_each(|flow| self.check_flow(definition, flow))?;
         let is = computed.kind();
         if let Some(kind) = kind.filter(|kind| *kind != is) {
-            let problem = format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
+            let problem =
+                format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
             return Err(definition.refuse("kind", problem));
         }
         if computed.above.len() > 1 && !matches!(is, Kind::Flow) {
@@ -280,7 +285,8 @@ impl Catalog {
                 return Err(definition.refuse("value", problem));
             }
         }
-        let counts = |flow: &Flow| matches!(flow.aggregate, Aggregate::Count | Aggregate::Distinct(_));
+        let counts =
+            |flow: &Flow| matches!(flow.aggregate, Aggregate::Count | Aggregate::Distinct(_));
         let is_money = definition.unit != Unit::Count && !computed.flows().all(counts);
         let rows = self.relation(view).and_then(|relation| relation.view.as_ref());
         let has_currency = rows.is_some_and(|rows| rows.groups.contains_key(CURRENCY));

@@ -10,9 +10,9 @@
 
 use std::hash::BuildHasher;
 
+use expr::Value;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
-use expr::Value;
 use schemas::{Grain, Marks, Micros};
 
 use crate::bag::Bags;

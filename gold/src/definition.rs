@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn reads_flows_and_ratios() {
-        assert_eq!(Definition::parse("x/k.toml", FLOW).unwrap().kind(), "flow");
+        let flow = Definition::parse("x/k.toml", FLOW).unwrap();
+        assert!(matches!(flow.formula, Formula::Flow { .. }));
         let ratio = Definition::parse("k.toml", RATIO).unwrap();
         let Formula::Ratio { numerator, .. } = ratio.formula else { panic!("a ratio") };
         let signs: Vec<_> = numerator.iter().map(|t| (t.minus, t.kpi.as_str())).collect();

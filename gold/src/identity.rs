@@ -24,7 +24,8 @@ impl Catalog {
         let mut contracts: Vec<&str> = Vec::new();
         for flow in computed.iter().flat_map(|computed| computed.flows()) {
             let numbers = self.relation(&flow.relation).map(|own| own.contracts.iter());
-            let relations = numbers.into_iter().flatten().filter_map(|at| self.relations().get(*at));
+            let relations =
+                numbers.into_iter().flatten().filter_map(|at| self.relations().get(*at));
             contracts.extend(relations.map(|relation| relation.name.as_str()));
         }
         contracts.sort_unstable();
@@ -126,11 +127,13 @@ impl Identity for Term {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use schemas::Contract;
 
     use super::*;
-    use crate::definition::Kind;
     use crate::catalog::with_built_in;
+    use crate::definition::Kind;
 
     fn contracts() -> Vec<Contract> {
         let built_in = schemas::contract::built_in();
@@ -144,7 +147,11 @@ mod tests {
     fn what_is_computed_decides_and_nothing_else() {
         let meaning = |text: &str| {
             let own = Definition::parse("k.toml", text).unwrap();
-            with_built_in(vec![own], &contracts(), Arc::from([])).unwrap().meaning("k").unwrap().identity()
+            with_built_in(vec![own], &contracts(), Arc::from([]))
+                .unwrap()
+                .meaning("k")
+                .unwrap()
+                .identity()
         };
         let base = meaning(FLOW);
         for same in [("title='K'", "title='Other'\nowner='me'"), ("good='up'", "good='down'")] {

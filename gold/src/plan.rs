@@ -265,7 +265,9 @@ impl Plan {
         let count = self.views[view].count;
         let one = 10_i128.pow(decimal::VALUE_SCALE);
         let argument = match &flow.aggregate {
-            Aggregate::Count => return Ok(Measure { count, sum: None, present: None, factor: one }),
+            Aggregate::Count => {
+                return Ok(Measure { count, sum: None, present: None, factor: one });
+            }
             Aggregate::Distinct(name) => {
                 let values = Expression::parse(name, columns);
                 let values = values.map_err(|e| definition.refuse("aggregate", e.to_string()))?;

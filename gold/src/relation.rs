@@ -44,7 +44,10 @@ pub(crate) struct OverRows {
 pub(crate) enum Measured {
     Aggregate(Aggregate),
     /// A quotient of two.
-    Average { sum: Aggregate, count: Aggregate },
+    Average {
+        sum: Aggregate,
+        count: Aggregate,
+    },
 }
 
 impl Relation {
@@ -96,8 +99,11 @@ impl Relation {
             }
         }
         if !view.is_regroupable() {
-            let why = || Err("is of groups that are not regrouped: the view has DISTINCT, HAVING, LIMIT or \
-                              ROW_NUMBER; have another view group what it gives".to_owned());
+            let why = || {
+                Err("is of groups that are not regrouped: the view has DISTINCT, HAVING, LIMIT or \
+                              ROW_NUMBER; have another view group what it gives"
+                    .to_owned())
+            };
             over.measures.values_mut().for_each(|measured| *measured = why());
         }
         let columns = schema.iter().map(|own| (own.name.clone(), expr::Type::of(own.kind)));
@@ -140,7 +146,7 @@ fn measured(column: &ViewColumn, rows: &RowSchema) -> Result<Measured, String> {
 }
 
 /// Contracts as relations that views may read, in their order.
-pub fn relations(contracts: &[Contract]) -> Relations {
+pub(crate) fn relations(contracts: &[Contract]) -> Relations {
     let mut relations = Relations::default();
     for contract in contracts {
         relations.add(contract.name.clone(), contract.columns.clone(), Some(contract.tenant));

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_no_row_feeds_but_one_might_is_in_doubt_and_has_no_value() {
-        let flow = Rule::Flow(Measure { count: 0, sum: None, factor: ONE });
+        let flow = Rule::Flow(Measure { count: 0, sum: None, present: None, factor: ONE });
         let of = |counts: &[i64]| Parts::of(&flow, Numbers { counts, sums: &[] }).map(Parts::value);
         assert_eq!(of(&[0, 0]), None);
         assert_eq!(of(&[0, 1]), Some(CellValue { status: Status::InDoubt, ..NOTHING }));
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_flow_beyond_the_range_is_an_error_and_not_a_number() {
-        let rule = Rule::Flow(Measure { count: 0, sum: Some(0), factor: ONE });
+        let rule = Rule::Flow(Measure { count: 0, sum: Some(0), present: None, factor: ONE });
         let mut sum = ExactSum::default();
         sum.add(10_i128.pow(28));
         let value = Parts::of(&rule, Numbers { counts: &[1, 0], sums: &[sum] }).unwrap().value();

@@ -41,7 +41,8 @@ impl Shop {
 
     fn engine(&self) -> Engine {
         let catalog: Arc<Catalog> =
-            gold::catalog::with_built_in(Vec::new(), &self.contracts, std::sync::Arc::from([])).unwrap();
+            gold::catalog::with_built_in(Vec::new(), &self.contracts, std::sync::Arc::from([]))
+                .unwrap();
         Engine::new(catalog, &self.contracts).unwrap()
     }
 

@@ -118,7 +118,8 @@ impl Bench {
     }
 
     fn engine(&self) -> Engine {
-        let catalog = catalog::with_built_in(Vec::new(), &self.contracts, std::sync::Arc::from([])).unwrap();
+        let catalog =
+            catalog::with_built_in(Vec::new(), &self.contracts, std::sync::Arc::from([])).unwrap();
         Engine::new(catalog, &self.contracts).unwrap()
     }
 

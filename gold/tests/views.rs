@@ -1,11 +1,14 @@
 //! KPIs over views against the question asked directly: random changes of three tables go into the
 //! engine, and DataFusion answers the same in SQL that is written here, over what the tables then hold.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Decimal128Type, Field, Schema, TimestampMicrosecondType};
 use datafusion::prelude::SessionContext;
@@ -44,8 +47,12 @@ const KPIS: [(&str, &str, &str, &str); 7] = [
     ("buyers", "count", "buyers", "COUNT(DISTINCT o.customer_id)"),
     ("dearest", "currency", "dearest", "MAX(i.price)"),
     ("cheapest", "currency", "cheapest", "MIN(i.price)"),
-    ("lines", "count", "lines + bulk",
-     "COUNT(*) + COUNT(CASE WHEN i.quantity > 2 THEN i.price END)"),
+    (
+        "lines",
+        "count",
+        "lines + bulk",
+        "COUNT(*) + COUNT(CASE WHEN i.quantity > 2 THEN i.price END)",
+    ),
     ("per_buyer", "currency", "revenue / buyers", ""),
     ("usual", "currency", "usual", ""),
 ];
@@ -162,7 +169,7 @@ impl World {
             .collect();
         for _ in 0..dice.below(12) {
             let table = usize::try_from(dice.below(3)).unwrap();
-            let key = dice.below([8, 25, 6][table]);
+            let key = dice.below([8, 40, 6][table]);
             let new = (dice.below(4) > 0).then(|| dice.row(table, key));
             let old = match &new {
                 Some(new) => self.tables[table].insert(key, new.clone()),
@@ -182,7 +189,8 @@ impl World {
         deltas
     }
 
-    fn context(&self) -> SessionContext {
+    /// The tables as they are, under their names behind `prefix`.
+    fn context(&self, prefix: &str) -> SessionContext {
         let context = SessionContext::new();
         for (contract, rows) in self.contracts.iter().zip(&self.tables) {
             let column = |at: usize| -> Arc<dyn Array> {
@@ -200,9 +208,9 @@ impl World {
                     "tenant_id" | "currency" | "status" | "country" => {
                         Arc::new(StringArray::from_iter(rows.values().map(text)))
                     }
-                    "placed_at" => Arc::new(
-                        TimestampMicrosecondArray::from_iter(numbers).with_timezone("UTC"),
-                    ),
+                    "placed_at" => {
+                        Arc::new(TimestampMicrosecondArray::from_iter(numbers).with_timezone("UTC"))
+                    }
                     "price" => {
                         let numbers = numbers.map(|number| number.map(i128::from));
                         let numbers = Decimal128Array::from_iter(numbers);
@@ -219,7 +227,7 @@ impl World {
                 .map(|(own, array)| Field::new(&own.name, array.data_type().clone(), true))
                 .collect();
             let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-            context.register_batch(&contract.name, batch).unwrap();
+            context.register_batch(format!("{prefix}{}", contract.name), batch).unwrap();
         }
         context
     }
@@ -251,7 +259,8 @@ async fn asked(
             arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).unwrap()
         };
         let (tenants, currencies, lands) = (text("tenant"), text("currency"), text("land"));
-        let starts = batch.column_by_name("start").unwrap().as_primitive::<TimestampMicrosecondType>();
+        let starts =
+            batch.column_by_name("start").unwrap().as_primitive::<TimestampMicrosecondType>();
         let values = batch.column_by_name("value").unwrap().as_primitive::<Decimal128Type>();
         let json = |column: &Arc<dyn Array>, row: usize| match column.is_valid(row) {
             true => format!("\"{}\"", column.as_string::<i32>().value(row)),
@@ -284,8 +293,23 @@ fn held(rows: &[CellRow], key: &str, grain: Grain) -> BTreeMap<String, Option<i1
     .collect()
 }
 
+/// The audit, which asks the view's own SQL, finds nothing; and it finds a value that is wrong.
+async fn audited(world: &World, mut rows: Vec<CellRow>) {
+    for is_wrong in [false, true] {
+        let context = world.context("silver_");
+        if is_wrong {
+            let row = rows.iter_mut().find(|row| row.value.value.is_some()).unwrap();
+            row.value.value = row.value.value.map(|value| value + 1);
+        }
+        context.register_batch("kpi_current", gold::table::current_batch(&rows).unwrap()).unwrap();
+        let found = gold::audit::audit(&context, &world.catalog).await.unwrap();
+        let wrong: Vec<_> = found.iter().filter(|finding| finding.mismatches > 0).collect();
+        assert_eq!(wrong.len(), usize::from(is_wrong), "{wrong:?}");
+    }
+}
+
 async fn compare(world: &World, rows: &[CellRow]) -> usize {
-    let context = world.context();
+    let context = world.context("");
     let mut compared = 0;
     for grain in [Grain::Hour, Grain::Day, Grain::Month] {
         for by_land in [false, true] {
@@ -330,11 +354,11 @@ async fn compare(world: &World, rows: &[CellRow]) -> usize {
 #[tokio::test]
 async fn kpis_over_views_are_what_sql_says() {
     let mut compared = 0;
-    for seed in 1..=12_u64 {
+    for seed in 1..=4_u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut world = World::new();
         let mut engine = Engine::new(Arc::clone(&world.catalog), &world.contracts).unwrap();
-        for id in 1..=60_i64 {
+        for id in 1..=80_i64 {
             let stamp = EpochStamp {
                 id: id.unsigned_abs(),
                 clock: Micros(START + id * 1_000_000),
@@ -345,10 +369,11 @@ async fn kpis_over_views_are_what_sql_says() {
             let wrong = engine.step_all(&stamp, &deltas.iter().collect::<Vec<_>>());
             assert!(wrong.is_empty(), "seed {seed}, epoch {id}: {wrong:?}");
             engine.finish_epoch(&stamp);
-            if id % 20 == 0 {
+            if id % 40 == 0 {
                 compared += compare(&world, &engine.snapshot()).await;
             }
         }
+        audited(&world, engine.snapshot()).await;
         // An engine that is given the rows alone says the same.
         let mut fresh = Engine::new(Arc::clone(&world.catalog), &world.contracts).unwrap();
         for table in 0..3 {
@@ -357,14 +382,14 @@ async fn kpis_over_views_are_what_sql_says() {
                 fresh.rebuild(table, world.layouts[table].row(&bytes)).unwrap();
             }
         }
-        fresh.finish_rebuild(Micros(START + 60_000_000), Some((60, Micros(START + 60_000_000))));
+        fresh.finish_rebuild(Micros(START + 80_000_000), Some((80, Micros(START + 80_000_000))));
         assert!(fresh.take_refused().is_empty());
         let told = |engine: &Engine| -> Vec<_> {
             engine.snapshot().into_iter().map(|row| (row.key, row.value)).collect()
         };
         assert_eq!(told(&fresh), told(&engine), "seed {seed}");
     }
-    assert!(compared > 5_000, "only {compared} cells were compared");
+    assert!(compared > 500, "only {compared} cells were compared");
 }
 
 #[test]
@@ -381,13 +406,21 @@ fn what_a_view_cannot_say_is_refused_with_advice() {
     };
     let base = "unit='currency'\nvalue='revenue'\ndims=['currency']\n";
     for (from, to, says) in [
-        ("revenue", "revenu", "view `item_sales` has no aggregate `revenu` (did you mean `revenue`?)"),
+        (
+            "revenue",
+            "revenu",
+            "view `item_sales` has no aggregate `revenu` (did you mean `revenue`?)",
+        ),
         ("['currency']", "['land']", "a sum of money needs the dimension `currency`"),
         ("['currency']", "['currency','country']", "not grouped by a column `country`"),
         ("'revenue'", "'usual - revenue'", "`usual` is an average"),
         ("'revenue'", "'revenue * 2'", "or one such sum divided by another"),
         ("'revenue'", "'buyers + lines'", "only sums and counts may be added up"),
-        ("unit=", "kind='ratio'\nunit=", "k.toml: kind: `ratio` is not what the view says: it is `flow`"),
+        (
+            "unit=",
+            "kind='ratio'\nunit=",
+            "k.toml: kind: `ratio` is not what the view says: it is `flow`",
+        ),
         ("unit=", "time='placed_at'\nunit=", "belongs to a KPI without a view"),
         ("value='revenue'\n", "", "k.toml: value: is missing"),
     ] {

@@ -339,10 +339,7 @@ fn views(
 }
 
 /// The texts of contracts and KPI definitions, as they are put in force.
-pub(crate) fn wanted(
-    config: &Config,
-    catalog: &Catalog,
-) -> Result<Vec<DefinitionChange>, Failure> {
+pub(crate) fn wanted(config: &Config, catalog: &Catalog) -> Result<Vec<DefinitionChange>, Failure> {
     let (contracts, kpis) = (config.contracts.folder(), config.gold.folder());
     engine::definitions::wanted(contracts, kpis, catalog.views()).map_err(Failure::Usage)
 }

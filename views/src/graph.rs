@@ -213,13 +213,9 @@ impl Building<'_> {
                     Refusal::new(Code::Aggregate, &error.node, error.problem.clone(), "")
                 })?)
             }
-            Node::TopN { input, partition, order, limit, rank } => Box::new(TopN::new(
-                layout(input),
-                partition.clone(),
-                order.clone(),
-                *limit,
-                *rank,
-            )),
+            Node::TopN { input, partition, order, limit, rank } => {
+                Box::new(TopN::new(layout(input), partition.clone(), order.clone(), *limit, *rank))
+            }
         };
         Ok(self.add_step(operator, inputs))
     }

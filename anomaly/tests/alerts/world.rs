@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anomaly::Scorer;
 use schemas::{
-    Alert, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiKind, KpiUpdate, Micros,
-    Observer, OriginName, Saved, SeriesId, Sight, Status, Unit,
+    Alert, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiKind,
+    KpiUpdate, Micros, Observer, OriginName, Saved, SeriesId, Sight, Status, Unit,
 };
 
 pub(crate) const SECOND: i64 = 1_000_000;

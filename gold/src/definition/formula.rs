@@ -103,7 +103,6 @@ pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(word)
 }
 
-
 /// Refuses the first field that is there.
 fn foreign(file: &str, given: &Given, problem: &str) -> Result<(), DefinitionError> {
     match given.iter().find(|(_, is_given)| *is_given) {

@@ -269,8 +269,8 @@ impl Fold<'_> {
     /// Takes the values of the old row out of the bags of a cell, and puts those of the new one in.
     fn put_in_bags(&mut self, cell: u32, old: Option<Taken<'_>>, new: Option<Taken<'_>>) {
         for bag in &self.view.bags {
-            let of = |row: Option<Taken<'_>>| row.and_then(|row| row.value(&bag.values));
-            let (old, new) = (of(old), of(new));
+            let old = old.as_ref().and_then(|row| row.value(&bag.values));
+            let new = new.as_ref().and_then(|row| row.value(&bag.values));
             if old == new {
                 continue;
             }

@@ -45,7 +45,12 @@ impl Views {
         let none = |contract: &Contract| {
             Delta::new(Arc::new(RowLayout::new(&contract.columns)), RowKey::default())
         };
-        Ok(Some(Views { graph, loaded: contracts.iter().map(none).collect(), waiting: 0, refused: Vec::new() }))
+        Ok(Some(Views {
+            graph,
+            loaded: contracts.iter().map(none).collect(),
+            waiting: 0,
+            refused: Vec::new(),
+        }))
     }
 }
 
@@ -80,11 +85,7 @@ impl Engine {
     }
 
     /// Gives a loaded row to the views that read it, some time before [`Engine::finish_views`].
-    pub(super) fn load_into_views(
-        &mut self,
-        contract: usize,
-        row: RowRef<'_>,
-    ) {
+    pub(super) fn load_into_views(&mut self, contract: usize, row: RowRef<'_>) {
         let Some(views) = &mut self.views else { return };
         if let Some(loaded) = views.loaded.get_mut(contract) {
             loaded.add(row, 1);

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::found::{Letter, Wanted, visit};
 use super::{Retry, none_of, one, table_of, to_json};
 use crate::commands::decisions::{self, Kept};
-use crate::commands::setup::{definitions, lake_root, open, topics, wanted};
+use crate::commands::setup::{definitions, lake_root, open, topics};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;

@@ -125,8 +125,10 @@ pub struct SortBy {
 
 /// A row as text, for messages.
 pub(crate) fn text(row: schemas::RowRef<'_>) -> String {
-    let values = row.schema().iter().enumerate().map(|(at, column)| {
-        format!("{} {}", column.name, row.datum(at).text(column.kind))
-    });
+    let values = row
+        .schema()
+        .iter()
+        .enumerate()
+        .map(|(at, column)| format!("{} {}", column.name, row.datum(at).text(column.kind)));
     values.collect::<Vec<_>>().join(", ")
 }

@@ -122,7 +122,8 @@ pub(super) fn charge(id: &str, tenant: &str, day: Micros, cost: &str, lsn: u64) 
 }
 
 fn inputs(lake: &Lake, topics: &Topics, contracts: Vec<Contract>) -> Inputs {
-    let catalog = gold::catalog::with_built_in(Vec::new(), &contracts, std::sync::Arc::from([])).unwrap();
+    let catalog =
+        gold::catalog::with_built_in(Vec::new(), &contracts, std::sync::Arc::from([])).unwrap();
     Inputs {
         now: Still.now(),
         lake: lake.clone(),
