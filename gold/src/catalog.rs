@@ -98,6 +98,7 @@ impl Catalog {
             good: definition.good,
             is_ratio: matches!(definition.formula, Formula::Ratio { .. }),
             dims: self.dims(definition),
+            grains: definition.grains,
             breakdown_of: self.broken_down(definition),
         };
         self.definitions.iter().map(info).collect()

@@ -38,4 +38,4 @@ pub use identity::Meaning;
 pub use schemas::nearest;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
-pub const ENGINE_SEMANTICS: u32 = 2;
+pub const ENGINE_SEMANTICS: u32 = 3;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use expr::{Columns, Expression};
-use schemas::{Contract, RowRef, decimal};
+use schemas::{Contract, Grains, RowRef, decimal};
 
 use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Unit};
@@ -114,6 +114,7 @@ pub(crate) struct Kpi {
     /// Its place among the cube's KPIs.
     pub(crate) place: usize,
     pub(crate) rule: Rule,
+    pub(crate) grains: Grains,
     /// The numbers of the contracts that it reads, each once.
     pub(crate) contracts: Vec<usize>,
 }
@@ -125,6 +126,8 @@ pub(crate) struct CubeShape {
     pub(crate) dims: Vec<String>,
     pub(crate) counts: usize,
     pub(crate) sums: usize,
+    /// Those of any of its KPIs.
+    pub(crate) grains: Grains,
     /// KPIs by index, in key order.
     pub(crate) kpis: Vec<usize>,
 }
@@ -173,6 +176,8 @@ impl Plan {
             let shape = &mut plan.cubes[cube];
             let place = shape.kpis.len();
             shape.kpis.push(plan.kpis.len());
+            let grains = definition.grains;
+            shape.grains = shape.grains.or(grains);
             let key = Arc::clone(&definition.key);
             let mut reads: Vec<usize> = plan
                 .views
@@ -182,7 +187,8 @@ impl Plan {
                 .collect();
             reads.sort_unstable();
             reads.dedup();
-            plan.kpis.push(Kpi { key, unit: definition.unit, cube, place, rule, contracts: reads });
+            let unit = definition.unit;
+            plan.kpis.push(Kpi { key, unit, cube, place, rule, grains, contracts: reads });
         }
         Ok(plan)
     }
@@ -218,7 +224,7 @@ impl Plan {
     fn cube(&mut self, dims: Vec<String>) -> usize {
         let found = self.cubes.iter().position(|cube| cube.dims == dims);
         found.unwrap_or_else(|| {
-            self.cubes.push(CubeShape { dims, ..CubeShape::default() });
+            self.cubes.push(CubeShape { dims, grains: Grains::NONE, ..CubeShape::default() });
             self.cubes.len() - 1
         })
     }

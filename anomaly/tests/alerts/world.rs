@@ -29,6 +29,7 @@ fn kpi(key: &str, title: &str, unit: Unit, is_ratio: bool, breakdown_of: Option<
         good: Good::Up,
         is_ratio,
         dims: vec!["currency".into()],
+        grains: schemas::Grains::ALL,
         breakdown_of: breakdown_of.map(Arc::from),
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use schemas::KpiInfo;
+use schemas::{Grain, KpiInfo};
 use serde::Serialize;
 
 use super::ask::{Ask, json, private};
-use super::shapes::UnitShape;
+use super::shapes::{GrainShape, UnitShape};
 use crate::VERSION;
 use crate::app::App;
 use crate::claims::Tenants;
@@ -58,6 +58,9 @@ struct Kpi {
     is_ratio: bool,
     /// The names of its dimensions.
     dims: Vec<String>,
+    /// The lengths of its periods.
+    #[schema(value_type = Vec<GrainShape>)]
+    grains: Vec<&'static str>,
     /// The KPI whose cells this one splits up by more dimensions.
     #[schema(value_type = Option<String>)]
     breakdown_of: Option<Arc<str>>,
@@ -73,6 +76,7 @@ impl Kpi {
             good: info.good.name(),
             is_ratio: info.is_ratio,
             dims: info.dims.clone(),
+            grains: info.grains.iter().map(Grain::name).collect(),
             breakdown_of: info.breakdown_of.clone(),
         }
     }

@@ -87,6 +87,7 @@ fn kpi(key: &str, unit: Unit) -> KpiInfo {
         good: Good::Up,
         is_ratio: unit == Unit::Ratio,
         dims: vec!["currency".to_owned()],
+        grains: schemas::Grains::ALL,
         breakdown_of: None,
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn kpis() -> Vec<KpiInfo> {
         good: Good::Up,
         is_ratio: unit == Unit::Ratio,
         dims: vec!["currency".into()],
+        grains: schemas::Grains::ALL,
         breakdown_of: None,
     };
     vec![kpi("margin", Unit::Ratio), kpi("orders", Unit::Count), kpi("revenue", Unit::Currency)]
