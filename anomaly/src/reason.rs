@@ -76,7 +76,7 @@ fn verb(title: &str) -> &'static str {
 fn at(grain: Grain, period: &str) -> String {
     match grain {
         Grain::Hour => format!("in the hour from {period}"),
-        Grain::Day | Grain::Month => format!("on {period}"),
+        _ => format!("on {period}"),
     }
 }
 
@@ -117,7 +117,7 @@ fn period(grain: Grain, start: Micros) -> String {
             format!("{weekday} {date} {hour:02}:00 UTC")
         }
         Grain::Day => format!("{weekday} {date}"),
-        Grain::Month => date,
+        _ => date,
     }
 }
 

@@ -347,7 +347,7 @@ impl Observer for Scorer {
         let stamp = Stamp { at: epoch.clock, epoch: epoch.id };
         // Updates come in key order: those of a KPI and tenant stand together.
         let mut before: Option<(&CellKey, bool)> = None;
-        for update in updates.iter().filter(|update| update.key.grain != Grain::Month) {
+        for update in updates.iter().filter(|update| !update.key.grain.is_long()) {
             let CellKey { kpi, tenant, .. } = &update.key;
             let known = before.filter(|(own, _)| own.kpi == *kpi && own.tenant == *tenant);
             let quiet = match known {

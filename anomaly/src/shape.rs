@@ -86,12 +86,12 @@ impl Space {
 }
 
 impl Shape {
-    /// The shape of a KPI at a grain; months are not forecast.
+    /// The shape of a KPI at a grain; what is longer than a day is not forecast.
     pub(crate) fn of(kpi: &KpiInfo, grain: Grain) -> Option<Shape> {
         let (seasons, warm) = match grain {
             Grain::Hour => (Seasons { day: 24, week: 168 }, WARM_HOURS),
             Grain::Day => (Seasons { day: 0, week: 7 }, WARM_DAYS),
-            Grain::Month => return None,
+            Grain::Week | Grain::Month | Grain::Quarter | Grain::Year => return None,
         };
         Some(Shape {
             seasons,
@@ -121,12 +121,12 @@ impl Shape {
     }
 }
 
-/// The length of a period; `None` for months.
+/// The length of a period; `None` of those longer than a day.
 pub(crate) fn step(grain: Grain) -> Option<i64> {
     match grain {
         Grain::Hour => Some(HOUR_US),
         Grain::Day => Some(DAY_US),
-        Grain::Month => None,
+        Grain::Week | Grain::Month | Grain::Quarter | Grain::Year => None,
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn step(grain: Grain) -> Option<i64> {
 pub(crate) fn phase(grain: Grain, start: Micros) -> usize {
     let phase = match grain {
         Grain::Hour => start.0.div_euclid(HOUR_US).rem_euclid(24),
-        Grain::Day | Grain::Month => (start.0.div_euclid(DAY_US) + THURSDAY).rem_euclid(7),
+        _ => (start.0.div_euclid(DAY_US) + THURSDAY).rem_euclid(7),
     };
     usize::try_from(phase).map_or(0, |phase| phase.min(BINS - 1))
 }

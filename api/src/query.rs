@@ -66,7 +66,7 @@ impl Query {
     pub(crate) fn grain(&self) -> Result<Option<Grain>, Problem> {
         let Some(grain) = self.get("grain") else { return Ok(None) };
         let unknown = || {
-            let detail = format!("`grain` is `{}`; use hour, day or month", shown(grain));
+            let detail = format!("`grain` is `{}`; use {}", shown(grain), Grain::names());
             Problem::bad_parameter("grain", detail)
         };
         Grain::parse(grain).map(Some).ok_or_else(unknown)
@@ -224,7 +224,7 @@ mod tests {
             ("tennant=t1", "did you mean `tenant`?"),
             ("tenant=a&tenant=b", "more than once"),
             ("tenant=", "1 to 256 characters"),
-            ("grain=week", "use hour, day or month"),
+            ("grain=decade", "use hour, day, week, month, quarter or year"),
             ("from=yesterday", "2026-03-01T00:00:00Z"),
             ("from=2026-02-30", "`from` is `2026-02-30`"),
             ("from=2026-01-01T00:00:00+02:00", "%2B"),

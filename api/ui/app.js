@@ -122,10 +122,10 @@ const ask = painter({
   },
 });
 
-/** Whether anything of the tenant is watched; `null` while that is not known. Months have no bands. */
+/** Whether anything of the tenant is watched; `null` while that is not known. Only hours and days have bands. */
 function isWatched() {
   if (!store || store.hasBand) return store ? true : null;
-  const isKnown = view.grain !== "month" && cardKpis(plainKpis()).every((kpi) => store.loaded.has(kpi.key));
+  const isKnown = ["hour", "day"].includes(view.grain) && cardKpis(plainKpis()).every((kpi) => store.loaded.has(kpi.key));
   return isKnown ? false : null;
 }
 

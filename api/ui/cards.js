@@ -182,6 +182,7 @@ const IN_DOUBT = "In doubt: a row that feeds it lacks a value, or its newest cha
 
 /** Why a card shows a dash. */
 function whyEmpty(point, kpi, grain) {
+  if (kpi.grains && !kpi.grains.includes(grain)) return `This KPI is not kept by ${grain}.`;
   if (!point) return "No row has fed this KPI yet.";
   if (point.status === "error") return "This KPI could not be computed for this bucket.";
   if (kpi.is_ratio) return `The denominator is 0 or has no rows in this ${grain}: there is no ratio.`;

@@ -8,7 +8,7 @@
 
 import { COLUMNS, isolated } from "./chart-data.js";
 import { tick } from "./format.js";
-import { addBuckets, bucketShort, dayMonth, hourMinute } from "./time.js";
+import { addBuckets, bucketShort, countBuckets, dayMonth, floorTo, hourMinute } from "./time.js";
 
 const { uPlot } = globalThis;
 const HEIGHT = 320;
@@ -19,6 +19,14 @@ const RING_PX = 5;
 const BAND_REACH = 0.5;
 /** With at most so many buckets the scale of amounts begins at 0. */
 const FROM_ZERO_MAX = 6;
+/** How many long buckets may lie between two marks of the axis, and the room of a mark's name. */
+const STEPS = {
+  week: [1, 2, 4, 13, 26, 52],
+  month: [1, 2, 3, 6, 12, 24, 60],
+  quarter: [1, 2, 4, 8, 20, 40],
+  year: [1, 2, 5, 10, 20, 50],
+};
+const MARK_PX = 96;
 const index = Object.fromEntries(COLUMNS.map((name, i) => [name, i]));
 
 const isValue = (i) => i === index.closed || i === index.running;
@@ -130,7 +138,7 @@ export class Chart {
       {
         ...size,
         pxAlign: 0,
-        padding: [12, () => (this.#model.grain === "month" ? 32 : 20), 0, 0],
+        padding: [12, () => (STEPS[this.#model.grain] ? 32 : 20), 0, 0],
         legend: { show: false },
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         scales: { x: { time: true, auto: false }, y: { range: (plot, min, max) => this.#rangeY(plot, min, max) } },
@@ -153,6 +161,7 @@ export class Chart {
         ],
         axes: [this.#axisX(), this.#axisY()],
         hooks: {
+          init: [(plot) => this.#mark(plot.axes[0])],
           drawClear: [(plot) => this.#shadeAt(plot)],
           drawAxes: [(plot) => this.#band(plot)],
           draw: [(plot) => this.#ring(plot)],
@@ -205,6 +214,30 @@ export class Chart {
       },
       incrs: (_, __, ___, ____) => this.#incrs(),
     };
+  }
+
+  /** Marks the axis at long buckets; uPlot knows where days and hours begin. */
+  #mark(axis) {
+    const own = axis.splits;
+    axis.splits = (plot, at, min, max, ...how) =>
+      STEPS[this.#model.grain] ? this.#splits(plot, min, max) : own(plot, at, min, max, ...how);
+  }
+
+  /** Where every so many long buckets begin. */
+  #splits(plot, min, max) {
+    const { grain } = this.#model;
+    const found = [];
+    const first = floorTo(min * 1000, grain);
+    const room = Math.max(1, Math.floor(plot.bbox.width / devicePixelRatio / MARK_PX));
+    const many = countBuckets(first, floorTo(max * 1000, grain), grain) / room;
+    const every = STEPS[grain].find((count) => count >= many) ?? Math.ceil(many);
+    const origin = floorTo(0, grain);
+    const before = countBuckets(origin, first, grain);
+    for (let n = Math.floor(before / every) * every; ; n += every) {
+      const at = addBuckets(origin, grain, n) / 1000;
+      if (at > max) return found;
+      if (at >= min) found.push(at);
+    }
   }
 
   #incrs() {

@@ -9,29 +9,45 @@ import { LOCALE } from "./locale.js";
 
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
+export const WEEK_MS = 7 * DAY_MS;
+
+/** Grains of a fixed length; their buckets follow each other from `FIRST` on. */
+const LENGTHS = { hour: HOUR_MS, day: DAY_MS, week: WEEK_MS };
+/** Weeks begin on Monday, as 1970-01-05 is. */
+const FIRST = { hour: 0, day: 0, week: 4 * DAY_MS };
+/** The others, in months. */
+const MONTHS = { month: 1, quarter: 3, year: 12 };
+
+/** The months of the civil calendar up to that of an instant. */
+function monthOf(ms) {
+  const date = new Date(ms);
+  return date.getUTCFullYear() * 12 + date.getUTCMonth();
+}
+
+/** Where such a month begins. `Date.UTC` would take the years 0 to 99 for those of a century. */
+function startOfMonth(month) {
+  const date = new Date(0);
+  return date.setUTCFullYear(Math.floor(month / 12), ((month % 12) + 12) % 12, 1);
+}
 
 /** The start of the bucket that holds an instant. */
 export function floorTo(ms, grain) {
-  if (grain === "hour") return Math.floor(ms / HOUR_MS) * HOUR_MS;
-  if (grain === "day") return Math.floor(ms / DAY_MS) * DAY_MS;
-  const date = new Date(ms);
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth(), 1);
+  const length = LENGTHS[grain];
+  if (length) return Math.floor((ms - FIRST[grain]) / length) * length + FIRST[grain];
+  const month = monthOf(ms);
+  return startOfMonth(month - (((month % MONTHS[grain]) + MONTHS[grain]) % MONTHS[grain]));
 }
 
 /** The start of the bucket `count` buckets later (or earlier). */
 export function addBuckets(start, grain, count) {
-  if (grain === "hour") return start + count * HOUR_MS;
-  if (grain === "day") return start + count * DAY_MS;
-  const date = new Date(start);
-  return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + count, 1);
+  const length = LENGTHS[grain];
+  return length ? start + count * length : startOfMonth(monthOf(start) + count * MONTHS[grain]);
 }
 
 /** How many buckets lie from one start to another. */
 export function countBuckets(from, to, grain) {
-  if (grain === "hour") return Math.round((to - from) / HOUR_MS);
-  if (grain === "day") return Math.round((to - from) / DAY_MS);
-  const [a, b] = [new Date(from), new Date(to)];
-  return (b.getUTCFullYear() - a.getUTCFullYear()) * 12 + b.getUTCMonth() - a.getUTCMonth();
+  const length = LENGTHS[grain];
+  return Math.round(length ? (to - from) / length : (monthOf(to) - monthOf(from)) / MONTHS[grain]);
 }
 
 /** RFC 3339 in UTC, without fractions that are zero. */
@@ -61,15 +77,33 @@ export function dayMonth(ms) {
   return format(ms, { day: "numeric", month: "short" });
 }
 
-/** A bucket's short name: `14:00`, `20 Nov`, `Nov 2026`. */
-export function bucketShort(ms, grain) {
-  if (grain === "hour") return hourMinute(ms);
-  if (grain === "day") return format(ms, { day: "numeric", month: "short" });
-  return format(ms, { month: "short", year: "numeric" });
+/** The week of the year, by ISO 8601: the first has the year's first Thursday. */
+function weekOf(ms) {
+  const thursday = new Date(ms + 3 * DAY_MS);
+  return Math.floor((thursday.getTime() - Date.UTC(thursday.getUTCFullYear(), 0, 1)) / WEEK_MS) + 1;
 }
 
-/** A bucket's name that stands alone: `Fri, Nov 20, 14:00 UTC`, `Fri, Nov 20, 2026`, `November 2026`. */
+const quarterOf = (ms) => `Q${Math.floor(new Date(ms).getUTCMonth() / 3) + 1} ${new Date(ms).getUTCFullYear()}`;
+
+/** A bucket's short name: `14:00`, `20 Nov`, `W47 16 Nov`, `Nov 2026`, `Q4 2026`, `2026`. */
+export function bucketShort(ms, grain) {
+  if (grain === "hour") return hourMinute(ms);
+  if (grain === "day") return dayMonth(ms);
+  if (grain === "week") return `W${weekOf(ms)} ${dayMonth(ms)}`;
+  if (grain === "month") return format(ms, { month: "short", year: "numeric" });
+  return grain === "quarter" ? quarterOf(ms) : String(new Date(ms).getUTCFullYear());
+}
+
+/**
+ * A bucket's name that stands alone: `Fri, Nov 20, 14:00 UTC`, `Fri, Nov 20, 2026`,
+ * `Week 47: Nov 16 to Nov 22, 2026`, `November 2026`, `Q4 2026`, `2026`.
+ */
 export function bucketLong(ms, grain) {
+  if (grain === "week") {
+    const last = format(ms + 6 * DAY_MS, { day: "numeric", month: "short", year: "numeric" });
+    return `Week ${weekOf(ms)}: ${dayMonth(ms)} to ${last}`;
+  }
+  if (grain === "quarter" || grain === "year") return bucketShort(ms, grain);
   if (grain === "hour") {
     const day = { weekday: "short", day: "numeric", month: "short" };
     return `${format(ms, { ...day, hour: "2-digit", minute: "2-digit" })}\u00a0UTC`;

@@ -9,7 +9,9 @@
 
 import { DAY_MS, HOUR_MS, addBuckets, floorTo, rfc3339 } from "./time.js";
 
-export const GRAINS = ["hour", "day", "month"];
+export const GRAINS = ["hour", "day", "week", "month", "quarter", "year"];
+/** Those whose history is read from its beginning. */
+const WHOLE = ["week", "month", "quarter", "year"];
 export const WINDOWS = {
   "24h": { label: "24 h", ms: 24 * HOUR_MS },
   "7d": { label: "7 d", ms: 7 * DAY_MS },
@@ -21,9 +23,12 @@ export const WINDOWS = {
 const BUCKETS = {
   hour: { "24h": 24, "7d": 168, "30d": 720, "90d": 2160, all: null },
   day: { "24h": 0, "7d": 7, "30d": 30, "90d": 90, all: null },
+  week: { "24h": 0, "7d": 0, "30d": 4, "90d": 13, all: null },
   month: { "24h": 0, "7d": 0, "30d": 0, "90d": 3, all: null },
+  quarter: { "24h": 0, "7d": 0, "30d": 0, "90d": 0, all: null },
+  year: { "24h": 0, "7d": 0, "30d": 0, "90d": 0, all: null },
 };
-const FIRST_WINDOW = { hour: "7d", day: "30d", month: "all" };
+const FIRST_WINDOW = { hour: "7d", day: "30d", week: "90d", month: "all", quarter: "all", year: "all" };
 /** The most buckets that a chart shows: with more, the window `all` begins later. */
 export const BUCKETS_MAX = 5_000;
 
@@ -93,7 +98,7 @@ export function addressOf(view) {
 export function rangeOf(view, now, earliest) {
   const running = floorTo(now, view.grain);
   const buckets = bucketsOf(view.grain, view.window);
-  const label = view.grain === "month" ? `${buckets} months` : WINDOWS[view.window].label;
+  const label = WHOLE.includes(view.grain) ? `${buckets} ${view.grain}s` : WINDOWS[view.window].label;
   if (buckets !== null) {
     const start = addBuckets(running, view.grain, 1 - buckets);
     return { running, start, before: addBuckets(start, view.grain, -buckets), buckets, label };
@@ -106,7 +111,7 @@ export function rangeOf(view, now, earliest) {
 /** Where to begin reading: the window, the one before and the buckets of a sparkline. */
 export function readFrom(view, now, sparkBuckets) {
   const { running, before } = rangeOf(view, now, null);
-  if (before === null) return view.grain === "month" ? 0 : addBuckets(running, view.grain, -BUCKETS_MAX);
+  if (before === null) return WHOLE.includes(view.grain) ? 0 : addBuckets(running, view.grain, -BUCKETS_MAX);
   return Math.min(before, addBuckets(running, view.grain, -sparkBuckets));
 }
 

@@ -1,4 +1,4 @@
-//! Row changes to KPI cells: every built-in KPI in three grains, in epochs of three sizes.
+//! Row changes to KPI cells: every built-in KPI in all grains, in epochs of three sizes.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
 

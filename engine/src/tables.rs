@@ -44,13 +44,13 @@ pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
     specs
 }
 
-/// Opens every table for writing at its newest version. Silver tables may be outdated: their contract
-/// has changed, and the next barrier writes them whole.
+/// Opens every table for writing at its newest version. Silver tables may be outdated, because their contract
+/// has changed, and current values, because this release has other columns: the next barrier writes them whole.
 pub(crate) async fn open_all(lake: &Lake, contracts: &[Contract]) -> Result<Vec<Table>, LakeError> {
     let mut tables = Vec::new();
     for (at, spec) in specs(contracts).iter().enumerate() {
         let is_silver = at < contracts.len();
-        tables.push(match is_silver {
+        tables.push(match is_silver || spec.name == CURRENT {
             true => Table::open_or_replace(lake, spec).await?,
             false => Table::open_or_create(lake, spec).await?,
         });

@@ -83,7 +83,7 @@ pub async fn audit(
     let mut held = compare::held(context).await?;
     let mut findings = Vec::new();
     for definition in catalog.definitions() {
-        for grain in Grain::ALL {
+        for grain in definition.grains.iter() {
             let expected = compare::expected(context, catalog, definition, grain).await?;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
             let is_ratio = catalog.kind(definition) == Kind::Ratio;
@@ -91,7 +91,7 @@ pub async fn audit(
         }
     }
     for ((kpi, grain), cells) in held {
-        let examples = vec!["the KPI has no definition".to_owned()];
+        let examples = vec!["no definition names the KPI and this grain".to_owned()];
         let mismatches = cells.values().map(Vec::len).sum();
         findings.push(AuditFinding { kpi, grain, cells: 0, mismatches, examples });
     }

@@ -127,6 +127,7 @@ impl Catalog {
             good: definition.good,
             kind: self.kind(definition),
             dims: self.dims(definition),
+            grains: definition.grains,
             breakdown_of: self.broken_down(definition),
         };
         self.definitions.iter().map(info).collect()

@@ -73,7 +73,10 @@ impl Catalog {
             }
             Formula::Ratio { numerator, denominator } => {
                 let part = |field: &'static str, key: &str| {
-                    let found = self.get(key).map(|part| self.computed(part)).transpose()?;
+                    // A ratio is no part, and might be one of itself.
+                    let is_part = |part: &&Definition| !matches!(part.formula, Formula::Ratio { .. });
+                    let found = self.get(key).filter(is_part);
+                    let found = found.map(|part| self.computed(part)).transpose()?;
                     let mut flows = found.into_iter().flat_map(|part| part.above);
                     match (flows.next(), flows.next()) {
                         (Some((_, flow)), None) => Ok(flow),

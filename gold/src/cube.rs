@@ -7,13 +7,16 @@
 //! # Guarantees
 //! - Without new cells nothing is allocated per row once the buffers have grown.
 //! - [`Cube::touched`] is in cell key order after [`Cube::sort_touched`], whatever the hash order.
+//! - Rows enter hours and days; their values enter the bags of longer periods too, which do not add up. All
+//!   else of longer periods are sums of days: [`Cube::roll_up`] brings them what an epoch
+//!   changed of their days, [`Cube::roll_up_all`] what the days hold.
 
 use std::hash::BuildHasher;
 
 use expr::Value;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
-use schemas::{Grain, Marks, Micros};
+use schemas::{Grain, Grains, Marks, Micros};
 
 use crate::bag::Bags;
 use crate::plan::{Bag, CubeShape, Rule};
@@ -41,6 +44,16 @@ pub(crate) enum Number {
     Sum(usize),
 }
 
+/// The longer periods that a day is in.
+pub(crate) fn longer(
+    grains: Grains,
+    series: u32,
+    day: Micros,
+) -> impl Iterator<Item = CellId> + use<> {
+    let long = Grain::ALL.into_iter().filter(move |grain| grains.has(*grain) && grain.is_long());
+    long.map(move |grain| CellId { series, grain, start: grain.start(day) })
+}
+
 /// The cells of one set of dimensions.
 #[derive(Debug)]
 pub(crate) struct Cube {
@@ -50,8 +63,12 @@ pub(crate) struct Cube {
     index: HashTable<u32>,
     hasher: FixedState,
     free: Vec<u32>,
+    /// Those of its KPIs.
+    pub(crate) grains: Grains,
     counts_stride: usize,
     sums_stride: usize,
+    /// The sums that are sums of rows, and so add up over periods.
+    linear: Vec<usize>,
     pub(crate) touched: Vec<Touched>,
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
@@ -81,8 +98,10 @@ impl Cube {
             index: HashTable::new(),
             hasher: FixedState::with_seed(0xce11),
             free: Vec::new(),
+            grains: shape.grains,
             counts_stride: shape.counts,
             sums_stride: shape.sums,
+            linear: (0..shape.sums).filter(|sum| !shape.bagged.contains(sum)).collect(),
             touched: Vec::new(),
             counts_before: Vec::new(),
             sums_before: Vec::new(),
@@ -238,6 +257,88 @@ impl Cube {
             false => sums[bag.present].subtract(1),
         }
         true
+    }
+
+    /// Brings what the epoch changed of days into the longer periods that they are part of.
+    pub(crate) fn roll_up(&mut self) {
+        for at in 0..self.touched.len() {
+            let day = self.touched[at];
+            let CellId { series, grain, start } = self.slabs.id(day.cell);
+            if grain != Grain::Day {
+                continue;
+            }
+            for id in longer(self.grains, series, start) {
+                let cell = self.find_or_create(id);
+                self.touch(cell);
+                self.add_change(day, cell);
+                self.pass_loud(day.cell, cell);
+            }
+        }
+    }
+
+    /// Adds what the epoch changed of the numbers of a day to those of another cell.
+    fn add_change(&mut self, day: Touched, cell: u32) {
+        let (counts, sums) = (self.counts_stride, self.sums_stride);
+        let at = day.before as usize;
+        for place in 0..counts {
+            let before = self.counts_before[at * counts + place];
+            let by = self.slabs.numbers(day.cell).counts[place] - before;
+            if by != 0 {
+                self.slabs.numbers_mut(cell).0[place] += by;
+            }
+        }
+        for place in self.linear.iter().copied() {
+            let before = self.sums_before[at * sums + place];
+            let now = self.slabs.numbers(day.cell).sums[place];
+            if before != now {
+                self.slabs.numbers_mut(cell).1[place].add_change(before, now);
+            }
+        }
+    }
+
+    /// What rows that are not quiet changed of a day they changed of its longer periods.
+    fn pass_loud(&mut self, day: u32, cell: u32) {
+        if self.loud.is_empty() {
+            return;
+        }
+        let counts = (0..self.counts_stride).map(Number::Count);
+        for number in counts.chain(self.linear.iter().copied().map(Number::Sum)) {
+            if self.loud.contains(&(day, number)) {
+                self.loud.insert((cell, number));
+            }
+        }
+    }
+
+    /// Makes the longer periods the sums of their days, however often: rows of a rebuild enter hours and days
+    /// only.
+    pub(crate) fn roll_up_all(&mut self) {
+        let (mut days, mut long) = (Vec::new(), Vec::new());
+        for (number, cell) in (0_u32..).zip(self.slabs.cells.iter()) {
+            match cell.id() {
+                _ if !cell.is_live() => {}
+                id if id.grain == Grain::Day => days.push((number, id)),
+                id if id.grain.is_long() => long.push(number),
+                _ => {}
+            }
+        }
+        for cell in long {
+            let (counts, sums) = self.slabs.numbers_mut(cell);
+            counts.fill(0);
+            self.linear.iter().for_each(|sum| sums[*sum] = ExactSum::default());
+        }
+        for (day, CellId { series, start, .. }) in days {
+            for id in longer(self.grains, series, start) {
+                let cell = self.find_or_create(id);
+                for place in 0..self.counts_stride {
+                    let count = self.slabs.numbers(day).counts[place];
+                    self.slabs.numbers_mut(cell).0[place] += count;
+                }
+                for place in self.linear.iter().copied() {
+                    let sum = self.slabs.numbers(day).sums[place];
+                    self.slabs.numbers_mut(cell).1[place].add_change(ExactSum::default(), sum);
+                }
+            }
+        }
     }
 
     /// In an epoch with quiet rows: a row that is not quiet changed a number of a cell.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 pub use schemas::{Good, KpiKind as Kind, Unit};
+use schemas::{Grain, Grains};
 
 /// How the rows of a cell become one number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -98,6 +99,8 @@ pub struct Definition {
     pub good: Good,
     /// How it is computed.
     pub formula: Formula,
+    /// By which periods.
+    pub grains: Grains,
     /// The file it was read from.
     pub file: String,
 }
@@ -160,6 +163,7 @@ struct File {
     view: Option<String>,
     value: Option<String>,
     kind: Option<String>,
+    grains: Option<Vec<String>>,
 }
 
 /// The definitions that come with Weir, as (file name, text), ordered by file name.
@@ -231,8 +235,10 @@ impl Definition {
         let key = Arc::from(raw.key.as_str());
         let (title, description, owner) =
             (raw.title.clone(), raw.description.clone(), raw.owner.clone());
+        let grains = grains(file, raw.grains.as_deref())?;
         let formula = formula::read(file, raw)?;
-        Ok(Definition { key, title, description, owner, unit, good, formula, file: file.into() })
+        let file = file.into();
+        Ok(Definition { key, title, description, owner, unit, good, formula, grains, file })
     }
 
     /// A refusal of one of its fields.
@@ -265,6 +271,27 @@ fn choice<T: Copy>(
     })
 }
 
+/// The grains that are named; all of them when none is.
+fn grains(file: &str, names: Option<&[String]>) -> Result<Grains, DefinitionError> {
+    let Some(names) = names else { return Ok(Grains::ALL) };
+    if names.is_empty() {
+        let problem = format!("is empty; name some of {}, or leave it out for all", Grain::names());
+        return Err(field(file, "grains", problem));
+    }
+    let mut found = Vec::new();
+    for name in names {
+        let Some(grain) = Grain::parse(name) else {
+            let problem = format!("`{name}` is unknown; there are {}", Grain::names());
+            return Err(field(file, "grains", problem));
+        };
+        if found.contains(&grain) {
+            return Err(field(file, "grains", format!("`{name}` is named twice")));
+        }
+        found.push(grain);
+    }
+    Ok(found.into_iter().collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -284,6 +311,9 @@ mod tests {
         let flow = Definition::parse("x/k.toml", FLOW).unwrap();
         assert!(matches!(flow.formula, Formula::Flow { .. }));
         let ratio = Definition::parse("k.toml", RATIO).unwrap();
+        assert_eq!(ratio.grains, Grains::ALL);
+        let few = Definition::parse("k.toml", &format!("grains=['year','week']\n{RATIO}")).unwrap();
+        assert_eq!(few.grains.iter().collect::<Vec<_>>(), [Grain::Week, Grain::Year]);
         let Formula::Ratio { numerator, .. } = ratio.formula else { panic!("a ratio") };
         let signs: Vec<_> = numerator.iter().map(|t| (t.minus, t.kpi.as_str())).collect();
         assert_eq!(signs, [(false, "a"), (true, "b"), (false, "c")]);
@@ -299,6 +329,14 @@ mod tests {
             (FLOW, "key='k'", "key='z'", "must be named `z.toml`"),
             (FLOW, "{currency='currency'}", "7", "k.toml: dims: must be a list"),
             (FLOW, "{currency='currency'}", "['a','a']", "`a` is named twice"),
+            (
+                FLOW,
+                "unit=",
+                "grains=['day','decade']\nunit=",
+                "`decade` is unknown; there are hour, day,",
+            ),
+            (FLOW, "unit=", "grains=['day','day']\nunit=", "k.toml: grains: `day` is named twice"),
+            (RATIO, "unit=", "grains=[]\nunit=", "k.toml: grains: is empty; name some of hour"),
             (RATIO, "'a - b+c'", "'a * b'", "k.toml: numerator: `a * b`"),
             (RATIO, "'a - b+c'", "'a -'", "must end with the key"),
             (RATIO, "numerator=", "time='x'\nnumerator=", "k.toml: time: belongs to a flow"),

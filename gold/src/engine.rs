@@ -87,6 +87,8 @@ pub struct HistoryRow {
 pub struct CellRow {
     /// The cell.
     pub key: CellKey,
+    /// Where its period ends.
+    pub period_end: Micros,
     /// What it says.
     pub value: CellValue,
     /// The KPI's unit.
@@ -112,7 +114,7 @@ pub enum EngineError {
         tenant: String,
         /// The dimensions.
         dims: String,
-        /// The hour, day or month.
+        /// The hour or day.
         period: String,
     },
     /// A row comes or goes as often as no epoch changes it.
@@ -306,7 +308,10 @@ impl Engine {
     /// Ends an epoch with records, whether or not they changed a row.
     pub fn finish_epoch(&mut self, stamp: &EpochStamp) -> EpochOutput {
         let mut updates = std::mem::take(&mut self.spare);
-        self.cubes.iter_mut().for_each(Cube::sort_touched);
+        for cube in &mut self.cubes {
+            cube.roll_up();
+            cube.sort_touched();
+        }
         for kpi in 0..self.plan.kpis.len() {
             let cube = self.plan.kpis[kpi].cube;
             for at in 0..self.cubes[cube].touched.len() {
@@ -377,7 +382,7 @@ impl Engine {
         updates: &mut Vec<KpiUpdate>,
     ) {
         let Engine { plan, cubes, slots, timers, .. } = self;
-        let Kpi { cube, place, rule, key, .. } = &plan.kpis[kpi];
+        let Kpi { cube, place, rule, key, grains, .. } = &plan.kpis[kpi];
         let cube = &mut cubes[*cube];
         let touched = cube.touched[at];
         let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule);
@@ -386,12 +391,12 @@ impl Engine {
             return;
         }
         let after = Parts::of(rule, now);
-        if Parts::of(rule, before) == after {
+        let id = cube.slabs.id(touched.cell);
+        if Parts::of(rule, before) == after || !grains.has(id.grain) {
             return;
         }
         let number = u32::try_from(kpi).unwrap_or(u32::MAX);
         let reference = CellRef { kpi: number, cell: touched.cell };
-        let id = cube.slabs.id(touched.cell);
         let mark = cube.change_memory(touched.cell, *place, |memory| {
             memory.slot = slots.place(memory.slot, after.map(|_| reference));
             (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
@@ -417,7 +422,7 @@ impl Engine {
     }
 }
 
-/// What an epoch did to a cell. Months have no fixed length, and a quiet change does not ask when the
+/// What an epoch did to a cell. Not all periods have a fixed length, and a quiet change does not ask when its
 /// period ends.
 fn seen(stamp: &EpochStamp, quiet: bool, id: CellId, exists: bool) -> Seen {
     let end = if quiet { stamp.clock } else { id.grain.end(id.start) };

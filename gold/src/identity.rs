@@ -1,6 +1,6 @@
 //! Identities of KPIs: what they compute, and nothing of what people read.
 
-use schemas::{Fingerprint, Identity};
+use schemas::{Fingerprint, Grain, Grains, Identity};
 
 use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition, Formula, Term};
@@ -65,6 +65,9 @@ impl Identity for Definition {
         out.text("key", &self.key);
         out.text("unit", self.unit.name());
         out.part("formula", &self.formula);
+        if self.grains != Grains::ALL {
+            out.texts("grains", self.grains.iter().map(Grain::name));
+        }
     }
 }
 
@@ -154,13 +157,18 @@ mod tests {
                 .identity()
         };
         let base = meaning(FLOW);
-        for same in [("title='K'", "title='Other'\nowner='me'"), ("good='up'", "good='down'")] {
+        for same in [
+            ("title='K'", "title='Other'\nowner='me'"),
+            ("good='up'", "good='down'"),
+            ("good='up'", "good='up'\ngrains=['year','hour','day','week','month','quarter']"),
+        ] {
             assert_eq!(meaning(&FLOW.replace(same.0, same.1)), base, "{same:?}");
         }
         for other in [
             ("count(*)'\n", "sum(amount)'\ndims=['currency']\n"),
             ("placed_at", "updated_at"),
             ("count(*)'\n", "count(*)'\ndims=['channel']\n"),
+            ("count(*)'\n", "count(*)'\ngrains=['hour','day','week','month','quarter']\n"),
             ("count(*)'\n", "count(*)'\nfilter=\"status = 'paid'\"\n"),
         ] {
             let mut text = FLOW.replace(other.0, other.1);

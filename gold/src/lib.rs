@@ -43,4 +43,4 @@ pub use schemas::nearest;
 pub use views::View;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.
-pub const ENGINE_SEMANTICS: u32 = 2;
+pub const ENGINE_SEMANTICS: u32 = 3;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use expr::Expression;
-use schemas::{RowRef, decimal};
+use schemas::{Grains, RowRef, decimal};
 
 use crate::bag::Extract;
 use crate::catalog::{Catalog, compile_filter, compile_sum};
@@ -140,6 +140,7 @@ pub(crate) struct Kpi {
     /// Its place among the cube's KPIs.
     pub(crate) place: usize,
     pub(crate) rule: Rule,
+    pub(crate) grains: Grains,
     /// The numbers of the contracts that it reads, each once.
     pub(crate) contracts: Vec<usize>,
 }
@@ -151,6 +152,10 @@ pub(crate) struct CubeShape {
     pub(crate) dims: Vec<String>,
     pub(crate) counts: usize,
     pub(crate) sums: usize,
+    /// The sums that bags feed, which do not add up over periods.
+    pub(crate) bagged: Vec<usize>,
+    /// Those of any of its KPIs.
+    pub(crate) grains: Grains,
     /// KPIs by index, in key order.
     pub(crate) kpis: Vec<usize>,
 }
@@ -190,6 +195,8 @@ impl Plan {
             let shape = &mut plan.cubes[cube];
             let place = shape.kpis.len();
             shape.kpis.push(plan.kpis.len());
+            let grains = definition.grains;
+            shape.grains = shape.grains.or(grains);
             let key = Arc::clone(&definition.key);
             let views = plan.views.iter();
             let views = views.filter(|v| v.cube == cube && rule.any(|own| own.count == v.count));
@@ -197,7 +204,8 @@ impl Plan {
                 views.flat_map(|view| relations[view.relation].contracts.iter().copied()).collect();
             reads.sort_unstable();
             reads.dedup();
-            plan.kpis.push(Kpi { key, unit: definition.unit, cube, place, rule, contracts: reads });
+            let unit = definition.unit;
+            plan.kpis.push(Kpi { key, unit, cube, place, rule, grains, contracts: reads });
         }
         Ok(plan)
     }
@@ -228,7 +236,7 @@ impl Plan {
     fn cube(&mut self, dims: Vec<String>) -> usize {
         let found = self.cubes.iter().position(|cube| cube.dims == dims);
         found.unwrap_or_else(|| {
-            self.cubes.push(CubeShape { dims, ..CubeShape::default() });
+            self.cubes.push(CubeShape { dims, grains: Grains::NONE, ..CubeShape::default() });
             self.cubes.len() - 1
         })
     }
@@ -308,6 +316,7 @@ impl Plan {
         let shape = &mut self.cubes[cube];
         let (sum, present) = (shape.sums, shape.sums + 1);
         shape.sums += 2;
+        shape.bagged.extend([sum, present]);
         view.bags.push(Bag { values, extract, sum, present });
         (sum, present)
     }

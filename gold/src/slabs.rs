@@ -38,22 +38,22 @@ impl Cell {
     }
 }
 
-/// A cell as it lies in memory: 12 bytes. Periods start at whole hours, and their ends follow.
+/// A cell as it lies in memory: 12 bytes. Periods start at whole seconds, and their ends follow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PackedCell {
     series: u32,
-    /// Hours since 1970 that the period starts at, the lower 32 bits.
-    hour_low: u32,
-    hour_high: i8,
+    /// Seconds since 1970 that the period starts at, the lower 32 bits.
+    second_low: u32,
+    second_high: i16,
     /// The grain, then a bit for each flag.
     bits: u8,
 }
 
-const HOUR_US: i64 = 3_600_000_000;
-const GRAIN: u8 = 3;
-const TOUCHED: u8 = 4;
-const LIVE: u8 = 8;
-const CLOSING: u8 = 16;
+const SECOND_US: i64 = 1_000_000;
+const GRAIN: u8 = 7;
+const TOUCHED: u8 = 8;
+const LIVE: u8 = 16;
+const CLOSING: u8 = 32;
 
 /// A bit that is set, or not.
 fn flag(set: bool, bit: u8) -> u8 {
@@ -63,11 +63,11 @@ fn flag(set: bool, bit: u8) -> u8 {
 impl PackedCell {
     pub(crate) fn new(cell: &Cell) -> PackedCell {
         let CellId { series, grain, start } = cell.id;
-        let hours = start.0.div_euclid(HOUR_US);
+        let seconds = start.0.div_euclid(SECOND_US);
         PackedCell {
             series,
-            hour_low: u32::try_from(hours & i64::from(u32::MAX)).unwrap_or_default(),
-            hour_high: i8::try_from(hours >> 32).unwrap_or_default(),
+            second_low: u32::try_from(seconds & i64::from(u32::MAX)).unwrap_or_default(),
+            second_high: i16::try_from(seconds >> 32).unwrap_or_default(),
             bits: grain as u8
                 | flag(cell.touched, TOUCHED)
                 | flag(cell.live, LIVE)
@@ -76,13 +76,16 @@ impl PackedCell {
     }
 
     pub(crate) fn id(self) -> CellId {
-        let hours = i64::from(self.hour_high) << 32 | i64::from(self.hour_low);
+        let seconds = i64::from(self.second_high) << 32 | i64::from(self.second_low);
         let grain = match self.bits & GRAIN {
             0 => Grain::Hour,
             1 => Grain::Day,
-            _ => Grain::Month,
+            2 => Grain::Week,
+            3 => Grain::Month,
+            4 => Grain::Quarter,
+            _ => Grain::Year,
         };
-        CellId { series: self.series, grain, start: Micros(hours.saturating_mul(HOUR_US)) }
+        CellId { series: self.series, grain, start: Micros(seconds.saturating_mul(SECOND_US)) }
     }
 
     fn unpacked(self) -> Cell {
@@ -315,12 +318,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_what_was_put_in(
-            at in any::<i64>(), grain in 0..3_usize, series in any::<u32>(), flags in any::<[bool; 6]>(),
+            at in any::<i64>(), grain in 0..Grain::ALL.len(), series in any::<u32>(), flags in any::<[bool; 6]>(),
             memory in any::<(u64, i64, Option<i64>, Option<u32>)>(),
         ) {
             let grain = Grain::ALL[grain];
             // The first period of all may begin before the first instant.
-            let start = grain.start(Micros(at.max(i64::MIN + 1_000 * HOUR_US)));
+            let start = grain.start(Micros(at.max(i64::MIN + 400 * 86_400 * SECOND_US)));
             let [touched, live, closing, closed, quiet_dirty, behind] = flags;
             let id = CellId { series, grain, start };
             let cell = Cell { id, end: grain.end(start), touched, live, closing };

@@ -20,9 +20,14 @@ use crate::engine::{CellRow, HistoryRow};
 pub(crate) const NUMBER: (u8, u8) = (38, 10);
 const _: () = assert!(NUMBER.1 as u32 == VALUE_SCALE);
 
+/// The place of `period_end`, behind `period_start`: of current values only.
+const PERIOD_END: usize = 5;
+
 /// The columns of `gold/kpi_current`.
 pub fn current_schema() -> SchemaRef {
-    Arc::new(Schema::new(fields()))
+    let mut fields = fields();
+    fields.insert(PERIOD_END, Field::new("period_end", instant(), false));
+    Arc::new(Schema::new(fields))
 }
 
 /// The columns of `gold/kpi_history`.
@@ -38,8 +43,10 @@ pub fn history_schema() -> SchemaRef {
 /// # Errors
 /// When Arrow refuses the arrays, which would be a defect of this module.
 pub fn current_batch(rows: &[CellRow]) -> Result<RecordBatch, ArrowError> {
-    let rows = rows.iter().map(|r| (&r.key, r.value, r.unit, r.epoch, r.as_of));
-    RecordBatch::try_new(current_schema(), arrays(rows)?)
+    let mut arrays = arrays(rows.iter().map(|r| (&r.key, r.value, r.unit, r.epoch, r.as_of)))?;
+    let ends = columns::timestamps(rows.iter().map(|row| Some(row.period_end)));
+    arrays.insert(PERIOD_END, ends);
+    RecordBatch::try_new(current_schema(), arrays)
 }
 
 /// Rows of `gold/kpi_history`, in the order given.
@@ -120,9 +127,15 @@ mod tests {
         };
         let (unit, epoch, as_of) = (Unit::Ratio, 7, Micros(9));
         let row = HistoryRow { key, value, unit, epoch, as_of, closed: true, restatement: false };
-        let batch = history_batch(&[row]).unwrap();
+        let batch = history_batch(std::slice::from_ref(&row)).unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (1, 14));
         assert!(batch["value"].is_null(0) && batch["numerator"].is_valid(0));
+        let row =
+            CellRow { key: row.key, period_end: Micros(86_400_000_000), value, unit, epoch, as_of };
+        let batch = current_batch(&[row]).unwrap();
+        let at = ["period_start", "period_end"]
+            .map(|name| columns::timestamp(&batch, name).unwrap().value(0));
+        assert_eq!(at, [0, 86_400_000_000]);
         assert_eq!(current_batch(&[]).unwrap().num_rows(), 0);
     }
 }

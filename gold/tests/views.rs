@@ -311,7 +311,7 @@ async fn audited(world: &World, mut rows: Vec<CellRow>) {
 async fn compare(world: &World, rows: &[CellRow]) -> usize {
     let context = world.context("");
     let mut compared = 0;
-    for grain in [Grain::Hour, Grain::Day, Grain::Month] {
+    for grain in Grain::ALL {
         for by_land in [false, true] {
             let named = |key: &str| format!("{key}{}", if by_land { "_by_land" } else { "" });
             for (key, _, _, sql) in KPIS.iter().filter(|kpi| !kpi.3.is_empty()) {

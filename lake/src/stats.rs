@@ -5,8 +5,8 @@
 //! - `numRecords` and the null counts of flat columns are exact.
 //!
 //! # Non-guarantees
-//! - Binary, boolean, floating and nested columns, and decimals beyond 15 digits (readers go
-//!   through a double), have no bounds.
+//! - Binary, boolean, floating and nested columns, decimals beyond 15 digits (readers go through a double)
+//!   and times beyond the years 0 to 9999 have no bounds.
 
 use std::cmp::Ordering;
 
@@ -124,12 +124,17 @@ fn json_value(bound: &Bound, kind: &DataType) -> Option<Value> {
         (Bound::Number(number), kind) => {
             let number = i64::try_from(*number).ok()?;
             match kind {
-                DataType::Date32 => Some(json!(Micros(number.checked_mul(DAY_US)?).date())),
-                DataType::Timestamp(_, _) => Some(json!(Micros(number).to_string())),
+                DataType::Date32 => year_of_four(Micros(number.checked_mul(DAY_US)?).date()),
+                DataType::Timestamp(_, _) => year_of_four(Micros(number).to_string()),
                 _ => Some(json!(number)),
             }
         }
     }
+}
+
+/// A date or an instant, unless its year has a sign: readers know years of four digits.
+fn year_of_four(text: String) -> Option<Value> {
+    (!text.starts_with(['+', '-'])).then(|| json!(text))
 }
 
 /// A decimal of at most 15 digits: its double prints as the same digits.
@@ -150,6 +155,19 @@ mod tests {
         assert_eq!(decimal(-1_234, 2).unwrap().to_string(), "-12.34");
         assert_eq!(decimal(999_999_999_999_999, 10).unwrap().to_string(), "99999.9999999999");
         assert_eq!(decimal(DECIMAL_LIMIT, 2), None);
+    }
+
+    #[test]
+    fn instants_have_bounds_in_years_of_four_digits() {
+        let bound = |text: &str, past: i64| {
+            let at = Micros::parse(text).unwrap().plus(past);
+            let kind = DataType::Timestamp(TimeUnit::Microsecond, None);
+            json_value(&Bound::Number(at.0.into()), &kind)
+        };
+        let last = "9999-12-31T23:59:59Z";
+        assert_eq!(bound(last, 0), Some(json!(last)));
+        assert_eq!(bound(last, 1_000_000), None);
+        assert_eq!(bound("0001-01-01", -400 * DAY_US), None);
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! The civil calendar: from day numbers to dates and back, proleptic Gregorian, for all years.
+//! The civil calendar: from day numbers to dates and back, and the first days of weeks, months, quarters and
+//! years; proleptic Gregorian, for all years.
+
+use crate::time::Grain;
 
 /// Year, month from 1 and day of the month from 1 of a day counted from 1970-01-01.
 pub fn date(day: i64) -> (i64, i64, i64) {
@@ -21,6 +24,36 @@ pub fn day(year: i64, month: i64, day: i64) -> i64 {
     let day_of_year = (153 * from_march + 2) / 5 + day - 1;
     let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     era * 146_097 + of_era - 719_468
+}
+
+/// The first day of the period of whole days that contains a day.
+pub fn first_day(grain: Grain, of: i64) -> i64 {
+    let back = |to_month: fn(i64) -> i64| {
+        let (year, month, _) = date(of);
+        day(year, to_month(month), 1)
+    };
+    match grain {
+        Grain::Hour | Grain::Day => of,
+        // 1970-01-01 was a Thursday.
+        Grain::Week => of - (of + 3).rem_euclid(7),
+        Grain::Month => back(|month| month),
+        Grain::Quarter => back(|month| (month - 1) / 3 * 3 + 1),
+        Grain::Year => back(|_| 1),
+    }
+}
+
+/// The first day of the period after the one that begins with this day.
+pub fn next_first_day(grain: Grain, first: i64) -> i64 {
+    let months = match grain {
+        Grain::Hour | Grain::Day => return first + 1,
+        Grain::Week => return first + 7,
+        Grain::Month => 1,
+        Grain::Quarter => 3,
+        Grain::Year => 12,
+    };
+    let (year, month, _) = date(first);
+    let month = month - 1 + months;
+    day(year + month / 12, month % 12 + 1, 1)
 }
 
 #[cfg(test)]

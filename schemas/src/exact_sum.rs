@@ -63,6 +63,15 @@ impl ExactSum {
         negated
     }
 
+    /// Adds what another sum has gained since it was `before`.
+    pub fn add_change(&mut self, before: ExactSum, now: ExactSum) {
+        let (low, borrow) = now.low().overflowing_sub(before.low());
+        let high = now.high.wrapping_sub(before.high).wrapping_sub(i64::from(borrow));
+        let (low, carry) = self.low().overflowing_add(low);
+        self.set_low(low);
+        self.high = self.high.wrapping_add(high).wrapping_add(i64::from(carry));
+    }
+
     /// The sum, or `None` while it is beyond an `i128`.
     #[inline]
     pub fn get(self) -> Option<i128> {
@@ -131,6 +140,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_change_is_what_came_and_went(own: [i128; 3], came: [i128; 4], went in prop::collection::vec(any::<i128>(), 0..3)) {
+            let of = |numbers: &[i128]| {
+                let mut sum = ExactSum::default();
+                numbers.iter().for_each(|number| sum.add(*number));
+                sum
+            };
+            let (before, mut now, mut total) = (of(&went), of(&came), of(&own));
+            total.add_change(before, now);
+            let mut expected = of(&[&own[..], &came[..]].concat());
+            went.iter().for_each(|number| expected.subtract(*number));
+            prop_assert_eq!(total, expected);
+            now.add_change(now, now);
+            prop_assert_eq!(now, of(&came));
+        }
+
         #[test]
         fn subtracting_undoes_adding(numbers in prop::collection::vec(any::<i128>(), 0..20), extra: i128) {
             let mut sum = ExactSum::default();

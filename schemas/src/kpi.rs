@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::EpochId;
-use crate::time::{Grain, Micros};
+use crate::time::{Grain, Grains, Micros};
 
 /// What names a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +138,8 @@ pub struct KpiInfo {
     pub kind: KpiKind,
     /// The names of its dimensions, sorted.
     pub dims: Vec<String>,
+    /// The lengths of its periods.
+    pub grains: Grains,
     /// The KPI whose cells this one splits up by more dimensions.
     pub breakdown_of: Option<Arc<str>>,
 }

@@ -64,5 +64,5 @@ pub use paged::Paged;
 pub use position::{Place, Position};
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};
-pub use time::{Clock, Date, Grain, Micros};
+pub use time::{Clock, Date, Grain, Grains, Micros};
 pub use vocabulary::{Values, Vocabulary};

@@ -1,7 +1,7 @@
 //! Instants, dates, grains and periods. All of them are UTC.
 //!
 //! # Guarantees
-//! - Periods are half-open `[start, end)` and aligned to UTC hours, days and calendar months.
+//! - Periods are half-open `[start, end)`: each instant is in one of a grain, and one ends where the next begins.
 //! - `Micros` orders, prints and parses without loss in the years 1 to 9999.
 
 use std::fmt;
@@ -101,23 +101,40 @@ impl fmt::Display for Date {
 pub enum Grain {
     /// One UTC hour.
     Hour,
-    /// One UTC day.
+    /// One day.
     Day,
-    /// One UTC calendar month.
+    /// Seven days, from Monday.
+    Week,
+    /// One calendar month.
     Month,
+    /// Three months, from January, April, July or October.
+    Quarter,
+    /// Twelve months, from January.
+    Year,
 }
 
 impl Grain {
     /// Every grain, shortest first.
-    pub const ALL: [Grain; 3] = [Grain::Hour, Grain::Day, Grain::Month];
+    pub const ALL: [Grain; 6] =
+        [Grain::Hour, Grain::Day, Grain::Week, Grain::Month, Grain::Quarter, Grain::Year];
 
     /// The word used in tables, files and HTTP.
     pub fn name(self) -> &'static str {
         match self {
             Grain::Hour => "hour",
             Grain::Day => "day",
+            Grain::Week => "week",
             Grain::Month => "month",
+            Grain::Quarter => "quarter",
+            Grain::Year => "year",
         }
+    }
+
+    /// Every word, as a sentence lists them: `hour, day, ... or year`.
+    pub fn names() -> String {
+        let names = Grain::ALL.map(Grain::name);
+        let [all @ .., last] = &names;
+        format!("{} or {last}", all.join(", "))
     }
 
     /// The grain with this name.
@@ -125,12 +142,16 @@ impl Grain {
         Grain::ALL.into_iter().find(|grain| grain.name() == name)
     }
 
+    /// Whether its periods are made of days, and longer than one.
+    pub fn is_long(self) -> bool {
+        self > Grain::Day
+    }
+
     /// The start of the period that contains `at`.
     pub fn start(self, at: Micros) -> Micros {
         match self {
             Grain::Hour => Micros(at.0.div_euclid(HOUR_US) * HOUR_US),
-            Grain::Day => Micros(at.0.div_euclid(DAY_US) * DAY_US),
-            Grain::Month => month_start(at),
+            _ => midnight(civil::first_day(self, at.0.div_euclid(DAY_US))),
         }
     }
 
@@ -139,18 +160,52 @@ impl Grain {
         match self {
             Grain::Hour => start.plus(HOUR_US),
             Grain::Day => start.plus(DAY_US),
-            Grain::Month => {
-                let (year, month, _) = civil::date(start.0.div_euclid(DAY_US));
-                let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-                Micros(civil::day(next.0, next.1, 1).saturating_mul(DAY_US))
-            }
+            _ => midnight(civil::next_first_day(self, start.0.div_euclid(DAY_US))),
         }
     }
 }
 
-fn month_start(at: Micros) -> Micros {
-    let (year, month, _) = civil::date(at.0.div_euclid(DAY_US));
-    Micros(civil::day(year, month, 1).saturating_mul(DAY_US))
+fn midnight(day: i64) -> Micros {
+    Micros(day.saturating_mul(DAY_US))
+}
+
+/// A set of grains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Grains(u8);
+
+impl Grains {
+    /// None of them.
+    pub const NONE: Grains = Grains(0);
+    /// All of them.
+    pub const ALL: Grains = Grains((1 << Grain::ALL.len()) - 1);
+
+    /// Whether a grain is one of them.
+    pub fn has(self, grain: Grain) -> bool {
+        self.0 & (1 << grain as u8) != 0
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub fn or(self, other: Grains) -> Grains {
+        Grains(self.0 | other.0)
+    }
+
+    /// Each of them, shortest first.
+    pub fn iter(self) -> impl Iterator<Item = Grain> {
+        Grain::ALL.into_iter().filter(move |grain| self.has(*grain))
+    }
+}
+
+impl Default for Grains {
+    fn default() -> Grains {
+        Grains::ALL
+    }
+}
+
+impl FromIterator<Grain> for Grains {
+    fn from_iter<I: IntoIterator<Item = Grain>>(grains: I) -> Grains {
+        Grains(grains.into_iter().fold(0, |set, grain| set | 1 << grain as u8))
+    }
 }
 
 impl fmt::Display for Grain {
@@ -202,5 +257,50 @@ mod tests {
         let before_epoch = Micros(-1);
         assert_eq!(Grain::Month.start(before_epoch).to_string(), "1969-12-01T00:00:00Z");
         assert_eq!(Grain::Day.start(before_epoch).to_string(), "1969-12-31T00:00:00Z");
+    }
+
+    #[test]
+    fn longer_periods_are_whole_days_and_adjoin() {
+        let period = |grain: Grain, at: &str| {
+            let start = grain.start(Micros::parse(at).unwrap());
+            (start.date(), grain.end(start).date())
+        };
+        let of = |start: &str, end: &str| (start.to_owned(), end.to_owned());
+        // 2026-06-29 is a Monday, and the week of the new year 2027 begins in 2026.
+        for day in ["2026-06-29", "2026-07-01T12:00:00Z", "2026-07-05T23:59:59.999999Z"] {
+            assert_eq!(period(Grain::Week, day), of("2026-06-29", "2026-07-06"), "{day}");
+        }
+        assert_eq!(period(Grain::Week, "2027-01-03"), of("2026-12-28", "2027-01-04"));
+        assert_eq!(period(Grain::Week, "1970-01-01"), of("1969-12-29", "1970-01-05"));
+        for (at, start, end) in [
+            ("2026-01-01", "2026-01-01", "2026-04-01"),
+            ("2024-02-29", "2024-01-01", "2024-04-01"),
+            ("2026-09-30T23:59:59Z", "2026-07-01", "2026-10-01"),
+            ("1969-12-31", "1969-10-01", "1970-01-01"),
+        ] {
+            assert_eq!(period(Grain::Quarter, at), of(start, end), "{at}");
+        }
+        assert_eq!(period(Grain::Year, "2026-12-31T23:00:00Z"), of("2026-01-01", "2027-01-01"));
+        for grain in Grain::ALL {
+            let mut at = grain.start(Micros::parse("1967-11-11T11:11:11Z").unwrap());
+            for _ in 0..2_000 {
+                let end = grain.end(at);
+                assert!(end > at && grain.start(end) == end, "{grain} {at}");
+                assert_eq!(grain.start(end.plus(-1)), at, "{grain} {at}");
+                at = end;
+            }
+        }
+    }
+
+    #[test]
+    fn grains_are_named_and_chosen() {
+        assert_eq!(Grain::names(), "hour, day, week, month, quarter or year");
+        for grain in Grain::ALL {
+            assert_eq!(Grain::parse(grain.name()), Some(grain));
+        }
+        let some: Grains = [Grain::Year, Grain::Day].into_iter().collect();
+        assert_eq!(some.iter().collect::<Vec<_>>(), [Grain::Day, Grain::Year]);
+        assert_eq!(some.or(Grains::ALL), Grains::default());
+        assert!(Grain::ALL.into_iter().all(|grain| Grains::ALL.has(grain)));
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Get {
     /// Only cells of this tenant.
     #[arg(long)]
     tenant: Option<String>,
-    /// Only cells of this grain: `hour`, `day` or `month`.
+    /// Only cells of this grain: `hour`, `day`, `week`, `month`, `quarter` or `year`.
     #[arg(long, value_parser = parse_grain)]
     grain: Option<Grain>,
     /// Only periods that start here or later: RFC 3339 or YYYY-MM-DD, in UTC.
@@ -72,7 +72,7 @@ pub(crate) struct Get {
 }
 
 fn parse_grain(text: &str) -> Result<Grain, String> {
-    Grain::parse(text).ok_or_else(|| "use hour, day or month".to_owned())
+    Grain::parse(text).ok_or_else(|| format!("use {}", Grain::names()))
 }
 
 fn parse_time(text: &str) -> Result<Micros, String> {
@@ -140,7 +140,7 @@ fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(),
         row("formula", formula(definition)),
         row("by time of", by_time(definition)),
         row("dims", catalog.dims(definition).join(", ")),
-        row("grains", Grain::ALL.map(Grain::name).join(", ")),
+        row("grains", definition.grains.iter().map(Grain::name).collect::<Vec<_>>().join(", ")),
         row("unit", definition.unit.name().to_owned()),
         row("good is", definition.good.name().to_owned()),
         row("exactness", exactness(catalog, definition).to_owned()),
@@ -163,7 +163,7 @@ fn summary(catalog: &Catalog, definition: &Definition) -> Value {
         "formula": formula(definition),
         "time": time_column(definition),
         "dims": catalog.dims(definition),
-        "grains": Grain::ALL.map(Grain::name),
+        "grains": definition.grains.iter().map(Grain::name).collect::<Vec<_>>(),
         "unit": definition.unit.name(),
         "good": definition.good.name(),
         "exactness": exactness(catalog, definition),

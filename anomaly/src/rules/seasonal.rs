@@ -24,7 +24,7 @@ impl Rule for Seasonal {
     }
 
     fn watches(&self, _kpi: &KpiInfo, grain: Grain) -> bool {
-        grain != Grain::Month
+        !grain.is_long()
     }
 
     fn wants_week_before(&self) -> bool {

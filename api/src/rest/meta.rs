@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use schemas::KpiInfo;
+use schemas::{Grain, KpiInfo};
 use serde::Serialize;
 
 use super::ask::{Ask, json, private};
-use super::shapes::UnitShape;
+use super::shapes::{GrainShape, UnitShape};
 use crate::VERSION;
 use crate::app::App;
 use crate::claims::Tenants;
@@ -61,6 +61,9 @@ struct Kpi {
     kind: &'static str,
     /// The names of its dimensions.
     dims: Vec<String>,
+    /// The lengths of its periods.
+    #[schema(value_type = Vec<GrainShape>)]
+    grains: Vec<&'static str>,
     /// The KPI whose cells this one splits up by more dimensions.
     #[schema(value_type = Option<String>)]
     breakdown_of: Option<Arc<str>>,
@@ -77,6 +80,7 @@ impl Kpi {
             is_ratio: info.is_ratio(),
             kind: info.kind.name(),
             dims: info.dims.clone(),
+            grains: info.grains.iter().map(Grain::name).collect(),
             breakdown_of: info.breakdown_of.clone(),
         }
     }

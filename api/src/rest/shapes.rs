@@ -17,7 +17,10 @@ pub(super) struct Dims(BTreeMap<String, Option<String>>);
 pub(super) enum GrainShape {
     Hour,
     Day,
+    Week,
     Month,
+    Quarter,
+    Year,
 }
 
 /// The values at an epoch.

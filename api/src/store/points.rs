@@ -179,7 +179,7 @@ impl Held {
         let length = match grain {
             Grain::Hour => HOUR_US,
             Grain::Day => 24 * HOUR_US,
-            Grain::Month => return None,
+            _ => return None,
         };
         let is_same = self.first.0 == grain;
         usize::try_from(start.0.checked_sub(self.first.1.0)? / length).ok().filter(|_| is_same)
@@ -357,7 +357,7 @@ mod tests {
     /// Some are whole hours and days, as all are that the engine makes.
     fn random_key(random: &mut StdRng) -> PointKey {
         let length = [1, HOUR_US, 24 * HOUR_US][random.random_range(0..3)];
-        let grain = Grain::ALL[random.random_range(0..3)];
+        let grain = Grain::ALL[random.random_range(0..Grain::ALL.len())];
         (grain, Micros(random.random_range(-100..100) * length))
     }
 

@@ -68,7 +68,7 @@ fn random_key(random: &mut StdRng) -> CellKey {
         kpi: KPIS[random.random_range(0..KPIS.len())].into(),
         tenant: TENANTS[random.random_range(0..TENANTS.len())].into(),
         dims: DIMS[random.random_range(0..DIMS.len())].into(),
-        grain: Grain::ALL[random.random_range(0..3)],
+        grain: Grain::ALL[random.random_range(0..Grain::ALL.len())],
         period_start: Micros(random.random_range(0..4)),
     }
 }

@@ -94,7 +94,7 @@ impl<'a> CellText<'a> {
         self.text.push('"');
     }
 
-    /// When a period starts, whole hours being what all grains have.
+    /// When a period starts, which is at a whole hour as a rule.
     fn start(&mut self, start: Micros) {
         if start.0 % HOUR_US != 0 || !(0..LONG_YEARS_US).contains(&start.0) {
             return self.text.push_str(&start.to_string());
@@ -217,6 +217,7 @@ mod tests {
             good: Good::Up,
             kind: schemas::KpiKind::Flow,
             dims: Vec::new(),
+            grains: schemas::Grains::ALL,
             breakdown_of: None,
         };
         let kpis = [info];
@@ -225,7 +226,7 @@ mod tests {
         for _ in 0..20_000 {
             let change = CellChange {
                 series: Arc::clone(&series[random.random_range(0..series.len())]),
-                grain: Grain::ALL[random.random_range(0..3)],
+                grain: Grain::ALL[random.random_range(0..Grain::ALL.len())],
                 period_start: random_start(&mut random),
                 value: random.random_bool(0.8).then(|| random_value(&mut random)),
             };

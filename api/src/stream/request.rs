@@ -100,7 +100,8 @@ fn filter(mut fields: Fields) -> Result<CellFilter, String> {
         return Err(format!("`tenant` must have 1 to {NAME_MAX} characters; leave it out for all"));
     }
     let kpis = fields.names("kpi")?;
-    let grain = |name: String| Grain::parse(&name).ok_or("`grain` must be hour, day or month");
+    let unknown = || format!("`grain` must be {}", Grain::names());
+    let grain = |name: String| Grain::parse(&name).ok_or_else(unknown);
     let grain = fields.text("grain")?.map(grain).transpose()?;
     let mut instant = |name: &'static str| {
         let at = |text: String| {
@@ -168,7 +169,10 @@ mod tests {
             (r#""filter":7"#, "filter is no JSON object"),
             (r#""filter":{"g":1}"#, "filter has an unknown field `g`"),
             (r#""filter":{"kpi":"a","kpi":"b"}"#, "filter has the field `kpi` twice"),
-            (r#""filter":{"grain":"week"}"#, "`grain` must be hour, day or month"),
+            (
+                r#""filter":{"grain":"weeks"}"#,
+                "`grain` must be hour, day, week, month, quarter or year",
+            ),
             (r#""filter":{"from":"soon"}"#, "`from` must be RFC 3339 or a date"),
             (r#""filter":{"to":"2026-11-20 14:00:00Z"}"#, "`to` must be RFC 3339 or a date"),
             (r#""filter":{"from":"2026-11-02","to":"2026-11-01"}"#, "`from` is later than `to`"),

@@ -169,7 +169,7 @@ async fn meta_and_status_say_what_there_is() {
         json!({
             "key": "gross_margin", "title": "gross margin", "description": "One sentence.",
             "unit": "ratio", "good": "up", "is_ratio": true, "kind": "ratio", "dims": ["currency"],
-            "breakdown_of": null,
+            "grains": ["hour", "day", "week", "month", "quarter", "year"], "breakdown_of": null,
         })
     );
     let status = world.t1("/api/v1/status").await.good();
@@ -196,7 +196,7 @@ async fn what_cannot_be_answered_says_where_and_what_to_do() {
         ("/api/v1/kpis/ordres/series", 404, "did you mean `orders`?"),
         ("/api/v1/kpis/%ff/series", 404, "UTF-8"),
         ("/api/v1/kpis?kpi=", 400, "separated by commas"),
-        ("/api/v1/kpis?grain=week", 400, "hour, day or month"),
+        ("/api/v1/kpis?grain=decade", 400, "hour, day, week, month, quarter or year"),
         ("/api/v1/kpis?from=soon", 400, "RFC 3339"),
         ("/api/v1/kpis?from=2026-11-20T14:00:00", 400, "RFC 3339"),
         ("/api/v1/kpis?to=2026-11-20%2014:00:00Z", 400, "RFC 3339"),
@@ -218,7 +218,7 @@ async fn what_cannot_be_answered_says_where_and_what_to_do() {
     assert!(detail.contains("more than 100"), "{detail}");
     world.t1(&format!("/api/v1/kpis?kpi={}", many("&kpi="))).await.problem(400);
     for (query, parameter) in [
-        ("grain=week", "grain"),
+        ("grain=decade", "grain"),
         ("from=2026-11-21&to=2026-11-20", "from"),
         ("kpi=joy", "kpi"),
         ("tennant=t1", "tennant"),
@@ -318,7 +318,7 @@ async fn copies_are_good_until_the_next_epoch() {
     let next = ask(path, &tag).await;
     assert_eq!((next.status.as_u16(), &next.json()["epoch"]), (200, &json!(8)));
     assert_eq!(next.json()["kpis"][1]["value"], "43");
-    ask("/api/v1/kpis?grain=week", "*").await.problem(400);
+    ask("/api/v1/kpis?grain=decade", "*").await.problem(400);
 }
 
 #[tokio::test]

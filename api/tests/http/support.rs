@@ -87,6 +87,7 @@ fn kpi(key: &str, unit: Unit) -> KpiInfo {
         good: Good::Up,
         kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".to_owned()],
+        grains: schemas::Grains::ALL,
         breakdown_of: None,
     }
 }

@@ -51,7 +51,7 @@ struct Arguments {
     /// The larger one.
     #[arg(long, default_value_t = 1_000_000)]
     to: usize,
-    /// Hours of each series; its days and months follow.
+    /// Hours of each series; its longer periods follow.
     #[arg(long, default_value_t = 4)]
     hours: u32,
     /// Alerts of a thousand tenants.

@@ -44,6 +44,11 @@ impl Core {
         Ok(slots)
     }
 
+    /// Makes the cells of longer periods those of the rows loaded so far.
+    pub(crate) fn roll_up(&mut self) {
+        self.gold.roll_up();
+    }
+
     /// The contract of a silver table.
     pub(crate) fn silver_contract(&self, table: &str) -> Option<Arc<PreparedContract>> {
         let mut tables = self.tables.iter().map(|table| &table.contract);

@@ -34,7 +34,8 @@ pub(super) fn load(
     bronze: &Table,
 ) -> Result<(Core, Files, Option<Read>), RecoverError> {
     let mut at_most = held.flushed;
-    let outdated = newest.iter().filter(|table| table.is_outdated());
+    // Current values are written whole after every load.
+    let outdated = newest.iter().filter(|t| t.is_outdated() && t.name() != tables::CURRENT);
     let outdated = outdated.map(|table| table.name().to_owned()).collect();
     let mut barriers = Barriers { inputs, outdated, bronze };
     while at_most > 0 {
@@ -118,6 +119,7 @@ impl Barriers<'_> {
         };
         let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
         if !renewal.tables.is_empty() {
+            core.roll_up();
             preview::tell(feeds, &core, (stamp, self.inputs.now), &tables.alerts, &renewal);
             self.build_alone(&mut core, stamp, &renewal.tables)?;
         }

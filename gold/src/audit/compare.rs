@@ -9,6 +9,7 @@ use datafusion::prelude::SessionContext;
 use rows::{ColumnError, columns};
 use schemas::{Grain, Micros, decimal};
 
+use super::sql::period_end;
 use super::{AuditError, recompute_sql};
 use crate::catalog::Catalog;
 use crate::definition::{Definition, Formula, Unit};
@@ -34,6 +35,8 @@ impl fmt::Display for Cell {
 /// What the recompute says of a cell.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
+    /// Where its period ends.
+    period_end: Micros,
     /// Whether a row feeds it: if not, one might.
     is_fed: bool,
     above: Part,
@@ -68,6 +71,7 @@ impl Part {
 /// What the table says of a cell.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
+    period_end: Micros,
     value: Option<i128>,
     numerator: Option<i128>,
     denominator: Option<i128>,
@@ -100,6 +104,10 @@ pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -
         (is != should)
             .then(|| Problem(format!("{what} is {}, should be {}", text(is), text(should))))
     };
+    if held.period_end != expected.period_end {
+        let (is, should) = (held.period_end, expected.period_end);
+        return Some(Problem(format!("period_end is {is}, should be {should}")));
+    }
     if held.unit != unit.name() {
         return Some(Problem(format!("unit is {}, should be {}", held.unit, unit.name())));
     }
@@ -193,12 +201,15 @@ pub(super) async fn expected(
     let dims = catalog.dims(definition);
     let knows_doubt = !matches!(definition.formula, Formula::OfView { .. });
     let mut cells = BTreeMap::new();
-    for batch in rows(context, &what, &recompute_sql(catalog, definition, grain)).await? {
+    let cells_sql = recompute_sql(catalog, definition, grain);
+    let sql = format!("SELECT *, {} AS period_end FROM ({cells_sql}) AS cells", period_end(grain));
+    for batch in rows(context, &what, &sql).await? {
         let shape = |e: ColumnError| AuditError::Shape { what: what.clone(), column: e.column };
         let text = |name: &str| columns::text(&batch, name).map_err(shape);
         let wide = |name: &str| columns::wide(&batch, name, WIDE_SCALE).map_err(shape);
         let count = |name: &str| columns::bigint(&batch, name).map_err(shape);
-        let starts = columns::timestamp(&batch, "period_start").map_err(shape)?;
+        let instant = |name: &str| columns::timestamp(&batch, name).map_err(shape);
+        let (starts, ends) = (instant("period_start")?, instant("period_end")?);
         let tenants = text("tenant_id")?;
         let (above, below) = (wide("above")?, wide("below")?);
         let (beyond, below_count) = (count("beyond")?, count("below_cnt")?);
@@ -220,7 +231,8 @@ pub(super) async fn expected(
             let below = (below_count.value(row) > 0).then(|| Part::new(below.value(row)));
             let in_doubt = knows_doubt.then(|| doubt.value(row) > 0);
             let is_fed = fed.value(row) > 0;
-            cells.insert(cell, Expected { is_fed, above, below, in_doubt });
+            let period_end = Micros(ends.value(row));
+            cells.insert(cell, Expected { period_end, is_fed, above, below, in_doubt });
         }
     }
     Ok(cells)
@@ -240,8 +252,8 @@ pub(super) type HeldCells = BTreeMap<(String, Grain), BTreeMap<Cell, Vec<Held>>>
 /// Reads the table of current values.
 pub(super) async fn held(context: &SessionContext) -> Result<HeldCells, AuditError> {
     let what = "kpi_current";
-    let sql = "SELECT kpi, tenant_id, dims, grain, period_start, value, numerator, denominator, unit, \
-               status FROM kpi_current";
+    let sql = "SELECT kpi, tenant_id, dims, grain, period_start, period_end, value, numerator, \
+               denominator, unit, status FROM kpi_current";
     let mut cells = HeldCells::new();
     for batch in rows(context, what, sql).await? {
         let shape = |e: ColumnError| AuditError::Shape { what: what.into(), column: e.column };
@@ -249,7 +261,8 @@ pub(super) async fn held(context: &SessionContext) -> Result<HeldCells, AuditErr
         let numbers = |name: &str| columns::number(&batch, name, NUMBER).map_err(shape);
         let (kpis, grains) = (text("kpi")?, text("grain")?);
         let (tenants, dims) = (text("tenant_id")?, text("dims")?);
-        let starts = columns::timestamp(&batch, "period_start").map_err(shape)?;
+        let instant = |name: &str| columns::timestamp(&batch, name).map_err(shape);
+        let (starts, ends) = (instant("period_start")?, instant("period_end")?);
         let values = numbers("value")?;
         let (above, below) = (numbers("numerator")?, numbers("denominator")?);
         let (units, statuses) = (text("unit")?, text("status")?);
@@ -263,6 +276,7 @@ pub(super) async fn held(context: &SessionContext) -> Result<HeldCells, AuditErr
                 period_start: Micros(starts.value(row)),
             };
             let held = Held {
+                period_end: Micros(ends.value(row)),
                 value: number(&values, row),
                 numerator: number(&above, row),
                 denominator: number(&below, row),

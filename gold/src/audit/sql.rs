@@ -88,14 +88,36 @@ fn beyond() -> String {
 fn period_start(time: &str, grain: Grain) -> String {
     let at = format!("CAST(\"{time}\" AS BIGINT)");
     let floor = |unit: i64| format!("({at} - (({at} % {unit}) + {unit}) % {unit})");
+    // The day so many days before.
+    let back = |days: String| format!("({} - ({days}) * {DAY_US})", floor(DAY_US));
+    let part = |name: &str| format!("date_part('{name}', \"{time}\")");
     let start = match grain {
         Grain::Hour => floor(HOUR_US),
         Grain::Day => floor(DAY_US),
-        Grain::Month => {
-            format!("({} - (date_part('day', \"{time}\") - 1) * {DAY_US})", floor(DAY_US))
+        // Sunday is 0.
+        Grain::Week => back(format!("({} + 6) % 7", part("dow"))),
+        Grain::Month => back(format!("{} - 1", part("day"))),
+        Grain::Quarter => {
+            let first = format!("(({} - 1) * 3 + 1)", part("quarter"));
+            let date = format!("make_date(CAST({} AS INT), CAST({first} AS INT), 1)", part("year"));
+            format!("(CAST(CAST({date} AS INT) AS BIGINT) * {DAY_US})")
         }
+        Grain::Year => back(format!("{} - 1", part("doy"))),
     };
     format!("to_timestamp_micros({start})")
+}
+
+/// Where the period that starts at `period_start` ends.
+pub(super) fn period_end(grain: Grain) -> String {
+    let length = match grain {
+        Grain::Hour => "1 hour",
+        Grain::Day => "1 day",
+        Grain::Week => "7 days",
+        Grain::Month => "1 month",
+        Grain::Quarter => "3 months",
+        Grain::Year => "12 months",
+    };
+    format!("period_start + INTERVAL '{length}'")
 }
 
 fn keys<'a>(dims: impl IntoIterator<Item = &'a String>) -> String {

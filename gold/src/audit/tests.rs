@@ -191,7 +191,7 @@ async fn whatever_is_wrong_in_a_cell_is_found() {
     let roi =
         cells.iter().position(|row| &*row.key.kpi == "roi" && row.value.value.is_some()).unwrap();
     type Wrong = fn(&mut Vec<CellRow>, usize);
-    let wrong: [(&str, Wrong); 10] = [
+    let wrong: [(&str, Wrong); 11] = [
         ("not the quotient", |cells, at| {
             cells[at].value.value = cells[at].value.value.map(|v| v + 1)
         }),
@@ -201,6 +201,7 @@ async fn whatever_is_wrong_in_a_cell_is_found() {
         ("status is ok, should be in_doubt", |cells, at| {
             cells[at].value.status = schemas::Status::Ok;
         }),
+        ("period_end is", |cells, at| cells[at].period_end = cells[at].period_end.plus(1)),
         ("unit is", |cells, at| cells[at].unit = crate::Unit::Count),
         ("no row, but", |cells, at| drop(cells.remove(at))),
         ("more than one", |cells, at| cells.push(cells[at].clone())),

@@ -16,7 +16,7 @@ impl Cells for Engine {
 
     fn value(&self, series: SeriesId, grain: Grain, period_start: Micros) -> Option<CellValue> {
         let kpi = self.plan.kpis.get(usize::try_from(series.kpi).ok()?)?;
-        let cube = self.cubes.get(kpi.cube)?;
+        let cube = self.cubes.get(kpi.cube).filter(|_| kpi.grains.has(grain))?;
         let id = CellId { series: series.series, grain, start: period_start };
         let parts = Parts::of(&kpi.rule, cube.slabs.numbers(cube.find(id)?))?;
         Some(parts.value())

@@ -1,4 +1,4 @@
-//! The hot path: one row change into the cells of every view and grain.
+//! The hot path: one row change into the cells of every view, of hours and days.
 //!
 //! # Guarantees
 //! - The old row leaves exactly the cells that it entered, whatever the new row says.
@@ -10,7 +10,7 @@ use expr::{Expression, Value};
 use schemas::{Grain, Micros, RowRef};
 
 use super::{Engine, EngineError};
-use crate::cube::{Cube, Number};
+use crate::cube::{Cube, Number, longer};
 use crate::plan::View;
 use crate::series::raw_series;
 use crate::slabs::CellId;
@@ -20,19 +20,16 @@ use crate::slabs::CellId;
 pub(super) struct Scratch {
     old: Vec<u8>,
     new: Vec<u8>,
-    /// The calendar month looked up last.
-    month: (Micros, Micros),
 }
 
-impl Scratch {
-    /// The period starts of an instant, by [`Grain::ALL`].
-    fn starts(&mut self, at: Micros) -> [Micros; 3] {
-        if at < self.month.0 || at >= self.month.1 {
-            let start = Grain::Month.start(at);
-            self.month = (start, Grain::Month.end(start));
-        }
-        [Grain::Hour.start(at), Grain::Day.start(at), self.month.0]
-    }
+/// The grains whose cells rows enter; those of longer ones are sums of days.
+const FOLDED: [Grain; 2] = [Grain::Hour, Grain::Day];
+
+/// The starts of the periods of an instant, by [`FOLDED`].
+type Starts = [Micros; FOLDED.len()];
+
+fn starts(at: Micros) -> Starts {
+    FOLDED.map(|grain| grain.start(at))
 }
 
 /// How rows enter cells.
@@ -83,13 +80,11 @@ impl Engine {
                 (None, None) => Ok(()),
                 (Some(old), None) => {
                     raw_series(old.row, view.tenant, &view.dims, &mut scratch.old);
-                    let starts = scratch.starts(old.at);
-                    fold.retract(old, &scratch.old, starts)
+                    fold.retract(old, &scratch.old, starts(old.at))
                 }
                 (None, Some(new)) => {
                     raw_series(new.row, view.tenant, &view.dims, &mut scratch.new);
-                    let starts = scratch.starts(new.at);
-                    fold.insert(new, &scratch.new, starts)
+                    fold.insert(new, &scratch.new, starts(new.at))
                 }
                 (Some(old), Some(new)) => fold.update(old, new, scratch),
             };
@@ -153,10 +148,8 @@ impl Fold<'_> {
         let same_group =
             scratch.old == scratch.new && Grain::Hour.start(old.at) == Grain::Hour.start(new.at);
         if !same_group {
-            let starts = scratch.starts(old.at);
-            let retracted = self.leave(old, &scratch.old, starts);
-            let starts = scratch.starts(new.at);
-            return retracted.and(self.insert(new, &scratch.new, starts));
+            let retracted = self.leave(old, &scratch.old, starts(old.at));
+            return retracted.and(self.insert(new, &scratch.new, starts(new.at)));
         }
         let is_same = old.row.is_in_doubt() == new.row.is_in_doubt()
             && old.is_counted == new.is_counted
@@ -165,17 +158,11 @@ impl Fold<'_> {
         if is_same {
             return Ok(());
         }
-        let starts = scratch.starts(new.at);
-        self.leave_or_adjust(old, Some(new), &scratch.old, starts)
+        self.leave_or_adjust(old, Some(new), &scratch.old, starts(new.at))
     }
 
     #[cfg(feature = "defects")]
-    fn leave(
-        &mut self,
-        row: Taken<'_>,
-        raw: &[u8],
-        starts: [Micros; 3],
-    ) -> Result<(), EngineError> {
+    fn leave(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
         if crate::defect::skips_retraction() {
             return Ok(());
         }
@@ -183,23 +170,13 @@ impl Fold<'_> {
     }
 
     #[cfg(not(feature = "defects"))]
-    fn leave(
-        &mut self,
-        row: Taken<'_>,
-        raw: &[u8],
-        starts: [Micros; 3],
-    ) -> Result<(), EngineError> {
+    fn leave(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
         self.retract(row, raw, starts)
     }
 
-    fn insert(
-        &mut self,
-        row: Taken<'_>,
-        raw: &[u8],
-        starts: [Micros; 3],
-    ) -> Result<(), EngineError> {
+    fn insert(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
         let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
-        for (grain, start) in Grain::ALL.into_iter().zip(starts) {
+        for (grain, start) in self.periods(starts) {
             let cell = self.cube.find_or_create(CellId { series, grain, start });
             if self.mode != Mode::Rebuild {
                 self.cube.touch(cell);
@@ -214,16 +191,12 @@ impl Fold<'_> {
                 sums[*sum].add(row.amount(summed));
             }
             self.put_in_bags(cell, None, Some(row));
+            self.put_in_longer_bags((series, grain, start), None, Some(row));
         }
         Ok(())
     }
 
-    fn retract(
-        &mut self,
-        row: Taken<'_>,
-        raw: &[u8],
-        starts: [Micros; 3],
-    ) -> Result<(), EngineError> {
+    fn retract(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
         self.leave_or_adjust(row, None, raw, starts)
     }
 
@@ -233,11 +206,11 @@ impl Fold<'_> {
         old: Taken<'_>,
         new: Option<Taken<'_>>,
         raw: &[u8],
-        starts: [Micros; 3],
+        starts: Starts,
     ) -> Result<(), EngineError> {
         let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
         let mut result = Ok(());
-        for (grain, start) in Grain::ALL.into_iter().zip(starts) {
+        for (grain, start) in self.periods(starts) {
             let id = CellId { series, grain, start };
             let count = self.view.count;
             let slabs = &self.cube.slabs;
@@ -262,6 +235,7 @@ impl Fold<'_> {
                 sums[*sum].add(new.map_or(0, |new| new.amount(summed)));
             }
             self.put_in_bags(cell, Some(old), new);
+            self.put_in_longer_bags((series, grain, start), Some(old), new);
         }
         result
     }
@@ -284,6 +258,33 @@ impl Fold<'_> {
                 }
             }
         }
+    }
+
+    /// The same for the longer periods of a day: their bags are not sums of those of days.
+    fn put_in_longer_bags(
+        &mut self,
+        (series, grain, start): (u32, Grain, Micros),
+        old: Option<Taken<'_>>,
+        new: Option<Taken<'_>>,
+    ) {
+        if self.view.bags.is_empty() || grain != Grain::Day {
+            return;
+        }
+        for id in longer(self.cube.grains, series, start) {
+            let cell = self.cube.find_or_create(id);
+            if self.mode != Mode::Rebuild {
+                self.cube.touch(cell);
+            }
+            self.put_in_bags(cell, old, new);
+        }
+    }
+
+    /// The periods that a row enters: hours only where a KPI has them.
+    fn periods(&self, starts: Starts) -> impl Iterator<Item = (Grain, Micros)> + use<> {
+        let grains = self.cube.grains;
+        let is_kept =
+            move |(grain, _): &(Grain, Micros)| *grain == Grain::Day || grains.has(*grain);
+        FOLDED.into_iter().zip(starts).filter(is_kept)
     }
 
     /// Notes what a row that leaves or is adjusted changes of a cell.

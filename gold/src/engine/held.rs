@@ -33,7 +33,9 @@ pub(super) trait Held {
     }
 
     fn parts(&self, kpi: usize, cell: u32) -> Option<Parts> {
-        Parts::of(&self.plan().kpis[kpi].rule, self.slabs_of(kpi).numbers(cell))
+        let (kpi, slabs) = (&self.plan().kpis[kpi], self.slabs_of(kpi));
+        let parts = Parts::of(&kpi.rule, slabs.numbers(cell));
+        parts.filter(|_| kpi.grains.has(slabs.id(cell).grain))
     }
 
     fn memory(&self, kpi: usize, cell: u32) -> Memory {
@@ -48,6 +50,7 @@ pub(super) trait Held {
         let value = self.parts(kpi, cell)?.value();
         let Memory { epoch, as_of, .. } = self.memory(kpi, cell);
         let unit = self.plan().kpis[kpi].unit;
-        Some(CellRow { key: self.key(kpi, cell), value, unit, epoch, as_of })
+        let (key, period_end) = (self.key(kpi, cell), self.end(kpi, cell));
+        Some(CellRow { key, period_end, value, unit, epoch, as_of })
     }
 }

@@ -25,12 +25,13 @@ use super::held::Held;
 use super::timers::CellRef;
 use super::{Engine, Frozen};
 use crate::catalog::Catalog;
+use crate::cube::Cube;
 use crate::history::{CellHistory, SETTLE_US};
 use crate::plan::{CubeShape, Kpi, Plan};
 use crate::slabs::{CellId, Memory};
 
 /// The version of the records.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 const HEAD: &str = "gold";
 
 /// Why saved state was refused.
@@ -222,10 +223,17 @@ impl Engine {
         }
     }
 
+    /// Brings the rows that [`Engine::rebuild`] was given so far into the longer periods, which
+    /// [`Engine::snapshot`] lacks them in until then.
+    pub fn roll_up(&mut self) {
+        self.cubes.iter_mut().for_each(Cube::roll_up_all);
+    }
+
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
     /// meaning, are written to the history as if a backlog had just been read.
     pub fn finish_load(&mut self) {
         self.finish_views();
+        self.roll_up();
         for kpi in 0..self.plan.kpis.len() {
             for cell in self.slabs_of(kpi).sorted_cells() {
                 let memory = self.memory(kpi, cell);
@@ -245,6 +253,7 @@ impl Engine {
     pub fn finish_rebuild(&mut self, clock: Micros, last_data: Option<(EpochId, Micros)>) {
         (self.clock, self.last_data) = (clock, last_data);
         self.finish_views();
+        self.roll_up();
         self.finish();
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
 use gold::{HistoryRow, Unit};
 use schemas::{
     CellKey, CellValue, EpochStamp, Grain, KpiUpdate, Micros, SeriesId, Status, decimal,
@@ -126,7 +127,7 @@ impl Model {
         }
         let clock = stamp.clock.0;
         for key in &changed {
-            let end = key.grain.end(key.period_start).0;
+            let end = period_end(key);
             let close_due = (end > clock).then_some(end);
             let fresh = Memory { close_due, ..Memory::default() };
             self.memory.entry(key.clone()).or_insert(fresh);
@@ -164,7 +165,7 @@ impl Model {
 
     /// What a change gets now, one of a backlog that is over included.
     fn changed(&mut self, key: &CellKey, epoch: u64, at: i64) -> Option<HistoryRow> {
-        let over = key.grain.end(key.period_start).0 <= at;
+        let over = period_end(key) <= at;
         let exists = self.cells.contains_key(key);
         let memory = self.memory.get_mut(key).unwrap();
         memory.dirty = false;
@@ -184,7 +185,7 @@ impl Model {
     fn write(&mut self, key: &CellKey, epoch: u64, at: i64) -> HistoryRow {
         let memory = self.memory.get_mut(key).unwrap();
         let restatement = memory.closed;
-        let closed = key.grain.end(key.period_start).0 <= at;
+        let closed = period_end(key) <= at;
         let Memory { close_due, closed: was_closed, .. } = *memory;
         *memory = Memory {
             last_row: Some(at),
@@ -223,6 +224,36 @@ fn reads(kpi: &str) -> &'static [usize] {
         "gross_margin" | "roi" => &[0, 1],
         _ => &[0],
     }
+}
+
+/// Where the period of a grain starts that an instant is in, and where it ends: by chrono's calendar.
+fn period(grain: Grain, at: i64) -> (i64, i64) {
+    let instant = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
+    let date = instant.date_naive();
+    let month = |number: u32| NaiveDate::from_ymd_opt(date.year(), number, 1).unwrap();
+    let (first, next) = match grain {
+        Grain::Hour => {
+            let hour = at - at.rem_euclid(3_600_000_000);
+            return (hour, hour + 3_600_000_000);
+        }
+        Grain::Day => (date, date + Days::new(1)),
+        Grain::Week => {
+            let monday = date - Days::new(date.weekday().num_days_from_monday().into());
+            (monday, monday + Days::new(7))
+        }
+        Grain::Month => (month(date.month()), month(date.month()) + Months::new(1)),
+        Grain::Quarter => {
+            let first = month(date.month0() / 3 * 3 + 1);
+            (first, first + Months::new(3))
+        }
+        Grain::Year => (month(1), month(1) + Months::new(12)),
+    };
+    let midnight = |date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+    (midnight(first), midnight(next))
+}
+
+fn period_end(key: &CellKey) -> i64 {
+    period(key.grain, key.period_start.0).1
 }
 
 /// The cells that a row changes: by KPI those that it is in before or after, if it counts otherwise in any.
@@ -276,7 +307,7 @@ fn add(
             tenant: tenant.filter(|named| !named.is_empty()).unwrap_or("default").into(),
             dims: dims.into(),
             grain,
-            period_start: grain.start(Micros(at)),
+            period_start: Micros(period(grain, at).0),
         };
         let part = sums.entry(key).or_default();
         part.sum += amount.unwrap_or(0);

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use schemas::{Grain, Micros};
+use schemas::Grain;
 
 use crate::event::{self, Cell, Row};
-use crate::numbers;
+use crate::{numbers, periods};
 
 /// What names a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,7 @@ pub struct CellId {
 impl CellId {
     /// End of the period in microseconds.
     pub fn end(&self) -> i64 {
-        self.grain.end(Micros(self.start)).0
+        periods::end(self.grain, self.start)
     }
 }
 
@@ -277,7 +277,7 @@ fn in_periods(
         text(row, 1).filter(|tenant| !tenant.is_empty()).unwrap_or("default").into();
     for grain in Grain::ALL {
         let (tenant, dims) = (Rc::clone(&tenant), Rc::clone(dims));
-        let start = grain.start(Micros(at)).0;
+        let start = periods::start(grain, at);
         parts.push((CellId { kpi, tenant, dims, grain, start }, amount));
     }
 }
@@ -313,6 +313,8 @@ fn time(row: &Row, column: usize) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use schemas::Micros;
+
     use super::*;
 
     fn at(text: &str) -> Cell {

@@ -25,6 +25,7 @@ pub mod history;
 pub mod kpis;
 pub mod log;
 pub mod numbers;
+pub mod periods;
 pub mod report;
 #[cfg(test)]
 mod selftest;

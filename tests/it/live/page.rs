@@ -50,7 +50,15 @@ fn the_page_shows_rests_numbers_and_lives_through_a_restart() {
     let meta = get(demo.port, "/api/v1/meta", &demo.token);
     let tenants = meta["tenants"].as_array().unwrap().clone();
     assert!(tenants.len() >= 3, "{meta}");
-    for (tenant, grain) in [(0, "day"), (1, "hour"), (2, "month"), (1, "day")] {
+    for (tenant, grain) in [
+        (0, "day"),
+        (1, "hour"),
+        (2, "month"),
+        (1, "week"),
+        (0, "quarter"),
+        (2, "year"),
+        (1, "day"),
+    ] {
         let tenant = tenants[tenant].as_str().unwrap();
         page.eval(&format!(
             "(() => {{ const select = document.querySelector('#tenant'); select.value = '{tenant}'; \
@@ -149,7 +157,7 @@ fn a_lake_that_is_empty_or_quiet_is_live_and_has_all_its_words() {
     page.wait_until("!/no tenant/.test(document.querySelector('#tenant').value)", SOON);
     stays_live(&mut page);
     // Opened when nothing changes any more, every card still says how it compares.
-    let asked = "?tenant=nobody&grain=week&kpi=joy";
+    let asked = "?tenant=nobody&grain=decade&kpi=joy";
     let mut page = browser.open(&format!("{url}{asked}"), SIZE, "");
     sign_in(&mut page, &token);
     page.wait_until(
@@ -157,7 +165,7 @@ fn a_lake_that_is_empty_or_quiet_is_live_and_has_all_its_words() {
         SOON,
     );
     let notice = page.text("document.querySelector('[data-testid=notice]').innerText");
-    for word in ["nobody", "week", "joy"] {
+    for word in ["nobody", "decade", "joy"] {
         assert!(notice.contains(word), "{notice}");
     }
     page.screenshot(&pictures().join("quiet.png"));
@@ -178,6 +186,7 @@ fn numbers_and_windows_are_as_written(page: &mut Page) {
         ("day", "7d", "2026-11-08T00 2026-11-15T00 2026-11-21T00"),
         ("hour", "24h", "2026-11-19T16 2026-11-20T16 2026-11-21T15"),
         ("hour", "7d", "2026-11-07T16 2026-11-14T16 2026-11-21T15"),
+        ("week", "30d", "2026-09-28T00 2026-10-26T00 2026-11-16T00"),
         ("month", "90d", "2026-06-01T00 2026-09-01T00 2026-11-01T00"),
     ] {
         assert_eq!(page.text(&range(grain, window)), expected, "{grain} {window}");

@@ -1,7 +1,7 @@
 -- Every KPI cell of the shop, computed by PostgreSQL from its own rows.
 -- kpi, tenant, dims, grain, start in microseconds, value, numerator, denominator, status
 with
-grains(grain) as (values ('hour'), ('day'), ('month')),
+grains(grain) as (values ('hour'), ('day'), ('week'), ('month'), ('quarter'), ('year')),
 
 booked as (
   select coalesce(tenant_id, 'default') as tenant, currency, channel, grain,

@@ -149,7 +149,7 @@ fn compare(place: &Place) -> usize {
     let some = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
     assert!(wrong.is_empty(), "{} of {} cells differ:\n{some}", wrong.len(), expected.len());
     for (kpi, _) in harness::kpis::UNITS {
-        for grain in ["hour", "day", "month"] {
+        for grain in schemas::Grain::ALL.map(schemas::Grain::name) {
             assert!(
                 expected.keys().any(|c| c.0 == kpi && c.3 == grain),
                 "no cells of {kpi}/{grain}"

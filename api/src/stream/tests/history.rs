@@ -41,6 +41,7 @@ pub(super) fn kpis() -> Vec<KpiInfo> {
         good: Good::Up,
         kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".into()],
+        grains: schemas::Grains::ALL,
         breakdown_of: None,
     };
     vec![kpi("margin", Unit::Ratio), kpi("orders", Unit::Count), kpi("revenue", Unit::Currency)]
