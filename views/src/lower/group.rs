@@ -107,14 +107,21 @@ fn group(aggregate: &Aggregate, input: &Lowered, keys: Vec<Key>) -> Lowering<Gro
     let columns: Vec<Expression> = rows.into_iter().map(|(_, read)| read.expression).collect();
     let rows = Plan::map(input.plan.clone(), None, columns, schema);
     // As DataFusion names them, in the order that they have here.
+    let theirs: Vec<_> = aggregate.schema.iter().collect();
     let names = places.iter().copied().chain(count..count + calls.len());
-    let fields = names.map(|at| {
-        let (qualifier, field) = aggregate.schema.qualified_field(at);
-        (qualifier.cloned(), std::sync::Arc::clone(field))
+    let fields = names.filter_map(|at| {
+        let (qualifier, field) = theirs.get(at)?;
+        Some((qualifier.cloned(), std::sync::Arc::clone(field)))
     });
     let named =
         datafusion::common::DFSchema::new_with_metadata(fields.collect(), Default::default());
     let named = named.map_err(|error| invalid(&error))?;
+    if theirs.len() != count + calls.len() || named.fields().len() != theirs.len() {
+        let place = aggregate.group_expr.iter().map(|key| key.human_display().to_string());
+        let place = place.collect::<Vec<_>>().join(", ");
+        let problem = "two keys of a GROUP BY are the same";
+        return Err(Refusal::new(Code::NotSupported, place, problem, "leave one out"));
+    }
     let types: Vec<DataType> = types.into_iter().take(count).chain(results).collect();
     let kinds = calls.iter().zip(types.iter().skip(count)).map(|(call, data)| {
         let argument = call.column.and_then(|at| rows.schema.kind(at));
