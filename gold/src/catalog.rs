@@ -88,7 +88,12 @@ impl Catalog {
 
     /// How the values of a KPI's periods go together.
     pub fn kind(&self, definition: &Definition) -> Kind {
-        self.computed(definition).map_or(Kind::Flow, |computed| computed.kind())
+        match definition.formula {
+            Formula::Ratio { .. } => Kind::Ratio,
+            Formula::Flow { .. } | Formula::OfView { .. } => {
+                self.computed(definition).map_or(Kind::Flow, |computed| computed.kind())
+            }
+        }
     }
 
     /// The definitions, ordered by key.
