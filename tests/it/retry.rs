@@ -176,6 +176,48 @@ fn what_a_contract_allows_now_is_read_again_and_nothing_is_built_for_it() {
 }
 
 #[test]
+fn what_waits_for_a_start_is_judged_by_what_that_start_puts_in_force() {
+    let place = Place::new();
+    let folder = place.path("contracts");
+    let start = |before: &str| {
+        place.configure_files(&format!("{before}{FAST}contracts.definitions = {folder:?}\n"));
+        place.succeeds(&["run", "--until-end"])
+    };
+    let (tight, loose) =
+        ("\"refunded\"], strict = true }", "\"refunded\", \"canceled\"], strict = true }");
+    place.configure_files("");
+    contract(&place, tight);
+    let canceled = json!({ "status": "canceled" });
+    let keys = ["a", "b", "c"];
+    let changes = (0..).zip(keys).map(|(at, key)| change(key, (0, at), 100 + 10 * at, &canceled));
+    append(&place, &changes.collect::<Vec<_>>());
+    start("");
+    let ids = letters(&place, &[]);
+    assert_eq!(ids.len(), keys.len());
+    // Allowed, read again by decisions that wait, and refused again: more decisions than one poll takes.
+    contract(&place, loose);
+    start("");
+    for id in &ids[..2] {
+        let kept = place.succeeds(&["dead-letters", "retry", id, "--yes", "--json"]).json();
+        assert_eq!(kept["effect"], "at_next_start", "{kept}");
+    }
+    contract(&place, tight);
+    start("epoch.max_records = 2\n");
+    assert_eq!(statuses(place.lake()), pairs(&[]));
+    assert_eq!(letters(&place, &[]), ids);
+    place.succeeds(&["verify", "--deep"]);
+    // The other way round: what a start allows is read by it.
+    contract(&place, loose);
+    start("");
+    let all = ["dead-letters", "retry", "--contract", "orders", "--yes", "--json"];
+    assert_eq!(place.succeeds(&all).json()["effect"], "at_next_start");
+    start("epoch.max_records = 2\n");
+    assert_eq!(statuses(place.lake()), keys.map(|key| [key.to_owned(), "canceled".to_owned()]));
+    place.succeeds(&["verify", "--deep"]);
+    assert_rebuilt(&place);
+}
+
+#[test]
 fn a_value_that_has_become_known_completes_its_letter_and_the_oracle_agrees() {
     let place = Place::new();
     place.configure_files(FAST);

@@ -83,7 +83,11 @@ pub(super) fn fold(
         let epoch = epoch?;
         tables.iter_mut().for_each(|table| table.fold.advance(epoch.stamp.clock));
         records += epoch.batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
-        for decided in epoch.batches.iter().filter(|b| is_control(b.topic())).flat_map(decided) {
+        let control = epoch.batches.iter().filter(|batch| is_control(batch.topic()));
+        let mut decisions: Vec<Decision> = control.flat_map(decided).collect();
+        // Definitions come before all else that is decided.
+        decisions.sort_by_key(|decision| !matches!(decision, Decision::Define(_)));
+        for decided in decisions {
             if let Decision::RetryDeadLetters { letters, .. } = &decided {
                 letters.iter().for_each(|letter| carried.note(letter));
             }
