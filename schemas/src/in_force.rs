@@ -45,6 +45,12 @@ impl InForce {
         self.versions(of, name).last().filter(|version| version.identity.is_some())
     }
 
+    /// All that are in force, by name.
+    pub fn all_newest(&self, of: DefinitionKind) -> impl Iterator<Item = (&str, &Version)> {
+        let names = self.all(of).keys();
+        names.filter_map(move |name| Some((name.as_str(), self.newest(of, name)?)))
+    }
+
     /// What has to change so that exactly `wanted` is in force: kind, name, identity and text of each.
     pub fn changes_to(
         &self,
@@ -60,9 +66,9 @@ impl InForce {
             }
         }
         for of in [DefinitionKind::Contract, DefinitionKind::Kpi] {
-            for name in self.all(of).keys().filter(|name| self.newest(of, name).is_some()) {
+            for (name, _) in self.all_newest(of) {
                 if !seen.iter().any(|(kind, seen)| *kind == of && seen == name) {
-                    let name = name.clone();
+                    let name = name.to_owned();
                     changes.push(DefinitionChange { of, name, identity: None, text: None });
                 }
             }

@@ -12,6 +12,7 @@
 
 mod alerts;
 mod bronze;
+mod in_force;
 mod kpis;
 mod letters;
 mod pin;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use gold::Catalog;
 use lake::{At, Lake, LakeError, Severity, Table};
 use pipeline::bronze::{CLOCK, EPOCH, FLUSHED, TABLE as BRONZE};
-use schemas::{Contract, Micros, chain};
+use schemas::{Contract, DefinitionChange, Micros, chain};
 
 use crate::tables::{ANOMALIES, CURRENT, HISTORY, silver_name};
 use crate::{Topics, tokio_runtime};
@@ -47,15 +48,18 @@ const EPOCH_ADVICE: &str = "start `weir run` once: it brings all tables to one e
                             what it says";
 const UNREAD_ADVICE: &str = "see the checks above; if they hold, run `weir verify` again";
 
-/// What is to be verified, and what is in force for it.
-#[derive(Debug)]
+/// What is to be verified, and what the configuration says of it.
+#[derive(Debug, Clone)]
 pub struct Subject {
     /// The lake, open for reading or writing.
     pub lake: Lake,
-    /// The contracts in force.
+    /// The contracts.
     pub contracts: Vec<Contract>,
-    /// The KPI definitions in force.
+    /// The KPI definitions.
     pub catalog: Arc<Catalog>,
+    /// The same as they are put in force: where others are in force in the lake, those count. None: contracts and
+    /// catalog are taken as they are.
+    pub definitions: Vec<DefinitionChange>,
     /// (source, topic) to contract as configured; may be empty.
     pub topics: Topics,
     /// Sources that may go on after lost records.
@@ -78,7 +82,11 @@ pub fn verify(subject: &Subject, deep: bool) -> Result<Report, LakeError> {
     }
     let mut attempt = 1;
     loop {
-        let compared = compare(subject, deep);
+        let (subject, notes) = &in_force::held(subject);
+        let mut compared = compare(subject, deep);
+        for check in compared.checks.iter_mut().filter(|check| check.name == "epoch") {
+            check.notes.extend(notes.iter().cloned());
+        }
         let unread = compared.checks.iter().any(|check| check.status() == Status::Unknown);
         // A running writer may have taken files away meanwhile; then there is a newer epoch.
         if unread && attempt < ATTEMPTS && moved_on(subject, &compared) {
