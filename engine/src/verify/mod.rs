@@ -36,6 +36,7 @@ use crate::tables::{ANOMALIES, CURRENT, HISTORY, silver_name};
 use crate::{Topics, tokio_runtime};
 use bronze::Facts;
 use pin::{Pin, Pinned, pin};
+use topics::Found;
 
 pub use report::{Check, Report, Status};
 
@@ -186,11 +187,10 @@ fn compare(subject: &Subject, deep: bool) -> Compared {
         Ok(Pin::At(pinned)) => {
             compared.at = Some((pinned.epoch, pinned.clock));
             compared.checks.push(epoch(&bronze, &pinned, &facts));
-            compare_at(subject, &bronze, &pinned, &facts, &mut compared);
+            let Subject { lake, contracts, .. } = subject;
+            let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
+            compare_at(subject, &bronze, &pinned, (&facts, &found), &mut compared);
             if deep {
-                let Subject { lake, contracts, .. } = subject;
-                let found =
-                    topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
                 let check = alerts::compare(subject, &bronze, &pinned, &found.topics);
                 let check = compared.add("alerts", ANOMALIES, check);
                 compared.checks.extend(check);
@@ -246,10 +246,10 @@ fn compare_at(
     subject: &Subject,
     bronze: &Table,
     pinned: &Pinned,
-    facts: &Facts,
+    (facts, found): (&Facts, &Found),
     compared: &mut Compared,
 ) {
-    let silver = compare_silver(subject, bronze, pinned, facts, &mut compared.checks);
+    let silver = compare_silver(subject, bronze, pinned, (facts, found), &mut compared.checks);
     let checks = compared.add("silver", "silver", silver.map_err(|e| chain(&e)));
     compared.checks.extend(checks.into_iter().flatten());
     let Subject { contracts, catalog, .. } = subject;
@@ -258,7 +258,8 @@ fn compare_at(
     let recomputed = kpis::recompute(&runtime, pinned, contracts, catalog);
     let checks = compared.add("kpi", CURRENT, recomputed);
     compared.checks.extend(checks.into_iter().flatten());
-    let history = kpis::history(&runtime, pinned, facts.last_quiet);
+    let settling = quiet::settling(&facts.last_quiet, pinned.clock, &found.topics, catalog);
+    let history = kpis::history(&runtime, pinned, &settling);
     let check = compared.add("history", HISTORY, history);
     compared.checks.extend(check);
 }
@@ -267,13 +268,12 @@ fn compare_silver(
     subject: &Subject,
     bronze: &Table,
     pinned: &Pinned,
-    facts: &Facts,
+    (facts, found): (&Facts, &Found),
     of_bronze: &mut [Check],
 ) -> Result<Vec<Check>, LakeError> {
-    let Subject { lake, contracts, .. } = subject;
-    let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
-    let mut folds = silver::fold(bronze, pinned, contracts, &found.topics)?;
+    let mut folds = silver::fold(bronze, pinned, &subject.contracts, &found.topics)?;
     let (records, carried) = (folds.records, std::mem::take(&mut folds.carried));
+    let unfed = std::mem::take(&mut folds.unfed);
     for check in of_bronze.iter_mut().filter(|check| check.name == "bronze") {
         folds.quiet.iter().for_each(|problem| check.problem(|| problem.clone()));
     }
