@@ -139,12 +139,11 @@ impl Control {
                         t.fold.drop_unread(letter.as_ref(), stamp, &mut t.delta)
                     };
                     let ended = named(tables, table).map_or(0, drop);
-                    (
-                        true,
-                        format!(
-                            "dead letters of table `{table}` are dropped: doubts that end: {ended}"
-                        ),
-                    )
+                    let what = match letter {
+                        Some(letter) => format!("the dead letter {} is", letter.id()),
+                        None => format!("dead letters of table `{table}` are"),
+                    };
+                    (true, format!("{what} dropped: doubts that end: {ended}"))
                 }
                 Decision::RetryDeadLetters { table, letters } => {
                     let still = retry_in(tables, table, letters, stamp, desk);

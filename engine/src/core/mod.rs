@@ -13,6 +13,7 @@ pub(crate) mod frozen;
 mod letters;
 mod load;
 mod removed;
+mod unmapped;
 mod unplaced;
 pub(crate) mod watch;
 
@@ -41,6 +42,7 @@ pub(crate) use error::{RestoreError, SetupError};
 use feeders::Feeders;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use letters::Desk;
+use unmapped::Unmapped;
 pub(crate) use unplaced::Unplaced;
 use watch::Watch;
 
@@ -70,8 +72,8 @@ pub(crate) struct Core {
     /// What all of it depends on besides bronze.
     identities: Identities,
     pub(crate) counts: Counts,
-    /// Source and topic of records that nobody has named a contract for, since the start.
-    unmapped: BTreeSet<(String, String)>,
+    /// Records that nobody has named a contract for, since the start.
+    unmapped: Unmapped,
 }
 
 struct KeyedTable {
@@ -156,7 +158,7 @@ impl Core {
             control: Control::default(),
             identities,
             counts: Counts::default(),
-            unmapped: BTreeSet::new(),
+            unmapped: Unmapped::default(),
         })
     }
 
@@ -221,7 +223,7 @@ impl Core {
 
     /// Source and topic of records that became dead letters because no contract is named for them.
     pub(crate) fn unmapped(&self) -> impl Iterator<Item = &(String, String)> {
-        self.unmapped.iter()
+        self.unmapped.topics()
     }
 
     /// The definitions in force, as control records have put them.
@@ -342,13 +344,13 @@ impl Core {
         let mut desk = Desk { decoding, scratch };
         let still_dead = control.take(&stamp, &epoch.decisions, tables, &mut desk);
         letters::say(&mut epoch.records, still_dead);
+        epoch.dropped().for_each(|letter| unmapped.drop(letter));
         let EpochRecords { batches, errors, .. } = &mut epoch.records;
         for ((batch, errors), changes) in batches.iter().zip(errors).zip(&epoch.changes) {
             identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else {
-                if unmapped.len() < UNMAPPED_MAX && decoding.is_unmapped(batch) {
-                    let of = batch.topic();
-                    unmapped.insert((of.source.to_string(), of.topic.to_string()));
+                if decoding.is_unmapped(batch) {
+                    unmapped.see(batch.topic(), errors.len());
                 }
                 continue;
             };
