@@ -307,6 +307,14 @@ pub enum Notice {
         /// How many.
         unfinished: usize,
     },
+    /// The metadata topic is not there: until it is, nothing is held back.
+    #[error(
+        "metadata topic `{topic}` does not exist, so no transaction is kept whole: set `provide.transaction.metadata=true` in the connector, which writes to `<topic.prefix>.transaction`, or correct `transactions` of the source"
+    )]
+    NoMetadata {
+        /// The metadata topic.
+        topic: Arc<str>,
+    },
     /// Changes name no transactions.
     #[error(
         "changes name no transactions, so none is kept whole (metadata topic `{topic}`): set `provide.transaction.metadata=true` in the connector, or take `transactions` out of the source"
