@@ -289,7 +289,7 @@ pub enum Notice {
     },
     /// Transactions left in parts.
     #[error(
-        "{split} transactions were not whole within 1 s or 20,000 records, and were handed out in parts (metadata topic `{topic}`): records are gone, filtered, or late"
+        "{split} transactions were not whole within 1 s, 20,000 records or 8 MiB, and were handed out in parts (metadata topic `{topic}`): records are gone, filtered, or late"
     )]
     Split {
         /// The metadata topic.
