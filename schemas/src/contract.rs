@@ -167,6 +167,11 @@ impl Contract {
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.find(name)
     }
+
+    /// The name of a column by its place; empty where there is none.
+    pub fn column_name(&self, at: usize) -> &str {
+        self.columns.get(at).map_or("", |column| &column.name)
+    }
 }
 
 /// How events carry each column of a file.

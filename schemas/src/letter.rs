@@ -27,6 +27,20 @@ pub struct LetterAt {
     pub offset: i64,
 }
 
+impl LetterAt {
+    /// The place of a record: its source, its topic and the life of that, its partition and its offset.
+    pub fn new((source, topic, life): (&str, &str, &str), partition: i32, offset: i64) -> LetterAt {
+        LetterAt { topic: format!("{source}/{topic}/{life}"), partition, offset }
+    }
+
+    /// What commands call it, of any life of its topic: `SOURCE/TOPIC/PARTITION/OFFSET`.
+    pub fn id(&self) -> String {
+        let LetterAt { topic, partition, offset } = self;
+        let topic = topic.rsplit_once('/').map_or(topic.as_str(), |(topic, _)| topic);
+        format!("{topic}/{partition}/{offset}")
+    }
+}
+
 /// A dead letter with all that bronze holds of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,8 +72,8 @@ pub struct Letter {
 impl Letter {
     /// Where it lies.
     pub fn at(&self) -> LetterAt {
-        let topic = format!("{}/{}/{}", self.source, self.topic, self.incarnation);
-        LetterAt { topic, partition: self.partition, offset: self.offset }
+        let life = (&*self.source, &*self.topic, &*self.incarnation);
+        LetterAt::new(life, self.partition, self.offset)
     }
 
     /// The clock of the epoch that it came in.

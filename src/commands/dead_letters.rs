@@ -16,7 +16,8 @@ use engine::Topics;
 use schemas::Decision;
 use serde_json::{Value, json};
 
-use self::found::{Letter, Wanted, contract_of, find};
+use self::found::{Letter, find};
+pub(crate) use self::found::{Wanted, contract_of, visit};
 use super::consent::Consent;
 use super::decisions;
 use super::setup::{definitions, lake_root, open, topics};

@@ -57,6 +57,28 @@ fn contract(place: &Place, values: &str) {
     std::fs::write(place.path("contracts/orders.toml"), own).unwrap();
 }
 
+/// `check` and `sources list` count dead letters and rows in doubt, and say what to do.
+#[track_caller]
+fn what_waits_is_told(place: &Place, letters: u64, rows: u64) {
+    let records = if letters == 1 { "1 record of" } else { &format!("{letters} records of") };
+    let dead = format!("{records} topic `shop.public.orders` could not be decoded");
+    let doubt =
+        "1 row is in doubt, of shop.eu.public.orders: the newest change could not be decoded of 1";
+    for command in [["check"].as_slice(), &["sources", "list"]] {
+        let said = place.succeeds(command).stdout;
+        for says in [&dead, "`weir dead-letters list --topic shop.public.orders --json`"] {
+            assert!(said.contains(says), "{says}: {said}");
+        }
+        let is_told = said.contains(doubt) && said.contains("retry --contract orders --dry-run");
+        assert_eq!(is_told, rows > 0, "{said}");
+    }
+    let list = place.succeeds(&["sources", "list", "--json"]).json();
+    let orders = list.as_array().unwrap().iter().find(|own| own["table"] == "orders").unwrap();
+    assert_eq!(orders["dead_letters"][0]["dead_letters"], letters, "{orders}");
+    let in_doubt = &orders["origins"][0]["in_doubt"];
+    assert_eq!(in_doubt, &json!({ "dead_letter": rows, "unknown": 0 }), "{orders}");
+}
+
 /// The ids of the letters that are listed with these flags.
 fn letters(place: &Place, flags: &[&str]) -> Vec<String> {
     let arguments = [&["dead-letters", "list", "--json"], flags].concat();
@@ -126,6 +148,7 @@ fn what_a_contract_allows_now_is_read_again_and_nothing_is_built_for_it() {
     let ids = letters(&place, &[]);
     assert_eq!(ids.len(), 4, "{ids:?}");
     assert_eq!(statuses(place.lake()), pairs(&[["a", "paid"], ["c", "placed"]]));
+    what_waits_is_told(&place, 4, 1);
     place
         .weir(&["dead-letters", "retry", &ids[0], "--yes"])
         .exits(2)
@@ -137,6 +160,7 @@ fn what_a_contract_allows_now_is_read_again_and_nothing_is_built_for_it() {
     place.weir(&[&all[..], &["--yes"]].concat()).exits(2).says(&["not the one in force"]);
     let mut run = place.start(&["run"]);
     run.wait_for("contract `orders` is put in force", SOON);
+    assert!(run.log().contains(&format!("the newest {}: ", ids[3])), "{}", run.log());
     wait_until("it is in force", SOON, || {
         place.weir(&[&all[..], &["--dry-run"]].concat()).code == Some(0)
     });
@@ -170,6 +194,7 @@ fn what_a_contract_allows_now_is_read_again_and_nothing_is_built_for_it() {
     assert_eq!(statuses(place.lake()), expected, "never as the newest");
     assert_eq!(letters(&place, &[]), ids[3..]);
     assert_eq!(letters(&place, &["--all"]), ids);
+    what_waits_is_told(&place, 1, 0);
     place.succeeds(&["verify", "--deep"]);
     assert_rebuilt(&place);
     assert_eq!(letters(&place, &[]), ids[3..]);
