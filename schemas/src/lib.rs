@@ -24,6 +24,7 @@ pub mod epoch;
 mod error_chain;
 pub mod event_field;
 pub mod feed;
+pub mod hex;
 pub mod identity;
 pub mod in_force;
 pub mod key;

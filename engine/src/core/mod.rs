@@ -46,9 +46,6 @@ use unmapped::Unmapped;
 pub(crate) use unplaced::Unplaced;
 use watch::Watch;
 
-/// Topics without a contract that are known by name.
-const UNMAPPED_MAX: usize = 100;
-
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -214,7 +211,7 @@ impl Core {
             let contract = table.contract.contract();
             table.census.unplaced().map(move |(column, rows)| Unplaced {
                 table: &contract.name,
-                column: contract.columns.get(column).map_or("", |column| &column.name),
+                column: contract.column_name(column),
                 rows,
                 kpis: self.gold.placed_by(index, column),
             })
@@ -246,10 +243,10 @@ impl Core {
     pub(crate) fn contents(&self, origins_max: usize) -> Vec<Contents> {
         let of = |table: &KeyedTable| {
             let (origins, origins_total) = table.fold.origin_states(origins_max);
-            let columns = table.contract.columns();
-            let name = |column: usize| columns.get(column).map_or("", |column| &*column.name);
+            let contract = table.contract.contract();
+            let name = |column: usize| contract.column_name(column).to_owned();
             let infinite = table.fold.infinite().into_iter();
-            let infinite = infinite.map(|(column, times)| (name(column).to_owned(), times));
+            let infinite = infinite.map(|(column, times)| (name(column), times));
             let infinite = infinite.collect();
             Contents { origins, origins_total, infinite, ..table.census.contents() }
         };

@@ -253,7 +253,7 @@ impl Folded {
         }
         check.notes.extend(self.census.contents().lines());
         for (column, times) in &self.infinite {
-            let name = contract.columns().get(*column).map_or("", |column| &*column.name);
+            let name = contract.contract().column_name(*column);
             check.notes.push(infinite_line(name, *times));
         }
         for halt in self.fold.halted() {

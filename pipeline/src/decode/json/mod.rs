@@ -57,7 +57,7 @@ impl Row<'_> {
         key.clear();
         for (part, &index) in self.contract.contract().key.iter().enumerate() {
             if row.is_null(index) {
-                let column = self.contract.columns().get(index).map_or("", |column| &column.name);
+                let column = self.contract.contract().column_name(index);
                 let name = self.name;
                 return fail(format!("key column `{column}` is null or missing in {name}"));
             }
