@@ -66,9 +66,9 @@ impl InForce {
             }
         }
         for of in [DefinitionKind::Contract, DefinitionKind::Kpi] {
-            for (name, _) in self.all_newest(of) {
+            for name in self.all(of).keys().filter(|name| self.newest(of, name).is_some()) {
                 if !seen.iter().any(|(kind, seen)| *kind == of && seen == name) {
-                    let name = name.to_owned();
+                    let name = name.clone();
                     changes.push(DefinitionChange { of, name, identity: None, text: None });
                 }
             }
