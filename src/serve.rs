@@ -256,6 +256,8 @@ impl Health for ProcessHealth {
     fn report(&self) -> Report {
         let meters = &self.0;
         let troubles = meters.troubles.list();
+        let unready = troubles.iter().filter(|(_, is_slight)| !is_slight);
+        let unready = unready.map(|(text, _)| text.clone()).collect();
         let lag = meters.lag.lock();
         let lag = lag.values().flatten().map(|lag| SourceLag {
             source: lag.partition.source.to_string(),
@@ -267,7 +269,8 @@ impl Health for ProcessHealth {
             |share| Some(std::time::Duration::from_micros(meters.freshness.quantile(share)?));
         let freshness = seconds(0.5).zip(seconds(0.99));
         Report {
-            troubles,
+            troubles: troubles.into_iter().map(|(text, _)| text).collect(),
+            unready,
             events: meters.events.get(),
             epochs: meters.epochs.get(),
             dead_letters: meters.dead_letters.get(),

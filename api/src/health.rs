@@ -30,9 +30,11 @@ pub struct Doubts {
 /// The pipeline at a moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
-    /// What is wrong around the pipeline: a source or the lake is out of reach. Empty when it is ready.
-    /// What the epochs themselves make doubtful is in the store, with the numbers.
+    /// What is wrong around the pipeline, for which answers are degraded: a source or the lake is out of reach,
+    /// and what is slighter. What the epochs themselves make doubtful is in the store, with the numbers.
     pub troubles: Vec<String>,
+    /// Those of them for which nobody should be sent here.
+    pub unready: Vec<String>,
     /// Records read since the start.
     pub events: u64,
     /// Epochs with records since the start.

@@ -221,7 +221,7 @@ fn progress(out: &mut Out<'_>, report: &Report) -> fmt::Result {
     out.gauge("weir_epoch_flushed", text, report.epoch_flushed)?;
     let text = "Bytes that are not in bronze yet";
     out.gauge("weir_unflushed_bytes", text, report.unflushed_bytes)?;
-    out.gauge("weir_ready", "1 when /readyz is", u32::from(report.troubles.is_empty()))?;
+    out.gauge("weir_ready", "1 when /readyz is", u32::from(report.unready.is_empty()))?;
     if let Some((p50, p99)) = report.freshness {
         let quantile = |name: &str| vec![("quantile", name.to_owned())];
         let text = "From a record's Kafka timestamp to the publication of its epoch";

@@ -26,7 +26,7 @@ pub(crate) async fn healthz() -> Response {
 
 /// Whether requests should be sent here: recovery is over and the pipeline has nothing against it.
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
-    let mut reasons = app.health.report().troubles;
+    let mut reasons = app.health.report().unready;
     if app.store.position().is_none() && reasons.is_empty() {
         reasons.push("the pipeline is recovering".to_owned());
     }

@@ -58,7 +58,7 @@ struct Known {
 impl Census {
     /// No rows of this contract.
     pub fn new(contract: &Contract) -> Census {
-        let name = |at: usize| contract.columns.get(at).map_or("", |own| &own.name).to_owned();
+        let name = |at: usize| contract.column_name(at).to_owned();
         let columns = contract.vocabularies.iter().map(|vocabulary| Column {
             name: name(vocabulary.column),
             vocabulary: vocabulary.clone(),

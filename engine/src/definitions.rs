@@ -9,7 +9,8 @@ use std::path::Path;
 use gold::View;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{FLUSHED, TABLE};
-use schemas::{DefinitionChange, DefinitionKind, InForce, chain};
+use schemas::in_force::Version;
+use schemas::{Contract, DefinitionChange, DefinitionKind, InForce, chain};
 
 use crate::contracts::toml_files;
 use crate::core::control::PART;
@@ -77,6 +78,20 @@ pub fn in_force(lake: &Lake) -> Result<Option<InForce>, LakeError> {
             Ok(None)
         }
     }
+}
+
+/// The contracts among the definitions in force, by their texts.
+///
+/// # Errors
+/// When one is not as this release reads it; the text names it.
+pub fn contracts_of(held: &InForce) -> Result<Vec<Contract>, String> {
+    let read = |(name, version): (&str, &Version)| {
+        let contract = Contract::parse(version.text.as_deref().unwrap_or_default());
+        let contract = contract.map_err(|e| e.to_string());
+        let contract = contract.and_then(|own| crate::contracts::check(&own).map(|()| own));
+        contract.map_err(|e| format!("contract `{name}`: {e}"))
+    };
+    held.all_newest(DefinitionKind::Contract).map(read).collect()
 }
 
 #[cfg(test)]

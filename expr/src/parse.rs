@@ -130,6 +130,14 @@ pub(crate) fn conjuncts(text: &str) -> Result<Vec<(String, Vec<String>)>, Refusa
     Ok(parts)
 }
 
+/// A name as a relation knows it: without quotes it is in lower case.
+pub(crate) fn folded(name: &ast::Ident) -> String {
+    match name.quote_style {
+        None => name.value.to_lowercase(),
+        Some(_) => name.value.clone(),
+    }
+}
+
 struct Idents(Vec<String>);
 
 impl Visitor for Idents {
@@ -137,8 +145,7 @@ impl Visitor for Idents {
 
     fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
         if let ast::Expr::Identifier(name) = expr {
-            let folded = name.quote_style.is_none().then(|| name.value.to_lowercase());
-            self.0.push(folded.unwrap_or_else(|| name.value.clone()));
+            self.0.push(folded(name));
         }
         ControlFlow::Continue(())
     }

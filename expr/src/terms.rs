@@ -65,8 +65,7 @@ fn peeled(mut syntax: &Expr) -> &Expr {
 fn collect(syntax: &Expr, minus: bool, terms: &mut Vec<Term>) -> Option<()> {
     match syntax {
         Expr::Identifier(name) => {
-            let folded = name.quote_style.is_none().then(|| name.value.to_lowercase());
-            terms.push(Term { minus, name: folded.unwrap_or_else(|| name.value.clone()) });
+            terms.push(Term { minus, name: parse::folded(name) });
             Some(())
         }
         Expr::Nested(one) => collect(one, minus, terms),

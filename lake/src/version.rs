@@ -42,6 +42,17 @@ impl DataFile {
         self.rows.saturating_sub(self.vector.as_ref().map_or(0, DeletionVector::row_count))
     }
 
+    /// How many of its rows have no value in a column, those that are gone included; `None` where that is not known.
+    pub fn null_count(&self, column: &str) -> Option<u64> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Nulls {
+            null_count: serde_json::Map<String, serde_json::Value>,
+        }
+        let nulls: Nulls = serde_json::from_str(&self.stats).ok()?;
+        nulls.null_count.get(column)?.as_u64()
+    }
+
     /// The least and the greatest value of an integer or timestamp (microseconds) column.
     pub fn range_i64(&self, column: &str) -> Option<(i64, i64)> {
         #[derive(Deserialize)]

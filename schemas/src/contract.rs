@@ -167,6 +167,11 @@ impl Contract {
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.find(name)
     }
+
+    /// The name of a column by its place; empty where there is none.
+    pub fn column_name(&self, at: usize) -> &str {
+        self.columns.get(at).map_or("", |column| &column.name)
+    }
 }
 
 /// How events carry each column of a file.
@@ -272,15 +277,14 @@ impl Identity for Carried<'_> {
 /// The order of the columns is that of the silver table, so it counts.
 impl Identity for Contract {
     fn identify(&self, out: &mut Fingerprint) {
-        let name = |at: &usize| self.columns.get(*at).map_or("", |column| column.name.as_str());
         out.text("name", &self.name);
         out.text("format", &self.format);
         let columns = self.columns.iter().enumerate();
         let columns = columns.map(|(at, column)| Carried(column, self.fields.get(at)));
         let columns: Vec<Carried<'_>> = columns.collect();
         out.list("columns", columns.iter().map(|column| column as &dyn Identity));
-        out.texts("key", self.key.iter().map(name));
-        out.text("tenant", name(&self.tenant));
+        out.texts("key", self.key.iter().map(|at| self.column_name(*at)));
+        out.text("tenant", self.column_name(self.tenant));
     }
 }
 

@@ -59,7 +59,7 @@ pub enum Decision {
     EndBatch,
     /// Nobody waits for what could not be read of a table: it puts no row in doubt any more.
     DropDeadLetters {
-        /// The table's contract.
+        /// The table's contract; empty for a letter that is of none.
         table: String,
         /// One record; all before the decision without it.
         letter: Option<LetterAt>,

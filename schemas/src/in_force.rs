@@ -47,6 +47,12 @@ impl InForce {
         self.versions(of, name).last().filter(|version| version.identity.is_some())
     }
 
+    /// All that are in force, by name.
+    pub fn all_newest(&self, of: DefinitionKind) -> impl Iterator<Item = (&str, &Version)> {
+        let names = self.all(of).keys();
+        names.filter_map(move |name| Some((name.as_str(), self.newest(of, name)?)))
+    }
+
     /// What has to change so that exactly `wanted` is in force: kind, name, identity and text of each.
     pub fn changes_to(
         &self,

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::epoch::EpochId;
+use crate::hex::{from_hex, hex};
 use crate::time::Micros;
 
 /// Letters that one decision carries at most.
@@ -25,6 +26,20 @@ pub struct LetterAt {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
+}
+
+impl LetterAt {
+    /// The place of a record: its source, its topic and the life of that, its partition and its offset.
+    pub fn new((source, topic, life): (&str, &str, &str), partition: i32, offset: i64) -> LetterAt {
+        LetterAt { topic: format!("{source}/{topic}/{life}"), partition, offset }
+    }
+
+    /// What commands call it, of any life of its topic: `SOURCE/TOPIC/PARTITION/OFFSET`.
+    pub fn id(&self) -> String {
+        let LetterAt { topic, partition, offset } = self;
+        let topic = topic.rsplit_once('/').map_or(topic.as_str(), |(topic, _)| topic);
+        format!("{topic}/{partition}/{offset}")
+    }
 }
 
 /// A dead letter with all that bronze holds of it.
@@ -58,8 +73,8 @@ pub struct Letter {
 impl Letter {
     /// Where it lies.
     pub fn at(&self) -> LetterAt {
-        let topic = format!("{}/{}/{}", self.source, self.topic, self.incarnation);
-        LetterAt { topic, partition: self.partition, offset: self.offset }
+        let life = (&*self.source, &*self.topic, &*self.incarnation);
+        LetterAt::new(life, self.partition, self.offset)
     }
 
     /// The clock of the epoch that it came in.
@@ -89,13 +104,8 @@ enum Written {
 
 impl From<Bytes> for Written {
     fn from(Bytes(bytes): Bytes) -> Written {
-        String::from_utf8(bytes).map_or_else(
-            |error| {
-                let digits = error.as_bytes().iter().map(|byte| format!("{byte:02x}"));
-                Written::Binary { hex: digits.collect() }
-            },
-            Written::Text,
-        )
+        let binary = |bytes: &[u8]| Written::Binary { hex: hex(bytes) };
+        String::from_utf8(bytes).map_or_else(|error| binary(error.as_bytes()), Written::Text)
     }
 }
 
@@ -103,18 +113,11 @@ impl TryFrom<Written> for Bytes {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Bytes, String> {
-        let hex = match written {
-            Written::Text(text) => return Ok(Bytes(text.into_bytes())),
-            Written::Binary { hex } => hex,
+        let bytes = match written {
+            Written::Text(text) => Some(text.into_bytes()),
+            Written::Binary { hex } => from_hex(&hex),
         };
-        let digits: Option<Vec<u8>> = hex
-            .chars()
-            .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
-            .collect();
-        let digits = digits.filter(|digits| digits.len().is_multiple_of(2));
-        let digits = digits.ok_or_else(|| "`hex` is not pairs of hexadecimal digits".to_owned())?;
-        let byte = |pair: &[u8]| pair.iter().fold(0, |byte, digit| byte << 4 | digit);
-        Ok(Bytes(digits.chunks(2).map(byte).collect()))
+        bytes.map(Bytes).ok_or_else(|| "`hex` is not pairs of hexadecimal digits".to_owned())
     }
 }
 

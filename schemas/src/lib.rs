@@ -25,6 +25,7 @@ mod error_chain;
 pub mod event_field;
 pub mod exact_sum;
 pub mod feed;
+pub mod hex;
 pub mod identity;
 pub mod in_force;
 pub mod key;

@@ -17,11 +17,13 @@ use std::process::Command as Process;
 use std::time::Duration;
 
 use clap::Args;
+use engine::Topics;
 use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
 use pipeline::source::{FileConfig, SourceConfig};
-use schemas::chain;
+use schemas::{Contract, chain};
 use serde_json::{Value, json};
 
+use super::doubt::{Line, Waiting};
 use super::setup::{self, Refusal, lake_root};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -124,6 +126,7 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
         findings.extend(check_lake(root));
         if let Ok((contracts, _)) = setup::definitions(&config) {
             findings.extend(values::check(root, &contracts));
+            findings.extend(waiting(root, &contracts, &setup::topics(&config, &contracts)));
         }
         // The setting speaks of the configured lake.
         if arguments.lake.is_none() {
@@ -179,6 +182,21 @@ fn configuration(config: &Config) -> (Vec<Finding>, Vec<Refusal>) {
     ];
     findings.extend(sent::sent(&config.lake.uri, &setup.contracts));
     (findings, Vec::new())
+}
+
+/// Dead letters and rows in doubt.
+fn waiting(root: &Path, contracts: &[Contract], topics: &Topics) -> Vec<Finding> {
+    let Ok(lake) = Lake::open_reader(root) else { return Vec::new() };
+    match Waiting::of(&lake, contracts, topics) {
+        Ok(waiting) => {
+            let found = |own: Line| Finding::new(&own.about, Level::Warning, own.text, own.advice);
+            waiting.lines().into_iter().map(found).collect()
+        }
+        Err(error) => {
+            let text = format!("cannot be counted: {error}");
+            vec![Finding::new("dead letters", Level::Warning, text, "`weir verify` tells more")]
+        }
+    }
 }
 
 fn check_file(config: &FileConfig) -> Finding {

@@ -1,11 +1,15 @@
 //! `weir contracts`: the source tables that Weir understands.
 
+use std::borrow::Cow;
+
 use clap::Subcommand;
+use schemas::in_force::Version;
 use schemas::vocabulary::ISO_4217;
-use schemas::{Column, Contract, DefinitionKind, TimeUnit, Values, Vocabulary};
+use schemas::{Column, Contract, DefinitionChange, DefinitionKind, TimeUnit, Values, Vocabulary};
 use serde_json::{Value, json};
 
-use super::in_force::InForceHere;
+use super::in_force::{self, FROM_NEXT_START, InForceHere};
+use super::setup::wanted;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -13,7 +17,7 @@ use engine::contracts;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Every contract.
+    /// Every contract, as it is configured and as it is in force.
     List {
         /// Print JSON.
         #[arg(long)]
@@ -34,21 +38,7 @@ pub(crate) enum Command {
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     let known = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
     match command {
-        Command::List { json: true } => {
-            let held = InForceHere::of(config);
-            let told = |c: &Contract| held.add_to(summary(c), DefinitionKind::Contract, &c.name);
-            output::json(&known.iter().map(told).collect());
-        }
-        Command::List { json: false } => {
-            let held = InForceHere::of(config);
-            let row = |contract: &Contract| {
-                let columns = contract.columns.len().to_string();
-                let since = held.words(DefinitionKind::Contract, &contract.name);
-                vec![contract.name.clone(), contract.format.clone(), key(contract), columns, since]
-            };
-            let rows: Vec<_> = known.iter().map(row).collect();
-            output::table(&["contract", "format", "key", "columns", "in force"], &rows);
-        }
+        Command::List { json } => list(&known, &wanted(config)?, &InForceHere::of(config), *json),
         Command::Show { contract: name, json } => {
             let contract = known.iter().find(|contract| contract.name == *name);
             let contract = contract.ok_or_else(|| {
@@ -60,6 +50,66 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
         Command::Infer(infer) => super::infer::execute(config, infer)?,
     }
     Ok(())
+}
+
+/// A contract as it is configured, or as it is in force; most often both.
+struct Listed<'a> {
+    contract: Cow<'a, Contract>,
+    is_configured: bool,
+    version: Option<&'a Version>,
+}
+
+/// What is configured; and beside it what is in force where that is something else.
+fn listed<'a>(
+    known: &'a [Contract],
+    wanted: &[DefinitionChange],
+    held: &'a InForceHere,
+) -> Vec<Listed<'a>> {
+    let kind = DefinitionKind::Contract;
+    let is_same = |name: &str| held.is_same(kind, name, wanted);
+    let configured = known.iter().map(|contract| Listed {
+        contract: Cow::Borrowed(contract),
+        is_configured: true,
+        version: held.newest(kind, &contract.name).filter(|_| is_same(&contract.name)),
+    });
+    let other = held.all(kind).filter(|(name, _)| !is_same(name)).filter_map(|(name, version)| {
+        let contract = Contract::parse(version.text.as_deref().unwrap_or_default());
+        let contract = contract.inspect_err(|error| {
+            tracing::warn!(
+                "the contract `{name}` in force is not as this release reads it: {error}"
+            );
+        });
+        let (contract, version) = (Cow::Owned(contract.ok()?), Some(version));
+        Some(Listed { contract, is_configured: false, version })
+    });
+    let mut all: Vec<Listed<'_>> = configured.chain(other).collect();
+    all.sort_by(|a, b| {
+        (&a.contract.name, a.is_configured).cmp(&(&b.contract.name, b.is_configured))
+    });
+    all
+}
+
+fn list(known: &[Contract], wanted: &[DefinitionChange], held: &InForceHere, as_json: bool) {
+    let all = listed(known, wanted, held);
+    if as_json {
+        let told = |own: &Listed<'_>| {
+            let mut told = in_force::add_to(summary(&own.contract), own.version);
+            told["configured"] = own.is_configured.into();
+            told
+        };
+        return output::json(&all.iter().map(told).collect());
+    }
+    let row = |Listed { contract, is_configured, version }: &Listed<'_>| {
+        let columns = contract.columns.len().to_string();
+        let since = match version {
+            None => FROM_NEXT_START.to_owned(),
+            Some(version) if *is_configured => in_force::words(version),
+            Some(version) => format!("{}; until the next start", in_force::words(version)),
+        };
+        vec![contract.name.clone(), contract.format.clone(), key(contract), columns, since]
+    };
+    let rows: Vec<_> = all.iter().map(row).collect();
+    output::table(&["contract", "format", "key", "columns", "in force"], &rows);
 }
 
 fn show(contract: &Contract, as_json: bool) {

@@ -16,7 +16,8 @@ use engine::Topics;
 use schemas::Decision;
 use serde_json::{Value, json};
 
-use self::found::{Letter, Wanted, contract_of, find};
+use self::found::{Letter, find};
+pub(crate) use self::found::{Wanted, contract_of, visit};
 use super::consent::Consent;
 use super::decisions;
 use super::setup::{definitions, lake_root, open, topics};
@@ -156,9 +157,10 @@ fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
     let (table, letters, letter) = match (&drop.id, &drop.contract) {
         (Some(id), _) => {
             let letter = one(config, &lake, id)?;
-            let table = table_of(&topics, &letter)?;
+            // One without a contract is of no table, and may be dropped all the same.
+            let table = contract_of(&topics, &letter.source, &letter.topic).unwrap_or_default();
             let at = letter.at();
-            (table, vec![letter], Some(at))
+            (table.to_owned(), vec![letter], Some(at))
         }
         (None, contract) => {
             let contract = contract.clone().unwrap_or_default();
@@ -176,6 +178,7 @@ fn drop_letters(config: &Config, drop: &Drop) -> Result<(), Failure> {
         return drop.consent.asked(lake_root(config, drop.lake.as_deref()));
     }
     let what = match &letter {
+        Some(_) if table.is_empty() => "the drop of a dead letter without a table".to_owned(),
         Some(_) => format!("the drop of a dead letter of table `{table}`"),
         None => format!("the drop of the dead letters of table `{table}`"),
     };
@@ -214,7 +217,10 @@ fn show(letter: &Letter, contract: Option<&str>, as_json: bool) {
              change the row there, or take a snapshot of it: the next change that can be decoded ends the doubt. If it \
              will not be missed, `weir dead-letters drop ID --yes`"
         }
-        None => "its topic has no contract: name one under [sources.topics], or take the topic out",
+        None => {
+            "its topic has no contract: name one under [sources.topics], or take the topic out; if it will not be \
+             missed, `weir dead-letters drop ID --yes`"
+        }
     };
     let mut shown = to_json(letter);
     for (name, value) in [("key", whole(&letter.key)), ("value", whole(&letter.value))] {

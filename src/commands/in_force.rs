@@ -2,7 +2,7 @@
 
 use lake::Lake;
 use schemas::in_force::Version;
-use schemas::{DefinitionKind, InForce, Micros, chain};
+use schemas::{Contract, DefinitionChange, DefinitionKind, InForce, Micros, chain};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -24,23 +24,52 @@ impl InForceHere {
         }
     }
 
-    /// Which version is in force, and since when.
-    pub(crate) fn words(&self, of: DefinitionKind, name: &str) -> String {
-        let words = |Version { number, since, clock, .. }: &Version| {
-            format!("version {number} since epoch {since}, {}", Micros(*clock))
-        };
-        self.0.newest(of, name).map_or_else(|| "not yet".to_owned(), words)
+    /// The version of a definition that is in force.
+    pub(crate) fn newest(&self, of: DefinitionKind, name: &str) -> Option<&Version> {
+        self.0.newest(of, name)
     }
 
-    /// The same as fields of a JSON object: `version`, `since_epoch`, `since`; null where none is in force.
-    pub(crate) fn add_to(&self, mut object: Value, of: DefinitionKind, name: &str) -> Value {
-        let newest = self.0.newest(of, name);
-        if let Some(object) = object.as_object_mut() {
-            object.insert("version".into(), json!(newest.map(|version| version.number)));
-            object.insert("since_epoch".into(), json!(newest.map(|version| version.since)));
-            let since = newest.map(|version| Micros(version.clock).to_string());
-            object.insert("since".into(), json!(since));
-        }
-        object
+    /// All definitions that are in force, by name.
+    pub(crate) fn all(&self, of: DefinitionKind) -> impl Iterator<Item = (&str, &Version)> {
+        self.0.all_newest(of)
     }
+
+    /// Whether exactly what is configured under this name is in force.
+    pub(crate) fn is_same(
+        &self,
+        of: DefinitionKind,
+        name: &str,
+        wanted: &[DefinitionChange],
+    ) -> bool {
+        let own = wanted.iter().find(|own| own.of == of && own.name == name);
+        let held = self.newest(of, name).and_then(|held| held.identity.as_ref());
+        held.is_some() && own.and_then(|own| own.identity.as_ref()) == held
+    }
+}
+
+/// The contracts by which the tables of a lake were made: those in force, or the configured ones where none are.
+pub(crate) fn contracts(lake: &Lake, configured: Vec<Contract>) -> Vec<Contract> {
+    let held = engine::definitions::in_force(lake).ok().flatten();
+    let held = held.and_then(|held| engine::definitions::contracts_of(&held).ok());
+    held.filter(|held| !held.is_empty()).unwrap_or(configured)
+}
+
+/// What is configured and not in force.
+pub(crate) const FROM_NEXT_START: &str = "from the next start on";
+
+/// Which version is in force, and since when.
+pub(crate) fn words(Version { number, since, clock, .. }: &Version) -> String {
+    format!("version {number} since epoch {since}, {}", Micros(*clock))
+}
+
+/// The same as fields of a JSON object: `in_force`, `version`, `since_epoch`, `since`; null without a version.
+pub(crate) fn add_to(mut object: Value, version: Option<&Version>) -> Value {
+    if let Some(object) = object.as_object_mut() {
+        object.insert("in_force".into(), json!(version.is_some()));
+        object.insert("version".into(), json!(version.map(|version| version.number)));
+        object.insert("since_epoch".into(), json!(version.map(|version| version.since)));
+        let since = version.map(|version| Micros(version.clock).to_string());
+        object.insert("since".into(), json!(since));
+    }
+    object
 }

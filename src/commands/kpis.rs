@@ -14,11 +14,11 @@ use gold::nearest::nearest;
 use gold::{Catalog, Definition};
 use lake::{At, LakeError, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use schemas::{DefinitionKind, Grain, Micros, decimal};
+use schemas::{DefinitionChange, DefinitionKind, Grain, Micros, decimal};
 use serde_json::{Value, json};
 
-use super::in_force::InForceHere;
-use super::setup::{definitions, open};
+use super::in_force::{self, FROM_NEXT_START, InForceHere};
+use super::setup::{definitions, open, wanted};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -82,7 +82,9 @@ fn parse_time(text: &str) -> Result<Micros, String> {
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     let (_, catalog) = definitions(config)?;
     match command {
-        Command::List { json } => list(&catalog, &InForceHere::of(config), *json),
+        Command::List { json } => {
+            list(&catalog, &wanted(config)?, &InForceHere::of(config), *json);
+        }
         Command::Show { kpi, grain, json } => show(&catalog, kpi, *grain, *json)?,
         Command::Get(get) => {
             find(&catalog, &get.kpi)?;
@@ -99,17 +101,28 @@ fn find<'a>(catalog: &'a Catalog, key: &str) -> Result<&'a Definition, Failure> 
     })
 }
 
-fn list(catalog: &Catalog, held: &InForceHere, as_json: bool) {
+fn list(catalog: &Catalog, wanted: &[DefinitionChange], held: &InForceHere, as_json: bool) {
     let definitions = catalog.definitions().iter();
+    let newest = |key: &str| held.newest(DefinitionKind::Kpi, key);
+    let is_same = |key: &str| held.is_same(DefinitionKind::Kpi, key, wanted);
     if as_json {
-        let told = |d: &Definition| held.add_to(summary(catalog, d), DefinitionKind::Kpi, &d.key);
+        let told = |d: &Definition| {
+            let version = newest(&d.key).filter(|_| is_same(&d.key));
+            in_force::add_to(summary(catalog, d), version)
+        };
         output::json(&definitions.map(told).collect());
         return;
     }
     let row = |definition: &Definition| {
         let (dims, time) = (catalog.dims(definition).join(", "), by_time(definition));
         let (key, unit) = (definition.key.to_string(), definition.unit.name().to_owned());
-        let since = held.words(DefinitionKind::Kpi, &key);
+        let since = match newest(&key) {
+            None => FROM_NEXT_START.to_owned(),
+            Some(version) if is_same(&key) => in_force::words(version),
+            Some(version) => {
+                format!("another, {}; this one {FROM_NEXT_START}", in_force::words(version))
+            }
+        };
         vec![key, definition.title.clone(), unit, formula(definition), time, dims, since]
     };
     let rows: Vec<_> = definitions.map(row).collect();

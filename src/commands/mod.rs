@@ -11,6 +11,7 @@ mod contracts;
 mod dead_letters;
 mod decisions;
 mod demo;
+mod doubt;
 mod in_force;
 mod infer;
 mod kpis;

@@ -13,8 +13,9 @@ use engine::census::{self, Counted};
 use schemas::{Contents, OriginState, Outside, chain};
 use serde_json::{Value, json};
 
-use super::saved;
-use super::setup::{definitions, open};
+use super::doubt::Waiting;
+use super::setup::{definitions, open, topics};
+use super::{in_force, saved};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -38,7 +39,9 @@ pub(crate) enum Command {
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     let Command::List { lake, json } = command;
     let lake = open(config, lake.as_deref())?;
-    let (contracts, _) = definitions(config)?;
+    let (configured, _) = definitions(config)?;
+    let topics = topics(config, &configured);
+    let contracts = in_force::contracts(&lake, configured);
     let read = saved::newest(&lake)?;
     let mut tables = Vec::new();
     for contract in &contracts {
@@ -53,10 +56,11 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
         let contract = contract.name.clone();
         tables.push(Contents { contract, origins, origins_total, ..contents });
     }
+    let waiting = Waiting::of(&lake, &contracts, &topics)?;
     if *json {
-        output::json(&tables.iter().map(table_json).collect());
+        output::json(&tables.iter().map(|table| table_json(table, &waiting)).collect());
     } else {
-        print(&tables);
+        print(&tables, &waiting);
     }
     Ok(())
 }
@@ -77,7 +81,7 @@ fn why(origin: &OriginState) -> Option<&String> {
     origin.halted.as_ref().or(origin.lacking_why.as_ref())
 }
 
-fn print(tables: &[Contents]) {
+fn print(tables: &[Contents], waiting: &Waiting) {
     let row = |table: &Contents, own: &OriginState| {
         let topics: Vec<&str> = own.topics.iter().map(|(_, topic)| topic.as_str()).collect();
         let none = || "-".to_owned();
@@ -101,15 +105,25 @@ fn print(tables: &[Contents]) {
             output::line(&line);
         }
     }
+    for line in waiting.lines() {
+        output::line(&format!("{}: {}; {}", line.about, line.text, line.advice));
+    }
 }
 
-fn table_json(table: &Contents) -> Value {
+fn table_json(table: &Contents, waiting: &Waiting) -> Value {
+    let contract = table.contract.as_str();
+    let origin = |own: &OriginState| {
+        let mut told = origin_json(own);
+        told["in_doubt"] = waiting.rows_json(contract, &own.origin);
+        told
+    };
     json!({
         "table": table.contract,
         "rows": table.rows,
         "empty_tenants": table.empty_tenants,
         "outside": table.outside.iter().map(outside_json).collect::<Vec<_>>(),
-        "origins": table.origins.iter().map(origin_json).collect::<Vec<_>>(),
+        "dead_letters": waiting.letters_json(contract),
+        "origins": table.origins.iter().map(origin).collect::<Vec<_>>(),
     })
 }
 

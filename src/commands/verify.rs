@@ -7,7 +7,7 @@ use clap::Args;
 use engine::verify::{Check, Report, Status, Subject, verify};
 use pipeline::source::{LostRecords, SourceConfig};
 
-use super::setup::{definitions, open, topics};
+use super::setup::{definitions, open, topics, wanted};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -50,6 +50,7 @@ pub(crate) fn examine(config: &Config, arguments: &Arguments) -> Result<Report, 
         lake: open(config, arguments.lake.as_deref())?,
         contracts,
         catalog,
+        definitions: wanted(config)?,
         topics,
         skips: skips(config),
     };

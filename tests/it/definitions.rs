@@ -155,3 +155,74 @@ fn a_table_whose_contract_changes_is_built_again_from_bronze() {
         place.succeeds(&["verify", "--deep"]);
     }
 }
+
+/// Contract, columns, and whether it is configured and in force.
+type Listed = (String, usize, bool, bool);
+
+fn contracts(place: &Place) -> Vec<Listed> {
+    let list = place.succeeds(&["contracts", "list", "--json"]).json();
+    let one = |own: &Value| {
+        let flag = |name: &str| own[name].as_bool().unwrap();
+        let columns = own["columns"].as_array().unwrap().len();
+        assert_eq!(own["version"].is_u64(), flag("in_force"), "{own}");
+        (
+            own["contract"].as_str().unwrap().to_owned(),
+            columns,
+            flag("configured"),
+            flag("in_force"),
+        )
+    };
+    let all = list.as_array().unwrap().iter().map(one);
+    all.filter(|(name, ..)| name.starts_with("refund")).collect()
+}
+
+#[test]
+fn a_lake_is_verified_by_what_is_in_force_in_it() {
+    let place = Place::new();
+    let (folder, kpis) = (place.path("contracts"), place.path("kpis"));
+    for folder in [&folder, &kpis] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let settings = format!("contracts.definitions = {folder:?}\ngold.definitions = {kpis:?}\n");
+    place.configure_files(&settings);
+    append(&place.path("input/a.ndjson"), &records(&options(32, 2_000)));
+    let note = "{ name = \"note\", type = \"text\" },\n";
+    let contract = folder.join("refunds.toml");
+    std::fs::write(&contract, definitions::refunds("decimal(18,4)", "")).unwrap();
+    let listed =
+        |columns, configured, in_force| ("refunds".to_owned(), columns, configured, in_force);
+    assert_eq!(contracts(&place), [listed(3, true, false)]);
+    std::fs::write(kpis.join("paid_orders.toml"), paid()).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+    assert!(!place.succeeds(&["verify", "--deep"]).stdout.contains("note: the"));
+    assert_eq!(contracts(&place), [listed(3, true, true)]);
+
+    // Configured, and not started with: another column, another table, another meaning, one KPI more.
+    std::fs::write(&contract, definitions::refunds("decimal(18,4)", note)).unwrap();
+    let more = definitions::refunds("decimal(18,4)", "").replace("\"refunds\"", "\"refunds_b\"");
+    std::fs::write(folder.join("refunds_b.toml"), more).unwrap();
+    std::fs::write(kpis.join("paid_orders.toml"), paid().replace("'paid'", "'placed'")).unwrap();
+    let time = definitions::count_of("orders_b", "orders", "placed_at", "");
+    std::fs::write(kpis.join("orders_b.toml"), time).unwrap();
+    let said = place.succeeds(&["verify", "--deep"]).stdout;
+    for says in [
+        "the contract `refunds` is configured otherwise than it is in force (version 1, since epoch 2)",
+        "the contract `refunds_b` is configured, and not in force until the next start",
+        "the KPI `paid_orders` is configured otherwise",
+        "the KPI `orders_b` is configured, and not in force",
+    ] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    let other = ("refunds_b".to_owned(), 3, true, false);
+    assert_eq!(contracts(&place), [listed(3, false, true), listed(4, true, false), other]);
+    let table = place.succeeds(&["contracts", "list"]).stdout;
+    assert!(
+        table.contains("from the next start on") && table.contains("until the next start"),
+        "{table}"
+    );
+    let kpis = place.succeeds(&["kpis", "list"]).stdout;
+    assert!(kpis.contains("another, version 1 since epoch 2"), "{kpis}");
+    // What is damaged shows all the same.
+    std::fs::remove_dir_all(place.lake().join("silver/refunds")).unwrap();
+    place.weir(&["verify"]).exits(1);
+}

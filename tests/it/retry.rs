@@ -57,6 +57,28 @@ fn contract(place: &Place, values: &str) {
     std::fs::write(place.path("contracts/orders.toml"), own).unwrap();
 }
 
+/// `check` and `sources list` count dead letters and rows in doubt, and say what to do.
+#[track_caller]
+fn what_waits_is_told(place: &Place, letters: u64, rows: u64) {
+    let records = if letters == 1 { "1 record of" } else { &format!("{letters} records of") };
+    let dead = format!("{records} topic `shop.public.orders` could not be decoded");
+    let doubt =
+        "1 row is in doubt, of shop.eu.public.orders: the newest change could not be decoded of 1";
+    for command in [["check"].as_slice(), &["sources", "list"]] {
+        let said = place.succeeds(command).stdout;
+        for says in [&dead, "`weir dead-letters list --topic shop.public.orders --json`"] {
+            assert!(said.contains(says), "{says}: {said}");
+        }
+        let is_told = said.contains(doubt) && said.contains("retry --contract orders --dry-run");
+        assert_eq!(is_told, rows > 0, "{said}");
+    }
+    let list = place.succeeds(&["sources", "list", "--json"]).json();
+    let orders = list.as_array().unwrap().iter().find(|own| own["table"] == "orders").unwrap();
+    assert_eq!(orders["dead_letters"][0]["dead_letters"], letters, "{orders}");
+    let in_doubt = &orders["origins"][0]["in_doubt"];
+    assert_eq!(in_doubt, &json!({ "dead_letter": rows, "unknown": 0 }), "{orders}");
+}
+
 /// The ids of the letters that are listed with these flags.
 fn letters(place: &Place, flags: &[&str]) -> Vec<String> {
     let arguments = [&["dead-letters", "list", "--json"], flags].concat();
@@ -126,6 +148,7 @@ fn what_a_contract_allows_now_is_read_again_and_nothing_is_built_for_it() {
     let ids = letters(&place, &[]);
     assert_eq!(ids.len(), 4, "{ids:?}");
     assert_eq!(statuses(place.lake()), pairs(&[["a", "paid"], ["c", "placed"]]));
+    what_waits_is_told(&place, 4, 1);
     place
         .weir(&["dead-letters", "retry", &ids[0], "--yes"])
         .exits(2)
@@ -137,6 +160,7 @@ fn what_a_contract_allows_now_is_read_again_and_nothing_is_built_for_it() {
     place.weir(&[&all[..], &["--yes"]].concat()).exits(2).says(&["not the one in force"]);
     let mut run = place.start(&["run"]);
     run.wait_for("contract `orders` is put in force", SOON);
+    assert!(run.log().contains(&format!("the newest {}: ", ids[3])), "{}", run.log());
     wait_until("it is in force", SOON, || {
         place.weir(&[&all[..], &["--dry-run"]].concat()).code == Some(0)
     });
@@ -170,9 +194,52 @@ fn what_a_contract_allows_now_is_read_again_and_nothing_is_built_for_it() {
     assert_eq!(statuses(place.lake()), expected, "never as the newest");
     assert_eq!(letters(&place, &[]), ids[3..]);
     assert_eq!(letters(&place, &["--all"]), ids);
+    what_waits_is_told(&place, 1, 0);
     place.succeeds(&["verify", "--deep"]);
     assert_rebuilt(&place);
     assert_eq!(letters(&place, &[]), ids[3..]);
+}
+
+#[test]
+fn what_waits_for_a_start_is_judged_by_what_that_start_puts_in_force() {
+    let place = Place::new();
+    let folder = place.path("contracts");
+    let start = |before: &str| {
+        place.configure_files(&format!("{before}{FAST}contracts.definitions = {folder:?}\n"));
+        place.succeeds(&["run", "--until-end"])
+    };
+    let (tight, loose) =
+        ("\"refunded\"], strict = true }", "\"refunded\", \"canceled\"], strict = true }");
+    place.configure_files("");
+    contract(&place, tight);
+    let canceled = json!({ "status": "canceled" });
+    let keys = ["a", "b", "c"];
+    let changes = (0..).zip(keys).map(|(at, key)| change(key, (0, at), 100 + 10 * at, &canceled));
+    append(&place, &changes.collect::<Vec<_>>());
+    start("");
+    let ids = letters(&place, &[]);
+    assert_eq!(ids.len(), keys.len());
+    // Allowed, read again by decisions that wait, and refused again: more decisions than one poll takes.
+    contract(&place, loose);
+    start("");
+    for id in &ids[..2] {
+        let kept = place.succeeds(&["dead-letters", "retry", id, "--yes", "--json"]).json();
+        assert_eq!(kept["effect"], "at_next_start", "{kept}");
+    }
+    contract(&place, tight);
+    start("epoch.max_records = 2\n");
+    assert_eq!(statuses(place.lake()), pairs(&[]));
+    assert_eq!(letters(&place, &[]), ids);
+    place.succeeds(&["verify", "--deep"]);
+    // The other way round: what a start allows is read by it.
+    contract(&place, loose);
+    start("");
+    let all = ["dead-letters", "retry", "--contract", "orders", "--yes", "--json"];
+    assert_eq!(place.succeeds(&all).json()["effect"], "at_next_start");
+    start("epoch.max_records = 2\n");
+    assert_eq!(statuses(place.lake()), keys.map(|key| [key.to_owned(), "canceled".to_owned()]));
+    place.succeeds(&["verify", "--deep"]);
+    assert_rebuilt(&place);
 }
 
 #[test]
@@ -304,7 +371,7 @@ fn a_letter_that_no_source_has_sent_is_noticed() {
     assert!(failed.len() == 1 && failed[0]["check"] == "letters", "{failed:?}");
 }
 
-/// What happens to one of four orders, in one of two partitions: sometimes out of order, sometimes after the
+/// What happens to one of twenty orders, in one of two partitions: sometimes out of order, sometimes after the
 /// source went back, sometimes to all of them.
 fn anything(rng: &mut impl Rng, offsets: &mut [u64; 2], lsn: &mut u64) -> String {
     let lane = rng.random_range(0..2_usize);
@@ -312,10 +379,10 @@ fn anything(rng: &mut impl Rng, offsets: &mut [u64; 2], lsn: &mut u64) -> String
     let place = (i32::try_from(lane).unwrap(), offsets[lane]);
     *lsn += 10;
     let at = if rng.random_bool(0.3) { *lsn - rng.random_range(11..60) } else { *lsn };
-    let key = format!("k{}", rng.random_range(0..4));
+    let key = format!("k{}", rng.random_range(0..20));
     let more = match rng.random_range(0..10) {
-        0..4 => json!({ "amount": at.to_string() }),
-        4..7 => json!({ "amount": "__debezium_unavailable_value", "status": "refunded" }),
+        0..5 => json!({ "amount": at.to_string() }),
+        5..9 => json!({ "amount": "__debezium_unavailable_value", "status": "refunded" }),
         _ => json!({ "amount": "1.23456" }),
     };
     let mut line: Value = serde_json::from_str(&change(&key, place, at, &more)).unwrap();
@@ -343,7 +410,6 @@ fn whatever_happens_between_letters_and_retries_three_folds_agree() {
     let place = Place::new();
     place.configure_files(FAST);
     let (mut offsets, mut lsn) = ([0, 0], 1_000);
-    let mut read = 0;
     for _ in 0..STARTS {
         let lines: Vec<String> = (0..rng.random_range(2..9))
             .map(|_| anything(&mut rng, &mut offsets, &mut lsn))
@@ -359,7 +425,6 @@ fn whatever_happens_between_letters_and_retries_three_folds_agree() {
                 let listed = letters(&place, &[]);
                 for id in listed.iter().filter(|_| rng.random_bool(0.6)) {
                     place.weir(&["dead-letters", "retry", id, "--yes"]);
-                    read += 1;
                 }
             }
             4 => {
@@ -374,7 +439,10 @@ fn whatever_happens_between_letters_and_retries_three_folds_agree() {
         }
     }
     drop(place.weir(&["run", "--until-end"]));
-    assert!(read > 10, "{read}");
+    let listed = place.succeeds(&["dead-letters", "list", "--all", "--json"]).json();
+    let is_read = |letter: &&Value| letter["read"] == true;
+    let read = listed["dead_letters"].as_array().unwrap().iter().filter(is_read).count();
+    assert!(read > 2, "{read} were read again");
     let clean = || {
         let proof = place.succeeds(&["verify", "--json"]).json();
         assert_eq!(proof["failed"], 0, "{proof}");
@@ -383,7 +451,7 @@ fn whatever_happens_between_letters_and_retries_three_folds_agree() {
     };
     let before = clean();
     println!(
-        "{} orders, {read} letters named, {} still listed",
+        "{} orders, {read} letters read again, {} still listed",
         before.0.len(),
         letters(&place, &[]).len()
     );

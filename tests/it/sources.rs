@@ -7,8 +7,8 @@ use std::io::Write as _;
 use serde_json::{Value, json};
 
 use crate::live::{get, mint, port, ready};
-use crate::support::Place;
 use crate::support::services::{self, BROKERS, fresh_topic, script};
+use crate::support::{Place, wait_until};
 
 /// A change of an order of one shop.
 pub(crate) fn change(shop: &str, topic: &str, offset: u64, lsn: u64, status: &str) -> String {
@@ -187,4 +187,44 @@ fn a_copy_of_a_lake_lies_beside_it() {
     }
     assert!(!place.path("lake/copy").exists());
     place.succeeds(&["tables", "export", "--to", "copy"]);
+}
+
+#[test]
+fn a_topic_of_markers_feeds_no_table_and_what_is_none_can_be_dropped() {
+    let place = Place::new();
+    place.configure_files("lake.flush_interval = \"50ms\"\nlake.barrier_interval = \"200ms\"\n");
+    let line = |offset: u64, value: &str| {
+        let topic = "shop.transaction";
+        let record = json!({
+            "topic": topic, "partition": 0, "offset": offset, "key": null, "value": value,
+        });
+        format!("{record}\n")
+    };
+    let begin = r#"{"status":"BEGIN","id":"571:1","ts_ms":1700000000000,"event_count":null,"data_collections":null}"#;
+    let end = r#"{"status":"END","id":"571:2","ts_ms":1700000000000,"event_count":1,"data_collections":[]}"#;
+    append(&place, &[change("eu", TOPIC, 0, 100, "paid"), line(0, begin), line(1, end)]);
+    place.succeeds(&["run", "--until-end"]);
+    let proof = place.succeeds(&["verify"]).stdout;
+    assert!(!proof.contains("shop.transaction"), "{proof}");
+    append(&place, &[line(2, r#"{"hello":"world"}"#)]);
+    let mut run = place.start(&["run"]);
+    run.wait_for("topic `shop.transaction` of source `file` has no contract", super::live::SOON);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let is_told = || get(port, "/api/v1/meta", &token).to_string().contains("shop.transaction");
+    assert!(is_told());
+    let letter = "file/shop.transaction/0/2";
+    wait_until("a barrier has it", super::live::SOON, || {
+        let proof = place.succeeds(&["verify"]).stdout;
+        proof.contains("`shop.transaction` feeds no table") && proof.contains("records: 1")
+    });
+    place.weir(&["dead-letters", "retry", letter, "--yes"]).exits(2).says(&["has no contract"]);
+    let dropped = place.succeeds(&["dead-letters", "drop", letter, "--yes", "--json"]).json();
+    assert_eq!(dropped["effect"], "taken", "{dropped}");
+    let list = place.succeeds(&["dead-letters", "list", "--json"]).json();
+    assert_eq!(list["total"], 0, "{list}");
+    wait_until("answers say it no longer", super::live::SOON, || !is_told());
+    run.stops();
+    place.succeeds(&["verify", "--deep"]);
 }

@@ -72,15 +72,18 @@ install_package() { # install_package COMMAND PACKAGE
 
 # The same of a package that brings a server: Debian starts it at once, and policy-rc.d says not to.
 need_quiet_package() { # need_quiet_package COMMAND PACKAGE
+  command -v "$1" >/dev/null || locked install install_quiet_package "$1" "$2"
+}
+
+install_quiet_package() { # install_quiet_package COMMAND PACKAGE
   local policy=/usr/sbin/policy-rc.d result=0
-  command -v "$1" >/dev/null && return
-  if [ "$(id -u)" != 0 ] || [ -e "$policy" ]; then
-    need_package "$1" "$2"
+  if [ "$(id -u)" != 0 ] || [ -e "$policy" ]; then # the machine has a policy of its own
+    install_package "$1" "$2"
     return
   fi
   printf '#!/bin/sh\nexit 101\n' >"$policy"
   chmod +x "$policy"
-  (need_package "$1" "$2") || result=$?
+  (install_package "$1" "$2") || result=$?
   rm -f "$policy"
   return "$result"
 }

@@ -1,14 +1,15 @@
 //! Decisions of people and of Weir itself, taken in the epochs of their records.
 //!
 //! # Guarantees
-//! - Decisions of an epoch take effect after its timers and before its rows, in offset order.
+//! - Decisions of an epoch take effect after its timers and before its rows: its definitions first, then all
+//!   others, in offset order. So what waited for a start is judged by what that start puts in force.
 //! - An epoch without any other records passes like a tick: nothing that is computed from rows shows
 //!   whether there was one.
 
 use schemas::clock_guard::JUMP_US;
 use schemas::{
-    Contract, ControlRecord, Decision, DefinitionKind, EpochStamp, InForce, Letter, Micros,
-    StillDead,
+    Contract, ControlRecord, Decision, DefinitionChange, DefinitionKind, EpochStamp, InForce,
+    Letter, Micros, StillDead,
 };
 
 use super::KeyedTable;
@@ -41,6 +42,14 @@ fn put_in_force(table: &mut KeyedTable, text: Option<&str>) {
     table.fold.put_in_force(contract.as_ref());
 }
 
+/// The definitions among decisions, in order.
+fn definitions(decisions: &[ControlRecord]) -> impl Iterator<Item = &[DefinitionChange]> {
+    decisions.iter().filter_map(|record| match &record.decision {
+        Decision::Define(changes) => Some(changes.as_slice()),
+        _ => None,
+    })
+}
+
 /// Does to a table that is built alone what decisions of the epoch say.
 pub(super) fn take_alone(
     stamp: &EpochStamp,
@@ -49,6 +58,11 @@ pub(super) fn take_alone(
     desk: &mut Desk<'_>,
 ) {
     let own = table.contract.contract().name.clone();
+    let of_own =
+        |change: &&DefinitionChange| change.of == DefinitionKind::Contract && change.name == own;
+    if let Some(change) = definitions(decisions).flatten().filter(of_own).last() {
+        put_in_force(table, change.text.as_deref());
+    }
     for record in decisions {
         match &record.decision {
             Decision::ResumeTable { table: name } if *name == own => {
@@ -56,13 +70,6 @@ pub(super) fn take_alone(
             }
             Decision::SweepTable { table: name } if *name == own => {
                 table.fold.sweep_lacking(stamp.clock, &mut table.delta);
-            }
-            Decision::Define(changes) => {
-                let kind = DefinitionKind::Contract;
-                let own = changes.iter().rfind(|c| c.of == kind && c.name == own);
-                if let Some(change) = own {
-                    put_in_force(table, change.text.as_deref());
-                }
             }
             Decision::DropDeadLetters { table: name, letter } if *name == own => {
                 table.fold.drop_unread(letter.as_ref(), stamp, &mut table.delta);
@@ -104,6 +111,10 @@ impl Control {
         desk: &mut Desk<'_>,
     ) -> Vec<(usize, StillDead)> {
         let mut still_dead = Vec::new();
+        for changes in definitions(decisions) {
+            self.in_force.take(changes, stamp.id, stamp.clock);
+            self.put_in_force(tables);
+        }
         for (number, record) in decisions.iter().enumerate() {
             let (is_usual, said) = match &record.decision {
                 Decision::ResumeTable { table } => {
@@ -128,12 +139,11 @@ impl Control {
                         t.fold.drop_unread(letter.as_ref(), stamp, &mut t.delta)
                     };
                     let ended = named(tables, table).map_or(0, drop);
-                    (
-                        true,
-                        format!(
-                            "dead letters of table `{table}` are dropped: doubts that end: {ended}"
-                        ),
-                    )
+                    let what = match letter {
+                        Some(letter) => format!("the dead letter {} is", letter.id()),
+                        None => format!("dead letters of table `{table}` are"),
+                    };
+                    (true, format!("{what} dropped: doubts that end: {ended}"))
                 }
                 Decision::RetryDeadLetters { table, letters } => {
                     let still = retry_in(tables, table, letters, stamp, desk);
@@ -142,13 +152,8 @@ impl Control {
                     still_dead.extend((!is_usual).then_some((number, still)));
                     (is_usual, said)
                 }
-                // The core asks the epoch.
-                Decision::EndBatch => continue,
-                Decision::Define(changes) => {
-                    self.in_force.take(changes, stamp.id, stamp.clock);
-                    self.put_in_force(tables);
-                    continue;
-                }
+                // Definitions came first; whether a batch ends, the core asks the epoch.
+                Decision::EndBatch | Decision::Define(_) => continue,
                 Decision::Unknown { kind, version } => {
                     let unknown =
                         "is kept and has no effect: this version of weir does not know it";

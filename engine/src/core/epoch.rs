@@ -14,7 +14,7 @@ use pipeline::decode::ChangeBatch;
 use pipeline::epoch;
 use pipeline::ledger::Entry;
 use pipeline::record::TopicPartition;
-use schemas::{ControlRecord, Decision, EpochStamp, Micros, Span};
+use schemas::{ControlRecord, Decision, EpochStamp, LetterAt, Micros, Span};
 
 use super::decoding::Decoded;
 
@@ -100,6 +100,14 @@ impl Epoch {
             )
         };
         self.decisions.iter().any(changes)
+    }
+
+    /// The dead letters that decisions in it drop one by one.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = &LetterAt> {
+        self.decisions.iter().filter_map(|record| match &record.decision {
+            Decision::DropDeadLetters { letter, .. } => letter.as_ref(),
+            _ => None,
+        })
     }
 
     /// Whether a decision in it ends a batch run.

@@ -13,6 +13,7 @@ pub(crate) mod frozen;
 mod letters;
 mod load;
 mod removed;
+mod unmapped;
 mod unplaced;
 pub(crate) mod watch;
 
@@ -41,11 +42,9 @@ pub(crate) use error::{RestoreError, SetupError};
 use feeders::Feeders;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use letters::Desk;
+use unmapped::Unmapped;
 pub(crate) use unplaced::Unplaced;
 use watch::Watch;
-
-/// Topics without a contract that are known by name.
-const UNMAPPED_MAX: usize = 100;
 
 /// The folds of all tables and the KPI engine over them.
 #[derive(Debug)]
@@ -70,8 +69,8 @@ pub(crate) struct Core {
     /// What all of it depends on besides bronze.
     identities: Identities,
     pub(crate) counts: Counts,
-    /// Source and topic of records that nobody has named a contract for, since the start.
-    unmapped: BTreeSet<(String, String)>,
+    /// Records that nobody has named a contract for, since the start.
+    unmapped: Unmapped,
 }
 
 struct KeyedTable {
@@ -156,7 +155,7 @@ impl Core {
             control: Control::default(),
             identities,
             counts: Counts::default(),
-            unmapped: BTreeSet::new(),
+            unmapped: Unmapped::default(),
         })
     }
 
@@ -212,7 +211,7 @@ impl Core {
             let contract = table.contract.contract();
             table.census.unplaced().map(move |(column, rows)| Unplaced {
                 table: &contract.name,
-                column: contract.columns.get(column).map_or("", |column| &column.name),
+                column: contract.column_name(column),
                 rows,
                 kpis: self.gold.placed_by(index, column),
             })
@@ -221,7 +220,7 @@ impl Core {
 
     /// Source and topic of records that became dead letters because no contract is named for them.
     pub(crate) fn unmapped(&self) -> impl Iterator<Item = &(String, String)> {
-        self.unmapped.iter()
+        self.unmapped.topics()
     }
 
     /// The definitions in force, as control records have put them.
@@ -244,10 +243,10 @@ impl Core {
     pub(crate) fn contents(&self, origins_max: usize) -> Vec<Contents> {
         let of = |table: &KeyedTable| {
             let (origins, origins_total) = table.fold.origin_states(origins_max);
-            let columns = table.contract.columns();
-            let name = |column: usize| columns.get(column).map_or("", |column| &*column.name);
+            let contract = table.contract.contract();
+            let name = |column: usize| contract.column_name(column).to_owned();
             let infinite = table.fold.infinite().into_iter();
-            let infinite = infinite.map(|(column, times)| (name(column).to_owned(), times));
+            let infinite = infinite.map(|(column, times)| (name(column), times));
             let infinite = infinite.collect();
             Contents { origins, origins_total, infinite, ..table.census.contents() }
         };
@@ -342,13 +341,13 @@ impl Core {
         let mut desk = Desk { decoding, scratch };
         let still_dead = control.take(&stamp, &epoch.decisions, tables, &mut desk);
         letters::say(&mut epoch.records, still_dead);
+        epoch.dropped().for_each(|letter| unmapped.drop(letter));
         let EpochRecords { batches, errors, .. } = &mut epoch.records;
         for ((batch, errors), changes) in batches.iter().zip(errors).zip(&epoch.changes) {
             identities.see(batch.topic());
             let Some(index) = decoding.table_of(batch.topic()) else {
-                if unmapped.len() < UNMAPPED_MAX && decoding.is_unmapped(batch) {
-                    let of = batch.topic();
-                    unmapped.insert((of.source.to_string(), of.topic.to_string()));
+                if decoding.is_unmapped(batch) {
+                    unmapped.see(batch.topic(), errors.len());
                 }
                 continue;
             };

@@ -62,8 +62,12 @@ impl<'a> Contact<'a> {
                     self.missing.insert(topic.to_string());
                     self.troubles.set(&self.topic(topic), &notice.to_string());
                 }
+                Notice::NoMetadata { topic } => {
+                    self.reach();
+                    self.troubles.set_slight(&self.topic(topic), &notice.to_string());
+                }
                 Notice::NoTransactions { .. } => {
-                    self.troubles.set(&self.transactions(), &notice.to_string());
+                    self.troubles.set_slight(&self.transactions(), &notice.to_string());
                 }
                 Notice::Transactions { .. } => self.troubles.clear(&self.transactions()),
                 Notice::Gap { .. }
@@ -122,5 +126,34 @@ impl<'a> Contact<'a> {
             self.lag_asked = Some(Instant::now());
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use pipeline::record::TopicPartition;
+
+    use super::*;
+
+    #[test]
+    fn a_metadata_topic_that_is_not_there_degrades_and_takes_no_readiness_away() {
+        let troubles = Troubles::default();
+        let mut contact = Contact::new("shop", &troubles);
+        let mut hear = |notice: Notice| {
+            contact.heard(&Pulled { notices: vec![notice], ..Pulled::default() });
+            let missing = contact.missing().count();
+            (troubles.is_ready(), troubles.list().len(), missing)
+        };
+        let topic: Arc<str> = "shop.transaction".into();
+        assert_eq!(hear(Notice::NoMetadata { topic: Arc::clone(&topic) }), (true, 1, 0));
+        let (source, incarnation) = ("shop".into(), "i".into());
+        let of = TopicPartition { source, topic: Arc::clone(&topic), incarnation, partition: 0 };
+        let found = Notice::Assigned { partition: Arc::new(of), from: 0 };
+        assert_eq!(hear(found), (true, 0, 0));
+        assert_eq!(hear(Notice::NoTransactions { topic }), (true, 1, 0));
+        // A topic of changes is another matter.
+        assert_eq!(hear(Notice::TopicMissing { topic: "orders".into() }), (false, 2, 1));
     }
 }

@@ -2,7 +2,8 @@
 //! is decided meanwhile is read beside the other sources.
 //!
 //! # Guarantees
-//! - The definitions of the run are in force before the first record that it reads.
+//! - The definitions of the run are in force before the first record that it reads: they are in one epoch with
+//!   all that was decided before it began.
 //! - After the last epoch of a batch run no history row waits, unless it was asked to stop or its end could
 //!   not be decided.
 
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use pipeline::decode::Scratch;
 use pipeline::epoch;
+use pipeline::record::RawBatch;
 use pipeline::source::{ControlFile, FileSource, Limits, Progress, Source, is_control};
 use schemas::{Clock, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce, chain};
 
@@ -75,7 +77,7 @@ impl ControlDesk {
         clock: &dyn Clock,
         limits: &Limits,
         decoding: &Decoding,
-    ) -> Result<Vec<Poll>, Stopped> {
+    ) -> Result<Option<Poll>, Stopped> {
         self.append(Decision::EndBatch, clock)?;
         self.source.stop_at_end()?;
         self.read(limits, decoding)
@@ -88,7 +90,7 @@ impl ControlDesk {
         appended.map(drop).map_err(|e| Stopped::Failed(chain(&e)))
     }
 
-    /// Starts the source and reads everything that is there.
+    /// Starts the source and reads everything that is there, as one poll.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -97,23 +99,32 @@ impl ControlDesk {
         progress: &Progress,
         limits: &Limits,
         decoding: &Decoding,
-    ) -> Result<Vec<Poll>, Stopped> {
+    ) -> Result<Option<Poll>, Stopped> {
         let own = progress.iter().filter(|(of, _)| is_control(of));
         self.source.start(&own.map(|(of, reached)| (of.clone(), *reached)).collect())?;
         self.read(limits, decoding)
     }
 
-    fn read(&mut self, limits: &Limits, decoding: &Decoding) -> Result<Vec<Poll>, Stopped> {
-        let (mut polls, mut scratch) = (Vec::new(), Scratch::default());
+    fn read(&mut self, limits: &Limits, decoding: &Decoding) -> Result<Option<Poll>, Stopped> {
+        let mut all: Vec<RawBatch> = Vec::new();
         loop {
             let mut batches = Vec::new();
             self.source.poll(Duration::ZERO, Duration::ZERO, limits, &mut batches)?;
             if batches.is_empty() {
-                return Ok(polls);
+                break;
             }
-            let decoded = decoding.decode(batches, &mut scratch);
-            let hash = epoch::hash(&decoded.batches);
-            polls.push(Poll { source: None, decoded, hash, at_end: false, turn: None });
+            for batch in batches {
+                match all.iter_mut().find(|own| own.topic() == batch.topic()) {
+                    Some(own) => batch.iter().for_each(|record| own.push_record(&record)),
+                    None => all.push(batch),
+                }
+            }
         }
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let decoded = decoding.decode(all, &mut Scratch::default());
+        let hash = epoch::hash(&decoded.batches);
+        Ok(Some(Poll { source: None, decoded, hash, at_end: false, turn: None }))
     }
 }

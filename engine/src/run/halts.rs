@@ -106,8 +106,9 @@ fn reasons(core: &Core) -> impl Iterator<Item = (Of, String)> {
     let unread = core.unread().map(move |own| (of(Kind::Unread, &own.table, ""), own.to_string()));
     let unmapped = core.unmapped().map(move |(source, topic)| {
         let text = format!(
-            "topic `{topic}` of source `{source}` has no contract: all its records are dead letters; name one \
-             under [sources.topics]"
+            "topic `{topic}` of source `{source}` has no contract: its records are dead letters, unless they say where a \
+             transaction begins or ends; name one under [sources.topics], or say by `weir dead-letters drop ID --yes` \
+             that they will not be missed (`weir dead-letters list --topic {topic} --json` has the ids)"
         );
         (of(Kind::Unmapped, source, topic), text)
     });

@@ -75,7 +75,7 @@ mod tests {
             if tries == 2 { Ok(tries) } else { Err(format!("refusal {}", troubles.list().len())) }
         };
         assert_eq!(insist(&troubles, &stop).on(step, |_| true), Ok(2));
-        assert!(troubles.is_empty());
+        assert!(troubles.is_ready());
     }
 
     #[test]
@@ -83,9 +83,9 @@ mod tests {
         let (troubles, stop) = (Troubles::default(), Stop::default());
         let refused = || Err::<(), _>("refused");
         assert_eq!(insist(&troubles, &stop).on(refused, |_| false), Err("refused"));
-        assert!(troubles.is_empty());
+        assert!(troubles.is_ready());
         stop.ask();
         assert_eq!(insist(&troubles, &stop).on(refused, |_| true), Err("refused"));
-        assert!(troubles.list()[0].contains("refused"));
+        assert!(troubles.list()[0].0.contains("refused"));
     }
 }

@@ -310,7 +310,7 @@ impl Main<'_> {
     /// Says that nothing more has arrived, when that is known.
     fn tell_idle(&mut self) {
         let is_holding = self.shared.holding.load(Ordering::Relaxed) > 0;
-        let all_well = self.shared.meters.troubles.is_empty() && !is_holding;
+        let all_well = self.shared.meters.troubles.is_ready() && !is_holding;
         if self.heard_all() && all_well && self.said.elapsed() >= IDLE {
             let as_of = self.present.now(&self.core).clock.plus(-UNSEEN);
             self.tell(News::Idle(as_of));

@@ -197,7 +197,7 @@ mod tests {
     fn a_small_bound_stops_polling_and_says_so() {
         let meters = Meters::default();
         assert!(MemoryBound::new(Some(1 << 20)).is_passed(&meters));
-        assert!(meters.troubles.list()[0].contains("lake.memory_limit"));
+        assert!(meters.troubles.list()[0].0.contains("lake.memory_limit"));
         assert!(!MemoryBound::new(None).is_passed(&Meters::default()));
     }
 

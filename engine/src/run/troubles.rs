@@ -7,14 +7,31 @@ use parking_lot::Mutex;
 
 /// The troubles of a run, each under a key by which it is cleared.
 #[derive(Debug, Default)]
-pub struct Troubles(Mutex<BTreeMap<String, (Instant, String)>>);
+pub struct Troubles(Mutex<BTreeMap<String, Trouble>>);
+
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    text: String,
+    /// Everything is read and written all the same.
+    is_slight: bool,
+}
 
 impl Troubles {
-    /// Says that something is wrong; a trouble that is there already keeps its age.
+    /// Says that something is out of reach; a trouble that is there already keeps its age.
     pub fn set(&self, key: &str, text: &str) {
+        self.put(key, text, false);
+    }
+
+    /// Says that something is wrong that keeps nothing from being read and written.
+    pub fn set_slight(&self, key: &str, text: &str) {
+        self.put(key, text, true);
+    }
+
+    fn put(&self, key: &str, text: &str, is_slight: bool) {
         let mut held = self.0.lock();
-        let since = held.get(key).map_or_else(Instant::now, |(since, _)| *since);
-        held.insert(key.to_owned(), (since, text.to_owned()));
+        let since = held.get(key).map_or_else(Instant::now, |trouble| trouble.since);
+        held.insert(key.to_owned(), Trouble { since, text: text.to_owned(), is_slight });
     }
 
     /// Says that it is over.
@@ -22,16 +39,16 @@ impl Troubles {
         self.0.lock().remove(key);
     }
 
-    /// Whether all is well.
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+    /// Whether everything is in reach.
+    pub fn is_ready(&self) -> bool {
+        self.0.lock().values().all(|trouble| trouble.is_slight)
     }
 
-    /// What is wrong and for how long.
-    pub fn list(&self) -> Vec<String> {
+    /// What is wrong and for how long, and whether that is slight.
+    pub fn list(&self) -> Vec<(String, bool)> {
         let held = self.0.lock();
-        let say = |(since, text): &(Instant, String)| {
-            format!("{text}, for {} s", since.elapsed().as_secs())
+        let say = |Trouble { since, text, is_slight }: &Trouble| {
+            (format!("{text}, for {} s", since.elapsed().as_secs()), *is_slight)
         };
         held.values().map(say).collect()
     }
@@ -44,13 +61,17 @@ mod tests {
     #[test]
     fn a_trouble_lasts_until_it_is_cleared() {
         let troubles = Troubles::default();
-        assert!(troubles.is_empty());
+        assert!(troubles.is_ready() && troubles.list().is_empty());
         troubles.set("broker", "the broker cannot be reached");
         troubles.set("lake", "the lake is read-only");
-        assert_eq!(troubles.list()[0], "the broker cannot be reached, for 0 s");
+        let first = ("the broker cannot be reached, for 0 s".to_owned(), false);
+        assert_eq!(troubles.list()[0], first);
         troubles.clear("broker");
-        assert_eq!(troubles.list().len(), 1);
+        assert!(troubles.list().len() == 1 && !troubles.is_ready());
         troubles.clear("lake");
-        assert!(troubles.is_empty());
+        troubles.set_slight("topic", "it is not there");
+        assert!(troubles.is_ready() && troubles.list()[0].1);
+        troubles.clear("topic");
+        assert!(troubles.list().is_empty());
     }
 }

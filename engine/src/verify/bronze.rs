@@ -42,8 +42,8 @@ pub(super) struct Facts {
     pub(super) rows: u64,
     /// The last epoch with rows of configured sources up to the one asked for.
     pub(super) last: Option<Stamp>,
-    /// The clock of the last epoch with a quiet row up to the one asked for.
-    pub(super) last_quiet: Option<Micros>,
+    /// By (source, topic), the clock of the last epoch with a quiet row up to the one asked for.
+    pub(super) last_quiet: BTreeMap<(String, String), Micros>,
     /// (source, topic) of all rows but control records.
     pub(super) topics: BTreeSet<(String, String)>,
 }
@@ -64,6 +64,8 @@ struct Pass<'a> {
     partitions: BTreeMap<Partition, i64>,
     /// The partition of the row before and where it goes on.
     current: Option<(Partition, i64)>,
+    /// When rows of that partition were quiet last.
+    last_quiet: Option<Micros>,
     stamp: Option<Stamp>,
     epochs: usize,
     rows: usize,
@@ -88,6 +90,7 @@ pub(super) fn check(
         skips,
         partitions: BTreeMap::new(),
         current: None,
+        last_quiet: None,
         stamp: None,
         epochs: 0,
         rows: 0,
@@ -151,7 +154,7 @@ impl Pass<'_> {
                 self.check.problem(|| format!("{place}: a decision is quiet"));
             }
             if is_quiet {
-                self.facts.last_quiet = Some(stamp.clock);
+                self.last_quiet = Some(stamp.clock);
             }
             if !is_control {
                 self.facts.last = Some(stamp);
@@ -175,6 +178,11 @@ impl Pass<'_> {
 
     fn leave_partition(&mut self) {
         if let Some((partition, next)) = self.current.take() {
+            if let Some(clock) = self.last_quiet.take() {
+                let topic = (partition.0.clone(), partition.1.clone());
+                let last = self.facts.last_quiet.entry(topic).or_insert(clock);
+                *last = clock.max(*last);
+            }
             self.partitions.insert(partition, next);
         }
     }

@@ -1,6 +1,6 @@
 //! KPIs against their recomputation, and the history against the current values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::prelude::SessionContext;
@@ -97,15 +97,14 @@ const DOUBLED: &str = "
     ORDER BY kpi, tenant_id, dims, grain, period_start, as_of";
 
 /// Checks the history: flags, doubled rows, and that the last row of every cell is its current value,
-/// once it must be written. `last_quiet` is the clock of the last epoch with a quiet row: the history waits for
-/// a second after it.
+/// once it must be written. That of a KPI that is `settling` may wait.
 ///
 /// # Errors
 /// When the tables cannot be read.
 pub(super) fn history(
     runtime: &Runtime,
     pinned: &Pinned,
-    last_quiet: Option<Micros>,
+    settling: &BTreeSet<String>,
 ) -> Result<Check, String> {
     let mut check = Check::new("history", HISTORY, HISTORY_ADVICE);
     let table = pinned.tables.get(HISTORY).ok_or_else(|| format!("there is no table {HISTORY}"))?;
@@ -123,11 +122,7 @@ pub(super) fn history(
             check.problem(|| format!("{}: the same row is there {times} times", cells.name(at)));
         }
     }
-    let settling = last_quiet.is_some_and(|last| pinned.clock < last.plus(SETTLE_US));
-    if settling {
-        check.notes.push("a backlog is being read: values are not compared".to_owned());
-        return Ok(check);
-    }
+    let mut waiting: BTreeMap<String, u64> = BTreeMap::new();
     for batch in rows(LAST_ROWS)? {
         let cells = Cells::new(&batch)?;
         let words = ["is_value", "is_status", "last_value", "last_status"];
@@ -135,6 +130,11 @@ pub(super) fn history(
         let [is, is_status, was, was_status] = words;
         let (is, is_status, was, was_status) = (is?, is_status?, was?, was_status?);
         for at in (0..batch.num_rows()).filter(|at| cells.is_settled(*at, pinned.clock)) {
+            let kpi = cells.kpi.value(at);
+            if settling.contains(kpi) {
+                *waiting.entry(kpi.to_owned()).or_default() += 1;
+                continue;
+            }
             let say = |value: &StringArray, status: &StringArray| match value.is_valid(at) {
                 true => value.value(at).to_owned(),
                 false if status.is_valid(at) => status.value(at).to_owned(),
@@ -145,6 +145,13 @@ pub(super) fn history(
                 format!("{}: the cell is {now}, its last history row is {then}", cells.name(at))
             });
         }
+    }
+    if !waiting.is_empty() {
+        let told: Vec<String> = waiting.iter().map(|(kpi, n)| format!("{kpi} ({n})")).collect();
+        let told = told.join(", ");
+        check.notes.push(format!(
+            "a backlog is being read: history rows wait for a second after it, of {told}"
+        ));
     }
     Ok(check)
 }

@@ -50,20 +50,20 @@ impl Carried {
             }
             for (batch, record) in epoch.batches.iter().flat_map(|b| b.iter().map(move |r| (b, r)))
             {
-                if let Some(told) = self.0.remove(&place(batch, &record)) {
+                let at = place(batch, &record);
+                if let Some(told) = self.0.remove(&at) {
                     let held =
                         (epoch.stamp.id, epoch.stamp.clock.0, hash(&[alone(batch, &record)]));
                     if told.iter().any(|told| *told != held) {
-                        let at = place(batch, &record);
                         check.problem(|| {
-                            format!("{}: the decision carries another record", shown(&at))
+                            format!("{}: the decision carries another record", at.id())
                         });
                     }
                 }
             }
         }
         for at in self.0.keys() {
-            check.problem(|| format!("{}: bronze has no such record", shown(at)));
+            check.problem(|| format!("{}: bronze has no such record", at.id()));
         }
         Ok(Some(check))
     }
@@ -71,8 +71,7 @@ impl Carried {
 
 fn place(batch: &RawBatch, record: &RawRecord<'_>) -> LetterAt {
     let of = batch.topic();
-    let topic = format!("{}/{}/{}", of.source, of.topic, of.incarnation);
-    LetterAt { topic, partition: of.partition, offset: record.offset }
+    LetterAt::new((&of.source, &of.topic, &of.incarnation), of.partition, record.offset)
 }
 
 /// A record as a batch of its own.
@@ -80,8 +79,4 @@ fn alone(batch: &RawBatch, record: &RawRecord<'_>) -> RawBatch {
     let mut alone = RawBatch::new(Arc::clone(batch.topic()));
     alone.push_record(record);
     alone
-}
-
-fn shown(at: &LetterAt) -> String {
-    format!("{} partition {} offset {}", at.topic, at.partition, at.offset)
 }

@@ -12,6 +12,7 @@
 
 mod alerts;
 mod bronze;
+mod in_force;
 mod kpis;
 mod letters;
 mod pin;
@@ -29,12 +30,13 @@ use std::sync::Arc;
 use gold::Catalog;
 use lake::{At, Lake, LakeError, Severity, Table};
 use pipeline::bronze::{CLOCK, EPOCH, FLUSHED, TABLE as BRONZE};
-use schemas::{Contract, Micros, chain};
+use schemas::{Contract, DefinitionChange, Micros, chain};
 
 use crate::tables::{ANOMALIES, CURRENT, HISTORY, silver_name};
 use crate::{Topics, tokio_runtime};
 use bronze::Facts;
 use pin::{Pin, Pinned, pin};
+use topics::Found;
 
 pub use report::{Check, Report, Status};
 
@@ -47,15 +49,18 @@ const EPOCH_ADVICE: &str = "start `weir run` once: it brings all tables to one e
                             what it says";
 const UNREAD_ADVICE: &str = "see the checks above; if they hold, run `weir verify` again";
 
-/// What is to be verified, and what is in force for it.
-#[derive(Debug)]
+/// What is to be verified, and what the configuration says of it.
+#[derive(Debug, Clone)]
 pub struct Subject {
     /// The lake, open for reading or writing.
     pub lake: Lake,
-    /// The contracts in force.
+    /// The contracts.
     pub contracts: Vec<Contract>,
-    /// The KPI definitions in force.
+    /// The KPI definitions.
     pub catalog: Arc<Catalog>,
+    /// The same as they are put in force: where others are in force in the lake, those count. None: contracts and
+    /// catalog are taken as they are.
+    pub definitions: Vec<DefinitionChange>,
     /// (source, topic) to contract as configured; may be empty.
     pub topics: Topics,
     /// Sources that may go on after lost records.
@@ -78,7 +83,11 @@ pub fn verify(subject: &Subject, deep: bool) -> Result<Report, LakeError> {
     }
     let mut attempt = 1;
     loop {
-        let compared = compare(subject, deep);
+        let (subject, notes) = &in_force::held(subject);
+        let mut compared = compare(subject, deep);
+        for check in compared.checks.iter_mut().filter(|check| check.name == "epoch") {
+            check.notes.extend(notes.iter().cloned());
+        }
         let unread = compared.checks.iter().any(|check| check.status() == Status::Unknown);
         // A running writer may have taken files away meanwhile; then there is a newer epoch.
         if unread && attempt < ATTEMPTS && moved_on(subject, &compared) {
@@ -178,11 +187,10 @@ fn compare(subject: &Subject, deep: bool) -> Compared {
         Ok(Pin::At(pinned)) => {
             compared.at = Some((pinned.epoch, pinned.clock));
             compared.checks.push(epoch(&bronze, &pinned, &facts));
-            compare_at(subject, &bronze, &pinned, &facts, &mut compared);
+            let Subject { lake, contracts, .. } = subject;
+            let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
+            compare_at(subject, &bronze, &pinned, (&facts, &found), &mut compared);
             if deep {
-                let Subject { lake, contracts, .. } = subject;
-                let found =
-                    topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
                 let check = alerts::compare(subject, &bronze, &pinned, &found.topics);
                 let check = compared.add("alerts", ANOMALIES, check);
                 compared.checks.extend(check);
@@ -238,10 +246,10 @@ fn compare_at(
     subject: &Subject,
     bronze: &Table,
     pinned: &Pinned,
-    facts: &Facts,
+    (facts, found): (&Facts, &Found),
     compared: &mut Compared,
 ) {
-    let silver = compare_silver(subject, bronze, pinned, facts, &mut compared.checks);
+    let silver = compare_silver(subject, bronze, pinned, (facts, found), &mut compared.checks);
     let checks = compared.add("silver", "silver", silver.map_err(|e| chain(&e)));
     compared.checks.extend(checks.into_iter().flatten());
     let Subject { contracts, catalog, .. } = subject;
@@ -250,7 +258,8 @@ fn compare_at(
     let recomputed = kpis::recompute(&runtime, pinned, contracts, catalog);
     let checks = compared.add("kpi", CURRENT, recomputed);
     compared.checks.extend(checks.into_iter().flatten());
-    let history = kpis::history(&runtime, pinned, facts.last_quiet);
+    let settling = quiet::settling(&facts.last_quiet, pinned.clock, &found.topics, catalog);
+    let history = kpis::history(&runtime, pinned, &settling);
     let check = compared.add("history", HISTORY, history);
     compared.checks.extend(check);
 }
@@ -259,13 +268,12 @@ fn compare_silver(
     subject: &Subject,
     bronze: &Table,
     pinned: &Pinned,
-    facts: &Facts,
+    (facts, found): (&Facts, &Found),
     of_bronze: &mut [Check],
 ) -> Result<Vec<Check>, LakeError> {
-    let Subject { lake, contracts, .. } = subject;
-    let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
-    let mut folds = silver::fold(bronze, pinned, contracts, &found.topics)?;
+    let mut folds = silver::fold(bronze, pinned, &subject.contracts, &found.topics)?;
     let (records, carried) = (folds.records, std::mem::take(&mut folds.carried));
+    let unfed = std::mem::take(&mut folds.unfed);
     for check in of_bronze.iter_mut().filter(|check| check.name == "bronze") {
         folds.quiet.iter().for_each(|problem| check.problem(|| problem.clone()));
     }
@@ -287,10 +295,11 @@ fn compare_silver(
                     .to_owned(),
             );
         }
-        for topic in &found.unused {
-            check
-                .notes
-                .push(format!("topic `{topic}` feeds no table: no contract is configured for it"));
+        // A topic that only says where transactions begin and end feeds no table, as it should.
+        for (topic, none) in found.unused.iter().filter_map(|of| Some((&of.1, unfed.get(of)?))) {
+            check.notes.push(format!(
+                "topic `{topic}` feeds no table: no contract is configured for it (records: {none})"
+            ));
         }
     }
     checks.extend(carried.compare(bronze)?);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 use lake::{LakeError, Table};
 use pipeline::bronze;
-use pipeline::decode::{ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, registry};
+use pipeline::decode::{
+    ChangeBatch, Decoder, PreparedContract, Scratch, decode_batch, is_transaction_marker, registry,
+};
 use pipeline::record::{RawBatch, RawRecord};
 use pipeline::silver::{
     DOUBT_COLUMN, EPOCH_COLUMN, ORIGIN_COLUMN, POSITION_COLUMN, UNKNOWN_COLUMN, unknown_text,
@@ -53,6 +55,8 @@ pub(super) struct Folds {
     pub(super) carried: Carried,
     /// What is wrong with the quiet bits of their rows.
     pub(super) quiet: Vec<String>,
+    /// Source and topic of records that change no table and do not say where a transaction begins or ends.
+    pub(super) unfed: BTreeMap<(String, String), u64>,
 }
 
 /// Folds the rows of bronze up to the pinned epoch.
@@ -78,12 +82,17 @@ pub(super) fn fold(
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
     let (mut records, mut carried, mut quiet) = (0, Carried::default(), QuietRows::default());
+    let mut unfed = BTreeMap::new();
     let up_to = u64::try_from(pinned.epoch).unwrap_or(0);
     for epoch in bronze::replay(bronze, 0, up_to)? {
         let epoch = epoch?;
         tables.iter_mut().for_each(|table| table.fold.advance(epoch.stamp.clock));
         records += epoch.batches.iter().map(|batch| batch.len() as u64).sum::<u64>();
-        for decided in epoch.batches.iter().filter(|b| is_control(b.topic())).flat_map(decided) {
+        let control = epoch.batches.iter().filter(|batch| is_control(batch.topic()));
+        let mut decisions: Vec<Decision> = control.flat_map(decided).collect();
+        // Definitions come before all else that is decided.
+        decisions.sort_by_key(|decision| !matches!(decision, Decision::Define(_)));
+        for decided in decisions {
             if let Decision::RetryDeadLetters { letters, .. } = &decided {
                 letters.iter().for_each(|letter| carried.note(letter));
             }
@@ -95,7 +104,15 @@ pub(super) fn fold(
         batches.sort_by_key(|batch| batch.topic());
         for batch in batches {
             let of = (batch.topic().source.to_string(), batch.topic().topic.to_string());
-            let Some((at, contract, mapping)) = feeds.get(&of) else { continue };
+            let Some((at, contract, mapping)) = feeds.get(&of) else {
+                let is_none =
+                    |record: &RawRecord<'_>| !record.value.is_some_and(is_transaction_marker);
+                let none = batch.iter().filter(is_none).count() as u64;
+                if none > 0 {
+                    *unfed.entry(of).or_default() += none;
+                }
+                continue;
+            };
             let Some(table) = tables.get_mut(*at) else { continue };
             decode_batch(table.decoder, contract, batch, &mut scratch, &mut changes);
             mapping.apply(&mut changes);
@@ -109,7 +126,7 @@ pub(super) fn fold(
         }
     }
     tables.iter_mut().for_each(|table| table.fold.advance(pinned.clock));
-    Ok(Folds { tables, records, carried, quiet: quiet.problems })
+    Ok(Folds { tables, records, carried, quiet: quiet.problems, unfed })
 }
 
 /// What a batch of control records decides, in order.
@@ -236,7 +253,7 @@ impl Folded {
         }
         check.notes.extend(self.census.contents().lines());
         for (column, times) in &self.infinite {
-            let name = contract.columns().get(*column).map_or("", |column| &*column.name);
+            let name = contract.contract().column_name(*column);
             check.notes.push(infinite_line(name, *times));
         }
         for halt in self.fold.halted() {

@@ -19,7 +19,7 @@ pub(super) struct Found {
     /// (source, topic) to what it is, for the topics in bronze.
     pub(super) topics: Topics,
     /// Topics whose records feed no table, as somebody decided.
-    pub(super) unused: Vec<String>,
+    pub(super) unused: Vec<(String, String)>,
     /// Topics of which nothing is known.
     pub(super) unknown: Vec<String>,
     /// Silver was built under other contracts or topics than those in force.
@@ -51,7 +51,7 @@ pub(super) fn find(
                 found.topics.insert(topic.clone(), mapping);
             }
             None if by_name => found.unknown.push(topic.1.clone()),
-            None => found.unused.push(topic.1.clone()),
+            None => found.unused.push(topic.clone()),
         }
     }
     found
@@ -93,7 +93,7 @@ mod tests {
         let configured: Topics = [(topic("kafka", "b.people"), "costs".into())].into();
         let found = find(&lake, 1, &configured, &contracts(), &seen);
         assert_eq!(found.topics, configured);
-        assert_eq!(found.unused, ["a.orders"]);
+        assert_eq!(found.unused, [topic("kafka", "a.orders")]);
         let saved =
             r#"{"tables":{},"kpis":{},"detectors":{},"topics":[["kafka","a.orders","costs"]]}"#;
         let mut state = lake::state::StateLog::new(&lake.state_dir().join("state"), None).unwrap();

@@ -89,7 +89,8 @@ pub(super) fn set_or_infinite(
     }
 }
 
-fn is_infinite(column: &PreparedColumn, raw: &str, encoding: Encoding) -> bool {
+/// Whether a value that no such column holds is an infinity, or of a number that it is none.
+pub(super) fn is_infinite(column: &PreparedColumn, raw: &str, encoding: Encoding) -> bool {
     match column.kind {
         ColumnType::Date | ColumnType::Timestamp => instant::is_infinite(column, raw, encoding),
         ColumnType::Decimal { .. } | ColumnType::Bigint => {

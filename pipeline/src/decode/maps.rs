@@ -69,7 +69,7 @@ impl Maps {
         let mut inputs: Vec<Input> = Vec::new();
         let refused = |column: usize, problem: String| PrepareError::Map {
             contract: contract.name.clone(),
-            column: contract.columns.get(column).map_or("", |column| &column.name).to_owned(),
+            column: contract.column_name(column).to_owned(),
             problem,
         };
         let mut cells = columns.len();

@@ -11,6 +11,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use md5::{Digest, Md5};
+use schemas::hex::{from_hex, hex};
 use serde_json::{Value, json};
 
 /// `unavailable.value.placeholder` of a connector that does not set it.
@@ -118,21 +119,6 @@ fn name_uuid(bytes: &[u8]) -> String {
     let digits = hex(&hash);
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| digits.get(part).unwrap_or(""));
     parts.join("-")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(digits: &str) -> Option<Vec<u8>> {
-    let pairs = digits.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| match pair {
-        [high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-            u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()
-        }
-        _ => None,
-    };
-    pairs.map(byte).collect()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Admission {
 
     /// Why the record with this row is a dead letter, if it is one.
     pub(super) fn refusal(&self, contract: &Contract, row: RowRef<'_>) -> Option<String> {
-        let name = |column: usize| contract.columns.get(column).map_or("", |own| &own.name);
+        let name = |column: usize| contract.column_name(column);
         if row.text_bytes(contract.tenant) == Some(ALL_TENANTS.as_bytes()) {
             return Some(format!("column `{}`: {ALL_TENANTS_REFUSED}", name(contract.tenant)));
         }

@@ -58,7 +58,7 @@ impl std::fmt::Display for Unread {
         write!(
             f,
             "table `{table}`: {records} could not be read and have no row that would be in doubt for it, the newest \
-             at {newest}. `weir dead-letters list` shows them; \
+             {newest}. `weir dead-letters list` shows them, `weir dead-letters show ID` what can be done; \
              `weir dead-letters drop --contract {table} --yes` says that they will not be missed"
         )
     }
@@ -338,8 +338,9 @@ impl TableFold {
     }
 
     fn told(&self, at: &Position, reason: &str) -> String {
-        let topic = self.origins.topic_name(at.topic);
-        let mut text = format!("{topic} partition {} offset {}: {reason}", at.partition, at.offset);
+        let topic = self.origins.topic_name(at.topic).to_owned();
+        let place = LetterAt { topic, partition: at.partition, offset: at.offset };
+        let mut text = format!("{}: {reason}", place.id());
         if let Some((end, _)) = text.char_indices().nth(REASON_MAX) {
             text.truncate(end);
             text.push_str("...");

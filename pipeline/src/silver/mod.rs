@@ -199,10 +199,9 @@ impl TableFold {
         self.note_delete(what, key);
         let origin = self.origins.of(what.origin);
         let is_whole = is_whole(what);
-        let topic = self.origins.topic();
+        let (topic, is_quiet) = (self.origins.topic(), self.origins.is_quiet(origin));
         let Some(own) = self.origins.get_mut(origin) else { return };
         let here = Position { incarnation: own.incarnation, topic, ..what.position };
-        let is_quiet = own.last_quiet == Some(stamp.clock);
         own.seen = Some(Seen::new(here, stamp, is_quiet));
         if own.halt.is_some() {
             if !is_whole {
@@ -270,8 +269,20 @@ impl TableFold {
             self.late(which, change, &position, stamp, delta);
             return;
         }
+        self.take(which, change, position, (held, is_dead), (stamp, delta));
+    }
+
+    /// A change that counts as what is newest of its row.
+    fn take(
+        &mut self,
+        which: Which<'_>,
+        change: ChangeRef<'_>,
+        position: Position,
+        (held, is_dead): (Option<Position>, bool),
+        (stamp, delta): (&EpochStamp, &mut Delta),
+    ) {
         let again = held.is_some_and(|held| held.is_again(&position));
-        match what.kind {
+        match change.change.kind {
             ChangeKind::Delete => {
                 let is_known = again && is_dead;
                 self.delete(which, change.other, position, is_known, stamp, delta);

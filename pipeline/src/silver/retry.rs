@@ -107,22 +107,25 @@ impl TableFold {
         }
         let slot = self.rows.find(change.key, origin);
         let which = Which { origin, key: change.key, slot };
-        let unread =
-            self.unread_of(which).filter(|own| (own.topic, own.partition, own.offset) == place);
-        let incarnation = unread.map_or(own.incarnation_in(letter.epoch), |own| own.incarnation);
+        let (unread, has_deleted) = (self.unread_of(which), own.has_deleted);
+        let is_it = |own: &Position| (own.topic, own.partition, own.offset) == place;
+        let incarnation =
+            unread.filter(is_it).map_or(own.incarnation_in(letter.epoch), |own| own.incarnation);
         let position = Position { incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
             self.truncate(origin, position, stamp.clock, delta);
             return Ok(Some(place));
         }
-        let is_counted =
-            slot.is_none() && self.unread_of(which).is_none() && !self.unplaced.has(place);
+        let is_known = slot.is_some() || unread.is_some();
+        let is_counted = !is_known && !self.unplaced.has(place);
         let mut lacking = std::mem::take(&mut self.lacking);
         if what.kind == ChangeKind::Upsert {
             self.note_sent(origin, change, &position, &mut lacking);
         }
         let is_old = letter.clock.plus(TOMBSTONE_RETENTION_US) <= stamp.clock;
-        let outcome = self.retry_row(lacking.view(change), which, position, is_old, (stamp, delta));
+        let may_be_gone = is_old && has_deleted && !is_known;
+        let change_now = lacking.view(change);
+        let outcome = self.retry_row(change_now, which, position, may_be_gone, (stamp, delta));
         self.lacking = lacking;
         outcome?;
         if is_counted && self.rows.find(change.key, origin).is_some() {
@@ -136,7 +139,7 @@ impl TableFold {
         change: ChangeRef<'_>,
         which: Which<'_>,
         position: Position,
-        is_old: bool,
+        may_be_gone: bool,
         (stamp, delta): (&EpochStamp, &mut Delta),
     ) -> Result<(), String> {
         let (held, is_dead) = match self.held(which, &position) {
@@ -153,18 +156,11 @@ impl TableFold {
             self.late(which, change, &position, stamp, delta);
             return Ok(());
         }
-        let again = held.is_some_and(|held| held.is_again(&position));
-        if change.change.kind == ChangeKind::Delete {
-            self.delete(which, change.other, position, again && is_dead, stamp, delta);
-            return Ok(());
-        }
-        let has_deleted = self.origins.get(which.origin).is_some_and(|own| own.has_deleted);
-        let is_known = which.slot.is_some() || self.unread_of(which).is_some();
-        if is_old && has_deleted && !is_known {
+        if change.change.kind != ChangeKind::Delete && may_be_gone {
             return Err(TOO_OLD.to_owned());
         }
         self.refused.clear();
-        self.upsert(which, change, position, again, stamp, delta);
+        self.take(which, change, position, (held, is_dead), (stamp, delta));
         self.refused.pop().map_or(Ok(()), |(_, reason)| Err(reason))
     }
 }

@@ -289,7 +289,7 @@ pub enum Notice {
     },
     /// Transactions left in parts.
     #[error(
-        "{split} transactions were not whole within 1 s or 20,000 records, and were handed out in parts (metadata topic `{topic}`): records are gone, filtered, or late"
+        "{split} transactions were not whole within 1 s, 20,000 records or 8 MiB, and were handed out in parts (metadata topic `{topic}`): records are gone, filtered, or late"
     )]
     Split {
         /// The metadata topic.
@@ -306,6 +306,14 @@ pub enum Notice {
         topic: Arc<str>,
         /// How many.
         unfinished: usize,
+    },
+    /// The metadata topic is not there: until it is, nothing is held back.
+    #[error(
+        "metadata topic `{topic}` does not exist, so no transaction is kept whole: set `provide.transaction.metadata=true` in the connector, which writes to `<topic.prefix>.transaction`, or correct `transactions` of the source"
+    )]
+    NoMetadata {
+        /// The metadata topic.
+        topic: Arc<str>,
     },
     /// Changes name no transactions.
     #[error(

@@ -3,30 +3,29 @@
 
 use std::path::Path;
 
-use lake::{Lake, state};
+use lake::Lake;
 use pipeline::silver::{infinite_in, never_sent_in};
 use schemas::Contract;
 use schemas::contents::infinite_line;
 
 use super::Finding;
+use crate::commands::{in_force, saved};
 
 /// One finding for each origin with columns that it has never sent, and for each of its columns that had
 /// infinities, as of the last barrier.
 pub(super) fn sent(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
     let Ok(lake) = Lake::open_reader(root) else { return Vec::new() };
-    let folder = lake.state_dir().join("state");
     // What is wrong with saved state, the next start says; without any nothing was sent.
-    let newest = state::barriers(&folder).ok().and_then(|barriers| barriers.into_iter().max());
-    let Some(Ok(read)) = newest.map(|newest| state::read(&folder, newest)) else {
-        return Vec::new();
-    };
+    let Ok(Some(read)) = saved::newest(&lake) else { return Vec::new() };
+    // Columns are counted as those of the contract in force, whatever is configured by now.
+    let contracts = in_force::contracts(&lake, contracts.to_vec());
     let mut findings = Vec::new();
-    for contract in contracts {
+    for contract in &contracts {
         let place = format!("contract {}", contract.name);
         for (origin, infinite) in infinite_in(&read.saved, &contract.name).unwrap_or_default() {
             for (column, times) in infinite {
-                let name = contract.columns.get(column).map_or("", |column| &column.name);
-                let text = format!("{origin}: {}", infinite_line(name, times));
+                let line = infinite_line(contract.column_name(column), times);
+                let text = format!("{origin}: {line}");
                 findings.push(Finding::ok(&place, text));
             }
         }

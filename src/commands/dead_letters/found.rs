@@ -19,41 +19,41 @@ use crate::failure::Failure;
 
 /// One record.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Letter {
-    pub(super) source: String,
-    pub(super) topic: String,
+pub(crate) struct Letter {
+    pub(crate) source: String,
+    pub(crate) topic: String,
     /// The life of the topic.
-    pub(super) incarnation: String,
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) reason: String,
-    pub(super) epoch: i64,
+    pub(crate) incarnation: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) reason: String,
+    pub(crate) epoch: i64,
     /// The epoch's clock.
     clock: Micros,
-    pub(super) kafka_timestamp: Option<Micros>,
-    pub(super) key: Option<Vec<u8>>,
-    pub(super) value: Option<Vec<u8>>,
+    pub(crate) kafka_timestamp: Option<Micros>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
     headers: Vec<Header>,
     /// Whether somebody has dropped it.
-    pub(super) is_dropped: bool,
+    pub(crate) is_dropped: bool,
     /// Whether it could be read again.
-    pub(super) is_read: bool,
+    pub(crate) is_read: bool,
 }
 
 impl Letter {
     /// What it is called on the command line.
-    pub(super) fn id(&self) -> String {
-        format!("{}/{}/{}/{}", self.source, self.topic, self.partition, self.offset)
+    pub(crate) fn id(&self) -> String {
+        self.at().id()
     }
 
     /// Where it lies.
-    pub(super) fn at(&self) -> LetterAt {
-        let topic = format!("{}/{}/{}", self.source, self.topic, self.incarnation);
-        LetterAt { topic, partition: self.partition, offset: self.offset }
+    pub(crate) fn at(&self) -> LetterAt {
+        let life = (&*self.source, &*self.topic, &*self.incarnation);
+        LetterAt::new(life, self.partition, self.offset)
     }
 
     /// The record as a decision carries it.
-    pub(super) fn carried(&self) -> schemas::Letter {
+    pub(crate) fn carried(&self) -> schemas::Letter {
         let bytes = |bytes: &Option<Vec<u8>>| bytes.clone().map(Bytes);
         let value = |value: &Option<Box<[u8]>>| value.as_ref().map(|value| Bytes(value.to_vec()));
         let headers = self.headers.iter();
@@ -75,25 +75,25 @@ impl Letter {
 
 /// Which letters are asked for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// Only those of this topic.
-    pub(super) topic: Option<&'a str>,
+    pub(crate) topic: Option<&'a str>,
     /// Only those that change this contract's table.
-    pub(super) contract: Option<&'a str>,
+    pub(crate) contract: Option<&'a str>,
     /// Only the one that is called so.
-    pub(super) id: Option<&'a str>,
+    pub(crate) id: Option<&'a str>,
     /// Those that were dropped or have been read again, too.
-    pub(super) all: bool,
+    pub(crate) all: bool,
 }
 
 /// The contract of a topic, if it has one.
-pub(super) fn contract_of<'a>(topics: &'a Topics, source: &str, topic: &str) -> Option<&'a str> {
+pub(crate) fn contract_of<'a>(topics: &'a Topics, source: &str, topic: &str) -> Option<&'a str> {
     let of = |topic: &str| topics.get(&(source.to_owned(), topic.to_owned()));
     of(topic).or_else(|| of("*")).map(|mapping| mapping.contract.as_str())
 }
 
 /// The first `limit` of those that are asked for, and how many there are.
-pub(super) fn find(
+pub(crate) fn find(
     lake: &Lake,
     topics: &Topics,
     wanted: Wanted<'_>,
@@ -111,7 +111,7 @@ pub(super) fn find(
 }
 
 /// Shows those that are asked for one by one, in the order in which they came.
-pub(super) fn visit(
+pub(crate) fn visit(
     lake: &Lake,
     topics: &Topics,
     wanted: Wanted<'_>,
@@ -218,15 +218,15 @@ impl Decided {
 
 /// Whether a file has letters, and whether it has decisions.
 fn look(table: &Table, file: &DataFile) -> Result<(bool, bool), LakeError> {
-    let (mut letters, mut decisions) = (false, false);
-    for batch in table.read(&[file], Some(&["topic", "decode_error"]))? {
+    let mut decisions = false;
+    for batch in table.read(&[file], Some(&["topic"]))? {
         let batch = batch?;
-        let text = |name| batch.column_by_name(name)?.as_string_opt::<i32>();
-        let topics = text("topic").ok_or_else(|| wrong(table))?;
-        let errors = text("decode_error").ok_or_else(|| wrong(table))?;
-        letters |= errors.null_count() < errors.len();
+        let topics = batch.column_by_name("topic").and_then(|own| own.as_string_opt::<i32>());
+        let topics = topics.ok_or_else(|| wrong(table))?;
         decisions |= topics.iter().any(|topic| topic == Some(CONTROL));
     }
+    // Nobody knows of a file without statistics.
+    let letters = file.null_count("decode_error").is_none_or(|none| none < file.rows);
     Ok((letters, decisions))
 }
 

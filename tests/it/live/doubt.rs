@@ -93,7 +93,7 @@ fn a_renamed_column_puts_the_numbers_in_doubt_until_they_are_known_again() {
     wait_until("answers are degraded", super::SOON, || meta(port, &token).0);
     let (_, reasons, metrics) = meta(port, &token);
     assert!(reasons.contains("table `orders`: 1 record could not be read"), "{reasons}");
-    assert!(reasons.contains("offset 3: column `amount`"), "{reasons}");
+    assert!(reasons.contains("/shop.public.orders/0/3: column `amount`"), "{reasons}");
     assert_eq!(metrics, ["1", "1"]);
     append(&place, &change(4, "3", "EUR", &json!("5")));
     append(&place, &change(5, "1", "EUR", &json!("20")));
@@ -135,6 +135,16 @@ fn a_renamed_optional_column_is_unknown_and_one_that_was_never_there_is_null() {
     let check = place.succeeds(&["check", "--json"]).stdout;
     assert!(check.contains("shop.eu.public.orders has never sent"), "{check}");
     assert!(check.contains("`campaign`") && !check.contains("`channel`"), "{check}");
+    // A contract that is configured and not in force has other columns in other places.
+    let folder = place.path("contracts");
+    std::fs::create_dir_all(&folder).unwrap();
+    let wider =
+        text.replacen("columns = [", "columns = [\n    { name = \"memo\", type = \"text\" },", 1);
+    std::fs::write(folder.join("orders.toml"), wider).unwrap();
+    place.configure_files(&format!("contracts.definitions = {folder:?}\n"));
+    let check = place.succeeds(&["check", "--json"]).stdout;
+    assert!(check.contains("`campaign`") && !check.contains("`channel`"), "{check}");
+    place.configure_files("");
     let cells = place.succeeds(&["kpis", "get", "revenue_by_channel", "--grain", "day", "--json"]);
     let cells = cells.json().to_string();
     assert!(

@@ -29,6 +29,9 @@ const ROWS: u32 = 50;
 const TRANSFERS: u32 = 60;
 const BATCHES: u32 = 30;
 
+/// What is said of transactions that were not kept whole.
+const IN_PARTS: &str = "handed out in parts";
+
 /// A row of each side is changed by each transfer.
 const SIDES: usize = 2;
 
@@ -58,6 +61,7 @@ fn no_epoch_holds_one_side_of_a_transfer() {
         let transfers: String = (0..TRANSFERS).map(|_| transfer(&mut rng)).collect();
         sql(DATABASE, &transfers);
         if batch % 7 == 3 {
+            assert!(!one.log().contains(IN_PARTS), "{}", one.log());
             one.kill();
             one = whole.start(&["run"]);
         }
@@ -70,7 +74,7 @@ fn no_epoch_holds_one_side_of_a_transfer() {
     }
     assert!(one.is_running(), "{}", one.log());
     assert_eq!(metric(&mut one, "weir_split_transactions_total"), Some(0.0));
-    assert!(!one.log().contains("handed out in parts"), "{}", one.log());
+    assert!(!one.log().contains(IN_PARTS), "{}", one.log());
     one.stops();
     other.stops();
 

@@ -249,6 +249,7 @@ impl Shop {
             lake: self.lake.clone(),
             contracts: contracts(),
             catalog: Arc::clone(&self.catalog),
+            definitions: Vec::new(),
             topics: self.topics.clone(),
             skips: Default::default(),
         }

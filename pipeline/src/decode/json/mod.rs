@@ -57,7 +57,7 @@ impl Row<'_> {
         key.clear();
         for (part, &index) in self.contract.contract().key.iter().enumerate() {
             if row.is_null(index) {
-                let column = self.contract.columns().get(index).map_or("", |column| &column.name);
+                let column = self.contract.contract().column_name(index);
                 let name = self.name;
                 return fail(format!("key column `{column}` is null or missing in {name}"));
             }
@@ -126,10 +126,12 @@ impl Row<'_> {
             let raw = cell.clone().and_then(|piece| self.text.get(piece));
             let encoding = self.encodings.get(index).copied().unwrap_or_default();
             let outcome = match raw {
-                Some(raw) if column.required || self.is_key(index) => {
-                    column::set(row, index, column, raw, encoding)?
-                }
-                Some(raw) => column::set_or_infinite(row, index, column, raw, encoding)?,
+                Some(raw) => match column::set(row, index, column, raw, encoding) {
+                    Err(_) if self.may_be_infinite(index, column, raw, encoding) => {
+                        Outcome::Infinite
+                    }
+                    set => set?,
+                },
                 None => {
                     if !self.is_sparse {
                         absent.push(index);
@@ -167,6 +169,17 @@ impl Row<'_> {
 
     fn is_key(&self, column: usize) -> bool {
         self.contract.contract().key.contains(&column)
+    }
+
+    /// Whether a value that no such column holds is an infinity, where that is taken as null.
+    fn may_be_infinite(
+        &self,
+        index: usize,
+        column: &super::PreparedColumn,
+        raw: &str,
+        encoding: Encoding,
+    ) -> bool {
+        !column.required && !self.is_key(index) && column::is_infinite(column, raw, encoding)
     }
 
     /// A message key that names the key columns must name this row: deletes are found by it.

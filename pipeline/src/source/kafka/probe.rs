@@ -80,25 +80,26 @@ pub fn names_transactions(config: &KafkaConfig, cluster: &Cluster, wait: Duratio
     let client = client::connect(config, 1).ok()?;
     let mut newest: Option<(Option<Micros>, bool)> = None;
     for topic in config.topics.keys() {
+        let mut spans = Vec::new();
         for partition in 0..cluster.topics.get(topic).copied().unwrap_or(0) {
             let partition = i32::try_from(partition).ok()?;
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok((low, high)) = client.fetch_watermarks(topic, partition, left) else {
                 return newest.map(|(_, names)| names);
             };
-            let span = Span {
-                source: config.name.clone(),
-                topic: topic.clone(),
-                incarnation: "0".to_owned(),
-                partition,
-                from: high.saturating_sub(NEWEST).max(low),
-                to: high,
-            };
-            let batches = reread::read(config, &[span], deadline).unwrap_or_default();
-            let records = batches.iter().flat_map(RawBatch::iter);
-            let found = records.filter_map(|r| Some((r.timestamp, transactions::names_one(&r)?)));
-            newest = newest.max(found.max());
+            let from = high.saturating_sub(NEWEST).max(low);
+            let (source, topic, incarnation) = (config.name.clone(), topic.clone(), "0".to_owned());
+            let span = Span { source, topic, incarnation, partition, from, to: high };
+            spans.extend((from < high).then_some(span));
         }
+        if spans.is_empty() {
+            continue;
+        }
+        // One client for all of them.
+        let batches = reread::read(config, &spans, deadline).unwrap_or_default();
+        let records = batches.iter().flat_map(RawBatch::iter);
+        let found = records.filter_map(|r| Some((r.timestamp, transactions::names_one(&r)?)));
+        newest = newest.max(found.max());
     }
     newest.map(|(_, names)| names)
 }

@@ -69,11 +69,13 @@ impl WholeTransactions {
         self.kafka.hold(|of| paused.contains(of));
         let mut batches = Vec::new();
         let mut taken = self.kafka.poll(left, linger, limits, &mut batches)?;
-        for notice in &taken.notices {
+        for notice in &mut taken.notices {
             match notice {
-                Notice::TopicMissing { topic } | Notice::Halted { topic, .. }
-                    if *topic == self.metadata =>
-                {
+                Notice::TopicMissing { topic } if *topic == self.metadata => {
+                    self.cut.set_waits(false);
+                    *notice = Notice::NoMetadata { topic: Arc::clone(topic) };
+                }
+                Notice::Halted { topic, .. } if *topic == self.metadata => {
                     self.cut.set_waits(false);
                 }
                 Notice::Assigned { partition, .. } if partition.topic == self.metadata => {

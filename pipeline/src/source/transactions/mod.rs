@@ -9,7 +9,8 @@
 //! - Records of a partition leave in their order, each once.
 //! - Every wait is bounded. A transaction is cut, and counted, when it lacks something 1 s after its first
 //!   record and nothing more is known to be there; when all that is there has been read up to 1 s beyond it;
-//!   and when more than 20,000 records or 8 MiB of it are held.
+//!   and when more than 20,000 records or 8 MiB of it are held. One that lacks its END alone leaves together, and
+//!   counts only if that says more, or does not come within a minute.
 //! - In a backlog, partitions that are ahead wait for those that are behind, by the time of their records.
 //!
 //! # Non-guarantees
@@ -21,7 +22,7 @@ mod register;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -135,6 +136,8 @@ pub(super) struct Cut {
     marks: Marks,
     register: Register,
     lanes: Vec<Lane>,
+    /// The place of each partition's lane.
+    by_partition: BTreeMap<Arc<TopicPartition>, usize>,
     records: usize,
     bytes: usize,
     /// The metadata topic is there.
@@ -159,6 +162,7 @@ impl Cut {
             marks: Marks::new(metadata, topics),
             register: Register::default(),
             lanes: Vec::new(),
+            by_partition: BTreeMap::new(),
             records: 0,
             bytes: 0,
             waits: true,
@@ -191,13 +195,14 @@ impl Cut {
 
     /// The first offset of a partition that has not left, if any.
     pub(super) fn first_held(&self, partition: &TopicPartition) -> Option<i64> {
-        let lane = self.lanes.iter().find(|lane| *lane.partition == *partition)?;
+        let lane = self.lanes.get(*self.by_partition.get(partition)?)?;
         Some(lane.parts.front()?.batch.span()?.0)
     }
 
     fn lane(&mut self, partition: &Arc<TopicPartition>, now: Instant) -> usize {
-        let known = self.lanes.iter().position(|lane| lane.partition == *partition);
+        let known = self.by_partition.get(partition).copied();
         known.unwrap_or_else(|| {
+            self.by_partition.insert(Arc::clone(partition), self.lanes.len());
             self.lanes.push(Lane {
                 partition: Arc::clone(partition),
                 is_metadata: self.marks.is_metadata(&partition.topic),
@@ -240,6 +245,7 @@ impl Cut {
     /// Hands out all that may leave at `now`.
     pub(super) fn cut(&mut self, now: Instant, sight: &Sight, into: &mut Vec<RawBatch>) {
         self.look(now, sight);
+        self.register.settle(Some(now));
         if !self.waits {
             self.forget();
         }
@@ -252,7 +258,7 @@ impl Cut {
         if self.waits && self.only_markers(&cuts, now) {
             return;
         }
-        self.release(&stay, &cuts, into);
+        self.release((&stay, &cuts), now, into);
     }
 
     /// Hands out what is left at an end that was fixed. Of a transaction without its END nothing leaves,
@@ -265,7 +271,8 @@ impl Cut {
             self.register.lacking().filter(|(_, own)| is_lost(own)).map(|(n, _)| n).collect();
         lost.into_iter().for_each(|number| self.split(number));
         let (stay, cuts) = self.blocked();
-        self.release(&stay, &cuts, into);
+        self.release((&stay, &cuts), Instant::now(), into);
+        self.register.settle(None);
         self.register.lacking().count()
     }
 
@@ -299,16 +306,17 @@ impl Cut {
 
     /// Notes what the source knows.
     fn look(&mut self, now: Instant, sight: &Sight) {
-        for lane in &mut self.lanes {
-            lane.is_behind &= sight.partitions.iter().any(|own| own.partition == lane.partition);
-        }
+        let mut behind = BTreeSet::new();
         for Outlook { partition, is_behind } in &sight.partitions {
             let lane = self.lane(partition, now);
-            let Some(lane) = self.lanes.get_mut(lane) else { continue };
-            if *is_behind && !lane.is_behind {
+            behind.extend(is_behind.then_some(lane));
+        }
+        for (at, lane) in self.lanes.iter_mut().enumerate() {
+            let is_behind = behind.contains(&at);
+            if is_behind && !lane.is_behind {
                 lane.brought = now;
             }
-            lane.is_behind = *is_behind;
+            lane.is_behind = is_behind;
         }
         let partial = self.partial.get_or_insert(now);
         let is_partial = sight.is_partial && now.saturating_duration_since(*partial) < STUCK;
@@ -328,12 +336,19 @@ impl Cut {
         let settled = self.unsettled;
         let is_overdue = |own: &Transaction| {
             let is_late = now.saturating_duration_since(own.since.max(settled)) >= WAIT;
-            let is_passed = read.is_some_and(|read| own.is_passed(read));
-            is_late || is_passed || own.records > RECORDS_MAX || own.bytes > BYTES_MAX
+            is_late || read.is_some_and(|read| own.is_passed(read))
         };
-        let overdue: Vec<u64> =
-            self.register.lacking().filter(|(_, own)| is_overdue(own)).map(|(n, _)| n).collect();
-        overdue.into_iter().for_each(|number| self.split(number));
+        let is_parted = |own: &Transaction| {
+            let is_large = own.records > RECORDS_MAX || own.bytes > BYTES_MAX;
+            is_large || (own.is_ended() && is_overdue(own))
+        };
+        let numbers = |is_it: &dyn Fn(&Transaction) -> bool| -> Vec<u64> {
+            let found = self.register.lacking().filter(|(_, own)| is_it(own));
+            found.map(|(number, _)| number).collect()
+        };
+        let (parted, overdue) = (numbers(&is_parted), numbers(&is_overdue));
+        parted.into_iter().for_each(|number| self.split(number));
+        overdue.into_iter().for_each(|number| self.register.give_up(number));
     }
 
     fn split(&mut self, number: u64) {
@@ -405,7 +420,12 @@ impl Cut {
         leaving.all(|(lane, _)| is_new(lane))
     }
 
-    fn release(&mut self, stay: &BTreeSet<u64>, cuts: &[usize], into: &mut Vec<RawBatch>) {
+    fn release(
+        &mut self,
+        (stay, cuts): (&BTreeSet<u64>, &[usize]),
+        now: Instant,
+        into: &mut Vec<RawBatch>,
+    ) {
         let first = into.len();
         for (lane, cut) in self.lanes.iter_mut().zip(cuts) {
             lane.release(*cut, into);
@@ -417,7 +437,7 @@ impl Cut {
         let gone: Vec<u64> =
             self.register.open().map(|(number, _)| number).filter(|n| !stay.contains(n)).collect();
         for number in gone {
-            self.register.close(number);
+            self.split += u64::from(self.register.leave(number, now));
         }
     }
 }

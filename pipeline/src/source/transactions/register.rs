@@ -3,12 +3,14 @@
 //! # Guarantees
 //! - A change that is sent again counts once, by its place in its transaction.
 //! - What has been cut, whole or not, waits no more: its rows that come later, or again, are free.
+//! - One whose rows have left together without their END was whole if its END, within a minute, says no more; else it
+//!   counts as parted.
 //!
 //! # Non-guarantees
 //! - Only the newest that are over with are remembered.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use schemas::Micros;
 
@@ -20,23 +22,52 @@ pub(super) const WAIT_US: i64 = 1_000_000;
 /// Transactions that are over with and remembered.
 const PAST_MAX: usize = 16_384;
 
+/// For how long an END may be late.
+pub(super) const LATE: Duration = Duration::from_secs(60);
+
+/// Rows that are remembered of transactions whose END is late.
+const UNSURE_ROWS_MAX: usize = 1 << 20;
+
 /// Before every timestamp.
 pub(super) const NEVER: Micros = Micros(i64::MIN);
 
 /// The number of no transaction.
 pub(super) const NONE: u64 = 0;
 
+/// Changes of a transaction.
+#[derive(Debug, Default)]
+struct Rows {
+    orders: BTreeSet<u64>,
+    /// Those that do not say where they stand.
+    unordered: u64,
+}
+
+impl Rows {
+    fn count(&self) -> u64 {
+        self.unordered.saturating_add(self.orders.len() as u64)
+    }
+}
+
+/// Changes of each collection, as an END lists them.
+type Listed = Vec<(Box<str>, u64)>;
+
+/// How many of those are of topics that are read.
+fn wanted(listed: &Listed, marks: &Marks) -> u64 {
+    let read = |(name, rows): &(Box<str>, u64)| marks.is_read(name).then_some(*rows);
+    listed.iter().filter_map(read).sum()
+}
+
 /// One of which something is held back.
 #[derive(Debug)]
 pub(super) struct Transaction {
     id: Box<str>,
-    orders: BTreeSet<u64>,
-    /// Changes that do not say where they stand.
-    unordered: u64,
-    /// Changes of each collection, once its END has come.
-    end: Option<Vec<(Box<str>, u64)>>,
+    rows: Rows,
+    /// What its END says, once it has come.
+    end: Option<Listed>,
     /// How many of those are of topics that are read.
     wanted: Option<u64>,
+    /// Its END is not waited for any longer: what there is of it leaves together.
+    is_given_up: bool,
     /// When its first record came.
     pub(super) since: Instant,
     /// The newest timestamp of its records.
@@ -62,10 +93,10 @@ impl Transaction {
     fn new(id: &str, since: Instant) -> Transaction {
         Transaction {
             id: id.into(),
-            orders: BTreeSet::new(),
-            unordered: 0,
+            rows: Rows::default(),
             end: None,
             wanted: None,
+            is_given_up: false,
             since,
             newest: NEVER,
             records: 0,
@@ -76,8 +107,7 @@ impl Transaction {
 
     /// Whether all of it is here.
     pub(super) fn is_whole(&self) -> bool {
-        let here = self.unordered.saturating_add(self.orders.len() as u64);
-        self.wanted.is_some_and(|wanted| here >= wanted)
+        self.wanted.is_some_and(|wanted| self.rows.count() >= wanted)
     }
 
     /// Whether its END has come.
@@ -91,8 +121,7 @@ impl Transaction {
     }
 
     fn count(&mut self, marks: &Marks) {
-        let read = |(name, rows): &(Box<str>, u64)| marks.is_read(name).then_some(*rows);
-        self.wanted = self.end.as_ref().map(|end| end.iter().filter_map(read).sum());
+        self.wanted = self.end.as_ref().map(|end| wanted(end, marks));
     }
 
     fn hold(&mut self, held: Held) {
@@ -106,12 +135,31 @@ impl Transaction {
 }
 
 /// How one is over with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Past {
     /// It was whole, or is said to have been cut.
     Told,
     /// Its rows have not come: they were read before it was asked for, or are lost, or late.
     Unseen,
+    /// These rows of it have left together, and its END has not come.
+    Unsure(Rows),
+}
+
+impl Past {
+    /// Whether what comes now shows that it was seen in parts, or that it was whole; `None` where it shows nothing.
+    fn shown_parted(&self, mark: &Mark, marks: &Marks) -> Option<bool> {
+        match (self, mark) {
+            (Past::Unseen, Mark::Row { .. }) => Some(true),
+            (Past::Unsure(rows), Mark::Row { order, .. }) => {
+                let is_known = order.is_some_and(|order| rows.orders.contains(&order));
+                (!is_known).then_some(true)
+            }
+            (Past::Unsure(rows), Mark::End { rows: listed, .. }) => {
+                Some(wanted(listed, marks) > rows.count())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// All of them.
@@ -120,11 +168,14 @@ pub(super) struct Register {
     open: BTreeMap<u64, Transaction>,
     numbers: BTreeMap<Box<str>, u64>,
     last: u64,
-    /// Those whose rows came when they were over with.
+    /// Those that turned out to have been seen in parts when they were over with.
     late: u64,
     /// Those that are over with, and whether a part of them was handed out that is not told of.
     past: BTreeMap<Box<str>, Past>,
     past_order: VecDeque<Box<str>>,
+    /// Those of which nobody knows whether they were whole, since when, and their rows.
+    pub(super) unsure: VecDeque<(Instant, Box<str>, usize)>,
+    unsure_rows: usize,
     /// Tables that the marks had learnt when wanted changes were last counted.
     learnt: usize,
 }
@@ -140,10 +191,9 @@ impl Register {
             return NONE;
         };
         if let Some(past) = self.past.get_mut(id) {
-            let is_late = *past == Past::Unseen && matches!(mark, Mark::Row { .. });
-            if is_late {
+            if let Some(is_parted) = past.shown_parted(&mark, marks) {
                 *past = Past::Told;
-                self.late += 1;
+                self.late += u64::from(is_parted);
             }
             return NONE;
         }
@@ -158,8 +208,8 @@ impl Register {
         let own = self.open.entry(number).or_insert_with(|| Transaction::new(id, now));
         own.hold(held);
         match mark {
-            Mark::Row { order: Some(order), .. } => drop(own.orders.insert(order)),
-            Mark::Row { order: None, .. } => own.unordered += 1,
+            Mark::Row { order: Some(order), .. } => drop(own.rows.orders.insert(order)),
+            Mark::Row { order: None, .. } => own.rows.unordered += 1,
             Mark::End { rows, .. } => {
                 own.end = Some(rows);
                 own.count(marks);
@@ -179,12 +229,19 @@ impl Register {
         self.open.get(&number)
     }
 
-    /// Those that are not whole.
+    /// Those that are not whole, and waited for.
     pub(super) fn lacking(&self) -> impl Iterator<Item = (u64, &Transaction)> {
-        self.open().filter(|(_, own)| !own.is_whole())
+        self.open().filter(|(_, own)| !own.is_whole() && !own.is_given_up)
     }
 
-    /// How many were seen in parts because their rows came late, since this was last asked.
+    /// Waits no longer for the END of one.
+    pub(super) fn give_up(&mut self, number: u64) {
+        if let Some(own) = self.open.get_mut(&number) {
+            own.is_given_up = true;
+        }
+    }
+
+    /// How many turned out to have been seen in parts when they were over with, since this was last asked.
     pub(super) fn take_late(&mut self) -> u64 {
         std::mem::take(&mut self.late)
     }
@@ -193,17 +250,53 @@ impl Register {
     /// without a row nothing is seen.
     pub(super) fn close(&mut self, number: u64) -> bool {
         let Some(own) = self.open.remove(&number) else { return false };
-        self.numbers.remove(&own.id);
-        let (is_whole, has_rows) = (own.is_whole(), own.unordered > 0 || !own.orders.is_empty());
+        let (is_whole, has_rows) = (own.is_whole(), own.rows.count() > 0);
         let past = if is_whole || has_rows { Past::Told } else { Past::Unseen };
-        if self.past.insert(own.id.clone(), past).is_none() {
-            self.past_order.push_back(own.id);
+        self.remember(own.id, past);
+        !is_whole && has_rows
+    }
+
+    /// The same for one of which all that is held leaves at `now`. That parts it if more is known to be of it.
+    pub(super) fn leave(&mut self, number: u64, now: Instant) -> bool {
+        let unsure = |own: &Transaction| own.is_given_up && !own.is_ended() && own.rows.count() > 0;
+        if !self.get(number).is_some_and(unsure) {
+            return self.close(number);
+        }
+        if let Some(own) = self.open.remove(&number) {
+            let rows = own.rows.orders.len();
+            self.unsure_rows += rows;
+            self.unsure.push_back((now, own.id.clone(), rows));
+            self.remember(own.id, Past::Unsure(own.rows));
+        }
+        false
+    }
+
+    fn remember(&mut self, id: Box<str>, past: Past) {
+        self.numbers.remove(&id);
+        if self.past.insert(id.clone(), past).is_none() {
+            self.past_order.push_back(id);
         }
         if self.past_order.len() > PAST_MAX
             && let Some(oldest) = self.past_order.pop_front()
+            && let Some(Past::Unsure(_)) = self.past.remove(&oldest)
         {
-            self.past.remove(&oldest);
+            self.late += 1;
         }
-        !is_whole && has_rows
+    }
+
+    /// Counts those as parted whose END has been late for too long at `now`; all of them at the end.
+    pub(super) fn settle(&mut self, now: Option<Instant>) {
+        while let Some((since, id, rows)) = self.unsure.front() {
+            let is_late = now.is_none_or(|now| now.saturating_duration_since(*since) >= LATE);
+            if !is_late && self.unsure_rows <= UNSURE_ROWS_MAX {
+                break;
+            }
+            self.unsure_rows = self.unsure_rows.saturating_sub(*rows);
+            if let Some(past @ Past::Unsure(_)) = self.past.get_mut(id) {
+                *past = Past::Told;
+                self.late += 1;
+            }
+            self.unsure.pop_front();
+        }
     }
 }

@@ -276,11 +276,12 @@ impl<'a> Reader<'a> {
         }
         let held = self.read.iter().zip(&self.left).map(|(read, left)| read - left).sum();
         self.most = self.most.max(held);
+        // Of those without an END nobody knows yet.
+        let said = self.split + u64::try_from(self.cut.register.unsure.len()).unwrap();
         assert!(
-            u64::try_from(self.halves.len()).unwrap() <= self.split,
-            "{:?} were seen in parts, {} were said to be",
+            u64::try_from(self.halves.len()).unwrap() <= said,
+            "{:?} were seen in parts, {said} were said to be",
             self.halves,
-            self.split
         );
     }
 
@@ -454,6 +455,48 @@ fn one_that_is_too_large_is_cut_once_and_no_other() {
     let mut reader = Reader::new(&log);
     catch_up(&mut reader, 256);
     assert_eq!(reader.split, 0, "as large as may be");
+}
+
+#[test]
+fn an_end_that_is_late_shows_whether_all_was_there() {
+    let mut dice = Dice(14);
+    let mut log = Log::new(1);
+    log.transaction(&[0, 1, 1], Faults::default(), &mut dice);
+    // Whole; with a row behind; and one that is sent again, which is no other row.
+    for (missing, again, expected) in [(0, 0, 0), (1, 0, 1), (0, 1, 0)] {
+        let mut reader = Reader::new(&log);
+        reader.written = vec![0, 1, 2 - missing];
+        reader.read_all();
+        reader.cut();
+        assert_eq!(reader.left, [0, 0, 0]);
+        reader.pass(1_000);
+        reader.cut();
+        assert_eq!(reader.left, [0, 1, 2 - missing], "it is not waited for any longer");
+        assert_eq!(reader.split, 0, "nobody knows yet");
+        if again > 0 {
+            let of = Arc::clone(&log.partitions[1].0);
+            let mut batch = RawBatch::new(of);
+            let value = log.partitions[1].1[0].value.as_ref().map(String::as_bytes);
+            batch.push(1, Some(1), None, value, &[]);
+            reader.cut.take(batch, reader.now);
+            reader.cut.cut(reader.now, &Sight::default(), &mut Vec::new());
+        }
+        reader.written[0] = 2;
+        reader.read_all();
+        reader.split += reader.cut.take_split();
+        assert_eq!(reader.split, u64::try_from(expected).unwrap(), "{missing} missing");
+        reader.pass(60_000);
+        reader.cut.cut(reader.now, &Sight::default(), &mut Vec::new());
+        assert_eq!(reader.cut.take_split(), 0, "told once");
+    }
+    let mut reader = Reader::new(&log);
+    reader.written = vec![0, 1, 2];
+    reader.read_all();
+    for (ms, expected) in [(1_000, 0), (59_999, 0), (1, 1)] {
+        reader.pass(ms);
+        reader.cut.cut(reader.now, &Sight::default(), &mut Vec::new());
+        assert_eq!(reader.cut.take_split(), expected, "without any END");
+    }
 }
 
 #[test]
