@@ -32,6 +32,7 @@ pub use graph::{Changes, Graph};
 pub use names::period;
 pub use operator::{
     Call, Distinct, Function, Group, Join, JoinKind, Map, Operator, SortBy, StepError, TopN, Union,
+    Window, WindowFunction,
 };
 pub use refusal::{Code, Refusal};
 pub use relations::{Relation, Relations};
