@@ -167,9 +167,10 @@ pub(crate) fn sql(plan: &Plan) -> String {
         Node::Group { input, keys, calls } => {
             let columns = keys.iter().enumerate();
             let columns = columns.map(|(at, key)| format!("{} AS {}", of(input, *key), own(at)));
-            let calls = calls.iter().enumerate().map(|(at, call)| {
-                format!("{} AS {}", call_sql(call, input), own(keys.len() + at))
-            });
+            let calls = calls
+                .iter()
+                .enumerate()
+                .map(|(at, call)| format!("{} AS {}", call_sql(call, input), own(keys.len() + at)));
             let columns = columns.chain(calls).collect::<Vec<_>>().join(", ");
             let keys: Vec<String> = keys.iter().map(|key| of(input, *key)).collect();
             let by = if keys.is_empty() { "" } else { " GROUP BY " };

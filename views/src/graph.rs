@@ -32,6 +32,8 @@ struct Step {
     out: Delta,
     /// Of which view it is.
     view: usize,
+    #[cfg(feature = "defects")]
+    kind: &'static str,
 }
 
 /// Where a view's changes are.
@@ -103,6 +105,8 @@ impl Graph {
                 error.node = format!("view {name}: {}", error.node);
                 errors.push(error);
             }
+            #[cfg(feature = "defects")]
+            crate::defect::spoil(step.kind, &mut step.out);
             step.out.consolidate();
         }
         self.is_begun = true;
@@ -190,7 +194,7 @@ impl Building<'_> {
             Source::Step(_) => source,
             Source::Relation(_) => {
                 let map = Map::new(None, plan.through(), plan.schema.clone());
-                self.add_step(Box::new(map), vec![source])
+                self.add_step(plan, Box::new(map), vec![source])
             }
         }
     }
@@ -213,20 +217,28 @@ impl Building<'_> {
                     Refusal::new(Code::Aggregate, &error.node, error.problem.clone(), "")
                 })?)
             }
-            Node::TopN { input, partition, order, limit, rank } => Box::new(TopN::new(
-                layout(input),
-                partition.clone(),
-                order.clone(),
-                *limit,
-                *rank,
-            )),
+            Node::TopN { input, partition, order, limit, rank } => {
+                Box::new(TopN::new(layout(input), partition.clone(), order.clone(), *limit, *rank))
+            }
         };
-        Ok(self.add_step(operator, inputs))
+        Ok(self.add_step(plan, operator, inputs))
     }
 
-    fn add_step(&mut self, operator: Box<dyn Operator>, inputs: Vec<Source>) -> Source {
+    fn add_step(
+        &mut self,
+        #[cfg_attr(not(feature = "defects"), expect(unused_variables))] plan: &Plan,
+        operator: Box<dyn Operator>,
+        inputs: Vec<Source>,
+    ) -> Source {
         let out = Delta::new(Arc::clone(operator.layout()), RowKey::default());
-        self.graph.steps.push(Step { operator, inputs, out, view: self.view });
+        self.graph.steps.push(Step {
+            operator,
+            inputs,
+            out,
+            view: self.view,
+            #[cfg(feature = "defects")]
+            kind: crate::defect::kind(&plan.node),
+        });
         Source::Step(self.graph.steps.len() - 1)
     }
 }

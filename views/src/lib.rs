@@ -16,6 +16,8 @@
 //!   columns, in the order of these.
 //! - State lives in memory.
 
+#[cfg(feature = "defects")]
+pub mod defect;
 mod explain;
 mod graph;
 mod lower;
@@ -37,3 +39,6 @@ pub use operator::{
 pub use refusal::{Code, Refusal};
 pub use relations::{Relation, Relations};
 pub use view::{Role, View, ViewColumn, accept, accept_all};
+
+#[cfg(test)]
+mod tests;

@@ -95,5 +95,8 @@ fn refusal(error: &DataFusionError, names: &Names<'_>) -> Refusal {
 pub(crate) fn invalid(error: &DataFusionError) -> Refusal {
     let text = error.strip_backtrace();
     let problem = text.lines().next().unwrap_or_default();
-    Refusal::new(Code::Invalid, "", problem, "")
+    // Casts are no part of the names that DataFusion gives.
+    let is_taken = problem.contains("duplicate") || problem.contains("same name");
+    let advice = if is_taken { "compute one of them in a subquery, with AS" } else { "" };
+    Refusal::new(Code::Invalid, "", problem, advice)
 }

@@ -94,8 +94,7 @@ fn group(aggregate: &Aggregate, input: &Lowered, keys: Vec<Key>) -> Lowering<Gro
     let count = keys.len();
     let period = keys.iter().position(|key| key.is_period);
     let places: Vec<usize> = keys.iter().map(|key| key.at).collect();
-    let mut rows: Vec<(String, Read)> =
-        keys.into_iter().map(|key| (key.name, key.read)).collect();
+    let mut rows: Vec<(String, Read)> = keys.into_iter().map(|key| (key.name, key.read)).collect();
     let (mut calls, mut results) = (Vec::new(), Vec::new());
     for planned in &aggregate.aggr_expr {
         let (call, data) = call(planned, &over, &mut rows, count)?;
@@ -108,13 +107,21 @@ fn group(aggregate: &Aggregate, input: &Lowered, keys: Vec<Key>) -> Lowering<Gro
     let columns: Vec<Expression> = rows.into_iter().map(|(_, read)| read.expression).collect();
     let rows = Plan::map(input.plan.clone(), None, columns, schema);
     // As DataFusion names them, in the order that they have here.
+    let theirs: Vec<_> = aggregate.schema.iter().collect();
     let names = places.iter().copied().chain(count..count + calls.len());
-    let fields = names.map(|at| {
-        let (qualifier, field) = aggregate.schema.qualified_field(at);
-        (qualifier.cloned(), std::sync::Arc::clone(field))
+    let fields = names.filter_map(|at| {
+        let (qualifier, field) = theirs.get(at)?;
+        Some((qualifier.cloned(), std::sync::Arc::clone(field)))
     });
-    let named = datafusion::common::DFSchema::new_with_metadata(fields.collect(), Default::default());
+    let named =
+        datafusion::common::DFSchema::new_with_metadata(fields.collect(), Default::default());
     let named = named.map_err(|error| invalid(&error))?;
+    if theirs.len() != count + calls.len() || named.fields().len() != theirs.len() {
+        let place = aggregate.group_expr.iter().map(|key| key.human_display().to_string());
+        let place = place.collect::<Vec<_>>().join(", ");
+        let problem = "two keys of a GROUP BY are the same";
+        return Err(Refusal::new(Code::NotSupported, place, problem, "leave one out"));
+    }
     let types: Vec<DataType> = types.into_iter().take(count).chain(results).collect();
     let kinds = calls.iter().zip(types.iter().skip(count)).map(|(call, data)| {
         let argument = call.column.and_then(|at| rows.schema.kind(at));
@@ -181,9 +188,8 @@ fn function<'a>(
     place: &str,
 ) -> Lowering<(Function, Option<&'a Expr>)> {
     let params = &aggregate.params;
-    let refused = |problem: String, advice: &str| {
-        Err(Refusal::new(Code::Aggregate, place, problem, advice))
-    };
+    let refused =
+        |problem: String, advice: &str| Err(Refusal::new(Code::Aggregate, place, problem, advice));
     if !params.order_by.is_empty() || params.null_treatment.is_some() {
         return refused(format!("`{place}` has an order"), "leave it out");
     }
@@ -202,7 +208,8 @@ fn function<'a>(
         "sum" if !params.distinct => Function::Sum,
         "avg" if !params.distinct => Function::Avg,
         _ => {
-            let advice = "there are COUNT, COUNT(DISTINCT x), SUM, AVG, MIN, MAX, BOOL_AND, BOOL_OR";
+            let advice =
+                "there are COUNT, COUNT(DISTINCT x), SUM, AVG, MIN, MAX, BOOL_AND, BOOL_OR";
             return refused(format!("`{place}` is not supported"), advice);
         }
     };
@@ -229,9 +236,8 @@ fn result(call: &Call, argument: Option<ColumnType>, data: &DataType) -> Lowerin
     if argument == Some(ColumnType::Double) && call.function != Function::CountColumn {
         return Err(double(text));
     }
-    let refused = |problem: String, advice: &str| {
-        Err(Refusal::new(Code::Aggregate, text, problem, advice))
-    };
+    let refused =
+        |problem: String, advice: &str| Err(Refusal::new(Code::Aggregate, text, problem, advice));
     match (call.function, argument, data) {
         (Function::Count | Function::CountColumn | Function::CountDistinct, ..) => {
             Ok(ColumnType::Bigint)

@@ -84,8 +84,10 @@ fn check(kind: JoinKind, parts: &Conditions<'_>) -> Lowering<()> {
     match parts.other.first() {
         Some(other) if kind == JoinKind::Left => {
             let place = other.human_display().to_string();
-            let problem = format!("`{place}` in the ON of a LEFT JOIN is no equality of both sides");
-            let advice = "ask it in WHERE, of left rows in a subquery before the join, or in a CASE";
+            let problem =
+                format!("`{place}` in the ON of a LEFT JOIN is no equality of both sides");
+            let advice =
+                "ask it in WHERE, of left rows in a subquery before the join, or in a CASE";
             Err(Refusal::new(Code::JoinCondition, place, problem, advice))
         }
         _ => Ok(()),

@@ -172,7 +172,8 @@ fn refused(one: &Expr) -> Option<Refusal> {
         }
         Expr::GroupingSet(_) => {
             let problem = "GROUPING SETS, ROLLUP and CUBE are not supported";
-            let advice = "write a view for each set; KPIs have totals over dimensions by themselves";
+            let advice =
+                "write a view for each set; KPIs have totals over dimensions by themselves";
             Refusal::new(Code::GroupingSets, place(), problem, advice)
         }
         Expr::WindowFunction(_) => {

@@ -39,14 +39,22 @@ impl Lower<'_> {
     fn cast(input: &Lowered, types: &[DataType]) -> Lowering<Vec<Read>> {
         let over = Over::new(input);
         let columns = input.schema.iter().zip(types).map(|(named, data)| {
-            let is_same = named.1.data_type() == data;
+            let (own, data) = (wide(named.1.data_type()), wide(data));
             let column = Expr::Column(Column::from(named));
-            over.read(&match is_same {
+            over.read(&match own == data {
                 true => column,
-                false => Expr::Cast(Cast::new(Box::new(column), data.clone())),
+                false => Expr::Cast(Cast::new(Box::new(column), data)),
             })
         });
         columns.collect()
+    }
+}
+
+/// The type that whole numbers have here, whatever they have to DataFusion; others as they are.
+fn wide(data: &DataType) -> DataType {
+    match data {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt64 => DataType::Int64,
+        other => other.clone(),
     }
 }
 

@@ -10,6 +10,7 @@ use expr::{Expression, Value};
 use schemas::time::Date;
 use schemas::{Delta, RowBuilder, RowLayout, RowRef, RowSchema};
 
+use super::problems::{Problems, text};
 use super::{Operator, StepError};
 
 /// Selects rows and computes columns.
@@ -81,24 +82,21 @@ impl Operator for Map {
     }
 
     fn step(&mut self, inputs: &[&Delta], out: &mut Delta) -> Result<(), StepError> {
-        let mut failed = None;
+        let mut problems = Problems::default();
         for change in inputs.iter().flat_map(|input| input.keys()) {
             out.set_quiet(change.is_quiet());
             for (row, weight) in change.rows() {
                 match self.build(row) {
                     Ok(true) => out.add(self.out.row(&self.bytes), weight),
                     Ok(false) => {}
-                    Err(problem) => {
-                        failed.get_or_insert_with(|| StepError {
-                            node: "SELECT".to_owned(),
-                            row: super::text(row),
-                            problem,
-                        });
-                    }
+                    Err(problem) => problems.add(|| {
+                        let (node, row) = ("SELECT".to_owned(), text(row));
+                        StepError { node, row, problem }
+                    }),
                 }
             }
         }
-        failed.map_or(Ok(()), Err)
+        problems.finish()
     }
 
     fn held(&self) -> usize {

@@ -125,13 +125,3 @@ pub struct SortBy {
     /// Whether nulls come first.
     pub nulls_first: bool,
 }
-
-/// A row as text, for messages.
-pub(crate) fn text(row: schemas::RowRef<'_>) -> String {
-    let values = row
-        .schema()
-        .iter()
-        .enumerate()
-        .map(|(at, column)| format!("{} {}", column.name, row.datum(at).text(column.kind)));
-    values.collect::<Vec<_>>().join(", ")
-}

@@ -1,0 +1,268 @@
+//! What is accepted and what is refused, and what a view's columns are.
+
+use schemas::{Column, ColumnType, RowSchema};
+
+use super::*;
+
+fn relations() -> Relations {
+    let mut relations = Relations::default();
+    let mut add = |name: &str, columns: &[(&str, &str)]| {
+        let column = |(name, kind): &(&str, &str)| Column {
+            name: (*name).to_owned(),
+            kind: ColumnType::parse(kind).unwrap(),
+            required: false,
+        };
+        relations.add(name, RowSchema::new(columns.iter().map(column).collect()), Some(0));
+    };
+    add(
+        "orders",
+        &[
+            ("tenant_id", "text"),
+            ("order_id", "text"),
+            ("customer_id", "text"),
+            ("currency", "text"),
+            ("status", "text"),
+            ("amount", "decimal(18,4)"),
+            ("placed_at", "timestamp"),
+            ("weight", "double"),
+            ("tags", "json"),
+        ],
+    );
+    add(
+        "order_items",
+        &[
+            ("tenant_id", "text"),
+            ("order_id", "text"),
+            ("category", "text"),
+            ("quantity", "bigint"),
+            ("unit_price", "decimal(18,4)"),
+        ],
+    );
+    add("customers", &[("tenant_id", "text"), ("customer_id", "text"), ("country", "text")]);
+    relations
+}
+
+const ITEM_SALES: &str = "
+    -- What was sold.
+    select o.tenant_id, period(o.placed_at) AS period, o.currency, c.country, i.category,
+           SUM(i.quantity * i.unit_price) AS revenue, COUNT(DISTINCT o.customer_id) AS buyers,
+           MAX(o.amount) AS largest, SUM(o.amount) / NULLIF(COUNT(*), 0) AS mean
+    FROM orders o
+    JOIN order_items i ON i.order_id = o.order_id
+    LEFT JOIN customers c ON c.customer_id = o.customer_id
+    WHERE o.status <> 'cancelled'
+    GROUP BY 1, 2, 3, 4, 5";
+
+#[test]
+fn the_columns_of_a_view_are_what_they_say() {
+    let view = accept("item_sales", ITEM_SALES, &relations()).unwrap();
+    assert_eq!(view.inputs(), ["customers", "order_items", "orders"]);
+    assert!(view.is_regroupable());
+    let columns = view.columns().iter().map(|column| {
+        let role = match &column.role {
+            Role::Tenant(at) => format!("tenant {at}"),
+            Role::Period(at) => format!("period {at}"),
+            Role::Group(at) => format!("group {at}"),
+            Role::Measure(call) => format!("{} {:?}", call.text, call.column),
+            Role::Computed(expression) => format!("= {expression}"),
+        };
+        format!("{} {} {role}", column.name, column.ty)
+    });
+    assert_eq!(
+        columns.collect::<Vec<_>>(),
+        [
+            "tenant_id text tenant 0",
+            "period timestamp period 1",
+            "currency text group 2",
+            "country text group 3",
+            "category text group 4",
+            "revenue decimal(38,4) SUM(quantity * unit_price) Some(5)",
+            "buyers bigint COUNT DISTINCT(customer_id) Some(6)",
+            "largest decimal(18,4) MAX(amount) Some(7)",
+            "mean decimal(32,8) = \"SUM(amount)\" / nullif(\"COUNT(*)\", 0)",
+        ]
+    );
+    let rows: Vec<&str> = view.rows_schema().iter().map(|c| c.name.as_str()).collect();
+    let arguments = ["argument_1", "customer_id", "amount"];
+    let keys = ["tenant_id", "period", "currency", "country", "category"];
+    assert_eq!(rows, [&keys[..], &arguments[..]].concat());
+    assert_eq!((view.keys(), view.period_key(), view.tenant()), (5, Some(1), Some(0)));
+    assert!(view.sql().starts_with("SELECT o.tenant_id, period(o.placed_at) AS period"));
+    let explain = view.explain();
+    assert_eq!(explain.tier, "T1");
+    assert!(explain.failures.iter().any(|why| why.contains("quantity * unit_price")));
+    assert!(explain.to_string().contains("left join on customer_id = customer_id"), "{explain}");
+}
+
+#[test]
+fn what_follows_the_groups_keeps_them_from_being_regrouped() {
+    let sums = "SELECT tenant_id, status, SUM(amount) AS amount FROM orders GROUP BY 1, 2";
+    let accepted = |text: &str| accept("v", text, &relations()).unwrap().is_regroupable();
+    assert!(accepted(sums));
+    for tail in [" HAVING SUM(amount) > 10", " ORDER BY amount DESC LIMIT 3"] {
+        assert!(!accepted(&format!("{sums}{tail}")), "{tail}");
+    }
+    assert!(!accepted(&sums.replace("SELECT", "SELECT DISTINCT")));
+    assert!(!accepted("SELECT tenant_id, order_id FROM orders"));
+}
+
+/// The text, its code, and a part of what is said.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("SELEC 1", "SYNTAX", "one SELECT"),
+    ("DELETE FROM orders", "SYNTAX", "no SELECT"),
+    ("SELECT 1; SELECT 2", "SYNTAX", "2 statements"),
+    ("SELECT order_id FROM orders WHERE (", "SYNTAX", ""),
+    ("SELECT order_id FROM ordres", "UNKNOWN_RELATION", "did you mean `orders`"),
+    ("SELECT orderid FROM orders", "UNKNOWN_COLUMN", "did you mean `order_id`"),
+    ("SELECT tenant_id, COUNT(*) AS n FROM orders", "INVALID", "GROUP BY"),
+    ("SELECT median(amount) AS m FROM orders", "UNKNOWN_FUNCTION", "median"),
+    ("SELECT now() AS at FROM orders", "VOLATILE", "`now`"),
+    ("SELECT order_id FROM orders WHERE placed_at > current_timestamp", "VOLATILE", "clock"),
+    ("SELECT random() AS r FROM orders", "VOLATILE", "random"),
+    ("SELECT SUM(weight) AS w FROM orders", "DOUBLE", "not exact"),
+    ("SELECT weight, COUNT(*) AS n FROM orders GROUP BY 1", "DOUBLE", "decimal(p,s)"),
+    ("SELECT MAX(weight) AS w FROM orders", "DOUBLE", "not exact"),
+    ("SELECT DISTINCT weight FROM orders", "DOUBLE", "not exact"),
+    ("SELECT AVG(quantity) AS q FROM order_items", "DOUBLE", "DECIMAL(20,0)"),
+    ("SELECT SUM(DISTINCT amount) AS a FROM orders", "AGGREGATE", "COUNT(DISTINCT x)"),
+    ("SELECT COUNT(DISTINCT order_id, status) AS a FROM orders", "AGGREGATE", "one argument"),
+    ("SELECT MIN(tags) AS t FROM orders", "AGGREGATE", "JSON"),
+    (
+        "SELECT order_id FROM orders WHERE customer_id IN (SELECT customer_id FROM customers)",
+        "SUBQUERY",
+        "JOIN",
+    ),
+    ("SELECT order_id, (SELECT MAX(country) FROM customers) AS c FROM orders", "SUBQUERY", "JOIN"),
+    ("SELECT o.order_id FROM orders o, customers c", "JOIN_CONDITION", "ON a.x = b.x"),
+    ("SELECT o.order_id FROM orders o CROSS JOIN customers c", "JOIN_CONDITION", "ON a.x = b.x"),
+    (
+        "SELECT o.order_id FROM orders o JOIN customers c ON o.customer_id < c.customer_id",
+        "JOIN_CONDITION",
+        "ON a.x = b.x",
+    ),
+    (
+        "SELECT o.order_id FROM orders o LEFT JOIN customers c \
+         ON o.customer_id = c.customer_id AND o.amount > 5",
+        "JOIN_CONDITION",
+        "no equality",
+    ),
+    (
+        "SELECT o.order_id FROM orders o RIGHT JOIN customers c ON o.customer_id = c.customer_id",
+        "JOIN_KIND",
+        "sides changed",
+    ),
+    (
+        "SELECT o.order_id FROM orders o FULL JOIN customers c ON o.customer_id = c.customer_id",
+        "JOIN_KIND",
+        "UNION ALL",
+    ),
+    (
+        "SELECT customer_id FROM orders EXCEPT SELECT customer_id FROM customers",
+        "JOIN_KIND",
+        "EXCEPT",
+    ),
+    (
+        "SELECT o.order_id FROM orders o JOIN order_items i ON o.order_id = i.quantity",
+        "TYPE_MISMATCH",
+        "CAST",
+    ),
+    ("SELECT status, COUNT(*) AS n FROM orders GROUP BY ROLLUP(status)", "GROUPING_SETS", ""),
+    (
+        "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT n FROM r",
+        "RECURSIVE",
+        "levels",
+    ),
+    ("SELECT order_id FROM orders LIMIT 5", "LIMIT", "ORDER BY"),
+    ("SELECT order_id FROM orders ORDER BY 1", "LIMIT", "no order"),
+    ("SELECT order_id FROM orders ORDER BY 1 LIMIT 5 OFFSET 2", "LIMIT", "OFFSET"),
+    (
+        "SELECT order_id, ROW_NUMBER() OVER (ORDER BY amount) AS rn FROM orders",
+        "WINDOW",
+        "WHERE rn <= 10",
+    ),
+    (
+        "SELECT order_id, LAG(amount) OVER (ORDER BY placed_at) AS before FROM orders",
+        "WINDOW",
+        "not supported yet",
+    ),
+    (
+        "SELECT order_id, SUM(amount) OVER (ORDER BY placed_at) AS so_far FROM orders",
+        "WINDOW",
+        "not supported yet",
+    ),
+    ("SELECT period(placed_at) AS period FROM orders", "PERIOD", "GROUP BY"),
+    ("SELECT status AS period, COUNT(*) AS n FROM orders GROUP BY 1", "PERIOD", "period(ts)"),
+    ("SELECT period(placed_at) AS p, COUNT(*) AS n FROM orders GROUP BY 1", "PERIOD", "AS period"),
+    (
+        "SELECT period(placed_at) AS period, COUNT(*) AS n FROM orders GROUP BY 1 HAVING COUNT(*) > 1",
+        "PERIOD",
+        "HAVING",
+    ),
+    ("SELECT period_start FROM periods", "PERIODS", "not supported yet"),
+    ("SELECT amount + 1 FROM orders", "COLUMN_NAME", "AS"),
+    ("SELECT o.order_id, i.order_id FROM orders o JOIN order_items i USING (order_id)", "", ""),
+    ("SELECT 1 AS one", "NOT_SUPPORTED", "without FROM"),
+    ("SELECT DISTINCT ON (status) order_id FROM orders", "NOT_SUPPORTED", "rn = 1"),
+    ("SELECT NULL AS nothing FROM orders", "TYPE_MISMATCH", "CAST"),
+];
+
+#[test]
+fn everything_else_is_refused_with_code_and_advice() {
+    for (text, code, says) in REFUSED {
+        let refusal = match accept("v", text, &relations()) {
+            Err(refusal) => refusal,
+            Ok(view) if code.is_empty() => {
+                assert_eq!(view.columns().len(), 2);
+                continue;
+            }
+            Ok(_) => panic!("accepted: {text}"),
+        };
+        let said = refusal.to_string();
+        assert_eq!(refusal.code.name(), *code, "{text}: {said}");
+        assert!(said.contains(says), "{text}: {said}");
+    }
+    // The page of views has every code.
+    let page = include_str!("../../docs/reference/views.md");
+    for code in Code::ALL {
+        assert!(page.contains(&format!("| `{}` |", code.name())), "{}", code.name());
+    }
+}
+
+#[test]
+fn a_refusal_says_the_line() {
+    let refusal = accept("v", "SELECT order_id\nFROM orders\nWHERE statsu = 'x'", &relations());
+    let said = refusal.unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "there is no column `statsu` (did you mean `status`?) (UNKNOWN_COLUMN, line 3)"
+    );
+}
+
+#[test]
+fn views_come_behind_those_that_they_read() {
+    let text = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    let top = text("a_top", "SELECT tenant_id, n FROM b_sums WHERE n > 1");
+    let sums = text("b_sums", "SELECT tenant_id, COUNT(*) AS n FROM orders GROUP BY 1");
+    let views = accept_all(&[top.clone(), sums.clone()], &relations()).unwrap();
+    let names: Vec<&str> = views.iter().map(View::name).collect();
+    assert_eq!(names, ["b_sums", "a_top"]);
+    assert!(Graph::new(&views, &relations()).is_ok());
+    assert!(Graph::new(&views[1..], &relations()).is_err());
+
+    let codes = |texts: &[(String, String)]| {
+        let refused = accept_all(texts, &relations()).unwrap_err();
+        let refused = refused.into_iter().map(|(name, why)| format!("{name} {}", why.code.name()));
+        refused.collect::<Vec<_>>()
+    };
+    let ring = text("b_sums", "SELECT tenant_id, n FROM a_top");
+    assert_eq!(codes(&[top.clone(), ring]), ["a_top CYCLE", "b_sums CYCLE"]);
+    let own = text("c", "SELECT tenant_id FROM c");
+    assert_eq!(codes(&[own]), ["c CYCLE"]);
+    let bad = text("b_sums", "SELECT tenant_id, random() AS n FROM orders");
+    assert_eq!(codes(&[top.clone(), bad]), ["a_top REFUSED_RELATION", "b_sums VOLATILE"]);
+    let taken = text("orders", "SELECT tenant_id FROM customers");
+    assert_eq!(codes(&[taken]), ["orders INVALID"]);
+    let by_period =
+        "SELECT tenant_id, period(placed_at) AS period, COUNT(*) AS n FROM orders GROUP BY 1, 2";
+    assert_eq!(codes(&[top, text("b_sums", by_period)]), ["a_top PERIOD"]);
+}
