@@ -10,7 +10,7 @@ use crate::plan::Node;
 static PLANTED: Mutex<String> = Mutex::new(String::new());
 
 /// Plants the defect with this name: in steps of this kind (`map`, `union`, `distinct`, `join`, `group`,
-/// `top_n`), rows that go stay. Any other name removes it.
+/// `top_n`, `window`), rows that go stay. Any other name removes it.
 pub fn set(name: &str) {
     if let Ok(mut planted) = PLANTED.lock() {
         name.clone_into(&mut planted);
@@ -26,6 +26,7 @@ pub(crate) fn kind(node: &Node) -> &'static str {
         Node::Join { .. } => "join",
         Node::Group { .. } => "group",
         Node::TopN { .. } => "top_n",
+        Node::Window { .. } => "window",
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use schemas::key::RowKey;
 use schemas::{Delta, RowLayout};
 
-use crate::operator::{Distinct, Group, Join, Map, Operator, StepError, TopN, Union};
+use crate::operator::{Distinct, Group, Join, Map, Operator, StepError, TopN, Union, Window};
 use crate::plan::{Node, Plan};
 use crate::refusal::{Code, Refusal};
 use crate::relations::Relations;
@@ -161,7 +161,10 @@ impl Building<'_> {
         match &plan.node {
             // The rows are right below the first group.
             Node::Group { .. } => self.push(plan, vec![rows]),
-            Node::Map { input, .. } | Node::Distinct { input } | Node::TopN { input, .. } => {
+            Node::Map { input, .. }
+            | Node::Distinct { input }
+            | Node::TopN { input, .. }
+            | Node::Window { input, .. } => {
                 let below = self.above(input, known, rows)?;
                 self.push(plan, vec![below])
             }
@@ -215,6 +218,13 @@ impl Building<'_> {
                 let group = Group::new(layout(input), keys.clone(), calls.clone(), out);
                 Box::new(group.map_err(|error| {
                     Refusal::new(Code::Aggregate, &error.node, error.problem.clone(), "")
+                })?)
+            }
+            Node::Window { input, partition, order, function } => {
+                let (partition, order) = (partition.clone(), order.clone());
+                let window = Window::new(layout(input), partition, order, *function);
+                Box::new(window.map_err(|error| {
+                    Refusal::new(Code::Window, &error.row, error.problem.clone(), "")
                 })?)
             }
             Node::TopN { input, partition, order, limit, rank } => {

@@ -24,6 +24,7 @@ mod lower;
 mod names;
 mod operator;
 mod plan;
+mod print;
 mod refusal;
 mod relations;
 mod sql;
@@ -34,6 +35,7 @@ pub use graph::{Changes, Graph};
 pub use names::period;
 pub use operator::{
     Call, Distinct, Function, Group, Join, JoinKind, Map, Operator, SortBy, StepError, TopN, Union,
+    Window, WindowFunction,
 };
 pub use refusal::{Code, Refusal};
 pub use relations::{Relation, Relations};

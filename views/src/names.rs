@@ -9,7 +9,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::{TableReference, exec_err, plan_err};
 use datafusion::functions_aggregate::planner::AggregateFunctionPlanner;
 use datafusion::functions_aggregate::{average, bool_and_or, count, min_max, sum};
-use datafusion::functions_window::row_number;
+use datafusion::functions_window::{lead_lag, row_number};
 use datafusion::logical_expr::builder::LogicalTableSource;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{
@@ -45,13 +45,12 @@ const VOLATILE: [&str; 12] = [
 ];
 
 /// Window functions of SQL.
-const WINDOWS: [&str; 10] = [
+const WINDOWS: [&str; 9] = [
     "rank",
     "dense_rank",
     "percent_rank",
     "cume_dist",
     "ntile",
-    "lag",
     "lead",
     "first_value",
     "last_value",
@@ -105,6 +104,13 @@ pub(crate) fn arrow(schema: &RowSchema) -> Arc<Schema> {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// The refusal of what gives something else each time, with parentheses or without.
+pub(crate) fn volatile(name: &str) -> Option<Refusal> {
+    let problem = format!("`{name}` gives something else each time it is asked");
+    let advice = "a view depends on rows alone, on no clock; take an instant from a column";
+    VOLATILE.contains(&name).then(|| Refusal::new(Code::Volatile, name, problem, advice))
+}
+
 /// What is there to name, and what was named and is not there.
 pub(crate) struct Names<'a> {
     relations: &'a Relations,
@@ -128,15 +134,12 @@ impl<'a> Names<'a> {
             return Some(self.unknown_relation(&name));
         }
         let name = self.function.take()?;
-        let is_one_of = |names: &[&str]| names.contains(&name.as_str());
-        if is_one_of(&VOLATILE) {
-            let problem = format!("`{name}` gives something else each time it is asked");
-            let advice = "a view depends on rows alone; take an instant from a column";
-            return Some(Refusal::new(Code::Volatile, name, problem, advice));
+        if let Some(refusal) = volatile(&name) {
+            return Some(refusal);
         }
-        if is_one_of(&WINDOWS) {
-            let problem = format!("the window function `{name}` is not supported yet");
-            let advice = "there is ROW_NUMBER() OVER (...) with its number bounded right above";
+        if WINDOWS.contains(&name.as_str()) {
+            let problem = format!("the window function `{name}` is not supported");
+            let advice = "there are ROW_NUMBER() with a bound, LAG(x, n) and running sums";
             return Some(Refusal::new(Code::Window, name, problem, advice));
         }
         let known = expr::FUNCTIONS.into_iter().chain(AGGREGATES).chain([PERIOD]);
@@ -213,12 +216,16 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
-        if name == "row_number" {
-            self.function.take();
-            return Some(row_number::row_number_udwf());
-        }
-        self.function.replace(Some(name.to_owned()));
-        None
+        let found = match name {
+            "row_number" => row_number::row_number_udwf(),
+            "lag" => lead_lag::lag_udwf(),
+            _ => {
+                self.function.replace(Some(name.to_owned()));
+                return None;
+            }
+        };
+        self.function.take();
+        Some(found)
     }
 
     fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {

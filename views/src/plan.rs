@@ -9,7 +9,7 @@
 use expr::{Columns, Expression, Type};
 use schemas::{Column, ColumnType, RowSchema};
 
-use crate::operator::{Call, JoinKind, SortBy};
+use crate::operator::{Call, JoinKind, SortBy, WindowFunction};
 
 /// A step with the steps below it.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub(crate) enum Node {
     Group { input: Box<Plan>, keys: Vec<usize>, calls: Vec<Call> },
     /// The first rows of each partition, with their number where `rank` says so.
     TopN { input: Box<Plan>, partition: Vec<usize>, order: Vec<SortBy>, limit: u64, rank: bool },
+    /// Rows with a column more, which others of their partition decide.
+    Window { input: Box<Plan>, partition: Vec<usize>, order: Vec<SortBy>, function: WindowFunction },
 }
 
 impl Plan {
@@ -94,7 +96,8 @@ impl Plan {
             Node::Map { input, .. }
             | Node::Distinct { input }
             | Node::Group { input, .. }
-            | Node::TopN { input, .. } => vec![input],
+            | Node::TopN { input, .. }
+            | Node::Window { input, .. } => vec![input],
             Node::Union { inputs } => inputs.iter().collect(),
             Node::Join { left, right, .. } => vec![left, right],
         }

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{Query, Statement, Visit, Visitor, visit_re
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
-use crate::names::Names;
+use crate::names::{self, Names};
 use crate::refusal::{Code, Refusal};
 use crate::relations::Relations;
 
@@ -78,17 +78,20 @@ pub(crate) fn plan(query: Query, relations: &Relations) -> Result<LogicalPlan, R
     planned.map_err(|error| refusal(&error, &names))
 }
 
-fn refusal(error: &DataFusionError, names: &Names<'_>) -> Refusal {
+fn refusal(error: &DataFusionError, asked: &Names<'_>) -> Refusal {
     if let DataFusionError::SchemaError(schema, _) = error.find_root()
         && let SchemaError::FieldNotFound { field, valid_fields } = &**schema
     {
+        if let Some(refusal) = names::volatile(&field.name) {
+            return refusal;
+        }
         let known = valid_fields.iter().map(|field| field.name.as_str());
         let hint = schemas::nearest::nearest(&field.name, known);
         let problem = format!("there is no column `{}`{hint}", field.flat_name());
         let code = Code::Expression(expr::Code::UnknownColumn);
         return Refusal::new(code, field.flat_name(), problem, "");
     }
-    names.refusal().unwrap_or_else(|| invalid(error))
+    asked.refusal().unwrap_or_else(|| invalid(error))
 }
 
 /// What DataFusion says of a text that it cannot plan.

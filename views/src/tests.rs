@@ -65,6 +65,7 @@ fn the_columns_of_a_view_are_what_they_say() {
             Role::Group(at) => format!("group {at}"),
             Role::Measure(call) => format!("{} {:?}", call.text, call.column),
             Role::Computed(expression) => format!("= {expression}"),
+            Role::Window => "window".to_owned(),
         };
         format!("{} {} {role}", column.name, column.ty)
     });
@@ -181,14 +182,26 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "WHERE rn <= 10",
     ),
     (
-        "SELECT order_id, LAG(amount) OVER (ORDER BY placed_at) AS before FROM orders",
+        "SELECT order_id, LEAD(amount) OVER (ORDER BY placed_at) AS after FROM orders",
         "WINDOW",
-        "not supported yet",
+        "LAG(x, n)",
     ),
     (
-        "SELECT order_id, SUM(amount) OVER (ORDER BY placed_at) AS so_far FROM orders",
+        "SELECT order_id, SUM(amount) OVER (ORDER BY placed_at ROWS 3 PRECEDING) AS s FROM orders",
         "WINDOW",
-        "not supported yet",
+        "running sums",
+    ),
+    (
+        "SELECT order_id, AVG(amount) OVER (ORDER BY placed_at) AS s FROM orders",
+        "WINDOW",
+        "running sums",
+    ),
+    ("SELECT order_id, SUM(amount) OVER (PARTITION BY status) AS s FROM orders", "WINDOW", "order"),
+    (
+        "SELECT rn, m FROM (SELECT LAG(amount) OVER (ORDER BY amount) AS m, \
+         ROW_NUMBER() OVER (ORDER BY amount) AS rn FROM orders) t WHERE rn < 5",
+        "WINDOW",
+        "",
     ),
     ("SELECT period(placed_at) AS period FROM orders", "PERIOD", "GROUP BY"),
     ("SELECT status AS period, COUNT(*) AS n FROM orders GROUP BY 1", "PERIOD", "period(ts)"),

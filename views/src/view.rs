@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use expr::Expression;
 use schemas::{ColumnType, RowSchema};
 
-use crate::explain::{self, Explain};
+use crate::explain::Explain;
 use crate::lower::{self, Root, TENANT};
 use crate::operator::Call;
 use crate::plan::{Node, Plan};
+use crate::print;
 use crate::refusal::{Code, Refusal};
 use crate::relations::Relations;
 use crate::sql;
@@ -26,6 +27,9 @@ pub enum Role {
     Measure(Call),
     /// An expression over the view's groups: see [`View::groups_schema`].
     Computed(Expression),
+    /// What other rows decide, too: the number of ROW_NUMBER, LAG, a running sum, and what is computed of
+    /// them.
+    Window,
 }
 
 /// One column of what a view holds.
@@ -229,12 +233,12 @@ impl View {
     /// SQL that gives its rows, for DataFusion to recompute. It calls no function that DataFusion does not
     /// have but `->` and `->>`.
     pub fn rows_sql(&self) -> String {
-        explain::sql(self.rows())
+        print::sql(self.rows())
     }
 
     /// SQL that gives all that it holds, with what its orders leave open decided.
     pub fn result_sql(&self) -> String {
-        explain::sql(&self.plan)
+        print::sql(&self.plan)
     }
 
     /// Whether its rows may be grouped by fewer keys, or by longer periods, to the same effect as in its
@@ -286,9 +290,10 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 fn top_group(plan: &Plan) -> Option<&Plan> {
     match &plan.node {
         Node::Group { .. } => Some(plan),
-        Node::Map { input, .. } | Node::Distinct { input } | Node::TopN { input, .. } => {
-            top_group(input)
-        }
+        Node::Map { input, .. }
+        | Node::Distinct { input }
+        | Node::TopN { input, .. }
+        | Node::Window { input, .. } => top_group(input),
         Node::Scan { .. } | Node::Union { .. } | Node::Join { .. } => None,
     }
 }
@@ -299,15 +304,21 @@ fn role(plan: &Plan, at: usize) -> Role {
         return Role::Group(at);
     }
     match &plan.node {
-        Node::Map { input, columns, .. } => match columns.get(at) {
-            Some(column) => match column.as_column() {
-                Some(below) => role(input, below),
-                None => Role::Computed(column.clone()),
-            },
-            None => Role::Group(at),
-        },
+        Node::Map { input, columns, .. } => {
+            let column = columns.get(at);
+            match (column.and_then(Expression::as_column), column) {
+                (Some(below), _) => role(input, below),
+                (None, Some(column)) if matches!(input.node, Node::Group { .. }) => {
+                    Role::Computed(column.clone())
+                }
+                _ => Role::Window,
+            }
+        }
         Node::Distinct { input } => role(input, at),
-        Node::TopN { input, .. } if at < input.schema.len() => role(input, at),
+        Node::TopN { input, .. } | Node::Window { input, .. } => match at < input.schema.len() {
+            true => role(input, at),
+            false => Role::Window,
+        },
         Node::Group { keys, calls, .. } => match at.checked_sub(keys.len()) {
             None => Role::Group(keys.get(at).copied().unwrap_or(at)),
             Some(call) => calls.get(call).cloned().map_or(Role::Group(at), Role::Measure),

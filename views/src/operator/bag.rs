@@ -5,6 +5,7 @@
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// Up to so many different values lie in a list.
 const FEW_MAX: usize = 16;
@@ -106,6 +107,36 @@ impl<V: Ord> Bag<V> {
         }
     }
 
+    /// What is not less than a value, in order, each with how often it is there.
+    pub(super) fn from<Q: Ord + ?Sized>(&self, value: &Q) -> impl Iterator<Item = (&V, i64)>
+    where
+        V: Borrow<Q>,
+    {
+        let (list, tree) = match self {
+            Bag::Few(list) => (list.get(place(list, value).unwrap_or_else(|at| at)..), None),
+            Bag::Many(tree) => {
+                (None, Some(tree.range::<Q, _>((Bound::Included(value), Bound::Unbounded))))
+            }
+        };
+        let list = list.into_iter().flatten().map(|own| (&own.0, own.1));
+        list.chain(tree.into_iter().flatten().map(|own| (own.0, *own.1)))
+    }
+
+    /// What is less than a value, the greatest first, each with how often it is there.
+    pub(super) fn before<Q: Ord + ?Sized>(&self, value: &Q) -> impl Iterator<Item = (&V, i64)>
+    where
+        V: Borrow<Q>,
+    {
+        let (list, tree) = match self {
+            Bag::Few(list) => (list.get(..place(list, value).unwrap_or_else(|at| at)), None),
+            Bag::Many(tree) => {
+                (None, Some(tree.range::<Q, _>((Bound::Unbounded, Bound::Excluded(value)))))
+            }
+        };
+        let list = list.into_iter().flatten().rev().map(|own| (&own.0, own.1));
+        list.chain(tree.into_iter().flatten().rev().map(|own| (own.0, *own.1)))
+    }
+
     /// All in order, each with how often it is there.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&V, i64)> {
         let (list, tree) = match self {
@@ -140,6 +171,13 @@ mod tests {
                     (0..).zip(counts).filter(|(_, count)| *count > 0).collect();
                 prop_assert_eq!(bag.iter().map(|(value, count)| (*value, count)).collect::<Vec<_>>(), listed.clone());
                 prop_assert_eq!(bag.len(), listed.len());
+                let all = |rows: &mut dyn Iterator<Item = (&u64, i64)>| {
+                    rows.map(|(value, count)| (*value, count)).collect::<Vec<_>>()
+                };
+                let at = listed.partition_point(|own| own.0 < value);
+                prop_assert_eq!(all(&mut bag.from(&value)), listed[at..].to_vec());
+                let before: Vec<_> = listed[..at].iter().rev().copied().collect();
+                prop_assert_eq!(all(&mut bag.before(&value)), before);
                 prop_assert_eq!(bag.first(), listed.first().map(|own| &own.0));
                 prop_assert_eq!(bag.last(), listed.last().map(|own| &own.0));
             }

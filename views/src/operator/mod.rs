@@ -22,8 +22,10 @@ mod map;
 mod order;
 mod problems;
 mod slots;
+mod sum;
 mod top_n;
 mod union;
+mod window;
 
 #[cfg(test)]
 mod algebra;
@@ -39,6 +41,7 @@ pub use join::Join;
 pub use map::Map;
 pub use top_n::TopN;
 pub use union::Union;
+pub use window::{Window, WindowFunction};
 
 /// One step of a view: changes of its inputs in, changes of what it holds out.
 pub trait Operator: fmt::Debug + Send {

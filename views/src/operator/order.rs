@@ -98,6 +98,11 @@ impl Ranked {
         &self.bytes
     }
 
+    /// The place alone, which rows share that are equal in the order.
+    pub(super) fn place(&self) -> &[u8] {
+        self.bytes.get(..self.row as usize).unwrap_or_default()
+    }
+
     /// The row.
     pub(super) fn row(&self) -> &[u8] {
         self.bytes.get(self.row as usize..).unwrap_or_default()

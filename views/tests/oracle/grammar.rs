@@ -59,7 +59,7 @@ impl<'a> Grammar<'a> {
     }
 
     fn query(&mut self, depth: usize) -> Query {
-        let shapes = if depth == 0 { 5 } else { 12 };
+        let shapes = if depth == 0 { 5 } else { 13 };
         match self.dice.pick(shapes) {
             0 | 1 => self.plain(depth, ""),
             2..=4 => self.grouped(depth),
@@ -67,6 +67,7 @@ impl<'a> Grammar<'a> {
             7 => self.plain(depth, "DISTINCT "),
             8 | 9 => self.ranked(depth),
             10 => self.limited(depth),
+            11 => self.windowed(depth),
             _ => self.with(depth),
         }
     }
@@ -190,6 +191,35 @@ impl<'a> Grammar<'a> {
         // A LIMIT in a UNION would be that of the whole.
         let alias = self.alias();
         Query { sql: format!("SELECT * FROM ({sql}) AS {alias}"), columns: inner.columns }
+    }
+
+    /// LAG and a running sum.
+    fn windowed(&mut self, depth: usize) -> Query {
+        let inner = self.ordered(depth - 1);
+        let alias = self.alias();
+        let partition = match self.dice.pick(3) {
+            0 => String::new(),
+            _ => format!("PARTITION BY {} ", self.dice.of(&inner.columns).name),
+        };
+        let (order, argument) = (self.order(&inner.columns), self.dice.of(&inner.columns));
+        let by = self.dice.of(&["", ", 1", ", 2", ", 3"]);
+        let lag = format!("LAG({}{by}) OVER ({partition}ORDER BY {order})", argument.name);
+        let number = inner.columns.iter().find(|c| matches!(c.kind, Kind::Whole | Kind::Decimal));
+        let (a, b) = (format!("l{}", self.aliases), format!("s{}", self.aliases));
+        let mut items = vec![format!("{lag} AS {a}")];
+        let mut columns = inner.columns.clone();
+        columns.push(Column { name: a, kind: argument.kind });
+        if let Some(number) = number {
+            // A running sum is over a part of the order, too: peers have one.
+            let over = match self.dice.one_in(2) {
+                true => order,
+                false => self.dice.of(&inner.columns).name,
+            };
+            items.push(format!("SUM({}) OVER ({partition}ORDER BY {over}) AS {b}", number.name));
+            columns.push(Column { name: b, kind: number.kind });
+        }
+        let sql = format!("SELECT *, {} FROM ({}) AS {alias}", items.join(", "), inner.sql);
+        Query { sql, columns }
     }
 
     /// A query that is put in order.

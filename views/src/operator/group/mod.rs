@@ -16,7 +16,6 @@
 //! - Only what aggregates need is held: a row that was never there goes unnoticed where they cannot tell.
 
 mod part;
-mod sum;
 mod values;
 
 use std::sync::Arc;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use schemas::{ColumnType, Datum, RowLayout, RowRef, RowSchema};
 
-use super::sum::Sum;
 use super::values::Values;
+use crate::operator::sum::Sum;
 use crate::operator::{Call, Function};
 
 /// One number, or the values of one column, that is held of each group.

@@ -1,12 +1,12 @@
 //! Tests of the module `top_n`.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::super::algebra::{
-    Cell, Change, Dump, History, Row, Subject, cases, given, history, layout, row,
+    Cell, Change, Dump, History, Row, Subject, bytes, cases, compare, given, history, layout,
+    order, row,
 };
 use super::*;
 
@@ -26,30 +26,6 @@ impl Dump for TopN {
 
 const INPUT: [&str; 4] = ["text", "bigint", "decimal(20,2)", "text"];
 
-fn order(columns: &[(usize, bool, bool)]) -> Vec<SortBy> {
-    let by = |&(column, descending, nulls_first)| SortBy { column, descending, nulls_first };
-    columns.iter().map(by).collect()
-}
-
-fn compare(a: &Row, b: &Row, order: &[SortBy]) -> Ordering {
-    let is_null = |cell: &Cell| matches!(cell, Cell::Null | Cell::Unknown);
-    for by in order {
-        let (a, b) = (&a.cells[by.column], &b.cells[by.column]);
-        let of_nulls = if by.nulls_first { Ordering::Less } else { Ordering::Greater };
-        let order = match (is_null(a), is_null(b)) {
-            (true, true) => Ordering::Equal,
-            (true, false) => of_nulls,
-            (false, true) => of_nulls.reverse(),
-            (false, false) if by.descending => b.cmp(a),
-            (false, false) => a.cmp(b),
-        };
-        if order.is_ne() {
-            return order;
-        }
-    }
-    Ordering::Equal
-}
-
 /// The first of each partition of a list, sorted whole; the order of bytes is that of the rows' layout.
 fn by_sorting(
     partition: &[usize],
@@ -66,8 +42,9 @@ fn by_sorting(
     }
     let mut all = Vec::new();
     for mut rows in partitions.into_values() {
-        let bytes = |row: &Row| super::super::algebra::bytes(&layout, row);
-        rows.sort_by(|a, b| compare(a, b, by).then_with(|| bytes(a).cmp(&bytes(b))));
+        rows.sort_by(|a, b| {
+            compare(a, b, by).then_with(|| bytes(&layout, a).cmp(&bytes(&layout, b)))
+        });
         for (number, row) in (1..).zip(rows.into_iter().take(limit)) {
             let mut row = row.clone();
             if rank {

@@ -1,4 +1,4 @@
-//! Sums and means of a group, exact until they are read.
+//! Sums and means, exact until they are read.
 //!
 //! # Guarantees
 //! - What does not fit the type of the result is `None`, never another number; what is held stays whole.

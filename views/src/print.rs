@@ -1,0 +1,136 @@
+//! A plan as SQL that DataFusion can run. What an order leaves open is in it.
+
+use crate::lower::call_name;
+use crate::operator::{Call, Function, JoinKind, SortBy, WindowFunction};
+use crate::plan::{Node, Plan};
+
+/// A name in double quotes.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The step as SQL. What an order leaves open is in it.
+pub(crate) fn sql(plan: &Plan) -> String {
+    let own = |at: usize| quoted(plan.schema.get(at).map_or("", |column| &column.name));
+    let of = |of: &Plan, at: usize| quoted(of.schema.get(at).map_or("", |column| &column.name));
+    let renamed = |input: &Plan, count: usize| {
+        let columns = (0..count).map(|at| format!("{} AS {}", of(input, at), own(at)));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    match &plan.node {
+        Node::Scan { relation } => {
+            let columns: Vec<String> = (0..plan.schema.len()).map(own).collect();
+            format!("SELECT {} FROM {}", columns.join(", "), quoted(relation))
+        }
+        Node::Map { input, condition, columns } => {
+            let columns = columns.iter().enumerate();
+            let columns = columns.map(|(at, column)| format!("{column} AS {}", own(at)));
+            let columns = columns.collect::<Vec<_>>().join(", ");
+            let condition = condition.iter().map(|c| format!(" WHERE {c}")).collect::<String>();
+            format!("SELECT {columns} FROM {}{condition}", from(input))
+        }
+        Node::Union { inputs } => {
+            let inputs = inputs.iter().map(|input| {
+                format!("SELECT {} FROM {}", renamed(input, plan.schema.len()), from(input))
+            });
+            inputs.collect::<Vec<_>>().join(" UNION ALL ")
+        }
+        Node::Distinct { input } => {
+            format!("SELECT DISTINCT {} FROM {}", renamed(input, plan.schema.len()), from(input))
+        }
+        Node::Join { left, right, on, kind } => {
+            let columns =
+                (0..plan.schema.len()).map(|at| match at.checked_sub(left.schema.len()) {
+                    None => format!("l.{} AS {}", of(left, at), own(at)),
+                    Some(other) => format!("r.{} AS {}", of(right, other), own(at)),
+                });
+            let columns = columns.collect::<Vec<_>>().join(", ");
+            let on = on.iter().map(|(a, b)| format!("l.{} = r.{}", of(left, *a), of(right, *b)));
+            let on = on.collect::<Vec<_>>().join(" AND ");
+            let kind = if *kind == JoinKind::Left { "LEFT JOIN" } else { "JOIN" };
+            let (left, right) = (source(left), source(right));
+            format!("SELECT {columns} FROM {left} AS l {kind} {right} AS r ON {on}")
+        }
+        Node::Group { input, keys, calls } => group_sql(plan, input, keys, calls),
+        Node::TopN { input, partition, order, limit, rank } => {
+            let columns = renamed(input, input.schema.len());
+            let order = by(input, order);
+            let (last, from) = (own(input.schema.len()), from(input));
+            if !rank && partition.is_empty() {
+                return format!("SELECT {columns} FROM {from} ORDER BY {order} LIMIT {limit}");
+            }
+            let number = format!("ROW_NUMBER() OVER ({}ORDER BY {order})", each(input, partition));
+            let inner = format!("SELECT {columns}, CAST({number} AS BIGINT) AS {last} FROM {from}");
+            format!("SELECT * FROM ({inner}) AS it WHERE {last} <= {limit}")
+        }
+        Node::Window { input, partition, order, function } => {
+            let columns = renamed(input, input.schema.len());
+            let (each, order) = (each(input, partition), by(input, order));
+            let (last, from) = (own(input.schema.len()), from(input));
+            let function = window_sql(*function, input);
+            format!(
+                "SELECT {columns}, {function} OVER ({each}ORDER BY {order}) AS {last} FROM {from}"
+            )
+        }
+    }
+}
+
+fn group_sql(plan: &Plan, input: &Plan, keys: &[usize], calls: &[Call]) -> String {
+    let name = |of: &Plan, at: usize| quoted(of.schema.get(at).map_or("", |column| &column.name));
+    let columns = keys.iter().enumerate();
+    let columns = columns.map(|(at, key)| format!("{} AS {}", name(input, *key), name(plan, at)));
+    let results = calls
+        .iter()
+        .enumerate()
+        .map(|(at, call)| format!("{} AS {}", call_sql(call, input), name(plan, keys.len() + at)));
+    let columns = columns.chain(results).collect::<Vec<_>>().join(", ");
+    let keys: Vec<String> = keys.iter().map(|key| name(input, *key)).collect();
+    let by = if keys.is_empty() { "" } else { " GROUP BY " };
+    format!("SELECT {columns} FROM {}{by}{}", from(input), keys.join(", "))
+}
+
+/// The partition of an OVER.
+fn each(input: &Plan, partition: &[usize]) -> String {
+    let names = partition.iter().filter_map(|at| input.schema.get(*at));
+    let names = names.map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ");
+    if names.is_empty() { names } else { format!("PARTITION BY {names} ") }
+}
+
+/// A call of a window function, its window left out.
+pub(crate) fn window_sql(function: WindowFunction, input: &Plan) -> String {
+    let name = |at: usize| quoted(input.schema.get(at).map_or("", |column| &column.name));
+    match function {
+        WindowFunction::Lag { column, by } => format!("LAG({}, {by})", name(column)),
+        WindowFunction::RunningSum { column } => format!("SUM({})", name(column)),
+    }
+}
+
+fn call_sql(call: &Call, input: &Plan) -> String {
+    let column = call.column.and_then(|at| input.schema.get(at));
+    let column = column.map_or("*".to_owned(), |column| quoted(&column.name));
+    match call.function {
+        Function::CountDistinct => format!("COUNT(DISTINCT {column})"),
+        function => format!("{}({column})", call_name(function)),
+    }
+}
+
+fn by(input: &Plan, order: &[SortBy]) -> String {
+    let order = order.iter().map(|by| {
+        let name = quoted(input.schema.get(by.column).map_or("", |column| &column.name));
+        let way = if by.descending { "DESC" } else { "ASC" };
+        format!("{name} {way} NULLS {}", if by.nulls_first { "FIRST" } else { "LAST" })
+    });
+    order.collect::<Vec<_>>().join(", ")
+}
+
+/// A step as what FROM takes, without a name.
+fn source(plan: &Plan) -> String {
+    match &plan.node {
+        Node::Scan { relation } => quoted(relation),
+        _ => format!("({})", sql(plan)),
+    }
+}
+
+fn from(plan: &Plan) -> String {
+    format!("{} AS it", source(plan))
+}
