@@ -93,7 +93,7 @@ impl Relation {
                 Role::Group(at) => {
                     over.groups.extend(rows(*at).map(|own| (column.name.clone(), own)));
                 }
-                Role::Measure(_) | Role::Computed(_) => {
+                Role::Measure(_) | Role::Computed(_) | Role::Window => {
                     over.measures.insert(column.name.clone(), measured(column, &schema));
                 }
             }

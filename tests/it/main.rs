@@ -32,5 +32,6 @@ mod sources;
 mod support;
 mod surface;
 mod upkeep;
+mod views;
 mod vocabularies;
 mod work_dir;
