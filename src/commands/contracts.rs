@@ -9,7 +9,6 @@ use schemas::{Column, Contract, DefinitionChange, DefinitionKind, TimeUnit, Valu
 use serde_json::{Value, json};
 
 use super::in_force::{self, FROM_NEXT_START, InForceHere};
-use super::setup::wanted;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -38,7 +37,11 @@ pub(crate) enum Command {
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     let known = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
     match command {
-        Command::List { json } => list(&known, &wanted(config)?, &InForceHere::of(config), *json),
+        Command::List { json } => {
+            let wanted = engine::definitions::wanted(config.contracts.folder(), None, &[]);
+            let wanted = wanted.map_err(Failure::Usage)?;
+            list(&known, &wanted, &InForceHere::of(config), *json);
+        }
         Command::Show { contract: name, json } => {
             let contract = known.iter().find(|contract| contract.name == *name);
             let contract = contract.ok_or_else(|| {

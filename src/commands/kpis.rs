@@ -83,7 +83,7 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
     let (_, catalog) = definitions(config)?;
     match command {
         Command::List { json } => {
-            list(&catalog, &wanted(config)?, &InForceHere::of(config), *json);
+            list(&catalog, &wanted(config, &catalog)?, &InForceHere::of(config), *json);
         }
         Command::Show { kpi, grain, json } => show(&catalog, kpi, *grain, *json)?,
         Command::Get(get) => {

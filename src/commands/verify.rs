@@ -46,11 +46,12 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
 pub(crate) fn examine(config: &Config, arguments: &Arguments) -> Result<Report, Failure> {
     let (contracts, catalog) = definitions(config)?;
     let topics = topics(config, &contracts);
+    let definitions = wanted(config, &catalog)?;
     let subject = Subject {
         lake: open(config, arguments.lake.as_deref())?,
         contracts,
         catalog,
-        definitions: wanted(config)?,
+        definitions,
         topics,
         skips: skips(config),
     };

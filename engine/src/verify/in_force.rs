@@ -9,7 +9,9 @@
 
 use std::sync::Arc;
 
-use gold::{Catalog, Definition};
+use gold::view_file::{self, ViewFile};
+use gold::{Catalog, Definition, DefinitionError};
+use schemas::in_force::Version;
 use schemas::{Contract, DefinitionChange, DefinitionKind, InForce, chain};
 
 use super::Subject;
@@ -45,7 +47,16 @@ fn read(held: &InForce) -> Result<(Vec<Contract>, Arc<Catalog>), String> {
         let text = version.text.as_deref().unwrap_or_default();
         definitions.push(Definition::parse(&format!("{key}.toml"), text).map_err(|e| chain(&e))?);
     }
-    let catalog = Catalog::new(definitions, &contracts).map_err(|e| chain(&e))?;
+    let file = |(name, version): (&str, &Version)| ViewFile {
+        name: name.to_owned(),
+        text: version.text.clone().unwrap_or_default(),
+        file: format!("{name}.sql"),
+    };
+    let files: Vec<ViewFile> = held.all_newest(DefinitionKind::View).map(file).collect();
+    let first =
+        |refused: Vec<DefinitionError>| refused.first().map_or_else(String::new, |e| chain(e));
+    let views = view_file::accept(&files, &contracts).map_err(first)?;
+    let catalog = Catalog::new(definitions, &contracts, views).map_err(|e| chain(&e))?;
     Ok((contracts, Arc::new(catalog)))
 }
 

@@ -82,7 +82,8 @@ mod tests {
             .iter()
             .map(|(_, text)| Contract::parse(text).unwrap())
             .collect();
-        let catalog = gold::catalog::with_built_in(Vec::new(), &contracts).unwrap();
+        let catalog =
+            gold::catalog::with_built_in(Vec::new(), &contracts, std::sync::Arc::from([])).unwrap();
         let topic = |name: &str| ("kafka".to_owned(), name.to_owned());
         let topics: Topics = [(topic("o"), "orders".into()), (topic("c"), "costs".into())].into();
         let last = [(topic("o"), Micros(5_000_000)), (topic("c"), Micros(8_000_000))].into();
