@@ -24,6 +24,7 @@ mod tables;
 mod token;
 mod upkeep;
 mod verify;
+mod views;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,9 @@ enum Command {
     /// KPI definitions and current values.
     #[command(subcommand)]
     Kpis(kpis::Command),
+    /// SQL views, which KPIs will be over.
+    #[command(subcommand)]
+    Views(views::Command),
     /// The lake's tables.
     #[command(subcommand)]
     Tables(tables::Command),
@@ -139,6 +143,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Check(arguments) => check::execute(&load(file)?.config, &arguments),
         Command::Verify(arguments) => verify::execute(&load(file)?.config, &arguments),
         Command::Kpis(command) => kpis::execute(&load(file)?.config, &command),
+        Command::Views(command) => views::execute(&load(file)?.config, &command),
         Command::Tables(command) => tables::execute(&load(file)?.config, &command),
         Command::Clock(command) => clock::execute(&load(file)?.config, &command),
         Command::DeadLetters(command) => dead_letters::execute(&load(file)?.config, &command),

@@ -226,3 +226,35 @@ fn a_lake_is_verified_by_what_is_in_force_in_it() {
     std::fs::remove_dir_all(place.lake().join("silver/refunds")).unwrap();
     place.weir(&["verify"]).exits(1);
 }
+
+#[test]
+fn a_view_is_accepted_or_refused_with_its_place() {
+    let place = Place::new();
+    let folder = place.path("views");
+    std::fs::create_dir_all(&folder).unwrap();
+    place.configure(&format!("gold.definitions = \"{}\"\n", folder.display()));
+    let none = place.weir(&["views", "check"]).exits(2);
+    assert!(none.stderr.contains("no views"), "{}", none.stderr);
+
+    let sums = "SELECT tenant_id, period(placed_at) AS period, channel, SUM(amount) AS revenue\n\
+                FROM orders WHERE status <> 'cancelled' GROUP BY 1, 2, 3\n";
+    std::fs::write(folder.join("sums.sql"), sums).unwrap();
+    let rows = "SELECT tenant_id, order_id, amount FROM orders WHERE amount > 10\n";
+    std::fs::write(folder.join("rows_of.sql"), rows).unwrap();
+    std::fs::write(folder.join("a_count.sql"), "SELECT COUNT(*) AS n FROM rows_of").unwrap();
+    let done = place.succeeds(&["views", "check", "--json"]);
+    let told = done.json();
+    let names = told.as_array().unwrap().iter().map(|view| view["view"].as_str().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), ["rows_of", "sums", "a_count"]);
+    let roles = told[1]["columns"].as_array().unwrap().iter();
+    let roles: Vec<_> = roles.map(|column| column["role"].as_str().unwrap()).collect();
+    assert_eq!(roles, ["tenant", "period", "group", "measure"]);
+    assert_eq!(told[1]["columns"][3]["type"], "decimal(28,4)");
+
+    let wrong = place.path("wrong.sql");
+    std::fs::write(&wrong, "SELECT n\nFROM a_count\nWHERE now() > m").unwrap();
+    let refused = place.weir(&["views", "check", &wrong.display().to_string()]).exits(1);
+    let said = refused.stdout;
+    assert!(said.contains("wrong: refused:") && said.contains("VOLATILE, line 3"), "{said}");
+    assert!(!said.contains("sums"), "only what was asked for: {said}");
+}

@@ -39,7 +39,7 @@ pub use operator::{
 };
 pub use refusal::{Code, Refusal};
 pub use relations::{Relation, Relations};
-pub use view::{Role, View, ViewColumn, accept, accept_all};
+pub use view::{Role, View, ViewColumn, accept, accept_all, check_all};
 
 #[cfg(test)]
 mod tests;

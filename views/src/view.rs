@@ -82,6 +82,15 @@ pub fn accept_all(
     texts: &[(String, String)],
     contracts: &Relations,
 ) -> Result<Vec<View>, Vec<(String, Refusal)>> {
+    let (views, refused) = check_all(texts, contracts);
+    if refused.is_empty() { Ok(views) } else { Err(refused) }
+}
+
+/// The same, those that are accepted beside those that are refused.
+pub fn check_all(
+    texts: &[(String, String)],
+    contracts: &Relations,
+) -> (Vec<View>, Vec<(String, Refusal)>) {
     let (mut known, mut views, mut refused) = (contracts.clone(), Vec::new(), BTreeMap::new());
     let mut open: Vec<&(String, String)> = texts.iter().collect();
     while !open.is_empty() {
@@ -112,7 +121,7 @@ pub fn accept_all(
         let left = later.into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         open.retain(|(name, _)| left.contains(&name));
     }
-    if refused.is_empty() { Ok(views) } else { Err(refused.into_iter().collect()) }
+    (views, refused.into_iter().collect())
 }
 
 fn accept_one(
