@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Query, Statement, Visit, Visitor, visit_relations};
@@ -85,7 +85,8 @@ fn refusal(error: &DataFusionError, asked: &Names<'_>) -> Refusal {
         if let Some(refusal) = names::volatile(&field.name) {
             return refusal;
         }
-        let known = valid_fields.iter().map(|field| field.name.as_str());
+        let may_be = |other: &&Column| field.relation.is_none() || other.relation == field.relation;
+        let known = valid_fields.iter().filter(may_be).map(|field| field.name.as_str());
         let hint = schemas::nearest::nearest(&field.name, known);
         let problem = format!("there is no column `{}`{hint}", field.flat_name());
         let code = Code::Expression(expr::Code::UnknownColumn);
