@@ -74,7 +74,8 @@ impl Catalog {
             Formula::Ratio { numerator, denominator } => {
                 let part = |field: &'static str, key: &str| {
                     // A ratio is no part, and might be one of itself.
-                    let is_part = |part: &&Definition| !matches!(part.formula, Formula::Ratio { .. });
+                    let is_part =
+                        |part: &&Definition| !matches!(part.formula, Formula::Ratio { .. });
                     let found = self.get(key).filter(is_part);
                     let found = found.map(|part| self.computed(part)).transpose()?;
                     let mut flows = found.into_iter().flat_map(|part| part.above);
