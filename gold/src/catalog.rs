@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use expr::{Columns, Expression};
 use schemas::nearest::nearest;
-use schemas::{ColumnType, Contract, KpiInfo, decimal};
+use schemas::{Calendar, ColumnType, Contract, KpiInfo, decimal};
 
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term, Unit};
 
@@ -23,6 +23,7 @@ pub struct Catalog {
     definitions: Vec<Definition>,
     /// Contract to the name of its tenant column.
     tenants: BTreeMap<String, String>,
+    calendar: Arc<Calendar>,
 }
 
 impl Catalog {
@@ -42,7 +43,19 @@ impl Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
         let tenant = |c: &Contract| Some((c.name.clone(), c.columns.get(c.tenant)?.name.clone()));
         let tenants = contracts.iter().filter_map(tenant).collect();
-        Catalog { definitions, tenants }
+        Catalog { definitions, tenants, calendar: Arc::default() }
+    }
+
+    /// The same KPIs by the periods of another calendar.
+    #[must_use]
+    pub fn with_calendar(mut self, calendar: Arc<Calendar>) -> Catalog {
+        self.calendar = calendar;
+        self
+    }
+
+    /// The periods of every tenant.
+    pub fn calendar(&self) -> &Arc<Calendar> {
+        &self.calendar
     }
 
     /// Everything that is wrong with the definitions, the first of each.

@@ -11,10 +11,11 @@
 //!   changed of their days, [`Cube::roll_up_all`] what the days hold.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
-use schemas::{Grain, Grains, Marks, Micros};
+use schemas::{Calendar, Grain, Grains, Marks, Micros, Periods};
 
 use crate::plan::{CubeShape, Rule};
 use crate::series::SeriesIndex;
@@ -75,10 +76,10 @@ pub(crate) struct CubeChanges {
 }
 
 impl Cube {
-    pub(crate) fn new(shape: &CubeShape) -> Cube {
+    pub(crate) fn new(shape: &CubeShape, calendar: &Arc<Calendar>) -> Cube {
         Cube {
             slabs: Slabs::new(shape.counts, shape.sums, shape.kpis.len()),
-            series: SeriesIndex::new(shape.dims.clone()),
+            series: SeriesIndex::new(shape.dims.clone(), Arc::clone(calendar)),
             index: HashTable::new(),
             hasher: FixedState::with_seed(0xce11),
             free: Vec::new(),
@@ -151,6 +152,11 @@ impl Cube {
         self.free = cells.map(|(number, _)| number).collect();
         self.free.reverse();
         self.frozen_series = self.slabs.series.len();
+    }
+
+    /// The periods of a series.
+    pub(crate) fn periods(&self, series: u32) -> Arc<Periods> {
+        Arc::clone(&self.slabs.series(series).periods)
     }
 
     /// The number of a series by its raw bytes; `None` when they are not those of one.
@@ -229,9 +235,8 @@ impl Cube {
             if grain != Grain::Day {
                 continue;
             }
-            for grain in self.grains.iter().filter(|grain| grain.is_long()) {
-                let id = CellId { series, grain, start: grain.start(start) };
-                let cell = self.find_or_create(id);
+            for (grain, start) in self.periods(series).around(self.grains, start) {
+                let cell = self.find_or_create(CellId { series, grain, start });
                 self.touch(cell);
                 self.add_change(day, cell);
                 self.pass_loud(day.cell, cell);
@@ -290,8 +295,12 @@ impl Cube {
             sums.fill(ExactSum::default());
         }
         for (day, CellId { series, start, .. }) in days {
-            for grain in self.grains.iter().filter(|grain| grain.is_long()) {
-                let cell = self.find_or_create(CellId { series, grain, start: grain.start(start) });
+            // One of another calendar, or one that is only remembered.
+            if self.slabs.numbers(day).counts.iter().all(|count| *count == 0) {
+                continue;
+            }
+            for (grain, start) in self.periods(series).around(self.grains, start) {
+                let cell = self.find_or_create(CellId { series, grain, start });
                 for place in 0..self.counts_stride {
                     let count = self.slabs.numbers(day).counts[place];
                     self.slabs.numbers_mut(cell).0[place] += count;
@@ -376,8 +385,8 @@ impl Cube {
         if self.slabs.numbers(cell).counts.iter().any(|count| *count != 0) {
             return;
         }
-        let Cell { id, end, live, .. } = self.slabs.cell(cell);
-        let over = end <= now;
+        let Cell { id, live, .. } = self.slabs.cell(cell);
+        let over = self.slabs.end(id) <= now;
         if !live || self.slabs.memories(cell).any(|m| m.history.needed(over)) {
             return;
         }

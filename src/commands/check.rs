@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::Args;
 use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
 use pipeline::source::{FileConfig, SourceConfig};
-use schemas::chain;
+use schemas::{Calendar, chain};
 use serde_json::{Value, json};
 
 use super::setup::{self, Refusal, lake_root};
@@ -176,9 +176,29 @@ fn configuration(config: &Config) -> (Vec<Finding>, Vec<Refusal>) {
     let mut findings = vec![
         Finding::ok("contracts", names.join(", ")),
         Finding::ok("kpis", format!("{kpis} definitions")),
+        Finding::ok("calendar", calendar(config.time.calendar())),
     ];
     findings.extend(sent::sent(&config.lake.uri, &setup.contracts));
     (findings, Vec::new())
+}
+
+/// The calendar in words.
+fn calendar(calendar: &Calendar) -> String {
+    let shape = calendar.shape();
+    let week = if shape.from_sunday { "Sunday" } else { "Monday" };
+    let mut text = format!("days of {}, weeks from {week}", calendar.zone());
+    if shape.year_from != 1 {
+        text.push_str(&format!(", years from month {}", shape.year_from));
+    }
+    let zones: Vec<String> =
+        calendar.zones().map(|(tenant, zone)| format!("{tenant} in {zone}")).collect();
+    if !zones.is_empty() {
+        text.push_str(&format!("; tenants with a zone of their own: {}", zones.join(", ")));
+    }
+    if !calendar.is_utc() {
+        text.push_str(&format!(" (zones of release {})", schemas::zone::release()));
+    }
+    text
 }
 
 fn check_file(config: &FileConfig) -> Finding {

@@ -250,7 +250,7 @@ fn compare_at(
     let recomputed = kpis::recompute(&runtime, pinned, contracts, catalog);
     let checks = compared.add("kpi", CURRENT, recomputed);
     compared.checks.extend(checks.into_iter().flatten());
-    let history = kpis::history(&runtime, pinned, facts.last_quiet);
+    let history = kpis::history(&runtime, pinned, facts.last_quiet, catalog);
     let check = compared.add("history", HISTORY, history);
     compared.checks.extend(check);
 }

@@ -3,6 +3,9 @@
 use schemas::Grain;
 use schemas::contract::DEFAULT_TENANT;
 
+use schemas::Calendar;
+use schemas::civil::Shape;
+
 use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition, Formula};
 
@@ -19,7 +22,8 @@ const DAY_US: i64 = 86_400_000_000;
 /// `tenant_id`, one per dimension (`dim_<name>`), `period_start`, then `cnt` (rows that feed the cell),
 /// `doubt` (those of them that are in doubt, and rows that would feed it if values were known that were never
 /// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
-/// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it).
+/// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it). Where periods are
+/// not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, which [`super::Clocks`] gives.
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     let Formula::Ratio { numerator, denominator } = &definition.formula else {
         let none = format!("CAST(NULL AS {NUMBER}) AS below, CAST(0 AS BIGINT) AS below_cnt");
@@ -86,8 +90,17 @@ fn period_start(time: &str, grain: Grain) -> String {
     format!("to_timestamp_micros({start})")
 }
 
+/// Whether periods of a grain are not those of UTC, with weeks from Monday and years from January.
+fn is_own(calendar: &Calendar, grain: Grain) -> bool {
+    grain != Grain::Hour && !(calendar.is_utc() && calendar.shape() == Shape::default())
+}
+
 /// Where the period that starts at `period_start` ends.
-pub(super) fn period_end(grain: Grain) -> String {
+pub(super) fn period_end(calendar: &Calendar, grain: Grain) -> String {
+    if is_own(calendar, grain) {
+        let at = "CAST(period_start AS BIGINT)";
+        return format!("to_timestamp_micros(weir_period_end(tenant_id, '{grain}', {at}))");
+    }
     let length = match grain {
         Grain::Hour => "1 hour",
         Grain::Day => "1 day",
@@ -127,12 +140,19 @@ fn flow_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String 
         return String::new();
     };
     let tenant = catalog.tenant_column(contract);
-    let mut columns =
-        format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}') AS tenant_id");
+    let tenant = format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}')");
+    let mut columns = format!("{tenant} AS tenant_id");
     for (name, column) in dims {
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
     }
-    columns.push_str(&format!(", {} AS period_start", period_start(time, grain)));
+    let start = match is_own(catalog.calendar(), grain) {
+        true => {
+            let at = format!("CAST(\"{time}\" AS BIGINT)");
+            format!("to_timestamp_micros(weir_period_start({tenant}, '{grain}', {at}))")
+        }
+        false => period_start(time, grain),
+    };
+    columns.push_str(&format!(", {start} AS period_start"));
     columns.push_str(", CASE WHEN \"_doubt\" IS NULL THEN 0 ELSE 1 END AS in_doubt");
     let argument = match aggregate {
         Aggregate::Count => "1",

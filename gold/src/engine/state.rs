@@ -160,7 +160,7 @@ impl Frozen {
     fn saved_cell(&self, cube: usize, cell: u32) -> Option<SavedCell> {
         let slabs = &self.cubes[cube];
         let held = slabs.get(cell).filter(|held| held.live)?;
-        let over = held.end <= self.clock;
+        let over = slabs.end(held.id) <= self.clock;
         let memories: Vec<Memory> = slabs.memories(cell).collect();
         if memories.iter().all(|own| own.slot.is_none() && !own.history.needed(over)) {
             return None;
