@@ -77,6 +77,7 @@ impl Serving {
         };
         let origins = config.api.origins().map_err(Failure::Usage)?;
         let infos = catalog.infos();
+        let calendar = Arc::clone(catalog.calendar());
         let store = Store::new(infos.clone());
         let health: Arc<dyn Health> = Arc::new(ProcessHealth(Arc::clone(served.meters)));
         let page = keys.filter(|_| served.page_session);
@@ -91,7 +92,8 @@ impl Serving {
         );
         let app = App::new(AppParts {
             store: Arc::clone(&store),
-            bands: Arc::new(anomaly::Expected::new(infos)),
+            bands: Arc::new(anomaly::Expected::new(infos).with_calendar(Arc::clone(&calendar))),
+            calendar,
             tokens,
             health,
             clock,

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{Band, Bands, CellValue, Grain, KpiInfo, Micros};
+use schemas::{Band, Bands, Calendar, CellValue, Grain, KpiInfo, Micros};
 
 use crate::entry::replay;
 use crate::number::mantissa;
@@ -20,26 +20,35 @@ use crate::shape::Shape;
 #[derive(Debug, Clone)]
 pub struct Expected {
     kpis: BTreeMap<Arc<str>, KpiInfo>,
+    calendar: Arc<Calendar>,
 }
 
 impl Expected {
     /// Bands of these KPIs.
     pub fn new(kpis: Vec<KpiInfo>) -> Expected {
-        Expected { kpis: kpis.into_iter().map(|kpi| (Arc::clone(&kpi.key), kpi)).collect() }
+        let kpis = kpis.into_iter().map(|kpi| (Arc::clone(&kpi.key), kpi)).collect();
+        Expected { kpis, calendar: Arc::default() }
+    }
+
+    /// The same, the periods of the KPIs being those of another calendar.
+    #[must_use]
+    pub fn with_calendar(mut self, calendar: Arc<Calendar>) -> Expected {
+        self.calendar = calendar;
+        self
     }
 }
 
 impl Bands for Expected {
     fn bands(
         &self,
-        kpi: &str,
+        (kpi, tenant): (&str, &str),
         grain: Grain,
         points: &[(Micros, CellValue)],
         wanted: &[Micros],
     ) -> Vec<Option<Band>> {
         let shape = self.kpis.get(kpi).and_then(|kpi| Shape::of(kpi, grain));
         let Some(shape) = shape else { return vec![None; wanted.len()] };
-        let outlooks = replay(shape, grain, points, wanted);
+        let outlooks = replay(shape, (self.calendar.of(tenant), grain), points, wanted);
         let band = |outlook: Option<crate::outlook::Outlook>| {
             let outlook = outlook?;
             Some(Band {

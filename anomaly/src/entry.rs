@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use schemas::{CellKey, CellValue, Cells, Grain, KpiInfo, Micros, SeriesId};
+use schemas::{Calendar, CellKey, CellValue, Cells, Grain, KpiInfo, Micros, Periods, SeriesId};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Past;
@@ -57,8 +57,9 @@ pub(crate) struct Entry {
     /// The place of its KPI.
     pub(crate) kpi: usize,
     pub(crate) shape: Shape,
-    /// The length of a period.
+    /// The usual length of a period.
     pub(crate) step: i64,
+    pub(crate) periods: Arc<Periods>,
     /// Which rules watch it, by place.
     pub(crate) watched: [bool; RULES],
     /// `None` after a restart while no cell is left of it.
@@ -86,7 +87,7 @@ struct CellPast<'a> {
 impl Past for CellPast<'_> {
     fn value(&self, back: usize) -> Option<f64> {
         let back = i64::try_from(back).ok()?;
-        let at = self.of.plus(back.saturating_mul(self.entry.step).saturating_neg());
+        let at = self.entry.later(self.of, back.saturating_neg());
         if at < self.entry.first {
             return None;
         }
@@ -109,7 +110,12 @@ impl Past for ReadPast<'_> {
 
 impl Entry {
     /// A series that nothing is known of but its first bucket; `None` where nobody watches its like.
-    pub(crate) fn new(kpis: &[KpiInfo], name: Name, first: Micros) -> Option<Entry> {
+    pub(crate) fn new(
+        kpis: &[KpiInfo],
+        calendar: &Calendar,
+        name: Name,
+        first: Micros,
+    ) -> Option<Entry> {
         let place = kpis.iter().position(|kpi| kpi.key == name.kpi)?;
         let kpi = kpis.get(place)?;
         let shape = Shape::of(kpi, name.grain)?;
@@ -121,6 +127,7 @@ impl Entry {
             kpi: place,
             shape,
             step: step(name.grain)?,
+            periods: Arc::clone(calendar.of(&name.tenant)),
             watched,
             name,
             id: None,
@@ -131,6 +138,30 @@ impl Entry {
             outlooks: Vec::new(),
             tracks: std::array::from_fn(|_| Track::default()),
         })
+    }
+
+    /// The start of the bucket so many buckets later, or earlier.
+    pub(crate) fn later(&self, start: Micros, count: i64) -> Micros {
+        self.periods.later(self.name.grain, start, count)
+    }
+
+    /// The start of the bucket that contains an instant.
+    pub(crate) fn start(&self, at: Micros) -> Micros {
+        self.periods.start(self.name.grain, at)
+    }
+
+    /// The start of the bucket in the same place a week before.
+    pub(crate) fn week_before(&self, start: Micros) -> Micros {
+        self.later(start, if self.name.grain == Grain::Hour { -7 * 24 } else { -7 })
+    }
+
+    fn phase(&self, start: Micros) -> usize {
+        phase(&self.periods, self.name.grain, start)
+    }
+
+    /// How many buckets lie from one start to another.
+    fn count(&self, from: Micros, to: Micros) -> i64 {
+        self.periods.number(self.name.grain, to) - self.periods.number(self.name.grain, from)
     }
 
     /// What a bucket says now.
@@ -167,13 +198,13 @@ impl Entry {
 
     /// The oldest bucket that is worth learning.
     fn horizon(&self, end: Micros) -> Micros {
-        end.plus(-(catch_up(self.name.grain).saturating_mul(self.step)))
+        self.later(end, -catch_up(self.name.grain))
     }
 
     /// Whether [`Entry::learn_before`] would change nothing.
     pub(crate) fn has_learned(&self, end: Micros) -> bool {
         let is_recent = self.next >= self.horizon(end) && self.next >= self.first;
-        !self.stale && is_recent && self.next.plus(self.step) > end
+        !self.stale && is_recent && self.later(self.next, 1) > end
     }
 
     /// Learns everything before `end`, at most as far back as makes sense.
@@ -186,16 +217,15 @@ impl Entry {
             self.next = self.first;
         }
         self.next = self.next.max(horizon).max(self.first);
-        let count = (end.0 - self.next.0) / self.step;
-        if count > READ_AHEAD_FROM {
+        if self.count(self.next, end) > READ_AHEAD_FROM {
             self.learn_ahead(end, cells);
         }
-        while self.next.plus(self.step) <= end {
+        while self.later(self.next, 1) <= end {
             let observed = self.observed(self.next, cells);
-            let of = self.next.plus(self.step);
+            let of = self.later(self.next, 1);
             let mut learner = self.learner.clone();
             let past = CellPast { entry: self, cells, of };
-            learner.learn(self.shape, observed, phase(self.name.grain, self.next), &past);
+            learner.learn(self.shape, observed, self.phase(self.next), &past);
             self.learner = learner;
             self.learned(end);
         }
@@ -203,18 +233,19 @@ impl Entry {
 
     /// The same, with the past read once.
     fn learn_ahead(&mut self, end: Micros, cells: &dyn Cells) {
-        let from = self.next.plus(-LOOK_BACK.saturating_mul(self.step)).max(self.first);
+        let from = self.later(self.next, -LOOK_BACK).max(self.first);
         let mut values = Vec::new();
         let mut at = from;
         while at < end {
             values.push(self.observed(at, cells));
-            at = at.plus(self.step);
+            at = self.later(at, 1);
         }
-        while self.next.plus(self.step) <= end {
-            let place = usize::try_from((self.next.0 - from.0) / self.step).unwrap_or(usize::MAX);
+        while self.later(self.next, 1) <= end {
+            let place = usize::try_from(self.count(from, self.next)).unwrap_or(usize::MAX);
             let observed = values.get(place).copied().flatten();
             let past = ReadPast { values: &values, of: place.saturating_add(1) };
-            self.learner.learn(self.shape, observed, phase(self.name.grain, self.next), &past);
+            let phase = self.phase(self.next);
+            self.learner.learn(self.shape, observed, phase, &past);
             self.learned(end);
         }
     }
@@ -222,13 +253,13 @@ impl Entry {
     /// The bucket `next` has been learned: keeps the outlook of the one after it, unless all before `end`
     /// are being learned and it would be forgotten at once.
     fn learned(&mut self, end: Micros) {
-        self.next = self.next.plus(self.step);
-        if self.next.plus(self.step.saturating_mul(OUTLOOKS as i64)) > end {
-            let phase = phase(self.name.grain, self.next);
+        self.next = self.later(self.next, 1);
+        if self.later(self.next, OUTLOOKS as i64) > end {
+            let phase = self.phase(self.next);
             let outlook = self.learner.outlook(self.shape, phase);
             self.outlooks.extend(outlook.map(|outlook| (self.next, outlook)));
         }
-        let oldest = self.next.plus(-self.step.saturating_mul(OUTLOOKS as i64 - 1));
+        let oldest = self.later(self.next, 1 - OUTLOOKS as i64);
         self.outlooks.retain(|(of, _)| *of >= oldest);
     }
 }
@@ -236,17 +267,16 @@ impl Entry {
 /// What was expected of each of `wanted` (ascending), from the points of one series before it.
 pub(crate) fn replay(
     shape: Shape,
-    grain: Grain,
+    (periods, grain): (&Periods, Grain),
     points: &[(Micros, CellValue)],
     wanted: &[Micros],
 ) -> Vec<Option<Outlook>> {
     let mut out = vec![None; wanted.len()];
-    let (Some(step), Some(&(first, _))) = (crate::shape::step(grain), points.first()) else {
-        return out;
-    };
+    let Some(&(first, _)) = points.first().filter(|_| step(grain).is_some()) else { return out };
+    let phase = |at: Micros| phase(periods, grain, at);
     let (Some(earliest), Some(last)) = (wanted.first(), wanted.last()) else { return out };
-    let from = earliest.plus(-(catch_up(grain).saturating_mul(step))).max(first);
-    let read_from = from.plus(-LOOK_BACK.saturating_mul(step)).max(first);
+    let from = periods.later(grain, *earliest, -catch_up(grain)).max(first);
+    let read_from = periods.later(grain, from, -LOOK_BACK).max(first);
     let mut points = points.iter().skip_while(|(at, _)| *at < read_from).peekable();
     let mut wanted = wanted.iter().enumerate().peekable();
     let mut learner = Learner::new();
@@ -255,7 +285,7 @@ pub(crate) fn replay(
     while at <= *last {
         while let Some((place, _)) = wanted.next_if(|(_, own)| **own <= at) {
             if let Some(slot) = out.get_mut(place) {
-                *slot = learner.outlook(shape, phase(grain, at));
+                *slot = learner.outlook(shape, phase(at));
             }
         }
         while points.next_if(|(own, _)| *own < at).is_some() {}
@@ -264,9 +294,9 @@ pub(crate) fn replay(
         if at >= from {
             let past = ReadPast { values: &values, of: values.len() };
             let observed = values.last().copied().flatten();
-            learner.learn(shape, observed, phase(grain, at), &past);
+            learner.learn(shape, observed, phase(at), &past);
         }
-        at = at.plus(step);
+        at = periods.later(grain, at, 1);
     }
     out
 }

@@ -21,7 +21,6 @@ use crate::series_book::SeriesBook;
 const PARTS: usize = 3;
 /// Series that are looked at for parts.
 const PARTS_SEEN: usize = 10_000;
-const WEEK_US: i64 = 7 * 86_400_000_000;
 
 /// The instant and epoch of a judgement.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +52,7 @@ impl Raiser<'_> {
                 let id = name(bucket);
                 let by_week = rule.wants_week_before();
                 let parts = self.parts(entry, kpi, bucket, &figures, by_week);
-                let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
+                let text = told(entry, kpi, bucket, &figures, by_week);
                 let key = entry.name.cell(bucket);
                 let alert = self.alerts.get_or_insert_with(&id, || Alert {
                     id: Arc::clone(&id),
@@ -85,7 +84,7 @@ impl Raiser<'_> {
                 let id = name(first);
                 let by_week = rule.wants_week_before();
                 let parts = self.parts(entry, kpi, bucket, &figures, by_week);
-                let text = reason::reason(kpi, &entry.name.cell(bucket), &figures, by_week);
+                let text = told(entry, kpi, bucket, &figures, by_week);
                 let key = entry.name.cell(bucket);
                 let Some(alert) = self.alerts.get_mut(&id) else { return };
                 alert.key = key;
@@ -100,7 +99,8 @@ impl Raiser<'_> {
                     }
                     Why::Unjudged => None,
                 };
-                let text = reason::resolution(kpi, entry.name.grain, why, value);
+                let of = (&*entry.periods, entry.name.grain);
+                let text = reason::resolution(kpi, of, why, value);
                 let Some(alert) = self.alerts.get_mut(&id) else { return };
                 alert.resolved_at = Some(stamp.at);
                 alert.resolution = Some(text.into());
@@ -132,7 +132,7 @@ impl Raiser<'_> {
                 // One in doubt is what it says: it has a part in what its sum says.
                 let shown = |at: Micros| entry.cell(at, cells).and_then(|cell| cell.value);
                 let value = shown(bucket).unwrap_or(0);
-                let week_before = || shown(bucket.plus(-WEEK_US)).unwrap_or(0);
+                let week_before = || shown(entry.week_before(bucket)).unwrap_or(0);
                 let outlook = entry.outlook(bucket).filter(|_| !by_week);
                 let expected = match outlook {
                     Some(outlook) => mantissa(outlook.expected).unwrap_or(0),
@@ -152,6 +152,11 @@ impl Raiser<'_> {
         found.truncate(PARTS);
         found
     }
+}
+
+/// Why an alert is open.
+fn told(entry: &Entry, kpi: &KpiInfo, bucket: Micros, figures: &Finding, by_week: bool) -> String {
+    reason::reason(kpi, &entry.name.cell(bucket), &entry.periods, figures, by_week)
 }
 
 fn show(

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{CellKey, Grain, KpiInfo, Micros, Unit};
+use schemas::{CellKey, Grain, KpiInfo, Micros, Periods, Unit};
 
 use crate::number::grouped;
 use crate::policy::Why;
@@ -17,9 +17,15 @@ const WEEKDAYS: [&str; 7] =
 const HUNDRED: i128 = 100;
 
 /// Why an alert is open.
-pub(crate) fn reason(kpi: &KpiInfo, key: &CellKey, found: &Finding, week_before: bool) -> String {
+pub(crate) fn reason(
+    kpi: &KpiInfo,
+    key: &CellKey,
+    periods: &Periods,
+    found: &Finding,
+    week_before: bool,
+) -> String {
     let subject = subject(kpi, key);
-    let when = period(key.grain, key.period_start);
+    let when = period(periods, key.grain, key.period_start);
     let amount = |value: Option<i128>| amount(kpi.unit, value.unwrap_or(0), found.expected);
     let normal = match (found.lower, found.upper) {
         (Some(_), Some(_)) if !week_before => {
@@ -49,7 +55,13 @@ pub(crate) fn reason(kpi: &KpiInfo, key: &CellKey, found: &Finding, week_before:
 }
 
 /// Why an alert was resolved; `value` is what the bucket says now.
-pub(crate) fn resolution(kpi: &KpiInfo, grain: Grain, why: Why, value: Option<i128>) -> String {
+pub(crate) fn resolution(
+    kpi: &KpiInfo,
+    (periods, grain): (&Periods, Grain),
+    why: Why,
+    value: Option<i128>,
+) -> String {
+    let period = |grain, bucket| period(periods, grain, bucket);
     let now = value.map_or("no value".to_owned(), |value| amount(kpi.unit, value, None));
     match why {
         Why::Returned(bucket) => {
@@ -106,11 +118,12 @@ pub(crate) fn dims(json: &str) -> BTreeMap<String, String> {
     parsed.into_iter().map(|(name, value)| (name, text(value))).collect()
 }
 
-/// "Friday 2026-11-20 14:00 UTC", "Friday 2026-11-20".
-fn period(grain: Grain, start: Micros) -> String {
-    let day = usize::try_from(start.0.div_euclid(DAY_US).rem_euclid(7)).unwrap_or(0);
+/// "Friday 2026-11-20 14:00 UTC", "Friday 2026-11-20": days are those of the tenant's zone.
+fn period(periods: &Periods, grain: Grain, start: Micros) -> String {
+    let number = if grain == Grain::Hour { start.day() } else { periods.day(start) };
+    let day = usize::try_from(number.rem_euclid(7)).unwrap_or(0);
     let weekday = WEEKDAYS.get(day).copied().unwrap_or_default();
-    let date = start.date();
+    let date = Micros::midnight(number).date();
     match grain {
         Grain::Hour => {
             let hour = start.0.rem_euclid(DAY_US) / (DAY_US / 24);
@@ -142,6 +155,8 @@ mod tests {
     #[test]
     fn periods_name_their_weekday() {
         let at = Micros::parse("2026-11-20T14:00:00Z").unwrap();
+        let utc = schemas::Calendar::default();
+        let period = |grain, at| period(utc.of("t"), grain, at);
         assert_eq!(period(Grain::Hour, at), "Friday 2026-11-20 14:00 UTC");
         assert_eq!(period(Grain::Day, Grain::Day.start(at)), "Friday 2026-11-20");
     }

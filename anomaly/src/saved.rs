@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use schemas::state::{SavedError, encode};
 use schemas::{
-    Alert, Cells, EpochId, FrozenObserver, KpiInfo, Micros, OriginName, Records, Saved, StatePart,
+    Alert, Calendar, Cells, EpochId, FrozenObserver, KpiInfo, Micros, OriginName, Records, Saved,
+    StatePart,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +137,7 @@ impl Records for &FrozenSeries {
 /// Reads the state back: `put` is given every series of a KPI that is `kept`, and its place.
 pub(crate) fn read(
     saved: &Saved,
-    kpis: &[KpiInfo],
+    (kpis, calendar): (&[KpiInfo], &Calendar),
     cells: &dyn Cells,
     kept: &dyn Fn(&str) -> bool,
     put: &mut dyn FnMut(usize, Entry),
@@ -151,7 +152,7 @@ pub(crate) fn read(
             continue;
         }
         let unknown = || LoadError::Kpi(Arc::clone(&name.kpi));
-        let mut entry = Entry::new(kpis, name.clone(), first).ok_or_else(unknown)?;
+        let mut entry = Entry::new(kpis, calendar, name.clone(), first).ok_or_else(unknown)?;
         entry.id = cells.series(&name.kpi, &name.tenant, &name.dims);
         (entry.next, entry.stale) = (next, stale);
         (entry.learner, entry.outlooks) = (learner, outlooks);

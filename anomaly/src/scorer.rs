@@ -30,8 +30,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use schemas::{
-    Alert, CellKey, CellValue, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo,
-    KpiUpdate, Micros, Observer, OriginName, Saved, Sight, Status,
+    Alert, Calendar, CellKey, CellValue, Cells, EpochId, EpochStamp, FrozenObserver, Grain,
+    KpiInfo, KpiUpdate, Micros, Observer, OriginName, Saved, Sight, Status,
 };
 
 use crate::alert_book::AlertBook;
@@ -51,7 +51,6 @@ const HOURS_FIRED: i64 = 35 * 24;
 const NEAR_PERIODS: i64 = 2;
 /// No alert opens for a bucket that ended so long ago: it may have been resolved and forgotten.
 const OLD_US: i64 = 28 * 86_400_000_000;
-const WEEK_US: i64 = 7 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
 const VERSION: &str = "weir-anomaly-4";
@@ -59,6 +58,7 @@ const VERSION: &str = "weir-anomaly-4";
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
     kpis: Vec<KpiInfo>,
+    calendar: Arc<Calendar>,
     series: SeriesBook,
     /// The end of the newest hour whose timer has fired.
     cursor: Option<Micros>,
@@ -88,6 +88,7 @@ impl Scorer {
     pub fn new(kpis: Vec<KpiInfo>) -> Scorer {
         Scorer {
             kpis,
+            calendar: Arc::default(),
             series: SeriesBook::new(),
             cursor: None,
             lags: Lags::default(),
@@ -96,6 +97,13 @@ impl Scorer {
             clock: Micros::default(),
             alerts: AlertBook::new(Vec::new()),
         }
+    }
+
+    /// The same, the periods of the KPIs being those of another calendar.
+    #[must_use]
+    pub fn with_calendar(mut self, calendar: Arc<Calendar>) -> Scorer {
+        self.calendar = calendar;
+        self
     }
 
     /// The place of the series of an update, which is new when it is not known.
@@ -112,7 +120,10 @@ impl Scorer {
         };
         let place = match self.series.find_name(&name) {
             Some(place) => place,
-            None => self.series.add(Entry::new(&self.kpis, name, update.key.period_start)?),
+            None => {
+                let first = update.key.period_start;
+                self.series.add(Entry::new(&self.kpis, &self.calendar, name, first)?)
+            }
         };
         self.series.set_id(place, update.series);
         Some(place)
@@ -141,7 +152,7 @@ impl Scorer {
         for place in 0..self.series.end() {
             let Some(entry) = self.series.get(place) else { continue };
             if chosen(&entry.name) && !self.lags.hold(&entry.name, sight.feeding) {
-                self.learn(place, entry.name.grain.start(boundary), sight.cells);
+                self.learn(place, entry.start(boundary), sight.cells);
             }
         }
     }
@@ -185,24 +196,25 @@ impl Scorer {
         }
     }
 
-    /// Closes the buckets that end at `boundary`.
+    /// Closes the buckets that end at `boundary`, or, where days begin within an hour, since the one before.
     fn close(&mut self, boundary: Micros, sight: Sight<'_>) {
         let cells = sight.cells;
         let stamp = Stamp { at: boundary.plus(LATENESS), epoch: self.epoch };
         for place in self.series.in_order() {
             let Some(entry) = self.series.get(place) else { continue };
-            let grain = entry.name.grain;
-            if grain.start(boundary) != boundary || self.lags.hold(&entry.name, sight.feeding) {
+            let running = entry.start(boundary);
+            let is_over = boundary.0.saturating_sub(running.0) < HOUR_US;
+            if !is_over || self.lags.hold(&entry.name, sight.feeding) {
                 continue;
             }
-            let bucket = boundary.plus(-entry.step);
+            let bucket = entry.later(running, -1);
             self.learn(place, bucket, cells);
             if self.series.get(place).is_some_and(|entry| entry.next == bucket) {
                 self.judge(place, bucket, Moment::Close, stamp, cells);
-                self.learn(place, boundary, cells);
+                self.learn(place, running, cells);
             }
             // What has arrived of the next bucket had no forecast until now.
-            self.judge(place, boundary, Moment::Running, stamp, cells);
+            self.judge(place, running, Moment::Running, stamp, cells);
         }
     }
 
@@ -241,7 +253,7 @@ impl Scorer {
             entry.stale = true;
         }
         let Some(entry) = self.series.get(place) else { return };
-        let end = start.plus(entry.step);
+        let end = entry.later(start, 1);
         let distance = end.0.saturating_sub(stamp.at.0).saturating_abs();
         let far = distance > NEAR_PERIODS * entry.step;
         let moment = match entry.is_closed(start) {
@@ -261,7 +273,7 @@ impl Scorer {
         stamp: Stamp,
         cells: &dyn Cells,
     ) {
-        let is_old = |entry: &Entry| start.plus(entry.step) < stamp.at.plus(-OLD_US);
+        let is_old = |entry: &Entry| entry.later(start, 1) < stamp.at.plus(-OLD_US);
         let moment = match self.series.get(place) {
             Some(entry) if is_old(entry) => Moment::Quiet,
             _ => moment,
@@ -290,7 +302,7 @@ impl Scorer {
                 cell: entry.cell(start, cells),
                 outlook,
                 week_before: wants_week_before
-                    .then(|| entry.cell(start.plus(-WEEK_US), cells))
+                    .then(|| entry.cell(entry.week_before(start), cells))
                     .flatten(),
             };
             let verdict = rule.judge(&bucket);
@@ -395,9 +407,10 @@ impl Observer for Scorer {
         cells: &dyn Cells,
         kept: &dyn Fn(&str) -> bool,
     ) -> Result<(), String> {
-        let mut loaded = Scorer::new(self.kpis.clone());
+        let mut loaded = Scorer::new(self.kpis.clone()).with_calendar(Arc::clone(&self.calendar));
         let mut put = |place: usize, entry: Entry| loaded.restore(place, entry);
-        let head = saved::read(saved, &self.kpis, cells, kept, &mut put);
+        let known = (self.kpis.as_slice(), &*self.calendar);
+        let head = saved::read(saved, known, cells, kept, &mut put);
         let Head { cursor, lags, epoch } = head.map_err(|error| error.to_string())?;
         (loaded.cursor, loaded.epoch) = (cursor, epoch);
         loaded.lags = Lags::restore(lags);

@@ -4,7 +4,7 @@
 //! - A flow without a cell is 0; a ratio without one is unknown.
 //! - The way into a forecast's space and back is monotone, so a band holds in both.
 
-use schemas::{CellValue, Grain, KpiInfo, KpiKind, Micros, Status, Unit};
+use schemas::{CellValue, Grain, KpiInfo, KpiKind, Micros, Periods, Status, Unit};
 use serde::{Deserialize, Serialize};
 
 use crate::number::float;
@@ -121,7 +121,7 @@ impl Shape {
     }
 }
 
-/// The length of a period; `None` of those longer than a day.
+/// The usual length of a period; `None` of those longer than a day.
 pub(crate) fn step(grain: Grain) -> Option<i64> {
     match grain {
         Grain::Hour => Some(HOUR_US),
@@ -130,11 +130,12 @@ pub(crate) fn step(grain: Grain) -> Option<i64> {
     }
 }
 
-/// The phase of a period: its hour of the day, or its day of the week with Monday as 0.
-pub(crate) fn phase(grain: Grain, start: Micros) -> usize {
+/// The phase of a period: its hour of the day in UTC, or its day of the week with Monday as 0.
+pub(crate) fn phase(periods: &Periods, grain: Grain, start: Micros) -> usize {
+    let number = periods.number(grain, start);
     let phase = match grain {
-        Grain::Hour => start.0.div_euclid(HOUR_US).rem_euclid(24),
-        _ => (start.0.div_euclid(DAY_US) + THURSDAY).rem_euclid(7),
+        Grain::Hour => number.rem_euclid(24),
+        _ => (number + THURSDAY).rem_euclid(7),
     };
     usize::try_from(phase).map_or(0, |phase| phase.min(BINS - 1))
 }
@@ -146,6 +147,8 @@ mod tests {
     #[test]
     fn phases_are_utc_hours_and_weekdays() {
         let at = Micros::parse("2026-11-20T14:00:00Z").unwrap();
+        let utc = schemas::Calendar::default();
+        let phase = |grain, at| phase(utc.of("t"), grain, at);
         assert_eq!(phase(Grain::Hour, at), 14);
         // 2026-11-20 is a Friday.
         assert_eq!(phase(Grain::Day, Grain::Day.start(at)), 4);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::{Bands, Clock};
+use schemas::{Bands, Calendar, Clock};
 use tokio::sync::Semaphore;
 
 use crate::auth::DevKeys;
@@ -64,6 +64,8 @@ pub struct AppParts {
     pub store: Arc<Store>,
     /// What was expected, for charts.
     pub bands: Arc<dyn Bands>,
+    /// The periods of tenants.
+    pub calendar: Arc<Calendar>,
     /// Checks tokens.
     pub tokens: Arc<dyn TokenCheck>,
     /// How the pipeline is.
@@ -88,6 +90,8 @@ pub struct App {
     pub store: Arc<Store>,
     /// What was expected, for charts.
     pub bands: Arc<dyn Bands>,
+    /// The periods of tenants.
+    pub calendar: Arc<Calendar>,
     /// Checks tokens.
     pub tokens: Arc<dyn TokenCheck>,
     /// How the pipeline is.
@@ -107,12 +111,23 @@ pub struct App {
 impl App {
     /// The state made of these parts.
     pub fn new(parts: AppParts) -> Arc<App> {
-        let AppParts { store, bands, tokens, health, clock, limits, page } = parts;
+        let AppParts { store, bands, calendar, tokens, health, clock, limits, page } = parts;
         let metrics = Metrics::new(Arc::clone(&health), Arc::clone(&store));
         let rates = RequestRates::new(quota(limits.requests_per_s, limits.requests_burst));
         let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
-        let parts =
-            App { store, bands, tokens, health, clock, limits, metrics, page, rates, series_turns };
+        let parts = App {
+            store,
+            bands,
+            calendar,
+            tokens,
+            health,
+            clock,
+            limits,
+            metrics,
+            page,
+            rates,
+            series_turns,
+        };
         Arc::new(parts)
     }
 }

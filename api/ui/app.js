@@ -23,7 +23,7 @@ import { Session } from "./session.js";
 import { Sources } from "./sources.js";
 import { currenciesOf, sumOf, withParts } from "./stats.js";
 import { Store } from "./store.js";
-import { addBuckets, countBuckets, floorTo, rfc3339 } from "./time.js";
+import { addBuckets, countBuckets, floorTo, rfc3339, useCalendar } from "./time.js";
 import { addressOf, parseView, rangeOf, readFrom, unknownIn, windowFor, withWindow } from "./view.js";
 
 const AGES_EVERY_MS = 1_000;
@@ -177,7 +177,9 @@ function withKnown(wanted) {
   const tenant = meta.tenants.includes(wanted.tenant) ? wanted.tenant : (meta.tenants[0] ?? null);
   const isKnown = meta.kpis.some((kpi) => kpi.key === wanted.kpi);
   const kpi = isKnown ? wanted.kpi : (cardKpis(plainKpis())[0]?.key ?? meta.kpis[0]?.key ?? null);
-  return { ...wanted, tenant, kpi, dims: isKnown ? wanted.dims : {} };
+  useCalendar(meta.calendar, tenant);
+  const at = wanted.at === null ? null : floorTo(wanted.at, wanted.grain);
+  return { ...wanted, tenant, kpi, at, dims: isKnown ? wanted.dims : {} };
 }
 
 function withCurrency() {
@@ -211,6 +213,7 @@ function firstDims(key) {
 /** Moves the chart to an alert. */
 function openAlert(alert) {
   const { currency, ...dims } = alert.dims;
+  useCalendar(meta.calendar, alert.tenant);
   const at = floorTo(Date.parse(alert.period_start), alert.grain);
   const fits = alert.grain === view.grain && range && at >= range.start;
   const window = fits ? view.window : windowFor(alert.grain, at, now());

@@ -9,7 +9,7 @@ import { el, setAttr, setDigits, setText, svg } from "./dom.js";
 import { toNumber } from "./decimal.js";
 import { full, short, unitWords } from "./format.js";
 import { compare, dimsOf } from "./stats.js";
-import { addBuckets, bucketLong, bucketShort, bucketUtc, countBuckets, floorTo } from "./time.js";
+import { addBuckets, bucketLong, bucketShort, bucketUtc, countBuckets, floorTo, zoneName } from "./time.js";
 
 /** Buckets of a sparkline. */
 export const SPARK_BUCKETS = 30;
@@ -191,7 +191,7 @@ function whyEmpty(point, kpi, grain) {
 
 /** `today, Sat 21 Nov` for what runs; the bucket's name otherwise. */
 function bucketName(start, grain, asOf) {
-  if (grain !== "hour") return grain === "day" ? `${bucketShort(start, grain)} UTC` : bucketShort(start, grain);
+  if (grain !== "hour") return grain === "day" && zoneName() === "UTC" ? `${bucketShort(start, grain)} UTC` : bucketShort(start, grain);
   const isToday = asOf !== null && floorTo(start, "day") === floorTo(asOf, "day");
   const hours = `${bucketShort(start, grain)}\u2013${bucketShort(addBuckets(start, grain, 1), grain)} UTC`;
   return isToday ? hours : `${bucketLong(start, "hour").replace(/, [^,]*$/, "")}, ${hours}`;

@@ -8,7 +8,7 @@
 
 import { COLUMNS, isolated } from "./chart-data.js";
 import { tick } from "./format.js";
-import { addBuckets, bucketShort, countBuckets, dayMonth, floorTo, hourMinute } from "./time.js";
+import { addBuckets, bucketShort, countBuckets, dayMonth, floorTo, hourMinute, zoneName } from "./time.js";
 
 const { uPlot } = globalThis;
 const HEIGHT = 320;
@@ -19,14 +19,17 @@ const RING_PX = 5;
 const BAND_REACH = 0.5;
 /** With at most so many buckets the scale of amounts begins at 0. */
 const FROM_ZERO_MAX = 6;
-/** How many long buckets may lie between two marks of the axis, and the room of a mark's name. */
+/** How many buckets may lie between two marks of the axis, and the room of a mark's name. */
 const STEPS = {
+  day: [1, 2, 3, 7, 14, 30, 90, 182, 365],
   week: [1, 2, 4, 13, 26, 52],
   month: [1, 2, 3, 6, 12, 24, 60],
   quarter: [1, 2, 4, 8, 20, 40],
   year: [1, 2, 5, 10, 20, 50],
 };
 const MARK_PX = 96;
+/** uPlot knows where hours begin, and days of UTC. */
+const isStepped = (grain) => grain in STEPS && (grain !== "day" || zoneName() !== "UTC");
 const index = Object.fromEntries(COLUMNS.map((name, i) => [name, i]));
 
 const isValue = (i) => i === index.closed || i === index.running;
@@ -138,7 +141,7 @@ export class Chart {
       {
         ...size,
         pxAlign: 0,
-        padding: [12, () => (STEPS[this.#model.grain] ? 32 : 20), 0, 0],
+        padding: [12, () => (isStepped(this.#model.grain) ? 32 : 20), 0, 0],
         legend: { show: false },
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         scales: { x: { time: true, auto: false }, y: { range: (plot, min, max) => this.#rangeY(plot, min, max) } },
@@ -216,11 +219,11 @@ export class Chart {
     };
   }
 
-  /** Marks the axis at long buckets; uPlot knows where days and hours begin. */
+  /** Marks the axis where buckets begin. */
   #mark(axis) {
     const own = axis.splits;
     axis.splits = (plot, at, min, max, ...how) =>
-      STEPS[this.#model.grain] ? this.#splits(plot, min, max) : own(plot, at, min, max, ...how);
+      isStepped(this.#model.grain) ? this.#splits(plot, min, max) : own(plot, at, min, max, ...how);
   }
 
   /** Where every so many long buckets begin. */

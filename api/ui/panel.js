@@ -8,7 +8,7 @@ import { chartData } from "./chart-data.js";
 import { byId, el, setAttr, setText } from "./dom.js";
 import { full, isCompact, plain, short } from "./format.js";
 import { dimsOf } from "./stats.js";
-import { bucketLong, bucketUtc } from "./time.js";
+import { bucketLong, bucketUtc, zoneName } from "./time.js";
 
 /** Rows of the table view; older ones are in the API. */
 const TABLE_ROWS_MAX = 1000;
@@ -81,7 +81,7 @@ export class Panel {
     if (picker.value !== kpi.key) picker.value = kpi.key;
     const extra = Object.values(view.dims).map((value) => value || "(none)");
     const unit = kpi.unit === "currency" ? view.currency : kpi.unit === "ratio" ? "ratio" : null;
-    setText(byId("chart-about"), [...extra, view.tenant, unit, `per ${view.grain}`, "UTC"].filter(Boolean).join(" \u00b7 "));
+    setText(byId("chart-about"), [...extra, view.tenant, unit, `per ${view.grain}`, view.grain === "hour" ? "UTC" : zoneName()].filter(Boolean).join(" \u00b7 "));
     setAttr(picker, "title", kpi.description || null);
     setAttr(byId("ghost"), "aria-pressed", view.ghost && range.before !== null ? "true" : "false");
     setAttr(byId("ghost"), "disabled", range.before === null ? "" : null);

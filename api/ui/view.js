@@ -51,7 +51,8 @@ export function parseView(search) {
     currency: query.get("currency"),
     // An empty value stands for the dimension's null.
     dims: Object.fromEntries(dims.map(([name, value]) => [name.slice(4), value === "" ? null : value])),
-    at: Number.isNaN(at) ? null : floorTo(at, grain),
+    // The bucket is found when the tenant's calendar is known.
+    at: Number.isNaN(at) ? null : at,
     ghost: query.get("ghost") === "1",
     theme: query.get("theme"),
   });

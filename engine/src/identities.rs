@@ -7,7 +7,7 @@
 //! # Guarantees
 //! - A table depends on its contract, the decoder, the fold, which of the topics whose records were folded
 //!   feed it, and what the configuration says about those. A topic without records changes nothing.
-//! - A KPI depends on its definition, its parts, the engine, and the tables that it reads.
+//! - A KPI depends on its definition, its parts, the periods of its grains, the engine, and the tables that it reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -203,7 +203,8 @@ mod tests {
     use std::sync::Arc;
 
     use gold::Definition;
-    use schemas::RowSchema;
+    use schemas::civil::Shape;
+    use schemas::{Calendar, CalendarSettings, RowSchema};
 
     use super::*;
 
@@ -217,6 +218,7 @@ mod tests {
         contracts: Vec<Contract>,
         definitions: Vec<Definition>,
         topics: Topics,
+        calendar: Arc<Calendar>,
     }
 
     impl World {
@@ -227,6 +229,7 @@ mod tests {
                 contracts: contracts.collect(),
                 definitions: Vec::new(),
                 topics: Topics::new(),
+                calendar: Arc::default(),
             };
             world.topic("shop.orders", "orders");
             world.topic("shop.costs", "costs");
@@ -238,12 +241,13 @@ mod tests {
         }
 
         fn catalog(&self) -> Arc<Catalog> {
-            gold::catalog::with_built_in(
+            let catalog = gold::catalog::with_built_in(
                 self.definitions.clone(),
                 &self.contracts,
-                std::sync::Arc::from([]),
-            )
-            .unwrap()
+                Arc::from([]),
+            );
+            let catalog = Arc::unwrap_or_clone(catalog.unwrap());
+            Arc::new(catalog.with_calendar(Arc::clone(&self.calendar)))
         }
 
         fn identities(&self) -> Identities {
@@ -345,6 +349,25 @@ mod tests {
                 Definition::parse("heads.toml", &own.replace("Heads", "All")).unwrap();
         });
         assert_eq!(titled, Renewal::default());
+    }
+
+    #[test]
+    fn a_calendar_costs_the_kpis_whose_periods_it_moves() {
+        let mut world = World::new();
+        let hours = HEADS.replace("people", "orders").replace("born", "placed_at");
+        let hours = format!("{hours}grains=['hour']\n");
+        world.definitions.push(Definition::parse("heads.toml", &hours).unwrap());
+        let built_in: BTreeSet<String> =
+            world.identities().kpis.into_keys().filter(|kpi| kpi != "heads").collect();
+        let zones = [("acme".to_owned(), "Europe/Berlin".to_owned())].into();
+        let shape = Shape { from_sunday: true, year_from: 2 };
+        for (zones, shape) in [(zones, Shape::default()), (BTreeMap::new(), shape)] {
+            let settings = CalendarSettings { zone: "UTC".into(), zones, shape };
+            let calendar = Arc::new(Calendar::new(&settings).unwrap());
+            let cost = world.cost(&["shop.orders"], |now| now.calendar = calendar);
+            let (kpis, unwatched) = (built_in.clone(), built_in.clone());
+            assert_eq!(cost, Renewal { tables: BTreeSet::new(), kpis, unwatched });
+        }
     }
 
     #[test]

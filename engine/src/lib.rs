@@ -26,6 +26,7 @@ pub mod upkeep;
 pub mod verify;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gold::Catalog;
 use pipeline::source::Mapping;
@@ -43,7 +44,8 @@ pub type Topics = BTreeMap<(String, String), Mapping>;
 
 /// The detector over a catalog's KPIs.
 pub(crate) fn observer(catalog: &Catalog) -> Box<dyn Observer> {
-    Box::new(anomaly::Scorer::new(catalog.infos()))
+    let scorer = anomaly::Scorer::new(catalog.infos());
+    Box::new(scorer.with_calendar(Arc::clone(catalog.calendar())))
 }
 
 /// The runtime on which tables are committed and queried.

@@ -1,7 +1,8 @@
 //! The audit: every KPI recomputed with SQL over silver and compared with what the engine wrote.
 //!
 //! The SQL text is made from the definitions alone and run by DataFusion: filters are parsed,
-//! planned and evaluated there, periods are cut by SQL arithmetic, sums are DataFusion's in 256 bits. A
+//! planned and evaluated there, periods are cut by SQL arithmetic, or, where they are not those of UTC, by
+//! [`Clocks`]; sums are DataFusion's in 256 bits. A
 //! quotient is checked by multiplying back in 256 bits. Nothing here calls the engine.
 //!
 //! # Guarantees
@@ -11,10 +12,12 @@
 //! # Non-guarantees
 //! - Which epoch changed a cell last is not checked.
 
+mod clocks;
 mod compare;
 mod sql;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
@@ -22,6 +25,7 @@ use schemas::Grain;
 
 use crate::catalog::Catalog;
 use crate::definition::{Definition, Kind};
+pub use clocks::Clocks;
 use compare::{Cell, Held, Problem};
 pub use sql::recompute_sql;
 
@@ -54,6 +58,9 @@ pub enum AuditError {
         /// What DataFusion said.
         source: Box<DataFusionError>,
     },
+    /// A zone of a tenant cannot be read.
+    #[error("the audit cannot read the zones of tenants: {0}")]
+    Zones(String),
     /// A result does not have the shape that the SQL asks for.
     #[error("audit of {what} failed: column `{column}` has an unexpected type")]
     Shape {
@@ -77,6 +84,8 @@ pub async fn audit(
     // Literals such as 0.1 must stay exact.
     let exact = "SET datafusion.sql_parser.parse_float_as_decimal = true";
     compare::rows(context, "settings", exact).await?;
+    let clocks = Clocks::of(catalog.calendar()).map_err(AuditError::Zones)?;
+    Arc::new(clocks).functions().into_iter().for_each(|function| context.register_udf(function));
     for sql in sql::views(catalog) {
         compare::rows(context, "a view", &sql).await?;
     }

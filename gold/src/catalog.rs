@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use expr::{Columns, Expression};
 use schemas::nearest::nearest;
-use schemas::{ColumnType, Contract, KpiInfo, decimal};
+use schemas::{Calendar, ColumnType, Contract, KpiInfo, decimal};
 use views::View;
 
 use crate::computed::Flow;
@@ -25,6 +25,7 @@ pub struct Catalog {
     definitions: Vec<Definition>,
     views: Arc<[View]>,
     relations: Vec<Relation>,
+    calendar: Arc<Calendar>,
 }
 
 impl Catalog {
@@ -48,7 +49,19 @@ impl Catalog {
     ) -> Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
         let relations = Relation::all(contracts, &views);
-        Catalog { definitions, views, relations }
+        Catalog { definitions, views, relations, calendar: Arc::default() }
+    }
+
+    /// The same KPIs by the periods of another calendar.
+    #[must_use]
+    pub fn with_calendar(mut self, calendar: Arc<Calendar>) -> Catalog {
+        self.calendar = calendar;
+        self
+    }
+
+    /// The periods of every tenant.
+    pub fn calendar(&self) -> &Arc<Calendar> {
+        &self.calendar
     }
 
     /// Everything that is wrong with the definitions, the first of each.

@@ -12,11 +12,12 @@
 //!   changed of their days, [`Cube::roll_up_all`] what the days hold.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use expr::Value;
 use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
-use schemas::{Grain, Grains, Marks, Micros};
+use schemas::{Calendar, Grain, Grains, Marks, Micros, Periods};
 
 use crate::bag::Bags;
 use crate::plan::{Bag, CubeShape, Rule};
@@ -42,16 +43,6 @@ pub(crate) struct Touched {
 pub(crate) enum Number {
     Count(usize),
     Sum(usize),
-}
-
-/// The longer periods that a day is in.
-pub(crate) fn longer(
-    grains: Grains,
-    series: u32,
-    day: Micros,
-) -> impl Iterator<Item = CellId> + use<> {
-    let long = Grain::ALL.into_iter().filter(move |grain| grains.has(*grain) && grain.is_long());
-    long.map(move |grain| CellId { series, grain, start: grain.start(day) })
 }
 
 /// The cells of one set of dimensions.
@@ -91,10 +82,10 @@ pub(crate) struct CubeChanges {
 }
 
 impl Cube {
-    pub(crate) fn new(shape: &CubeShape) -> Cube {
+    pub(crate) fn new(shape: &CubeShape, calendar: &Arc<Calendar>) -> Cube {
         Cube {
             slabs: Slabs::new(shape.counts, shape.sums, shape.kpis.len()),
-            series: SeriesIndex::new(shape.dims.clone()),
+            series: SeriesIndex::new(shape.dims.clone(), Arc::clone(calendar)),
             index: HashTable::new(),
             hasher: FixedState::with_seed(0xce11),
             free: Vec::new(),
@@ -169,6 +160,11 @@ impl Cube {
         self.free = cells.map(|(number, _)| number).collect();
         self.free.reverse();
         self.frozen_series = self.slabs.series.len();
+    }
+
+    /// The periods of a series.
+    pub(crate) fn periods(&self, series: u32) -> Arc<Periods> {
+        Arc::clone(&self.slabs.series(series).periods)
     }
 
     /// The number of a series by its raw bytes; `None` when they are not those of one.
@@ -259,16 +255,24 @@ impl Cube {
         true
     }
 
+    /// The longer periods that a day is in.
+    pub(crate) fn longer(&self, day: CellId) -> Vec<CellId> {
+        let CellId { series, start, .. } = day;
+        let periods = self.periods(series);
+        let around = periods.around(self.grains, start);
+        around.map(|(grain, start)| CellId { series, grain, start }).collect()
+    }
+
     /// Brings what the epoch changed of days into the longer periods that they are part of.
     pub(crate) fn roll_up(&mut self) {
         for at in 0..self.touched.len() {
             let day = self.touched[at];
-            let CellId { series, grain, start } = self.slabs.id(day.cell);
-            if grain != Grain::Day {
+            let id = self.slabs.id(day.cell);
+            if id.grain != Grain::Day {
                 continue;
             }
-            for id in longer(self.grains, series, start) {
-                let cell = self.find_or_create(id);
+            for (grain, start) in self.periods(id.series).around(self.grains, id.start) {
+                let cell = self.find_or_create(CellId { series: id.series, grain, start });
                 self.touch(cell);
                 self.add_change(day, cell);
                 self.pass_loud(day.cell, cell);
@@ -326,9 +330,13 @@ impl Cube {
             counts.fill(0);
             self.linear.iter().for_each(|sum| sums[*sum] = ExactSum::default());
         }
-        for (day, CellId { series, start, .. }) in days {
-            for id in longer(self.grains, series, start) {
-                let cell = self.find_or_create(id);
+        for (day, id) in days {
+            // One of another calendar, or one that is only remembered.
+            if self.slabs.numbers(day).counts.iter().all(|count| *count == 0) {
+                continue;
+            }
+            for (grain, start) in self.periods(id.series).around(self.grains, id.start) {
+                let cell = self.find_or_create(CellId { series: id.series, grain, start });
                 for place in 0..self.counts_stride {
                     let count = self.slabs.numbers(day).counts[place];
                     self.slabs.numbers_mut(cell).0[place] += count;
@@ -413,8 +421,8 @@ impl Cube {
         if self.slabs.numbers(cell).counts.iter().any(|count| *count != 0) {
             return;
         }
-        let Cell { id, end, live, .. } = self.slabs.cell(cell);
-        let over = end <= now;
+        let Cell { id, live, .. } = self.slabs.cell(cell);
+        let over = self.slabs.end(id) <= now;
         if !live || self.slabs.memories(cell).any(|m| m.history.needed(over)) {
             return;
         }

@@ -41,7 +41,7 @@ use crate::cube::Cube;
 use crate::definition::{DefinitionError, Unit};
 use crate::history::{SETTLE_US, Seen};
 use crate::plan::{Kpi, Plan};
-use crate::slabs::{CellId, Memory, Slabs};
+use crate::slabs::{Memory, Slabs};
 use crate::value::{NOTHING, Parts};
 use fold::Scratch;
 pub use frozen::Frozen;
@@ -187,7 +187,7 @@ impl Engine {
     /// When the catalog was checked against other contracts.
     pub fn new(catalog: Arc<Catalog>, contracts: &[Contract]) -> Result<Engine, DefinitionError> {
         let plan = Arc::new(Plan::compile(&catalog)?);
-        let cubes = plan.cubes.iter().map(Cube::new).collect();
+        let cubes = plan.cubes.iter().map(|shape| Cube::new(shape, catalog.calendar())).collect();
         let views = Views::of(&catalog, contracts)?;
         Ok(Engine {
             catalog,
@@ -397,11 +397,13 @@ impl Engine {
         }
         let number = u32::try_from(kpi).unwrap_or(u32::MAX);
         let reference = CellRef { kpi: number, cell: touched.cell };
+        // A quiet change does not ask when its period ends.
+        let end = (!quiet).then(|| cube.slabs.end(id));
         let mark = cube.change_memory(touched.cell, *place, |memory| {
             memory.slot = slots.place(memory.slot, after.map(|_| reference));
             (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
             let before = memory.history;
-            let mark = memory.history.on_epoch(&seen(stamp, quiet, id, after.is_some()));
+            let mark = memory.history.on_epoch(&seen(stamp, end, after.is_some()));
             timers.note(reference, &before, &memory.history);
             mark
         });
@@ -422,9 +424,8 @@ impl Engine {
     }
 }
 
-/// What an epoch did to a cell. Not all periods have a fixed length, and a quiet change does not ask when its
-/// period ends.
-fn seen(stamp: &EpochStamp, quiet: bool, id: CellId, exists: bool) -> Seen {
-    let end = if quiet { stamp.clock } else { id.grain.end(id.start) };
+/// What an epoch did to a cell; without an end of its period, quietly.
+fn seen(stamp: &EpochStamp, end: Option<Micros>, exists: bool) -> Seen {
+    let (quiet, end) = (end.is_none(), end.unwrap_or(stamp.clock));
     Seen { clock: stamp.clock, quiet, end, changed: true, exists }
 }

@@ -49,6 +49,7 @@ impl Identity for Meaning<'_> {
     fn identify(&self, out: &mut Fingerprint) {
         out.number("engine", u64::from(crate::ENGINE_SEMANTICS));
         out.part("definition", self.definition);
+        self.catalog.calendar().identify(self.definition.grains, out);
         let parts = parts(&self.definition.formula).filter_map(|key| self.catalog.get(key));
         out.list("parts", parts.map(|part| part as &dyn Identity));
         if let Formula::OfView { view, .. } = &self.definition.formula {

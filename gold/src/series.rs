@@ -14,7 +14,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use schemas::contract::DEFAULT_TENANT;
-use schemas::{Paged, RowRef};
+use schemas::{Calendar, Paged, Periods, RowRef};
 
 /// Writes the raw bytes of a row's series: per part its length plus one and its text, or 0 for null.
 pub(crate) fn raw_series(row: RowRef<'_>, tenant: usize, dims: &[usize], out: &mut Vec<u8>) {
@@ -56,6 +56,8 @@ pub(crate) struct Series {
     /// Canonical JSON.
     pub(crate) dims: Arc<str>,
     pub(crate) raw: Arc<[u8]>,
+    /// Those of its tenant.
+    pub(crate) periods: Arc<Periods>,
 }
 
 impl Series {
@@ -72,12 +74,13 @@ pub(crate) struct SeriesIndex {
     names: Vec<String>,
     index: HashTable<u32>,
     hasher: FixedState,
+    calendar: Arc<Calendar>,
 }
 
 impl SeriesIndex {
-    pub(crate) fn new(names: Vec<String>) -> SeriesIndex {
+    pub(crate) fn new(names: Vec<String>, calendar: Arc<Calendar>) -> SeriesIndex {
         let hasher = FixedState::with_seed(0x5e71e5);
-        SeriesIndex { names, index: HashTable::new(), hasher }
+        SeriesIndex { names, index: HashTable::new(), hasher, calendar }
     }
 
     /// The series of a tenant and dimensions written as canonical JSON, if it has been seen.
@@ -111,8 +114,10 @@ impl SeriesIndex {
             return None;
         }
         let number = u32::try_from(all.len()).ok()?;
+        let tenant = (*tenant)?;
         all.push(Series {
-            tenant: Arc::from((*tenant)?),
+            tenant: Arc::from(tenant),
+            periods: Arc::clone(self.calendar.of(tenant)),
             dims: Arc::from(dims_text(&self.names, values)),
             raw: raw.into(),
         });
@@ -151,7 +156,7 @@ mod tests {
 
     #[test]
     fn interns_by_value_and_writes_canonical_json() {
-        let mut index = SeriesIndex::new(vec!["channel".into(), "currency".into()]);
+        let mut index = SeriesIndex::new(vec!["channel".into(), "currency".into()], Arc::default());
         let mut all = Paged::new(1);
         let null = raw(&[Some("t"), None, Some("U\"S\n")]);
         let first = index.intern(&mut all, &null).unwrap();
@@ -166,7 +171,8 @@ mod tests {
 
     #[test]
     fn refuses_bytes_that_are_no_series() {
-        let (mut index, mut all) = (SeriesIndex::new(vec!["currency".into()]), Paged::new(1));
+        let (mut index, mut all) =
+            (SeriesIndex::new(vec!["currency".into()], Arc::default()), Paged::new(1));
         for bad in
             [&raw(&[Some("t")])[..], &raw(&[None, None]), &[1], &[9, 0, 0, 0, 0, 0, 0, 0, b'x']]
         {

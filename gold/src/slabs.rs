@@ -23,7 +23,6 @@ pub(crate) struct CellId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cell {
     pub(crate) id: CellId,
-    pub(crate) end: Micros,
     pub(crate) touched: bool,
     /// Whether the slab entry is in use.
     pub(crate) live: bool,
@@ -34,7 +33,7 @@ pub(crate) struct Cell {
 impl Cell {
     /// A cell that nothing has touched.
     pub(crate) fn new(id: CellId, live: bool) -> Cell {
-        Cell { id, end: id.grain.end(id.start), touched: false, live, closing: false }
+        Cell { id, touched: false, live, closing: false }
     }
 }
 
@@ -91,13 +90,7 @@ impl PackedCell {
     fn unpacked(self) -> Cell {
         let id = self.id();
         let has = |bit: u8| self.bits & bit != 0;
-        Cell {
-            id,
-            end: id.grain.end(id.start),
-            touched: has(TOUCHED),
-            live: has(LIVE),
-            closing: has(CLOSING),
-        }
+        Cell { id, touched: has(TOUCHED), live: has(LIVE), closing: has(CLOSING) }
     }
 
     /// Whether the slab entry is in use.
@@ -217,8 +210,12 @@ impl Slabs {
     /// When the period of a live cell ends, unless a timer waits for that.
     pub(crate) fn unwatched_end(&self, cell: u32) -> Option<Micros> {
         let held = self.cells.record(cell as usize)[0];
-        let id = held.id();
-        (held.bits & (LIVE | CLOSING) == LIVE).then(|| id.grain.end(id.start))
+        (held.bits & (LIVE | CLOSING) == LIVE).then(|| self.end(held.id()))
+    }
+
+    /// When the period of a cell ends.
+    pub(crate) fn end(&self, CellId { series, grain, start }: CellId) -> Micros {
+        self.series(series).periods.end(grain, start)
     }
 
     pub(crate) fn id(&self, cell: u32) -> CellId {
@@ -326,7 +323,7 @@ mod tests {
             let start = grain.start(Micros(at.max(i64::MIN + 400 * 86_400 * SECOND_US)));
             let [touched, live, closing, closed, quiet_dirty, behind] = flags;
             let id = CellId { series, grain, start };
-            let cell = Cell { id, end: grain.end(start), touched, live, closing };
+            let cell = Cell { id, touched, live, closing };
             prop_assert_eq!(PackedCell::new(&cell).unpacked(), cell);
             let (epoch, as_of, last_row, slot) = memory;
             let last_row = last_row.map(Micros);

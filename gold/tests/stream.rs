@@ -13,14 +13,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gold::{CellRow, DeltaError, Engine, EngineError, EpochOutput, Frozen, HistoryRow, catalog};
 use proptest::prelude::*;
+use schemas::civil::Shape;
 use schemas::{
-    Cells, Contract, Delta, EpochStamp, Micros, RowBuilder, RowKey, RowLayout, Saved, SeriesId,
+    Calendar, CalendarSettings, Cells, Contract, Delta, EpochStamp, Micros, RowBuilder, RowKey,
+    RowLayout, Saved, SeriesId,
 };
-use stream::model::{Model, ORDERS, Row, UNKNOWN};
+use stream::model::{Model, ORDERS, Row, UNKNOWN, Zones};
 
 /// 2026-01-31T22:59:30Z: hour, day, week and month end soon.
 const START: i64 = 1_769_900_370_000_000;
 const HOUR: i64 = 3_600_000_000;
+/// Half a minute before days end in zones: before the short day of Berlin and at the end of a half hour of
+/// Kolkata, then before the long day of New York, and before a year that begins in May.
+const STARTS: [i64; 4] =
+    [1_774_738_770_000_000, 1_774_722_570_000_000, 1_793_505_570_000_000, 1_777_586_370_000_000];
 
 /// The key columns of both tables.
 const KEYS: [&str; 2] = ["order_id", "charge_id"];
@@ -44,6 +50,18 @@ struct Step {
     restart: bool,
     flush: bool,
     changes: Vec<((usize, u8), Option<Row>)>,
+}
+
+impl Step {
+    /// The same step with the times of its rows moved.
+    fn moved(mut self, by: i64) -> Step {
+        for row in self.changes.iter_mut().filter_map(|(_, row)| row.as_mut()) {
+            for at in [&mut row.placed_at, &mut row.recognized_at] {
+                *at = at.map(|at| at + by);
+            }
+        }
+        self
+    }
 }
 
 fn row() -> impl Strategy<Value = Row> {
@@ -99,6 +117,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Bench {
     contracts: Vec<Contract>,
     layouts: Vec<RowLayout>,
+    calendar: Arc<Calendar>,
     /// What a reader of the flushed table would see.
     table: BTreeMap<u32, CellRow>,
     held: Option<(Vec<u32>, Frozen, Vec<CellRow>)>,
@@ -114,13 +133,31 @@ impl Bench {
         };
         let contracts = vec![named("orders.toml"), named("costs.toml")];
         let layouts = contracts.iter().map(|contract| RowLayout::new(&contract.columns)).collect();
-        Bench { contracts, layouts, table: BTreeMap::new(), held: None, saved: Saved::default() }
+        Bench {
+            contracts,
+            layouts,
+            calendar: Arc::default(),
+            table: BTreeMap::new(),
+            held: None,
+            saved: Saved::default(),
+        }
+    }
+
+    /// The same in these zones.
+    fn with_zones(self, Zones(is_zoned): Zones) -> Bench {
+        let zones = Zones::NAMED.map(|(tenant, zone)| (tenant.to_owned(), zone.name().to_owned()));
+        let zone = Zones::OTHER.name().to_owned();
+        let shape = Shape { from_sunday: true, year_from: Zones::YEAR_FROM };
+        let zoned = CalendarSettings { zone, zones: zones.into(), shape };
+        let zoned = Calendar::new(&zoned).unwrap();
+        let calendar = if is_zoned { zoned } else { Calendar::default() };
+        Bench { calendar: Arc::new(calendar), ..self }
     }
 
     fn engine(&self) -> Engine {
-        let catalog =
-            catalog::with_built_in(Vec::new(), &self.contracts, std::sync::Arc::from([])).unwrap();
-        Engine::new(catalog, &self.contracts).unwrap()
+        let catalog = catalog::with_built_in(Vec::new(), &self.contracts, Arc::from([])).unwrap();
+        let catalog = Arc::unwrap_or_clone(catalog).with_calendar(Arc::clone(&self.calendar));
+        Engine::new(Arc::new(catalog), &self.contracts).unwrap()
     }
 
     fn bytes(&self, table: usize, row: &Row) -> Vec<u8> {
@@ -304,13 +341,19 @@ fn check_once(history: &[HistoryRow]) {
 
 /// Runs a stream through an engine that is restarted and ticked, one that is neither, and the model.
 fn run(steps: &[Step]) {
-    let mut bench = Bench::new();
+    run_from(START, Zones(false), steps);
+}
+
+/// The same from another instant, and in zones.
+fn run_from(start: i64, zones: Zones, steps: &[Step]) {
+    let mut bench = Bench::new().with_zones(zones);
     let (mut engine, mut plain) = (bench.engine(), bench.engine());
-    let mut model = Model::default();
+    let mut model = Model::in_zones(zones);
     let mut plain_rows = BTreeMap::new();
     let (mut history, mut plain_history): (Vec<HistoryRow>, Vec<HistoryRow>) = Default::default();
-    let mut clock = START;
-    for (id, step) in (1..).zip(steps) {
+    let mut clock = start;
+    let steps: Vec<Step> = steps.iter().map(|step| step.clone().moved(start - START)).collect();
+    for (id, step) in (1..).zip(&steps) {
         if let Some(after) = step.tick {
             clock += after + 1;
             let output = engine.tick(Micros(clock));
@@ -380,6 +423,16 @@ proptest! {
     fn equals_the_model_at_every_epoch(steps in prop::collection::vec(step(), 1..25)) {
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         run(&steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn equals_the_model_in_zones_too(start in 0..STARTS.len(), steps in prop::collection::vec(step(), 1..25)) {
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        run_from(STARTS[start], Zones(true), &steps);
     }
 }
 

@@ -26,34 +26,52 @@ pub fn day(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era - 719_468
 }
 
-/// The first day of the period of whole days that contains a day.
-pub fn first_day(grain: Grain, of: i64) -> i64 {
-    let back = |to_month: fn(i64) -> i64| {
-        let (year, month, _) = date(of);
-        day(year, to_month(month), 1)
-    };
-    match grain {
-        Grain::Hour | Grain::Day => of,
-        // 1970-01-01 was a Thursday.
-        Grain::Week => of - (of + 3).rem_euclid(7),
-        Grain::Month => back(|month| month),
-        Grain::Quarter => back(|month| (month - 1) / 3 * 3 + 1),
-        Grain::Year => back(|_| 1),
+/// Where weeks and years begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Weeks begin on Sunday, not on Monday.
+    pub from_sunday: bool,
+    /// The month, from 1, that years begin with, and every third quarter of a year after it.
+    pub year_from: u8,
+}
+
+impl Default for Shape {
+    fn default() -> Shape {
+        Shape { from_sunday: false, year_from: 1 }
     }
 }
 
-/// The first day of the period after the one that begins with this day.
-pub fn next_first_day(grain: Grain, first: i64) -> i64 {
+/// The first day of the period of whole days that contains a day.
+pub fn first_day(grain: Grain, of: i64, shape: Shape) -> i64 {
     let months = match grain {
-        Grain::Hour | Grain::Day => return first + 1,
-        Grain::Week => return first + 7,
+        Grain::Hour | Grain::Day => return of,
+        // 1970-01-01 was a Thursday.
+        Grain::Week => return of - (of + 3 + i64::from(shape.from_sunday)).rem_euclid(7),
         Grain::Month => 1,
         Grain::Quarter => 3,
         Grain::Year => 12,
     };
+    let (year, month, _) = date(of);
+    let into = (month - i64::from(shape.year_from)).rem_euclid(months);
+    first_of(year * 12 + month - 1 - into)
+}
+
+/// The first day of the period so many after the one that begins with this day, or before it.
+pub fn later_first_day(grain: Grain, first: i64, count: i64) -> i64 {
+    let months = match grain {
+        Grain::Hour | Grain::Day => return first + count,
+        Grain::Week => return first + 7 * count,
+        Grain::Month => count,
+        Grain::Quarter => 3 * count,
+        Grain::Year => 12 * count,
+    };
     let (year, month, _) = date(first);
-    let month = month - 1 + months;
-    day(year + month / 12, month % 12 + 1, 1)
+    first_of(year * 12 + month - 1 + months)
+}
+
+/// The first day of a month, counted from January of the year 0.
+fn first_of(month: i64) -> i64 {
+    day(month.div_euclid(12), month.rem_euclid(12) + 1, 1)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
 pub mod alert;
+pub mod calendar;
 pub mod civil;
 pub mod clock_guard;
 pub mod column;
@@ -40,8 +41,10 @@ pub mod row;
 pub mod state;
 pub mod time;
 pub mod vocabulary;
+pub mod zone;
 
 pub use alert::{Alert, Contribution, RESOLVED_FOR, Severity, alert_id};
+pub use calendar::{Calendar, CalendarSettings, Periods};
 pub use column::{Column, ColumnType, RowSchema};
 pub use contents::{Contents, OriginState, Outside, OutsideValue};
 pub use contract::{Contract, ContractError};

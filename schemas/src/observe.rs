@@ -148,10 +148,10 @@ pub struct Band {
 /// Says for charts what was expected of past buckets.
 pub trait Bands: Send + Sync {
     /// For each of `wanted` (ascending) what is expected from the points before it. `points` are all
-    /// known cells of one series and grain, ascending by period.
+    /// known cells of one series of a KPI and a tenant at one grain, ascending by period.
     fn bands(
         &self,
-        kpi: &str,
+        of: (&str, &str),
         grain: Grain,
         points: &[(Micros, CellValue)],
         wanted: &[Micros],

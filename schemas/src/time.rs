@@ -1,4 +1,4 @@
-//! Instants, dates, grains and periods. All of them are UTC.
+//! Instants, dates, grains, and periods in UTC. Those of tenants are in [`crate::calendar`].
 //!
 //! # Guarantees
 //! - Periods are half-open `[start, end)`: each instant is in one of a grain, and one ends where the next begins.
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::civil;
 
 const HOUR_US: i64 = 3_600_000_000;
-const DAY_US: i64 = 24 * HOUR_US;
+pub(crate) const DAY_US: i64 = 24 * HOUR_US;
 
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
 #[derive(
@@ -46,6 +46,16 @@ impl Micros {
     #[must_use]
     pub fn plus(self, micros: i64) -> Micros {
         Micros(self.0.saturating_add(micros))
+    }
+
+    /// The day of UTC, counted from 1970-01-01.
+    pub fn day(self) -> i64 {
+        self.0.div_euclid(DAY_US)
+    }
+
+    /// The first instant of such a day.
+    pub fn midnight(day: i64) -> Micros {
+        Micros(day.saturating_mul(DAY_US))
     }
 
     /// The UTC calendar date as `YYYY-MM-DD`.
@@ -103,13 +113,13 @@ pub enum Grain {
     Hour,
     /// One day.
     Day,
-    /// Seven days, from Monday.
+    /// Seven days.
     Week,
     /// One calendar month.
     Month,
-    /// Three months, from January, April, July or October.
+    /// Three months.
     Quarter,
-    /// Twelve months, from January.
+    /// Twelve months.
     Year,
 }
 
@@ -147,11 +157,11 @@ impl Grain {
         self > Grain::Day
     }
 
-    /// The start of the period that contains `at`.
+    /// The start of the period that contains `at`, in UTC, with weeks from Monday and years from January.
     pub fn start(self, at: Micros) -> Micros {
         match self {
             Grain::Hour => Micros(at.0.div_euclid(HOUR_US) * HOUR_US),
-            _ => midnight(civil::first_day(self, at.0.div_euclid(DAY_US))),
+            _ => Micros::midnight(civil::first_day(self, at.day(), civil::Shape::default())),
         }
     }
 
@@ -160,13 +170,9 @@ impl Grain {
         match self {
             Grain::Hour => start.plus(HOUR_US),
             Grain::Day => start.plus(DAY_US),
-            _ => midnight(civil::next_first_day(self, start.0.div_euclid(DAY_US))),
+            _ => Micros::midnight(civil::later_first_day(self, start.day(), 1)),
         }
     }
-}
-
-fn midnight(day: i64) -> Micros {
-    Micros(day.saturating_mul(DAY_US))
 }
 
 /// A set of grains.

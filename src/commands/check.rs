@@ -20,7 +20,7 @@ use clap::Args;
 use engine::Topics;
 use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
 use pipeline::source::{FileConfig, SourceConfig};
-use schemas::{Contract, chain};
+use schemas::{Calendar, Contract, chain};
 use serde_json::{Value, json};
 
 use super::doubt::{Line, Waiting};
@@ -179,6 +179,7 @@ fn configuration(config: &Config) -> (Vec<Finding>, Vec<Refusal>) {
     let mut findings = vec![
         Finding::ok("contracts", names.join(", ")),
         Finding::ok("kpis", format!("{kpis} definitions")),
+        Finding::ok("calendar", calendar(config.time.calendar())),
     ];
     findings.extend(sent::sent(&config.lake.uri, &setup.contracts));
     (findings, Vec::new())
@@ -197,6 +198,25 @@ fn waiting(root: &Path, contracts: &[Contract], topics: &Topics) -> Vec<Finding>
             vec![Finding::new("dead letters", Level::Warning, text, "`weir verify` tells more")]
         }
     }
+}
+
+/// The calendar in words.
+fn calendar(calendar: &Calendar) -> String {
+    let shape = calendar.shape();
+    let week = if shape.from_sunday { "Sunday" } else { "Monday" };
+    let mut text = format!("days of {}, weeks from {week}", calendar.zone());
+    if shape.year_from != 1 {
+        text.push_str(&format!(", years from month {}", shape.year_from));
+    }
+    let zones: Vec<String> =
+        calendar.zones().map(|(tenant, zone)| format!("{tenant} in {zone}")).collect();
+    if !zones.is_empty() {
+        text.push_str(&format!("; tenants with a zone of their own: {}", zones.join(", ")));
+    }
+    if !calendar.is_utc() {
+        text.push_str(&format!(" (zones of release {})", schemas::zone::release()));
+    }
+    text
 }
 
 fn check_file(config: &FileConfig) -> Finding {

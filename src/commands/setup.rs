@@ -325,7 +325,9 @@ fn definitions_or_all_wrong(config: &Config) -> Result<(Vec<Contract>, Arc<Catal
         return Err(wrong);
     }
     let catalog = gold::catalog::with_built_in(definitions, &contracts, views);
-    catalog.map(|catalog| (contracts, catalog)).map_err(|error| vec![chain(&error)])
+    let catalog = catalog.map_err(|error| vec![chain(&error)])?;
+    let catalog = Arc::unwrap_or_clone(catalog).with_calendar(Arc::clone(config.time.calendar()));
+    Ok((contracts, Arc::new(catalog)))
 }
 
 /// The views: the built-in ones and those of `[gold] definitions`.

@@ -5,6 +5,7 @@
 //! - Every default is in `default.toml`, with a reason.
 //! - [`Effective::show`] never prints a secret, and no refusal does.
 
+mod calendar;
 mod environment;
 mod fault;
 mod units;
@@ -20,6 +21,7 @@ use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+pub(crate) use calendar::TimeConfig;
 use environment::apply;
 pub(crate) use environment::variable_of;
 pub(crate) use units::parse_duration;
@@ -55,6 +57,7 @@ pub(crate) struct Config {
     pub(crate) ledger: LedgerConfig,
     pub(crate) epoch: EpochConfig,
     pub(crate) gold: FolderConfig,
+    pub(crate) time: TimeConfig,
     pub(crate) contracts: FolderConfig,
     pub(crate) api: ApiConfig,
     pub(crate) auth: AuthConfig,
@@ -289,6 +292,7 @@ impl Effective {
         let mut config = config.map_err(|error| fault::name(&error, &tree, &origins))?;
         config.plain_secrets = plain_secrets(&config.sources, &origins);
         config.refuse_beyond_bounds(&origins)?;
+        config.time.read(&origins)?;
         Ok(Effective { config, values })
     }
 

@@ -118,3 +118,28 @@ fn a_day_that_is_over_is_compared_as_it_is() {
     assert_eq!((over.id, over.resolved_at), (alert.id, Some(day(9).plus(30 * SECOND))));
     assert_eq!(world.scorer.alerts().len(), 1);
 }
+
+#[test]
+fn a_day_of_a_zone_is_compared_with_the_one_a_week_before_where_clocks_change() {
+    let at = |text: &str| Micros::parse(text).unwrap();
+    let mut world = World::in_zone("Europe/Berlin");
+    // Two Tuesdays, in summer and in winter.
+    let (before, now) = (at("2026-10-19T22:00:00Z"), at("2026-10-26T23:00:00Z"));
+    let cost = |start, value| change("total_cost", Grain::Day, start, flow(value));
+    world.epoch(before.plus(HOUR), true, &[cost(before, 1000.0)]);
+    world.tick(now.plus(11 * HOUR));
+    let alert = world.epoch(now.plus(12 * HOUR), false, &[cost(now, 1200.0)]).pop().unwrap();
+    assert!(alert.reason.contains("for Tuesday 2026-10-27"), "{}", alert.reason);
+}
+
+#[test]
+fn a_day_that_ends_within_an_hour_is_over_at_the_end_of_it() {
+    let mut world = World::in_zone("Asia/Kolkata");
+    let start = Micros::parse("2026-09-06T18:30:00Z").unwrap();
+    world.history("orders", Grain::Day, start, |day| 1000.0 + (day % 5) as f64);
+    let end = start.plus(DAY);
+    assert_eq!(world.tick(end.plus(HOUR / 2 + 29 * SECOND)), vec![]);
+    let alert = world.tick(end.plus(HOUR / 2 + 30 * SECOND)).pop().unwrap();
+    assert_eq!((&*alert.anomaly_type, alert.key.period_start), ("missing", start));
+    assert!(alert.reason.contains("on Monday 2026-09-07"), "{}", alert.reason);
+}

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anomaly::Scorer;
+use schemas::civil::Shape;
 use schemas::{
-    Alert, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiKind,
-    KpiUpdate, Micros, Observer, OriginName, Saved, SeriesId, Sight, Status, Unit,
+    Alert, Calendar, CalendarSettings, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain,
+    KpiInfo, KpiKind, KpiUpdate, Micros, Observer, OriginName, Saved, SeriesId, Sight, Status,
+    Unit,
 };
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -135,6 +137,14 @@ impl World {
             saved: Saved::default(),
             number: 0,
         }
+    }
+
+    /// The same with the tenant in a zone.
+    pub(crate) fn in_zone(zone: &str) -> World {
+        let (zone, shape) = (zone.to_owned(), Shape::default());
+        let settings = CalendarSettings { zone, zones: BTreeMap::new(), shape };
+        let calendar = Arc::new(Calendar::new(&settings).unwrap());
+        World { scorer: Scorer::new(kpis()).with_calendar(calendar), ..World::new() }
     }
 
     /// An epoch with records.

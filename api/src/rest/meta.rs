@@ -1,10 +1,11 @@
 //! `GET /api/v1/meta` and `/api/v1/status`: what there is, and how the pipeline is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use schemas::{Grain, KpiInfo};
+use schemas::{Calendar, Grain, KpiInfo};
 use serde::Serialize;
 
 use super::ask::{Ask, json, private};
@@ -35,8 +36,39 @@ pub(super) struct Meta {
     /// The tenants that the token may see.
     #[schema(value_type = Vec<String>)]
     tenants: Vec<Arc<str>>,
+    /// How days are told apart, and weeks and years begin.
+    calendar: CalendarAnswer,
     /// The KPIs, by key.
     kpis: Vec<Kpi>,
+}
+
+/// How days are told apart, and weeks and years begin.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Calendar)]
+struct CalendarAnswer {
+    /// The zone of tenants that have no other, by its name in the IANA database.
+    zone: String,
+    /// The zones of tenants that have another one, of those that the token may see.
+    zones: BTreeMap<String, String>,
+    /// What weeks begin with: `monday` or `sunday`.
+    week_start: &'static str,
+    /// The month that years begin with, from 1.
+    #[schema(minimum = 1, maximum = 12)]
+    fiscal_year_start: u8,
+}
+
+impl CalendarAnswer {
+    fn new(calendar: &Calendar, tenants: &[Arc<str>]) -> CalendarAnswer {
+        let own = calendar.zone();
+        let zones = tenants.iter().map(|tenant| (tenant.to_string(), calendar.of(tenant).zone()));
+        let others = zones.filter(|(_, zone)| *zone != own);
+        CalendarAnswer {
+            zone: own.to_owned(),
+            zones: others.map(|(tenant, zone)| (tenant, zone.to_owned())).collect(),
+            week_start: if calendar.shape().from_sunday { "sunday" } else { "monday" },
+            fiscal_year_start: calendar.shape().year_from,
+        }
+    }
 }
 
 /// What a KPI is.
@@ -114,6 +146,7 @@ pub(crate) async fn meta(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
         as_of: position.as_of.to_string(),
         degraded: !reasons.is_empty(),
         reasons,
+        calendar: CalendarAnswer::new(&app.calendar, &tenants),
         tenants,
         kpis: app.store.kpis().iter().map(Kpi::new).collect(),
     };

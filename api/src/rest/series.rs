@@ -156,7 +156,8 @@ fn answer(
             cells.iter().map(|cell| (cell.period_start, cell.value)).collect();
         let wanted = points.iter().map(|(start, _)| *start);
         let wanted: Vec<Micros> = wanted.filter(|start| filter.takes_period(*start)).collect();
-        let bands = app.bands.bands(&kpi, grain, &points, &wanted);
+        let bands = app.bands.bands((&kpi, &name.tenant), grain, &points, &wanted);
+        let periods = app.calendar.of(&name.tenant);
         let values = points.iter().filter(|(start, _)| filter.takes_period(*start));
         let point = |(&(start, value), band): (&(Micros, CellValue), _)| {
             let band: Option<schemas::Band> = band;
@@ -164,7 +165,7 @@ fn answer(
                 period_start: start.to_string(),
                 value: value.value.map(wire::decimal),
                 status: value.status.name(),
-                closed: grain.end(start) <= position.as_of,
+                closed: periods.end(grain, start) <= position.as_of,
                 future: start > position.as_of,
                 expected: band.map(|band| wire::decimal(band.expected)),
                 lower: band.map(|band| wire::decimal(band.lower)),

@@ -162,7 +162,11 @@ async fn meta_and_status_say_what_there_is() {
     let meta = world.all("/api/v1/meta").await.good();
     assert_eq!((&meta["generation"], &meta["epoch"]), (&json!("g1"), &json!(7)));
     assert_eq!(meta["tenants"], json!(["t1", "t2"]));
-    assert_eq!(world.t1("/api/v1/meta").await.good()["tenants"], json!(["t1"]));
+    let calendar = |zones: Value| json!({"zone": "UTC", "zones": zones, "week_start": "monday", "fiscal_year_start": 4});
+    assert_eq!(meta["calendar"], calendar(json!({"t2": "Asia/Kolkata"})));
+    let own = world.t1("/api/v1/meta").await.good();
+    assert_eq!(own["tenants"], json!(["t1"]));
+    assert_eq!(own["calendar"], calendar(json!({})), "the zones of others are nobody's business");
     assert_eq!(column(&meta["kpis"], "key"), ["gross_margin", "orders", "revenue_booked"]);
     assert_eq!(
         meta["kpis"][0],

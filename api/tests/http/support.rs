@@ -13,9 +13,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use axum::routing::{MethodRouter, get};
 use parking_lot::Mutex;
+use schemas::civil::Shape;
 use schemas::{
-    Alert, Band, Bands, CellKey, CellValue, Clock, Contribution, Good, Grain, KpiInfo, Micros,
-    Severity, Start, Status, Unit,
+    Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution, Good,
+    Grain, KpiInfo, Micros, Severity, Start, Status, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -46,7 +47,7 @@ pub(crate) struct PointBefore;
 impl Bands for PointBefore {
     fn bands(
         &self,
-        _: &str,
+        _: (&str, &str),
         _: Grain,
         points: &[(Micros, CellValue)],
         wanted: &[Micros],
@@ -76,6 +77,13 @@ pub(crate) fn key(kpi: &str, tenant: &str, grain: Grain, start: &str) -> CellKey
 
 pub(crate) fn value(mantissa: i128) -> CellValue {
     CellValue { value: Some(mantissa), numerator: None, denominator: None, status: Status::Ok }
+}
+
+/// A tenant of its own zone.
+fn calendar() -> Calendar {
+    let zones = [("t2".to_owned(), "Asia/Kolkata".to_owned())].into();
+    let shape = Shape { from_sunday: false, year_from: 4 };
+    Calendar::new(&CalendarSettings { zone: "UTC".to_owned(), zones, shape }).unwrap()
 }
 
 fn kpi(key: &str, unit: Unit) -> KpiInfo {
@@ -198,6 +206,7 @@ impl World {
         let app = App::new(AppParts {
             store: Store::new(kpis),
             bands: Arc::new(PointBefore),
+            calendar: Arc::new(calendar()),
             tokens: Arc::<DevKeys>::clone(&keys),
             health: Arc::<TestHealth>::clone(&health),
             clock: dyn_clock,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use datafusion::prelude::SessionContext;
 use gold::Catalog;
-use gold::audit::audit;
+use gold::audit::{Clocks, audit};
 use lake::Table;
 use rows::columns;
 use schemas::{Contract, Grain, Micros, chain};
@@ -105,10 +105,12 @@ pub(super) fn history(
     runtime: &Runtime,
     pinned: &Pinned,
     settling: &BTreeSet<String>,
+    catalog: &Catalog,
 ) -> Result<Check, String> {
     let mut check = Check::new("history", HISTORY, HISTORY_ADVICE);
     let table = pinned.tables.get(HISTORY).ok_or_else(|| format!("there is no table {HISTORY}"))?;
-    flags(table, pinned, &mut check)?;
+    let clocks = Clocks::of(catalog.calendar())?;
+    flags(table, pinned, &clocks, &mut check)?;
     let context = SessionContext::new();
     register(&context, "kpi_current", pinned, CURRENT)?;
     register(&context, "kpi_history", pinned, HISTORY)?;
@@ -129,7 +131,7 @@ pub(super) fn history(
         let words = words.map(|name| text(&batch, name));
         let [is, is_status, was, was_status] = words;
         let (is, is_status, was, was_status) = (is?, is_status?, was?, was_status?);
-        for at in (0..batch.num_rows()).filter(|at| cells.is_settled(*at, pinned.clock)) {
+        for at in (0..batch.num_rows()).filter(|at| cells.is_settled(*at, pinned.clock, &clocks)) {
             let kpi = cells.kpi.value(at);
             if settling.contains(kpi) {
                 *waiting.entry(kpi.to_owned()).or_default() += 1;
@@ -156,8 +158,9 @@ pub(super) fn history(
     Ok(check)
 }
 
-/// `closed` and `restatement` follow from `as_of` and the period; nothing is later than the epoch.
-fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String> {
+/// `closed` and `restatement` follow from `as_of` and the period; nothing is later than the epoch. Rows of periods that
+/// today's calendar does not have stay when it changes, and are counted.
+fn flags(table: &Table, pinned: &Pinned, clocks: &Clocks, check: &mut Check) -> Result<(), String> {
     let names = [
         "kpi",
         "tenant_id",
@@ -170,7 +173,7 @@ fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String
         "restatement",
     ];
     let files: Vec<_> = table.files().map(AsRef::as_ref).collect();
-    let (mut rows, mut restatements) = (0, 0);
+    let (mut rows, mut restatements, mut others) = (0, 0, 0);
     for batch in table.read(&files, Some(&names)).map_err(|e| chain(&e))? {
         let batch = batch.map_err(|e| chain(&e))?;
         rows += batch.num_rows();
@@ -181,8 +184,11 @@ fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String
         for (at, epoch) in epochs.iter().enumerate() {
             let as_of = Micros(cells.as_of.value(at));
             restatements += usize::from(restatement.value(at));
-            let over = cells.end(at).is_some_and(|end| end <= as_of);
-            if closed.value(at) != over || (restatement.value(at) && !over) {
+            let Some((start, end)) = cells.period(at, clocks) else { continue };
+            let over = end <= as_of;
+            let is_of_now = start.0 == cells.start.value(at);
+            others += usize::from(!is_of_now);
+            if is_of_now && (closed.value(at) != over || (restatement.value(at) && !over)) {
                 check.problem(|| {
                     format!("{}: `closed` or `restatement` does not fit its period", cells.name(at))
                 });
@@ -199,6 +205,9 @@ fn flags(table: &Table, pinned: &Pinned, check: &mut Check) -> Result<(), String
     }
     check.count("rows", rows);
     check.count("restatements", restatements);
+    if others > 0 {
+        check.notes.push(format!("{others} rows are of periods of an earlier calendar"));
+    }
     Ok(())
 }
 
@@ -240,14 +249,17 @@ impl Cells {
         format!("{kpi} of {tenant} {dims} by {grain}, {start}")
     }
 
-    fn end(&self, at: usize) -> Option<Micros> {
-        Grain::parse(self.grain.value(at)).map(|grain| grain.end(Micros(self.start.value(at))))
+    /// The period of today's calendar that its start is in.
+    fn period(&self, at: usize, clocks: &Clocks) -> Option<(Micros, Micros)> {
+        let grain = Grain::parse(self.grain.value(at))?;
+        let (start, end) = clocks.period(self.tenant.value(at), grain, self.start.value(at));
+        Some((Micros(start), Micros(end)))
     }
 
     /// Whether every history row of the cell's last change has been written.
-    fn is_settled(&self, at: usize, clock: Micros) -> bool {
+    fn is_settled(&self, at: usize, clock: Micros, clocks: &Clocks) -> bool {
         let changed = Micros(self.as_of.value(at));
-        let is_over = self.end(at).is_some_and(|end| end <= clock);
+        let is_over = self.period(at, clocks).is_some_and(|(_, end)| end <= clock);
         changed.plus(if is_over { PENDING_US } else { FOLLOWING_US }) < clock
     }
 }

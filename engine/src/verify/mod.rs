@@ -259,7 +259,7 @@ fn compare_at(
     let checks = compared.add("kpi", CURRENT, recomputed);
     compared.checks.extend(checks.into_iter().flatten());
     let settling = quiet::settling(&facts.last_quiet, pinned.clock, &found.topics, catalog);
-    let history = kpis::history(&runtime, pinned, &settling);
+    let history = kpis::history(&runtime, pinned, &settling, catalog);
     let check = compared.add("history", HISTORY, history);
     compared.checks.extend(check);
 }

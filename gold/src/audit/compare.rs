@@ -202,7 +202,8 @@ pub(super) async fn expected(
     let knows_doubt = !matches!(definition.formula, Formula::OfView { .. });
     let mut cells = BTreeMap::new();
     let cells_sql = recompute_sql(catalog, definition, grain);
-    let sql = format!("SELECT *, {} AS period_end FROM ({cells_sql}) AS cells", period_end(grain));
+    let end = period_end(catalog.calendar(), grain);
+    let sql = format!("SELECT *, {end} AS period_end FROM ({cells_sql}) AS cells");
     for batch in rows(context, &what, &sql).await? {
         let shape = |e: ColumnError| AuditError::Shape { what: what.clone(), column: e.column };
         let text = |name: &str| columns::text(&batch, name).map_err(shape);

@@ -3,6 +3,9 @@
 use schemas::Grain;
 use schemas::contract::DEFAULT_TENANT;
 
+use schemas::Calendar;
+use schemas::civil::Shape;
+
 use crate::catalog::Catalog;
 use crate::computed::Flow;
 use crate::definition::{Aggregate, Definition};
@@ -20,7 +23,8 @@ const DAY_US: i64 = 86_400_000_000;
 /// `tenant_id`, one per dimension (`dim_<name>`), `period_start`, then `cnt` (rows that feed the cell),
 /// `doubt` (those of them that are in doubt, and rows that would feed it if values were known that were never
 /// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
-/// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it).
+/// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it). Where periods are
+/// not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, which [`super::Clocks`] gives.
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     // A definition of a catalog comes down to something.
     let Ok(computed) = catalog.computed(definition) else { return String::new() };
@@ -107,8 +111,17 @@ fn period_start(time: &str, grain: Grain) -> String {
     format!("to_timestamp_micros({start})")
 }
 
+/// Whether periods of a grain are not those of UTC, with weeks from Monday and years from January.
+fn is_own(calendar: &Calendar, grain: Grain) -> bool {
+    grain != Grain::Hour && !(calendar.is_utc() && calendar.shape() == Shape::default())
+}
+
 /// Where the period that starts at `period_start` ends.
-pub(super) fn period_end(grain: Grain) -> String {
+pub(super) fn period_end(calendar: &Calendar, grain: Grain) -> String {
+    if is_own(calendar, grain) {
+        let at = "CAST(period_start AS BIGINT)";
+        return format!("to_timestamp_micros(weir_period_end(tenant_id, '{grain}', {at}))");
+    }
     let length = match grain {
         Grain::Hour => "1 hour",
         Grain::Day => "1 day",
@@ -148,12 +161,19 @@ fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
     let Some(relation) = catalog.relation(name) else { return String::new() };
     let tenant = relation.tenant.and_then(|at| relation.schema.get(at));
     let tenant = tenant.map_or("tenant_id", |column| &column.name);
-    let mut columns =
-        format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}') AS tenant_id");
+    let tenant = format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}')");
+    let mut columns = format!("{tenant} AS tenant_id");
     for (name, column) in dims {
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
     }
-    columns.push_str(&format!(", {} AS period_start", period_start(time, grain)));
+    let start = match is_own(catalog.calendar(), grain) {
+        true => {
+            let at = format!("CAST(\"{time}\" AS BIGINT)");
+            format!("to_timestamp_micros(weir_period_start({tenant}, '{grain}', {at}))")
+        }
+        false => period_start(time, grain),
+    };
+    columns.push_str(&format!(", {start} AS period_start"));
     let is_view = relation.view.is_some();
     // Of the rows of a view SQL does not know which are in doubt.
     columns.push_str(match is_view {

@@ -6,7 +6,8 @@ use arrow::array::{
     ArrayRef, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Schema};
-use schemas::{Contract, EpochStamp, Micros, RowBuilder, RowLayout};
+use schemas::civil::Shape;
+use schemas::{Calendar, CalendarSettings, Contract, EpochStamp, Micros, RowBuilder, RowLayout};
 
 use super::*;
 use crate::definition::Definition;
@@ -122,8 +123,23 @@ fn add(engine: &mut Engine, contract: usize, layout: &RowLayout, names: [&str; 7
     }
 }
 
+/// Both tenants with a name in a zone, weeks from Sunday and years from April.
+fn zoned() -> Calendar {
+    let zones = [("a", "America/New_York"), ("b", "Australia/Lord_Howe")];
+    let settings = CalendarSettings {
+        zone: "UTC".into(),
+        zones: zones.map(|(tenant, zone)| (tenant.to_owned(), zone.to_owned())).into(),
+        shape: Shape { from_sunday: true, year_from: 4 },
+    };
+    Calendar::new(&settings).unwrap()
+}
+
 /// The catalog, and the rows that the engine makes of the rows above.
 fn cells() -> (Arc<Catalog>, Vec<CellRow>) {
+    cells_by(Calendar::default())
+}
+
+fn cells_by(calendar: Calendar) -> (Arc<Catalog>, Vec<CellRow>) {
     let own = "key='big_orders'\ntitle='T'\nunit='count'\ngood='up'\ncontract='orders'\n\
                filter=\"(amount > 0.0001 OR channel IS NULL) AND placed_at >= '1970-01-01' AND \
                NOT status IN ('cancelled') AND amount BETWEEN -1 AND 10.0\"\n\
@@ -136,7 +152,9 @@ fn cells() -> (Arc<Catalog>, Vec<CellRow>) {
         Definition::parse("web_orders.toml", web).unwrap(),
     ];
     let contracts = contracts();
-    let catalog = crate::catalog::with_built_in(own, &contracts, std::sync::Arc::from([])).unwrap();
+    let catalog = crate::catalog::with_built_in(own, &contracts, Arc::from([])).unwrap();
+    let catalog = Arc::unwrap_or_clone(catalog).with_calendar(Arc::new(calendar));
+    let catalog = Arc::new(catalog);
     let mut engine = Engine::new(Arc::clone(&catalog), &contracts).unwrap();
     let stamp = EpochStamp { id: 1, clock: Micros::parse("2026-03-01").unwrap(), quiet: false };
     engine.begin_epoch(&stamp);
@@ -169,6 +187,35 @@ async fn sql_agrees_with_the_engine() {
     assert_eq!(findings.iter().map(|f| f.cells).sum::<usize>(), cells.len());
     let doubted = cells.iter().filter(|cell| cell.value.status == schemas::Status::InDoubt);
     assert!(doubted.clone().count() > 10 && doubted.count() < cells.len());
+}
+
+#[tokio::test]
+async fn sql_agrees_with_the_engine_in_zones() {
+    let (catalog, cells) = cells_by(zoned());
+    for finding in &findings(&catalog, &cells).await {
+        assert_eq!(finding.mismatches, 0, "{finding:?}");
+        assert!(finding.cells > 0, "{finding:?}");
+    }
+    let day = |row: &&CellRow| *row.key.kpi == *"orders" && row.key.grain == Grain::Day;
+    let days: Vec<String> = cells
+        .iter()
+        .filter(day)
+        .map(|row| format!("{} {} {}", row.key.tenant, row.key.period_start, row.period_end))
+        .collect();
+    // An evening in New York, and a day that began at 11 hours ahead of UTC, also in 1969 at ten.
+    let by_hand = [
+        "a 2026-01-31T05:00:00Z 2026-02-01T05:00:00Z",
+        "b 1969-12-31T14:00:00Z 1970-01-01T14:00:00Z",
+        "b 2026-01-31T13:00:00Z 2026-02-01T13:00:00Z",
+        "default 2026-02-01T00:00:00Z 2026-02-02T00:00:00Z",
+    ];
+    assert_eq!(days, by_hand);
+    // The cells of another calendar are wrong ones.
+    let (catalog, _) = cells_by(Calendar::default());
+    let found = findings(&catalog, &cells).await;
+    let wrong = found.iter().filter(|finding| finding.mismatches > 0);
+    assert!(wrong.clone().any(|finding| finding.grain == Grain::Day), "{found:?}");
+    assert!(wrong.into_iter().all(|finding| finding.grain != Grain::Hour));
 }
 
 #[test]

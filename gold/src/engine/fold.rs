@@ -6,11 +6,13 @@
 //!   cells that it would enter in doubt, and counts for nothing there.
 //! - A change within one group adjusts its sums in place; one that changes nothing touches nothing.
 
+use std::sync::Arc;
+
 use expr::{Expression, Value};
-use schemas::{Grain, Micros, RowRef};
+use schemas::{Grain, Micros, Periods, RowRef};
 
 use super::{Engine, EngineError};
-use crate::cube::{Cube, Number, longer};
+use crate::cube::{Cube, Number};
 use crate::plan::View;
 use crate::series::raw_series;
 use crate::slabs::CellId;
@@ -20,16 +22,39 @@ use crate::slabs::CellId;
 pub(super) struct Scratch {
     old: Vec<u8>,
     new: Vec<u8>,
+    day: LastDay,
 }
 
 /// The grains whose cells rows enter; those of longer ones are sums of days.
 const FOLDED: [Grain; 2] = [Grain::Hour, Grain::Day];
 
-/// The starts of the periods of an instant, by [`FOLDED`].
-type Starts = [Micros; FOLDED.len()];
+/// Where a row belongs: its series, and the starts of its periods by [`FOLDED`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    series: u32,
+    starts: [Micros; FOLDED.len()],
+}
 
-fn starts(at: Micros) -> Starts {
-    FOLDED.map(|grain| grain.start(at))
+/// The day of a zone that was looked up last: whose, its start and its end.
+#[derive(Debug, Default)]
+struct LastDay(Option<(Arc<Periods>, Micros, Micros)>);
+
+impl LastDay {
+    /// The start of the day that contains an instant.
+    fn start(&mut self, periods: &Arc<Periods>, at: Micros) -> Micros {
+        if periods.is_utc() {
+            return Grain::Day.start(at);
+        }
+        if let Some((own, from, to)) = &self.0
+            && Arc::ptr_eq(own, periods)
+            && (*from..*to).contains(&at)
+        {
+            return *from;
+        }
+        let start = periods.start(Grain::Day, at);
+        self.0 = Some((Arc::clone(periods), start, periods.end(Grain::Day, start)));
+        start
+    }
 }
 
 /// How rows enter cells.
@@ -80,11 +105,13 @@ impl Engine {
                 (None, None) => Ok(()),
                 (Some(old), None) => {
                     raw_series(old.row, view.tenant, &view.dims, &mut scratch.old);
-                    fold.retract(old, &scratch.old, starts(old.at))
+                    let place = fold.place(&scratch.old, old.at, &mut scratch.day);
+                    place.and_then(|place| fold.retract(old, place))
                 }
                 (None, Some(new)) => {
                     raw_series(new.row, view.tenant, &view.dims, &mut scratch.new);
-                    fold.insert(new, &scratch.new, starts(new.at))
+                    let place = fold.place(&scratch.new, new.at, &mut scratch.day);
+                    place.and_then(|place| fold.insert(new, place))
                 }
                 (Some(old), Some(new)) => fold.update(old, new, scratch),
             };
@@ -145,39 +172,55 @@ impl Fold<'_> {
         let View { tenant, ref dims, .. } = *self.view;
         raw_series(old.row, tenant, dims, &mut scratch.old);
         raw_series(new.row, tenant, dims, &mut scratch.new);
-        let same_group =
+        let same_hour =
             scratch.old == scratch.new && Grain::Hour.start(old.at) == Grain::Hour.start(new.at);
-        if !same_group {
-            let retracted = self.leave(old, &scratch.old, starts(old.at));
-            return retracted.and(self.insert(new, &scratch.new, starts(new.at)));
-        }
-        let is_same = old.row.is_in_doubt() == new.row.is_in_doubt()
+        let is_same = same_hour
+            && old.row.is_in_doubt() == new.row.is_in_doubt()
             && old.is_counted == new.is_counted
             && self.view.sums.iter().all(|(own, _)| old.amount(own) == new.amount(own))
             && self.view.bags.iter().all(|bag| old.value(&bag.values) == new.value(&bag.values));
-        if is_same {
+        if is_same && old.at == new.at {
             return Ok(());
         }
-        self.leave_or_adjust(old, Some(new), &scratch.old, starts(new.at))
+        let from = self.place(&scratch.old, old.at, &mut scratch.day)?;
+        // A day may begin within an hour.
+        if same_hour && self.is_in(from, new.at, &mut scratch.day) {
+            return if is_same { Ok(()) } else { self.leave_or_adjust(old, Some(new), from) };
+        }
+        let retracted = self.leave(old, from);
+        let to = self.place(&scratch.new, new.at, &mut scratch.day)?;
+        retracted.and(self.insert(new, to))
+    }
+
+    /// Whether an instant of the same hour is in the same day.
+    fn is_in(&self, place: Place, at: Micros, day: &mut LastDay) -> bool {
+        let [_, start] = place.starts;
+        day.start(&self.cube.slabs.series(place.series).periods, at) == start
+    }
+
+    /// Where a row with these raw bytes of a series and this time belongs.
+    fn place(&mut self, raw: &[u8], at: Micros, day: &mut LastDay) -> Result<Place, EngineError> {
+        let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
+        let day = day.start(&self.cube.slabs.series(series).periods, at);
+        Ok(Place { series, starts: [Grain::Hour.start(at), day] })
     }
 
     #[cfg(feature = "defects")]
-    fn leave(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
+    fn leave(&mut self, row: Taken<'_>, place: Place) -> Result<(), EngineError> {
         if crate::defect::skips_retraction() {
             return Ok(());
         }
-        self.retract(row, raw, starts)
+        self.retract(row, place)
     }
 
     #[cfg(not(feature = "defects"))]
-    fn leave(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
-        self.retract(row, raw, starts)
+    fn leave(&mut self, row: Taken<'_>, place: Place) -> Result<(), EngineError> {
+        self.retract(row, place)
     }
 
-    fn insert(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
-        let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
-        for (grain, start) in self.periods(starts) {
-            let cell = self.cube.find_or_create(CellId { series, grain, start });
+    fn insert(&mut self, row: Taken<'_>, place: Place) -> Result<(), EngineError> {
+        for id in self.cells(place) {
+            let cell = self.cube.find_or_create(id);
             if self.mode != Mode::Rebuild {
                 self.cube.touch(cell);
             }
@@ -191,13 +234,13 @@ impl Fold<'_> {
                 sums[*sum].add(row.amount(summed));
             }
             self.put_in_bags(cell, None, Some(row));
-            self.put_in_longer_bags((series, grain, start), None, Some(row));
+            self.put_in_longer_bags(id, None, Some(row));
         }
         Ok(())
     }
 
-    fn retract(&mut self, row: Taken<'_>, raw: &[u8], starts: Starts) -> Result<(), EngineError> {
-        self.leave_or_adjust(row, None, raw, starts)
+    fn retract(&mut self, row: Taken<'_>, place: Place) -> Result<(), EngineError> {
+        self.leave_or_adjust(row, None, place)
     }
 
     /// Takes the old row out of its cells, and puts the new one of the same group in.
@@ -205,13 +248,10 @@ impl Fold<'_> {
         &mut self,
         old: Taken<'_>,
         new: Option<Taken<'_>>,
-        raw: &[u8],
-        starts: Starts,
+        place: Place,
     ) -> Result<(), EngineError> {
-        let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
         let mut result = Ok(());
-        for (grain, start) in self.periods(starts) {
-            let id = CellId { series, grain, start };
+        for id in self.cells(place) {
             let count = self.view.count;
             let slabs = &self.cube.slabs;
             // Who is not counted is in doubt, which the next one counts.
@@ -221,7 +261,10 @@ impl Fold<'_> {
                 result = Err(self.never_entered(id));
                 continue;
             };
-            self.cube.touch(cell);
+            // What a view gave while its tables were loaded may go again.
+            if self.mode != Mode::Rebuild {
+                self.cube.touch(cell);
+            }
             if self.mode == Mode::Loud {
                 self.mark_loud(cell, old, new);
             }
@@ -235,7 +278,7 @@ impl Fold<'_> {
                 sums[*sum].add(new.map_or(0, |new| new.amount(summed)));
             }
             self.put_in_bags(cell, Some(old), new);
-            self.put_in_longer_bags((series, grain, start), Some(old), new);
+            self.put_in_longer_bags(id, Some(old), new);
         }
         result
     }
@@ -261,16 +304,11 @@ impl Fold<'_> {
     }
 
     /// The same for the longer periods of a day: their bags are not sums of those of days.
-    fn put_in_longer_bags(
-        &mut self,
-        (series, grain, start): (u32, Grain, Micros),
-        old: Option<Taken<'_>>,
-        new: Option<Taken<'_>>,
-    ) {
-        if self.view.bags.is_empty() || grain != Grain::Day {
+    fn put_in_longer_bags(&mut self, day: CellId, old: Option<Taken<'_>>, new: Option<Taken<'_>>) {
+        if self.view.bags.is_empty() || day.grain != Grain::Day {
             return;
         }
-        for id in longer(self.cube.grains, series, start) {
+        for id in self.cube.longer(day) {
             let cell = self.cube.find_or_create(id);
             if self.mode != Mode::Rebuild {
                 self.cube.touch(cell);
@@ -279,12 +317,12 @@ impl Fold<'_> {
         }
     }
 
-    /// The periods that a row enters: hours only where a KPI has them.
-    fn periods(&self, starts: Starts) -> impl Iterator<Item = (Grain, Micros)> + use<> {
+    /// The cells that a row enters: those of hours only where a KPI has them.
+    fn cells(&self, Place { series, starts }: Place) -> impl Iterator<Item = CellId> + use<> {
         let grains = self.cube.grains;
-        let is_kept =
-            move |(grain, _): &(Grain, Micros)| *grain == Grain::Day || grains.has(*grain);
-        FOLDED.into_iter().zip(starts).filter(is_kept)
+        let cells = FOLDED.into_iter().zip(starts);
+        let kept = cells.filter(move |(grain, _)| *grain == Grain::Day || grains.has(*grain));
+        kept.map(move |(grain, start)| CellId { series, grain, start })
     }
 
     /// Notes what a row that leaves or is adjusted changes of a cell.

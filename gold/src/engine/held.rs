@@ -43,7 +43,8 @@ pub(super) trait Held {
     }
 
     fn end(&self, kpi: usize, cell: u32) -> Micros {
-        self.slabs_of(kpi).cell(cell).end
+        let slabs = self.slabs_of(kpi);
+        slabs.end(slabs.id(cell))
     }
 
     fn row(&self, kpi: usize, cell: u32) -> Option<CellRow> {

@@ -160,7 +160,7 @@ impl Frozen {
     fn saved_cell(&self, cube: usize, cell: u32) -> Option<SavedCell> {
         let slabs = &self.cubes[cube];
         let held = slabs.get(cell).filter(|held| held.live)?;
-        let over = held.end <= self.clock;
+        let over = slabs.end(held.id) <= self.clock;
         let memories: Vec<Memory> = slabs.memories(cell).collect();
         if memories.iter().all(|own| own.slot.is_none() && !own.history.needed(over)) {
             return None;
@@ -226,13 +226,13 @@ impl Engine {
     /// Brings the rows that [`Engine::rebuild`] was given so far into the longer periods, which
     /// [`Engine::snapshot`] lacks them in until then.
     pub fn roll_up(&mut self) {
+        self.finish_views();
         self.cubes.iter_mut().for_each(Cube::roll_up_all);
     }
 
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
     /// meaning, are written to the history as if a backlog had just been read.
     pub fn finish_load(&mut self) {
-        self.finish_views();
         self.roll_up();
         for kpi in 0..self.plan.kpis.len() {
             for cell in self.slabs_of(kpi).sorted_cells() {
@@ -252,7 +252,6 @@ impl Engine {
     /// that ended at `clock`, in the epoch `last_data`.
     pub fn finish_rebuild(&mut self, clock: Micros, last_data: Option<(EpochId, Micros)>) {
         (self.clock, self.last_data) = (clock, last_data);
-        self.finish_views();
         self.roll_up();
         self.finish();
     }

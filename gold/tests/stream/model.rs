@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
 use gold::{HistoryRow, Unit};
 use schemas::{
     CellKey, CellValue, EpochStamp, Grain, KpiUpdate, Micros, SeriesId, Status, decimal,
@@ -40,6 +41,7 @@ struct Memory {
 
 #[derive(Debug, Default)]
 pub(crate) struct Model {
+    zones: Zones,
     pub(crate) rows: BTreeMap<(usize, u8), Row>,
     pub(crate) cells: BTreeMap<CellKey, CellValue>,
     pub(crate) changed_at: BTreeMap<CellKey, (u64, Micros)>,
@@ -50,6 +52,10 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    pub(crate) fn in_zones(zones: Zones) -> Model {
+        Model { zones, ..Model::default() }
+    }
+
     pub(crate) fn advance(&mut self, clock: i64) -> Vec<HistoryRow> {
         let mut out = Vec::new();
         loop {
@@ -107,10 +113,11 @@ impl Model {
     ) -> (Vec<KpiUpdate>, Vec<HistoryRow>) {
         let keys: BTreeSet<(usize, u8)> = was.keys().chain(self.rows.keys()).copied().collect();
         let loud = keys.into_iter().filter(|key| !is_quiet(*key));
-        let loud: BTreeSet<CellKey> =
-            loud.flat_map(|key| touched(key, was.get(&key), self.rows.get(&key))).collect();
+        let loud: BTreeSet<CellKey> = loud
+            .flat_map(|key| touched(key, was.get(&key), self.rows.get(&key), self.zones))
+            .collect();
         let mut history = self.advance(stamp.clock.0);
-        let after = recompute(&self.rows);
+        let after = recompute(&self.rows, self.zones);
         let before = std::mem::replace(&mut self.cells, after);
         let keys: BTreeSet<CellKey> = before.keys().chain(self.cells.keys()).cloned().collect();
         let mut updates = Vec::new();
@@ -127,7 +134,7 @@ impl Model {
         }
         let clock = stamp.clock.0;
         for key in &changed {
-            let end = period_end(key);
+            let end = self.zones.end(key);
             let close_due = (end > clock).then_some(end);
             let fresh = Memory { close_due, ..Memory::default() };
             self.memory.entry(key.clone()).or_insert(fresh);
@@ -165,7 +172,7 @@ impl Model {
 
     /// What a change gets now, one of a backlog that is over included.
     fn changed(&mut self, key: &CellKey, epoch: u64, at: i64) -> Option<HistoryRow> {
-        let over = period_end(key) <= at;
+        let over = self.zones.end(key) <= at;
         let exists = self.cells.contains_key(key);
         let memory = self.memory.get_mut(key).unwrap();
         memory.dirty = false;
@@ -185,7 +192,7 @@ impl Model {
     fn write(&mut self, key: &CellKey, epoch: u64, at: i64) -> HistoryRow {
         let memory = self.memory.get_mut(key).unwrap();
         let restatement = memory.closed;
-        let closed = period_end(key) <= at;
+        let closed = self.zones.end(key) <= at;
         let Memory { close_due, closed: was_closed, .. } = *memory;
         *memory = Memory {
             last_row: Some(at),
@@ -226,40 +233,74 @@ fn reads(kpi: &str) -> &'static [usize] {
     }
 }
 
-/// Where the period of a grain starts that an instant is in, and where it ends: by chrono's calendar.
-fn period(grain: Grain, at: i64) -> (i64, i64) {
-    let instant = DateTime::<Utc>::from_timestamp_micros(at).unwrap();
-    let date = instant.date_naive();
-    let month = |number: u32| NaiveDate::from_ymd_opt(date.year(), number, 1).unwrap();
-    let (first, next) = match grain {
-        Grain::Hour => {
-            let hour = at - at.rem_euclid(3_600_000_000);
-            return (hour, hour + 3_600_000_000);
-        }
-        Grain::Day => (date, date + Days::new(1)),
-        Grain::Week => {
-            let monday = date - Days::new(date.weekday().num_days_from_monday().into());
-            (monday, monday + Days::new(7))
-        }
-        Grain::Month => (month(date.month()), month(date.month()) + Months::new(1)),
-        Grain::Quarter => {
-            let first = month(date.month0() / 3 * 3 + 1);
-            (first, first + Months::new(3))
-        }
-        Grain::Year => (month(1), month(1) + Months::new(12)),
-    };
-    let midnight = |date: NaiveDate| date.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
-    (midnight(first), midnight(next))
-}
+/// The calendar of a run: UTC, or tenants in zones with weeks from Sunday and years from May.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Zones(pub(crate) bool);
 
-fn period_end(key: &CellKey) -> i64 {
-    period(key.grain, key.period_start.0).1
+impl Zones {
+    /// Tenants with a zone, and that of the others.
+    pub(crate) const NAMED: [(&str, Tz); 2] =
+        [("a", chrono_tz::Asia::Kolkata), ("b", chrono_tz::Europe::Berlin)];
+    pub(crate) const OTHER: Tz = chrono_tz::America::New_York;
+    pub(crate) const YEAR_FROM: u8 = 5;
+
+    fn of(self, tenant: &str) -> Tz {
+        let named = Zones::NAMED.into_iter().find(|(name, _)| *name == tenant);
+        if self.0 { named.map_or(Zones::OTHER, |(_, zone)| zone) } else { Tz::UTC }
+    }
+
+    /// Where the period of a tenant starts that an instant is in, and where it ends: by chrono's calendar.
+    fn period(self, tenant: &str, grain: Grain, at: i64) -> (i64, i64) {
+        let zone = self.of(tenant);
+        let date =
+            DateTime::<Utc>::from_timestamp_micros(at).unwrap().with_timezone(&zone).date_naive();
+        let months = |together: u32| {
+            let from = if self.0 { u32::from(Zones::YEAR_FROM) } else { 1 };
+            let into = (date.month() + 12 - from) % together;
+            let first = date.with_day(1).unwrap() - Months::new(into);
+            (first, first + Months::new(together))
+        };
+        let (first, next) = match grain {
+            Grain::Hour => {
+                let hour = at - at.rem_euclid(3_600_000_000);
+                return (hour, hour + 3_600_000_000);
+            }
+            Grain::Day => (date, date + Days::new(1)),
+            Grain::Week => {
+                let weekday = date.weekday();
+                let into = match self.0 {
+                    true => weekday.num_days_from_sunday(),
+                    false => weekday.num_days_from_monday(),
+                };
+                let first = date - Days::new(into.into());
+                (first, first + Days::new(7))
+            }
+            Grain::Month => months(1),
+            Grain::Quarter => months(3),
+            Grain::Year => months(12),
+        };
+        let midnight = |date: NaiveDate| {
+            let local = zone.from_local_datetime(&date.and_time(NaiveTime::MIN));
+            local.earliest().unwrap().timestamp_micros()
+        };
+        (midnight(first), midnight(next))
+    }
+
+    fn end(self, key: &CellKey) -> i64 {
+        self.period(&key.tenant, key.grain, key.period_start.0).1
+    }
 }
 
 /// The cells that a row changes: by KPI those that it is in before or after, if it counts otherwise in any.
-fn touched(key: (usize, u8), was: Option<&Row>, is: Option<&Row>) -> BTreeSet<CellKey> {
+fn touched(
+    key: (usize, u8),
+    was: Option<&Row>,
+    is: Option<&Row>,
+    zones: Zones,
+) -> BTreeSet<CellKey> {
     let cells = |row: Option<&Row>| {
-        recompute(&row.into_iter().map(|row| (key, row.clone())).collect::<BTreeMap<_, _>>())
+        let rows = row.into_iter().map(|row| (key, row.clone()));
+        recompute(&rows.collect::<BTreeMap<_, _>>(), zones)
     };
     let (was, is) = (cells(was), cells(is));
     let of = |cells: &BTreeMap<CellKey, CellValue>, kpi: &str| {
@@ -289,7 +330,9 @@ impl Part {
     }
 }
 
-type Sums = BTreeMap<CellKey, Part>;
+/// By calendar the sums of cells.
+#[derive(Default)]
+struct Sums(BTreeMap<CellKey, Part>, Zones);
 
 /// Adds a row to its cells; `None`: whether it is one of theirs is not known.
 fn add(
@@ -301,15 +344,16 @@ fn add(
     amount: Option<i128>,
 ) {
     let Some(at) = at else { return };
+    let tenant = tenant.filter(|named| !named.is_empty()).unwrap_or("default");
     for grain in Grain::ALL {
         let key = CellKey {
             kpi: kpi.into(),
-            tenant: tenant.filter(|named| !named.is_empty()).unwrap_or("default").into(),
+            tenant: tenant.into(),
             dims: dims.into(),
             grain,
-            period_start: Micros(period(grain, at).0),
+            period_start: Micros(sums.1.period(tenant, grain, at).0),
         };
-        let part = sums.entry(key).or_default();
+        let part = sums.0.entry(key).or_default();
         part.sum += amount.unwrap_or(0);
         part.rows += u32::from(amount.is_some());
         part.is_doubted |= amount.is_none();
@@ -317,8 +361,11 @@ fn add(
 }
 
 /// Every KPI from all rows.
-pub(crate) fn recompute(rows: &BTreeMap<(usize, u8), Row>) -> BTreeMap<CellKey, CellValue> {
-    let mut sums = Sums::new();
+pub(crate) fn recompute(
+    rows: &BTreeMap<(usize, u8), Row>,
+    zones: Zones,
+) -> BTreeMap<CellKey, CellValue> {
+    let mut sums = Sums(BTreeMap::new(), zones);
     for ((table, _), row) in rows {
         let currency = format!("{{\"currency\":\"{}\"}}", row.currency);
         let group = row.group.map_or("null".to_owned(), |group| format!("\"{group}\""));
@@ -357,7 +404,7 @@ pub(crate) fn recompute(rows: &BTreeMap<(usize, u8), Row>) -> BTreeMap<CellKey, 
         status: part.status(Status::Ok),
     };
     let mut cells: BTreeMap<_, _> =
-        sums.iter().map(|(key, part)| (key.clone(), flow(part))).collect();
+        sums.0.iter().map(|(key, part)| (key.clone(), flow(part))).collect();
     ratio(&sums, &mut cells, "average_order_value", &["revenue_booked"], "orders");
     ratio(&sums, &mut cells, "roi", &["revenue_recognized", "total_cost"], "total_cost");
     let margin = ["revenue_recognized", "total_cost"];
@@ -374,8 +421,8 @@ fn ratio(
     below: &str,
 ) {
     let named = |key: &CellKey, kpi: &str| CellKey { kpi: Arc::from(kpi), ..key.clone() };
-    for key in sums.keys().filter(|key| above.contains(&&*key.kpi) || *key.kpi == *below) {
-        let part = |kpi: &str| sums.get(&named(key, kpi)).copied().unwrap_or_default();
+    for key in sums.0.keys().filter(|key| above.contains(&&*key.kpi) || *key.kpi == *below) {
+        let part = |kpi: &str| sums.0.get(&named(key, kpi)).copied().unwrap_or_default();
         let of = |kpi: &str| part(kpi).sum();
         let first = of(above[0]).unwrap_or(0);
         let numerator = above.iter().skip(1).fold(first, |sum, kpi| sum - of(kpi).unwrap_or(0));

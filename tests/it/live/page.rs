@@ -35,7 +35,7 @@ fn agree(page: &mut Page, demo: &Demo, tenant: &str, grain: &str, kpi: &str) -> 
     }
 }
 
-fn pictures() -> PathBuf {
+pub(super) fn pictures() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("page")
 }
 
