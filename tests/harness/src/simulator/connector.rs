@@ -55,8 +55,8 @@ pub(super) struct Connector {
     /// The last snapshot's place.
     snapshot: u64,
     has_completed: bool,
-    /// Events that a restart may repeat.
-    sent: Vec<Vec<Message>>,
+    /// Events that a restart may repeat, and whether each cannot be read.
+    sent: Vec<(Vec<Message>, bool)>,
     /// Rows that are there, as far as was told.
     pub(super) told: BTreeMap<i64, Told>,
     /// Rows that are gone, which nothing told.
@@ -185,7 +185,7 @@ impl Connector {
                 for message in &messages {
                     broker.send(message.clone());
                 }
-                self.sent.push(messages);
+                self.sent.push((messages, is_unread));
                 if is_unread {
                     self.miss(&written.change);
                 } else {
@@ -222,8 +222,14 @@ impl Connector {
     /// Restarts and repeats its last events.
     pub(super) fn restart(&mut self, events: usize, broker: &mut Broker) {
         let from = self.sent.len().saturating_sub(events);
-        for message in self.sent.iter().skip(from).flatten() {
-            broker.send(message.clone());
+        for (messages, is_unread) in self.sent.iter().skip(from) {
+            messages.iter().for_each(|message| broker.send(message.clone()));
+            // Nothing tells one that was sent again from a new one.
+            let key = messages.last().and_then(|message| message.row.1);
+            let told = key.and_then(|key| self.told.get_mut(&key));
+            if let Some(told) = told.filter(|_| self.style.kind == Kind::Plain) {
+                told.is_unread = *is_unread;
+            }
         }
     }
 
