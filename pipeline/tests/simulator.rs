@@ -205,6 +205,9 @@ fn wrong(script: &Script) -> Vec<String> {
     driver.add(delta);
     driver.retry(Micros(history.end_clock));
     let mut wrong: Vec<String> = driver.fold.halts().map(ToString::to_string).collect();
+    if history.may_halt && !wrong.is_empty() {
+        return Vec::new();
+    }
     let rows = driver.rows(&mut wrong);
     wrong.extend(judge(&history, &rows));
     wrong
@@ -215,7 +218,7 @@ fn variable(name: &str, usual: u64) -> u64 {
 }
 
 /// What happens. Of all accidents each history draws about half.
-const CLASSES: [Accidents; 33] = [
+const CLASSES: [Accidents; 41] = [
     Accidents::NONE,
     Accidents::REDELIVERY,
     Accidents::REDELIVERY.with(Accidents::PARTITIONS),
@@ -248,6 +251,14 @@ const CLASSES: [Accidents; 33] = [
     Accidents::UNREADABLE.with(Accidents::PARTITIONS),
     Accidents::UNREADABLE.with(Accidents::INCREMENTAL),
     Accidents::UNREADABLE.with(Accidents::TRUNCATE),
+    Accidents::CLOCKS,
+    Accidents::CLOCKS.with(Accidents::GAP),
+    Accidents::CLOCKS.with(Accidents::REDELIVERY),
+    Accidents::RESTORE,
+    Accidents::RESTORE.with(Accidents::TRUNCATE),
+    Accidents::RESTORE.with(Accidents::KEYS.with(Accidents::TOAST)),
+    Accidents::ALTER,
+    Accidents::ALTER.with(Accidents::INCREMENTAL),
     Accidents::ALL,
 ];
 
@@ -285,7 +296,7 @@ fn silver_is_the_source() {
     assert!(!classes.is_empty(), "WEIR_CLASS names no class");
     for accidents in classes {
         for kind in Kind::ALL {
-            let failing = first_failing(seeds(25), kind, accidents);
+            let failing = first_failing(seeds(17), kind, accidents);
             assert!(failing.is_none(), "{}", smallest(&failing.unwrap(), 40));
         }
     }
