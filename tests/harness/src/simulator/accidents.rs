@@ -129,7 +129,8 @@ impl Accidents {
     /// snapshot overtakes it, a cleaner removes what was before it, or its value is that of another.
     /// A clock that jumps decides nothing only where places do: in one log, and while a key stays in its partition.
     /// Which shape a row had before it was streamed, or before another partition was read, no event tells; nor, after
-    /// a restore, which of two partitions was read first, nor, of most rows of Oracle's snapshots, when it was. MongoDB has neither keys that change nor a truncate, no large
+    /// a restore, which of two partitions was read first, nor that there was one, where a snapshot's rows do not say
+    /// when they were read (Oracle) or on which server (MySQL). MongoDB has neither keys that change nor a truncate, no large
     /// values that are left out, and a place made of its clock.
     #[must_use]
     pub fn possible(self, kind: Kind) -> Accidents {
@@ -167,7 +168,7 @@ impl Accidents {
             possible = possible.without(Accidents::CLOCKS);
         }
         let spread = [Accidents::PARTITIONS, Accidents::TOPICS, Accidents::COMPACTION];
-        if matches!(kind, Kind::Plain | Kind::MongoDb | Kind::Oracle)
+        if !matches!(kind, Kind::Postgres | Kind::SqlServer)
             || possible.any(&spread)
             || possible.any(&[Accidents::ASK, Accidents::NO_DATA, Accidents::CLOCKS])
         {

@@ -33,8 +33,7 @@ pub struct History {
     /// A clock that is late enough for every timer.
     pub end_clock: i64,
     /// Whether a change that was sent again may look as if the source had gone back, because its clock was put
-    /// back in between; or a change after a restore, because the snapshot between did not say on which server it
-    /// was taken. Then a reader may stand still, and say so.
+    /// back in between. Then a reader may stand still, and say so.
     pub may_halt: bool,
     /// The rows that must be there, by origin and key.
     pub(super) expected: Rows,
@@ -92,7 +91,7 @@ impl History {
         History {
             kind: script.kind,
             whole: style.whole,
-            may_halt: may_halt(script),
+            may_halt: may_halt(script.accidents),
             has_body: style.has_body,
             end_clock: reader.clock + 200 * SECOND,
             records: reader.records,
@@ -106,11 +105,8 @@ impl History {
     }
 }
 
-fn may_halt(script: &Script) -> bool {
-    let accidents = script.accidents;
-    let is_alone = accidents == Accidents::CLOCKS;
-    let is_unnamed = script.kind == Kind::MySql && accidents.has(Accidents::RESTORE);
-    is_unnamed || accidents.has(Accidents::CLOCKS) && !is_alone
+fn may_halt(accidents: Accidents) -> bool {
+    accidents.has(Accidents::CLOCKS) && accidents != Accidents::CLOCKS
 }
 
 /// Whether this is the first topic of a database.
