@@ -13,6 +13,12 @@
 //! - A change that was refused, because a required value that it left out was read after it, is read again at the
 //!   end, as somebody would do it: then it is there.
 //!
+//! # Non-guarantees
+//! - Of some thousands of histories of the class `all` one ends wrong. A cleaner may have removed the change between a
+//!   null and a value that is left out, so that the null stays; an older change that PostgreSQL streams behind a
+//!   snapshot, or a truncate, may lie in another topic or partition than what it is compared with; and a row whose
+//!   required large value is left out may get a third key before its second is read.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
