@@ -18,6 +18,8 @@
 //!   null and a value that is left out, so that the null stays; an older change that PostgreSQL streams behind a
 //!   snapshot, or a truncate, may lie in another topic or partition than what it is compared with; and a row whose
 //!   required large value is left out may get a third key before its second is read.
+//! - Of the snapshot after a restore, rows are taken for older ones and removed that come before the first row by which
+//!   places are seen to have gone back: one of some hundred histories of the classes with `restore` ends so.
 
 #![allow(
     clippy::unwrap_used,
