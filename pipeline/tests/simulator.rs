@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `WEIR_HISTORIES` | how many histories of each class and connector are played |
 //! | `WEIR_SEED` | the first seed, 0 unless set |
+//! | `WEIR_CLASS` | the one class that is played, `all` or accidents as a failure prints them |
 //!
 //! # Guarantees
 //! - The changes of rows that the fold says add up to its rows, and a fold that is loaded from what was
@@ -13,10 +14,12 @@
 //!   end, as somebody would do it: then it is there.
 //!
 //! # Non-guarantees
-//! - Of many thousand histories a few end wrong: where a partition lags by more than a minute behind one
-//!   that delivers a second, filtered snapshot to its end, before the first is seen to end, what the first
-//!   brought may be taken for the rest of an unfinished one; and a large value of a row that gets a third key
-//!   before its second is read may end unknown.
+//! - Of some thousands of histories of the class `all` one ends wrong. A cleaner may have removed the change between a
+//!   null and a value that is left out, so that the null stays; an older change that PostgreSQL streams behind a
+//!   snapshot, or a truncate, may lie in another topic or partition than what it is compared with; and a row whose
+//!   required large value is left out may get a third key before its second is read.
+//! - Of the snapshot after a restore, rows are taken for older ones and removed that come before the first row by which
+//!   places are seen to have gone back: one of some hundred histories of the classes with `restore` ends so.
 
 #![allow(
     clippy::unwrap_used,
@@ -210,6 +213,9 @@ fn wrong(script: &Script) -> Vec<String> {
     driver.add(delta);
     driver.retry(Micros(history.end_clock));
     let mut wrong: Vec<String> = driver.fold.halts().map(ToString::to_string).collect();
+    if history.may_halt && !wrong.is_empty() {
+        return Vec::new();
+    }
     let rows = driver.rows(&mut wrong);
     wrong.extend(judge(&history, &rows));
     wrong
@@ -220,7 +226,7 @@ fn variable(name: &str, usual: u64) -> u64 {
 }
 
 /// What happens. Of all accidents each history draws about half.
-const CLASSES: [Accidents; 33] = [
+const CLASSES: [Accidents; 41] = [
     Accidents::NONE,
     Accidents::REDELIVERY,
     Accidents::REDELIVERY.with(Accidents::PARTITIONS),
@@ -253,6 +259,14 @@ const CLASSES: [Accidents; 33] = [
     Accidents::UNREADABLE.with(Accidents::PARTITIONS),
     Accidents::UNREADABLE.with(Accidents::INCREMENTAL),
     Accidents::UNREADABLE.with(Accidents::TRUNCATE),
+    Accidents::CLOCKS,
+    Accidents::CLOCKS.with(Accidents::GAP),
+    Accidents::CLOCKS.with(Accidents::REDELIVERY),
+    Accidents::RESTORE,
+    Accidents::RESTORE.with(Accidents::TRUNCATE),
+    Accidents::RESTORE.with(Accidents::KEYS.with(Accidents::TOAST)),
+    Accidents::ALTER,
+    Accidents::ALTER.with(Accidents::INCREMENTAL),
     Accidents::ALL,
 ];
 
@@ -280,11 +294,84 @@ fn first_failing(seeds: std::ops::Range<u64>, kind: Kind, accidents: Accidents) 
 
 #[test]
 fn silver_is_the_source() {
-    for accidents in CLASSES {
+    let class = std::env::var("WEIR_CLASS").ok();
+    let is_played = |accidents: &Accidents| match class.as_deref() {
+        None => true,
+        Some("all") => *accidents == Accidents::ALL,
+        Some(name) => accidents.to_string() == name,
+    };
+    let classes: Vec<Accidents> = CLASSES.into_iter().filter(is_played).collect();
+    assert!(!classes.is_empty(), "WEIR_CLASS names no class");
+    for accidents in classes {
         for kind in Kind::ALL {
-            let failing = first_failing(seeds(25), kind, accidents);
+            let failing = first_failing(seeds(17), kind, accidents);
             assert!(failing.is_none(), "{}", smallest(&failing.unwrap(), 40));
         }
+    }
+}
+
+/// Every order in which these are read gives what the source has.
+fn is_right(kind: Kind, accidents: &[Accidents], partitions: usize, steps: &[Step]) {
+    let accidents = accidents.iter().fold(Accidents::NONE, |all, one| all.with(*one));
+    for reading in 0..50 {
+        let script = Script { kind, accidents, steps: steps.to_vec(), partitions, reading };
+        assert!(wrong(&script).is_empty(), "{}", smallest(&script, 40));
+    }
+}
+
+fn put(key: i64) -> Step {
+    Step::Write(0, 0, Statement::Put { key, dice: 0b1111 })
+}
+
+const WHOLE: Step = Step::Start(0, Start::Whole);
+
+#[test]
+fn a_row_that_moved_is_filled_from_its_first_key_though_that_is_read_last() {
+    let rekey = Step::Write(0, 0, Statement::Rekey { from: 1, to: 2, dice: 0b11_1111 });
+    let steps = [put(1), WHOLE, Step::Grow(0), Step::Grow(0), rekey];
+    for more in [Accidents::NONE, Accidents::REQUIRED] {
+        let happens = [Accidents::PARTITIONS, Accidents::KEYS, Accidents::TOAST, more];
+        is_right(Kind::Postgres, &happens, 1, &steps);
+    }
+}
+
+#[test]
+fn a_second_snapshot_may_be_read_to_its_end_before_the_first() {
+    let steps = [put(0), put(1), put(5), WHOLE, put(3), Step::Snapshot(0, 0b1010)];
+    is_right(Kind::Postgres, &[Accidents::FILTERED, Accidents::ASK], 3, &steps);
+}
+
+#[test]
+fn rows_of_an_incremental_snapshot_are_no_rest_of_an_unfinished_one() {
+    let (nothing, delete) = (Step::Start(0, Start::Nothing), Statement::Delete { key: 0 });
+    let chunk = Step::Chunk(0, u64::MAX);
+    let steps = [put(0), nothing, chunk, put(1), Step::Write(0, 0, delete), Step::Gap(0)];
+    for kind in Kind::ALL {
+        is_right(kind, &[Accidents::INCREMENTAL, Accidents::GAP, Accidents::ASK], 1, &steps);
+    }
+}
+
+#[test]
+fn snapshots_of_two_servers_are_ordered_by_their_clocks() {
+    let steps = [put(3), put(4), WHOLE, Step::FailOver(0), Step::Snapshot(0, 1 << 4)];
+    let happens = [Accidents::FILTERED, Accidents::FAILOVER, Accidents::ASK];
+    is_right(Kind::MySql, &happens, 1, &steps);
+}
+
+#[test]
+fn a_later_snapshot_speaks_for_what_an_earlier_one_lacked() {
+    let again = Step::Snapshot(0, u64::MAX);
+    let steps = [WHOLE, put(4), again, Step::Grow(0), again];
+    for kind in Kind::ALL {
+        is_right(kind, &[Accidents::SNAPSHOT, Accidents::PARTITIONS], 2, &steps);
+    }
+}
+
+#[test]
+fn without_positions_a_topic_that_was_made_anew_is_later() {
+    let steps = [WHOLE, put(4), Step::Stream(0, 5), put(4), Step::Topic(0, false), Step::Gap(0)];
+    for more in [Accidents::NONE, Accidents::ASK] {
+        is_right(Kind::Plain, &[Accidents::GAP, Accidents::TOPICS, more], 1, &steps);
     }
 }
 

@@ -9,7 +9,7 @@
 //! | places in PostgreSQL's log, both live | the commit before, where both name it, then the place; else the source's clock, then the place. A row is locked until its transaction has committed, so that its changes lie in the log in the order of their commits |
 //! | places in PostgreSQL's log, one a row of a snapshot | the live one is later when it, or the commit before it, lies behind the snapshot; else it was written before the snapshot and may have been committed after it, so that in one partition Kafka's order decides, and elsewhere the source's clock, or else the snapshot is later |
 //! | one partition of one life of a topic | the offset |
-//! | nothing of this | the source's clock; then a live change is later than a row of a snapshot; then the life of the topic that was seen first, the partition, the offset |
+//! | nothing of this | the source's clock, or else the life of the topic that was seen later; then a live change is later than a row of a snapshot; then that life, the partition, the offset |
 //!
 //! # Guarantees
 //! - `Display` and `parse` are inverse: the text in the `_position` column is the whole position.
@@ -162,7 +162,10 @@ impl Position {
             (0, _) | (_, 0) => Ordering::Equal,
             (own, other) => own.cmp(&other),
         };
-        let last = |at: &Position| (!at.snapshot, at.topic, at.partition, at.offset);
+        // Without clocks a topic that was made anew is all that tells.
+        let is_timed = self.source_ms != 0 && other.source_ms != 0;
+        let life = |at: &Position| if is_timed { 0 } else { at.topic };
+        let last = |at: &Position| (life(at), !at.snapshot, at.topic, at.partition, at.offset);
         clock.then_with(|| last(self).cmp(&last(other)))
     }
 
@@ -347,6 +350,9 @@ mod tests {
             |ms, topic, offset| Position { source_ms: ms, topic, ..at(None, false, 0, offset) };
         both_ways(of(10, 0, 102), of(20, 1, 0), Less);
         both_ways(of(0, 0, 102), of(0, 1, 0), Less);
+        let snapshot = Position { snapshot: true, ..of(0, 1, 0) };
+        both_ways(of(0, 0, 102), snapshot, Less);
+        both_ways(of(5, 0, 102), Position { source_ms: 5, ..snapshot }, Greater);
     }
 
     #[test]

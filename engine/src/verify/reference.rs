@@ -9,6 +9,7 @@
 
 mod admission;
 mod doubt;
+mod moved;
 mod order;
 mod retry;
 mod snapshot;
@@ -22,15 +23,12 @@ use schemas::{Micros, Position, RowBuilder};
 
 use admission::Admitted;
 use doubt::is_newer;
+use moved::Moves;
 use order::{is_again, is_behind, is_ordered, order, source_went_back};
-use snapshot::{Snapshot, note_snapshot};
+use snapshot::{ASIDE_US, Snapshot, note_snapshot};
 
 /// Forgotten deletes are cleared away this often, on epoch clocks.
 const CLEAR_US: i64 = 86_400_000_000;
-
-/// How long what a moved row had waits for the row under its new key, and how many do.
-const MOVED_US: i64 = 86_400_000_000;
-const MOVED_MAX: usize = 1_024;
 
 /// What is known of one row.
 #[derive(Debug, Clone)]
@@ -78,7 +76,10 @@ struct Origin {
     over: Option<(Snapshot, Option<Micros>)>,
     /// Whether it lacked rows that stay until somebody decides.
     is_asked: bool,
-    is_complete: bool,
+    /// The earliest that was seen to its end.
+    first: Option<Snapshot>,
+    /// Rows that an unfinished one before it left, by key, and since when they are not there.
+    aside: BTreeMap<Vec<u8>, (Known, Micros)>,
     is_whole: bool,
     /// By column, the change that was the first seen to have it.
     sent: BTreeMap<usize, Position>,
@@ -100,13 +101,6 @@ impl Origin {
 /// Origin and key of a row.
 pub(super) type RowId = (String, Vec<u8>);
 
-/// A row under its old key.
-#[derive(Debug, Clone)]
-struct Moved {
-    row: Known,
-    clock: Micros,
-}
-
 /// One table.
 #[derive(Debug, Default)]
 pub(super) struct Reference {
@@ -115,7 +109,7 @@ pub(super) struct Reference {
     /// Lives of topics, as they were seen first; and by which of them an origin came.
     topics: Vec<String>,
     ways: BTreeMap<u32, Vec<String>>,
-    moved: BTreeMap<RowId, Moved>,
+    moves: Moves,
     /// Unreadable changes of keys without a row, the newest of each.
     unplaced: BTreeMap<RowId, Position>,
     /// By life of a topic and partition, the key whose delete was its last change.
@@ -141,12 +135,13 @@ impl Reference {
         let names: Vec<String> = self.origins.keys().cloned().collect();
         for name in names {
             while self.end_snapshot(&name, now) {}
-            let over = self.origins.get_mut(&name).and_then(|origin| origin.over.as_mut());
-            if let Some((_, since)) = over {
+            let Some(origin) = self.origins.get_mut(&name) else { continue };
+            if let Some((_, since)) = &mut origin.over {
                 since.take_if(|since| is_forgotten(*since, now));
             }
+            origin.aside.retain(|_, (_, since)| since.plus(ASIDE_US) > now);
         }
-        self.moved.retain(|_, moved| moved.clock.plus(MOVED_US) > now);
+        self.moves.advance(now);
         if now.0.saturating_sub(self.cleared.0) >= CLEAR_US {
             self.cleared = now;
             self.rows.retain(|_, row| match row.state {
@@ -235,14 +230,31 @@ impl Reference {
             }
             origin.start_over(epoch + 1);
         }
-        let mut at = Position { incarnation: origin.incarnation, topic, ..what.position };
+        let at = Position { incarnation: origin.incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
             self.truncate(&id.0, at, clock);
             return;
         }
         let (row, lacks) = self.lacks(contract, &id.0, change, &at);
         let change = ChangeRef { row: &row, absent: &lacks, ..change };
-        let held = self.held(&id, clock);
+        let is_back = self.take_back(&id);
+        self.take_row(contract, &id, (change, at), (epoch, clock));
+        if is_back || full {
+            self.set_aside_again(&id, clock);
+        }
+    }
+
+    /// A change of one row.
+    fn take_row(
+        &mut self,
+        contract: &PreparedContract,
+        id: &RowId,
+        (change, mut at): (ChangeRef<'_>, Position),
+        (epoch, clock): (u64, Micros),
+    ) {
+        let what = change.change;
+        let full = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
+        let held = self.held(id, clock);
         let is_incremental = what.marker == SnapshotMarker::Incremental;
         let back = held.filter(|held| !is_incremental && source_went_back(held, &at));
         let origin = self.origins.entry(id.0.clone()).or_default();
@@ -260,12 +272,14 @@ impl Reference {
             let over = origin.over.as_mut().map(|(run, _)| run);
             note_snapshot(&mut origin.snapshots, over, &at, what.marker, clock);
         }
-        if self.is_swept(&id, &at) || held.is_some_and(|held| order(&at, &held) == Ordering::Less) {
-            if what.kind == ChangeKind::Upsert {
-                self.fill(contract, &id, change.row, (change.unavailable, false), &at, epoch);
-            }
-            return;
+        let is_late = |held: Position| {
+            let is_overtaken = full && self.is_overtaken(id, &at, &held);
+            is_overtaken || order(&at, &held) == Ordering::Less
+        };
+        if self.is_swept(id, &at) || held.is_some_and(is_late) {
+            return self.late(contract, id, change, &at, (epoch, clock));
         }
+        let id = id.clone();
         let again = held.is_some_and(|held| is_again(&held, &at));
         if what.kind == ChangeKind::Delete {
             self.delete(contract, id, change.other, at, again, (epoch, clock));
@@ -299,13 +313,12 @@ impl Reference {
         (epoch, clock): (u64, Micros),
     ) -> bool {
         let has_other = !change.other.is_empty();
-        let is_its = |moved: &Moved| has_other && !is_behind(&moved.row.at, &at);
-        let is_waiting = self.moved.get(&id).is_some_and(is_its);
-        let waiting = if is_waiting { self.moved.remove(&id) } else { None };
+        let waiting = self.moves.row_for(&id, &at).filter(|_| has_other).cloned();
+        let is_awaited = waiting.is_some();
         let old_key = (id.0.clone(), change.other.to_vec());
         let is_its = |row: &&Known| has_other && !is_behind(&row.at, &at);
         let under_old_key = self.rows.get(&old_key).filter(is_its).cloned();
-        let before = waiting.map(|moved| moved.row).or(under_old_key);
+        let before = waiting.or(under_old_key);
         let own = self.rows.get(&id).cloned();
         let mut bytes: Box<[u8]> = change.row.into();
         let (mut missing, mut carried) = (change.unavailable.to_vec(), BTreeMap::new());
@@ -326,6 +339,9 @@ impl Reference {
         if missing.iter().any(is_required) {
             self.doubt(contract, id, at, epoch, clock);
             return false;
+        }
+        if is_awaited {
+            self.moves.take(&id);
         }
         let unread = self.unread(&id).filter(|unread| is_newer(unread, &at));
         if unread.is_some() {
@@ -411,32 +427,10 @@ impl Reference {
         if again && gone {
             return;
         }
-        if let Some(row) = known.cloned()
-            && let State::Row { bytes, .. } = &row.state
-            && !moved_to.is_empty()
-            && moved_to != id.1
-        {
-            let new = (id.0.clone(), moved_to.to_vec());
-            let there = self.rows.get(&new).filter(|new| matches!(new.state, State::Row { .. }));
-            if there.is_some_and(|new| !is_behind(&row.at, &new.at)) {
-                let unknown = row.unsent(contract, bytes);
-                self.fill(contract, &new, bytes, (&unknown, true), &row.at, epoch);
-            } else {
-                self.moved.insert(new, Moved { row, clock });
-                self.drop_oldest_moved();
-            }
-        }
+        self.move_away(contract, &id, moved_to, at, (epoch, clock));
         let unread = self.unread(&id).filter(|unread| is_newer(unread, &at));
         self.keep_unplaced(id.clone(), unread);
         self.bury(id, at, clock);
-    }
-
-    fn drop_oldest_moved(&mut self) {
-        if self.moved.len() > MOVED_MAX {
-            let oldest = self.moved.iter().min_by_key(|(_, moved)| moved.clock);
-            let oldest = oldest.map(|(id, _)| id.clone());
-            oldest.into_iter().for_each(|id| drop(self.moved.remove(&id)));
-        }
     }
 
     /// A null value: the row of its key that this partition brought last before it is gone, unless a

@@ -26,11 +26,9 @@ impl TableFold {
         self.counters.applied += 1;
         let unread = self.unread_after(which, &position);
         self.set_unplaced(which, unread);
+        self.hand_over(which, moved_to, position, stamp, delta);
         match which.slot {
-            Some(slot) => {
-                self.hand_over(which, slot, moved_to, stamp, delta);
-                self.remove(slot, which.key, delta);
-            }
+            Some(slot) => self.remove(slot, which.key, delta),
             None => self.counters.unknown_deletes += 1,
         }
         self.put_tombstone(which, Tombstone { position, clock: stamp.clock });

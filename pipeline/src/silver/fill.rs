@@ -173,7 +173,8 @@ pub(super) fn unsent(contract: &PreparedContract, row: LiveRow<'_>) -> Vec<usize
 }
 
 impl TableFold {
-    /// A change that is older than what is held: it may have a value that the newer one left out.
+    /// A change that is older than what is held: it may have a value that the newer one left out, or one that went on
+    /// under another key.
     pub(super) fn late(
         &mut self,
         which: Which<'_>,
@@ -182,20 +183,24 @@ impl TableFold {
         stamp: &EpochStamp,
         delta: &mut Delta,
     ) {
+        let is_upsert = change.change.kind == ChangeKind::Upsert;
+        let (mut left, mut is_filled) = (None, false);
+        if is_upsert && let Some(followed) = self.follow(which, change, position, stamp, delta) {
+            (left, is_filled) = (Some(followed.0), followed.1);
+        } else if change.change.kind == ChangeKind::Delete {
+            self.hand_over(which, change.other, *position, stamp, delta);
+        }
         let held = which.slot.and_then(|slot| self.rows.get(slot));
         let is_whole = held.is_none_or(|held| {
-            held.carried.is_empty() && !self.contract.layout().row(held.row).has_unknown()
+            let is_another = left.is_some_and(|left| held.position.compare(&left).is_gt());
+            let is_sent = held.carried.is_empty();
+            is_another || is_sent && !self.contract.layout().row(held.row).has_unknown()
         });
-        let may_fill = !is_whole && change.change.kind == ChangeKind::Upsert;
-        if !may_fill
-            || !self.fill_row(
-                which,
-                change,
-                Late { position: *position, is_moved: false },
-                stamp,
-                delta,
-            )
-        {
+        if is_upsert && !is_whole {
+            let late = Late { position: *position, is_moved: false };
+            is_filled |= self.fill_row(which, change, late, stamp, delta);
+        }
+        if !is_filled {
             self.counters.stale += 1;
         }
     }

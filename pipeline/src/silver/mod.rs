@@ -43,6 +43,7 @@ mod sweep;
 mod table;
 mod tombstones;
 mod upsert;
+mod withheld;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -222,7 +223,11 @@ impl TableFold {
             }
             self.note_sent(origin, change, &position, &mut lacking);
         }
+        let is_back = self.put_back(origin, key, delta);
         self.apply_row(lacking.view(change), origin, position, stamp, delta);
+        if is_back || is_whole {
+            self.withhold_unfinished(origin, key, stamp.clock, delta);
+        }
         self.lacking = lacking;
     }
 
@@ -264,7 +269,11 @@ impl TableFold {
                 stamp.clock,
             );
         }
-        let is_late = held.is_some_and(|held| position.compare(&held) == Ordering::Less);
+        let own = self.origins.get(origin).filter(|_| is_whole && which.slot.is_some());
+        let is_overtaken =
+            |held: &Position| own.is_some_and(|own| own.is_overtaken(&position, held));
+        let is_late = held
+            .is_some_and(|held| position.compare(&held) == Ordering::Less || is_overtaken(&held));
         if is_late || self.is_swept(which, &position) {
             self.late(which, change, &position, stamp, delta);
             return;

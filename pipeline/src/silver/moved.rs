@@ -2,11 +2,16 @@
 //!
 //! A change of a key is a delete of the old row, which names the new key, and a create of the new row,
 //! which names the old one and leaves out large values that did not change. What the old row had of them
-//! waits here for the create, which may lie in another partition.
+//! waits here for the create, which may lie in another partition; and where the row went is remembered for changes
+//! under the old key that lie in a third one and are read last.
 //!
 //! # Guarantees
 //! - A row that the log has behind a change of a key is another one that came to the old key, and gives nothing.
-//! - At most [`LIMIT`] rows wait, each at most [`RETENTION_US`] on epoch clocks.
+//! - An older change under a key that a row has left since is of that row, and not of one that came after it.
+//! - At most [`LIMIT`] rows wait and as many ways are known, each for at most [`RETENTION_US`] on epoch clocks.
+//!
+//! # Non-guarantees
+//! - Of a row whose old key has another row already when its delete is read, nothing is known any more.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -17,11 +22,18 @@ use serde::{Deserialize, Serialize};
 
 use super::fill::{Late, unsent};
 use super::live::LiveRow;
+use super::record::Carried;
 use super::{TableFold, Which};
 use crate::decode::{Change, ChangeKind, ChangeRef};
 
-/// Rows that wait; the oldest go first.
+/// Rows that wait, and ways that are known; the oldest go first.
 const LIMIT: usize = 1_024;
+
+/// How many further keys a row is looked for under.
+const HOPS: usize = 8;
+
+/// Changes that are known to be of a row that has left, at most.
+const KNOWN: usize = 16;
 
 /// How long they wait.
 const RETENTION_US: i64 = 86_400_000_000;
@@ -32,6 +44,8 @@ pub(super) struct MovedRow {
     row: Arc<[u8]>,
     position: Position,
     carried: Arc<[u8]>,
+    /// The delete that named the new key.
+    left: Position,
     clock: Micros,
 }
 
@@ -48,40 +62,134 @@ impl MovedRow {
     }
 }
 
-/// By origin and new key.
+/// A row that went on under another key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Way {
+    to: Vec<u8>,
+    /// The delete that named the new key.
+    left: Position,
+    /// The changes that what went with it is of.
+    known: Vec<Position>,
+    /// Whether it lacked a value that may be in an older change.
+    is_open: bool,
+    clock: Micros,
+    number: u64,
+}
+
+impl Way {
+    /// Whether a change under the old key may have what did not go with the row.
+    fn leads(&self, position: &Position) -> bool {
+        let is_new = || {
+            let older = self.known.iter().any(|known| known.compare(position).is_lt());
+            older && !self.known.iter().any(|known| known.is_again(position))
+        };
+        position.compare(&self.left).is_lt() && (self.is_open || is_new())
+    }
+}
+
+/// Origin and key.
+type Id = (u32, Vec<u8>);
+
+/// Rows on their way, and the ways that rows took.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Moved(BTreeMap<(u32, Vec<u8>), MovedRow>);
+pub(super) struct Moved {
+    /// By new key.
+    rows: BTreeMap<Id, MovedRow>,
+    /// By old key.
+    ways: BTreeMap<Id, Vec<Way>>,
+    /// The old keys, as the ways were told.
+    told: BTreeMap<u64, Id>,
+    next: u64,
+}
 
 impl Moved {
-    /// The row that became this one at `position`, if a delete has named it.
-    pub(super) fn take(
-        &mut self,
+    /// The row that became this one at `position`, if a delete has named it. Both halves of a change of a key stand
+    /// at one place of the log, where that is known.
+    pub(super) fn waiting(
+        &self,
         which: Which<'_>,
         old_key: &[u8],
         position: &Position,
     ) -> Option<MovedRow> {
-        if self.0.is_empty() || old_key.is_empty() {
+        if self.rows.is_empty() || old_key.is_empty() {
             return None;
         }
-        let place = (which.origin, which.key.to_vec());
-        self.0.get(&place).filter(|moved| !is_behind(&moved.position, position))?;
-        self.0.remove(&place)
+        let row = self.rows.get(&(which.origin, which.key.to_vec()))?;
+        let is_its = match (row.left.place, position.place) {
+            (Some(_), Some(_)) => row.left.is_again(position),
+            _ => !is_behind(&row.position, position),
+        };
+        is_its.then(|| row.clone())
     }
 
-    fn put(&mut self, origin: u32, key: &[u8], row: MovedRow) {
-        self.0.insert((origin, key.to_vec()), row);
-        if self.0.len() > LIMIT
-            && let Some(oldest) = self.0.iter().min_by_key(|(_, row)| row.clock)
+    /// The row that waited for this one has come.
+    pub(super) fn arrive(&mut self, which: Which<'_>) {
+        self.rows.remove(&(which.origin, which.key.to_vec()));
+    }
+
+    fn put(&mut self, id: Id, row: MovedRow) {
+        self.rows.insert(id, row);
+        if self.rows.len() > LIMIT
+            && let Some(oldest) = self.rows.iter().min_by_key(|(_, row)| row.clock)
         {
             let oldest = oldest.0.clone();
-            self.0.remove(&oldest);
+            self.rows.remove(&oldest);
         }
     }
 
-    /// Forgets those that have waited too long at `now`.
+    /// Remembers that the row of a key went on under another one; `known` are the changes that what is held of it
+    /// is of, `is_open` whether that is less than all of it.
+    fn note(
+        &mut self,
+        id: Id,
+        (to, left): (&[u8], Position),
+        known: Vec<Position>,
+        is_open: bool,
+        clock: Micros,
+    ) {
+        let ways = self.ways.entry(id.clone()).or_default();
+        if ways.iter().any(|way| way.left.is_again(&left)) {
+            return;
+        }
+        ways.push(Way { to: to.to_vec(), left, known, is_open, clock, number: self.next });
+        self.told.insert(self.next, id);
+        self.next += 1;
+        if self.told.len() > LIMIT {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let Some((number, id)) = self.told.pop_first() else { return };
+        let Some(ways) = self.ways.get_mut(&id) else { return };
+        ways.retain(|way| way.number != number);
+        if ways.is_empty() {
+            self.ways.remove(&id);
+        }
+    }
+
+    /// How the row went on that had this key at `position`.
+    fn way(&mut self, origin: u32, key: &[u8], position: &Position) -> Option<&mut Way> {
+        if self.ways.is_empty() {
+            return None;
+        }
+        let ways = self.ways.get_mut(&(origin, key.to_vec()))?;
+        let later = ways.iter_mut().filter(|way| position.compare(&way.left).is_lt());
+        later.reduce(|a, b| if b.left.compare(&a.left).is_lt() { b } else { a })
+    }
+
+    /// Forgets what has waited too long at `now`.
     pub(super) fn purge(&mut self, now: Micros) {
-        if !self.0.is_empty() {
-            self.0.retain(|_, row| row.clock.plus(RETENTION_US) > now);
+        if !self.rows.is_empty() {
+            self.rows.retain(|_, row| row.clock.plus(RETENTION_US) > now);
+        }
+        while let Some((number, id)) = self.told.first_key_value() {
+            let ways = self.ways.get(id).into_iter().flatten();
+            let first = ways.into_iter().find(|way| way.number == *number);
+            if first.is_some_and(|way| way.clock.plus(RETENTION_US) > now) {
+                return;
+            }
+            self.forget_first();
         }
     }
 }
@@ -92,37 +200,119 @@ pub(super) fn is_behind(row: &Position, change: &Position) -> bool {
 }
 
 impl TableFold {
-    /// The row of `slot` goes because its key becomes `moved_to`: what the new row misses of it is filled,
-    /// now if the new row is there, else when it comes.
+    /// A delete says that the row of a key, as it is held, goes on under `moved_to`: what the new row misses of it is
+    /// filled, now if the new row is there, else when it comes.
     pub(super) fn hand_over(
         &mut self,
         which: Which<'_>,
-        slot: u32,
         moved_to: &[u8],
+        left: Position,
         stamp: &EpochStamp,
         delta: &mut Delta,
     ) {
         if moved_to.is_empty() || moved_to == which.key {
             return;
         }
-        let Some(old) = self.rows.get(slot) else { return };
+        let id = (which.origin, which.key.to_vec());
+        let held = which.slot.and_then(|slot| self.rows.get(slot));
+        // Behind the delete another row has the key.
+        let Some(old) = held.filter(|held| held.position.compare(&left).is_lt()) else {
+            self.moved.note(id.clone(), (moved_to, left), Vec::new(), true, stamp.clock);
+            // What waits for this key is of the row that goes on.
+            let waiting = self.moved.rows.get(&id).filter(|row| row.left.compare(&left).is_lt());
+            if let Some(waiting) = waiting.cloned() {
+                let moved = MovedRow { left, ..waiting };
+                self.give(which.origin, moved_to.to_vec(), moved, stamp, delta);
+            }
+            return;
+        };
+        let carried = Carried::read(old.carried);
+        let of = carried.columns().filter_map(|column| carried.get(column));
+        let known = of.chain([old.position]).collect();
+        let is_open = !unsent(&self.contract, old).is_empty();
         let moved = MovedRow {
             row: old.row.into(),
             position: old.position,
             carried: old.carried.into(),
+            left,
             clock: stamp.clock,
         };
-        let slot = self.rows.find(moved_to, which.origin);
-        let there = slot.and_then(|slot| self.rows.get(slot));
-        if there.is_none_or(|new| is_behind(&moved.position, &new.position)) {
-            self.moved.put(which.origin, moved_to, moved);
-            return;
+        self.moved.note(id, (moved_to, left), known, is_open, stamp.clock);
+        self.give(which.origin, moved_to.to_vec(), moved, stamp, delta);
+    }
+
+    /// An older change under a key that its row may have left since: then it is for the row under the new key. Gives
+    /// when the row left, and whether something was filled.
+    pub(super) fn follow(
+        &mut self,
+        which: Which<'_>,
+        change: ChangeRef<'_>,
+        position: &Position,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) -> Option<(Position, bool)> {
+        let way = self.moved.way(which.origin, which.key, position)?;
+        let (to, left) = (way.to.clone(), way.left);
+        if !way.leads(position) {
+            return Some((left, false));
         }
+        way.is_open &= !change.unavailable.is_empty();
+        if way.known.len() < KNOWN {
+            way.known.push(*position);
+        }
+        let (mut carried, mut lacking) = (Vec::new(), Carried::default());
+        change.absent.iter().for_each(|column| lacking.set(*column, *position));
+        lacking.write(&mut carried);
+        let (row, carried) = (change.row.into(), carried.into());
+        let moved = MovedRow { row, position: *position, carried, left, clock: stamp.clock };
+        Some((left, self.give(which.origin, to, moved, stamp, delta)))
+    }
+
+    /// What a row had under its old key goes to the row under the new one, or waits for it; where that has gone on,
+    /// to the one after it too. Returns whether something was filled.
+    fn give(
+        &mut self,
+        origin: u32,
+        to: Vec<u8>,
+        mut moved: MovedRow,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) -> bool {
+        let mut next = Some(to);
+        for _ in 0..HOPS {
+            let Some(to) = next else { break };
+            let which = Which { origin, key: &to, slot: self.rows.find(&to, origin) };
+            let there = which.slot.and_then(|slot| self.rows.get(slot)).map(|new| new.position);
+            let way =
+                self.moved.way(origin, &to, &moved.left).map(|way| (way.to.clone(), way.left));
+            let is_there = |new: &Position| {
+                let has_left = way.as_ref().is_some_and(|(_, left)| left.compare(new).is_lt());
+                !has_left && (moved.left.is_again(new) || !is_behind(&moved.left, new))
+            };
+            if there.as_ref().is_some_and(is_there) {
+                return self.fill_moved(which, &moved, stamp, delta);
+            }
+            self.wait(which, moved.clone());
+            next = way.map(|(to, left)| {
+                moved.left = left;
+                to
+            });
+        }
+        false
+    }
+
+    fn fill_moved(
+        &mut self,
+        which: Which<'_>,
+        moved: &MovedRow,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) -> bool {
         let unavailable = unsent(&self.contract, moved.view());
         let change = Change::new(ChangeKind::Upsert, 0);
         let change = ChangeRef {
             change: &change,
-            key: moved_to,
+            key: which.key,
             row: &moved.row,
             unavailable: &unavailable,
             absent: &[],
@@ -131,6 +321,28 @@ impl TableFold {
             origin: "",
         };
         let late = Late { position: moved.position, is_moved: true };
-        self.fill_row(Which { key: moved_to, slot, ..which }, change, late, stamp, delta);
+        self.fill_row(which, change, late, stamp, delta)
+    }
+
+    /// A row waits for the one under its new key, together with what was read of it before.
+    fn wait(&mut self, which: Which<'_>, moved: MovedRow) {
+        let id = (which.origin, which.key.to_vec());
+        let same = self.moved.rows.get(&id).filter(|held| held.left.is_again(&moved.left));
+        let Some(held) = same.cloned() else {
+            self.moved.put(id, moved);
+            return;
+        };
+        let is_newer = moved.position.compare(&held.position) == Ordering::Greater;
+        let (newer, older) = if is_newer { (moved, held) } else { (held, moved) };
+        let mut filling = std::mem::take(&mut self.filling);
+        filling.resume(&self.contract, newer.view());
+        filling.fill(&self.contract, older.view());
+        filling.finish();
+        let (row, carried) = (filling.row().into(), filling.carried().into());
+        self.filling = filling;
+        self.moved.put(id, MovedRow { row, carried, ..newer });
     }
 }
+
+#[cfg(test)]
+mod tests;

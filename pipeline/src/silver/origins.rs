@@ -20,6 +20,7 @@ use super::gap::Gap;
 use super::report::Halt;
 use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::Tombstone;
+use super::withheld::Withheld;
 use crate::decode::PreparedContract;
 
 /// By column, how often an infinity came and was taken as null.
@@ -62,8 +63,10 @@ pub(super) struct Origin {
     pub(super) infinite: Infinite,
     /// Records that were gone before they were read, the last of them.
     pub(super) gap: Option<Gap>,
-    /// Whether a snapshot was ever seen to its end.
-    pub(super) is_complete: bool,
+    /// The earliest snapshot that was seen to its end.
+    pub(super) first: Option<SnapshotRun>,
+    /// Rows that an unfinished one before it left.
+    pub(super) withheld: Withheld,
     /// Whether its source promises that no snapshot is taken with conditions.
     pub(super) is_whole: bool,
     /// The last change of it that was read, whatever became of that.
@@ -79,6 +82,24 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// Whether a change is a row of a snapshot that was begun before the first complete one, and never ended.
+    pub(super) fn is_unfinished(&self, position: &Position) -> bool {
+        let is_before = |run: &SnapshotRun| {
+            let first = self.first.as_ref();
+            first.is_some_and(|first| run.is_before(first) && !run.is_same(first))
+        };
+        let own = self.snapshots.iter().find(|run| run.told(position));
+        own.is_some_and(|run| is_before(run) && !run.has_ended())
+    }
+
+    /// Whether a row of a snapshot is older than what is held: a later snapshot, as far as it has passed, has seen
+    /// the row that is held, or knows it to be later.
+    pub(super) fn is_overtaken(&self, row: &Position, held: &Position) -> bool {
+        let runs = || self.snapshots.iter().chain(self.over.as_ref().map(|over| &over.run));
+        let own = runs().find(|run| run.told(row));
+        own.is_some_and(|own| runs().any(|run| !run.is_before(own) && !run.is_missing(held)))
+    }
+
     /// What comes from here on is later than all that is held; `since` is the first epoch that is behind it
     /// as a whole.
     pub(super) fn start_over(&mut self, since: EpochId) {

@@ -108,12 +108,31 @@ impl SnapshotRun {
 
     /// Whether it was taken before another one that is over: then it never ends.
     pub(super) fn is_before(&self, over: &SnapshotRun) -> bool {
-        let is_unnamed =
-            matches!(self.place, Some(Place::Log { log, .. }) if log == Place::UNNAMED);
-        if is_unnamed && self.mark.0 == over.mark.0 {
+        let is_one_log = match (self.place, over.place) {
+            (Some(Place::Log { log, .. }), Some(Place::Log { log: its, .. })) => {
+                log == its && log != Place::UNNAMED
+            }
+            _ => true,
+        };
+        if !is_one_log && self.mark.0 == over.mark.0 {
             return self.source_ms <= over.source_ms;
         }
         self.mark <= over.mark
+    }
+
+    /// Whether both are one snapshot.
+    pub(super) fn is_same(&self, other: &SnapshotRun) -> bool {
+        self.mark == other.mark
+    }
+
+    /// Whether a change is a row of it.
+    pub(super) fn told(&self, position: &Position) -> bool {
+        position.snapshot && mark(position) == self.mark
+    }
+
+    /// Whether its last row was seen.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_last
     }
 
     /// Whether a row at `position` was written before the snapshot, and so was not in it.
@@ -132,7 +151,10 @@ impl SnapshotRun {
             (Some(Ordering::Less), _) if position.snapshot => true,
             // It may be of another server, or committed later than it was written.
             (Some(Ordering::Less), Some(begin)) => position.offset < *begin,
-            (Some(Ordering::Less), None) => is_earlier,
+            // In a log that is written in the order of commits the place says all.
+            (Some(Ordering::Less), None) => {
+                is_earlier || matches!(self.place, Some(Place::Log { .. }))
+            }
             (Some(_), _) => false,
             (None, Some(begin)) => position.offset < *begin,
             (None, None) => position.source_ms > 0 && is_earlier,

@@ -82,6 +82,7 @@ impl TableFold {
             if due.is_some_and(|due| due <= now) {
                 origin.floor = None;
             }
+            origin.withheld.purge(now);
             if let Some(over) = &mut origin.over {
                 over.swept.take_if(|since| since.plus(TOMBSTONE_RETENTION_US) <= now);
             }
@@ -105,22 +106,49 @@ impl TableFold {
     fn end_snapshot(&mut self, origin: u32, (at, due): (usize, Micros), delta: &mut Delta) {
         let Some(own) = self.origins.get_mut(origin) else { return };
         let run = own.snapshots.remove(at);
-        own.snapshots.retain(|other| !other.is_before(&run));
-        let is_whole = own.is_whole;
-        let is_first = !std::mem::replace(&mut own.is_complete, true);
-        own.lacking = None;
         own.gap.take_if(|gap| run.is_after(gap.clock));
+        let is_first = own.first.as_ref().is_none_or(|first| run.is_before(first));
+        // A later one is over: it has said more of what this one lacked.
+        if own.over.as_ref().is_some_and(|over| run.is_before(&over.run)) {
+            if is_first {
+                own.first = Some(run);
+                self.release(origin, due, delta);
+                self.ask(origin);
+            }
+            return;
+        }
+        let is_whole = own.is_whole;
         own.over = Some(Over { run: run.clone(), swept: is_whole.then_some(due) });
-        // What an unfinished snapshot left goes with the first that is complete.
-        let left = |row: &LiveRow<'_>| is_whole || row.position.snapshot;
+        if is_first {
+            own.first = Some(run.clone());
+        }
+        let own = self.origins.get(origin);
         if is_whole {
             self.unplaced.forget(origin, |unread| run.is_missing(unread));
-        }
-        if is_whole || is_first {
-            let gone = self.lacking_rows(origin, &run, left);
+            let gone = self.lacking_rows(origin, &run);
             self.sweep(origin, &run, gone, due, delta);
+        } else if is_first {
+            // What an unfinished snapshot left goes with the first that is complete.
+            let is_left =
+                |row: &LiveRow<'_>| own.is_some_and(|own| own.is_unfinished(&row.position));
+            let tombstone = Tombstone { position: run.deleted_at(), clock: due };
+            for (key, slot) in self.rows_of(origin, is_left) {
+                let which = Which { origin, key: &key, slot: Some(slot) };
+                self.withhold(which, tombstone, delta);
+            }
         }
-        let rest = self.lacking_rows(origin, &run, |_| true);
+        if let Some(own) = self.origins.get_mut(origin) {
+            own.snapshots.retain(|other| !other.is_before(&run) || other.has_ended());
+        }
+        self.ask(origin);
+    }
+
+    /// Names what the last complete snapshot of an origin lacked and is still held.
+    fn ask(&mut self, origin: u32) {
+        let Some(own) = self.origins.get_mut(origin) else { return };
+        own.lacking = None;
+        let Some(run) = own.over.as_ref().map(|over| over.run.clone()) else { return };
+        let rest = self.lacking_rows(origin, &run);
         if rest.is_empty() {
             return;
         }
@@ -133,18 +161,18 @@ impl TableFold {
             .for_each(|own| own.lacking = Some(lacking.clone()));
     }
 
-    /// The rows of an origin that a snapshot lacked. One with an unreadable change that is no older was in it.
-    fn lacking_rows(
-        &self,
-        origin: u32,
-        run: &SnapshotRun,
-        is_asked: impl Fn(&LiveRow<'_>) -> bool,
-    ) -> Vec<(Arc<[u8]>, u32)> {
+    /// The rows of an origin that a snapshot lacked, and every later one as far as it has passed. One with an
+    /// unreadable change that is no older was in it.
+    fn lacking_rows(&self, origin: u32, run: &SnapshotRun) -> Vec<(Arc<[u8]>, u32)> {
+        let own = self.origins.get(origin).map(|own| own.snapshots.as_slice());
+        let later = || own.unwrap_or_default().iter().filter(|later| !later.is_before(run));
+        let is_missing =
+            |at: &Position| run.is_missing(at) && later().all(|later| later.is_missing(at));
         let is_lacking = |row: &LiveRow<'_>| {
             let unread = || doubt::of_row(&self.contract, row);
-            run.is_missing(&row.position) && unread().is_none_or(|unread| run.is_missing(&unread))
+            is_missing(&row.position) && unread().is_none_or(|unread| run.is_missing(&unread))
         };
-        self.rows_of(origin, |row| is_asked(row) && is_lacking(row))
+        self.rows_of(origin, is_lacking)
     }
 
     fn sweep(
@@ -176,7 +204,7 @@ impl TableFold {
             let Some(over) = own.over.as_mut().filter(|_| is_asked) else { continue };
             over.swept = Some(clock);
             let run = over.run.clone();
-            let gone = self.lacking_rows(origin, &run, |_| true);
+            let gone = self.lacking_rows(origin, &run);
             self.unplaced.forget(origin, |unread| run.is_missing(unread));
             self.sweep(origin, &run, gone, clock, delta);
         }

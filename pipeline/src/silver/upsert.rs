@@ -25,7 +25,7 @@ impl TableFold {
         let layout = self.contract.layout();
         let old = which.slot.and_then(|slot| self.rows.get(slot));
         let mut filling = std::mem::take(&mut self.filling);
-        let came_from = self.moved.take(which, change.other, &position);
+        let came_from = self.moved.waiting(which, change.other, &position);
         let moved_row = || {
             let slot = self.rows.find(change.other, which.origin)?;
             let row = self.rows.get(slot).filter(|_| !change.other.is_empty())?;
@@ -59,6 +59,9 @@ impl TableFold {
             self.put_in_doubt(which, position, &reason, stamp, delta);
             self.refused.push((change.change.record, reason));
             return;
+        }
+        if came_from.is_some() {
+            self.moved.arrive(which);
         }
         let unchanged = old.is_some_and(|old| old.row == new);
         if again && unchanged && old.is_some_and(|old| old.carried == carried) {

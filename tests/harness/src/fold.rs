@@ -8,6 +8,7 @@
 //!   [`Fold::snapshots_over_rows`] counts the snapshot rows that would make it matter.
 
 mod doubt;
+mod moved;
 mod retry;
 
 use std::cmp::Ordering;
@@ -20,6 +21,7 @@ use schemas::Contract;
 use crate::Error;
 use crate::bronze::Record;
 use crate::event::{self, Cell, Change, Decoded, Op, Row};
+use moved::{Leave, Waiting};
 
 /// Where a change came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +87,10 @@ impl Position {
         }
         let has_clocks = self.source_ms != 0 && other.source_ms != 0;
         let clock = if has_clocks { self.source_ms.cmp(&other.source_ms) } else { Ordering::Equal };
+        let by_topic = self.topic.cmp(&other.topic);
+        let life = if has_clocks { Ordering::Equal } else { by_topic };
         let rank = |p: &Position| (!p.snapshot, p.topic, p.partition, p.offset);
-        clock.then_with(|| rank(self).cmp(&rank(other)))
+        clock.then(life).then_with(|| rank(self).cmp(&rank(other)))
     }
 }
 
@@ -161,8 +165,9 @@ struct Table {
     origins: BTreeMap<String, Origin>,
     /// Lives of topics, as they were seen first.
     topics: Vec<(String, String, String)>,
-    /// Rows that left their key, by the new one.
-    moved: BTreeMap<Id, Held>,
+    moved: Waiting,
+    /// Rows that left their key, as it was told.
+    left: Vec<Leave>,
     /// By life of a topic and partition, the key whose delete was its last change.
     deleted: BTreeMap<(usize, i32), String>,
     /// Newest changes that could not be read, of keys without a row.
@@ -222,7 +227,8 @@ impl Fold {
                 keys: BTreeMap::new(),
                 origins: BTreeMap::new(),
                 topics: Vec::new(),
-                moved: BTreeMap::new(),
+                moved: Waiting::new(),
+                left: Vec::new(),
                 deleted: BTreeMap::new(),
                 unplaced: BTreeMap::new(),
                 ways: BTreeMap::new(),
@@ -401,14 +407,12 @@ impl Fold {
         }
         table.keep_unplaced(&id, unread.filter(|_| held.row.is_none()));
         let before = table.keys.insert(id.clone(), held);
+        let mut delta = Delta::default();
         if op == Op::Delete {
             table.origins.entry(id.0.clone()).or_default().has_deleted = true;
-        }
-        let mut delta = Delta::default();
-        if op == Op::Delete
-            && let (Some(new), Some(left)) = (&change.other, &before)
-        {
-            delta = table.hand_over(&(id.0.clone(), new.clone()), left, epoch);
+            if let Some(to) = &change.other {
+                delta = table.hand_over(&id, to, position, before.as_ref(), epoch);
+            }
         }
         let before = before.and_then(|held| held.row);
         self.snapshots_over_rows += u64::from(position.snapshot && before.is_some());
@@ -441,8 +445,7 @@ impl Table {
     ) -> Result<BTreeMap<usize, Position>, String> {
         let mut carried = BTreeMap::new();
         let is_its = |row: &&Held| !row.position.is_behind(&position);
-        let is_waiting = change.other.is_some() && self.moved.get(id).filter(is_its).is_some();
-        let waiting = if is_waiting { self.moved.remove(id) } else { None };
+        let waiting = self.waiting_for(id, &position).filter(|_| change.other.is_some()).cloned();
         let Some(row) = &mut change.row else { return Ok(carried) };
         let old = change.other.as_ref().map(|old| (id.0.clone(), old.clone()));
         let under_old = old.and_then(|old| self.keys.get(&old)).filter(is_its);
@@ -468,6 +471,9 @@ impl Table {
             return Err(format!("column {} is required and was never sent", column.name));
         }
         *row = Rc::new(cells);
+        if waiting.is_some() {
+            self.moved.remove(id);
+        }
         carried.extend(change.absent.iter().map(|column| (*column, position)));
         Ok(carried)
     }
@@ -503,20 +509,6 @@ impl Table {
             delta.come.push((Rc::clone(&self.name), id.clone(), new));
         }
         delta
-    }
-
-    /// A row left its key: the new one takes what it misses, now or when it comes.
-    fn hand_over(&mut self, new: &Id, left: &Held, epoch: i64) -> Delta {
-        if left.row.is_none() {
-            return Delta::default();
-        }
-        let there = self.keys.get(new).filter(|held| held.row.is_some());
-        if there.is_some_and(|held| !left.position.is_behind(&held.position)) {
-            let late = (left.row.as_ref(), &left.carried);
-            return self.fill(new, late, (left.position, true), epoch);
-        }
-        self.moved.insert(new.clone(), left.clone());
-        Delta::default()
     }
 
     /// A null value deletes what its partition brought last of that key.

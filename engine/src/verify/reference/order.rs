@@ -69,8 +69,9 @@ fn by_record(a: &Position, b: &Position) -> Ordering {
     }
     let known = a.source_ms != 0 && b.source_ms != 0;
     let clock = if known { a.source_ms.cmp(&b.source_ms) } else { Ordering::Equal };
+    let topic = if known { Ordering::Equal } else { a.topic.cmp(&b.topic) };
     let rest = |at: &Position| (!at.snapshot, at.topic, at.partition, at.offset);
-    clock.then_with(|| rest(a).cmp(&rest(b)))
+    clock.then(topic).then_with(|| rest(a).cmp(&rest(b)))
 }
 
 /// A change that was sent again.

@@ -66,9 +66,7 @@ impl Reference {
         let is_behind =
             |held: Position| order(&at, &held) == Ordering::Less || source_went_back(&held, &at);
         if held.is_some_and(is_behind) || self.is_swept(&id, &at) {
-            if is_upsert {
-                self.fill(contract, &id, change.row, (change.unavailable, false), &at, epoch);
-            }
+            self.late(contract, &id, change, &at, (epoch, clock));
             return true;
         }
         let again = held.is_some_and(|held| is_again(&held, &at));

@@ -14,6 +14,10 @@ use super::{Known, Reference, RowId, State, is_forgotten};
 /// Incarnation and source position: what the rows of one snapshot have in common.
 type Mark = (u32, Option<u128>);
 
+/// Rows of an origin that are set aside, and for how long.
+const ASIDE_MAX: usize = 1_024;
+pub(super) const ASIDE_US: i64 = 86_400_000_000;
+
 /// A snapshot that passes, or is over.
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
@@ -33,12 +37,25 @@ impl Snapshot {
 
     /// Whether it was taken no later than another one.
     pub(super) fn is_before(&self, other: &Snapshot) -> bool {
-        match self.place {
-            Some(Place::Log { log: Place::UNNAMED, .. }) if self.mark.0 == other.mark.0 => {
+        match (self.place, other.place) {
+            (Some(Place::Log { log: x, .. }), Some(Place::Log { log: y, .. }))
+                if (x != y || x == Place::UNNAMED) && self.mark.0 == other.mark.0 =>
+            {
                 self.source_ms <= other.source_ms
             }
             _ => self.mark <= other.mark,
         }
+    }
+
+    /// Where a row is gone that it lacked.
+    fn end(&self) -> Position {
+        let Snapshot { mark: (incarnation, _), place, source_ms, .. } = *self;
+        Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE }
+    }
+
+    /// Whether a row stands where this snapshot read it.
+    fn brought(&self, at: &Position) -> bool {
+        at.snapshot && (at.incarnation, at.place.map(|place| place.number())) == self.mark
     }
 
     /// Whether a row that stands there was in the source before the snapshot.
@@ -67,7 +84,7 @@ impl Snapshot {
             (Some(false), _) => false,
             (Some(true), _) if at.snapshot => true,
             (_, Some(begin)) => at.offset < begin,
-            (Some(true), None) => by_clock,
+            (Some(true), None) => by_clock || matches!(self.place, Some(Place::Log { .. })),
             (None, None) => by_clock && at.source_ms > 0,
         }
     }
@@ -88,50 +105,128 @@ impl Reference {
         }
         let Some((at, over)) = first else { return false };
         let snapshot = origin.snapshots.remove(at);
-        origin.snapshots.retain(|other| !other.is_before(&snapshot));
-        let is_first = !std::mem::replace(&mut origin.is_complete, true);
+        let is_first = origin.first.as_ref().is_none_or(|first| snapshot.is_before(first));
+        if is_first {
+            origin.first = Some(snapshot.clone());
+        }
+        if origin.over.as_ref().is_some_and(|(over, _)| snapshot.is_before(over)) {
+            if is_first {
+                self.bring_back(name);
+                self.note_asked(name);
+            }
+            return true;
+        }
         let is_whole = origin.is_whole;
         origin.over = Some((snapshot.clone(), is_whole.then_some(over)));
-        if is_whole || is_first {
-            self.sweep(name, &snapshot, !is_whole, over);
+        if is_whole {
+            self.sweep(name, &snapshot, over);
+        } else if is_first {
+            let left = self.rows.iter().filter(|(id, _)| id.0 == name);
+            let left = left.filter(|(id, row)| self.is_left(id, row));
+            let mut ids: Vec<RowId> = left.map(|(id, _)| id.clone()).collect();
+            ids.sort_unstable();
+            ids.into_iter().for_each(|id| self.set_aside(id, &snapshot, over));
         }
-        let lacks = self.behind(name, &snapshot, false).next().is_some();
-        self.origins.entry(name.to_owned()).or_default().is_asked = lacks;
+        if let Some(origin) = self.origins.get_mut(name) {
+            origin.snapshots.retain(|other| other.ended || !other.is_before(&snapshot));
+        }
+        self.note_asked(name);
         true
     }
 
-    /// Live rows that were in the source before a snapshot; only those that a snapshot brought, if so asked.
+    /// Whether rows that the last snapshot lacked wait for a decision.
+    fn note_asked(&mut self, name: &str) {
+        let over = self.origins.get(name).and_then(|origin| origin.over.clone());
+        let Some((snapshot, _)) = over else { return };
+        let lacks = self.behind(name, &snapshot).next().is_some();
+        self.origins.entry(name.to_owned()).or_default().is_asked = lacks;
+    }
+
+    /// Whether a row is of a snapshot that began before the first complete one and has not ended.
+    fn is_left(&self, id: &RowId, row: &Known) -> bool {
+        let is_row = matches!(row.state, State::Row { .. });
+        let Some(origin) = self.origins.get(&id.0).filter(|_| is_row) else { return false };
+        let Some(first) = &origin.first else { return false };
+        let own = origin.snapshots.iter().find(|own| own.brought(&row.at));
+        own.is_some_and(|own| !own.ended && own.is_before(first) && own.mark != first.mark)
+    }
+
+    /// Whether a later snapshot than that of a row, as far as it is known, does not lack what is held.
+    pub(super) fn is_overtaken(&self, id: &RowId, at: &Position, held: &Position) -> bool {
+        let is_row = matches!(self.rows.get(id), Some(Known { state: State::Row { .. }, .. }));
+        let Some(origin) = self.origins.get(&id.0).filter(|_| is_row) else { return false };
+        let mut known: Vec<&Snapshot> = origin.snapshots.iter().collect();
+        known.extend(origin.over.as_ref().map(|(over, _)| over));
+        let Some(own) = known.iter().find(|snapshot| snapshot.brought(at)) else { return false };
+        known.iter().any(|later| !later.is_before(own) && !later.is_behind(held))
+    }
+
+    /// Such a row goes, and may come back.
+    fn set_aside(&mut self, id: RowId, first: &Snapshot, clock: Micros) {
+        let Some(row) = self.rows.get(&id).cloned() else { return };
+        if let Some(origin) = self.origins.get_mut(&id.0)
+            && origin.aside.len() < ASIDE_MAX
+        {
+            origin.aside.insert(id.1.clone(), (row, clock));
+        }
+        self.bury(id, first.end(), clock);
+    }
+
+    /// A change of this key came: if it left a row of an unfinished snapshot, that is set aside.
+    pub(super) fn set_aside_again(&mut self, id: &RowId, clock: Micros) {
+        let is_whole = self.origins.get(&id.0).is_some_and(|origin| origin.is_whole);
+        let is_left = self.rows.get(id).is_some_and(|row| self.is_left(id, row));
+        let first = self.origins.get(&id.0).and_then(|origin| origin.first.clone());
+        if let Some(first) = first.filter(|_| is_left && !is_whole) {
+            self.set_aside(id.clone(), &first, clock);
+        }
+    }
+
+    /// The row of this key that was set aside is looked at again.
+    pub(super) fn take_back(&mut self, id: &RowId) -> bool {
+        let aside = self.origins.get_mut(&id.0).and_then(|origin| origin.aside.remove(&id.1));
+        let is_row = matches!(self.rows.get(id), Some(Known { state: State::Row { .. }, .. }));
+        let Some((row, _)) = aside.filter(|_| !is_row) else { return false };
+        self.unplaced.remove(id);
+        self.rows.insert(id.clone(), Known { seen: false, ..row });
+        true
+    }
+
+    /// A snapshot before the first that was known is complete: what it brought is back.
+    fn bring_back(&mut self, name: &str) {
+        let Some(origin) = self.origins.get(name) else { return };
+        let ids = origin.aside.iter().map(|(key, (row, _))| ((name.to_owned(), key.clone()), row));
+        let told: Vec<RowId> =
+            ids.filter(|(id, row)| !self.is_left(id, row)).map(|(id, _)| id).collect();
+        for id in told {
+            self.take_back(&id);
+        }
+    }
+
+    /// Live rows that were in the source before a snapshot, and before every later one as far as it is known.
     pub(super) fn behind<'a>(
         &'a self,
-        origin: &'a str,
+        name: &'a str,
         snapshot: &'a Snapshot,
-        only_of_snapshots: bool,
     ) -> impl Iterator<Item = &'a RowId> {
+        let later = self.origins.get(name).map(|origin| origin.snapshots.as_slice());
+        let later = later.unwrap_or_default();
         let is_behind = move |(id, row): &(&RowId, &Known)| {
-            id.0 == origin
+            let mut later = later.iter().filter(|later| !later.is_before(snapshot));
+            id.0 == name
                 && matches!(row.state, State::Row { .. })
                 && snapshot.is_behind(&row.at)
-                && (row.at.snapshot || !only_of_snapshots)
+                && later.all(|later| later.is_behind(&row.at))
                 && row.unread.is_none_or(|unread| snapshot.is_behind(&unread))
         };
         self.rows.iter().filter(is_behind).map(|(id, _)| id)
     }
 
-    pub(super) fn sweep(
-        &mut self,
-        origin: &str,
-        snapshot: &Snapshot,
-        only_of_snapshots: bool,
-        over: Micros,
-    ) {
-        let Snapshot { mark: (incarnation, _), place, source_ms, .. } = *snapshot;
-        let at = Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE };
-        if !only_of_snapshots {
-            self.unplaced.retain(|id, unread| id.0 != origin || !snapshot.is_behind(unread));
-        }
-        let gone: Vec<RowId> = self.behind(origin, snapshot, only_of_snapshots).cloned().collect();
+    pub(super) fn sweep(&mut self, origin: &str, snapshot: &Snapshot, over: Micros) {
+        self.unplaced.retain(|id, unread| id.0 != origin || !snapshot.is_behind(unread));
+        let gone: Vec<RowId> = self.behind(origin, snapshot).cloned().collect();
         for id in gone {
-            self.bury(id, at, over);
+            self.bury(id, snapshot.end(), over);
         }
     }
 
@@ -172,7 +267,7 @@ impl Reference {
             let Some((snapshot, since)) = &mut origin.over else { continue };
             *since = Some(clock);
             let snapshot = snapshot.clone();
-            self.sweep(&name, &snapshot, false, clock);
+            self.sweep(&name, &snapshot, clock);
         }
     }
 }

@@ -80,7 +80,8 @@ impl Place {
             let clocks = (self.source_ms, other.source_ms);
             let has_clocks = clocks.0 != 0 && clocks.1 != 0;
             let by_clock = if has_clocks { clocks.0.cmp(&clocks.1) } else { Ordering::Equal };
-            let rank = |p: &Place| (!p.is_snapshot, p.topic, p.partition, p.offset);
+            let life = |p: &Place| if has_clocks { 0 } else { p.topic };
+            let rank = |p: &Place| (life(p), !p.is_snapshot, p.topic, p.partition, p.offset);
             by_clock.then(rank(self).cmp(&rank(other)))
         };
         by_source.then(by_record) == Ordering::Less

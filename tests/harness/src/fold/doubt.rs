@@ -79,12 +79,6 @@ impl Table {
         change.row = Some(Rc::new(cells));
     }
 
-    /// An older change of a row that is held.
-    pub(super) fn late(&mut self, id: &Id, change: &Change, at: Position, epoch: i64) -> Delta {
-        let lacks = change.absent.iter().map(|column| (*column, at)).collect();
-        self.fill(id, (change.row.as_ref(), &lacks), (at, false), epoch)
-    }
-
     /// The table that a record names which changes no row.
     pub(super) fn origin_of(&self, record: &Record) -> Option<String> {
         event::remains(&self.contract, record.key.as_deref(), record.value.as_deref()).origin

@@ -13,20 +13,22 @@ pub enum Kind {
     SqlServer,
     /// Oracle: system change numbers.
     Oracle,
+    /// MongoDB: seconds of its clock, and a number within them.
+    MongoDb,
     /// No source block at all.
     Plain,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] =
-        [Kind::Postgres, Kind::MySql, Kind::SqlServer, Kind::Oracle, Kind::Plain];
+    pub const ALL: [Kind; 6] =
+        [Kind::Postgres, Kind::MySql, Kind::SqlServer, Kind::Oracle, Kind::MongoDb, Kind::Plain];
 
     /// The origin of the rows of database `number`, whose events are in `topic`.
     pub(super) fn origin(self, number: u8, topic: &str) -> String {
         match self {
             Kind::Postgres => format!("shop.shop_{number}.public.items"),
-            Kind::MySql => format!("shop.shop_{number}.items"),
+            Kind::MySql | Kind::MongoDb => format!("shop.shop_{number}.items"),
             Kind::SqlServer => format!("shop.shop_{number}.dbo.items"),
             Kind::Oracle => format!("shop.ORCL.SHOP_{number}.ITEMS"),
             Kind::Plain => topic.to_owned(),
@@ -82,9 +84,13 @@ pub(super) fn block(kind: Kind, number: u8, server: u64, place: Place, at_ms: i6
             own["schema"] = format!("SHOP_{number}").into();
             own
         }
+        Kind::MongoDb => mongodb(place),
         Kind::Plain => Value::Null,
     };
     if let (Some(block), Value::Object(own)) = (block.as_object_mut(), own) {
+        if kind == Kind::MongoDb {
+            block.remove("table");
+        }
         block.extend(own);
     }
     block
@@ -103,6 +109,19 @@ fn postgres(place: Place) -> Value {
     };
     json!({"connector": "postgresql", "schema": "public", "sequence": sequence, "lsn": lsn,
         "txId": transaction, "xmin": null})
+}
+
+/// How many changes there are a second.
+const PACE: u64 = 256;
+
+/// The cluster's clock ticks with its log.
+fn mongodb(place: Place) -> Value {
+    let (Place::Live { commit: at, .. }
+    | Place::Snapshot { at, .. }
+    | Place::Incremental { commit: at, .. }) = place;
+    let seconds = 1_772_359_200 + at / PACE;
+    json!({"connector": "mongodb", "collection": "items", "rs": "rs0", "lsid": null,
+        "ts_ms": seconds * 1000, "ord": at % PACE + 1, "txnNumber": null})
 }
 
 /// Files of a later server have lower numbers: nothing but the server tells that they are newer.

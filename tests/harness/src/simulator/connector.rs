@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::block::{Kind, Place, block};
-use super::database::{Change, Database, Row};
+use super::database::{Change, Database, Row, Shape};
 use super::topic::{Broker, Message};
 
 /// What Debezium writes for a large value that did not change.
@@ -40,6 +40,8 @@ pub(super) struct Told {
     is_unfinished: bool,
     /// A newer change of it cannot be read.
     pub(super) is_unread: bool,
+    /// It has no amount any more.
+    pub(super) lacks_amount: bool,
 }
 
 /// A connector and its database.
@@ -55,12 +57,14 @@ pub(super) struct Connector {
     /// The last snapshot's place.
     snapshot: u64,
     has_completed: bool,
-    /// Events that a restart may repeat.
-    sent: Vec<Vec<Message>>,
+    /// Events that a restart may repeat, and whether each cannot be read.
+    sent: Vec<(Vec<Message>, bool)>,
     /// Rows that are there, as far as was told.
     pub(super) told: BTreeMap<i64, Told>,
     /// Rows that are gone, which nothing told.
     pub(super) left: BTreeMap<i64, Told>,
+    /// Whether a row was ever told with its amount.
+    has_amount: bool,
 }
 
 impl Connector {
@@ -77,7 +81,30 @@ impl Connector {
             sent: Vec::new(),
             told: BTreeMap::new(),
             left: BTreeMap::new(),
+            has_amount: false,
         }
+    }
+
+    /// A row is told, from a table of this shape.
+    fn tell(&mut self, key: i64, row: &Row, shape: Shape, is_unfinished: bool) {
+        self.has_amount |= shape.has_amount;
+        let lacks_amount = !shape.has_amount && self.has_amount;
+        let told = Told { row: row.clone(), is_unfinished, is_unread: false, lacks_amount };
+        self.left.remove(&key);
+        self.told.insert(key, told);
+    }
+
+    /// The database is restored to so many transactions before, if that leaves rows that were told, by which a reader
+    /// sees that places went back; and a snapshot is taken.
+    pub(super) fn restore(&mut self, back: usize, broker: &mut Broker) {
+        let Some((length, rows)) = self.database.earlier(back) else { return };
+        if !rows.keys().any(|key| self.told.contains_key(key)) {
+            return;
+        }
+        self.database.restore(length);
+        self.next = length;
+        self.snapshot = 0;
+        self.start(broker);
     }
 
     /// Begins without a snapshot.
@@ -95,7 +122,7 @@ impl Connector {
             let marker = if index == 0 { "first" } else { "true" };
             let place = Place::Snapshot { at, marker, knows_server: false };
             self.send_row(key, &row, place, now, true, broker);
-            self.told.insert(key, Told { row, is_unfinished: true, is_unread: false });
+            self.tell(key, &row, self.database.shape, true);
         }
     }
 
@@ -142,8 +169,7 @@ impl Connector {
             };
             let place = Place::Snapshot { at, marker, knows_server };
             self.send_row(key, &row, place, now, is_initial, broker);
-            self.left.remove(&key);
-            self.told.insert(key, Told { row, is_unfinished: false, is_unread: false });
+            self.tell(key, &row, self.database.shape, false);
         }
     }
 
@@ -179,17 +205,18 @@ impl Connector {
                     number,
                     transaction: next.id,
                 };
-                let mut messages = self.messages(&written.change, place, next.at_ms, broker);
+                let when = (next.at_ms, next.shape);
+                let mut messages = self.messages(&written.change, place, when, broker);
                 let is_unread = self.style.damages && (next.commit + number).is_multiple_of(4);
                 let is_unread = is_unread && damage(&written.change, &mut messages);
                 for message in &messages {
                     broker.send(message.clone());
                 }
-                self.sent.push(messages);
+                self.sent.push((messages, is_unread));
                 if is_unread {
                     self.miss(&written.change);
                 } else {
-                    self.hear(&written.change);
+                    self.hear(&written.change, next.shape);
                 }
             }
             self.last_commit = Some(next.commit);
@@ -213,8 +240,7 @@ impl Connector {
         for (key, row) in rows {
             let place = Place::Incremental { lsn, commit, before };
             self.send_row(key, &row, place, now, false, broker);
-            self.left.remove(&key);
-            self.told.insert(key, Told { row, is_unfinished: false, is_unread: false });
+            self.tell(key, &row, self.database.shape, false);
         }
         self.last_commit = Some(commit);
     }
@@ -222,8 +248,14 @@ impl Connector {
     /// Restarts and repeats its last events.
     pub(super) fn restart(&mut self, events: usize, broker: &mut Broker) {
         let from = self.sent.len().saturating_sub(events);
-        for message in self.sent.iter().skip(from).flatten() {
-            broker.send(message.clone());
+        for (messages, is_unread) in self.sent.iter().skip(from) {
+            messages.iter().for_each(|message| broker.send(message.clone()));
+            // Nothing tells one that was sent again from a new one.
+            let key = messages.last().and_then(|message| message.row.1);
+            let told = key.and_then(|key| self.told.get_mut(&key));
+            if let Some(told) = told.filter(|_| self.style.kind == Kind::Plain) {
+                told.is_unread = *is_unread;
+            }
         }
     }
 
@@ -240,12 +272,10 @@ impl Connector {
         self.told.get_mut(key).into_iter().for_each(|told| told.is_unread = true);
     }
 
-    fn hear(&mut self, change: &Change) {
-        let told = |row: &Row| Told { row: row.clone(), is_unfinished: false, is_unread: false };
+    fn hear(&mut self, change: &Change, shape: Shape) {
         match change {
             Change::Create { key, row } | Change::Update { key, row, .. } => {
-                self.left.remove(key);
-                self.told.insert(*key, told(row));
+                self.tell(*key, row, shape, false);
             }
             Change::Delete { key } => {
                 self.left.remove(key);
@@ -254,8 +284,7 @@ impl Connector {
             Change::Rekey { from, to, row, .. } => {
                 self.left.remove(from);
                 self.told.remove(from);
-                self.left.remove(to);
-                self.told.insert(*to, told(row));
+                self.tell(*to, row, shape, false);
             }
             Change::Truncate => {
                 self.left.clear();
@@ -276,7 +305,8 @@ impl Connector {
         let is_end = matches!(place, Place::Snapshot { marker: "first" | "last", .. });
         let is_within = matches!(place, Place::Snapshot { .. }) && !is_initial;
         let mut message = self.message(Some(key), broker);
-        self.fill(&mut message, "r", key, row, [false; 2], self.source(place, now));
+        let shape = self.database.shape;
+        self.fill(&mut message, ("r", key, shape), row, [false; 2], self.source(place, now));
         message.is_kept = is_end || is_within;
         broker.send(message);
     }
@@ -293,13 +323,13 @@ impl Connector {
         &self,
         change: &Change,
         place: Place,
-        at_ms: i64,
+        (at_ms, shape): (i64, Shape),
         broker: &mut Broker,
     ) -> Vec<Message> {
         let source = self.source(place, at_ms);
         let with_row = |op: &str, key: i64, row: &Row, same: [bool; 2], broker: &mut Broker| {
             let mut message = self.message(Some(key), broker);
-            self.fill(&mut message, op, key, row, same, source.clone());
+            self.fill(&mut message, (op, key, shape), row, same, source.clone());
             message
         };
         match change {
@@ -327,7 +357,9 @@ impl Connector {
 
     fn delete(&self, key: i64, source: Value, broker: &mut Broker) -> [Message; 2] {
         let mut gone = self.message(Some(key), broker);
-        gone.value = Some(envelope("d", json!({"id": key}), Value::Null, source));
+        let is_bare = self.style.kind == Kind::MongoDb;
+        let before = if is_bare { Value::Null } else { json!({"id": key}) };
+        gone.value = Some(envelope("d", before, Value::Null, source));
         gone.is_delete = true;
         [gone, self.message(Some(key), broker)]
     }
@@ -336,9 +368,15 @@ impl Connector {
     fn message(&self, key: Option<i64>, broker: &mut Broker) -> Message {
         let topic = broker.topic(self.number).map(|topic| topic.name.clone()).unwrap_or_default();
         let origin = self.style.kind.origin(self.number, &topic);
-        let text = key.map(|key| match self.style.shared {
-            true => json!({"id": key, "__dbz__physicalTableIdentifier": origin}).to_string(),
-            false => json!({"id": key}).to_string(),
+        let text = key.map(|key| {
+            // MongoDB's are JSON within a text.
+            let is_text = self.style.kind == Kind::MongoDb;
+            let id = if is_text { json!(key.to_string()) } else { json!(key) };
+            let mut fields = json!({"id": id});
+            if self.style.shared {
+                fields["__dbz__physicalTableIdentifier"] = origin.clone().into();
+            }
+            fields.to_string()
         });
         Message {
             key: text,
@@ -354,8 +392,7 @@ impl Connector {
     fn fill(
         &self,
         message: &mut Message,
-        op: &str,
-        key: i64,
+        (op, key, shape): (&str, i64, Shape),
         row: &Row,
         same: [bool; 2],
         source: Value,
@@ -364,6 +401,11 @@ impl Connector {
             "quantity": row.quantity, "amount": row.amount, "note": row.note});
         if self.style.has_body {
             after["body"] = row.body.clone().into();
+        }
+        if let Some(fields) = after.as_object_mut().filter(|_| !shape.has_amount) {
+            fields.remove("amount");
+        } else if let Some(amount) = row.amount.as_ref().filter(|_| shape.is_wide) {
+            after["amount"] = format!("{amount}00").into();
         }
         let large = [("note", row.note.as_ref()), ("body", Some(&row.body))];
         for ((column, value), same) in large.into_iter().zip(same) {

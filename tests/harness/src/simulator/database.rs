@@ -88,6 +88,23 @@ pub(super) struct Transaction {
     pub(super) commit: u64,
     /// When it was committed, in milliseconds.
     pub(super) at_ms: i64,
+    /// The columns that the table had.
+    pub(super) shape: Shape,
+    /// The rows after it.
+    rows: BTreeMap<i64, Row>,
+}
+
+/// What the column `amount` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Whether there is one.
+    pub(super) has_amount: bool,
+    /// Whether it has six digits after the point, and not four.
+    pub(super) is_wide: bool,
+}
+
+impl Shape {
+    const FIRST: Shape = Shape { has_amount: true, is_wide: false };
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +126,11 @@ pub(super) struct Database {
     clock_ms: i64,
     values: i64,
     transactions: u64,
+    pub(super) shape: Shape,
+    /// By how much its clock is wrong.
+    skew_ms: i64,
+    /// All places are above it.
+    lowest: u64,
     /// Which server it runs on, from 1.
     pub(super) server: u64,
 }
@@ -124,6 +146,9 @@ impl Database {
             clock_ms: 1_772_359_200_000,
             values: 0,
             transactions: 700,
+            shape: Shape::FIRST,
+            skew_ms: 0,
+            lowest: 1000 * (u64::from(number) + 1),
             server: 1,
         }
     }
@@ -142,7 +167,42 @@ impl Database {
     /// A new instant of its clock.
     pub(super) fn now_ms(&mut self) -> i64 {
         self.clock_ms += 1 + self.clock_ms % 7;
-        self.clock_ms
+        self.clock_ms + self.skew_ms
+    }
+
+    /// Its clock is so many minutes wrong from here on.
+    pub(super) fn set_clock(&mut self, minutes: i8) {
+        self.skew_ms = i64::from(minutes) * 60_000;
+    }
+
+    /// The column `amount` is dropped, added without values, or gets more digits. This waits until no transaction
+    /// is open.
+    pub(super) fn alter(&mut self, dice: u8) {
+        self.commit_all();
+        let Shape { has_amount, .. } = self.shape;
+        if has_amount && dice.is_multiple_of(3) {
+            self.shape.is_wide = true;
+            return;
+        }
+        self.shape.has_amount = !has_amount;
+        self.rows.values_mut().for_each(|row| row.amount = None);
+    }
+
+    /// The rows as they were so many transactions ago, and how many transactions there were then.
+    pub(super) fn earlier(&self, back: usize) -> Option<(usize, &BTreeMap<i64, Row>)> {
+        let length = self.log.len().checked_sub(back)?;
+        let last = self.log.get(length.checked_sub(1)?)?;
+        Some((length, &last.rows))
+    }
+
+    /// Goes on minutes later from what was there after so many transactions, on a new log with lower places.
+    pub(super) fn restore(&mut self, length: usize) {
+        self.open.clear();
+        self.log.truncate(length);
+        self.rows = self.log.last().map(|last| last.rows.clone()).unwrap_or_default();
+        self.lowest = self.lowest.saturating_sub(40);
+        self.lsn = self.lowest;
+        self.clock_ms += 180_000;
     }
 
     /// Runs a statement in a session's transaction. What another one has locked is left alone.
@@ -206,7 +266,7 @@ impl Database {
         let mut row = Row {
             name: wanted(0).then(|| format!("n{number}")),
             quantity: wanted(1).then_some(9_007_199_254_740_993 + number),
-            amount: wanted(2).then(|| format!("{number}.2500")),
+            amount: (wanted(2) && self.shape.has_amount).then(|| format!("{number}.2500")),
             note: wanted(3).then(|| format!("note-{database}-{number}")),
             body: format!("body-{database}-{number}"),
         };
@@ -233,7 +293,8 @@ impl Database {
 
     fn push(&mut self, id: u64, writes: Vec<Written>) {
         let (commit, at_ms) = (self.place(), self.now_ms());
-        self.log.push(Transaction { id, writes, commit, at_ms });
+        let (shape, rows) = (self.shape, self.rows.clone());
+        self.log.push(Transaction { id, writes, commit, at_ms, shape, rows });
     }
 
     /// Commits every open transaction.

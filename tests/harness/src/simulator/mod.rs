@@ -9,9 +9,12 @@
 //! - [`reference`] gets every history right by plain rules, the whole history in memory.
 //!
 //! # Non-guarantees
-//! - MongoDB, schema changes, clocks that jump, a restore to an earlier state, and two connectors that
-//!   emit one table are not simulated.
-//! - Clocks of databases and connectors agree, and no two transactions of a database have one instant.
+//! - Two connectors that emit one table are not simulated, nor a restore after which no key is there that was told
+//!   before, so that no event shows that the log began anew.
+//! - Clocks of databases and connectors agree, and no two transactions of a database have one instant. Where clocks
+//!   jump, after a restore, and where a table is altered, there is one partition.
+//! - MongoDB's documents are objects already, as the transform makes them that its dead letters name, and no
+//!   transaction of it has two changes.
 //! - The cleaner leaves alone what would decide about other rows: rows of later snapshots, first and last
 //!   rows, and a delete whose key has records in another partition or life of the topic, or a row of
 //!   such a snapshot.

@@ -69,6 +69,14 @@ pub enum Defect {
     DoubtStays,
     /// Any change of a row that is read later ends its doubt, an older one too.
     OlderEndsDoubt,
+    /// The source's clock orders everything.
+    ClocksAlone,
+    /// MongoDB's clock is read without the number within its second.
+    SecondsAlone,
+    /// A log never begins anew.
+    OneTimeline,
+    /// A column that an event does not have is null.
+    NullForAbsent,
 }
 
 /// The rows after these records. `whole` says that every snapshot is.
@@ -103,6 +111,11 @@ struct Table {
     truncates: Vec<Item>,
     runs: Vec<Run>,
     is_halted: bool,
+    /// How often the log began anew; by partition the highest place since, and its clock.
+    timeline: u64,
+    highest: BTreeMap<Part, (decode::Place, i128)>,
+    /// Whether a row had an amount.
+    has_amount: bool,
 }
 
 /// What the reading of records needs to know of those before.
@@ -148,6 +161,13 @@ fn collect(kind: Kind, records: &[Record], defect: Option<Defect>) -> BTreeMap<S
         }
         item.place = event.place;
         item.ms = event.ms;
+        if defect == Some(Defect::ClocksAlone) {
+            item.ms = event.clock_ms;
+        }
+        if defect == Some(Defect::SecondsAlone) && kind == Kind::MongoDb {
+            item.place =
+                item.place.map(|place| decode::Place { commit: place.commit >> 32, ..place });
+        }
         let is_delete = matches!(event.act, Act::Delete);
         reading.last.insert(message_key, (event.origin.clone(), event.key.clone(), is_delete));
         let table = tables.entry(event.origin.clone()).or_default();
@@ -174,7 +194,36 @@ fn tombstone(
 }
 
 impl Table {
-    fn add(&mut self, event: decode::Event, mut item: Item, kind: Kind, defect: Option<Defect>) {
+    /// A whole snapshot below what was seen, minutes later: the log began anew.
+    fn begin_anew(
+        &mut self,
+        item: &mut Item,
+        is_run: bool,
+        clock_ms: i128,
+        defect: Option<Defect>,
+    ) {
+        let Some(place) = &mut item.place else { return };
+        let highest = self.highest.get(&item.part);
+        let is_back = highest
+            .is_some_and(|(highest, ms)| place.commit < highest.commit && clock_ms > ms + 60_000);
+        if is_back && is_run && defect != Some(Defect::OneTimeline) {
+            self.timeline += 1;
+            self.highest.clear();
+        }
+        let highest = self.highest.get(&item.part);
+        if highest.is_none_or(|(highest, _)| highest.commit <= place.commit) {
+            self.highest.insert(item.part.clone(), (*place, clock_ms));
+        }
+        place.timeline = self.timeline;
+    }
+
+    fn add(
+        &mut self,
+        mut event: decode::Event,
+        mut item: Item,
+        kind: Kind,
+        defect: Option<Defect>,
+    ) {
         if defect == Some(Defect::HaltsOnLower) {
             let held = self.keys.values().flatten().filter(|held| held.part == item.part);
             let is_lower = held.into_iter().any(|held| live_order(kind, &item, held).is_lt());
@@ -188,6 +237,8 @@ impl Table {
             return;
         }
         item.is_snapshot = event.place.is_some() && event.marker != "false";
+        let is_run = item.is_snapshot && !is_incremental;
+        self.begin_anew(&mut item, is_run, event.clock_ms, defect);
         if item.is_snapshot && !is_incremental {
             let known =
                 self.runs.iter().position(|run| run.place == item.place && run.ms == item.ms);
@@ -200,6 +251,14 @@ impl Table {
                 run.first.entry(item.part.clone()).or_insert(item.offset);
                 item.run = Some(at);
             }
+        }
+        if let Act::Upsert { row, .. } = &mut event.act {
+            let has_amount = row.contains_key("amount");
+            if !has_amount && self.has_amount && defect != Some(Defect::NullForAbsent) {
+                row.insert("amount".into(), Cell::Unknown);
+                item.lacks_amount = true;
+            }
+            self.has_amount |= has_amount;
         }
         item.act = event.act;
         if matches!(item.act, Act::Truncate) {
@@ -301,7 +360,9 @@ impl Fold<'_> {
         let is_unread = stays && before.is_some_and(|before| before.is_unread);
         let (run, borrowed) = (item.run, BTreeSet::new());
         let mut held = Held { row: row.clone(), run, borrowed, is_unread };
-        let unsent = held.row.iter_mut().filter(|(_, cell)| **cell == Cell::Unknown);
+        let unsent = held.row.iter_mut().filter(|(column, cell)| {
+            **cell == Cell::Unknown && !(item.lacks_amount && *column == "amount")
+        });
         if self.defect == Some(Defect::NullForUnsent) {
             unsent.for_each(|(_, cell)| *cell = Cell::Null);
             return held;
@@ -361,9 +422,13 @@ impl Fold<'_> {
         }
         live.sort_by(|a, b| match self.defect {
             Some(Defect::AnyServer) => order::any_server(a, b),
+            Some(Defect::ClocksAlone) => a.ms.cmp(&b.ms),
             _ => live_order(self.kind, a, b),
         });
-        snapshots.sort_by_key(|item| (item.ms, item.place, item.part != Part::default()));
+        let timeline = |item: &Item| item.place.map(|place| place.timeline);
+        snapshots.sort_by_key(|item| {
+            (timeline(item), item.ms, item.place, item.part != Part::default())
+        });
         let mut list = live;
         let mut least = 0;
         for snapshot in snapshots {

@@ -49,6 +49,12 @@ pub enum Step {
     Gap(u8),
     /// Another server goes on.
     FailOver(u8),
+    /// The clock is so many minutes wrong.
+    Clock(u8, i8),
+    /// The database is restored to so many transactions before.
+    Restore(u8, u8),
+    /// The table is altered.
+    Alter(u8, u8),
     /// The topic gets a partition.
     Grow(u8),
     /// The topic is made anew, under the same name or another.
@@ -112,13 +118,16 @@ impl Script {
             damages: self.accidents.has(Accidents::UNREADABLE),
         };
         let mut broker = Broker::default();
+        let alone = [Accidents::RESTORE, Accidents::ALTER, Accidents::CLOCKS];
+        let is_alone = alone.into_iter().any(|one| self.accidents.has(one));
+        let partitions = if is_alone { 1 } else { self.partitions };
         let numbers: Vec<u8> = (0..databases(self.accidents)).collect();
         for number in &numbers {
             if shared {
-                broker.create(&numbers, "shop.items".into(), self.partitions);
+                broker.create(&numbers, "shop.items".into(), partitions);
                 break;
             }
-            broker.create(&[*number], format!("shop_{number}.items"), self.partitions);
+            broker.create(&[*number], format!("shop_{number}.items"), partitions);
         }
         let mut connectors: Vec<Connector> =
             numbers.iter().map(|number| Connector::new(*number, style)).collect();
@@ -158,7 +167,10 @@ impl Script {
             | Step::Snapshot(number, _)
             | Step::Chunk(number, _)
             | Step::Gap(number)
-            | Step::FailOver(number) => {
+            | Step::FailOver(number)
+            | Step::Clock(number, _)
+            | Step::Restore(number, _)
+            | Step::Alter(number, _) => {
                 if let Some(one) = connectors.get_mut(usize::from(number)) {
                     self.advance(step, one, broker);
                 }
@@ -175,7 +187,15 @@ impl Script {
             one.database.commit_all();
         }
         match step {
-            Step::Write(_, session, statement) => one.database.write(session, statement),
+            Step::Write(_, session, statement) => {
+                one.database.write(session, statement);
+                // No transaction spans two documents.
+                if self.kind == Kind::MongoDb {
+                    one.database.commit(session);
+                }
+            }
+            Step::Clock(_, minutes) => one.database.set_clock(minutes),
+            Step::Alter(_, dice) => one.database.alter(dice),
             Step::Commit(_, session) => one.database.commit(session),
             Step::Truncate(_) => one.database.truncate(),
             Step::Start(_, how) if !one.has_started => match how {
@@ -190,6 +210,7 @@ impl Script {
             Step::Chunk(_, mask) => one.chunk(is_in(mask), broker),
             Step::Gap(_) => one.start(broker),
             Step::FailOver(_) => one.fail_over(broker),
+            Step::Restore(_, back) => one.restore(back.into(), broker),
             Step::Start(..) | Step::Grow(_) | Step::Topic(..) | Step::Clean(_) => {}
         }
     }
@@ -255,6 +276,9 @@ fn draw_step(rng: &mut StdRng, accidents: Accidents, databases: u8, keys: i64) -
         (4, Accidents::PARTITIONS | Accidents::UNREADABLE, Step::Grow(at)),
         (1, Accidents::TOPICS, Step::Topic(at, dice % 2 == 0)),
         (1, Accidents::TRUNCATE, Step::Truncate(at)),
+        (3, Accidents::CLOCKS, Step::Clock(at, [-90, -1, 0, 1, 90][usize::from(dice % 5)])),
+        (2, Accidents::RESTORE, Step::Restore(at, few)),
+        (2, Accidents::ALTER, Step::Alter(at, dice)),
     ];
     let possible = choices.into_iter().filter(|(_, needed, _)| accidents.has(*needed));
     let possible: Vec<(u32, Accidents, Step)> = possible.collect();

@@ -57,7 +57,7 @@ fn the_reference_gets_accidents_together_right() {
 }
 
 /// For each accident a rule without which it goes wrong, and what else has to happen.
-const BITES: [(Accidents, Accidents, Defect); 27] = [
+const BITES: [(Accidents, Accidents, Defect); 31] = [
     (Accidents::REDELIVERY, Accidents::NONE, Defect::HaltsOnLower),
     (Accidents::SNAPSHOT, Accidents::NONE, Defect::SweepsNewer),
     (Accidents::SNAPSHOT, Accidents::IN_FLIGHT, Defect::PlacesAlone),
@@ -85,6 +85,10 @@ const BITES: [(Accidents, Accidents, Defect); 27] = [
     (Accidents::UNREADABLE, Accidents::NONE, Defect::NoDoubt),
     (Accidents::UNREADABLE, Accidents::NONE, Defect::DoubtStays),
     (Accidents::UNREADABLE, Accidents::PARTITIONS, Defect::OlderEndsDoubt),
+    (Accidents::CLOCKS, Accidents::NONE, Defect::ClocksAlone),
+    (Accidents::NONE, Accidents::NONE, Defect::SecondsAlone),
+    (Accidents::RESTORE, Accidents::NONE, Defect::OneTimeline),
+    (Accidents::ALTER, Accidents::NONE, Defect::NullForAbsent),
 ];
 
 #[test]

@@ -17,6 +17,8 @@ pub(super) type Part = (String, usize, i32);
 /// within; of PostgreSQL `commit` is the commit before and `row` the LSN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
+    /// How often the log began anew before.
+    pub(super) timeline: u64,
     pub(super) server: u64,
     pub(super) commit: u128,
     pub(super) row: u128,
@@ -47,7 +49,9 @@ pub(super) struct Event {
     pub(super) origin: String,
     pub(super) key: String,
     pub(super) marker: String,
-    pub(super) ms: i64,
+    /// When, by what tells it best: the place in a log of commits, or else the clock.
+    pub(super) ms: i128,
+    pub(super) clock_ms: i128,
     pub(super) place: Option<Place>,
     pub(super) act: Act,
 }
@@ -57,7 +61,8 @@ pub(super) fn event(kind: Kind, record: &Record) -> Option<Event> {
     let value: Value = serde_json::from_slice(record.value.as_deref()?).ok()?;
     let source = &value["source"];
     let key = record.key.as_deref().and_then(|key| serde_json::from_slice::<Value>(key).ok());
-    let key = key.map(|key| key["id"].to_string()).unwrap_or_default();
+    let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    let key = key.map(|key| text(&key["id"])).unwrap_or_default();
     let act = match value["op"].as_str()? {
         "d" => Act::Delete,
         "t" => Act::Truncate,
@@ -65,22 +70,32 @@ pub(super) fn event(kind: Kind, record: &Record) -> Option<Event> {
             let after = value["after"].as_object()?;
             let is_read = after["quantity"].is_null() || after["quantity"].is_i64();
             let cells = after.iter().filter(|(column, _)| *column != "id");
-            let row = cells.map(|(column, value)| (column.clone(), cell(value))).collect();
+            let row = cells.map(|(column, value)| (column.clone(), cell(column, value))).collect();
             if is_read { Act::Upsert { row, old_key: old_key(record) } } else { Act::Unreadable }
         }
     };
+    let place = place(kind, source);
+    let clock_ms = i128::from(source["ts_ms"].as_i64().unwrap_or(0));
+    let is_told = matches!(kind, Kind::SqlServer | Kind::Oracle);
+    let in_log = place.filter(|_| is_told).and_then(|place| i128::try_from(place.commit).ok());
     Some(Event {
         origin: origin(source).unwrap_or_else(|| record.topic.clone()),
         key,
         marker: source["snapshot"].as_str().unwrap_or("false").to_owned(),
-        ms: source["ts_ms"].as_i64().unwrap_or(0),
-        place: place(kind, source),
+        ms: in_log.unwrap_or(clock_ms),
+        clock_ms,
+        place,
         act,
     })
 }
 
-fn cell(value: &Value) -> Cell {
+fn cell(column: &str, value: &Value) -> Cell {
     match value {
+        // Digits behind the fourth are zeros.
+        Value::String(text) if column == "amount" => {
+            let end = text.find('.').map_or(text.len(), |point| point + 5);
+            Cell::Value(text.get(..end).unwrap_or(text).to_owned())
+        }
         Value::Null => Cell::Null,
         Value::String(text) if text == "__debezium_unavailable_value" => Cell::Unknown,
         Value::String(text) => Cell::Value(text.clone()),
@@ -96,8 +111,8 @@ fn old_key(record: &Record) -> Option<String> {
 }
 
 fn origin(source: &Value) -> Option<String> {
-    source["table"].as_str()?;
-    let parts = ["name", "db", "schema", "table"].into_iter();
+    source["table"].as_str().or(source["collection"].as_str())?;
+    let parts = ["name", "db", "schema", "table", "collection"].into_iter();
     Some(parts.filter_map(|part| source[part].as_str()).collect::<Vec<_>>().join("."))
 }
 
@@ -118,23 +133,27 @@ fn place(kind: Kind, source: &Value) -> Option<Place> {
                 // Nobody knows what was committed before the first.
                 before => (before.unwrap_or(0), lsn),
             };
-            Some(Place { server: 0, commit, row })
+            Some(Place { timeline: 0, server: 0, commit, row })
         }
         Kind::MySql => {
             let file = source["file"].as_str()?.rsplit('.').next()?.parse::<u128>().ok()?;
             let commit = file << 64 | number(&source["pos"]);
             let server = source["server_id"].as_u64()?;
-            Some(Place { server, commit, row: number(&source["row"]) })
+            Some(Place { timeline: 0, server, commit, row: number(&source["row"]) })
         }
         Kind::SqlServer => {
             let commit = hexadecimal(&source["commit_lsn"])?;
             let row = hexadecimal(&source["change_lsn"]).unwrap_or(commit);
-            Some(Place { server: 0, commit, row })
+            Some(Place { timeline: 0, server: 0, commit, row })
         }
         Kind::Oracle => {
             let scn = decimal(&source["scn"])?;
             let commit = decimal(&source["commit_scn"]).unwrap_or(scn);
-            Some(Place { server: 0, commit, row: scn << 16 | number(&source["ssn"]) })
+            Some(Place { timeline: 0, server: 0, commit, row: scn << 16 | number(&source["ssn"]) })
+        }
+        Kind::MongoDb => {
+            let commit = (number(&source["ts_ms"]) / 1000) << 32 | number(&source["ord"]);
+            Some(Place { timeline: 0, server: 0, commit, row: 0 })
         }
         Kind::Plain => None,
     }

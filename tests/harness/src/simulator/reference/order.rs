@@ -14,21 +14,23 @@ pub(super) struct Item {
     pub(super) offset: i64,
     /// When it was read: the number of the record.
     pub(super) read: i64,
-    /// The source's clock: of the commit, or of the snapshot.
-    pub(super) ms: i64,
+    /// The source's clock: of the commit, or of the snapshot; where one log tells when, the place in it.
+    pub(super) ms: i128,
     pub(super) place: Option<Place>,
     /// Of a snapshot, incremental or not.
     pub(super) is_snapshot: bool,
     /// The number of its snapshot.
     pub(super) run: Option<usize>,
     pub(super) act: Act,
+    /// It has no amount, and its table had one before.
+    pub(super) lacks_amount: bool,
 }
 
 /// A snapshot.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Run {
     pub(super) place: Option<Place>,
-    pub(super) ms: i64,
+    pub(super) ms: i128,
     pub(super) is_complete: bool,
     /// The offset of its first row in each partition.
     pub(super) first: BTreeMap<Part, i64>,
@@ -51,6 +53,7 @@ impl Run {
 /// The order of two live changes of a key.
 pub(super) fn live_order(kind: Kind, a: &Item, b: &Item) -> Ordering {
     let by_place = match (a.place, b.place) {
+        (Some(a), Some(b)) if a.timeline != b.timeline => a.timeline.cmp(&b.timeline),
         (Some(a), Some(b)) if kind == Kind::Postgres => a.row.cmp(&b.row),
         (Some(a), Some(b)) if a.server == b.server => (a.commit, a.row).cmp(&(b.commit, b.row)),
         (Some(_), Some(_)) => a.ms.cmp(&b.ms),
@@ -77,6 +80,12 @@ pub(super) fn is_before(
     let (Some(place), Some(at)) = (live.place, snapshot.place) else {
         return (&live.part, live.offset) < (&snapshot.part, snapshot.offset);
     };
+    if place.timeline != at.timeline {
+        return place.timeline < at.timeline;
+    }
+    if defect == Some(Defect::ClocksAlone) {
+        return live.ms <= snapshot.ms;
+    }
     if defect == Some(Defect::PlacesAlone) {
         return place.row <= at.row;
     }

@@ -1,0 +1,260 @@
+//! Rows that change their key: what the row under the new key takes from the one under the old, by the rules alone.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use pipeline::decode::{ChangeKind, ChangeRef, PreparedContract};
+use schemas::{Micros, Position};
+
+use super::order::{is_again, is_behind, order};
+use super::{Known, Reference, RowId, State};
+
+/// How long rows wait and departures are remembered, and how many of each.
+const MOVED_US: i64 = 86_400_000_000;
+const MOVED_MAX: usize = 1_024;
+
+/// Changes remembered of a departed row, and keys that a row is looked for under.
+const CHANGES_MAX: usize = 16;
+const KEYS_MAX: usize = 8;
+
+/// A row under its old key.
+#[derive(Debug, Clone)]
+struct Waiting {
+    row: Known,
+    /// Its delete.
+    departed: Position,
+    clock: Micros,
+}
+
+/// A row that left its key.
+#[derive(Debug, Clone)]
+struct Departure {
+    from: RowId,
+    to: Vec<u8>,
+    at: Position,
+    /// The changes whose values went with it, and whether some value did not.
+    changes: Vec<Position>,
+    is_short: bool,
+    clock: Micros,
+}
+
+/// All that is known of rows between two keys.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    waiting: BTreeMap<RowId, Waiting>,
+    /// As they were told.
+    departures: Vec<Departure>,
+}
+
+impl Moves {
+    /// Time passes.
+    pub(super) fn advance(&mut self, now: Micros) {
+        let is_young = |clock: Micros| clock.plus(MOVED_US) > now;
+        self.waiting.retain(|_, waiting| is_young(waiting.clock));
+        self.departures.retain(|departure| is_young(departure.clock));
+    }
+
+    /// The row that waits for this one, which a change made at a place.
+    pub(super) fn row_for(&self, id: &RowId, at: &Position) -> Option<&Known> {
+        let Waiting { row, departed, .. } = self.waiting.get(id)?;
+        let is_its = if departed.place.is_some() && at.place.is_some() {
+            is_again(departed, at)
+        } else {
+            !is_behind(&row.at, at)
+        };
+        is_its.then_some(row)
+    }
+
+    /// It has come.
+    pub(super) fn take(&mut self, id: &RowId) {
+        self.waiting.remove(id);
+    }
+
+    /// The first departure from a key behind a place.
+    fn departure(&self, from: &RowId, behind: &Position) -> Option<usize> {
+        let mut first: Option<usize> = None;
+        for (number, departure) in self.departures.iter().enumerate() {
+            if departure.from == *from && order(behind, &departure.at) == Ordering::Less {
+                let held = first.and_then(|held| self.departures.get(held));
+                if held.is_none_or(|held| order(&departure.at, &held.at) == Ordering::Less) {
+                    first = Some(number);
+                }
+            }
+        }
+        first
+    }
+
+    fn depart(&mut self, departure: Departure) {
+        let is_told =
+            |known: &Departure| known.from == departure.from && is_again(&known.at, &departure.at);
+        if !self.departures.iter().any(is_told) {
+            self.departures.push(departure);
+            let over = self.departures.len().saturating_sub(MOVED_MAX);
+            self.departures.drain(..over);
+        }
+    }
+
+    fn wait(&mut self, id: RowId, waiting: Waiting) {
+        self.waiting.insert(id, waiting);
+        if self.waiting.len() > MOVED_MAX {
+            let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.clock);
+            let oldest = oldest.map(|(id, _)| id.clone());
+            oldest.into_iter().for_each(|id| drop(self.waiting.remove(&id)));
+        }
+    }
+}
+
+impl Reference {
+    /// A delete names the key that its row has from now on.
+    pub(super) fn move_away(
+        &mut self,
+        contract: &PreparedContract,
+        id: &RowId,
+        to: &[u8],
+        at: Position,
+        (epoch, clock): (u64, Micros),
+    ) {
+        if to.is_empty() || to == id.1 {
+            return;
+        }
+        let row = self.rows.get(id).filter(|row| order(&row.at, &at) == Ordering::Less).cloned();
+        let row = row.filter(|row| matches!(row.state, State::Row { .. }));
+        let (mut changes, mut is_short) = (Vec::new(), true);
+        if let Some(row) = &row
+            && let State::Row { bytes, .. } = &row.state
+        {
+            changes.extend(row.carried.values().copied());
+            changes.push(row.at);
+            is_short = !row.unsent(contract, bytes).is_empty();
+        }
+        let (from, to) = (id.clone(), to.to_vec());
+        self.moves.depart(Departure { from, to: to.clone(), at, changes, is_short, clock });
+        let before = self.moves.waiting.get(id);
+        let before = before.filter(|before| order(&before.departed, &at) == Ordering::Less);
+        let waiting = match row {
+            Some(row) => Some(Waiting { row, departed: at, clock }),
+            // What waits for this key goes on with its row.
+            None => before.map(|before| Waiting { departed: at, ..before.clone() }),
+        };
+        if let Some(waiting) = waiting {
+            self.pass_on(contract, (id.0.clone(), to), waiting, epoch);
+        }
+    }
+
+    /// A change of before what is held, or of a row that a snapshot lacked.
+    pub(super) fn late(
+        &mut self,
+        contract: &PreparedContract,
+        id: &RowId,
+        change: ChangeRef<'_>,
+        at: &Position,
+        came: (u64, Micros),
+    ) {
+        match change.change.kind {
+            ChangeKind::Upsert => {
+                let departed = self.pass_late(contract, id, change, at, came);
+                // Behind it another row has the key.
+                let is_another = |row: &Known| {
+                    departed.is_some_and(|left| order(&row.at, &left) == Ordering::Greater)
+                };
+                if !self.rows.get(id).is_some_and(is_another) {
+                    self.fill(contract, id, change.row, (change.unavailable, false), at, came.0);
+                }
+            }
+            ChangeKind::Delete => self.move_away(contract, id, change.other, *at, came),
+            _ => {}
+        }
+    }
+
+    /// A change of before what is held of a key. If a row has left that key behind it, the change is of that row: gives
+    /// where the row left.
+    fn pass_late(
+        &mut self,
+        contract: &PreparedContract,
+        id: &RowId,
+        change: ChangeRef<'_>,
+        at: &Position,
+        (epoch, clock): (u64, Micros),
+    ) -> Option<Position> {
+        let departure = self.moves.departure(id, at)?;
+        let Departure { to, at: departed, changes, is_short, .. } =
+            self.moves.departures.get_mut(departure)?;
+        let (to, departed) = (to.clone(), *departed);
+        let is_newer = changes.iter().any(|known| order(known, at) == Ordering::Less);
+        if !*is_short && (!is_newer || changes.iter().any(|known| is_again(known, at))) {
+            return Some(departed);
+        }
+        if change.unavailable.is_empty() {
+            *is_short = false;
+        }
+        if changes.len() < CHANGES_MAX {
+            changes.push(*at);
+        }
+        let carried = change.absent.iter().map(|column| (*column, *at)).collect();
+        let state = State::Row { bytes: change.row.into(), epoch };
+        let row = Known { at: *at, state, carried, unread: None, seen: false };
+        self.pass_on(contract, (id.0.clone(), to), Waiting { row, departed, clock }, epoch);
+        Some(departed)
+    }
+
+    /// The row under the new key takes what it misses, or finds it when it comes.
+    fn pass_on(
+        &mut self,
+        contract: &PreparedContract,
+        id: RowId,
+        mut waiting: Waiting,
+        epoch: u64,
+    ) {
+        let mut id = id;
+        for _ in 0..KEYS_MAX {
+            let next = self.moves.departure(&id, &waiting.departed);
+            let next = next.and_then(|next| self.moves.departures.get(next)).cloned();
+            let there = self.rows.get(&id).filter(|row| matches!(row.state, State::Row { .. }));
+            let is_its = |row: &Known| {
+                let is_left = |next: &Departure| order(&next.at, &row.at) == Ordering::Less;
+                let is_behind = is_behind(&waiting.departed, &row.at);
+                let is_earlier = is_behind && !is_again(&waiting.departed, &row.at);
+                !next.as_ref().is_some_and(is_left) && !is_earlier
+            };
+            if there.is_some_and(is_its) {
+                let row = waiting.row;
+                let State::Row { bytes, .. } = &row.state else { return };
+                let unknown = row.unsent(contract, bytes);
+                self.fill(contract, &id, bytes, (&unknown, true), &row.at, epoch);
+                return;
+            }
+            self.add_waiting(contract, &id, waiting.clone());
+            let Some(next) = next else { return };
+            waiting.departed = next.at;
+            id = (id.0, next.to);
+        }
+    }
+
+    /// A row waits, together with what was read of the same one before.
+    fn add_waiting(&mut self, contract: &PreparedContract, id: &RowId, waiting: Waiting) {
+        let held = self.moves.waiting.get(id);
+        let held = held.filter(|held| is_again(&held.departed, &waiting.departed)).cloned();
+        let Some(held) = held else {
+            self.moves.wait(id.clone(), waiting);
+            return;
+        };
+        let is_newer = order(&waiting.row.at, &held.row.at) == Ordering::Greater;
+        let (mut newer, older) = if is_newer { (waiting, held) } else { (held, waiting) };
+        let (State::Row { bytes, epoch }, State::Row { bytes: from, .. }) =
+            (&newer.row.state, &older.row.state)
+        else {
+            return;
+        };
+        let unknown = older.row.unsent(contract, from);
+        let mut found = newer.row.unsent(contract, bytes);
+        found.retain(|column| !unknown.contains(column));
+        let epoch = *epoch;
+        let bytes = self.with(contract, bytes, from, &found);
+        for column in found {
+            let of = older.row.carried.get(&column).copied().unwrap_or(older.row.at);
+            newer.row.carried.insert(column, of);
+        }
+        newer.row.state = State::Row { bytes, epoch };
+        self.moves.wait(id.clone(), newer);
+    }
+}
