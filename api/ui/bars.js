@@ -7,7 +7,7 @@
 import { byId, el, setAttr, setText } from "./dom.js";
 import { ratio, toNumber, toText } from "./decimal.js";
 import { change, full, isCompact, share, short } from "./format.js";
-import { breakdown, dimsOf } from "./stats.js";
+import { addsUp, breakdown, dimsOf } from "./stats.js";
 import { bucketLong, bucketShort } from "./time.js";
 
 /** Bars of a panel; what is smaller is one bar, "others". */
@@ -62,16 +62,20 @@ class BarPanel {
     const isLoading = !store.loaded.has(kpi.key) && store.all(kpi.key).length === 0;
     this.node.classList.toggle("is-loading", isLoading);
     if (isLoading) return;
-    const { rows, total } = breakdown(store, kpi, view.currency, span);
-    setText(this.about, spanWords(view, span));
+    // What does not add up is shown for one period, and has neither total nor shares.
+    const isSum = addsUp(kpi);
+    const own = isSum ? span : { ...span, from: span.last, before: null, beforeTo: null, isWindow: false };
+    const { rows, total } = breakdown(store, kpi, view.currency, own);
+    setText(this.about, spanWords(view, own));
     // One way of writing numbers in one panel.
     this.isLarge = [total, ...rows.map((row) => row.units)].some((units) => isCompact(toText(units)));
     const all = { units: total };
-    setText(this.total, rows.length === 0 ? "" : this.#short(all.units, view));
-    setAttr(this.total, "title", rows.length === 0 ? null : this.#full(all.units, view));
+    const hasTotal = isSum && rows.length > 0;
+    setText(this.total, hasTotal ? this.#short(all.units, view) : "");
+    setAttr(this.total, "title", hasTotal ? this.#full(all.units, view) : null);
     setAttr(this.empty, "hidden", rows.length === 0 ? null : "");
-    setText(this.empty, rows.length === 0 ? `No data in ${span.isWindow ? "this window" : "this span"}.` : "");
-    this.#drawRows(folded(rows), total, view);
+    setText(this.empty, rows.length === 0 ? `No data in ${own.isWindow ? "this window" : "this span"}.` : "");
+    this.#drawRows(folded(rows, isSum), isSum ? total : 0n, view);
   }
 
   #short(units, view) {
@@ -146,12 +150,13 @@ const abs = (units) => (units < 0n ? -units : units);
 const isSame = (a, b) => JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort());
 
 /** The rows to show: the largest, and the others as one. */
-function folded(rows) {
+function folded(rows, isSum) {
   const named = rows.map((row) => {
     const label = row.name === null || row.name === "" ? "(none)" : row.name;
     return { ...row, key: JSON.stringify(row.dims), label, title: label };
   });
   if (named.length <= BARS_MAX) return named;
+  if (!isSum) return named.slice(0, BARS_MAX);
   const rest = named.slice(BARS_MAX - 1);
   const sum = (pick) => rest.reduce((all, row) => (pick(row) === null ? all : (all ?? 0n) + pick(row)), null);
   const parts = { units: sum((row) => row.units), closed: sum((row) => row.closed), before: sum((row) => row.before) };

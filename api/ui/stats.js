@@ -50,7 +50,7 @@ export function dimsOf(kpi, currency, extra = {}) {
 }
 
 /** Whether values of several periods may be added. */
-const addsUp = (kpi) => kpi.kind === undefined || kpi.kind === "flow";
+export const addsUp = (kpi) => kpi.kind === undefined || kpi.kind === "flow";
 
 /** A KPI over a span: a sum, or a quotient of sums. */
 function over(store, kpi, currency, from, to, extra) {

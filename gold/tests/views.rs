@@ -191,7 +191,7 @@ impl World {
 
     /// The tables as they are, under their names behind `prefix`.
     fn context(&self, prefix: &str) -> SessionContext {
-        let context = SessionContext::new();
+        let context = gold::audit::session();
         for (contract, rows) in self.contracts.iter().zip(&self.tables) {
             let column = |at: usize| -> Arc<dyn Array> {
                 let name = contract.columns[at].name.as_str();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use engine::contracts;
+use schemas::chain;
 use serde_json::{Value, json};
 use views::{Refusal, Relations, Role, View};
 
@@ -70,17 +71,8 @@ fn execute_check(config: &Config, check: &Check) -> Result<(), Failure> {
 
 /// The views of a folder: its files that end in `.sql`, by name.
 fn folder(folder: &Path) -> Result<Vec<(String, String)>, Failure> {
-    let unreadable =
-        |error: std::io::Error| Failure::Usage(format!("{}: {error}", folder.display()));
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let file = entry.map_err(unreadable)?.path();
-        if file.extension().is_some_and(|extension| extension == "sql") {
-            files.push(file);
-        }
-    }
-    files.sort();
-    files.iter().map(|file| read(file)).collect()
+    let files = gold::view_file::load_dir(folder).map_err(|e| Failure::Usage(chain(&e)))?;
+    Ok(files.into_iter().map(|file| (file.name, file.text)).collect())
 }
 
 /// The name and the text of a view.

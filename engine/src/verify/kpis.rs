@@ -37,7 +37,7 @@ pub(super) fn recompute(
     contracts: &[Contract],
     catalog: &Catalog,
 ) -> Result<Vec<Check>, String> {
-    let context = SessionContext::new();
+    let context = gold::audit::session();
     for contract in contracts {
         register(&context, &format!("silver_{}", contract.name), pinned, &silver_name(contract))?;
     }
