@@ -74,7 +74,7 @@ export function compare(store, kpi, currency, range, extra = {}) {
   const nowFrom = isWindow ? range.start : addBuckets(range.running, grain, -1);
   const beforeFrom = isWindow ? range.before : addBuckets(range.running, grain, -2);
   const beforeTo = isWindow ? addBuckets(range.running, grain, -range.buckets) : nowFrom;
-  const label = isWindow ? `last ${range.label} vs the ${range.label} before` : `last full ${grain} vs the one before`;
+  const label = isWindow ? `last ${range.label} vs before` : `last full ${grain} vs before`;
   const { earliest } = store;
   if (earliest === null) return { words: null, label: "", tip: "There are no numbers yet." };
   if (earliest > addBuckets(beforeFrom, grain, isWindow ? Math.ceil(range.buckets / 10) : 0)) {
