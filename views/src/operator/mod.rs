@@ -33,7 +33,7 @@ mod algebra;
 use std::fmt;
 use std::sync::Arc;
 
-use schemas::{Delta, RowLayout};
+use schemas::{Delta, RowLayout, RowRef};
 
 pub use distinct::Distinct;
 pub use group::Group;
@@ -56,6 +56,19 @@ pub trait Operator: fmt::Debug + Send {
 
     /// Rows, groups or values that it keeps.
     fn held(&self) -> usize;
+}
+
+/// Gives the changes of an operator's inputs with their weights, and whether each is quiet. What comes is there
+/// before anything goes, whichever of them is quiet.
+fn each_change(inputs: &[&Delta], mut take: impl FnMut(RowRef<'_>, i64, bool)) {
+    for comes in [true, false] {
+        for change in inputs.iter().flat_map(|input| input.keys()) {
+            let is_quiet = change.is_quiet();
+            for (row, weight) in change.rows().filter(|(_, weight)| (*weight > 0) == comes) {
+                take(row, weight, is_quiet);
+            }
+        }
+    }
 }
 
 /// A change that cannot be so.

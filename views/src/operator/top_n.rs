@@ -221,15 +221,9 @@ impl Operator for TopN {
 
     fn step(&mut self, inputs: &[&Delta], out: &mut Delta) -> Result<(), StepError> {
         let mut problems = Problems::default();
-        // What comes is there before anything goes, whichever of them is quiet.
-        for comes in [true, false] {
-            for change in inputs.iter().flat_map(|input| input.keys()) {
-                let is_quiet = change.is_quiet();
-                for (row, weight) in change.rows().filter(|(_, weight)| (*weight > 0) == comes) {
-                    self.take(row, weight, is_quiet, &mut problems);
-                }
-            }
-        }
+        super::each_change(inputs, |row, weight, is_quiet| {
+            self.take(row, weight, is_quiet, &mut problems);
+        });
         let mut touched = std::mem::take(&mut self.touched);
         touched.iter().for_each(|touched| self.settle(touched, out));
         touched.clear();

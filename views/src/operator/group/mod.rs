@@ -243,15 +243,9 @@ impl Operator for Group {
 
     fn step(&mut self, inputs: &[&Delta], out: &mut Delta) -> Result<(), StepError> {
         let mut problems = Problems::default();
-        // What comes is there before anything goes, whichever of them is quiet.
-        for comes in [true, false] {
-            for change in inputs.iter().flat_map(|input| input.keys()) {
-                let is_quiet = change.is_quiet();
-                for (row, weight) in change.rows().filter(|(_, weight)| (*weight > 0) == comes) {
-                    self.take(row, weight, is_quiet, &mut problems);
-                }
-            }
-        }
+        super::each_change(inputs, |row, weight, is_quiet| {
+            self.take(row, weight, is_quiet, &mut problems);
+        });
         if self.keys.columns().is_empty() && !self.has_begun {
             let (nothing, keepers) = (self.layout.row(&[]), &self.keepers);
             let group = self.groups.intern(self.keys.of(nothing), || Held::new(keepers));
