@@ -12,8 +12,8 @@ use schemas::nearest::nearest;
 use schemas::{Calendar, ColumnType, Contract, KpiInfo, decimal};
 use views::View;
 
-use crate::computed::Flow;
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term, Unit};
+use crate::flow::Flow;
 use crate::relation::Relation;
 
 /// The dimension that keeps sums of money apart.
@@ -295,14 +295,9 @@ impl Catalog {
                 format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
             return Err(definition.refuse("kind", problem));
         }
-        if computed.above.len() > 1 && !matches!(is, Kind::Flow) {
-            let adds_up = |(_, flow): &(bool, Flow)| {
-                matches!(flow.aggregate, Aggregate::Count | Aggregate::Sum(_))
-            };
-            if !computed.above.iter().all(adds_up) {
-                let problem = "only sums and counts may be added up; have the view say the rest";
-                return Err(definition.refuse("value", problem));
-            }
+        if computed.above.len() > 1 && !computed.adds_up() {
+            let problem = "only sums and counts may be added up; have the view say the rest";
+            return Err(definition.refuse("value", problem));
         }
         let counts =
             |flow: &Flow| matches!(flow.aggregate, Aggregate::Count | Aggregate::Distinct(_));

@@ -8,51 +8,9 @@ use std::collections::BTreeMap;
 use schemas::nearest::nearest;
 
 use crate::catalog::Catalog;
-use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term};
+use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term};
+use crate::flow::{Computed, Flow};
 use crate::relation::{Measured, OverRows, Relation};
-
-/// An aggregate over the rows of a relation, by period and dimensions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Flow {
-    pub(crate) relation: String,
-    /// A condition on its columns; none takes every row.
-    pub(crate) filter: Option<String>,
-    /// The column that says in which period a row is.
-    pub(crate) time: String,
-    pub(crate) aggregate: Aggregate,
-    /// Dimension name to column.
-    pub(crate) dims: BTreeMap<String, String>,
-}
-
-/// Flows that are added up or taken away, divided by another one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Computed {
-    /// Whether it is taken away, and the flow.
-    pub(crate) above: Vec<(bool, Flow)>,
-    pub(crate) below: Option<Flow>,
-}
-
-impl Computed {
-    /// The flows, the one below the line last.
-    pub(crate) fn flows(&self) -> impl Iterator<Item = &Flow> {
-        self.above.iter().map(|(_, flow)| flow).chain(&self.below)
-    }
-
-    /// How its values go together.
-    pub(crate) fn kind(&self) -> Kind {
-        let adds_up = |(_, flow): &(bool, Flow)| {
-            matches!(flow.aggregate, Aggregate::Count | Aggregate::Sum(_))
-        };
-        match self.above.as_slice() {
-            _ if self.below.is_some() => Kind::Ratio,
-            above if above.iter().all(adds_up) => Kind::Flow,
-            above if above.iter().any(|(_, f)| matches!(f.aggregate, Aggregate::Distinct(_))) => {
-                Kind::Distinct
-            }
-            _ => Kind::Extreme,
-        }
-    }
-}
 
 impl Catalog {
     /// What a definition comes down to.

@@ -22,6 +22,7 @@ mod cube;
 pub mod defect;
 pub mod definition;
 pub mod engine;
+mod flow;
 pub mod history;
 mod identity;
 mod plan;

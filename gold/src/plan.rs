@@ -15,8 +15,8 @@ use schemas::{Grains, RowRef, decimal};
 
 use crate::bag::Extract;
 use crate::catalog::{Catalog, compile_filter, compile_sum};
-use crate::computed::Flow;
 use crate::definition::{Aggregate, Definition, DefinitionError, Unit};
+use crate::flow::Flow;
 use crate::relation::Relation;
 use crate::sum::Numbers;
 

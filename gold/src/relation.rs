@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use expr::Columns;
 use schemas::{Contract, RowSchema};
-use views::{Call, Function, Relations, Role, View, ViewColumn};
+use views::{Call, Function, Role, View, ViewColumn};
 
 use crate::definition::Aggregate;
 
@@ -143,13 +143,4 @@ fn measured(column: &ViewColumn, rows: &RowSchema) -> Result<Measured, String> {
             return Err("is true or false, and no number; count with FILTER".to_owned());
         }
     }))
-}
-
-/// Contracts as relations that views may read, in their order.
-pub(crate) fn relations(contracts: &[Contract]) -> Relations {
-    let mut relations = Relations::default();
-    for contract in contracts {
-        relations.add(contract.name.clone(), contract.columns.clone(), Some(contract.tenant));
-    }
-    relations
 }

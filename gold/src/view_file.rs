@@ -9,10 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use schemas::Contract;
-use views::{View, accept_all};
+use views::{Relations, View, accept_all};
 
 use crate::definition::DefinitionError;
-use crate::relation::relations;
 
 /// The text of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,4 +84,13 @@ pub fn accept(
         Ok(views) => Ok(views.into()),
         Err(all) => Err(all.into_iter().map(refused).collect()),
     }
+}
+
+/// Contracts as relations that views may read, in their order.
+pub fn relations(contracts: &[Contract]) -> Relations {
+    let mut relations = Relations::default();
+    for contract in contracts {
+        relations.add(contract.name.clone(), contract.columns.clone(), Some(contract.tenant));
+    }
+    relations
 }

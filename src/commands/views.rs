@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use engine::contracts;
 use schemas::chain;
 use serde_json::{Value, json};
-use views::{Refusal, Relations, Role, View};
+use views::{Refusal, Role, View};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -35,10 +35,7 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
 
 fn execute_check(config: &Config, check: &Check) -> Result<(), Failure> {
     let known = contracts::load(config.contracts.folder()).map_err(Failure::Usage)?;
-    let mut relations = Relations::default();
-    for contract in &known {
-        relations.add(&contract.name, contract.columns.clone(), Some(contract.tenant));
-    }
+    let relations = gold::view_file::relations(&known);
     let given = check.files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
     let mut texts = given.clone();
     for own in config.gold.folder().map(folder).transpose()?.into_iter().flatten() {

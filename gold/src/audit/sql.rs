@@ -7,8 +7,8 @@ use schemas::Calendar;
 use schemas::civil::Shape;
 
 use crate::catalog::Catalog;
-use crate::computed::Flow;
 use crate::definition::{Aggregate, Definition};
+use crate::flow::Flow;
 
 /// Wide enough for any sum of numbers that fit into `decimal(38,10)`: SQL's sums wrap in silence.
 const NUMBER: &str = "DECIMAL(76,10)";

@@ -13,7 +13,7 @@ use super::fold::Mode;
 use super::{DeltaError, Engine, EngineError};
 use crate::catalog::Catalog;
 use crate::definition::DefinitionError;
-use crate::relation;
+use crate::view_file;
 
 /// Rows that are loaded before views see them.
 const LOADED_AT_ONCE: usize = 1 << 14;
@@ -37,7 +37,7 @@ impl Views {
         if catalog.views().is_empty() {
             return Ok(None);
         }
-        let graph = Graph::new(catalog.views(), &relation::relations(contracts));
+        let graph = Graph::new(catalog.views(), &view_file::relations(contracts));
         let graph = graph.map_err(|refusal| DefinitionError::View {
             file: "gold/views".into(),
             refusal: Box::new(refusal),

@@ -1,0 +1,54 @@
+//! Flows: what definitions come down to, and what the engine and the audit see of them.
+
+use std::collections::BTreeMap;
+
+use crate::definition::{Aggregate, Kind};
+
+/// An aggregate over the rows of a relation, by period and dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Flow {
+    pub(crate) relation: String,
+    /// A condition on its columns; none takes every row.
+    pub(crate) filter: Option<String>,
+    /// The column that says in which period a row is.
+    pub(crate) time: String,
+    pub(crate) aggregate: Aggregate,
+    /// Dimension name to column.
+    pub(crate) dims: BTreeMap<String, String>,
+}
+
+/// Flows that are added up or taken away, divided by another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Computed {
+    /// Whether it is taken away, and the flow.
+    pub(crate) above: Vec<(bool, Flow)>,
+    pub(crate) below: Option<Flow>,
+}
+
+impl Computed {
+    /// The flows, the one below the line last.
+    pub(crate) fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.above.iter().map(|(_, flow)| flow).chain(&self.below)
+    }
+
+    /// Whether what stands above the line is made of sums and counts of rows.
+    pub(crate) fn adds_up(&self) -> bool {
+        let is_sum = |flow: &Flow| matches!(flow.aggregate, Aggregate::Count | Aggregate::Sum(_));
+        self.above.iter().all(|(_, flow)| is_sum(flow))
+    }
+
+    /// How its values go together.
+    pub(crate) fn kind(&self) -> Kind {
+        let is_distinct =
+            |(_, flow): &(bool, Flow)| matches!(flow.aggregate, Aggregate::Distinct(_));
+        if self.below.is_some() {
+            Kind::Ratio
+        } else if self.adds_up() {
+            Kind::Flow
+        } else if self.above.iter().any(is_distinct) {
+            Kind::Distinct
+        } else {
+            Kind::Extreme
+        }
+    }
+}
