@@ -4,6 +4,7 @@
 //! - All tables of an epoch change at once to a view, and what it changes is of the same epoch.
 //! - A row of a view is quiet when only quiet rows made it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemas::{Contract, Delta, EpochStamp, RowKey, RowLayout, RowRef};
@@ -22,7 +23,8 @@ const LOADED_AT_ONCE: usize = 1 << 14;
 #[derive(Debug)]
 pub(super) struct Views {
     graph: Graph,
-    loaded: Vec<Delta>,
+    /// By contract; none for those that no view reads.
+    loaded: Vec<Option<Delta>>,
     waiting: usize,
     /// What could not be taken of rows that were loaded.
     refused: Vec<String>,
@@ -42,12 +44,15 @@ impl Views {
             file: "gold/views".into(),
             refusal: Box::new(refusal),
         })?;
-        let none = |contract: &Contract| {
-            Delta::new(Arc::new(RowLayout::new(&contract.columns)), RowKey::default())
+        let views = catalog.relations().iter().filter(|relation| relation.view.is_some());
+        let read: BTreeSet<usize> = views.flat_map(|view| view.contracts.clone()).collect();
+        let none = |(number, contract): (usize, &Contract)| {
+            let layout = Arc::new(RowLayout::new(&contract.columns));
+            read.contains(&number).then(|| Delta::new(layout, RowKey::new(contract.key.clone())))
         };
         Ok(Some(Views {
             graph,
-            loaded: contracts.iter().map(none).collect(),
+            loaded: contracts.iter().enumerate().map(none).collect(),
             waiting: 0,
             refused: Vec::new(),
         }))
@@ -87,7 +92,7 @@ impl Engine {
     /// Gives a loaded row to the views that read it, some time before [`Engine::finish_views`].
     pub(super) fn load_into_views(&mut self, contract: usize, row: RowRef<'_>) {
         let Some(views) = &mut self.views else { return };
-        if let Some(loaded) = views.loaded.get_mut(contract) {
+        if let Some(Some(loaded)) = views.loaded.get_mut(contract) {
             loaded.add(row, 1);
             views.waiting += 1;
         }
@@ -105,11 +110,13 @@ impl Engine {
     pub(super) fn finish_views(&mut self) {
         let Some(mut views) = self.views.take() else { return };
         views.waiting = 0;
-        views.loaded.iter_mut().for_each(Delta::consolidate);
-        let deltas: Vec<(usize, &Delta)> = views.loaded.iter().enumerate().collect();
+        views.loaded.iter_mut().flatten().for_each(Delta::consolidate);
+        let loaded = views.loaded.iter().enumerate();
+        let deltas: Vec<(usize, &Delta)> =
+            loaded.filter_map(|(contract, delta)| Some((contract, delta.as_ref()?))).collect();
         let refused = views.graph.step(&deltas);
         views.refused.extend(refused.iter().map(ToString::to_string));
-        views.loaded.iter_mut().for_each(Delta::clear);
+        views.loaded.iter_mut().flatten().for_each(Delta::clear);
         for number in 0..self.catalog.views().len() {
             let relation = self.first_view() + number;
             let changes = views.graph.changes(number).map(|changes| changes.rows.iter());
