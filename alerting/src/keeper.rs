@@ -1,0 +1,205 @@
+//! The keeper: from what is new of alerts to what is written into the outbox.
+//!
+//! # Guarantees
+//! - What is new is compared with what people know, and written before anything else is heard. A store that fails
+//!   is tried again until it takes it, and said.
+//! - A store that was never written begins with what is over as known: nobody is told of last week's alerts.
+//! - An alert that people know to be open and that is not in the lake any more is withdrawn.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::{Alert, Clock, Micros, chain};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::MissedTickBehavior;
+
+use crate::feed::{Heard, News};
+use crate::notice::{Kind, Notice, Words, id};
+use crate::outbox::{Outbox, Written};
+use crate::own_troubles::{OwnTroubles, PREFIX, Trouble};
+use crate::route::Taker;
+use crate::surroundings::Surroundings;
+use crate::told::{Told, news};
+
+/// How often troubles are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// Between tries of a store that fails.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the outbox is tidied.
+const TIDY: Duration = Duration::from_secs(3_600);
+
+/// Compares and writes.
+pub(crate) struct Keeper {
+    pub(crate) outbox: Outbox,
+    pub(crate) takers: Vec<Arc<Taker>>,
+    pub(crate) words: Words,
+    pub(crate) heard: Arc<Heard>,
+    pub(crate) around: Arc<dyn Surroundings>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) told: HashMap<String, Told>,
+    pub(crate) is_new: bool,
+    pub(crate) own: OwnTroubles,
+}
+
+impl Keeper {
+    /// Hears until there is nobody to hear.
+    pub(crate) async fn run(mut self, mut news: Receiver<News>) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tidy = tokio::time::interval(TIDY);
+        loop {
+            tokio::select! {
+                heard = news.recv() => match heard {
+                    Some(News::All(alerts)) => self.begin(&alerts).await,
+                    Some(News::Changed(alerts)) => {
+                        let written = self.compare(&alerts);
+                        self.write(written).await;
+                    }
+                    None => return,
+                },
+                _ = look.tick() => self.look().await,
+                _ = tidy.tick() => {
+                    if let Err(error) = self.outbox.tidy(self.clock.now()).await {
+                        tracing::warn!("old deliveries were not deleted: {}", chain(&error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compares all alerts with what people know.
+    async fn begin(&mut self, alerts: &[Alert]) {
+        let mut written = Written { begins: self.is_new, ..Written::default() };
+        if self.is_new {
+            for alert in alerts.iter().filter(|alert| !alert.is_open()) {
+                let told = Told { is_open: false, ..Told::begin(alert.severity, 1) };
+                self.told.insert(alert.id.to_string(), told.clone());
+                written.told.push((alert.id.to_string(), told));
+            }
+            self.is_new = false;
+        }
+        let there: HashSet<&str> = alerts.iter().map(|alert| &*alert.id).collect();
+        self.told.retain(|id, told| told.is_open || there.contains(id.as_str()));
+        let is_gone =
+            |id: &str, told: &Told| told.is_open && !there.contains(id) && !id.starts_with(PREFIX);
+        let gone: Vec<String> = self
+            .told
+            .iter()
+            .filter(|(id, told)| is_gone(id, told))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            self.withdraw(&id, &mut written).await;
+        }
+        let compared = self.compare(alerts);
+        written.told.extend(compared.told);
+        written.deliveries.extend(compared.deliveries);
+        self.write(written).await;
+    }
+
+    /// What is to be told of these alerts.
+    fn compare(&mut self, alerts: &[Alert]) -> Written {
+        let mut written = Written::default();
+        for alert in alerts {
+            let before = self.told.get(&*alert.id);
+            let (kinds, mut now) = news(before, alert);
+            if before == Some(&now) {
+                continue;
+            }
+            for kind in kinds {
+                let notice = self.words.notice(alert, kind, now.round);
+                self.address(notice, &mut now, &mut written);
+            }
+            self.told.insert(alert.id.to_string(), now.clone());
+            written.told.push((alert.id.to_string(), now));
+        }
+        written
+    }
+
+    /// Says that an alert should not have been, as it was told last.
+    async fn withdraw(&mut self, alert: &str, written: &mut Written) {
+        let Some(mut told) = self.told.remove(alert) else { return };
+        match self.outbox.last_notice(alert).await {
+            Ok(Some(last)) => {
+                let notice = withdrawn(last, told.round, self.clock.now());
+                self.address(notice, &mut told, written);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!("alert {alert} ends unsaid: {}", chain(&error)),
+        }
+        written.told.push((alert.to_owned(), Told { is_open: false, ..told }));
+    }
+
+    /// Adds a delivery for each route that takes the notice, and for those who heard of the alert before.
+    fn address(&self, notice: Notice, told: &mut Told, written: &mut Written) {
+        for taker in &self.takers {
+            if taker.takes(&notice) || told.routes.contains(&taker.name) {
+                told.routes.insert(taker.name.clone());
+                written.deliveries.push((taker.name.clone(), notice.clone()));
+            }
+        }
+    }
+
+    /// Looks at Weir's own troubles.
+    async fn look(&mut self) {
+        let now = self.clock.now();
+        let degraded = self.heard.degraded();
+        let reasons =
+            degraded.iter().map(|reason| Trouble { text: reason.told(now), is_slight: false });
+        let troubles: Vec<Trouble> = self.around.troubles().into_iter().chain(reasons).collect();
+        let link = self.words.public_url.as_deref();
+        let Some(notice) = self.own.step(&troubles, now, link) else { return };
+        let alert = notice.alert.clone();
+        let mut told = match self.told.remove(&alert) {
+            Some(told) => Told { severity: notice.severity, ..told },
+            None => Told::begin(notice.severity, 1),
+        };
+        told.is_open = !notice.kind.is_last();
+        let mut written = Written::default();
+        self.address(notice, &mut told, &mut written);
+        if told.is_open {
+            self.told.insert(alert.clone(), told.clone());
+        }
+        written.told.push((alert, told));
+        self.write(written).await;
+    }
+
+    /// Writes it, however long that takes, and wakes those who send.
+    async fn write(&self, written: Written) {
+        if written.is_empty() {
+            return;
+        }
+        while let Err(error) = self.outbox.write(&written, self.clock.now()).await {
+            let text = format!(
+                "alerts cannot be written to their store, and nobody is told of new ones: {}",
+                chain(&error)
+            );
+            tracing::error!("{text}");
+            self.around.set("alerts.store", Some(&text));
+            tokio::time::sleep(RETRY).await;
+        }
+        self.around.set("alerts.store", None);
+        for taker in &self.takers {
+            taker.wake.notify_one();
+        }
+    }
+}
+
+/// The end of what was told last.
+fn withdrawn(last: Notice, round: u32, now: Micros) -> Notice {
+    let mut notice = Notice {
+        id: id(&last.alert, Kind::Withdrawn, last.severity, round),
+        kind: Kind::Withdrawn,
+        ends_at: Some(now),
+        ..last
+    };
+    let summary =
+        format!("{}: withdrawn, what made it open is not in the lake any more", notice.alert);
+    notice.annotations.insert("summary".to_owned(), summary);
+    if let Some(body) = notice.body.as_object_mut() {
+        body.insert("state".to_owned(), "withdrawn".into());
+        body.insert("resolved_at".to_owned(), now.to_string().into());
+    }
+    notice
+}

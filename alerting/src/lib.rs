@@ -1,0 +1,167 @@
+//! Alerts brought to people: which route takes which alert, an outbox that loses none, and the routes.
+//!
+//! ```text
+//! epochs -> feed -> keeper: what is new against what people know -> outbox -> couriers, one a route -> receivers
+//! ```
+//!
+//! # Guarantees
+//! - Every alert that opens is told to each route that takes it, at least once and under one id, whenever the process
+//!   ends; what follows on one alert follows on its route in order.
+//! - Nobody is told twice because of a start, a rebuild of tables, or a store that is as it was.
+//! - Nothing here is waited for by the pipeline, but for room in a bounded queue.
+//!
+//! # Non-guarantees
+//! - A receiver may get a notice twice: it has the same id then.
+//! - Silences, groups and shifts are the receiver's: that is what Alertmanager and its kin are for.
+
+mod backoff;
+mod courier;
+mod error;
+mod feed;
+mod heartbeat;
+mod http;
+mod keeper;
+mod matching;
+mod migrations;
+mod notice;
+mod outbox;
+mod own_troubles;
+mod route;
+#[cfg(test)]
+mod samples;
+mod settings;
+mod surroundings;
+mod told;
+mod trial;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemas::{Clock, Feed};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::task::JoinSet;
+
+pub use courier::Tally;
+pub use error::{DeliveryError, StoreError};
+pub use matching::Match;
+pub use notice::{About, Kind, Notice, Words};
+pub use outbox::{Delivery, Outbox, State};
+pub use own_troubles::Trouble;
+pub use route::kinds;
+pub use settings::{RouteSettings, Urls};
+pub use surroundings::Surroundings;
+pub use trial::try_route;
+
+use courier::Courier;
+use feed::{AlertFeed, Heard, News};
+use keeper::Keeper;
+use own_troubles::OwnTroubles;
+use route::Taker;
+
+/// Messages that may wait.
+const QUEUE: usize = 16;
+
+/// What alerting needs to know.
+pub struct Parts {
+    /// The routes.
+    pub routes: Vec<RouteSettings>,
+    /// How often a sign of life is given.
+    pub heartbeat: Option<Duration>,
+    /// What alerts do not say of themselves.
+    pub words: Words,
+    /// The process around.
+    pub around: Arc<dyn Surroundings>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("routes", &self.routes).finish_non_exhaustive()
+    }
+}
+
+/// Alerting under way. When it is dropped, what waits stays in the outbox.
+#[derive(Debug)]
+pub struct Alerting {
+    news: Sender<News>,
+    heard: Arc<Heard>,
+    tallies: Vec<(String, Arc<Tally>)>,
+    tasks: JoinSet<()>,
+}
+
+/// Refuses settings with which alerting could not start; connects to nothing.
+///
+/// # Errors
+/// The route and the setting.
+pub fn check(routes: &[RouteSettings]) -> Result<(), String> {
+    takers(routes).map(drop)
+}
+
+fn takers(routes: &[RouteSettings]) -> Result<Vec<Arc<Taker>>, String> {
+    settings::have_names(routes)?;
+    let client = http::client()?;
+    routes.iter().map(|route| Taker::make(route, &client).map(Arc::new)).collect()
+}
+
+impl Alerting {
+    /// Starts on a store that is open. Needs to be called in a runtime.
+    ///
+    /// # Errors
+    /// The setting that is wrong, or what the store says.
+    pub async fn start(outbox: Outbox, parts: Parts) -> Result<Alerting, String> {
+        let takers = takers(&parts.routes)?;
+        let say = |e: StoreError| schemas::chain(&e);
+        let told: HashMap<_, _> = outbox.told().await.map_err(say)?.into_iter().collect();
+        let is_new = outbox.is_new().await.map_err(say)?;
+        let heard = Arc::new(Heard::default());
+        let (news, heard_news) = channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        for taker in &takers {
+            let courier = Courier {
+                taker: Arc::clone(taker),
+                outbox: outbox.clone(),
+                clock: Arc::clone(&parts.clock),
+                heard: Arc::clone(&heard),
+                around: Arc::clone(&parts.around),
+                heartbeat: parts.heartbeat,
+                failures: 0,
+                rests: None,
+                repeated: None,
+                signed: None,
+            };
+            tasks.spawn(courier.run());
+        }
+        let tallies =
+            takers.iter().map(|taker| (taker.name.clone(), Arc::clone(&taker.tally))).collect();
+        let keeper = Keeper {
+            own: OwnTroubles::resume(told.iter()),
+            outbox,
+            takers,
+            words: parts.words,
+            heard: Arc::clone(&heard),
+            around: parts.around,
+            clock: parts.clock,
+            told,
+            is_new,
+        };
+        tasks.spawn(keeper.run(heard_news));
+        Ok(Alerting { news, heard, tallies, tasks })
+    }
+
+    /// What the run tells of its epochs.
+    pub fn feed(&self) -> Box<dyn Feed> {
+        Box::new(AlertFeed { news: self.news.clone(), heard: Arc::clone(&self.heard) })
+    }
+
+    /// What became of the deliveries of each route.
+    pub fn tallies(&self) -> &[(String, Arc<Tally>)] {
+        &self.tallies
+    }
+
+    /// Ends: what is under way is ended, and sent again by the next start.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
+}

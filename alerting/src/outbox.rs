@@ -1,0 +1,297 @@
+//! The outbox: what is to be told to whom, and what was, in SQLite or PostgreSQL.
+//!
+//! # Guarantees
+//! - What is told of an alert is written for all its routes in one transaction, with what people know of the alert
+//!   then: it is told to each of them or to none yet.
+//! - A delivery leaves the outbox as `delivered`, `refused` or `given up`, and never otherwise. One that was sent
+//!   and not marked, because the process ended between, is sent again under its id.
+//! - Of one alert a route is told in order: a delivery waits while an earlier one of its alert does.
+//!
+//! # Non-guarantees
+//! - A store that is lost is made again. Alerts that are open then are told once more, under the same ids.
+//! - Two lakes must not share one store.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemas::Micros;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::migrate::Migrator;
+use sqlx::{Any, AnyPool, Row, Transaction};
+
+use crate::error::StoreError;
+use crate::migrations::MIGRATIONS;
+use crate::notice::Notice;
+use crate::told::Told;
+
+/// How long a lock of another process is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a delivery is kept after it ended.
+const KEPT_US: i64 = 45 * 24 * 3_600 * 1_000_000;
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is to be sent.
+    Waiting,
+    /// The receiver has it.
+    Delivered,
+    /// The receiver will never take it.
+    Refused,
+    /// It was tried for too long.
+    GivenUp,
+}
+
+impl State {
+    /// The word used in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Delivered => "delivered",
+            State::Refused => "refused",
+            State::GivenUp => "given up",
+        }
+    }
+
+    fn parse(name: &str) -> Option<State> {
+        [State::Waiting, State::Delivered, State::Refused, State::GivenUp]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// One notice for one route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Its place among all.
+    pub number: i64,
+    /// The route.
+    pub route: String,
+    /// What is told.
+    pub notice: Notice,
+    /// What became of it.
+    pub state: State,
+    /// When it was written.
+    pub made_at: Micros,
+    /// When it was delivered or given up.
+    pub ended_at: Option<Micros>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why the last try failed.
+    pub error: Option<String>,
+}
+
+/// The store of deliveries.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    pool: AnyPool,
+}
+
+impl Outbox {
+    /// Opens the store at a URL, `sqlite://` with a path or `postgres://`, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or was made by a newer version.
+    pub async fn open(url: &str) -> Result<Outbox, StoreError> {
+        sqlx::any::install_default_drivers();
+        let options = AnyConnectOptions::from_str(url)?;
+        let is_file = url.starts_with("sqlite:");
+        let pool = AnyPoolOptions::new()
+            // SQLite has one writer at a time.
+            .max_connections(if is_file { 1 } else { 4 })
+            .acquire_timeout(PATIENCE)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if is_file {
+                        let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 10000";
+                        sqlx::raw_sql(settings).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await?;
+        let migrator = Migrator::new(MIGRATIONS).await?;
+        migrator.run(&pool).await?;
+        Ok(Outbox { pool })
+    }
+
+    /// Everything that people know, by alert.
+    pub(crate) async fn told(&self) -> Result<Vec<(String, Told)>, StoreError> {
+        let rows = sqlx::query("SELECT alert, told FROM alerts_told").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| Ok((row.try_get("alert")?, parse(row.try_get("told")?)?))).collect()
+    }
+
+    /// Whether anything was ever written.
+    pub(crate) async fn is_new(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query("SELECT COUNT(*) FROM outbox_began").fetch_one(&self.pool).await?;
+        Ok(row.try_get::<i64, _>(0)? == 0)
+    }
+
+    /// Writes what is told, and to whom, and what people know then.
+    pub(crate) async fn write(&self, written: &Written, now: Micros) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for (alert, told) in &written.told {
+            let sql = "INSERT INTO alerts_told (alert, told, is_open, at) VALUES ($1, $2, $3, $4) ON CONFLICT (alert) \
+                       DO UPDATE SET told = excluded.told, is_open = excluded.is_open, at = excluded.at";
+            let query =
+                sqlx::query(sql).bind(alert).bind(print(told)?).bind(i64::from(told.is_open));
+            query.bind(now.0).execute(&mut *transaction).await?;
+        }
+        let mut number = last_number(&mut transaction).await?;
+        for (route, notice) in &written.deliveries {
+            number += 1;
+            let sql = "INSERT INTO deliveries (number, route, alert, kind, notice, state, made_at, attempts, due_at) \
+                       VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, $7)";
+            let query = sqlx::query(sql).bind(number).bind(route).bind(&notice.alert);
+            let query = query.bind(notice.kind.name()).bind(print(notice)?).bind(now.0).bind(now.0);
+            query.execute(&mut *transaction).await?;
+        }
+        if written.begins {
+            let sql = "INSERT INTO outbox_began (at) VALUES ($1)";
+            sqlx::query(sql).bind(now.0).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// The delivery of a route that is to be tried next: of those that are due the one that was tried least, and of
+    /// each alert the first.
+    pub(crate) async fn next(
+        &self,
+        route: &str,
+        now: Micros,
+    ) -> Result<Option<Delivery>, StoreError> {
+        let sql = "SELECT * FROM deliveries d WHERE route = $1 AND state = 'waiting' AND due_at <= $2 \
+                   AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.route = d.route AND e.state = 'waiting' \
+                   AND e.alert = d.alert AND e.number < d.number) ORDER BY attempts, number LIMIT 1";
+        let row = sqlx::query(sql).bind(route).bind(now.0).fetch_optional(&self.pool).await?;
+        row.as_ref().map(delivery).transpose()
+    }
+
+    /// When the first delivery of a route that waits is due, and when the oldest of them was written.
+    pub(crate) async fn waiting(
+        &self,
+        route: &str,
+    ) -> Result<Option<(Micros, Micros, u64)>, StoreError> {
+        let sql = "SELECT MIN(due_at) AS due, MIN(made_at) AS made, COUNT(*) AS n FROM deliveries \
+                   WHERE route = $1 AND state = 'waiting'";
+        let row = sqlx::query(sql).bind(route).fetch_one(&self.pool).await?;
+        let (due, made): (Option<i64>, Option<i64>) = (row.try_get("due")?, row.try_get("made")?);
+        let count = u64::try_from(row.try_get::<i64, _>("n")?).unwrap_or_default();
+        Ok(due.zip(made).map(|(due, made)| (Micros(due), Micros(made), count)))
+    }
+
+    /// Marks how a delivery ended.
+    pub(crate) async fn end(
+        &self,
+        number: i64,
+        state: State,
+        why: Option<&str>,
+        now: Micros,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE deliveries SET state = $1, error = $2, ended_at = $3, attempts = attempts + 1 \
+                   WHERE number = $4";
+        let query = sqlx::query(sql).bind(state.name()).bind(why).bind(now.0).bind(number);
+        query.execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Marks that a try failed, and when the next is due.
+    pub(crate) async fn later(
+        &self,
+        number: i64,
+        why: &str,
+        due: Micros,
+    ) -> Result<(), StoreError> {
+        let sql = "UPDATE deliveries SET attempts = attempts + 1, error = $1, due_at = $2 WHERE number = $3";
+        sqlx::query(sql).bind(why).bind(due.0).bind(number).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// What a route was told last of each alert that goes on, or that ended after an instant.
+    pub(crate) async fn standing(
+        &self,
+        route: &str,
+        ended_after: Micros,
+    ) -> Result<Vec<Notice>, StoreError> {
+        let sql = "SELECT notice FROM deliveries d WHERE route = $1 AND state = 'delivered' \
+                   AND (kind IN ('opened', 'updated') OR ended_at > $2) \
+                   AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.route = d.route AND e.alert = d.alert \
+                   AND e.state = 'delivered' AND e.number > d.number) ORDER BY number";
+        let rows = sqlx::query(sql).bind(route).bind(ended_after.0).fetch_all(&self.pool).await?;
+        rows.iter().map(|row| parse(row.try_get("notice")?)).collect()
+    }
+
+    /// What was told last of an alert, to anybody.
+    pub(crate) async fn last_notice(&self, alert: &str) -> Result<Option<Notice>, StoreError> {
+        let sql = "SELECT notice FROM deliveries WHERE alert = $1 ORDER BY number DESC LIMIT 1";
+        let row = sqlx::query(sql).bind(alert).fetch_optional(&self.pool).await?;
+        row.map(|row| parse(row.try_get("notice")?)).transpose()
+    }
+
+    /// Deliveries, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn list(&self, most: u32) -> Result<Vec<Delivery>, StoreError> {
+        let sql = "SELECT * FROM deliveries ORDER BY number DESC LIMIT $1";
+        let rows = sqlx::query(sql).bind(i64::from(most)).fetch_all(&self.pool).await?;
+        rows.iter().map(delivery).collect()
+    }
+
+    /// Deletes what ended long ago of alerts that are over.
+    pub(crate) async fn tidy(&self, now: Micros) -> Result<(), StoreError> {
+        let before = now.0 - KEPT_US;
+        let over = "DELETE FROM alerts_told WHERE is_open = 0 AND at < $1";
+        sqlx::query(over).bind(before).execute(&self.pool).await?;
+        let ended = "DELETE FROM deliveries WHERE state <> 'waiting' AND ended_at < $1 \
+                     AND alert NOT IN (SELECT alert FROM alerts_told)";
+        sqlx::query(ended).bind(before).execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+/// What is written at once.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) told: Vec<(String, Told)>,
+    pub(crate) deliveries: Vec<(String, Notice)>,
+    /// Whether this is the first that is ever written.
+    pub(crate) begins: bool,
+}
+
+impl Written {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.told.is_empty() && self.deliveries.is_empty() && !self.begins
+    }
+}
+
+async fn last_number(transaction: &mut Transaction<'_, Any>) -> Result<i64, StoreError> {
+    let sql = "SELECT COALESCE(MAX(number), 0) FROM deliveries";
+    Ok(sqlx::query(sql).fetch_one(&mut **transaction).await?.try_get(0)?)
+}
+
+fn delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
+    let state: &str = row.try_get("state")?;
+    let state =
+        State::parse(state).ok_or_else(|| StoreError::Content(format!("state `{state}`")))?;
+    Ok(Delivery {
+        number: row.try_get("number")?,
+        route: row.try_get("route")?,
+        notice: parse(row.try_get("notice")?)?,
+        state,
+        made_at: Micros(row.try_get("made_at")?),
+        ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(Micros),
+        attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
+        error: row.try_get("error")?,
+    })
+}
+
+fn print(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::Content(e.to_string()))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|e| StoreError::Content(e.to_string()))
+}
