@@ -3,6 +3,7 @@
 //! The binary only wires: it reads the configuration, joins sources, folds, tables and commands, and
 //! never looks into the data. Results go to stdout, logs to stderr.
 
+mod alerts;
 mod commands;
 mod config;
 mod demo;

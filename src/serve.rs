@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use alerting::Tallies;
 use api::stream::{StreamLimits, Streams};
 use api::{
     App, AppParts, DevKeys, Doubts, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
@@ -45,6 +46,8 @@ pub(crate) struct Served<'a> {
     pub(crate) runtime: &'a Handle,
     /// Whether the page is handed a token of its own.
     pub(crate) page_session: bool,
+    /// The routes of alerts.
+    pub(crate) tallies: Tallies,
 }
 
 /// A running API.
@@ -100,7 +103,10 @@ impl Serving {
             limits: limits(config),
             page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN, origins: origins.clone() }),
         });
-        app.metrics.register(|registry| streams.register(registry));
+        app.metrics.register(|registry| {
+            streams.register(registry);
+            alerting::register(registry, served.tallies.clone());
+        });
         let router = api::router(Arc::clone(&app), streams.route());
         let stop = served.stop.clone();
         let ended = async move {
@@ -152,6 +158,7 @@ pub(crate) fn dev_keys(lake: &Path) -> Result<DevKeys, Failure> {
 pub(crate) fn check(config: &Config) -> Result<(), Failure> {
     address(config)?;
     config.api.origins().map_err(Failure::Usage)?;
+    alerting::check(&config.alerts.routes).map_err(Failure::Usage)?;
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     config.auth.jwks_url().map_or(Ok(()), |_| jwks(config, &clock).map(drop))
 }

@@ -22,6 +22,7 @@ mod heartbeat;
 mod http;
 mod keeper;
 mod matching;
+mod metrics;
 mod migrations;
 mod notice;
 mod outbox;
@@ -45,11 +46,12 @@ use tokio::task::JoinSet;
 pub use courier::Tally;
 pub use error::{DeliveryError, StoreError};
 pub use matching::Match;
+pub use metrics::{Tallies, register};
 pub use notice::{About, Kind, Notice, Words};
 pub use outbox::{Delivery, Outbox, State};
 pub use own_troubles::Trouble;
 pub use route::kinds;
-pub use settings::{RouteSettings, Urls};
+pub use settings::{ROUTE_KEYS, RouteSettings, Urls};
 pub use surroundings::Surroundings;
 pub use trial::try_route;
 
@@ -87,7 +89,7 @@ impl std::fmt::Debug for Parts {
 pub struct Alerting {
     news: Sender<News>,
     heard: Arc<Heard>,
-    tallies: Vec<(String, Arc<Tally>)>,
+    tallies: Tallies,
     tasks: JoinSet<()>,
 }
 
@@ -156,7 +158,7 @@ impl Alerting {
     }
 
     /// What became of the deliveries of each route.
-    pub fn tallies(&self) -> &[(String, Arc<Tally>)] {
+    pub fn tallies(&self) -> &Tallies {
         &self.tallies
     }
 

@@ -129,7 +129,7 @@ impl Words {
             tenant: alert.key.tenant.to_string(),
             dims: dims.clone(),
         };
-        let link = self.public_url.as_ref().map(|url| format!("{url}/?alert={}", alert.id));
+        let link = self.link(alert, &dims);
         let is_over = kind.is_last();
         Notice {
             id: id(&alert.id, kind, alert.severity, round),
@@ -144,6 +144,27 @@ impl Words {
             link,
             body: (self.body)(alert),
         }
+    }
+}
+
+impl Words {
+    /// The page at the bucket of an alert.
+    fn link(&self, alert: &Alert, dims: &BTreeMap<String, String>) -> Option<String> {
+        let mut url = reqwest::Url::parse(self.public_url.as_ref()?).ok()?;
+        let key = &alert.key;
+        let mut query = url.query_pairs_mut();
+        query.append_pair("tenant", &key.tenant).append_pair("kpi", &key.kpi);
+        query
+            .append_pair("grain", key.grain.name())
+            .append_pair("at", &key.period_start.to_string());
+        for (name, value) in dims {
+            match name.as_str() {
+                "currency" => query.append_pair("currency", value),
+                name => query.append_pair(&format!("dim.{name}"), value),
+            };
+        }
+        drop(query);
+        Some(url.into())
     }
 }
 

@@ -40,6 +40,10 @@ pub struct RouteSettings {
     pub to: Vec<String>,
 }
 
+/// The settings of a route, by name.
+pub const ROUTE_KEYS: [&str; 8] =
+    ["name", "kind", "url", "match", "secret_file", "secret_env", "from", "to"];
+
 /// One URL or several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "OneOrMany")]

@@ -108,6 +108,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         stop: &stop,
         runtime: runtime.handle(),
         page_session: true,
+        tallies: Vec::new(),
     })?;
     let Some(serving) = serving else { return Ok(()) };
     let store = Arc::clone(serving.store());

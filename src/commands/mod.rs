@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a check failed, 2 usage or configuration error, 3 a needed service cannot be
 //! reached.
 
+mod alerts;
 mod check;
 mod clock;
 mod config;
@@ -79,6 +80,9 @@ enum Command {
     /// Where tables come from: origins, how far each was read, what waits for somebody.
     #[command(subcommand)]
     Sources(sources::Command),
+    /// What was told to whom, and whether a route works.
+    #[command(subcommand)]
+    Alerts(alerts::Command),
     /// Development tokens for API and stream.
     #[command(subcommand)]
     Token(token::Command),
@@ -149,6 +153,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::DeadLetters(command) => dead_letters::execute(&load(file)?.config, &command),
         Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
         Command::Sources(command) => sources::execute(&load(file)?.config, &command),
+        Command::Alerts(command) => alerts::execute(&load(file)?.config, &command),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),
     }

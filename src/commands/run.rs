@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use alerting::Alerting;
 use clap::Args;
 use engine::{Meters, Run, Stop, Stopped};
 
 use super::setup::{self, Setup, open_lake, tokio_runtime};
+use crate::alerts;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::serve::{Served, Serving};
@@ -28,7 +30,9 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
     let meters = Arc::new(Meters::default());
     let Some(lake) = open_lake(&config, &stop)? else { return Ok(()) };
     let mut serving = None;
+    let mut told = None;
     if !arguments.until_end {
+        told = alerts::start(&config, lake.work_dir(), &catalog, &meters, &runtime)?;
         serving = Serving::start(&Served {
             config: &config,
             catalog: &catalog,
@@ -36,6 +40,7 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
             stop: &stop,
             runtime: runtime.handle(),
             page_session: false,
+            tallies: told.as_ref().map(|told| told.tallies().clone()).unwrap_or_default(),
         })?;
         if serving.is_none() {
             return Ok(());
@@ -52,12 +57,15 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         clock: Arc::new(WallClock),
         stop,
         meters: Arc::clone(&meters),
-        feeds: serving.as_ref().map(Serving::feed).into_iter().collect(),
+        feeds: serving.iter().map(Serving::feed).chain(told.iter().map(Alerting::feed)).collect(),
         definitions,
     };
     let outcome = engine::run(run, runtime.handle());
     if let Some(serving) = serving {
         serving.finish(&runtime);
+    }
+    if let Some(told) = told {
+        runtime.block_on(told.stop());
     }
     let outcome = match outcome {
         Err(asked @ Stopped::Asked) => {

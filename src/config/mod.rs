@@ -5,6 +5,7 @@
 //! - Every default is in `default.toml`, with a reason.
 //! - [`Effective::show`] never prints a secret, and no refusal does.
 
+mod alerts;
 mod calendar;
 mod environment;
 mod fault;
@@ -21,6 +22,7 @@ use pipeline::source::{Limits, Properties, SourceConfig};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+pub(crate) use alerts::AlertsConfig;
 pub(crate) use calendar::TimeConfig;
 use environment::apply;
 pub(crate) use environment::variable_of;
@@ -61,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) contracts: FolderConfig,
     pub(crate) api: ApiConfig,
     pub(crate) auth: AuthConfig,
+    pub(crate) alerts: AlertsConfig,
     #[serde(default)]
     pub(crate) sources: Vec<SourceConfig>,
     /// Secrets that stand in the configuration file.
@@ -146,6 +149,11 @@ pub(crate) struct AuthConfig {
 }
 
 impl ApiConfig {
+    /// The address at which people open the page.
+    pub(crate) fn public_url(&self) -> Option<&str> {
+        Some(self.public_url.trim_end_matches('/')).filter(|url| !url.is_empty())
+    }
+
     /// The origins whose pages may connect, besides the address that a request names.
     ///
     /// # Errors
@@ -300,7 +308,10 @@ impl Effective {
     pub(crate) fn show(&self) -> Vec<(String, String, String)> {
         let masked = |key: &str, value: &str| {
             let is_secret = Properties::is_secret(key) || key.contains("sasl.username");
-            if is_secret { "\"***\"".to_owned() } else { value.to_owned() }
+            match is_secret {
+                true => "\"***\"".to_owned(),
+                false => alerts::shown(key, value),
+            }
         };
         let row = |(key, (value, origin)): (&String, &(String, String))| {
             (key.clone(), masked(key, value), origin.clone())
@@ -327,6 +338,7 @@ fn refuse_unknown(file: &Table, known: &Table, origin: &str) -> Result<(), Confi
             }
             // Refused by its type.
             ("sources", _) => {}
+            ("alerts", Value::Table(alerts)) => alerts::refuse_unknown(alerts, known, origin)?,
             (_, value) => {
                 let sections: Vec<&str> =
                     known.keys().map(String::as_str).chain(["sources"]).collect();

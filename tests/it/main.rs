@@ -22,6 +22,7 @@ mod kills;
 mod live;
 mod maps;
 mod maria;
+mod on_call;
 mod origins;
 mod pg;
 mod readers;

@@ -56,6 +56,8 @@ mod tests {
         notice.annotations.insert("summary".into(), "<!channel> & more".into());
         let text = text(&notice);
         assert!(text.contains("&lt;!channel&gt; &amp; more"), "{text}");
-        assert!(text.ends_with("<https://weir.example/?alert=a|Look>"), "{text}");
+        let link = "<https://weir.example/?tenant=acme&amp;kpi=revenue_by_channel&amp;grain=hour\
+                    &amp;at=2026-11-21T09%3A00%3A00Z&amp;dim.channel=web|Look>";
+        assert!(text.ends_with(link), "{text}");
     }
 }

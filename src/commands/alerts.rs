@@ -1,0 +1,120 @@
+//! `weir alerts`: what was told to whom, and whether a route works.
+//!
+//! # Guarantees
+//! - Nothing is told to anybody but by `test`, which sends to the named route only.
+
+use std::path::PathBuf;
+
+use alerting::{Delivery, Outbox, RouteSettings};
+use clap::Subcommand;
+use schemas::chain;
+use schemas::nearest::nearest;
+use serde_json::{Value, json};
+
+use super::setup::{open, tokio_runtime};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::output;
+use crate::wall_clock::WallClock;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Notices with what became of them, the newest first.
+    List {
+        /// The lake's folder, instead of the configured one.
+        #[arg(long, value_name = "DIR")]
+        lake: Option<PathBuf>,
+        /// How many at most.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send a notice that says it is a trial, and its end, to a route.
+    Test {
+        /// The name of the route.
+        route: String,
+    },
+}
+
+pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::List { lake, limit, json } => {
+            let lake = open(config, lake.as_deref())?;
+            let found = deliveries(config, lake.work_dir(), *limit)?;
+            match json {
+                true => output::json(&found.iter().map(as_json).collect()),
+                false => print(&found),
+            }
+            Ok(())
+        }
+        Command::Test { route } => {
+            let settings = route_named(&config.alerts.routes, route)?;
+            let sent = tokio_runtime()?.block_on(alerting::try_route(settings, &WallClock));
+            sent.map_err(Failure::Unreachable)?;
+            output::line(&format!("route `{route}` took a trial notice and its end"));
+            Ok(())
+        }
+    }
+}
+
+fn route_named<'a>(routes: &'a [RouteSettings], name: &str) -> Result<&'a RouteSettings, Failure> {
+    alerting::check(routes).map_err(Failure::Usage)?;
+    routes.iter().find(|route| route.name == name).ok_or_else(|| {
+        let names = routes.iter().map(|route| route.name.as_str());
+        let hint = match routes.is_empty() {
+            true => "; no [[alerts.routes]] are configured".to_owned(),
+            false => nearest(name, names),
+        };
+        Failure::Usage(format!("there is no route `{name}`{hint}"))
+    })
+}
+
+/// What is in the outbox; a store that was never made is empty.
+fn deliveries(
+    config: &Config,
+    work_dir: &std::path::Path,
+    limit: u32,
+) -> Result<Vec<Delivery>, Failure> {
+    let url = config.alerts.store(work_dir);
+    if config.alerts.has_own_file() && !config.alerts.file(work_dir).is_file() {
+        return Ok(Vec::new());
+    }
+    let read = async { Outbox::open(&url).await?.list(limit).await };
+    let read = tokio_runtime()?.block_on(read);
+    read.map_err(|e| Failure::Unreachable(format!("[alerts] store: {}", chain(&e))))
+}
+
+fn as_json(delivery: &Delivery) -> Value {
+    let notice = &delivery.notice;
+    json!({
+        "id": notice.id,
+        "alert": notice.alert,
+        "kind": notice.kind.name(),
+        "severity": notice.severity.name(),
+        "route": delivery.route,
+        "state": delivery.state.name(),
+        "made_at": delivery.made_at.to_string(),
+        "ended_at": delivery.ended_at.map(|at| at.to_string()),
+        "attempts": delivery.attempts,
+        "error": delivery.error,
+        "summary": notice.summary(),
+    })
+}
+
+fn print(found: &[Delivery]) {
+    let row = |delivery: &Delivery| {
+        vec![
+            delivery.made_at.to_string(),
+            delivery.route.clone(),
+            delivery.state.name().to_owned(),
+            delivery.attempts.to_string(),
+            delivery.notice.title(),
+            delivery.notice.id.clone(),
+            delivery.error.clone().unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    output::table(&["at", "route", "state", "attempts", "notice", "id", "error"], &rows);
+}

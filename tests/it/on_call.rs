@@ -1,0 +1,318 @@
+//! Alerts on their way to people, by every route, over kills: records in files, what receivers were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::Rng;
+use schemas::Micros;
+use serde_json::{Value, json};
+
+use crate::live::{get, mint, port, ready};
+use crate::support::receivers::{MailServer, Webhook};
+use crate::support::services::script;
+use crate::support::{Place, Weir, seeded, wait_until};
+
+const DAY: i64 = 86_400_000_000;
+const SOON: Duration = Duration::from_secs(60);
+
+fn now() -> i64 {
+    #[allow(clippy::disallowed_methods, reason = "the records are of today")]
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_micros()).unwrap()
+}
+
+/// A charge of a tenant for the day that starts at `start`; a version below 10 is of a snapshot.
+fn charge(tenant: &str, id: &str, start: i64, cost: &str, version: i64) -> Value {
+    let instant = |at: i64| Micros(at).to_string();
+    let is_snapshot = version < 10;
+    let row = json!({
+        "charge_id": id, "tenant_id": tenant, "service_name": "db", "charge_category": "Usage",
+        "billed_cost": cost, "effective_cost": cost, "billing_currency": "USD",
+        "resource_id": null, "charge_period_start": instant(start),
+        "charge_period_end": instant(start + 3_600_000_000), "tags": null,
+        "updated_at": instant(now()),
+    });
+    let source = json!({"connector": "postgresql", "name": "shop", "db": "shop", "schema": "public",
+        "table": "costs", "lsn": version, "ts_ms": now() / 1_000, "snapshot": is_snapshot.to_string()});
+    let operation = if is_snapshot { "r" } else { "c" };
+    json!({"op": operation, "before": null, "after": row, "source": source, "ts_ms": now() / 1_000})
+}
+
+/// A shop whose costs come from files.
+struct Shop {
+    place: Place,
+    offset: i64,
+}
+
+impl Shop {
+    /// Eight days of a hundred a day for each tenant, and these routes.
+    fn new(tenants: &[&str], routes: &str) -> Shop {
+        let place = Place::new();
+        place.configure_files(
+            "lake.flush_interval = \"100ms\"\nlake.barrier_interval = \"500ms\"\n",
+        );
+        let file = place.path("weir.toml");
+        let configured = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, configured + routes).unwrap();
+        let mut shop = Shop { place, offset: 0 };
+        let today = now() / DAY * DAY;
+        let days = (0_i64..9).map(|day| (format!("d{day}"), today - day * DAY));
+        let days: Vec<(String, i64)> = days.collect();
+        let all = tenants.iter().flat_map(|tenant| {
+            days.iter()
+                .map(move |(id, day)| charge(tenant, &format!("{tenant}-{id}"), *day, "100", 1))
+        });
+        shop.send(&all.collect::<Vec<_>>());
+        shop
+    }
+
+    fn send(&mut self, changes: &[Value]) {
+        let line = |(offset, change): (i64, &Value)| {
+            let line = json!({
+                "topic": "shop.public.costs", "partition": 0, "offset": offset,
+                "timestamp": now() / 1_000, "key": "{}", "value": change.to_string(),
+            });
+            format!("{line}\n")
+        };
+        let lines: String = (self.offset..).zip(changes).map(line).collect();
+        let path = self.place.path(&format!("input/costs-{:05}.ndjson", self.offset));
+        std::fs::write(path, lines).unwrap();
+        self.offset += i64::try_from(changes.len()).unwrap();
+    }
+
+    /// Forty more today than ever, or nearly none any more.
+    fn spike(&mut self, tenant: &str, cost: &str, version: i64) {
+        let today = now() / DAY * DAY;
+        self.send(&[charge(tenant, &format!("{tenant}-spike"), today, cost, version)]);
+    }
+
+    /// Starts, and waits until everything that was there is served.
+    fn run(&self) -> (Weir, u16) {
+        let mut run = self.place.start(&["run"]);
+        let port = port(&mut run);
+        ready(port);
+        (run, port)
+    }
+
+    /// What happened to each notice, by `route id`.
+    fn deliveries(&self) -> BTreeMap<String, String> {
+        let listed = self.place.succeeds(&["alerts", "list", "--json", "--limit", "1000"]).json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let row = |row: &Value| {
+            (format!("{} {}", text(&row["route"]), text(&row["id"])), text(&row["state"]))
+        };
+        listed.as_array().unwrap().iter().map(row).collect()
+    }
+}
+
+/// The alerts of the daily costs.
+fn alerts(port: u16, token: &str, state: &str) -> Vec<Value> {
+    let answer = get(port, &format!("/api/v1/alerts?state={state}"), token);
+    let all = answer["alerts"].as_array().unwrap().iter();
+    let of_costs = |alert: &&Value| alert["kpi"] == "total_cost" && alert["grain"] == "day";
+    all.filter(of_costs).cloned().collect()
+}
+
+/// What a webhook was told of alerts of daily costs, in order: kind and alert.
+fn told(webhook: &Webhook) -> Vec<(String, String)> {
+    let of_costs =
+        |body: &Value| body["alert"]["kpi"] == "total_cost" && body["alert"]["grain"] == "day";
+    let posts = webhook.posts().into_iter().map(|post| post.body).filter(of_costs);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    posts.map(|body| (text(&body["type"]), text(&body["alert"]["id"]))).collect()
+}
+
+#[test]
+fn every_route_is_told_of_an_alert_and_of_its_end() {
+    let (webhook, behind, slack, pager) =
+        (Webhook::start(), Webhook::start(), Webhook::start(), Webhook::start());
+    let mail = MailServer::start();
+    let alertmanager = free_port();
+    let name = format!("it-{}", std::process::id());
+    script("alertmanager.sh", &["start", &name, &alertmanager.to_string(), &behind.url()]);
+    let routes = format!(
+        "[alerts]\nheartbeat = \"1s\"\n\
+         [[alerts.routes]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n\
+         [[alerts.routes]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = [\"http://127.0.0.1:{alertmanager}\"]\n\
+         [[alerts.routes]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"{}\"\n\
+         [[alerts.routes]]\nname = \"pager\"\nkind = \"pagerduty\"\nurl = \"{}\"\nsecret_env = \"PAGER_KEY\"\n\
+         [[alerts.routes]]\nname = \"mail\"\nkind = \"email\"\nurl = \"smtp://127.0.0.1:{}\"\n\
+         from = \"weir@weir.example\"\nto = [\"on-call@weir.example\"]\n\
+         [[alerts.routes]]\nname = \"log\"\nkind = \"log\"\n\
+         [[alerts.routes]]\nname = \"others\"\nkind = \"webhook\"\nurl = \"{}\"\nmatch = {{ tenant = [\"zeta*\"] }}\n",
+        webhook.url(),
+        slack.url(),
+        pager.url(),
+        mail.port,
+        webhook.url(),
+    );
+    let mut shop = Shop::new(&["acme"], &routes);
+    shop.place = shop.place.with_variable("PAGER_KEY", "0123456789abcdef0123456789abcdef");
+    let (run, port) = shop.run();
+    let token = mint(&shop.place, &[]);
+    wait_until("a sign of life", SOON, || {
+        webhook.posts().iter().any(|post| post.body["type"] == "heartbeat")
+    });
+    shop.spike("acme", "40", 10);
+    wait_until("the alert is told", SOON, || !told(&webhook).is_empty());
+    let open = alerts(port, &token, "open");
+    let id = open[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(told(&webhook), [("alert.opened".to_owned(), id.clone())]);
+    let is_opened = |body: &Value| body["type"] == "alert.opened" && body["alert"]["id"] == *id;
+    let post = webhook.posts().into_iter().find(|post| is_opened(&post.body)).unwrap();
+    assert_eq!(post.headers["webhook-id"], format!("{id}.opened"));
+    for field in ["kpi", "tenant", "value", "expected", "severity", "reason", "opened_at"] {
+        assert_eq!(post.body["alert"][field], open[0][field], "{field}, as REST has it");
+    }
+    wait_until("Alertmanager tells its receiver", SOON, || {
+        behind.posts().iter().any(|post| post.body.to_string().contains(&id))
+    });
+    let all = alertmanager_alerts(alertmanager);
+    let labels =
+        &all.iter().find(|alert| alert["labels"]["weir_alert_id"] == *id).unwrap()["labels"];
+    let named = ["alertname", "kpi", "tenant", "grain"].map(|name| labels[name].as_str().unwrap());
+    assert_eq!(named, ["KpiAnomaly", "total_cost", "acme", "day"]);
+    assert!(all.iter().any(|alert| alert["labels"]["alertname"] == "WeirAlive"), "{all:?}");
+    wait_until("the chat, the pager and the mail are told", SOON, || {
+        let has = |posts: &Webhook| !posts.posts().is_empty();
+        has(&slack) && has(&pager) && !mail.mails().is_empty()
+    });
+    run.kill();
+
+    let (run, port) = shop.run();
+    shop.spike("acme", "5", 11);
+    wait_until("the end is told", SOON, || told(&webhook).len() >= 2);
+    assert_eq!(told(&webhook)[1..], [("alert.resolved".to_owned(), id.clone())]);
+    assert!(alerts(port, &token, "open").is_empty());
+    wait_until("Alertmanager has it as over", SOON, || {
+        alertmanager_alerts(alertmanager)
+            .iter()
+            .all(|alert| alert["labels"]["weir_alert_id"] != *id)
+    });
+    let of = |action: &str| {
+        pager
+            .posts()
+            .iter()
+            .any(|post| post.body["event_action"] == action && post.body["dedup_key"] == *id)
+    };
+    wait_until("the pager has it as over", SOON, || of("trigger") && of("resolve"));
+    let is_thread = |mail: &String| mail.contains(&format!("In-Reply-To: <{id}@weir>"));
+    wait_until("a mail answers the first", SOON, || mail.mails().iter().any(is_thread));
+    run.stops();
+    let listed = shop.deliveries();
+    let of_id = listed.iter().filter(|(notice, _)| notice.contains(&id));
+    let states: BTreeSet<(&str, &str)> =
+        of_id.map(|(notice, state)| (notice.split(' ').next().unwrap(), state.as_str())).collect();
+    let expected = ["am", "chat", "hook", "log", "mail", "pager"].map(|route| (route, "delivered"));
+    assert_eq!(states, expected.into(), "{listed:?}");
+    script("alertmanager.sh", &["stop", &name]);
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// What goes on, as Alertmanager has it.
+fn alertmanager_alerts(port: u16) -> Vec<Value> {
+    let answer = crate::support::http::request("GET", port, "/api/v2/alerts", None);
+    answer.json().as_array().unwrap().clone()
+}
+
+#[test]
+fn kills_lose_no_alert_and_double_none_beyond_its_id() {
+    let mut random = seeded("kills_lose_no_alert");
+    let tenants = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"];
+    let webhook = Webhook::start();
+    let routes = format!(
+        "[[alerts.routes]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
+        webhook.url()
+    );
+    let mut shop = Shop::new(&tenants, &routes);
+    let (mut run, port) = shop.run();
+    let token = mint(&shop.place, &[]);
+    wait_until("the history is read", SOON, || {
+        let path = "/api/v1/kpis?kpi=total_cost&grain=day&tenant=t7";
+        get(port, path, &token)["kpis"].as_array().is_some_and(|rows| !rows.is_empty())
+    });
+    for (number, tenant) in tenants.iter().enumerate() {
+        // Every other one comes while the receiver is down.
+        webhook.set_down(number % 2 == 1);
+        shop.spike(tenant, "40", 10);
+        std::thread::sleep(Duration::from_millis(random.random_range(0..1_500)));
+        run.kill();
+        run = shop.run().0;
+    }
+    webhook.set_down(false);
+    run.kill();
+    let (run, port) = shop.run();
+    let mut open = Vec::new();
+    wait_until("all alerts are open", SOON, || {
+        open = alerts(port, &token, "open");
+        open.len() == tenants.len()
+    });
+    let ids: BTreeSet<String> =
+        open.iter().map(|alert| alert["id"].as_str().unwrap().to_owned()).collect();
+    let opened = || -> BTreeSet<String> {
+        told(&webhook)
+            .into_iter()
+            .filter(|(kind, _)| kind == "alert.opened")
+            .map(|(_, id)| id)
+            .collect()
+    };
+    wait_until("all are told", SOON, || opened() == ids);
+    for tenant in tenants {
+        shop.spike(tenant, "5", 11);
+    }
+    let ended = || told(&webhook).iter().filter(|(kind, _)| kind == "alert.resolved").count();
+    wait_until("all ends are told", SOON, || ended() >= tenants.len());
+    run.stops();
+    let told = told(&webhook);
+    for id in &ids {
+        let kinds: Vec<&str> =
+            told.iter().filter(|(_, alert)| alert == id).map(|(kind, _)| kind.as_str()).collect();
+        let end = kinds.iter().position(|kind| *kind == "alert.resolved");
+        assert_eq!(end, Some(kinds.len() - 1), "the end comes last, and once: {kinds:?}");
+    }
+    let delivered = shop.deliveries();
+    assert!(delivered.values().all(|state| state == "delivered"), "{delivered:?}");
+}
+
+#[test]
+fn a_route_that_is_wrong_is_refused_by_name_and_a_trial_tells_whether_it_works() {
+    let webhook = Webhook::start();
+    let routes = format!(
+        "[[alerts.routes]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
+        webhook.url()
+    );
+    let shop = Shop::new(&[], &routes);
+    shop.place.succeeds(&["alerts", "test", "hook"]);
+    let kinds: Vec<Value> =
+        webhook.posts().into_iter().map(|post| post.body["type"].clone()).collect();
+    assert_eq!(kinds, ["alert.opened", "alert.resolved"]);
+    webhook.set_down(true);
+    shop.place.weir(&["alerts", "test", "hook"]).exits(3).says(&["route `hook`", "503"]);
+    shop.place.weir(&["alerts", "test", "hok"]).exits(2).says(&["there is no route `hok`", "hook"]);
+    assert!(shop.deliveries().is_empty());
+    let shown = shop.place.succeeds(&["config", "show"]).stdout;
+    assert!(!shown.contains(&webhook.url()), "a URL may hold a secret:\n{shown}");
+    for (route, says) in [
+        (
+            "name = \"a\"\nkind = \"carrier-pigeon\"",
+            "`a`: kind `carrier-pigeon` is none of alertmanager",
+        ),
+        ("name = \"a\"\nkind = \"webhook\"\nurl = \"http://169.254.169.254/\"", "link-local"),
+        (
+            "name = \"a\"\nkind = \"webhook\"\nurls = \"http://127.0.0.1/\"",
+            "unknown key `alerts.routes.urls`",
+        ),
+        ("name = \"hook\"\nkind = \"log\"", "two routes are named `hook`"),
+        (
+            "name = \"a\"\nkind = \"pagerduty\"\nsecret_file = \"/nowhere/key\"",
+            "secret_file /nowhere/key",
+        ),
+    ] {
+        let shop = Shop::new(&[], &format!("{routes}[[alerts.routes]]\n{route}\n"));
+        shop.place.weir(&["run"]).exits(2).says(&[says]);
+    }
+}
