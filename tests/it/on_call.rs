@@ -316,3 +316,20 @@ fn a_route_that_is_wrong_is_refused_by_name_and_a_trial_tells_whether_it_works()
         shop.place.weir(&["run"]).exits(2).says(&[says]);
     }
 }
+
+#[test]
+fn what_ships_for_alertmanager_and_prometheus_is_valid_and_names_metrics_that_there_are() {
+    script("alertmanager.sh", &["check"]);
+    script("prometheus.sh", &["check"]);
+    let root = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let rules = std::fs::read_to_string(root.join("deploy/prometheus-rules.yml")).unwrap();
+    let documented = std::fs::read_to_string(root.join("docs/reference/http.md")).unwrap();
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let named: BTreeSet<&str> = words.filter(|word| word.starts_with("weir_")).collect();
+    assert!(named.len() >= 5, "{named:?}");
+    for metric in named {
+        let is_there = documented.contains(&format!("`{metric}`"))
+            || documented.contains(&format!("`{metric}{{"));
+        assert!(is_there, "{metric} is no metric of Weir");
+    }
+}
