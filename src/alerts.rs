@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alerting::{Alerting, Outbox, Parts, Surroundings, Trouble, Words};
 use api::wire;
@@ -13,6 +14,9 @@ use tokio::runtime::Runtime;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::wall_clock::WallClock;
+
+/// How long an alert may be missing before it is withdrawn: tables that are built anew take a while.
+const WITHDRAW_AFTER: Duration = Duration::from_secs(300);
 
 /// Starts alerting; `None` without routes.
 ///
@@ -37,6 +41,7 @@ pub(crate) fn start(
     let parts = Parts {
         routes: alerts.routes.clone(),
         heartbeat: alerts.heartbeat(),
+        withdraw_after: WITHDRAW_AFTER,
         words,
         around: Arc::new(Process(Arc::clone(meters))),
         clock: Arc::new(WallClock),

@@ -1,29 +1,40 @@
 //! What the run tells of its epochs, as far as alerts are concerned.
 //!
 //! # Guarantees
+//! - The run never waits for it: what nobody has looked at yet is kept by alert, the newest state of each, so that it
+//!   takes no more room than the alerts themselves.
 //! - Epochs in which no alert changed cost nothing but a look.
-//! - When more waits than the queue holds, the run waits, and leaves this feed behind at last: it hears how everything
-//!   stands then, and compares that with what people know.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use schemas::{Alert, Feed, Micros, Published, Reason, Start};
-use tokio::sync::mpsc::Sender;
+use tokio::sync::Notify;
 
-/// What is new.
-#[derive(Debug)]
-pub(crate) enum News {
+/// What is new of alerts.
+#[derive(Debug, Default)]
+pub(crate) struct News {
     /// All alerts that there are.
-    All(Vec<Alert>),
-    /// Alerts that changed.
-    Changed(Vec<Alert>),
+    pub(crate) all: Option<Vec<Alert>>,
+    /// Those that changed, after that.
+    pub(crate) changed: BTreeMap<Arc<str>, Alert>,
 }
 
-/// When the pipeline was heard last, and what of.
+impl News {
+    fn is_empty(&self) -> bool {
+        self.all.is_none() && self.changed.is_empty()
+    }
+}
+
+/// What was heard and not looked at, and when the pipeline was heard last.
 #[derive(Debug, Default)]
-pub(crate) struct Heard(Mutex<Last>);
+pub(crate) struct Heard {
+    last: Mutex<Last>,
+    news: Mutex<News>,
+    is_new: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Last {
@@ -34,7 +45,7 @@ struct Last {
 
 impl Heard {
     fn note(&self, as_of: Option<Micros>, degraded: Option<&Arc<[Reason]>>) {
-        let mut last = self.0.lock();
+        let mut last = self.last.lock();
         last.at = Some(Instant::now());
         last.as_of = as_of.or(last.as_of);
         if let Some(degraded) = degraded {
@@ -42,34 +53,40 @@ impl Heard {
         }
     }
 
+    /// Waits for news, and takes them.
+    pub(crate) async fn news(&self) -> News {
+        loop {
+            let news = std::mem::take(&mut *self.news.lock());
+            if !news.is_empty() {
+                return news;
+            }
+            self.is_new.notified().await;
+        }
+    }
+
+    /// Whether everything that was heard was taken.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.news.lock().is_empty()
+    }
+
     /// How long ago.
     pub(crate) fn ago(&self) -> Option<Duration> {
-        self.0.lock().at.map(|at| at.elapsed())
+        self.last.lock().at.map(|at| at.elapsed())
     }
 
     /// The clock of the newest numbers.
     pub(crate) fn as_of(&self) -> Option<Micros> {
-        self.0.lock().as_of
+        self.last.lock().as_of
     }
 
     /// Why they may be old or incomplete.
     pub(crate) fn degraded(&self) -> Arc<[Reason]> {
-        Arc::clone(&self.0.lock().degraded)
+        Arc::clone(&self.last.lock().degraded)
     }
 }
 
 /// The feed.
-pub(crate) struct AlertFeed {
-    pub(crate) news: Sender<News>,
-    pub(crate) heard: Arc<Heard>,
-}
-
-impl AlertFeed {
-    /// After the end nobody hears it, and the next start says how everything stands.
-    fn tell(&self, news: News) {
-        drop(self.news.blocking_send(news));
-    }
-}
+pub(crate) struct AlertFeed(pub(crate) Arc<Heard>);
 
 impl Feed for AlertFeed {
     fn name(&self) -> &'static str {
@@ -77,18 +94,25 @@ impl Feed for AlertFeed {
     }
 
     fn start(&mut self, start: Start) {
-        self.heard.note(start.as_of, Some(&start.degraded));
-        self.tell(News::All(start.alerts));
+        self.0.note(start.as_of, Some(&start.degraded));
+        *self.0.news.lock() = News { all: Some(start.alerts), changed: BTreeMap::new() };
+        self.0.is_new.notify_one();
     }
 
     fn epoch(&mut self, published: &Published) {
-        self.heard.note(Some(published.stamp.clock), Some(&published.degraded));
+        self.0.note(Some(published.stamp.clock), Some(&published.degraded));
         if !published.alerts.is_empty() {
-            self.tell(News::Changed(published.alerts.clone()));
+            let alerts = published.alerts.iter();
+            self.0
+                .news
+                .lock()
+                .changed
+                .extend(alerts.map(|alert| (Arc::clone(&alert.id), alert.clone())));
+            self.0.is_new.notify_one();
         }
     }
 
     fn idle(&mut self, as_of: Micros) {
-        self.heard.note(Some(as_of), None);
+        self.0.note(Some(as_of), None);
     }
 }

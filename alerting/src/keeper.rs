@@ -4,17 +4,16 @@
 //! - What is new is compared with what people know, and written before anything else is heard. A store that fails
 //!   is tried again until it takes it, and said.
 //! - A store that was never written begins with what is over as known: nobody is told of last week's alerts.
-//! - An alert that people know to be open and that is not in the lake any more is withdrawn.
+//! - An alert that people know to be open and that has not been in the lake for a while is withdrawn.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::{Alert, Clock, Micros, chain};
-use tokio::sync::mpsc::Receiver;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::feed::{Heard, News};
+use crate::feed::Heard;
 use crate::notice::{Kind, Notice, Words, id};
 use crate::outbox::{Outbox, Written};
 use crate::own_troubles::{OwnTroubles, PREFIX, Trouble};
@@ -40,24 +39,27 @@ pub(crate) struct Keeper {
     pub(crate) told: HashMap<String, Told>,
     pub(crate) is_new: bool,
     pub(crate) own: OwnTroubles,
+    /// Open alerts that were not among all, and since when.
+    pub(crate) missing: HashMap<String, Instant>,
+    pub(crate) withdraw_after: Duration,
 }
 
 impl Keeper {
-    /// Hears until there is nobody to hear.
-    pub(crate) async fn run(mut self, mut news: Receiver<News>) {
+    /// Hears for as long as it is let.
+    pub(crate) async fn run(mut self) {
+        let heard = Arc::clone(&self.heard);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY);
         loop {
             tokio::select! {
-                heard = news.recv() => match heard {
-                    Some(News::All(alerts)) => self.begin(&alerts).await,
-                    Some(News::Changed(alerts)) => {
-                        let written = self.compare(&alerts);
-                        self.write(written).await;
+                news = heard.news() => {
+                    if let Some(all) = &news.all {
+                        self.begin(all).await;
                     }
-                    None => return,
-                },
+                    let written = self.compare(news.changed.values());
+                    self.write(written).await;
+                }
                 _ = look.tick() => self.look().await,
                 _ = tidy.tick() => {
                     if let Err(error) = self.outbox.tidy(self.clock.now()).await {
@@ -83,25 +85,24 @@ impl Keeper {
         self.told.retain(|id, told| told.is_open || there.contains(id.as_str()));
         let is_gone =
             |id: &str, told: &Told| told.is_open && !there.contains(id) && !id.starts_with(PREFIX);
-        let gone: Vec<String> = self
-            .told
-            .iter()
-            .filter(|(id, told)| is_gone(id, told))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let gone =
+            self.told.iter().filter(|(id, told)| is_gone(id, told)).map(|(id, _)| id.clone());
+        let gone: HashSet<String> = gone.collect();
+        self.missing.retain(|id, _| gone.contains(id));
         for id in gone {
-            self.withdraw(&id, &mut written).await;
+            self.missing.entry(id).or_insert_with(Instant::now);
         }
-        let compared = self.compare(alerts);
+        let compared = self.compare(alerts.iter());
         written.told.extend(compared.told);
         written.deliveries.extend(compared.deliveries);
         self.write(written).await;
     }
 
     /// What is to be told of these alerts.
-    fn compare(&mut self, alerts: &[Alert]) -> Written {
+    fn compare<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>) -> Written {
         let mut written = Written::default();
         for alert in alerts {
+            self.missing.remove(&*alert.id);
             let before = self.told.get(&*alert.id);
             let (kinds, mut now) = news(before, alert);
             if before == Some(&now) {
@@ -141,8 +142,21 @@ impl Keeper {
         }
     }
 
-    /// Looks at Weir's own troubles.
+    /// Looks at what time has brought: alerts that are missing for long, and Weir's own troubles.
     async fn look(&mut self) {
+        let is_over = |since: &Instant| since.elapsed() >= self.withdraw_after;
+        let gone =
+            self.missing.iter().filter(|(_, since)| is_over(since)).map(|(id, _)| id.clone());
+        for id in gone.collect::<Vec<_>>() {
+            self.missing.remove(&id);
+            let mut written = Written::default();
+            self.withdraw(&id, &mut written).await;
+            self.write(written).await;
+        }
+        self.look_at_troubles().await;
+    }
+
+    async fn look_at_troubles(&mut self) {
         let now = self.clock.now();
         let degraded = self.heard.degraded();
         let reasons =

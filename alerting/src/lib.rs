@@ -8,7 +8,7 @@
 //! - Every alert that opens is told to each route that takes it, at least once and under one id, whenever the process
 //!   ends; what follows on one alert follows on its route in order.
 //! - Nobody is told twice because of a start, a rebuild of tables, or a store that is as it was.
-//! - Nothing here is waited for by the pipeline, but for room in a bounded queue.
+//! - Nothing here is waited for by the pipeline.
 //!
 //! # Non-guarantees
 //! - A receiver may get a notice twice: it has the same id then.
@@ -40,7 +40,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::{Clock, Feed};
-use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::JoinSet;
 
 pub use courier::Tally;
@@ -56,13 +55,13 @@ pub use surroundings::Surroundings;
 pub use trial::try_route;
 
 use courier::Courier;
-use feed::{AlertFeed, Heard, News};
+use feed::{AlertFeed, Heard};
 use keeper::Keeper;
 use own_troubles::OwnTroubles;
 use route::Taker;
 
-/// Messages that may wait.
-const QUEUE: usize = 16;
+/// How long the end waits until what was heard is written.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What alerting needs to know.
 pub struct Parts {
@@ -70,6 +69,8 @@ pub struct Parts {
     pub routes: Vec<RouteSettings>,
     /// How often a sign of life is given.
     pub heartbeat: Option<Duration>,
+    /// How long an alert that people know may be missing in the lake before it is withdrawn.
+    pub withdraw_after: Duration,
     /// What alerts do not say of themselves.
     pub words: Words,
     /// The process around.
@@ -87,7 +88,6 @@ impl std::fmt::Debug for Parts {
 /// Alerting under way. When it is dropped, what waits stays in the outbox.
 #[derive(Debug)]
 pub struct Alerting {
-    news: Sender<News>,
     heard: Arc<Heard>,
     tallies: Tallies,
     tasks: JoinSet<()>,
@@ -118,7 +118,6 @@ impl Alerting {
         let told: HashMap<_, _> = outbox.told().await.map_err(say)?.into_iter().collect();
         let is_new = outbox.is_new().await.map_err(say)?;
         let heard = Arc::new(Heard::default());
-        let (news, heard_news) = channel(QUEUE);
         let mut tasks = JoinSet::new();
         for taker in &takers {
             let courier = Courier {
@@ -147,14 +146,16 @@ impl Alerting {
             clock: parts.clock,
             told,
             is_new,
+            missing: HashMap::new(),
+            withdraw_after: parts.withdraw_after,
         };
-        tasks.spawn(keeper.run(heard_news));
-        Ok(Alerting { news, heard, tallies, tasks })
+        tasks.spawn(keeper.run());
+        Ok(Alerting { heard, tallies, tasks })
     }
 
     /// What the run tells of its epochs.
     pub fn feed(&self) -> Box<dyn Feed> {
-        Box::new(AlertFeed { news: self.news.clone(), heard: Arc::clone(&self.heard) })
+        Box::new(AlertFeed(Arc::clone(&self.heard)))
     }
 
     /// What became of the deliveries of each route.
@@ -162,8 +163,12 @@ impl Alerting {
         &self.tallies
     }
 
-    /// Ends: what is under way is ended, and sent again by the next start.
+    /// Ends: what was heard is written, what is under way is ended, and sent again by the next start.
     pub async fn stop(mut self) {
+        let begin = tokio::time::Instant::now();
+        while !self.heard.is_taken() && begin.elapsed() < LAST_WORDS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         self.tasks.shutdown().await;
     }
 }

@@ -137,7 +137,9 @@ async fn start(store: &str, routes: Vec<RouteSettings>) -> Alerting {
     let body = |alert: &Alert| json!({"id": &*alert.id, "state": alert.is_open()});
     let words = Words { kpis: Vec::new(), public_url: None, body: Box::new(body) };
     let around = Arc::new(Around::default());
-    let parts = Parts { routes, heartbeat: None, words, around, clock: Arc::new(Wall) };
+    let withdraw_after = Duration::from_millis(100);
+    let clock = Arc::new(Wall);
+    let parts = Parts { routes, heartbeat: None, withdraw_after, words, around, clock };
     Alerting::start(Outbox::open(store).await.unwrap(), parts).await.unwrap()
 }
 

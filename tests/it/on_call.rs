@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::live::{get, mint, port, ready};
 use crate::support::receivers::{MailServer, Webhook};
-use crate::support::services::script;
+use crate::support::services::{script, sql};
 use crate::support::{Place, Weir, seeded, wait_until};
 
 const DAY: i64 = 86_400_000_000;
@@ -332,4 +332,36 @@ fn what_ships_for_alertmanager_and_prometheus_is_valid_and_names_metrics_that_th
             || documented.contains(&format!("`{metric}{{"));
         assert!(is_there, "{metric} is no metric of Weir");
     }
+}
+
+#[test]
+fn notices_are_kept_in_postgresql_where_that_is_configured() {
+    script("postgres.sh", &["start"]);
+    let database = format!("weir_alerts_{}", std::process::id());
+    sql("postgres", &format!("CREATE DATABASE {database}"));
+    let webhook = Webhook::start();
+    let routes = format!(
+        "[alerts]\nstore = \"postgres://postgres@127.0.0.1:15432/{database}\"\n\
+         [[alerts.routes]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n",
+        webhook.url()
+    );
+    let mut shop = Shop::new(&["acme"], &routes);
+    let (run, port) = shop.run();
+    let token = mint(&shop.place, &[]);
+    wait_until("the history is read", SOON, || {
+        let path = "/api/v1/kpis?kpi=total_cost&grain=day&tenant=acme";
+        get(port, path, &token)["kpis"].as_array().is_some_and(|rows| !rows.is_empty())
+    });
+    webhook.set_down(true);
+    shop.spike("acme", "40", 10);
+    wait_until("the alert is written", SOON, || !shop.deliveries().is_empty());
+    run.kill();
+    webhook.set_down(false);
+    let (run, _) = shop.run();
+    wait_until("the alert is told", SOON, || !told(&webhook).is_empty());
+    run.stops();
+    let states = sql(&database, "SELECT DISTINCT state FROM deliveries");
+    assert_eq!(states.trim(), "delivered");
+    assert!(!shop.place.path("lake/_weir/alerts.sqlite").exists());
+    sql("postgres", &format!("DROP DATABASE {database}"));
 }
