@@ -5,7 +5,8 @@
 //! - What a token may not see is in no answer.
 //!
 //! # Non-guarantees
-//! - Nothing here computes a KPI or decides what is anomalous.
+//! - Nothing here computes a KPI or decides what is anomalous. Cells are held against earlier ones, whose
+//!   days may be added up for it.
 
 // One style: a module with files of its own is a folder with a `mod.rs`.
 #![deny(clippy::self_named_module_files)]
@@ -13,6 +14,7 @@
 pub mod app;
 pub mod auth;
 pub mod claims;
+mod compare;
 pub mod health;
 pub mod metrics;
 mod page;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use schemas::{Grain, KpiInfo, Micros};
 
+use crate::compare::Against;
 use crate::problem::Problem;
 
 /// Characters of a tenant or of a KPI's key.
@@ -70,6 +71,12 @@ impl Query {
             Problem::bad_parameter("grain", detail)
         };
         Grain::parse(grain).map(Some).ok_or_else(unknown)
+    }
+
+    /// What cells are to be compared with.
+    pub(crate) fn compare(&self) -> Result<Option<Against>, Problem> {
+        let words = Against::ALL.map(Against::name);
+        Ok(self.word("compare", &words)?.and_then(Against::parse))
     }
 
     /// The KPIs: separated by commas, or the parameter several times.

@@ -12,6 +12,7 @@ use schemas::{Alert, CellKey, CellValue, Contribution, KpiInfo, Unit};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::compare::Compared;
 use crate::store::ServedCell;
 
 /// Dimensions, held as canonical JSON text, written as the object that the text says.
@@ -89,6 +90,41 @@ impl<'a> Cell<'a> {
             value: value.value.map(decimal),
             unit: unit.name(),
             status: value.status.name(),
+        }
+    }
+}
+
+/// How a cell differs from its counterpart.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct ComparedView {
+    /// The counterpart; `null` when the calendar has none.
+    previous: Option<PreviousView>,
+    /// The cell less its counterpart.
+    change: Option<String>,
+    /// That as a part of the counterpart, when that is above 0.
+    change_ratio: Option<String>,
+}
+
+/// What a cell is compared with.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+struct PreviousView {
+    period_start: String,
+    period_end: String,
+    value: Option<String>,
+}
+
+impl ComparedView {
+    /// This comparison.
+    pub(crate) fn new(compared: Option<Compared>) -> ComparedView {
+        let previous = |compared: Compared| PreviousView {
+            period_start: compared.start.to_string(),
+            period_end: compared.end.to_string(),
+            value: compared.value.map(decimal),
+        };
+        ComparedView {
+            previous: compared.map(previous),
+            change: compared.and_then(|compared| compared.change).map(decimal),
+            change_ratio: compared.and_then(|compared| compared.change_ratio).map(decimal),
         }
     }
 }

@@ -126,6 +126,25 @@ fn with_tag(mut response: Response, tag: &str) -> Response {
     private(response)
 }
 
+/// Computes an answer that takes a while: few at the same time, and none where others are answered.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let turn = Arc::clone(&app.series_turns).acquire_owned().await;
+    let work = move || {
+        let done = work();
+        // The turn ends when the work does, also when the client has gone.
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "computing an answer failed");
+        let detail = "the answer cannot be computed; the log of the server says why";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
+    })
+}
+
 /// Marks an answer as one that only its client may keep, and must ask about before using again.
 pub(crate) fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();

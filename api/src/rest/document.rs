@@ -35,6 +35,9 @@ const PROBLEMS: [(&str, &str); 9] = [
     ("503", "The pipeline is recovering, or the server has no room; see `Retry-After`"),
 ];
 
+/// Fields that are there with `compare` only.
+const COMPARED: [&str; 3] = ["previous", "change", "change_ratio"];
+
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -73,9 +76,11 @@ pub(crate) fn text() -> &'static str {
             }
         }
         for (name, schema) in document.components.iter_mut().flat_map(|c| &mut c.schemas) {
-            // Fields are never left out, but those of a problem that it is not about.
+            // Fields are never left out, but those of a problem that it is not about, and of a comparison
+            // that nobody asked for.
             if let (RefOr::T(Schema::Object(object)), true) = (schema, *name != Problem::name()) {
-                object.required = object.properties.keys().cloned().collect();
+                let names = object.properties.keys().filter(|name| !COMPARED.contains(&&***name));
+                object.required = names.cloned().collect();
             }
         }
         let mut text = document.to_pretty_json().unwrap_or_default();
@@ -154,6 +159,15 @@ fn instant() -> Schema {
     Schema::OneOf(both.build())
 }
 
+/// What cells are compared with.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "the variants are read by the derived description only")]
+enum CompareShape {
+    Previous,
+    Year,
+}
+
 /// Keys of KPIs.
 fn kpi_keys() -> Schema {
     let key = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^,]+$"));
@@ -178,6 +192,10 @@ pub(super) struct KpisQuery {
     from: String,
     #[param(schema_with = instant, required = false)]
     to: String,
+    /// Compare each with the period before, or the same one a year before; of a period that runs, with as much
+    /// of it.
+    #[param(inline, required = false)]
+    compare: CompareShape,
 }
 
 #[derive(IntoParams)]
@@ -194,6 +212,10 @@ pub(super) struct SeriesQuery {
     from: String,
     #[param(schema_with = instant, required = false)]
     to: String,
+    /// Compare each with the period before, or the same one a year before; of a period that runs, with as much
+    /// of it.
+    #[param(inline, required = false)]
+    compare: CompareShape,
 }
 
 /// Which alerts.

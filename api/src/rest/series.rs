@@ -5,23 +5,25 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
-use schemas::{CellValue, Grain, Micros, Unit};
+use schemas::{CellValue, Grain, KpiInfo, Micros};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::ask::Ask;
+use super::ask::{Ask, in_turn};
 use super::kpis::{check_size, filter};
-use super::shapes::{Dims, GrainShape, StatusShape, UnitShape};
+use super::shapes::{Dims, GrainShape, PointShape, UnitShape};
 use crate::app::App;
 use crate::claims::Scope;
+use crate::compare::{Against, Comparison};
 use crate::problem::Problem;
 use crate::query::find;
-use crate::store::{CellFilter, Periods, SeriesName, ServedCell, Snapshot, StreamPosition};
+use crate::store::{
+    CellFilter, History, Periods, SeriesName, ServedCell, Snapshot, StreamPosition,
+};
 use crate::wire;
 
-const PARAMETERS: [&str; 4] = ["tenant", "grain", "from", "to"];
+const PARAMETERS: [&str; 5] = ["tenant", "grain", "from", "to", "compare"];
 
 /// One KPI over time.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -59,34 +61,24 @@ struct OneSeries {
     #[schema(value_type = Dims)]
     dims: Box<RawValue>,
     /// Ascending by period.
+    #[schema(value_type = Vec<PointShape>)]
     points: Vec<Point>,
 }
 
-/// One period.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+/// One period: a [`PointShape`].
+#[derive(Debug, Serialize)]
 struct Point {
-    /// Where the period starts.
-    #[schema(format = DateTime)]
     period_start: String,
-    /// The value; null unless the status is `ok` or `in_doubt`.
-    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     value: Option<String>,
-    /// Whether there is a value.
-    #[schema(value_type = StatusShape)]
     status: &'static str,
-    /// Whether the period had ended at the answer's clock.
     closed: bool,
-    /// Whether the period had not begun at the answer's clock: its rows are dated later.
     future: bool,
-    /// What was expected; null while that cannot be said.
-    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     expected: Option<String>,
-    /// The least that is normal.
-    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     lower: Option<String>,
-    /// The most that is normal.
-    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     upper: Option<String>,
+    /// With `compare` only.
+    #[serde(flatten)]
+    compared: Option<wire::ComparedView>,
 }
 
 /// One KPI over time, with what was expected of each period.
@@ -113,6 +105,7 @@ pub(crate) async fn series(
     let mut filter = filter(&ask, &query)?;
     let Path(kpi) = kpi.map_err(|_| Problem::not_found("the KPI's key is not UTF-8 text"))?;
     let info = find(app.store.kpis(), &kpi)?;
+    let against = query.compare()?;
     filter.kpis = Some(BTreeSet::from([Arc::clone(&info.key)]));
     filter.grain = Some(filter.grain.unwrap_or(Grain::Day));
     let troubled = !app.health.report().troubles.is_empty();
@@ -122,32 +115,24 @@ pub(crate) async fn series(
     }
     // What was expected of a period depends on those before it.
     let whole = CellFilter { from: None, to: None, ..filter.clone() };
-    let read = app.store.cells(&whole, Periods::All);
-    let (position, cells) = read.ok_or_else(Problem::recovering)?;
+    let read = app.store.cells_and_history(&whole, Periods::All);
+    let (position, cells, history) = read.ok_or_else(Problem::recovering)?;
     check_size(cells.iter().filter(|cell| filter.takes_period(cell.period_start)).count())?;
-    let (key, unit) = (Arc::clone(&info.key), info.unit);
-    let turn = Arc::clone(&app.series_turns).acquire_owned().await;
+    let (info, own) = (info.clone(), Arc::clone(&app));
     let work = move || {
-        let answer = answer(&app, &filter, (key, unit), &position, &cells, troubled);
-        // The turn ends when the work does, also when the client has gone.
-        drop(turn);
-        (position, answer)
+        let by = against.map(|against| (against, &history));
+        let answer = answer(&own, &filter, &info, &position, (&cells, by), troubled);
+        ask.answer(&position, state, &answer)
     };
-    let done = tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "computing what was expected of a series failed");
-        let detail = "what was expected cannot be computed; the log of the server says why";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-    })?;
-    let (position, answer) = done;
-    ask.answer(&position, state, &answer)
+    in_turn(&app, work).await?
 }
 
 fn answer(
     app: &App,
     filter: &CellFilter,
-    (kpi, unit): (Arc<str>, Unit),
+    info: &KpiInfo,
     position: &StreamPosition,
-    cells: &Snapshot,
+    (cells, by): (&Snapshot, Option<(Against, &History)>),
     troubled: bool,
 ) -> Series {
     let grain = filter.grain.unwrap_or(Grain::Day);
@@ -156,8 +141,14 @@ fn answer(
             cells.iter().map(|cell| (cell.period_start, cell.value)).collect();
         let wanted = points.iter().map(|(start, _)| *start);
         let wanted: Vec<Micros> = wanted.filter(|start| filter.takes_period(*start)).collect();
-        let bands = app.bands.bands((&kpi, &name.tenant), grain, &points, &wanted);
+        let bands = app.bands.bands((&info.key, &name.tenant), grain, &points, &wanted);
         let periods = app.calendar.of(&name.tenant);
+        let compared = |start, value: CellValue| {
+            let (against, history) = by?;
+            let (kind, as_of) = (Some(info.kind), position.as_of);
+            let comparison = Comparison { against, history, periods, kind, as_of };
+            Some(wire::ComparedView::new(comparison.of(name, (grain, start), value.value)))
+        };
         let values = points.iter().filter(|(start, _)| filter.takes_period(*start));
         let point = |(&(start, value), band): (&(Micros, CellValue), _)| {
             let band: Option<schemas::Band> = band;
@@ -170,6 +161,7 @@ fn answer(
                 expected: band.map(|band| wire::decimal(band.expected)),
                 lower: band.map(|band| wire::decimal(band.lower)),
                 upper: band.map(|band| wire::decimal(band.upper)),
+                compared: compared(start, value),
             }
         };
         let bands = bands.into_iter().chain(std::iter::repeat(None));
@@ -181,11 +173,11 @@ fn answer(
     Series {
         tenant: filter.tenant.clone(),
         grain: grain.name(),
-        unit: unit.name(),
+        unit: info.unit.name(),
         epoch: position.offset,
         as_of: position.as_of.to_string(),
         degraded: troubled || !position.degraded.is_empty(),
         series: cells.series().filter_map(one).collect(),
-        kpi,
+        kpi: Arc::clone(&info.key),
     }
 }

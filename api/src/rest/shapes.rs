@@ -62,6 +62,64 @@ pub(super) struct CellShape {
     status: StatusShape,
     /// Whether the period had not begun at the answer's clock: its rows are dated later.
     future: bool,
+    /// The counterpart; null when the calendar has none. There only with `compare`.
+    previous: Option<PreviousShape>,
+    /// The value less that of the counterpart; null when one of them is. There only with `compare`.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    change: Option<String>,
+    /// The change as a part of the counterpart; null where that is not above 0. There only with `compare`.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    change_ratio: Option<String>,
+}
+
+/// One period of a series.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Point)]
+pub(super) struct PointShape {
+    /// Where the period starts.
+    #[schema(format = DateTime)]
+    period_start: String,
+    /// The value; null unless the status is `ok` or `in_doubt`.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    value: Option<String>,
+    /// Whether there is a value.
+    status: StatusShape,
+    /// Whether the period had ended at the answer's clock.
+    closed: bool,
+    /// Whether the period had not begun at the answer's clock: its rows are dated later.
+    future: bool,
+    /// What was expected; null while that cannot be said.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    expected: Option<String>,
+    /// The least that is normal.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    lower: Option<String>,
+    /// The most that is normal.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    upper: Option<String>,
+    /// The counterpart; null when the calendar has none. There only with `compare`.
+    previous: Option<PreviousShape>,
+    /// The value less that of the counterpart; null when one of them is. There only with `compare`.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    change: Option<String>,
+    /// The change as a part of the counterpart; null where that is not above 0. There only with `compare`.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    change_ratio: Option<String>,
+}
+
+/// An earlier period, of one that runs as much as has passed of it.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Previous)]
+struct PreviousShape {
+    /// Where it starts.
+    #[schema(format = DateTime)]
+    period_start: String,
+    /// Where the comparison ends.
+    #[schema(format = DateTime)]
+    period_end: String,
+    /// Its value; null without data, and of a part of a period when the KPI does not add up.
+    #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
+    value: Option<String>,
 }
 
 /// What a number is.

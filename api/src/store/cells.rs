@@ -11,6 +11,7 @@ use std::sync::Arc;
 use schemas::{CellKey, CellValue, EpochId, Grain, KpiUpdate, Micros, SeriesId};
 
 use super::filter::CellFilter;
+use super::history::History;
 use super::points::{Point, PointKey, Points};
 use super::snapshot::{SeriesName, Snapshot};
 
@@ -234,6 +235,12 @@ impl CellTable {
             }
         }
         snapshot
+    }
+
+    /// Every point of the series that a filter takes, whatever it says of grains and periods.
+    pub(super) fn history(&self, filter: &CellFilter) -> History {
+        let own = |series: &CellSeries| (Arc::clone(&series.name), series.points.clone());
+        History::new(self.wanted(filter).map(own).collect())
     }
 
     /// What changed after `since`, each cell once with its newest value, oldest change first; `None`

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 mod alerts;
 mod cells;
 mod filter;
+mod history;
 mod points;
 mod snapshot;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod tests;
 
 pub use cells::{CellChange, Periods};
 pub use filter::CellFilter;
+pub use history::History;
 pub use schemas::RESOLVED_FOR;
 pub use snapshot::{SeriesName, ServedCell, Snapshot};
 
@@ -174,6 +176,18 @@ impl Store {
         let position = served.position.clone()?;
         let snapshot = served.cells.read(filter, periods, position.as_of);
         Some((position, snapshot))
+    }
+
+    /// The same, and of the series that have such cells every point, to compare them with.
+    pub fn cells_and_history(
+        &self,
+        filter: &CellFilter,
+        periods: Periods,
+    ) -> Option<(StreamPosition, Snapshot, History)> {
+        let served = self.served.read();
+        let position = served.position.clone()?;
+        let snapshot = served.cells.read(filter, periods, position.as_of);
+        Some((position, snapshot, served.cells.history(filter)))
     }
 
     /// Changes after `since`, each cell once with its newest value, oldest change first. `None` when

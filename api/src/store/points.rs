@@ -151,7 +151,7 @@ impl Point {
 }
 
 /// A chunk with its first and last key, which are looked at without it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Held {
     first: PointKey,
     last: PointKey,
@@ -186,8 +186,8 @@ impl Held {
     }
 }
 
-/// The points of a series.
-#[derive(Debug, Default)]
+/// The points of a series. A copy shares them.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Points {
     chunks: Vec<Held>,
 }

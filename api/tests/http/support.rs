@@ -86,7 +86,7 @@ fn calendar() -> Calendar {
     Calendar::new(&CalendarSettings { zone: "UTC".to_owned(), zones, shape }).unwrap()
 }
 
-fn kpi(key: &str, unit: Unit) -> KpiInfo {
+pub(crate) fn kpi(key: &str, unit: Unit) -> KpiInfo {
     KpiInfo {
         key: key.into(),
         title: key.replace('_', " "),
@@ -177,6 +177,15 @@ impl World {
     }
 
     pub(crate) fn recovering(limits: ServerLimits, has_page: bool) -> World {
+        let kpis = vec![
+            kpi("gross_margin", Unit::Ratio),
+            kpi("orders", Unit::Count),
+            kpi("revenue_booked", Unit::Currency),
+        ];
+        World::of(kpis, limits, has_page)
+    }
+
+    pub(crate) fn of(kpis: Vec<KpiInfo>, limits: ServerLimits, has_page: bool) -> World {
         let clock = Arc::new(TestClock(AtomicI64::new(at("2026-11-21T10:00:00Z").0)));
         let dyn_clock: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let keys = Arc::new(DevKeys::with_secret(&[7; 32], Arc::clone(&dyn_clock)));
@@ -193,11 +202,6 @@ impl World {
             }],
             ..Report::default()
         };
-        let kpis = vec![
-            kpi("gross_margin", Unit::Ratio),
-            kpi("orders", Unit::Count),
-            kpi("revenue_booked", Unit::Currency),
-        ];
         let page = has_page.then(|| PageSessions {
             keys: Arc::clone(&keys),
             ttl: Duration::from_secs(600),
