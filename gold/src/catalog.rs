@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use expr::{Columns, Expression};
 use schemas::nearest::nearest;
-use schemas::{Calendar, ColumnType, Contract, KpiInfo, decimal};
+use schemas::{Calendar, ColumnType, Contract, Grain, Grains, KpiInfo, decimal};
 use views::View;
 
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term, Unit};
@@ -49,6 +49,13 @@ impl Catalog {
     ) -> Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
         let relations = Relation::all(contracts, &views);
+        let is_stock = |definition: &Definition| match &definition.formula {
+            Formula::OfView { view, .. } => relations.iter().any(|own| own.is_alive(view)),
+            Formula::Flow { .. } | Formula::Ratio { .. } => false,
+        };
+        // All that there are of what is alive at the end of a period.
+        let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_stock(own));
+        all.for_each(|own| own.grains = own.grains.iter().filter(|g| *g != Grain::Hour).collect());
         Catalog { definitions, views, relations, calendar: Arc::default() }
     }
 
@@ -202,6 +209,10 @@ impl Catalog {
             let hint = nearest(key, self.definitions.iter().map(|d| &*d.key));
             return Err(ratio.refuse(field, format!("there is no KPI `{key}`{hint}")));
         };
+        if self.kind(part) == Kind::Stock {
+            let problem = format!("`{key}` is a stock, of which there are no quotients");
+            return Err(ratio.refuse(field, problem));
+        }
         if self.kind(part) == Kind::Ratio {
             let problem = format!(
                 "`{key}` is itself a ratio, and a quotient of rounded quotients is not exact; \
@@ -294,6 +305,11 @@ impl Catalog {
             let problem =
                 format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
             return Err(definition.refuse("kind", problem));
+        }
+        if is == Kind::Stock && definition.grains.has(Grain::Hour) {
+            let problem =
+                "what is alive at the end of a period has grains day and longer (PERIODS_HOUR)";
+            return Err(definition.refuse("grains", problem));
         }
         if computed.above.len() > 1 && !computed.adds_up() {
             let problem = "only sums and counts may be added up; have the view say the rest";

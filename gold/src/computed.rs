@@ -24,6 +24,7 @@ impl Catalog {
                     relation: contract.clone(),
                     filter: filter.clone(),
                     time: time.clone(),
+                    until: None,
                     aggregate: aggregate.clone(),
                     dims: dims.clone(),
                 };
@@ -81,9 +82,14 @@ impl Catalog {
             relation: relation.name.clone(),
             filter: None,
             time: time.clone(),
+            until: rows.until.clone(),
             aggregate,
             dims: own_dims.clone(),
         };
+        if rows.until.is_some() && below.is_some() {
+            let problem = "a quotient of what is alive at the end of a period is not supported; make a KPI of each part";
+            return Err(definition.refuse("value", problem));
+        }
         let mut parts = Vec::new();
         for term in above {
             match measured(definition, (view, rows), &term.kpi)? {

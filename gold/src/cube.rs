@@ -11,6 +11,8 @@
 //!   else of longer periods are sums of days: [`Cube::roll_up`] brings them what an epoch
 //!   changed of their days, [`Cube::roll_up_all`] what the days hold.
 
+mod stock;
+
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ use crate::plan::{Bag, CubeShape, Rule};
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::{ExactSum, Numbers};
+use stock::Ledger;
+pub(crate) use stock::{Noted, Step};
 
 /// From so many touched cells on, series are ranked before cells are sorted.
 const RANKED_MIN: usize = 16;
@@ -39,7 +43,7 @@ pub(crate) struct Touched {
 }
 
 /// A number of a cell: a count with that of its rows in doubt, or a sum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Number {
     Count(usize),
     Sum(usize),
@@ -64,6 +68,8 @@ pub(crate) struct Cube {
     counts_before: Vec<i64>,
     sums_before: Vec<ExactSum>,
     bags: Bags,
+    /// What comes and goes, where its cells are of what is alive at the end of their periods.
+    ledger: Option<Ledger>,
     /// In an epoch with quiet rows: the numbers that others change.
     loud: HashSet<(u32, Number), FixedState>,
     /// By series: the place among those touched, while they are sorted.
@@ -97,6 +103,7 @@ impl Cube {
             counts_before: Vec::new(),
             sums_before: Vec::new(),
             bags: Bags::default(),
+            ledger: shape.is_stock.then(Ledger::default),
             loud: HashSet::with_hasher(FixedState::with_seed(0x10d)),
             ranks: Vec::new(),
             changed: Marks::default(),

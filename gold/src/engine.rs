@@ -4,7 +4,7 @@
 //! begin_epoch  timers that are due, oldest first
 //! step*        the delta of each contract's table: old rows out, new rows in
 //! finish_epoch changed cells in key order -> updates, history rows
-//! tick         timers only, when nothing arrives
+//! tick         timers only, when nothing arrives: cells of periods that begin, history rows
 //! ```
 //!
 //! # Guarantees
@@ -19,6 +19,7 @@
 //! - Nothing is durable here, and epochs must come in order with growing clocks.
 
 mod cells;
+mod days;
 mod due;
 mod fold;
 mod frozen;
@@ -168,6 +169,8 @@ pub struct Engine {
     quiet: BTreeSet<usize>,
     /// Whether the row that is folded is not quiet, in an epoch with rows that are.
     is_loud: bool,
+    /// Cells of periods that began, yet to be told.
+    begun: Vec<KpiUpdate>,
 }
 
 impl Held for Engine {
@@ -204,6 +207,7 @@ impl Engine {
             renumbered: true,
             quiet: BTreeSet::new(),
             is_loud: false,
+            begun: Vec::new(),
         })
     }
 
@@ -308,10 +312,9 @@ impl Engine {
     /// Ends an epoch with records, whether or not they changed a row.
     pub fn finish_epoch(&mut self, stamp: &EpochStamp) -> EpochOutput {
         let mut updates = std::mem::take(&mut self.spare);
-        for cube in &mut self.cubes {
-            cube.roll_up();
-            cube.sort_touched();
-        }
+        self.cubes.iter_mut().for_each(Cube::roll_up);
+        self.roll_up_stocks(stamp.clock);
+        self.cubes.iter_mut().for_each(Cube::sort_touched);
         for kpi in 0..self.plan.kpis.len() {
             let cube = self.plan.kpis[kpi].cube;
             for at in 0..self.cubes[cube].touched.len() {
@@ -330,6 +333,7 @@ impl Engine {
         for (number, cube) in self.cubes.iter_mut().enumerate() {
             cube.clear_touched(stamp.clock, |end, cell| self.timers.close(end, number, cell));
         }
+        let updates = self.tell_begun(updates);
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
@@ -345,7 +349,8 @@ impl Engine {
     /// Lets time pass without records.
     pub fn tick(&mut self, clock: Micros) -> EpochOutput {
         self.advance(clock);
-        EpochOutput { updates: Vec::new(), history: std::mem::take(&mut self.history) }
+        let updates = self.tell_begun(Vec::new());
+        EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
     /// When the next timer is due: a tick is needed then if no epoch comes before.

@@ -12,6 +12,8 @@ pub(crate) struct Flow {
     pub(crate) filter: Option<String>,
     /// The column that says in which period a row is.
     pub(crate) time: String,
+    /// The column with the instant up to which a row is alive, where what is at the end of a period counts.
+    pub(crate) until: Option<String>,
     pub(crate) aggregate: Aggregate,
     /// Dimension name to column.
     pub(crate) dims: BTreeMap<String, String>,
@@ -37,11 +39,18 @@ impl Computed {
         self.above.iter().all(|(_, flow)| is_sum(flow))
     }
 
+    /// Whether it is of what is alive at the end of each period.
+    pub(crate) fn is_stock(&self) -> bool {
+        self.flows().any(|flow| flow.until.is_some())
+    }
+
     /// How its values go together.
     pub(crate) fn kind(&self) -> Kind {
         let is_distinct =
             |(_, flow): &(bool, Flow)| matches!(flow.aggregate, Aggregate::Distinct(_));
-        if self.below.is_some() {
+        if self.is_stock() {
+            Kind::Stock
+        } else if self.below.is_some() {
             Kind::Ratio
         } else if self.adds_up() {
             Kind::Flow

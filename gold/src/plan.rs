@@ -26,6 +26,9 @@ pub(crate) struct View {
     pub(crate) relation: usize,
     pub(crate) filter: Option<Expression>,
     pub(crate) time: usize,
+    /// The column with the instant up to which a row is alive, from its time on: it is of what is alive at the end
+    /// of each period.
+    pub(crate) until: Option<usize>,
     pub(crate) tenant: usize,
     /// Columns of the dimensions, in the order of the dimensions' names.
     pub(crate) dims: Vec<usize>,
@@ -70,7 +73,7 @@ impl View {
 
     /// Whether it takes the same rows into the same groups.
     fn is_like(&self, other: &View) -> bool {
-        let grouping = |view: &View| (view.cube, view.relation, view.time, view.tenant);
+        let grouping = |view: &View| (view.cube, view.relation, view.time, view.until, view.tenant);
         grouping(self) == grouping(other) && self.dims == other.dims && self.filter == other.filter
     }
 }
@@ -150,6 +153,8 @@ pub(crate) struct Kpi {
 pub(crate) struct CubeShape {
     /// Dimension names, sorted.
     pub(crate) dims: Vec<String>,
+    /// Whether its cells are of what is alive at the end of their periods.
+    pub(crate) is_stock: bool,
     pub(crate) counts: usize,
     pub(crate) sums: usize,
     /// The sums that bags feed, which do not add up over periods.
@@ -158,6 +163,14 @@ pub(crate) struct CubeShape {
     pub(crate) grains: Grains,
     /// KPIs by index, in key order.
     pub(crate) kpis: Vec<usize>,
+}
+
+impl CubeShape {
+    /// What tells it from other cubes: no dimension has such a name as marks a stock.
+    pub(crate) fn name(&self) -> Vec<String> {
+        let mark = self.is_stock.then(|| "=stock".to_owned());
+        mark.into_iter().chain(self.dims.iter().cloned()).collect()
+    }
 }
 
 /// The compiled catalog.
@@ -181,8 +194,8 @@ impl Plan {
             ..Plan::default()
         };
         for definition in catalog.definitions() {
-            let cube = plan.cube(catalog.dims(definition));
             let computed = catalog.computed(definition)?;
+            let cube = plan.cube(catalog.dims(definition), computed.is_stock());
             let mut measure = |flow: &Flow| plan.measure(definition, cube, flow, relations);
             let above = computed.above.iter().map(|(minus, flow)| Ok((*minus, measure(flow)?)));
             let above = above.collect::<Result<Vec<_>, DefinitionError>>()?;
@@ -233,10 +246,12 @@ impl Plan {
         own.map(|kpi| &*kpi.key).collect()
     }
 
-    fn cube(&mut self, dims: Vec<String>) -> usize {
-        let found = self.cubes.iter().position(|cube| cube.dims == dims);
+    fn cube(&mut self, dims: Vec<String>, is_stock: bool) -> usize {
+        let is_it = |cube: &CubeShape| cube.dims == dims && cube.is_stock == is_stock;
+        let found = self.cubes.iter().position(is_it);
         found.unwrap_or_else(|| {
-            self.cubes.push(CubeShape { dims, grains: Grains::NONE, ..CubeShape::default() });
+            let grains = Grains::NONE;
+            self.cubes.push(CubeShape { dims, is_stock, grains, ..CubeShape::default() });
             self.cubes.len() - 1
         })
     }
@@ -263,6 +278,7 @@ impl Plan {
             relation: number,
             filter: filter.transpose()?,
             time: column("time", &flow.time)?,
+            until: flow.until.as_ref().map(|name| column("view", name)).transpose()?,
             tenant: relation.tenant.ok_or_else(|| missing("view", "tenant_id"))?,
             dims,
             cube,
@@ -273,6 +289,8 @@ impl Plan {
         let count = self.views[view].count;
         let one = 10_i128.pow(decimal::VALUE_SCALE);
         let argument = match &flow.aggregate {
+            // The count is of all that ever came.
+            Aggregate::Count if flow.until.is_some() => "1",
             Aggregate::Count => {
                 return Ok(Measure { count, sum: None, present: None, factor: one });
             }
@@ -282,7 +300,7 @@ impl Plan {
                 let (sum, _) = self.bag(view, cube, values, Extract::Distinct);
                 return Ok(Measure { count, sum: Some(sum), present: None, factor: one });
             }
-            Aggregate::Sum(text) | Aggregate::Min(text) | Aggregate::Max(text) => text,
+            Aggregate::Sum(text) | Aggregate::Min(text) | Aggregate::Max(text) => text.as_str(),
         };
         let argument = compile_sum(definition, argument, columns)?;
         let scale = u32::from(argument.scale().unwrap_or_default());

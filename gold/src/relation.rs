@@ -33,6 +33,8 @@ pub(crate) struct OverRows {
     pub(crate) sql: BTreeSet<String>,
     /// The column of its rows with the instant that the period is of.
     pub(crate) period: Option<String>,
+    /// The column with the instant up to which they are alive, where it is of what is alive at the end of a period.
+    pub(crate) until: Option<String>,
     /// Columns that it is grouped by, and the columns of its rows that they are.
     pub(crate) groups: BTreeMap<String, String>,
     /// What its other columns are as numbers of a cell, or why they are none.
@@ -82,6 +84,7 @@ impl Relation {
         let mut over = OverRows {
             sql: inner.chain([format!("{}: {}", view.name(), view.sql())]).collect(),
             period: None,
+            until: view.until().and_then(rows),
             groups: BTreeMap::new(),
             measures: BTreeMap::new(),
         };
@@ -111,6 +114,11 @@ impl Relation {
         let name = view.name().to_owned();
         let contracts = contracts.into_iter().collect();
         Relation { name, columns, schema, tenant, contracts, view: Some(over) }
+    }
+
+    /// Whether it is the view of this name, of what is alive at the end of a period.
+    pub(crate) fn is_alive(&self, view: &str) -> bool {
+        self.name == *view && self.view.as_ref().is_some_and(|own| own.until.is_some())
     }
 
     /// The table that an audit finds its rows in.

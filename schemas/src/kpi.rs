@@ -103,12 +103,14 @@ pub enum KpiKind {
     Distinct,
     /// A least or greatest value, which does not add up.
     Extreme,
+    /// What there is at the end of a period: a longer one has that of its last day.
+    Stock,
 }
 
 impl KpiKind {
     /// Every kind.
-    pub const ALL: [KpiKind; 4] =
-        [KpiKind::Flow, KpiKind::Ratio, KpiKind::Distinct, KpiKind::Extreme];
+    pub const ALL: [KpiKind; 5] =
+        [KpiKind::Flow, KpiKind::Ratio, KpiKind::Distinct, KpiKind::Extreme, KpiKind::Stock];
 
     /// The word used in files and HTTP.
     pub fn name(self) -> &'static str {
@@ -117,6 +119,7 @@ impl KpiKind {
             KpiKind::Ratio => "ratio",
             KpiKind::Distinct => "distinct",
             KpiKind::Extreme => "extreme",
+            KpiKind::Stock => "stock",
         }
     }
 }

@@ -237,7 +237,7 @@ fn by_time(definition: &Definition) -> String {
 /// How exact its values are.
 fn exactness(catalog: &Catalog, definition: &Definition) -> &'static str {
     match catalog.kind(definition) {
-        Kind::Flow | Kind::Distinct | Kind::Extreme => "exact",
+        Kind::Flow | Kind::Distinct | Kind::Extreme | Kind::Stock => "exact",
         Kind::Ratio => "exact parts, one division rounded half to even at 10 decimals",
     }
 }

@@ -30,6 +30,7 @@ mod retry;
 mod secure_kafka;
 mod soak;
 mod sources;
+mod stocks;
 mod support;
 mod surface;
 mod upkeep;

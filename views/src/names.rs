@@ -16,8 +16,8 @@ use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, HigherOrderUDF, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, TableSource, Volatility, WindowUDF,
 };
-use schemas::RowSchema;
 use schemas::nearest::nearest;
+use schemas::{ColumnType, RowSchema};
 
 use crate::refusal::{Code, Refusal};
 use crate::relations::{PERIODS, Relations};
@@ -98,6 +98,19 @@ impl ScalarUDFImpl for Period {
     }
 }
 
+/// The columns of the relation of periods.
+pub(crate) const PERIODS_COLUMNS: [(ColumnType, &str); 4] = [
+    (ColumnType::Text, "zone"),
+    (ColumnType::Text, "grain"),
+    (ColumnType::Timestamp, "period_start"),
+    (ColumnType::Timestamp, "period_end"),
+];
+
+fn periods() -> RowSchema {
+    let columns = PERIODS_COLUMNS.map(|(kind, name)| crate::plan::column(name, kind));
+    RowSchema::new(columns.to_vec())
+}
+
 /// The Arrow schema of rows, all of whose columns may be null.
 pub(crate) fn arrow(schema: &RowSchema) -> Arc<Schema> {
     let fields = schema.iter().map(|c| Field::new(&c.name, rows::data_type(c.kind), true));
@@ -151,11 +164,6 @@ impl<'a> Names<'a> {
     }
 
     fn unknown_relation(&self, name: &str) -> Refusal {
-        if name == PERIODS {
-            let problem = "the relation `periods` is not supported yet";
-            let advice = "use period(ts) in SELECT and GROUP BY for the period of an instant";
-            return Refusal::new(Code::Periods, name, problem, advice);
-        }
         let hint = self.relations.hint(name);
         let names: Vec<&str> = self.relations.iter().map(|one| one.name.as_str()).collect();
         let problem = format!("there is no contract or view `{name}`{hint}");
@@ -173,6 +181,9 @@ impl ContextProvider for Names<'_> {
             TableReference::Bare { table } => self.relations.find(table),
             _ => None,
         };
+        if found.is_none() && name.table() == PERIODS {
+            return Ok(Arc::new(LogicalTableSource::new(arrow(&periods()))));
+        }
         let Some(relation) = found else {
             self.relation.replace(Some(name.to_string()));
             return plan_err!("there is no relation `{name}`");

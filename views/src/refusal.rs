@@ -37,8 +37,8 @@ pub enum Code {
     Limit,
     /// `period()` where it has no meaning.
     Period,
-    /// The relation `periods`.
-    Periods,
+    /// The relation `periods` where its rows would have no end.
+    PeriodsUnbounded,
     /// A column of the result without a name of its own.
     ColumnName,
     /// SQL that is not part of the subset.
@@ -63,7 +63,7 @@ impl Code {
         Code::Window,
         Code::Limit,
         Code::Period,
-        Code::Periods,
+        Code::PeriodsUnbounded,
         Code::ColumnName,
         Code::NotSupported,
     ];
@@ -87,7 +87,7 @@ impl Code {
             Code::Window => "WINDOW",
             Code::Limit => "LIMIT",
             Code::Period => "PERIOD",
-            Code::Periods => "PERIODS",
+            Code::PeriodsUnbounded => "PERIODS_UNBOUNDED",
             Code::ColumnName => "COLUMN_NAME",
             Code::NotSupported => "NOT_SUPPORTED",
         }

@@ -39,6 +39,17 @@ fn relations() -> Relations {
         ],
     );
     add("customers", &[("tenant_id", "text"), ("customer_id", "text"), ("country", "text")]);
+    add(
+        "subscriptions",
+        &[
+            ("tenant_id", "text"),
+            ("plan", "text"),
+            ("mrr", "decimal(18,4)"),
+            ("started_at", "timestamp"),
+            ("ended_at", "timestamp"),
+            ("paid_until", "date"),
+        ],
+    );
     relations
 }
 
@@ -211,7 +222,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "PERIOD",
         "HAVING",
     ),
-    ("SELECT period_start FROM periods", "PERIODS", "not supported yet"),
+    ("SELECT period_start FROM periods", "PERIODS_UNBOUNDED", "has no end"),
+    (
+        "SELECT s.plan FROM subscriptions s JOIN periods p ON s.started_at < p.period_end",
+        "PERIODS_UNBOUNDED",
+        "has no end",
+    ),
     ("SELECT amount + 1 FROM orders", "COLUMN_NAME", "AS"),
     ("SELECT o.order_id, i.order_id FROM orders o JOIN order_items i USING (order_id)", "", ""),
     ("SELECT 1 AS one", "NOT_SUPPORTED", "without FROM"),
@@ -238,6 +254,104 @@ fn everything_else_is_refused_with_code_and_advice() {
     let page = include_str!("../../docs/reference/views.md");
     for code in Code::ALL {
         assert!(page.contains(&format!("| `{}` |", code.name())), "{}", code.name());
+    }
+}
+
+/// A view of what is alive at the end of each period.
+const ALIVE: &str = "SELECT s.tenant_id, p.period_start AS period, s.plan, SUM(s.mrr) AS mrr, COUNT(*) AS n
+    FROM subscriptions s
+    JOIN periods p ON s.started_at < p.period_end AND (s.ended_at IS NULL OR s.ended_at >= p.period_end)
+    WHERE s.plan <> 'free' GROUP BY 1, 2, 3";
+
+#[test]
+fn a_join_with_periods_says_from_when_and_until_when_a_row_counts() {
+    let rows = |text: &str| {
+        let view = accept("v", text, &relations()).unwrap();
+        assert_eq!((view.tenant(), view.period(), view.period_key()), (Some(0), Some(1), Some(1)));
+        let names: Vec<String> = view.rows_schema().iter().map(|c| c.name.clone()).collect();
+        (names.join(" "), view.until(), view.rows_sql())
+    };
+    let (names, until, sql) = rows(ALIVE);
+    assert_eq!((names.as_str(), until), ("tenant_id period plan until mrr", Some(3)));
+    assert!(sql.contains("plan <> 'free'") && !sql.contains("periods"), "{sql}");
+    // However it is written.
+    for (from, to) in [
+        ("s.started_at < p.period_end", "p.period_end > s.started_at"),
+        (
+            "(s.ended_at IS NULL OR s.ended_at >= p.period_end)",
+            "(p.period_end <= s.ended_at OR s.ended_at IS NULL)",
+        ),
+        ("FROM subscriptions s\n    JOIN periods p", "FROM periods p JOIN subscriptions s"),
+        ("JOIN periods p", "JOIN periods AS p"),
+    ] {
+        assert!(ALIVE.contains(from), "{from}");
+        assert_eq!(rows(&ALIVE.replace(from, to)), rows(ALIVE), "{to}");
+    }
+    let alive =
+        "s.started_at < p.period_end AND (s.ended_at IS NULL OR s.ended_at >= p.period_end)";
+    let point = "s.started_at >= p.period_start AND s.started_at < p.period_end";
+    let (names, until, sql) = rows(&ALIVE.replace(alive, point));
+    assert_eq!((names.as_str(), until), ("tenant_id period plan mrr", None));
+    let own = "SELECT tenant_id, period(started_at) AS period, plan, SUM(mrr) AS mrr, COUNT(*) AS n \
+               FROM subscriptions WHERE plan <> 'free' GROUP BY 1, 2, 3";
+    assert_eq!(rows(own), (names, until, sql));
+    let explain = accept("v", ALIVE, &relations()).unwrap().explain().to_string();
+    assert!(explain.contains("every later period of its series"), "{explain}");
+}
+
+#[test]
+fn other_joins_with_periods_are_refused() {
+    for (from, to, code, says) in [
+        (
+            "AS period, s.plan",
+            "AS period, p.grain AS plan",
+            "PERIODS_UNBOUNDED",
+            "`p.grain` reads a period",
+        ),
+        ("SUM(s.mrr)", "MAX(p.period_end)", "PERIODS_UNBOUNDED", "reads a period"),
+        ("SUM(s.mrr)", "MAX(s.mrr)", "PERIODS_UNBOUNDED", "there are SUM and COUNT"),
+        (
+            "p.period_start AS period, s.plan",
+            "s.paid_until AS day, s.plan",
+            "PERIODS_UNBOUNDED",
+            "not grouped",
+        ),
+        (
+            "GROUP BY 1, 2, 3",
+            "GROUP BY 1, 2, 3 HAVING COUNT(*) > 1",
+            "PERIODS_UNBOUNDED",
+            "has no end",
+        ),
+        ("JOIN periods", "LEFT JOIN periods", "PERIODS_UNBOUNDED", "without a period"),
+        (
+            "s.ended_at >= p.period_end",
+            "s.ended_at > p.period_start",
+            "PERIODS_UNBOUNDED",
+            "has no meaning",
+        ),
+        (
+            " AND (s.ended_at IS NULL OR s.ended_at >= p.period_end)",
+            "",
+            "PERIODS_UNBOUNDED",
+            "neither",
+        ),
+        ("s.started_at < ", "s.started_at <= ", "PERIODS_UNBOUNDED", "has no meaning"),
+        ("'free'", "p.zone", "PERIODS_UNBOUNDED", "has no meaning"),
+        ("s.plan <> 'free'", "p.grain = 'hour'", "PERIODS_UNBOUNDED", "has no meaning"),
+        (
+            "s.ended_at IS NULL OR s.ended_at",
+            "s.paid_until IS NULL OR s.paid_until",
+            "PERIOD",
+            "CAST",
+        ),
+        ("p.period_start AS period", "p.period_start AS month", "PERIOD", "AS period"),
+    ] {
+        assert!(ALIVE.contains(from), "{from}");
+        let text = ALIVE.replace(from, to);
+        let refusal = accept("v", &text, &relations()).map(|_| text).unwrap_err();
+        let said = refusal.to_string();
+        assert_eq!(refusal.code.name(), code, "{to}: {said}");
+        assert!(said.contains(says), "{to}: {said}");
     }
 }
 

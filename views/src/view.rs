@@ -55,6 +55,7 @@ pub struct View {
     group: Option<Plan>,
     keys: usize,
     period: Option<usize>,
+    until: Option<usize>,
     is_regroupable: bool,
 }
 
@@ -157,7 +158,8 @@ impl View {
             Some(Node::Group { keys, .. }) => keys.len(),
             _ => 0,
         };
-        let (is_regroupable, period) = (grouped.is_some(), grouped.and_then(|own| own.period));
+        let is_regroupable = grouped.is_some();
+        let (period, until) = grouped.map_or((None, None), |own| (own.period, own.until));
         let columns = plan.schema.iter().enumerate().map(|(at, column)| {
             check_name(&column.name)?;
             let role = match role(&plan, at) {
@@ -172,7 +174,7 @@ impl View {
         });
         let columns = columns.collect::<Result<Vec<_>, Refusal>>()?;
         let name = name.to_owned();
-        Ok(View { name, sql, inputs, columns, plan, group, keys, period, is_regroupable })
+        Ok(View { name, sql, inputs, columns, plan, group, keys, period, until, is_regroupable })
     }
 
     /// Its name.
@@ -210,8 +212,8 @@ impl View {
         self.plan.schema.clone()
     }
 
-    /// The rows that its aggregates are over: tenant, instant of its period, other keys of its groups,
-    /// then arguments of aggregates, FILTER folded in. What it holds itself where it groups nothing.
+    /// The rows that its aggregates are over: tenant, instant of its period, other keys of its groups, until
+    /// when they are alive, then arguments of aggregates, FILTER folded in. What it holds itself where it groups nothing.
     pub fn rows_schema(&self) -> &RowSchema {
         &self.rows().schema
     }
@@ -224,6 +226,12 @@ impl View {
     /// The key among them whose period is meant.
     pub fn period_key(&self) -> Option<usize> {
         self.period
+    }
+
+    /// The column of its rows with the instant up to which they are alive, from that of the period on, where
+    /// it is of what is alive at the end of a period. Where it is null there is no end.
+    pub fn until(&self) -> Option<usize> {
+        self.until
     }
 
     /// The aggregates over its rows, in order.
@@ -258,7 +266,7 @@ impl View {
 
     /// What it is made of, and what that costs.
     pub fn explain(&self) -> Explain {
-        Explain::of(&self.plan)
+        Explain::of(&self.plan, self.until.is_some())
     }
 
     /// The step that gives its rows.

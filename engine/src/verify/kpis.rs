@@ -42,7 +42,7 @@ pub(super) fn recompute(
         register(&context, &format!("silver_{}", contract.name), pinned, &silver_name(contract))?;
     }
     register(&context, "kpi_current", pinned, CURRENT)?;
-    let findings = runtime.block_on(audit(&context, catalog)).map_err(|e| chain(&e))?;
+    let findings = runtime.block_on(audit(&context, catalog, pinned.clock)).map_err(|e| chain(&e))?;
     let mut checks: BTreeMap<String, (Check, usize)> = BTreeMap::new();
     for finding in findings {
         let fresh = || (Check::new("kpi", &finding.kpi, AUDIT_ADVICE), 0);

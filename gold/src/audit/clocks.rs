@@ -15,7 +15,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::cast::{as_int64_array, as_string_array};
 use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use schemas::civil::Shape;
-use schemas::{Calendar, Grain};
+use schemas::{Calendar, Grain, Micros};
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3_600;
@@ -66,6 +66,8 @@ pub struct Clocks {
     shape: Shape,
     /// By zone and grain the periods that were found, by their starts.
     known: Mutex<BTreeMap<(usize, Grain), BTreeMap<i64, i64>>>,
+    /// The instant up to which periods have begun.
+    pub(super) now: i64,
 }
 
 impl Clocks {
@@ -88,7 +90,13 @@ impl Clocks {
             }
         }
         let zones = names.into_iter().map(clock).collect::<Result<_, String>>()?;
-        Ok(Clocks { zones, tenants, shape: calendar.shape(), known: Mutex::default() })
+        Ok(Clocks { zones, tenants, shape: calendar.shape(), known: Mutex::default(), now: 0 })
+    }
+
+    /// The same at an instant.
+    #[must_use]
+    pub fn at(self, now: Micros) -> Clocks {
+        Clocks { now: now.0, ..self }
     }
 
     /// The period that an instant is in.
@@ -116,8 +124,9 @@ impl Clocks {
         }
     }
 
-    /// `weir_period_start` and `weir_period_end` for SQL: of a tenant, a grain and microseconds since 1970.
-    pub(super) fn functions(self: &Arc<Clocks>) -> [ScalarUDF; 2] {
+    /// `weir_period_start`, `weir_period_end`, and `weir_periods` for SQL: of a tenant, a grain and microseconds since
+    /// 1970.
+    pub(super) fn functions(self: &Arc<Clocks>) -> [ScalarUDF; 3] {
         let function = |name: &str, of: fn(Period) -> i64| {
             let clocks = Arc::clone(self);
             let run = move |arguments: &[ColumnarValue]| {
@@ -139,6 +148,7 @@ impl Clocks {
         [
             function("weir_period_start", |(start, _)| start),
             function("weir_period_end", |(_, end)| end),
+            super::stock::periods(self),
         ]
     }
 

@@ -10,8 +10,10 @@ use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition};
 use crate::flow::Flow;
 
+use super::stock::Alive;
+
 /// Wide enough for any sum of numbers that fit into `decimal(38,10)`: SQL's sums wrap in silence.
-const NUMBER: &str = "DECIMAL(76,10)";
+pub(super) const NUMBER: &str = "DECIMAL(76,10)";
 
 /// The greatest number of `decimal(38,10)`.
 const GREATEST: &str = "9999999999999999999999999999.9999999999";
@@ -24,7 +26,8 @@ const DAY_US: i64 = 86_400_000_000;
 /// `doubt` (those of them that are in doubt, and rows that would feed it if values were known that were never
 /// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
 /// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it). Where periods are
-/// not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, which [`super::Clocks`] gives.
+/// not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, and of what is alive at the end of a
+/// period `weir_periods`, which [`super::Clocks`] gives.
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     // A definition of a catalog comes down to something.
     let Ok(computed) = catalog.computed(definition) else { return String::new() };
@@ -157,11 +160,20 @@ fn may_count(filter: Option<&str>) -> String {
 }
 
 fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
-    let Flow { relation: name, filter, time, aggregate, dims } = flow;
+    let Flow { relation: name, filter, time, until, aggregate, dims } = flow;
     let Some(relation) = catalog.relation(name) else { return String::new() };
     let tenant = relation.tenant.and_then(|at| relation.schema.get(at));
     let tenant = tenant.map_or("tenant_id", |column| &column.name);
     let tenant = format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}')");
+    if let Some(went) = until {
+        let amount = match aggregate {
+            Aggregate::Sum(argument) => argument.as_str(),
+            _ => "1",
+        };
+        let dims = dims.iter().map(|(name, column)| (name.as_str(), column.as_str())).collect();
+        let rows = relation.rows_table();
+        return Alive { rows: &rows, tenant: &tenant, dims, came: time, went, amount }.sql(grain);
+    }
     let mut columns = format!("{tenant} AS tenant_id");
     for (name, column) in dims {
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));

@@ -173,7 +173,7 @@ async fn findings(catalog: &Catalog, cells: &[CellRow]) -> Vec<AuditFinding> {
     context.register_batch("silver_orders", orders).unwrap();
     context.register_batch("silver_costs", silver(&COSTS, COST_COLUMNS, 10)).unwrap();
     context.register_batch("kpi_current", table::current_batch(cells).unwrap()).unwrap();
-    audit(&context, catalog).await.unwrap()
+    audit(&context, catalog, Micros::parse("2026-03-01").unwrap()).await.unwrap()
 }
 
 #[tokio::test]
@@ -385,7 +385,7 @@ async fn sums_beyond_the_range_and_far_years_are_recomputed_too() {
         context.register_batch("silver_costs", silver(&[], COST_COLUMNS, 10)).unwrap();
         context.register_batch("silver_pay", silver_pay.clone()).unwrap();
         context.register_batch("kpi_current", table::current_batch(cells).unwrap()).unwrap();
-        audit(&context, &catalog).await.unwrap()
+        audit(&context, &catalog, Micros::parse("2026-03-02").unwrap()).await.unwrap()
     };
     for finding in findings(&cells).await {
         assert_eq!(finding.mismatches, 0, "{finding:?}");

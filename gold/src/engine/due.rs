@@ -26,7 +26,8 @@ impl Engine {
         let epoch = self.last_data.map_or(0, |(epoch, _)| epoch);
         let cells = self.timers.take_waiting();
         self.fire(cells, clock, epoch, |memory, end, _| memory.history.on_end(clock, end));
-        EpochOutput { updates: Vec::new(), history: std::mem::take(&mut self.history) }
+        let updates = self.tell_begun(Vec::new());
+        EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
     /// A backlog is over: what it changed is written, or waits for its time.
@@ -45,6 +46,7 @@ impl Engine {
                     self.settle(cells, due, epoch);
                 }
                 Due::Close => self.close(due, epoch),
+                Due::Begin => self.begin_days(due, epoch),
                 Due::Follow => {
                     let cells = self.timers.take_following(due);
                     self.fire(cells, due, epoch, |memory, end, _| {

@@ -6,6 +6,8 @@
 //!   cells that it would enter in doubt, and counts for nothing there.
 //! - A change within one group adjusts its sums in place; one that changes nothing touches nothing.
 
+mod alive;
+
 use std::sync::Arc;
 
 use expr::{Expression, Value};
@@ -101,7 +103,12 @@ impl Engine {
         let mut result = Ok(());
         for view in views.iter().map(|view| &plan.views[*view]) {
             let mut fold = Fold { view, cube: &mut cubes[view.cube], mode };
-            let done = match (Taken::by(view, old), Taken::by(view, new)) {
+            let (old, new) = (Taken::by(view, old), Taken::by(view, new));
+            if let Some(until) = view.until {
+                result = result.and(fold.change_alive(until, [old, new], scratch));
+                continue;
+            }
+            let done = match (old, new) {
                 (None, None) => Ok(()),
                 (Some(old), None) => {
                     raw_series(old.row, view.tenant, &view.dims, &mut scratch.old);

@@ -137,8 +137,9 @@ impl Frozen {
     pub fn parts(&self) -> Vec<StatePart<'_>> {
         let mut parts = vec![StatePart::head(HEAD, &self.head())];
         for (number, cube) in self.plan.cubes.iter().enumerate() {
-            parts.push(StatePart::new(series_part(&cube.dims), SeriesRecords(self, number)));
-            parts.push(StatePart::new(cells_part(&cube.dims), CellRecords(self, number)));
+            let name = cube.name();
+            parts.push(StatePart::new(series_part(&name), SeriesRecords(self, number)));
+            parts.push(StatePart::new(cells_part(&name), CellRecords(self, number)));
         }
         parts
     }
@@ -186,7 +187,7 @@ fn saved_cubes(plan: &Plan, catalog: &Catalog) -> Vec<SavedCube> {
         (key.to_string(), meaning_of(catalog, key))
     };
     let cube = |cube: &CubeShape| SavedCube {
-        dims: cube.dims.clone(),
+        dims: cube.name(),
         kpis: cube.kpis.iter().map(kpi).collect(),
     };
     plan.cubes.iter().map(cube).collect()
@@ -228,6 +229,7 @@ impl Engine {
     pub fn roll_up(&mut self) {
         self.finish_views();
         self.cubes.iter_mut().for_each(Cube::roll_up_all);
+        self.rebuild_stocks();
     }
 
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
@@ -262,7 +264,7 @@ impl Engine {
         saved: &Saved,
         kept: &dyn Fn(&str) -> bool,
     ) -> Result<(), StateError> {
-        let cube = self.plan.cubes.iter().position(|cube| cube.dims == shape.dims);
+        let cube = self.plan.cubes.iter().position(|cube| cube.name() == shape.dims);
         let known = |(key, meaning): &(String, u64)| {
             let is_it = |kpi: &Kpi| *kpi.key == **key && Some(kpi.cube) == cube;
             let known = self.plan.kpis.iter().position(is_it);

@@ -1,5 +1,5 @@
 //! What waits for the clock: settling after a backlog, closing periods, the next row of cells that had one
-//! a moment ago.
+//! a moment ago, days that begin.
 //!
 //! # Guarantees
 //! - [`Timers::next`] orders by (due, kind); within one timer the engine orders by cell key.
@@ -26,6 +26,7 @@ pub(super) enum Due {
     Settle,
     Close,
     Follow,
+    Begin,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub(super) struct Timers {
     closing: BTreeMap<Micros, Vec<(usize, u32)>>,
     /// When a row is due to cells that are behind.
     following: BTreeMap<Micros, BTreeSet<CellRef>>,
+    /// When the next day begins of (cube, series) whose cells are of what is alive.
+    beginning: BTreeMap<Micros, BTreeSet<(usize, u32)>>,
 }
 
 impl Timers {
@@ -45,7 +48,8 @@ impl Timers {
         let settle = self.settling.values().min().map(|due| (*due, Due::Settle));
         let close = self.closing.first_key_value().map(|(due, _)| (*due, Due::Close));
         let follow = self.following.first_key_value().map(|(due, _)| (*due, Due::Follow));
-        [settle, close, follow].into_iter().flatten().min()
+        let begin = self.beginning.first_key_value().map(|(due, _)| (*due, Due::Begin));
+        [settle, close, follow, begin].into_iter().flatten().min()
     }
 
     /// When settling is due, by KPI.
@@ -135,6 +139,24 @@ impl Timers {
 
     pub(super) fn take_following(&mut self, due: Micros) -> Vec<CellRef> {
         self.following.remove(&due).unwrap_or_default().into_iter().collect()
+    }
+
+    /// The next day of a series begins, of a cube of what is alive.
+    pub(super) fn begin(&mut self, due: Micros, cube: usize, series: u32) {
+        self.beginning.entry(due).or_default().insert((cube, series));
+    }
+
+    /// It has no days any more.
+    pub(super) fn forget_beginning(&mut self, due: Micros, cube: usize, series: u32) {
+        let Some(series_of) = self.beginning.get_mut(&due) else { return };
+        series_of.remove(&(cube, series));
+        if series_of.is_empty() {
+            self.beginning.remove(&due);
+        }
+    }
+
+    pub(super) fn take_beginning(&mut self, due: Micros) -> BTreeSet<(usize, u32)> {
+        self.beginning.remove(&due).unwrap_or_default()
     }
 
     /// Every cell that may be waiting, each once; nothing is due to them any more.

@@ -7,6 +7,7 @@ use expr::Expression;
 use schemas::ColumnType;
 
 use super::over::period_of;
+use super::periods::Joined;
 use super::{Lowered, Lowering, Over, Read, double, typed};
 use crate::operator::{Call, Function};
 use crate::plan::{Node, Plan, unique};
@@ -21,6 +22,8 @@ pub(crate) const TENANT: &str = "tenant_id";
 pub(crate) struct Grouped {
     /// The key that is an instant whose period is meant.
     pub(crate) period: Option<usize>,
+    /// The column of the rows up to which they are alive, where what is at the end of a period counts.
+    pub(crate) until: Option<usize>,
     pub(super) lowered: Lowered,
 }
 
@@ -40,20 +43,24 @@ pub(super) fn inner(aggregate: &Aggregate, input: &Lowered) -> Lowering<Lowered>
         let name = aggregate.schema.field(at).name().clone();
         keys.push(Key { at, name, read: over.key(planned)?, is_period: false });
     }
-    Ok(group(aggregate, input, keys)?.lowered)
+    Ok(group(aggregate, input, keys, None)?.lowered)
 }
 
-/// The group that the outermost SELECT makes: `period()` may be one of its keys.
+/// The group that the outermost SELECT makes: `period()`, or the start of a period that rows are joined with, may
+/// be one of its keys.
 pub(super) fn root(
     aggregate: &Aggregate,
     projection: &Projection,
     input: &Lowered,
+    joined: Option<&Joined<'_>>,
 ) -> Lowering<Grouped> {
     let over = Over::new(input);
     let mut keys: Vec<Key> = Vec::new();
     for (at, planned) in aggregate.group_expr.iter().enumerate() {
         let name = selected_as(aggregate, projection, at);
-        let period = period_of(planned);
+        let own = planned.clone().unalias();
+        let of_join = joined.filter(|joined| joined.is_start(&own)).map(|joined| &joined.from);
+        let period = period_of(planned).or(of_join);
         let read = over.key(period.unwrap_or(planned))?;
         let is_period = period.is_some();
         let problem = match read.kind {
@@ -74,7 +81,30 @@ pub(super) fn root(
         keys.push(Key { at, name, read, is_period });
     }
     keys.sort_by_key(|key| (key.name != TENANT, !key.is_period));
-    group(aggregate, input, keys)
+    let until = joined.and_then(|joined| joined.until.as_ref()).map(|until| ended(until, &over));
+    group(aggregate, input, keys, until.transpose()?)
+}
+
+/// The instant up to which rows are alive.
+fn ended(until: &Expr, over: &Over<'_>) -> Lowering<Read> {
+    let read = over.key(until)?;
+    if read.kind == ColumnType::Timestamp {
+        return Ok(read);
+    }
+    let place = until.human_display().to_string();
+    let problem = format!("`{place}` is {} and no instant", read.kind);
+    Err(Refusal::new(Code::Period, place, problem, "CAST it AS TIMESTAMP"))
+}
+
+/// Of what is alive there are sums and counts.
+fn check_alive(calls: &[Call]) -> Lowering<()> {
+    let adds_up = |call: &&Call| {
+        matches!(call.function, Function::Sum | Function::Count | Function::CountColumn)
+    };
+    let Some(other) = calls.iter().find(|call| !adds_up(call)) else { return Ok(()) };
+    let problem = format!("`{}` of what is alive at the end of a period is not kept", other.text);
+    let advice = "there are SUM and COUNT";
+    Err(Refusal::new(Code::PeriodsUnbounded, &other.text, problem, advice))
 }
 
 /// The name of a key: what it is selected as, or what DataFusion calls it.
@@ -89,17 +119,29 @@ fn selected_as(aggregate: &Aggregate, projection: &Projection, at: usize) -> Str
     name.unwrap_or_else(|| own.name().clone())
 }
 
-fn group(aggregate: &Aggregate, input: &Lowered, keys: Vec<Key>) -> Lowering<Grouped> {
+fn group(
+    aggregate: &Aggregate,
+    input: &Lowered,
+    keys: Vec<Key>,
+    until: Option<Read>,
+) -> Lowering<Grouped> {
     let over = Over::new(input);
     let count = keys.len();
     let period = keys.iter().position(|key| key.is_period);
     let places: Vec<usize> = keys.iter().map(|key| key.at).collect();
     let mut rows: Vec<(String, Read)> = keys.into_iter().map(|key| (key.name, key.read)).collect();
+    let until = until.map(|read| {
+        rows.push(("until".to_owned(), read));
+        count
+    });
     let (mut calls, mut results) = (Vec::new(), Vec::new());
     for planned in &aggregate.aggr_expr {
         let (call, data) = call(planned, &over, &mut rows, count)?;
         calls.push(call);
         results.push(data);
+    }
+    if until.is_some() {
+        check_alive(&calls)?;
     }
     let kinds = rows.iter().map(|(name, read)| (name.clone(), read.kind));
     let schema = unique(kinds.collect::<Vec<_>>());
@@ -132,7 +174,7 @@ fn group(aggregate: &Aggregate, input: &Lowered, keys: Vec<Key>) -> Lowering<Gro
     let own = unique(own.collect::<Vec<_>>());
     let node = Node::Group { input: Box::new(rows), keys: (0..count).collect(), calls };
     let lowered = Lowered { plan: Plan { node, schema: own }, schema: typed(&named, &types)? };
-    Ok(Grouped { period, lowered })
+    Ok(Grouped { period, until, lowered })
 }
 
 /// An aggregate, its argument added to `rows`, and its type to DataFusion.

@@ -4,6 +4,7 @@ mod group;
 mod join;
 mod order;
 mod over;
+mod periods;
 mod union;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use schemas::{ColumnType, RowSchema};
 
 use crate::plan::{Node, Plan, unique};
 use crate::refusal::{Code, Refusal};
-use crate::relations::Relations;
+use crate::relations::{PERIODS, Relations};
 use over::{Over, Read, double, typed};
 
 pub(crate) use group::{Grouped, TENANT, name as call_name};
@@ -54,8 +55,8 @@ pub(crate) fn lower(planned: &LogicalPlan, relations: &Relations) -> Result<Root
         LogicalPlan::Projection(projection)
             if let LogicalPlan::Aggregate(aggregate) = &*projection.input =>
         {
-            let input = lower.lower(&aggregate.input, None)?;
-            let grouped = group::root(aggregate, projection, &input)?;
+            let (input, joined) = lower.grouped_rows(aggregate)?;
+            let grouped = group::root(aggregate, projection, &input, joined.as_ref())?;
             let lowered = project(projection, &grouped.lowered)?;
             (lowered, Some(grouped))
         }
@@ -124,6 +125,9 @@ impl Lower<'_> {
     fn scan(&mut self, scan: &TableScan) -> Lowering<Lowered> {
         let name = scan.table_name.table();
         let Some(relation) = self.relations.find(name) else {
+            if name == PERIODS {
+                return Err(periods::unbounded("`periods` has no end"));
+            }
             let problem = format!("there is no contract or view `{name}`");
             return Err(Refusal::new(Code::UnknownRelation, name, problem, ""));
         };

@@ -1,0 +1,256 @@
+//! Stocks: what is alive at the end of each period, as running sums of what comes and goes by day.
+//!
+//! # Guarantees
+//! - A cell's numbers are the sum of all that comes and goes on days before its period's end. Its count is of all
+//!   that ever came: a series has a cell in every period from its first day to the running one.
+//! - A period has its cell from its start on, with what is known of days to come within it.
+//!
+//! # Non-guarantees
+//! - A change of an old day costs every later period of its series.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{Grain, Micros, Periods};
+
+use super::{Cube, Number};
+use crate::slabs::CellId;
+use crate::sum::{ExactSum, Numbers};
+
+/// What comes, less what goes, on a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) counts: Box<[i64]>,
+    pub(crate) sums: Box<[ExactSum]>,
+}
+
+impl Step {
+    fn of(Numbers { counts, sums }: Numbers<'_>) -> Step {
+        Step { counts: counts.into(), sums: sums.into() }
+    }
+
+    fn add(&mut self, other: &Step) {
+        for (own, by) in self.counts.iter_mut().zip(&other.counts) {
+            *own += by;
+        }
+        for (own, by) in self.sums.iter_mut().zip(&other.sums) {
+            own.add_change(ExactSum::default(), *by);
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.counts.iter().all(|count| *count == 0)
+            && self.sums.iter().all(|sum| *sum == ExactSum::default())
+    }
+
+    /// The numbers that it changes, a count of rows in doubt as that of the rows.
+    fn numbers(&self) -> impl Iterator<Item = Number> {
+        let counts = self.counts.chunks(2).enumerate();
+        let counts = counts.filter(|(_, pair)| pair.iter().any(|count| *count != 0));
+        let sums = self.sums.iter().enumerate().filter(|(_, sum)| **sum != ExactSum::default());
+        counts.map(|(at, _)| Number::Count(2 * at)).chain(sums.map(|(at, _)| Number::Sum(at)))
+    }
+}
+
+/// What an epoch changes of a day.
+#[derive(Debug)]
+struct Changed {
+    step: Step,
+    /// The numbers that rows change which are not quiet.
+    loud: BTreeSet<Number>,
+}
+
+/// The days of all series on which something comes or goes.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    days: BTreeMap<(u32, Micros), Step>,
+    changed: BTreeMap<u32, BTreeMap<Micros, Changed>>,
+}
+
+/// How a row that changes a day is noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// As part of a rebuild: not at all.
+    Not,
+    Quietly,
+    Loudly,
+}
+
+impl Ledger {
+    /// The days of a series, in order.
+    fn of(&self, series: u32) -> impl Iterator<Item = (Micros, &Step)> {
+        let days = (series, Micros(i64::MIN))..=(series, Micros(i64::MAX));
+        self.days.range(days).map(|((_, day), step)| (*day, step))
+    }
+
+    fn series(&self) -> BTreeSet<u32> {
+        self.days.keys().map(|(series, _)| *series).collect()
+    }
+}
+
+impl Cube {
+    /// Nothing that comes or goes.
+    pub(crate) fn no_step(&self) -> Step {
+        let sums = vec![ExactSum::default(); self.sums_stride];
+        Step { counts: vec![0; self.counts_stride].into(), sums: sums.into() }
+    }
+
+    /// Whether a row that came on a day was counted there.
+    pub(crate) fn has_come(&self, series: u32, day: Micros, count: usize) -> bool {
+        let ledger = self.ledger.as_ref();
+        let step = ledger.and_then(|ledger| ledger.days.get(&(series, day)));
+        step.and_then(|step| step.counts.get(count)).is_some_and(|count| *count > 0)
+    }
+
+    /// Takes what comes and goes on a day.
+    pub(crate) fn take_step(&mut self, series: u32, day: Micros, step: &Step, noted: Noted) {
+        let none = self.no_step();
+        let Some(ledger) = &mut self.ledger else { return };
+        if step.is_nothing() {
+            return;
+        }
+        let held = ledger.days.entry((series, day)).or_insert_with(|| none.clone());
+        held.add(step);
+        if held.is_nothing() {
+            ledger.days.remove(&(series, day));
+        }
+        if noted == Noted::Not {
+            return;
+        }
+        let changed = ledger.changed.entry(series).or_default();
+        let fresh = || Changed { step: none, loud: BTreeSet::new() };
+        let changed = changed.entry(day).or_insert_with(fresh);
+        changed.step.add(step);
+        if noted == Noted::Loudly {
+            changed.loud.extend(step.numbers());
+        }
+    }
+
+    /// Brings what the epoch changed of days into all periods that end behind them, up to the running one. Returns
+    /// the series that changed, when the next day of each begins, and whether it has any days.
+    pub(crate) fn roll_up_stock(&mut self, now: Micros) -> Vec<(u32, Micros, bool)> {
+        let Some(ledger) = &mut self.ledger else { return Vec::new() };
+        let changed = std::mem::take(&mut ledger.changed);
+        let mut next = Vec::with_capacity(changed.len());
+        for (series, days) in changed {
+            let periods = self.periods(series);
+            let has_days = self.ledger.as_ref().is_some_and(|own| own.of(series).next().is_some());
+            next.push((series, next_day(&periods, now), has_days));
+            for grain in self.stock_grains() {
+                let mut found = Vec::new();
+                let steps = days.iter().map(|(day, changed)| (*day, &changed.step));
+                each_period(&periods, grain, steps, now, |start, end, total| {
+                    found.push((start, end, total.clone()));
+                });
+                for (start, end, total) in found {
+                    let cell = self.find_or_create(CellId { series, grain, start });
+                    self.touch(cell);
+                    self.add_step(cell, &total);
+                    let loud = days.range(..end).flat_map(|(_, changed)| changed.loud.iter());
+                    self.loud.extend(loud.map(|number| (cell, *number)));
+                }
+            }
+        }
+        next
+    }
+
+    /// Makes all cells what the days say, up to the running periods, however often. Returns when the next day of
+    /// each series begins.
+    pub(crate) fn rebuild_stock(&mut self, now: Micros) -> Vec<(u32, Micros)> {
+        let Some(ledger) = self.ledger.take() else { return Vec::new() };
+        let cells = (0_u32..).zip(self.slabs.cells.iter()).filter(|(_, cell)| cell.is_live());
+        for cell in cells.map(|(number, _)| number).collect::<Vec<_>>() {
+            let (counts, sums) = self.slabs.numbers_mut(cell);
+            counts.fill(0);
+            sums.fill(ExactSum::default());
+        }
+        let mut next = Vec::new();
+        for series in ledger.series() {
+            let periods = self.periods(series);
+            next.push((series, next_day(&periods, now)));
+            for grain in self.stock_grains() {
+                each_period(&periods, grain, ledger.of(series), now, |start, _, total| {
+                    let cell = self.find_or_create(CellId { series, grain, start });
+                    self.add_step(cell, total);
+                });
+            }
+        }
+        self.ledger = Some(ledger);
+        next
+    }
+
+    /// Gives the periods of a series that begin with a day their cells. Returns when its next day begins, while it
+    /// has any on which something comes or goes.
+    pub(crate) fn begin_day(&mut self, series: u32, day: Micros) -> Option<Micros> {
+        let periods = self.periods(series);
+        self.ledger.as_ref()?.of(series).next()?;
+        for grain in self.stock_grains() {
+            if periods.start(grain, day) != day {
+                continue;
+            }
+            let before = CellId { series, grain, start: periods.later(grain, day, -1) };
+            let mut total = match self.find(before) {
+                Some(cell) => Step::of(self.slabs.numbers(cell)),
+                None => self.no_step(),
+            };
+            let days = (series, day)..(series, periods.end(grain, day));
+            let ledger = self.ledger.iter();
+            ledger
+                .flat_map(|ledger| ledger.days.range(days.clone()))
+                .for_each(|(_, step)| total.add(step));
+            if total.is_nothing() {
+                continue;
+            }
+            let cell = self.find_or_create(CellId { series, grain, start: day });
+            self.touch(cell);
+            self.add_step(cell, &total);
+        }
+        Some(next_day(&periods, day))
+    }
+
+    /// The grains that what is alive at the end of a period has.
+    fn stock_grains(&self) -> impl Iterator<Item = Grain> + use<> {
+        self.grains.iter().filter(|grain| *grain != Grain::Hour)
+    }
+
+    fn add_step(&mut self, cell: u32, step: &Step) {
+        let (counts, sums) = self.slabs.numbers_mut(cell);
+        for (own, by) in counts.iter_mut().zip(&step.counts) {
+            *own += by;
+        }
+        for (own, by) in sums.iter_mut().zip(&step.sums) {
+            own.add_change(ExactSum::default(), *by);
+        }
+    }
+}
+
+fn next_day(periods: &Periods, now: Micros) -> Micros {
+    periods.end(Grain::Day, periods.start(Grain::Day, now))
+}
+
+/// The periods from that of the first day to the running one, with where each ends and all steps of days before
+/// that; not those of which that is nothing.
+fn each_period<'a>(
+    periods: &Periods,
+    grain: Grain,
+    days: impl Iterator<Item = (Micros, &'a Step)>,
+    now: Micros,
+    mut give: impl FnMut(Micros, Micros, &Step),
+) {
+    let mut days = days.peekable();
+    let Some((first, step)) = days.peek() else { return };
+    let mut start = periods.start(grain, *first);
+    let mut total = Step {
+        counts: vec![0; step.counts.len()].into(),
+        sums: vec![ExactSum::default(); step.sums.len()].into(),
+    };
+    while start <= now {
+        let end = periods.end(grain, start);
+        while let Some((_, step)) = days.next_if(|(day, _)| *day < end) {
+            total.add(step);
+        }
+        if !total.is_nothing() {
+            give(start, end, &total);
+        }
+        start = end;
+    }
+}

@@ -1,0 +1,66 @@
+//! Days that begin: what is alive at the end of a period has a cell in each, also when no row changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::{CellKey, EpochId, EpochStamp, KpiUpdate, Micros};
+
+use super::Engine;
+
+impl Engine {
+    /// Brings what an epoch changed of what comes and goes into its periods, and watches the next day.
+    pub(super) fn roll_up_stocks(&mut self, now: Micros) {
+        for (number, cube) in self.cubes.iter_mut().enumerate() {
+            for (series, next, has_days) in cube.roll_up_stock(now) {
+                match has_days {
+                    true => self.timers.begin(next, number, series),
+                    false => self.timers.forget_beginning(next, number, series),
+                }
+            }
+        }
+    }
+
+    /// Makes the cells of what is alive what the days say, and watches the next one.
+    pub(super) fn rebuild_stocks(&mut self) {
+        for (number, cube) in self.cubes.iter_mut().enumerate() {
+            for (series, next) in cube.rebuild_stock(self.clock) {
+                self.timers.begin(next, number, series);
+            }
+        }
+    }
+
+    /// A day begins of series: their periods that begin with it are told as an epoch tells of cells.
+    pub(super) fn begin_days(&mut self, due: Micros, epoch: EpochId) {
+        let mut cubes = BTreeSet::new();
+        for (cube, series) in self.timers.take_beginning(due) {
+            if let Some(next) = self.cubes[cube].begin_day(series, due) {
+                self.timers.begin(next, cube, series);
+            }
+            cubes.insert(cube);
+        }
+        cubes.iter().for_each(|cube| self.cubes[*cube].sort_touched());
+        let stamp = EpochStamp { id: epoch, clock: due, quiet: false };
+        let mut begun = std::mem::take(&mut self.begun);
+        for kpi in 0..self.plan.kpis.len() {
+            let cube = self.plan.kpis[kpi].cube;
+            if cubes.contains(&cube) {
+                for at in 0..self.cubes[cube].touched.len() {
+                    self.finish_cell(kpi, at, &stamp, &mut begun);
+                }
+            }
+        }
+        self.begun = begun;
+        for number in cubes {
+            let timers = &mut self.timers;
+            self.cubes[number].clear_touched(due, |end, cell| timers.close(end, number, cell));
+        }
+    }
+
+    /// What began since it was last told, then these updates: each cell once, as it is now, in key order.
+    pub(super) fn tell_begun(&mut self, updates: Vec<KpiUpdate>) -> Vec<KpiUpdate> {
+        if self.begun.is_empty() {
+            return updates;
+        }
+        let all = self.begun.drain(..).chain(updates).map(|update| (update.key.clone(), update));
+        all.collect::<BTreeMap<CellKey, KpiUpdate>>().into_values().collect()
+    }
+}

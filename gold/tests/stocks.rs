@@ -1,0 +1,485 @@
+//! What is alive at the end of periods against the question asked of all rows, period by period: random changes of
+//! one table, clocks that leap over days, zones with short and long days, years from May, restarts.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Field, Schema};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono_tz::Tz;
+use gold::view_file::{ViewFile, accept};
+use gold::{Catalog, CellRow, Definition, Engine, EpochOutput, HistoryRow};
+use schemas::civil::Shape;
+use schemas::{
+    Calendar, CalendarSettings, CellKey, CellValue, Contract, Delta, EpochStamp, Grain, Micros,
+    RowBuilder, RowKey, RowLayout, Saved, Status,
+};
+
+const SUBSCRIPTIONS: &str = "name='subscriptions'\nformat='debezium-json'\nkey=['id']\ntenant='tenant_id'\n\
+    columns=[{name='id',type='bigint',required=true},{name='tenant_id',type='text'},\
+    {name='currency',type='text'},{name='mrr',type='decimal(12,2)'},\
+    {name='started_at',type='timestamp'},{name='ended_at',type='timestamp'}]";
+const ALIVE: &str = "
+    SELECT s.tenant_id, p.period_start AS period, s.currency, SUM(s.mrr) AS mrr, COUNT(*) AS subscriptions,
+           COUNT(*) FILTER (WHERE s.mrr > 50) AS large
+    FROM subscriptions s
+    JOIN periods p ON s.started_at < p.period_end AND (s.ended_at IS NULL OR s.ended_at >= p.period_end)
+    GROUP BY 1, 2, 3";
+const STARTED: &str = "
+    SELECT s.tenant_id, p.period_start AS period, s.currency, COUNT(*) AS started
+    FROM subscriptions s JOIN periods p ON s.started_at >= p.period_start AND s.started_at < p.period_end
+    GROUP BY 1, 2, 3";
+/// Key, view, value, unit, dims, kind.
+const KPIS: [[&str; 6]; 5] = [
+    ["mrr", "alive", "mrr", "currency", "'currency'", "stock"],
+    ["subscriptions", "alive", "subscriptions", "count", "", "stock"],
+    ["subscriptions_by_currency", "alive", "subscriptions", "count", "'currency'", "stock"],
+    ["small", "alive", "subscriptions - large", "count", "", "stock"],
+    ["started", "started", "started", "count", "", "flow"],
+];
+const DAY_US: i64 = 86_400_000_000;
+/// Days before clocks change in Berlin and in New York, and before a year that begins in May.
+const STARTS: [i64; 3] = [1_774_500_000_000_000, 1_793_200_000_000_000, 1_777_400_000_000_000];
+const ZONES: [(&str, Tz); 2] = [("a", chrono_tz::Europe::Berlin), ("b", chrono_tz::Asia::Kolkata)];
+const OTHER: Tz = chrono_tz::America::New_York;
+
+/// Numbers that follow from a seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: i64) -> i64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        i64::try_from(self.0 % end.unsigned_abs()).unwrap()
+    }
+
+    fn one<T: Copy, const N: usize>(&mut self, of: [T; N]) -> T {
+        of[usize::try_from(self.below(i64::try_from(N).unwrap())).unwrap()]
+    }
+
+    /// An instant some days around another, half of the time where a day begins somewhere.
+    fn instant(&mut self, around: i64) -> i64 {
+        let at = around + (self.below(240) - 120) * DAY_US;
+        match self.below(4) {
+            0 => period(self.one(["a", "b", "c"]), Grain::Day, at).0,
+            _ => at + self.below(DAY_US),
+        }
+    }
+
+    fn row(&mut self, around: i64) -> Row {
+        let started = (self.below(15) > 0).then(|| self.instant(around));
+        let ended =
+            (self.below(3) > 0).then(|| self.instant(started.unwrap_or(around) + 60 * DAY_US));
+        Row {
+            tenant: self.one(["a", "b", "c", ""]),
+            currency: self.one(["EUR", "USD"]),
+            mrr: (self.below(9) > 0).then(|| self.below(10_000)),
+            started,
+            ended,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    tenant: &'static str,
+    currency: &'static str,
+    mrr: Option<i64>,
+    started: Option<i64>,
+    ended: Option<i64>,
+}
+
+/// The period of a tenant that an instant is in, by chrono's calendar: weeks from Sunday, years from May.
+fn period(tenant: &str, grain: Grain, at: i64) -> (i64, i64) {
+    let zone = ZONES.into_iter().find(|(name, _)| *name == tenant).map_or(OTHER, |(_, zone)| zone);
+    let date =
+        DateTime::<Utc>::from_timestamp_micros(at).unwrap().with_timezone(&zone).date_naive();
+    let months = |together: u32| {
+        let first = date.with_day(1).unwrap() - Months::new((date.month() + 12 - 5) % together);
+        (first, first + Months::new(together))
+    };
+    let (first, next) = match grain {
+        Grain::Week => {
+            let first = date - Days::new(date.weekday().num_days_from_sunday().into());
+            (first, first + Days::new(7))
+        }
+        Grain::Month => months(1),
+        Grain::Quarter => months(3),
+        Grain::Year => months(12),
+        _ => (date, date + Days::new(1)),
+    };
+    let midnight = |date: NaiveDate| {
+        zone.from_local_datetime(&date.and_time(NaiveTime::MIN))
+            .earliest()
+            .unwrap()
+            .timestamp_micros()
+    };
+    (midnight(first), midnight(next))
+}
+
+/// All cells of what is alive, of all rows, by the words of the definition alone.
+fn expected(rows: &BTreeMap<i64, Row>, now: i64) -> BTreeMap<String, i128> {
+    let mut cells = BTreeMap::new();
+    let grains = [Grain::Day, Grain::Week, Grain::Month, Grain::Quarter, Grain::Year];
+    let mut series: BTreeMap<(&str, String), Vec<&Row>> = BTreeMap::new();
+    for row in rows.values().filter(|row| row.started.is_some()) {
+        let tenant = if row.tenant.is_empty() { "default" } else { row.tenant };
+        for dims in ["{}".to_owned(), format!("{{\"currency\":\"{}\"}}", row.currency)] {
+            series.entry((tenant, dims)).or_default().push(row);
+        }
+    }
+    for ((tenant, dims), rows) in &series {
+        let first = rows.iter().filter_map(|row| row.started).min().unwrap();
+        for grain in grains {
+            let (mut start, mut end) = period(tenant, grain, first);
+            while start <= now {
+                let is_alive = |row: &&&Row| {
+                    row.started.is_some_and(|at| at < end) && row.ended.is_none_or(|at| at >= end)
+                };
+                let alive: Vec<&&Row> = rows.iter().filter(is_alive).collect();
+                let mrr: i64 = alive.iter().filter_map(|row| row.mrr).sum();
+                let large =
+                    alive.iter().filter(|row| row.mrr.is_some_and(|mrr| mrr > 5_000)).count();
+                let mut put = |kpi: &str, number: i128| {
+                    cells
+                        .insert(format!("{kpi} {tenant} {dims} {grain} {}", Micros(start)), number);
+                };
+                let one = 10_i128.pow(10);
+                let count = i128::try_from(alive.len()).unwrap() * one;
+                match dims.as_str() {
+                    "{}" => {
+                        put("subscriptions", count);
+                        put("small", count - i128::try_from(large).unwrap() * one);
+                    }
+                    _ => {
+                        put("subscriptions_by_currency", count);
+                        put("mrr", i128::from(mrr) * one / 100);
+                    }
+                }
+                (start, end) = period(tenant, grain, end);
+            }
+        }
+    }
+    cells
+}
+
+struct World {
+    contract: Contract,
+    layout: Arc<RowLayout>,
+    rows: BTreeMap<i64, Row>,
+    catalog: Arc<Catalog>,
+}
+
+impl World {
+    fn new() -> World {
+        let contract = Contract::parse(SUBSCRIPTIONS).unwrap();
+        let contracts = std::slice::from_ref(&contract);
+        let files = [("alive", ALIVE), ("started", STARTED)].map(|(name, text)| ViewFile {
+            name: name.into(),
+            text: text.into(),
+            file: format!("{name}.sql"),
+        });
+        let views = accept(&files, contracts).unwrap();
+        let definitions = KPIS.map(|[key, view, value, unit, dims, kind]| {
+            let text = format!(
+                "key='{key}'\ntitle='T'\nunit='{unit}'\ngood='up'\nview='{view}'\nvalue='{value}'\n\
+                 dims=[{dims}]\nkind='{kind}'\n"
+            );
+            Definition::parse(&format!("{key}.toml"), &text).unwrap()
+        });
+        let zones = ZONES.map(|(tenant, zone)| (tenant.to_owned(), zone.name().to_owned()));
+        let shape = Shape { from_sunday: true, year_from: 5 };
+        let settings = CalendarSettings { zone: OTHER.name().into(), zones: zones.into(), shape };
+        let calendar = Arc::new(Calendar::new(&settings).unwrap());
+        let catalog = Catalog::new(definitions.to_vec(), contracts, views).unwrap();
+        let catalog = Arc::new(catalog.with_calendar(calendar));
+        let layout = Arc::new(RowLayout::new(&contract.columns));
+        World { contract, layout, rows: BTreeMap::new(), catalog }
+    }
+
+    fn engine(&self) -> Engine {
+        Engine::new(Arc::clone(&self.catalog), std::slice::from_ref(&self.contract)).unwrap()
+    }
+
+    fn bytes(&self, key: i64, row: &Row) -> Vec<u8> {
+        let mut builder = RowBuilder::default();
+        builder.reset(self.layout.len());
+        builder.set_bigint(0, key);
+        if !row.tenant.is_empty() {
+            builder.set_text(1, row.tenant);
+        }
+        builder.set_text(2, row.currency);
+        row.mrr.iter().for_each(|mrr| builder.set_decimal(3, i128::from(*mrr)));
+        row.started.iter().for_each(|at| builder.set_timestamp(4, Micros(*at)));
+        row.ended.iter().for_each(|at| builder.set_timestamp(5, Micros(*at)));
+        let mut bytes = Vec::new();
+        builder.finish(&self.layout, &mut bytes);
+        bytes
+    }
+
+    fn change(&mut self, dice: &mut Dice, now: i64, quiet: bool) -> Delta {
+        let mut delta = Delta::new(Arc::clone(&self.layout), RowKey::new(vec![0]));
+        delta.set_quiet(quiet);
+        let is_all_gone = dice.below(25) == 0;
+        for _ in 0..if is_all_gone { 0 } else { dice.below(4) } {
+            let key = dice.below(9);
+            let new = (dice.below(4) > 0).then(|| dice.row(now));
+            let old = match &new {
+                Some(new) => self.rows.insert(key, new.clone()),
+                None => self.rows.remove(&key),
+            };
+            let of = |row: Option<&Row>| row.map(|row| self.bytes(key, row));
+            let (old, new) = (of(old.as_ref()), of(new.as_ref()));
+            let row = |bytes: &Option<Vec<u8>>| bytes.clone();
+            let (old, new) = (row(&old), row(&new));
+            delta.change(
+                old.as_ref().map(|bytes| self.layout.row(bytes)),
+                new.as_ref().map(|bytes| self.layout.row(bytes)),
+            );
+        }
+        if is_all_gone {
+            for (key, row) in std::mem::take(&mut self.rows) {
+                let bytes = self.bytes(key, &row);
+                delta.change(Some(self.layout.row(&bytes)), None);
+            }
+        }
+        delta.consolidate();
+        delta
+    }
+
+    /// A second engine made from the rows and the saved state of the first.
+    fn restarted(&self, engine: &mut Engine) -> Engine {
+        let saved = Saved::of(&engine.freeze().parts());
+        let mut fresh = self.engine();
+        fresh.load_state(&saved, &|_| true).unwrap();
+        for (key, row) in &self.rows {
+            fresh.rebuild(0, self.layout.row(&self.bytes(*key, row))).unwrap();
+        }
+        fresh.finish_load();
+        assert!(fresh.take_refused().is_empty());
+        assert_eq!(fresh.snapshot(), engine.snapshot(), "cells after a restart");
+        assert_eq!(fresh.next_due(), engine.next_due(), "timers after a restart");
+        assert!(Saved::of(&fresh.freeze().parts()) == saved, "state after a restart");
+        fresh
+    }
+
+    /// The audit, which asks in SQL, finds nothing; and it finds a value that is wrong, or a cell that is missing.
+    async fn audited(&self, rows: &[CellRow], now: i64) -> usize {
+        let mut cells = 0;
+        for wrong in 0..3 {
+            let mut rows = rows.to_vec();
+            let at = rows.iter().position(|row| *row.key.kpi == *"mrr");
+            if let Some(at) = at.filter(|_| wrong > 0) {
+                rows[at].value.value = rows[at].value.value.map(|value| value + 1);
+                if wrong == 2 {
+                    rows.remove(at);
+                }
+            }
+            let context = gold::audit::session();
+            context.register_batch("silver_subscriptions", self.batch()).unwrap();
+            context
+                .register_batch("kpi_current", gold::table::current_batch(&rows).unwrap())
+                .unwrap();
+            let found = gold::audit::audit(&context, &self.catalog, Micros(now)).await.unwrap();
+            let bad: Vec<_> = found.iter().filter(|finding| finding.mismatches > 0).collect();
+            assert_eq!(bad.len(), usize::from(wrong > 0 && at.is_some()), "{bad:?}");
+            cells = found.iter().map(|finding| finding.cells).sum();
+        }
+        cells
+    }
+
+    fn batch(&self) -> RecordBatch {
+        let rows = || self.rows.values();
+        let instants = |of: fn(&Row) -> Option<i64>| -> Arc<dyn Array> {
+            Arc::new(TimestampMicrosecondArray::from_iter(rows().map(of)).with_timezone("UTC"))
+        };
+        let tenants = rows().map(|row| (!row.tenant.is_empty()).then_some(row.tenant));
+        let amounts = Decimal128Array::from_iter(rows().map(|row| row.mrr.map(i128::from)));
+        let columns: Vec<Arc<dyn Array>> = vec![
+            Arc::new(Int64Array::from_iter(self.rows.keys().copied())),
+            Arc::new(StringArray::from_iter(tenants)),
+            Arc::new(StringArray::from_iter(rows().map(|row| Some(row.currency)))),
+            Arc::new(amounts.with_precision_and_scale(12, 2).unwrap()),
+            instants(|row| row.started),
+            instants(|row| row.ended),
+        ];
+        let named = self.contract.columns.iter().zip(&columns);
+        let fields =
+            named.map(|(own, array)| Field::new(&own.name, array.data_type().clone(), true));
+        RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns).unwrap()
+    }
+}
+
+/// What the cells of stocks say.
+fn said(rows: &[CellRow]) -> BTreeMap<String, i128> {
+    let own = rows.iter().filter(|row| *row.key.kpi != *"started");
+    own.map(|row| {
+        let CellKey { kpi, tenant, dims, grain, period_start } = &row.key;
+        assert_eq!(row.value.status, Status::Ok);
+        let end = period(tenant, *grain, period_start.0).1;
+        assert_eq!(row.period_end, Micros(end));
+        (format!("{kpi} {tenant} {dims} {grain} {period_start}"), row.value.value.unwrap())
+    })
+    .collect()
+}
+
+/// The cells are these; what differs is named.
+fn is_same(cells: &BTreeMap<String, i128>, expected: &BTreeMap<String, i128>, when: &str) {
+    let names = cells.keys().chain(expected.keys());
+    let wrong = names.filter(|name| cells.get(*name) != expected.get(*name));
+    let wrong =
+        wrong.map(|name| format!("{name}: {:?}, not {:?}", cells.get(name), expected.get(name)));
+    let wrong: Vec<String> = wrong.take(5).collect();
+    assert!(wrong.is_empty(), "{when}: {wrong:#?}");
+}
+
+/// What a client that is told every update holds, and all history rows.
+#[derive(Default)]
+struct Told {
+    cells: BTreeMap<CellKey, CellValue>,
+    history: Vec<HistoryRow>,
+}
+
+impl Told {
+    fn take(&mut self, output: EpochOutput) {
+        assert!(output.updates.is_sorted_by(|a, b| a.key < b.key), "each cell once, in order");
+        for update in output.updates {
+            match update.value {
+                Some(value) => drop(self.cells.insert(update.key, value)),
+                None => drop(self.cells.remove(&update.key)),
+            }
+        }
+        self.history.extend(output.history);
+    }
+
+    fn check(&self, rows: &[CellRow]) {
+        let held: BTreeMap<_, _> = rows.iter().map(|row| (row.key.clone(), row.value)).collect();
+        assert_eq!(self.cells, held, "what was told");
+    }
+
+    /// The newest history row of every cell is what it says.
+    fn check_history(&self, rows: &[CellRow]) {
+        let newest: BTreeMap<&CellKey, &HistoryRow> =
+            self.history.iter().map(|row| (&row.key, row)).collect();
+        for row in rows {
+            assert_eq!(newest.get(&row.key).map(|own| own.value), Some(row.value), "{:?}", row.key);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_alive_is_what_all_rows_say() {
+    let (mut compared, mut audited) = (0, 0);
+    for seed in 1..=3_u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut world = World::new();
+        let (mut engine, mut plain) = (world.engine(), world.engine());
+        let (mut told, mut plainly) = (Told::default(), Told::default());
+        let mut now = STARTS[usize::try_from(seed % 3).unwrap()];
+        for id in 1..=50_u64 {
+            let wait = dice.one([1_000_000, 3_600_000_000, DAY_US / 2, 3 * DAY_US]);
+            now += 1 + dice.below(wait);
+            if dice.below(3) == 0 {
+                // Time goes on, and no row changes.
+                told.take(engine.tick(Micros(now)));
+                told.check(&engine.snapshot());
+                is_same(
+                    &said(&engine.snapshot()),
+                    &expected(&world.rows, now),
+                    &format!("seed {seed}, tick"),
+                );
+                continue;
+            }
+            let stamp = EpochStamp { id, clock: Micros(now), quiet: dice.below(5) == 0 };
+            let delta = world.change(&mut dice, now, stamp.quiet);
+            for (engine, told) in [(&mut engine, &mut told), (&mut plain, &mut plainly)] {
+                engine.begin_epoch(&stamp);
+                engine.hush(stamp.quiet.then_some(0));
+                let wrong = engine.step_all(&stamp, &[&delta]);
+                assert!(wrong.is_empty(), "seed {seed}, epoch {id}: {wrong:?}");
+                told.take(engine.finish_epoch(&stamp));
+                told.check(&engine.snapshot());
+            }
+            let cells = said(&engine.snapshot());
+            is_same(&cells, &expected(&world.rows, now), &format!("seed {seed}, epoch {id}"));
+            compared += cells.len();
+            if dice.below(8) == 0 {
+                engine = world.restarted(&mut engine);
+            }
+        }
+        told.take(engine.end_batch(Micros(now + 1)));
+        plainly.take(plain.end_batch(Micros(now + 1)));
+        told.check_history(&engine.snapshot());
+        assert!(
+            told.history == plainly.history,
+            "seed {seed}: ticks and restarts show in the history"
+        );
+        audited += world.audited(&engine.snapshot(), now + 1).await;
+    }
+    assert!(compared > 50_000 && audited > 2_000, "only {compared} and {audited} cells");
+}
+
+#[test]
+fn a_period_that_begins_has_its_row_without_any_change() {
+    let mut world = World::new();
+    let mut engine = world.engine();
+    let start = 1_774_500_000_000_000;
+    let row =
+        Row { tenant: "a", currency: "EUR", mrr: Some(700), started: Some(start), ended: None };
+    world.rows.insert(1, row.clone());
+    let mut delta = Delta::new(Arc::clone(&world.layout), RowKey::new(vec![0]));
+    let bytes = world.bytes(1, &row);
+    delta.change(None, Some(world.layout.row(&bytes)));
+    let stamp = EpochStamp { id: 1, clock: Micros(start), quiet: false };
+    engine.begin_epoch(&stamp);
+    engine.step_all(&stamp, &[&delta]);
+    let first = engine.finish_epoch(&stamp).updates;
+    let days = |updates: &[schemas::KpiUpdate]| -> Vec<String> {
+        let mrr =
+            updates.iter().filter(|own| *own.key.kpi == *"mrr" && own.key.grain == Grain::Day);
+        mrr.map(|own| format!("{} {:?}", own.key.period_start, own.value.unwrap().value)).collect()
+    };
+    let value = "Some(70000000000)";
+    assert_eq!(days(&first), [format!("2026-03-25T23:00:00Z {value}")]);
+    let next = engine.tick(Micros(start + 2 * DAY_US + DAY_US / 2));
+    // The short day of Berlin is yet to come.
+    assert_eq!(
+        days(&next.updates),
+        [format!("2026-03-26T23:00:00Z {value}"), format!("2026-03-27T23:00:00Z {value}")]
+    );
+    assert!(next.updates.iter().all(|own| own.as_of == own.key.period_start));
+    let begun = next.history.iter().filter(|own| *own.key.kpi == *"mrr" && !own.closed);
+    assert_eq!(begun.filter(|own| own.key.grain == Grain::Day).count(), 2);
+}
+
+#[test]
+fn what_a_stock_cannot_say_is_refused() {
+    let world = World::new();
+    let contracts = std::slice::from_ref(&world.contract);
+    let refusal = |text: &str| {
+        let text = format!("key='k'\ntitle='T'\ngood='up'\nview='alive'\n{text}");
+        let own = Definition::parse("k.toml", &text).unwrap();
+        let views = Arc::clone(world.catalog.views());
+        Catalog::new(vec![own], contracts, views).unwrap_err().to_string()
+    };
+    let base = "unit='count'\nvalue='subscriptions'\n";
+    for (text, says) in [
+        (format!("{base}grains=['hour','day']\n"), "k.toml: grains: what is alive"),
+        (format!("{base}grains=['hour']\n"), "PERIODS_HOUR"),
+        (format!("{base}kind='flow'\n"), "it is `stock`"),
+        (
+            "unit='currency'\nvalue='mrr / subscriptions'\ndims=['currency']\n".into(),
+            "a quotient of what",
+        ),
+        ("unit='currency'\nvalue='mrr'\n".into(), "needs the dimension `currency`"),
+    ] {
+        let said = refusal(&text);
+        assert!(said.contains(says), "{says}: {said}");
+    }
+}
