@@ -69,24 +69,29 @@ impl Ask {
         Query::parse(self.uri.query(), known)
     }
 
-    /// The version of the answer at a position. `state` is what else the answer depends on.
-    pub(crate) fn tag(&self, position: &StreamPosition, state: &str) -> String {
-        let tenants = match &self.claims.tenants {
+    /// What is asked, and for whom, but for some parameters, in short.
+    pub(crate) fn question(&self, without: &[&str]) -> String {
+        let raw = self.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(raw.as_bytes());
+        let mut pairs: Vec<_> = pairs.filter(|(name, _)| !without.contains(&&**name)).collect();
+        pairs.sort_unstable();
+        let pairs = pairs.iter().flat_map(|(name, value)| [&**name, &**value]);
+        short_hash([self.uri.path(), self.tenants()].into_iter().chain(pairs))
+    }
+
+    fn tenants(&self) -> &str {
+        match &self.claims.tenants {
             Tenants::All => "*",
             Tenants::One(tenant) => tenant,
-        };
+        }
+    }
+
+    /// The version of the answer at a position. `state` is what else the answer depends on.
+    pub(crate) fn tag(&self, position: &StreamPosition, state: &str) -> String {
         let offset = position.offset.to_string();
         let query = self.uri.query().unwrap_or_default();
-        let parts = [&*position.generation, &offset, self.uri.path(), query, tenants, state];
-        let mut hash = Sha256::new();
-        for part in parts {
-            // Lengths keep neighbouring parts apart.
-            hash.update(part.len().to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let digest = hash.finalize();
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("W/\"{hex}\"")
+        let parts = [&*position.generation, &offset, self.uri.path(), query, self.tenants(), state];
+        format!("W/\"{}\"", short_hash(parts.into_iter()))
     }
 
     /// A 304, when the client's copy is the answer at the store's position.
@@ -109,6 +114,17 @@ impl Ask {
     ) -> Result<Response, Problem> {
         Ok(with_tag(json(answer)?, &self.tag(position, state)))
     }
+}
+
+/// A hash of texts in 32 hexadecimal digits.
+fn short_hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // Lengths keep neighbouring parts apart.
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether the client holds the version with this tag. Tags are compared weakly, as RFC 9110 asks.

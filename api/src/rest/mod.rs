@@ -10,6 +10,7 @@ mod alerts;
 pub(crate) mod ask;
 pub(crate) mod document;
 mod kpis;
+mod listing;
 mod meta;
 mod series;
 mod shapes;

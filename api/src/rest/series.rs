@@ -17,13 +17,13 @@ use crate::app::App;
 use crate::claims::Scope;
 use crate::compare::{Against, Comparison};
 use crate::problem::Problem;
-use crate::query::find;
+use crate::query::{DIM, find};
 use crate::store::{
     CellFilter, History, Periods, SeriesName, ServedCell, Snapshot, StreamPosition,
 };
 use crate::wire;
 
-const PARAMETERS: [&str; 5] = ["tenant", "grain", "from", "to", "compare"];
+const PARAMETERS: [&str; 6] = ["tenant", "grain", "from", "to", DIM, "compare"];
 
 /// One KPI over time.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -102,7 +102,7 @@ pub(crate) async fn series(
 ) -> Result<Response, Problem> {
     ask.claims.require(Scope::KpiRead)?;
     let query = ask.query(&PARAMETERS)?;
-    let mut filter = filter(&ask, &query)?;
+    let mut filter = filter(&app, &ask, &query)?;
     let Path(kpi) = kpi.map_err(|_| Problem::not_found("the KPI's key is not UTF-8 text"))?;
     let info = find(app.store.kpis(), &kpi)?;
     let against = query.compare()?;

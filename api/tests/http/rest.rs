@@ -29,7 +29,7 @@ async fn kpis_are_the_newest_of_each_series_with_exact_values() {
     assert_eq!(
         answer,
         json!({
-            "epoch": 7, "as_of": "2026-11-21T10:00:00Z", "degraded": false,
+            "epoch": 7, "as_of": "2026-11-21T10:00:00Z", "degraded": false, "next": null,
             "kpis": [
                 cell("gross_margin", "day", midnight, Value::Null, "ratio", "no_data"),
                 cell("orders", "hour", "2026-11-21T09:00:00Z", json!("3"), "count", "ok"),
