@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::accept;
+use super::accept::{self, Form};
 use crate::app::App;
 use crate::claims::{AuthError, Claims, Tenants};
 use crate::problem::Problem;
@@ -35,11 +35,22 @@ impl FromRequestParts<Arc<App>> for Ask {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Ask, Problem> {
-        let token = bearer(&parts.headers)?.ok_or(AuthError::Missing)?;
-        let claims = app.tokens.check(token).await?;
-        app.rates.take(&claims.subject).map_err(Problem::too_many)?;
+        let ask = Ask::admitted(parts, app).await?;
         accept::check(&parts.headers)?;
-        Ok(Ask { claims, uri: parts.uri.clone(), headers: parts.headers.clone() })
+        Ok(ask)
+    }
+}
+
+/// The same of a list, and its form.
+#[derive(Debug)]
+pub(crate) struct ListAsk(pub(crate) Ask, pub(crate) Form);
+
+impl FromRequestParts<Arc<App>> for ListAsk {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<ListAsk, Problem> {
+        let ask = Ask::admitted(parts, app).await?;
+        Ok(ListAsk(ask, accept::form_of_list(&parts.headers)?))
     }
 }
 
@@ -64,6 +75,13 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
 }
 
 impl Ask {
+    async fn admitted(parts: &Parts, app: &Arc<App>) -> Result<Ask, Problem> {
+        let token = bearer(&parts.headers)?.ok_or(AuthError::Missing)?;
+        let claims = app.tokens.check(token).await?;
+        app.rates.take(&claims.subject).map_err(Problem::too_many)?;
+        Ok(Ask { claims, uri: parts.uri.clone(), headers: parts.headers.clone() })
+    }
+
     /// The query string, of which these parameters are understood.
     pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query, Problem> {
         Query::parse(self.uri.query(), known)
@@ -112,7 +130,17 @@ impl Ask {
         state: &str,
         answer: &T,
     ) -> Result<Response, Problem> {
-        Ok(with_tag(json(answer)?, &self.tag(position, state)))
+        Ok(self.tagged(position, state, json(answer)?))
+    }
+
+    /// An answer of another form.
+    pub(crate) fn tagged(
+        &self,
+        position: &StreamPosition,
+        state: &str,
+        answer: Response,
+    ) -> Response {
+        with_tag(answer, &self.tag(position, state))
     }
 }
 
@@ -165,7 +193,7 @@ pub(crate) async fn in_turn<T: Send + 'static>(
 pub(crate) fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(VARY, HeaderValue::from_static("authorization"));
+    headers.insert(VARY, HeaderValue::from_static("authorization, accept"));
     response
 }
 

@@ -28,7 +28,7 @@ const PROBLEMS: [(&str, &str); 9] = [
     ("401", "There is no token, or it is not accepted"),
     ("403", "The token is for another tenant, or lacks the scope"),
     ("404", "There is no such KPI or path"),
-    ("406", "`Accept` leaves out JSON, the one form of an answer"),
+    ("406", "`Accept` leaves out every form of the answer: JSON, and of lists of values CSV"),
     ("414", "The address is longer than 8 KiB"),
     ("429", "The token's subject has made too many requests; `Retry-After` says when to go on"),
     ("431", "The headers are larger than 16 KiB"),

@@ -1,5 +1,6 @@
 //! `GET /api/v1/kpis`: current cells.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,7 +10,9 @@ use schemas::Micros;
 use serde::Serialize;
 
 use super::POINTS_MAX;
-use super::ask::{Ask, in_turn};
+use super::accept::Form;
+use super::ask::{Ask, ListAsk, in_turn};
+use super::csv::{self, Csv, Field};
 use super::listing::{By, Listing, Order, Rank};
 use super::shapes::KpisShape;
 use crate::app::App;
@@ -51,10 +54,15 @@ struct Shown<'a> {
     path = "/api/v1/kpis",
     operation_id = "kpis",
     params(super::document::KpisQuery),
-    responses((status = 200, description = "The values at an epoch", body = KpisShape)),
+    responses((status = 200, description = "The values at an epoch", content(
+        (KpisShape = "application/json"), (String = "text/csv"),
+    ))),
     security(("bearer" = ["kpi:read"])),
 )]
-pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, Problem> {
+pub(crate) async fn kpis(
+    State(app): State<Arc<App>>,
+    ListAsk(ask, form): ListAsk,
+) -> Result<Response, Problem> {
     ask.claims.require(Scope::KpiRead)?;
     let query = ask.query(&PARAMETERS)?;
     let mut filter = filter(&app, &ask, &query)?;
@@ -66,7 +74,7 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
     };
     let listing = Listing::of(&ask, &query, periods, against.is_some())?;
     let troubled = !app.health.report().troubles.is_empty();
-    let state = if troubled { "degraded" } else { "" };
+    let state = state_of(troubled, form);
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -93,9 +101,63 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
             kpis: page.into_iter().map(|cell| view.shown(cell)).collect(),
             next,
         };
+        if form == Form::Csv {
+            let dims = csv::dims_of(own.store.kpis(), |kpi| filter.takes_kpi(&kpi.key));
+            let csv = table(&answer.kpis, &dims, against.is_some());
+            let answer = csv.answer("kpis", &position, answer.next.as_deref());
+            return Ok(ask.tagged(&position, state, answer));
+        }
         ask.answer(&position, state, &answer)
     };
     if takes_long { in_turn(&app, work).await? } else { work() }
+}
+
+/// What an answer depends on besides what is asked.
+pub(super) fn state_of(troubled: bool, form: Form) -> &'static str {
+    match (form, troubled) {
+        (Form::Json, false) => "",
+        (Form::Json, true) => "degraded",
+        (Form::Csv, false) => "csv",
+        (Form::Csv, true) => "csv degraded",
+    }
+}
+
+/// Cells as rows.
+fn table(cells: &[Shown<'_>], dims: &BTreeSet<&str>, is_compared: bool) -> Csv {
+    let compared = COMPARED_COLUMNS.get(..if is_compared { COMPARED_COLUMNS.len() } else { 0 });
+    let after = [&["value", "unit", "status", "future"], compared.unwrap_or_default()].concat();
+    let header = csv::header(&["tenant", "kpi", "grain", "period_start"], dims, &after);
+    let mut csv = Csv::default();
+    csv.row(header.iter().map(|name| Field::Text(name)));
+    for Shown { cell, future, compared } in cells {
+        let (name, values) = (&cell.name, csv::values_of(cell.name.dims.0));
+        let before = [Field::Text(name.tenant), Field::Text(name.kpi), Field::Plain(name.grain)];
+        let start = [Field::Plain(&name.period_start)];
+        let future = if *future { "true" } else { "false" };
+        let after = [Field::Plain(cell.unit), Field::Plain(cell.status), Field::Plain(future)];
+        let value = [Field::plain(cell.value.as_deref())];
+        let own = before.into_iter().chain(start).chain(csv::fields_of(dims, &values));
+        let own = own.chain(value).chain(after);
+        csv.row(own.chain(compared.iter().flat_map(compared_fields)));
+    }
+    csv
+}
+
+/// The columns of a comparison.
+pub(super) const COMPARED_COLUMNS: [&str; 5] =
+    ["previous_start", "previous_end", "previous_value", "change", "change_ratio"];
+
+/// The fields of [`COMPARED_COLUMNS`].
+pub(super) fn compared_fields(compared: &wire::ComparedView) -> [Field<'_>; 5] {
+    let wire::ComparedView { previous, change, change_ratio } = compared;
+    let previous = previous.as_ref();
+    [
+        Field::plain(previous.map(|own| own.period_start.as_str())),
+        Field::plain(previous.map(|own| own.period_end.as_str())),
+        Field::plain(previous.and_then(|own| own.value.as_deref())),
+        Field::plain(change.as_deref()),
+        Field::plain(change_ratio.as_deref()),
+    ]
 }
 
 /// How cells are shown.

@@ -8,6 +8,7 @@
 mod accept;
 mod alerts;
 pub(crate) mod ask;
+mod csv;
 pub(crate) mod document;
 mod kpis;
 mod listing;

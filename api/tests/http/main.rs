@@ -3,6 +3,7 @@
 
 mod compare;
 mod contract;
+mod csv;
 mod listing;
 mod page;
 mod probes;
