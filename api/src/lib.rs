@@ -37,7 +37,7 @@ pub use problem::{PROBLEM_JSON, Problem};
 pub use rest::{ALERTS_MAX, POINTS_MAX};
 pub use router::router;
 pub use server::serve;
-pub use store::{CellFilter, Periods, SeriesName, Store, StreamPosition};
+pub use store::{CellFilter, DimFilter, Periods, SeriesName, Store, StreamPosition};
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

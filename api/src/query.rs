@@ -13,23 +13,41 @@ use schemas::{Grain, KpiInfo, Micros};
 
 use crate::compare::Against;
 use crate::problem::Problem;
+use crate::store::DimFilter;
 
 /// Characters of a tenant or of a KPI's key.
 pub(crate) const NAME_MAX: usize = 256;
 /// KPIs that one request may name.
 pub(crate) const KPIS_MAX: usize = 100;
 
+/// The parameter of dimensions, by whose name it ends: `dim.channel=web`.
+pub(crate) const DIM: &str = "dim.NAME";
+/// Values of dimensions that one request may name.
+const DIMS_MAX: usize = 100;
+
 /// The parameters of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Query {
     given: Vec<(&'static str, String)>,
+    /// Dimensions and values of [`DIM`].
+    dims: Vec<(String, String)>,
 }
 
 impl Query {
     /// Reads a raw query string of which only `known` parameters are understood.
     pub(crate) fn parse(raw: Option<&str>, known: &[&'static str]) -> Result<Query, Problem> {
         let mut given: Vec<(&'static str, String)> = Vec::new();
+        let mut dims: Vec<(String, String)> = Vec::new();
         for (name, value) in url::form_urlencoded::parse(raw.unwrap_or_default().as_bytes()) {
+            if let Some(name) = name.strip_prefix("dim.").filter(|_| known.contains(&DIM)) {
+                if dims.len() >= DIMS_MAX {
+                    let detail =
+                        format!("there are more than {DIMS_MAX} values of dimensions; give fewer");
+                    return Err(Problem::bad_parameter(DIM, detail));
+                }
+                dims.push((name.to_owned(), value.into_owned()));
+                continue;
+            }
             let Some(&name) = known.iter().find(|known| ***known == *name) else {
                 return Err(unknown(&name, known));
             };
@@ -42,7 +60,7 @@ impl Query {
             }
             given.push((name, value.into_owned()));
         }
-        Ok(Query { given })
+        Ok(Query { given, dims })
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -71,6 +89,38 @@ impl Query {
             Problem::bad_parameter("grain", detail)
         };
         Grain::parse(grain).map(Some).ok_or_else(unknown)
+    }
+
+    /// The values of dimensions, of dimensions that KPIs have.
+    pub(crate) fn dims(&self, known: &[KpiInfo]) -> Result<DimFilter, Problem> {
+        let mut filter = DimFilter::default();
+        let names = || known.iter().flat_map(|kpi| kpi.dims.iter().map(String::as_str));
+        for (name, value) in &self.dims {
+            if !names().any(|known| known == name) {
+                let hint = nearest(name, names());
+                let detail = format!("no KPI has a dimension `{}`{hint}", shown(name));
+                return Err(Problem::bad_parameter(DIM, detail));
+            }
+            filter.or(name, value);
+        }
+        Ok(filter)
+    }
+
+    /// A text.
+    pub(crate) fn text(&self, name: &'static str) -> Option<&str> {
+        self.get(name)
+    }
+
+    /// A whole number from 1 on.
+    pub(crate) fn count(&self, name: &'static str, max: usize) -> Result<Option<usize>, Problem> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let bad = || {
+            let detail =
+                format!("`{name}` is `{}`; use a whole number from 1 to {max}", shown(text));
+            Problem::bad_parameter(name, detail)
+        };
+        let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+        number.map(Some).ok_or_else(bad)
     }
 
     /// What cells are to be compared with.

@@ -98,19 +98,19 @@ impl<'a> Cell<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct ComparedView {
     /// The counterpart; `null` when the calendar has none.
-    previous: Option<PreviousView>,
+    pub(crate) previous: Option<PreviousView>,
     /// The cell less its counterpart.
-    change: Option<String>,
+    pub(crate) change: Option<String>,
     /// That as a part of the counterpart, when that is above 0.
-    change_ratio: Option<String>,
+    pub(crate) change_ratio: Option<String>,
 }
 
 /// What a cell is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-struct PreviousView {
-    period_start: String,
-    period_end: String,
-    value: Option<String>,
+pub(crate) struct PreviousView {
+    pub(crate) period_start: String,
+    pub(crate) period_end: String,
+    pub(crate) value: Option<String>,
 }
 
 impl ComparedView {

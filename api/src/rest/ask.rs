@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::accept;
+use super::accept::{self, Form};
 use crate::app::App;
 use crate::claims::{AuthError, Claims, Tenants};
 use crate::problem::Problem;
@@ -35,11 +35,22 @@ impl FromRequestParts<Arc<App>> for Ask {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Ask, Problem> {
-        let token = bearer(&parts.headers)?.ok_or(AuthError::Missing)?;
-        let claims = app.tokens.check(token).await?;
-        app.rates.take(&claims.subject).map_err(Problem::too_many)?;
+        let ask = Ask::admitted(parts, app).await?;
         accept::check(&parts.headers)?;
-        Ok(Ask { claims, uri: parts.uri.clone(), headers: parts.headers.clone() })
+        Ok(ask)
+    }
+}
+
+/// The same of a list, and its form.
+#[derive(Debug)]
+pub(crate) struct ListAsk(pub(crate) Ask, pub(crate) Form);
+
+impl FromRequestParts<Arc<App>> for ListAsk {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<ListAsk, Problem> {
+        let ask = Ask::admitted(parts, app).await?;
+        Ok(ListAsk(ask, accept::form_of_list(&parts.headers)?))
     }
 }
 
@@ -64,29 +75,41 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, AuthError> {
 }
 
 impl Ask {
+    async fn admitted(parts: &Parts, app: &Arc<App>) -> Result<Ask, Problem> {
+        let token = bearer(&parts.headers)?.ok_or(AuthError::Missing)?;
+        let claims = app.tokens.check(token).await?;
+        app.rates.take(&claims.subject).map_err(Problem::too_many)?;
+        Ok(Ask { claims, uri: parts.uri.clone(), headers: parts.headers.clone() })
+    }
+
     /// The query string, of which these parameters are understood.
     pub(crate) fn query(&self, known: &[&'static str]) -> Result<Query, Problem> {
         Query::parse(self.uri.query(), known)
     }
 
-    /// The version of the answer at a position. `state` is what else the answer depends on.
-    pub(crate) fn tag(&self, position: &StreamPosition, state: &str) -> String {
-        let tenants = match &self.claims.tenants {
+    /// What is asked, and for whom, but for some parameters, in short.
+    pub(crate) fn question(&self, without: &[&str]) -> String {
+        let raw = self.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(raw.as_bytes());
+        let mut pairs: Vec<_> = pairs.filter(|(name, _)| !without.contains(&&**name)).collect();
+        pairs.sort_unstable();
+        let pairs = pairs.iter().flat_map(|(name, value)| [&**name, &**value]);
+        short_hash([self.uri.path(), self.tenants()].into_iter().chain(pairs))
+    }
+
+    fn tenants(&self) -> &str {
+        match &self.claims.tenants {
             Tenants::All => "*",
             Tenants::One(tenant) => tenant,
-        };
+        }
+    }
+
+    /// The version of the answer at a position. `state` is what else the answer depends on.
+    pub(crate) fn tag(&self, position: &StreamPosition, state: &str) -> String {
         let offset = position.offset.to_string();
         let query = self.uri.query().unwrap_or_default();
-        let parts = [&*position.generation, &offset, self.uri.path(), query, tenants, state];
-        let mut hash = Sha256::new();
-        for part in parts {
-            // Lengths keep neighbouring parts apart.
-            hash.update(part.len().to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let digest = hash.finalize();
-        let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("W/\"{hex}\"")
+        let parts = [&*position.generation, &offset, self.uri.path(), query, self.tenants(), state];
+        format!("W/\"{}\"", short_hash(parts.into_iter()))
     }
 
     /// A 304, when the client's copy is the answer at the store's position.
@@ -107,8 +130,29 @@ impl Ask {
         state: &str,
         answer: &T,
     ) -> Result<Response, Problem> {
-        Ok(with_tag(json(answer)?, &self.tag(position, state)))
+        Ok(self.tagged(position, state, json(answer)?))
     }
+
+    /// An answer of another form.
+    pub(crate) fn tagged(
+        &self,
+        position: &StreamPosition,
+        state: &str,
+        answer: Response,
+    ) -> Response {
+        with_tag(answer, &self.tag(position, state))
+    }
+}
+
+/// A hash of texts in 32 hexadecimal digits.
+fn short_hash<'a>(parts: impl Iterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // Lengths keep neighbouring parts apart.
+        hash.update(part.len().to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether the client holds the version with this tag. Tags are compared weakly, as RFC 9110 asks.
@@ -149,7 +193,7 @@ pub(crate) async fn in_turn<T: Send + 'static>(
 pub(crate) fn private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(VARY, HeaderValue::from_static("authorization"));
+    headers.insert(VARY, HeaderValue::from_static("authorization, accept"));
     response
 }
 

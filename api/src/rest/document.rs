@@ -28,7 +28,7 @@ const PROBLEMS: [(&str, &str); 9] = [
     ("401", "There is no token, or it is not accepted"),
     ("403", "The token is for another tenant, or lacks the scope"),
     ("404", "There is no such KPI or path"),
-    ("406", "`Accept` leaves out JSON, the one form of an answer"),
+    ("406", "`Accept` leaves out every form of the answer: JSON, and of lists of values CSV"),
     ("414", "The address is longer than 8 KiB"),
     ("429", "The token's subject has made too many requests; `Retry-After` says when to go on"),
     ("431", "The headers are larger than 16 KiB"),
@@ -133,6 +133,11 @@ fn describe_parameters(operation: &mut Operation) {
                 Some("Only periods that start here or later: RFC 3339 or a date, in UTC.".into())
             }
             "to" => Some("Only periods that start before this: RFC 3339 or a date, in UTC.".into()),
+            "sort" => Some(
+                "In this order, a minus for the greatest first; those without a number come last. By \
+                 change with `compare` only."
+                    .into(),
+            ),
             "kpi" if parameter.parameter_in == ParameterIn::Query => {
                 (parameter.style, parameter.explode) = (Some(ParameterStyle::Form), Some(false));
                 Some("Only these KPIs: keys separated by commas.".into())
@@ -168,6 +173,12 @@ enum CompareShape {
     Year,
 }
 
+/// The words of `sort`.
+fn orders() -> Schema {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.enum_values(Some(["value", "-value", "change", "-change"])).build().into()
+}
+
 /// Keys of KPIs.
 fn kpi_keys() -> Schema {
     let key = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[^,]+$"));
@@ -192,10 +203,24 @@ pub(super) struct KpisQuery {
     from: String,
     #[param(schema_with = instant, required = false)]
     to: String,
+    /// Only series with one of these values of a dimension, as in `dim.channel=web`; may be repeated. An empty
+    /// value: those without one.
+    #[param(rename = "dim.NAME", required = false)]
+    dim: String,
     /// Compare each with the period before, or the same one a year before; of a period that runs, with as much
     /// of it.
     #[param(inline, required = false)]
     compare: CompareShape,
+    /// In this order, a minus for the greatest first; those without a number come last. By change with `compare`
+    /// only.
+    #[param(schema_with = orders, required = false)]
+    sort: String,
+    /// At most so many values; `next` of the answer goes on.
+    #[param(minimum = 1, maximum = 100_000, required = false)]
+    limit: u32,
+    /// `next` of the page before, with the same parameters.
+    #[param(required = false)]
+    cursor: String,
 }
 
 #[derive(IntoParams)]
@@ -212,6 +237,10 @@ pub(super) struct SeriesQuery {
     from: String,
     #[param(schema_with = instant, required = false)]
     to: String,
+    /// Only series with one of these values of a dimension, as in `dim.channel=web`; may be repeated. An empty
+    /// value: those without one.
+    #[param(rename = "dim.NAME", required = false)]
+    dim: String,
     /// Compare each with the period before, or the same one a year before; of a period that runs, with as much
     /// of it.
     #[param(inline, required = false)]

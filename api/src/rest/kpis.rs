@@ -1,5 +1,6 @@
 //! `GET /api/v1/kpis`: current cells.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,17 +10,21 @@ use schemas::Micros;
 use serde::Serialize;
 
 use super::POINTS_MAX;
-use super::ask::{Ask, in_turn};
+use super::accept::Form;
+use super::ask::{Ask, ListAsk, in_turn};
+use super::csv::{self, Csv, Field};
+use super::listing::{By, Listing, Order, Rank};
 use super::shapes::KpisShape;
 use crate::app::App;
 use crate::claims::Scope;
-use crate::compare::{Against, Comparison};
+use crate::compare::{Against, Compared, Comparison};
 use crate::problem::Problem;
-use crate::query::Query;
-use crate::store::{CellFilter, History, Periods, ServedCell, StreamPosition};
+use crate::query::{DIM, Query};
+use crate::store::{CellFilter, History, Periods, ServedCell};
 use crate::wire;
 
-const PARAMETERS: [&str; 6] = ["tenant", "grain", "kpi", "from", "to", "compare"];
+const PARAMETERS: [&str; 10] =
+    ["tenant", "grain", "kpi", "from", "to", DIM, "compare", "sort", "limit", "cursor"];
 
 #[derive(Serialize)]
 struct Kpis<'a> {
@@ -27,6 +32,7 @@ struct Kpis<'a> {
     as_of: String,
     degraded: bool,
     kpis: Vec<Shown<'a>>,
+    next: Option<String>,
 }
 
 /// A cell, marked where its period has not begun, with what it is compared with, if that was asked for.
@@ -42,85 +48,159 @@ struct Shown<'a> {
 /// KPI values: without `from` and `to` the newest period of each series that has begun, else every
 /// period of them.
 ///
-/// Ordered by tenant, KPI, dimensions, grain and period. At most 100,000 values in one answer.
+/// Ordered by tenant, KPI, dimensions, grain and period, or as `sort` says. At most 100,000 values in one answer.
 #[utoipa::path(
     get,
     path = "/api/v1/kpis",
     operation_id = "kpis",
     params(super::document::KpisQuery),
-    responses((status = 200, description = "The values at an epoch", body = KpisShape)),
+    responses((status = 200, description = "The values at an epoch", content(
+        (KpisShape = "application/json"), (String = "text/csv"),
+    ))),
     security(("bearer" = ["kpi:read"])),
 )]
-pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Response, Problem> {
+pub(crate) async fn kpis(
+    State(app): State<Arc<App>>,
+    ListAsk(ask, form): ListAsk,
+) -> Result<Response, Problem> {
     ask.claims.require(Scope::KpiRead)?;
     let query = ask.query(&PARAMETERS)?;
-    let mut filter = filter(&ask, &query)?;
+    let mut filter = filter(&app, &ask, &query)?;
     filter.kpis = query.kpis(app.store.kpis())?;
     let against = query.compare()?;
     let periods = match (filter.from, filter.to) {
         (None, None) => Periods::Newest,
         _ => Periods::All,
     };
+    let listing = Listing::of(&ask, &query, periods, against.is_some())?;
     let troubled = !app.health.report().troubles.is_empty();
-    let state = if troubled { "degraded" } else { "" };
+    let state = state_of(troubled, form);
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
-    let Some(against) = against else {
-        let read = app.store.cells(&filter, periods);
-        let (position, cells) = read.ok_or_else(Problem::recovering)?;
-        check_size(cells.len())?;
-        let shown = |cell| shown(&app, cell, position.as_of, None);
-        let answer = answer(&position, troubled, cells.iter().map(shown).collect());
-        return ask.answer(&position, state, &answer);
+    let read = match against {
+        Some(_) => app.store.cells_and_history(&filter, periods),
+        None => {
+            app.store.cells(&filter, periods).map(|(at, cells)| (at, cells, History::default()))
+        }
     };
-    let read = app.store.cells_and_history(&filter, periods);
     let (position, cells, history) = read.ok_or_else(Problem::recovering)?;
-    check_size(cells.len())?;
+    if listing.reads_all() {
+        check_size(cells.len())?;
+    }
+    let takes_long = against.is_some() || listing.order.is_some();
     let own = Arc::clone(&app);
     let work = move || {
-        let by = Some((against, &history));
-        let shown = |cell| shown(&own, cell, position.as_of, by);
-        let answer = answer(&position, troubled, cells.iter().map(shown).collect());
+        let by = against.map(|against| (against, &history));
+        let view = View { app: &own, by, as_of: position.as_of };
+        let (page, next) = listing.page(cells.iter(), |cell| view.rank(listing.order, cell));
+        let answer = Kpis {
+            epoch: position.offset,
+            as_of: position.as_of.to_string(),
+            degraded: troubled || !position.degraded.is_empty(),
+            kpis: page.into_iter().map(|cell| view.shown(cell)).collect(),
+            next,
+        };
+        if form == Form::Csv {
+            let dims = csv::dims_of(own.store.kpis(), |kpi| filter.takes_kpi(&kpi.key));
+            let csv = table(&answer.kpis, &dims, against.is_some());
+            let answer = csv.answer("kpis", &position, answer.next.as_deref());
+            return Ok(ask.tagged(&position, state, answer));
+        }
         ask.answer(&position, state, &answer)
     };
-    in_turn(&app, work).await?
+    if takes_long { in_turn(&app, work).await? } else { work() }
 }
 
-fn answer<'a>(position: &StreamPosition, troubled: bool, kpis: Vec<Shown<'a>>) -> Kpis<'a> {
-    Kpis {
-        epoch: position.offset,
-        as_of: position.as_of.to_string(),
-        degraded: troubled || !position.degraded.is_empty(),
-        kpis,
+/// What an answer depends on besides what is asked.
+pub(super) fn state_of(troubled: bool, form: Form) -> &'static str {
+    match (form, troubled) {
+        (Form::Json, false) => "",
+        (Form::Json, true) => "degraded",
+        (Form::Csv, false) => "csv",
+        (Form::Csv, true) => "csv degraded",
     }
 }
 
-fn shown<'a>(
-    app: &App,
-    cell: ServedCell<'a>,
+/// Cells as rows.
+fn table(cells: &[Shown<'_>], dims: &BTreeSet<&str>, is_compared: bool) -> Csv {
+    let compared = COMPARED_COLUMNS.get(..if is_compared { COMPARED_COLUMNS.len() } else { 0 });
+    let after = [&["value", "unit", "status", "future"], compared.unwrap_or_default()].concat();
+    let header = csv::header(&["tenant", "kpi", "grain", "period_start"], dims, &after);
+    let mut csv = Csv::default();
+    csv.row(header.iter().map(|name| Field::Text(name)));
+    for Shown { cell, future, compared } in cells {
+        let (name, values) = (&cell.name, csv::values_of(cell.name.dims.0));
+        let before = [Field::Text(name.tenant), Field::Text(name.kpi), Field::Plain(name.grain)];
+        let start = [Field::Plain(&name.period_start)];
+        let future = if *future { "true" } else { "false" };
+        let after = [Field::Plain(cell.unit), Field::Plain(cell.status), Field::Plain(future)];
+        let value = [Field::plain(cell.value.as_deref())];
+        let own = before.into_iter().chain(start).chain(csv::fields_of(dims, &values));
+        let own = own.chain(value).chain(after);
+        csv.row(own.chain(compared.iter().flat_map(compared_fields)));
+    }
+    csv
+}
+
+/// The columns of a comparison.
+pub(super) const COMPARED_COLUMNS: [&str; 5] =
+    ["previous_start", "previous_end", "previous_value", "change", "change_ratio"];
+
+/// The fields of [`COMPARED_COLUMNS`].
+pub(super) fn compared_fields(compared: &wire::ComparedView) -> [Field<'_>; 5] {
+    let wire::ComparedView { previous, change, change_ratio } = compared;
+    let previous = previous.as_ref();
+    [
+        Field::plain(previous.map(|own| own.period_start.as_str())),
+        Field::plain(previous.map(|own| own.period_end.as_str())),
+        Field::plain(previous.and_then(|own| own.value.as_deref())),
+        Field::plain(change.as_deref()),
+        Field::plain(change_ratio.as_deref()),
+    ]
+}
+
+/// How cells are shown.
+#[derive(Clone, Copy)]
+struct View<'v> {
+    app: &'v App,
+    by: Option<(Against, &'v History)>,
     as_of: Micros,
-    by: Option<(Against, &History)>,
-) -> Shown<'a> {
-    let info = app.store.kpi(&cell.series.kpi);
-    let compared = by.map(|(against, history)| {
-        let periods = app.calendar.of(&cell.series.tenant);
-        let kind = info.map(|info| info.kind);
-        let comparison = Comparison { against, history, periods, kind, as_of };
+}
+
+impl View<'_> {
+    fn compared(&self, cell: &ServedCell<'_>) -> Option<Option<Compared>> {
+        let (against, history) = self.by?;
+        let periods = self.app.calendar.of(&cell.series.tenant);
+        let kind = self.app.store.kpi(&cell.series.kpi).map(|info| info.kind);
+        let comparison = Comparison { against, history, periods, kind, as_of: self.as_of };
         let place = (cell.grain, cell.period_start);
-        wire::ComparedView::new(comparison.of(cell.series, place, cell.value.value))
-    });
-    let unit = wire::unit_of(app.store.kpis(), &cell.series.kpi);
-    let name = wire::CellName::served(cell);
-    let future = cell.period_start > as_of;
-    Shown { cell: wire::Cell::new(name, &cell.value, unit), future, compared }
+        Some(comparison.of(cell.series, place, cell.value.value))
+    }
+
+    fn rank(&self, order: Option<Order>, cell: &ServedCell<'_>) -> Rank {
+        let Some(order) = order else { return Rank::default() };
+        order.rank(match order.by {
+            By::Value => cell.value.value,
+            By::Change => self.compared(cell).flatten().and_then(|compared| compared.change),
+        })
+    }
+
+    fn shown<'a>(&self, cell: ServedCell<'a>) -> Shown<'a> {
+        let compared = self.compared(&cell).map(wire::ComparedView::new);
+        let unit = wire::unit_of(self.app.store.kpis(), &cell.series.kpi);
+        let future = cell.period_start > self.as_of;
+        let name = wire::CellName::served(cell);
+        Shown { cell: wire::Cell::new(name, &cell.value, unit), future, compared }
+    }
 }
 
 /// The part of a filter that all routes with cells share.
-pub(super) fn filter(ask: &Ask, query: &Query) -> Result<CellFilter, Problem> {
+pub(super) fn filter(app: &App, ask: &Ask, query: &Query) -> Result<CellFilter, Problem> {
     let (from, to) = query.span()?;
     let tenant = ask.claims.tenant(query.tenant()?)?;
-    Ok(CellFilter { tenant, kpis: None, grain: query.grain()?, from, to })
+    let dims = query.dims(app.store.kpis())?;
+    Ok(CellFilter { tenant, kpis: None, dims, grain: query.grain()?, from, to })
 }
 
 /// Refuses an answer that would be too long.
@@ -130,7 +210,7 @@ pub(super) fn check_size(points: usize) -> Result<(), Problem> {
     }
     let detail = format!(
         "this would answer {points} values, and one answer has at most {POINTS_MAX}; narrow it by \
-         tenant, kpi, grain, from and to"
+         tenant, kpi, grain, from and to, or take pages by `limit`"
     );
     Err(Problem::new(StatusCode::BAD_REQUEST, detail))
 }

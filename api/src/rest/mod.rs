@@ -8,8 +8,10 @@
 mod accept;
 mod alerts;
 pub(crate) mod ask;
+mod csv;
 pub(crate) mod document;
 mod kpis;
+mod listing;
 mod meta;
 mod series;
 mod shapes;

@@ -10,20 +10,22 @@ use schemas::{CellValue, Grain, KpiInfo, Micros};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::ask::{Ask, in_turn};
-use super::kpis::{check_size, filter};
+use super::accept::Form;
+use super::ask::{ListAsk, in_turn};
+use super::csv::{self, Csv, Field};
+use super::kpis::{COMPARED_COLUMNS, check_size, compared_fields, filter, state_of};
 use super::shapes::{Dims, GrainShape, PointShape, UnitShape};
 use crate::app::App;
 use crate::claims::Scope;
 use crate::compare::{Against, Comparison};
 use crate::problem::Problem;
-use crate::query::find;
+use crate::query::{DIM, find};
 use crate::store::{
     CellFilter, History, Periods, SeriesName, ServedCell, Snapshot, StreamPosition,
 };
 use crate::wire;
 
-const PARAMETERS: [&str; 5] = ["tenant", "grain", "from", "to", "compare"];
+const PARAMETERS: [&str; 6] = ["tenant", "grain", "from", "to", DIM, "compare"];
 
 /// One KPI over time.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -92,24 +94,26 @@ struct Point {
         ("kpi" = String, Path, description = "The KPI's key.", min_length = 1, max_length = 256),
         super::document::SeriesQuery,
     ),
-    responses((status = 200, description = "The points at an epoch", body = Series)),
+    responses((status = 200, description = "The points at an epoch", content(
+        (Series = "application/json"), (String = "text/csv"),
+    ))),
     security(("bearer" = ["kpi:read"])),
 )]
 pub(crate) async fn series(
     State(app): State<Arc<App>>,
-    ask: Ask,
+    ListAsk(ask, form): ListAsk,
     kpi: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     ask.claims.require(Scope::KpiRead)?;
     let query = ask.query(&PARAMETERS)?;
-    let mut filter = filter(&ask, &query)?;
+    let mut filter = filter(&app, &ask, &query)?;
     let Path(kpi) = kpi.map_err(|_| Problem::not_found("the KPI's key is not UTF-8 text"))?;
     let info = find(app.store.kpis(), &kpi)?;
     let against = query.compare()?;
     filter.kpis = Some(BTreeSet::from([Arc::clone(&info.key)]));
     filter.grain = Some(filter.grain.unwrap_or(Grain::Day));
     let troubled = !app.health.report().troubles.is_empty();
-    let state = if troubled { "degraded" } else { "" };
+    let state = state_of(troubled, form);
     if let Some(unchanged) = ask.unchanged(&app, state)? {
         return Ok(unchanged);
     }
@@ -122,9 +126,41 @@ pub(crate) async fn series(
     let work = move || {
         let by = against.map(|against| (against, &history));
         let answer = answer(&own, &filter, &info, &position, (&cells, by), troubled);
+        if form == Form::Csv {
+            let csv = table(&answer, &info, against.is_some());
+            let answer = csv.answer("series", &position, None);
+            return Ok(ask.tagged(&position, state, answer));
+        }
         ask.answer(&position, state, &answer)
     };
     in_turn(&app, work).await?
+}
+
+/// Points as rows.
+fn table(series: &Series, info: &KpiInfo, is_compared: bool) -> Csv {
+    let dims: BTreeSet<&str> = info.dims.iter().map(String::as_str).collect();
+    let compared = COMPARED_COLUMNS.get(..if is_compared { COMPARED_COLUMNS.len() } else { 0 });
+    let own = ["value", "unit", "status", "closed", "future", "expected", "lower", "upper"];
+    let after = [&own, compared.unwrap_or_default()].concat();
+    let header = csv::header(&["tenant", "kpi", "grain", "period_start"], &dims, &after);
+    let mut csv = Csv::default();
+    csv.row(header.iter().map(|name| Field::Text(name)));
+    let word = |is: bool| Field::Plain(if is { "true" } else { "false" });
+    for one in &series.series {
+        let values = csv::values_of(one.dims.get());
+        for point in &one.points {
+            let before = [Field::Text(&one.tenant), Field::Text(&series.kpi)];
+            let period = [Field::Plain(series.grain), Field::Plain(&point.period_start)];
+            let value = [Field::plain(point.value.as_deref()), Field::Plain(series.unit)];
+            let state = [Field::Plain(point.status), word(point.closed), word(point.future)];
+            let bands = [&point.expected, &point.lower, &point.upper];
+            let bands = bands.map(|band| Field::plain(band.as_deref()));
+            let own = before.into_iter().chain(period).chain(csv::fields_of(&dims, &values));
+            let own = own.chain(value).chain(state).chain(bands);
+            csv.row(own.chain(point.compared.iter().flat_map(compared_fields)));
+        }
+    }
+    csv
 }
 
 fn answer(

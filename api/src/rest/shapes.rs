@@ -34,8 +34,10 @@ pub(super) struct KpisShape {
     as_of: String,
     /// Whether the answer may be old or incomplete; `/api/v1/status` says why.
     degraded: bool,
-    /// By tenant, KPI, dimensions, grain and period.
+    /// By tenant, KPI, dimensions, grain and period, or as `sort` says.
     kpis: Vec<CellShape>,
+    /// The `cursor` of the next page; null when this is the last one.
+    next: Option<String>,
 }
 
 /// One value.

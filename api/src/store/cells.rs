@@ -295,7 +295,7 @@ impl CellTable {
         let names = self.names.range::<SeriesName, _>((from, Bound::Unbounded));
         let names =
             names.take_while(|(name, _)| filter.tenant.as_ref().is_none_or(|t| *t == name.tenant));
-        let numbers = names.filter(|(name, _)| filter.takes_kpi(&name.kpi));
+        let numbers = names.filter(|(name, _)| filter.takes_series(name));
         numbers.filter_map(|(_, number)| self.series.get(*number as usize))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use schemas::{CellKey, Grain, Micros};
 
+use super::dims::DimFilter;
 use super::snapshot::SeriesName;
 
 /// Which cells a reader wants. An absent part means all.
@@ -14,6 +15,8 @@ pub struct CellFilter {
     pub tenant: Option<Arc<str>>,
     /// The KPIs.
     pub kpis: Option<BTreeSet<Arc<str>>>,
+    /// The values of dimensions.
+    pub dims: DimFilter,
     /// The grain.
     pub grain: Option<Grain>,
     /// Periods that start at or after this.
@@ -27,13 +30,16 @@ impl CellFilter {
     pub fn takes(&self, key: &CellKey) -> bool {
         self.tenant.as_ref().is_none_or(|own| *own == key.tenant)
             && self.takes_kpi(&key.kpi)
+            && self.dims.takes(&key.dims)
             && self.takes_grain(key.grain)
             && self.takes_period(key.period_start)
     }
 
     /// Whether the cells of a series are wanted, grains and periods apart.
     pub(crate) fn takes_series(&self, name: &SeriesName) -> bool {
-        self.tenant.as_ref().is_none_or(|own| *own == name.tenant) && self.takes_kpi(&name.kpi)
+        self.tenant.as_ref().is_none_or(|own| *own == name.tenant)
+            && self.takes_kpi(&name.kpi)
+            && self.dims.takes(&name.dims)
     }
 
     pub(crate) fn takes_kpi(&self, kpi: &str) -> bool {

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 mod alerts;
 mod cells;
+mod dims;
 mod filter;
 mod history;
 mod points;
@@ -28,6 +29,7 @@ mod snapshot;
 mod tests;
 
 pub use cells::{CellChange, Periods};
+pub use dims::DimFilter;
 pub use filter::CellFilter;
 pub use history::History;
 pub use schemas::RESOLVED_FOR;

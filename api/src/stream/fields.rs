@@ -126,6 +126,39 @@ impl Fields {
         Ok(Some(names.into_iter().map(Arc::from).collect()))
     }
 
+    /// An object of texts, or of lists of texts, as its names with each of their texts. No list is empty.
+    pub(super) fn texts(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Vec<(String, Option<String>)>, String> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Texts {
+            One(Option<String>),
+            Many(Vec<Option<String>>),
+        }
+        let fields = self.object(name)?.map(|fields| fields.left).unwrap_or_default();
+        let own = |(name, value): (String, Box<RawValue>)| {
+            let texts = match serde_json::from_str(value.get()) {
+                Ok(Texts::One(text)) => vec![text],
+                Ok(Texts::Many(texts)) if texts.is_empty() => {
+                    return Err(format!(
+                        "`{}` is an empty list; leave it out for all",
+                        shown(&name)
+                    ));
+                }
+                Ok(Texts::Many(texts)) => texts,
+                Err(_) => {
+                    let name = shown(&name);
+                    return Err(format!("`{name}` must be a text, null or a list of them"));
+                }
+            };
+            Ok(texts.into_iter().map(|text| (name.clone(), text)).collect::<Vec<_>>())
+        };
+        let texts: Result<Vec<_>, String> = fields.into_iter().map(own).collect();
+        Ok(texts?.into_iter().flatten().collect())
+    }
+
     /// A field that must be there, read by one of the above.
     pub(super) fn must<T>(
         &mut self,

@@ -11,7 +11,7 @@ use schemas::{EpochId, Grain};
 use super::fields::Fields;
 use super::page::Channel;
 use crate::query::{NAME_MAX, parse_instant, shown};
-use crate::store::CellFilter;
+use crate::store::{CellFilter, DimFilter};
 
 /// One message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,10 @@ fn filter(mut fields: Fields) -> Result<CellFilter, String> {
         return Err(format!("`tenant` must have 1 to {NAME_MAX} characters; leave it out for all"));
     }
     let kpis = fields.names("kpi")?;
+    let mut dims = DimFilter::default();
+    for (name, value) in fields.texts("dims")? {
+        dims.or(&name, value.as_deref().unwrap_or_default());
+    }
     let unknown = || format!("`grain` must be {}", Grain::names());
     let grain = |name: String| Grain::parse(&name).ok_or_else(unknown);
     let grain = fields.text("grain")?.map(grain).transpose()?;
@@ -115,7 +119,7 @@ fn filter(mut fields: Fields) -> Result<CellFilter, String> {
         return Err("`from` is later than `to`".into());
     }
     fields.end()?;
-    Ok(CellFilter { tenant: tenant.map(Arc::from), kpis, grain, from, to })
+    Ok(CellFilter { tenant: tenant.map(Arc::from), kpis, dims, grain, from, to })
 }
 
 #[cfg(test)]
@@ -180,6 +184,12 @@ mod tests {
             (r#""filter":{"kpi":[]}"#, "`kpi` is an empty list"),
             (r#""filter":{"kpi":["orders",""]}"#, "`kpi` has an empty name"),
             (r#""filter":{"kpi":""}"#, "`kpi` has an empty name"),
+            (r#""filter":{"dims":7}"#, "dims is no JSON object"),
+            (
+                r#""filter":{"dims":{"channel":7}}"#,
+                "`channel` must be a text, null or a list of them",
+            ),
+            (r#""filter":{"dims":{"channel":[]}}"#, "`channel` is an empty list"),
             (r#""filter":{"tenant":""}"#, "`tenant` must have 1 to 256 characters"),
             (r#""filter":{"tenant":5}"#, "`tenant` must be a text"),
             (r#""since":{"offset":1}"#, "since has no `generation`"),

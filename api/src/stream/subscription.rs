@@ -21,6 +21,7 @@ use super::page::{Channel, Mark, Page, quoted, text};
 use super::request::{Since, Subscribe};
 use super::session::scope;
 use crate::claims::{Claims, Refused};
+use crate::query::shown;
 
 /// One subscription of a connection.
 #[derive(Debug)]
@@ -48,6 +49,14 @@ impl Subscription {
         if let Some(unknown) = filter.kpis.iter().flatten().find(known) {
             let text = format!("there is no KPI `{unknown}`");
             outlet.fail(Some(id), "unknown_kpi", &text).await?;
+            return Ok(None);
+        }
+        let has = |name: &Arc<str>| {
+            shared.store.kpis().iter().any(|kpi| kpi.dims.iter().any(|own| **own == **name))
+        };
+        if let Some(unknown) = filter.dims.names().find(|name| !has(name)) {
+            let text = format!("no KPI has a dimension `{}`", shown(unknown));
+            outlet.fail(Some(id), "unknown_dimension", &text).await?;
             return Ok(None);
         }
         let Some(member) = shared.hub.join(channel, filter, &outlet.handle) else {

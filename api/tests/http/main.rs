@@ -3,6 +3,8 @@
 
 mod compare;
 mod contract;
+mod csv;
+mod listing;
 mod page;
 mod probes;
 mod rest;

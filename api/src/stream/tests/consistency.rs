@@ -188,6 +188,10 @@ fn random_wish(rng: &mut StdRng) -> (CellFilter, Value, String) {
         filter.kpis = Some(kpis.into_iter().map(Into::into).collect());
     }
     if rng.random_bool(0.3) {
+        filter.dims.or("currency", "EUR");
+        wish["dims"] = json!({"currency": ["EUR", "EUR"]});
+    }
+    if rng.random_bool(0.3) {
         filter.grain = Some(Grain::Day);
         wish["grain"] = "day".into();
     }
