@@ -140,6 +140,17 @@ fn every_layer_has_the_periods_of_the_tenants_zones() {
         !get(port, asked, &token)["kpis"].as_array().unwrap().is_empty()
     });
     assert_eq!(spoken_of(told(&get(port, asked, &token)["kpis"], "period_start")), by_hand(false));
+    // Of days of Berlin the one with the greatest change: the 26th, beside the 25 hours of the 25th.
+    let asked = format!(
+        "{asked}&grain=day&dim.currency=EUR&tenant=berlin&compare=previous&sort=-change&limit=1"
+    );
+    let first = get(port, &asked, &token);
+    let day = &first["kpis"][0];
+    let before = json!({"period_start": "2026-10-24T22:00:00Z", "period_end": "2026-10-25T23:00:00Z", "value": "110"});
+    assert_eq!((&day["value"], &day["previous"]), (&json!("1000"), &before));
+    assert_eq!((&day["change"], &day["change_ratio"]), (&json!("890"), &json!("8.0909090909")));
+    let next = get(port, &format!("{asked}&cursor={}", first["next"].as_str().unwrap()), &token);
+    assert_eq!(next["kpis"][0]["change"], "109");
     let meta = get(port, "/api/v1/meta", &token);
     assert_eq!(meta["calendar"]["zones"]["kolkata"], "Asia/Kolkata");
     assert_eq!(meta["calendar"]["week_start"], "sunday");
