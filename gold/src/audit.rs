@@ -22,7 +22,7 @@ use std::sync::Arc;
 use datafusion::error::DataFusionError;
 use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::SessionContext;
-use schemas::Grain;
+use schemas::{Grain, Micros};
 
 use crate::catalog::Catalog;
 use crate::definition::{Definition, Kind};
@@ -92,19 +92,20 @@ pub fn session() -> SessionContext {
 }
 
 /// Recomputes every KPI from the tables `silver_<contract>` and compares with the table
-/// `kpi_current`, all of which `context` must have registered. One finding per KPI and grain; KPIs
-/// that only the table knows are mismatches too.
+/// `kpi_current`, all of which `context` must have registered; windows are those of the instant `at`. One
+/// finding per KPI and grain or window; KPIs that only the table knows are mismatches too.
 ///
 /// # Errors
 /// When a query cannot be run.
 pub async fn audit(
     context: &SessionContext,
     catalog: &Catalog,
+    at: Micros,
 ) -> Result<Vec<AuditFinding>, AuditError> {
     // Literals such as 0.1 must stay exact.
     let exact = "SET datafusion.sql_parser.parse_float_as_decimal = true";
     compare::rows(context, "settings", exact).await?;
-    let clocks = Clocks::of(catalog.calendar()).map_err(AuditError::Zones)?;
+    let clocks = Clocks::of(catalog.calendar()).map_err(AuditError::Zones)?.at(at);
     Arc::new(clocks).functions().into_iter().for_each(|function| context.register_udf(function));
     for sql in sql::views(catalog) {
         compare::rows(context, "a view", &sql).await?;
@@ -112,7 +113,7 @@ pub async fn audit(
     let mut held = compare::held(context).await?;
     let mut findings = Vec::new();
     for definition in catalog.definitions() {
-        for grain in definition.grains.iter() {
+        for grain in definition.grains.iter().chain(catalog.windows(definition).iter()) {
             let expected = compare::expected(context, catalog, definition, grain).await?;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
             let is_ratio = catalog.kind(definition) == Kind::Ratio;

@@ -27,8 +27,9 @@ mod over_views;
 mod slots;
 mod state;
 mod timers;
+mod windows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::{
@@ -50,6 +51,7 @@ use over_views::Views;
 use slots::Slots;
 pub use state::StateError;
 use timers::{CellRef, Timers};
+use windows::Told;
 
 /// As many equal rows of one key no epoch changes.
 const WEIGHT_MAX: u64 = 1 << 20;
@@ -87,6 +89,8 @@ pub struct HistoryRow {
 pub struct CellRow {
     /// The cell.
     pub key: CellKey,
+    /// Where its period starts: also of a window, whose key does not say it.
+    pub period_start: Micros,
     /// Where its period ends.
     pub period_end: Micros,
     /// What it says.
@@ -166,6 +170,8 @@ pub struct Engine {
     renumbered: bool,
     /// The contracts with a quiet row in the epoch.
     quiet: BTreeSet<usize>,
+    /// Windows that moved and are yet to be told, and when they moved.
+    moved: BTreeMap<Told, Micros>,
     /// Whether the row that is folded is not quiet, in an epoch with rows that are.
     is_loud: bool,
 }
@@ -177,6 +183,10 @@ impl Held for Engine {
 
     fn slabs(&self, cube: usize) -> &Slabs {
         &self.cubes[cube].slabs
+    }
+
+    fn clock(&self) -> Micros {
+        self.clock
     }
 }
 
@@ -203,6 +213,7 @@ impl Engine {
             scratch: Scratch::default(),
             renumbered: true,
             quiet: BTreeSet::new(),
+            moved: BTreeMap::new(),
             is_loud: false,
         })
     }
@@ -330,6 +341,7 @@ impl Engine {
         for (number, cube) in self.cubes.iter_mut().enumerate() {
             cube.clear_touched(stamp.clock, |end, cell| self.timers.close(end, number, cell));
         }
+        self.tell_moved(&mut updates);
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
@@ -345,12 +357,16 @@ impl Engine {
     /// Lets time pass without records.
     pub fn tick(&mut self, clock: Micros) -> EpochOutput {
         self.advance(clock);
-        EpochOutput { updates: Vec::new(), history: std::mem::take(&mut self.history) }
+        let mut updates = Vec::new();
+        self.tell_moved(&mut updates);
+        EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
     /// When the next timer is due: a tick is needed then if no epoch comes before.
     pub fn next_due(&self) -> Option<Micros> {
-        self.timers.next().map(|(due, _)| due)
+        let timers = self.timers.next().map(|(due, _)| due);
+        let waiting = (!self.moved.is_empty()).then_some(self.clock);
+        [timers, self.next_move(), waiting].into_iter().flatten().min()
     }
 
     /// Every cell that exists, in key order.
@@ -385,6 +401,9 @@ impl Engine {
         let Kpi { cube, place, rule, key, grains, .. } = &plan.kpis[kpi];
         let cube = &mut cubes[*cube];
         let touched = cube.touched[at];
+        if cube.slabs.id(touched.cell).grain.is_window() {
+            return self.finish_window(kpi, touched, stamp, updates);
+        }
         let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule);
         let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
         if !rule.sees(before, now) {
@@ -420,7 +439,8 @@ impl Engine {
         if let Some(mark) = mark {
             self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
         }
-        updates.push(KpiUpdate { key, series, value, epoch: stamp.id, as_of: stamp.clock });
+        let (epoch, as_of) = (stamp.id, stamp.clock);
+        updates.push(KpiUpdate { key, series, value, epoch, as_of, window: None });
     }
 }
 

@@ -302,7 +302,8 @@ async fn audited(world: &World, mut rows: Vec<CellRow>) {
             row.value.value = row.value.value.map(|value| value + 1);
         }
         context.register_batch("kpi_current", gold::table::current_batch(&rows).unwrap()).unwrap();
-        let found = gold::audit::audit(&context, &world.catalog).await.unwrap();
+        let found =
+            gold::audit::audit(&context, &world.catalog, Micros(START + 80_000_000)).await.unwrap();
         let wrong: Vec<_> = found.iter().filter(|finding| finding.mismatches > 0).collect();
         assert_eq!(wrong.len(), usize::from(is_wrong), "{wrong:?}");
     }

@@ -37,7 +37,7 @@ struct Shown<'a> {
 }
 
 /// KPI values: without `from` and `to` the newest period of each series that has begun, else every
-/// period of them.
+/// period of them. Of a window its only period. Without `grain`, those of the calendar.
 ///
 /// Ordered by tenant, KPI, dimensions, grain and period. At most 100,000 values in one answer.
 #[utoipa::path(
@@ -78,14 +78,18 @@ pub(crate) async fn kpis(State(app): State<Arc<App>>, ask: Ask) -> Result<Respon
 fn shown<'a>(cell: ServedCell<'a>, kpis: &[KpiInfo], as_of: Micros) -> Shown<'a> {
     let unit = wire::unit_of(kpis, &cell.series.kpi);
     let future = cell.period_start > as_of;
-    Shown { cell: wire::Cell::new(wire::CellName::served(cell), &cell.value, unit), future }
+    Shown { cell: wire::Cell::served(cell, unit), future }
 }
 
 /// The part of a filter that all routes with cells share.
 pub(super) fn filter(ask: &Ask, query: &Query) -> Result<CellFilter, Problem> {
     let (from, to) = query.span()?;
-    let tenant = ask.claims.tenant(query.tenant()?)?;
-    Ok(CellFilter { tenant, kpis: None, grain: query.grain()?, from, to })
+    let (tenant, grain) = (ask.claims.tenant(query.tenant()?)?, query.grain()?);
+    if let Some(grain) = grain.filter(|grain| grain.is_window() && from.or(to).is_some()) {
+        let detail = format!("`{grain}` is one period, which moves; leave `from` and `to` out");
+        return Err(Problem::bad_parameter("grain", detail));
+    }
+    Ok(CellFilter { tenant, kpis: None, grain, from, to })
 }
 
 /// Refuses an answer that would be too long.

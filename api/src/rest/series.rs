@@ -114,6 +114,13 @@ pub(crate) async fn series(
     let Path(kpi) = kpi.map_err(|_| Problem::not_found("the KPI's key is not UTF-8 text"))?;
     let info = find(app.store.kpis(), &kpi)?;
     filter.kpis = Some(BTreeSet::from([Arc::clone(&info.key)]));
+    if let Some(grain) = filter.window() {
+        let detail = format!(
+            "`{grain}` has no history; ask /api/v1/kpis for its value, or for a series by {}",
+            Grain::names()
+        );
+        return Err(Problem::bad_parameter("grain", detail));
+    }
     filter.grain = Some(filter.grain.unwrap_or(Grain::Day));
     let troubled = !app.health.report().troubles.is_empty();
     let state = if troubled { "degraded" } else { "" };
