@@ -359,7 +359,7 @@ impl Observer for Scorer {
         let stamp = Stamp { at: epoch.clock, epoch: epoch.id };
         // Updates come in key order: those of a KPI and tenant stand together.
         let mut before: Option<(&CellKey, bool)> = None;
-        for update in updates.iter().filter(|update| !update.key.grain.is_long()) {
+        for update in updates.iter().filter(|update| update.key.grain <= Grain::Day) {
             let CellKey { kpi, tenant, .. } = &update.key;
             let known = before.filter(|(own, _)| own.kpi == *kpi && own.tenant == *tenant);
             let quiet = match known {

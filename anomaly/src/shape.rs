@@ -91,7 +91,7 @@ impl Shape {
         let (seasons, warm) = match grain {
             Grain::Hour => (Seasons { day: 24, week: 168 }, WARM_HOURS),
             Grain::Day => (Seasons { day: 0, week: 7 }, WARM_DAYS),
-            Grain::Week | Grain::Month | Grain::Quarter | Grain::Year => return None,
+            _ => return None,
         };
         Some(Shape {
             seasons,
@@ -126,7 +126,7 @@ pub(crate) fn step(grain: Grain) -> Option<i64> {
     match grain {
         Grain::Hour => Some(HOUR_US),
         Grain::Day => Some(DAY_US),
-        Grain::Week | Grain::Month | Grain::Quarter | Grain::Year => None,
+        _ => None,
     }
 }
 

@@ -85,7 +85,8 @@ impl Query {
     pub(crate) fn grain(&self) -> Result<Option<Grain>, Problem> {
         let Some(grain) = self.get("grain") else { return Ok(None) };
         let unknown = || {
-            let detail = format!("`grain` is `{}`; use {}", shown(grain), Grain::names());
+            let (grain, all, windows) = (shown(grain), Grain::names(), Grain::window_names());
+            let detail = format!("`grain` is `{grain}`; use {all}; or a window, {windows}");
             Problem::bad_parameter("grain", detail)
         };
         Grain::parse(grain).map(Some).ok_or_else(unknown)

@@ -2,7 +2,7 @@
 //!
 //! # Guarantees
 //! - Numbers of KPIs are decimal strings, instants RFC 3339 with `Z`; dimensions are an object.
-//! - A field that has no value is `null`, never left out.
+//! - A field that has no value is `null`, never left out; `period_end` is there of windows alone.
 //!
 //! # Non-guarantees
 //! - Field order means nothing. Fields may be added.
@@ -38,10 +38,10 @@ pub struct CellName<'a> {
     pub tenant: &'a str,
     /// The dimensions.
     pub dims: Dims<'a>,
-    /// `hour`, `day` or `month`.
+    /// `hour`, `day`, ... or a window.
     pub grain: &'static str,
-    /// Where the period starts.
-    pub period_start: String,
+    /// Where the period starts; of a window that is gone `null`: it names nothing.
+    pub period_start: Option<String>,
 }
 
 impl<'a> CellName<'a> {
@@ -52,7 +52,7 @@ impl<'a> CellName<'a> {
             tenant: &cell.series.tenant,
             dims: Dims(&cell.series.dims),
             grain: cell.grain.name(),
-            period_start: cell.period_start.to_string(),
+            period_start: Some(cell.period_start.to_string()),
         }
     }
 
@@ -63,7 +63,7 @@ impl<'a> CellName<'a> {
             tenant: &key.tenant,
             dims: Dims(&key.dims),
             grain: key.grain.name(),
-            period_start: key.period_start.to_string(),
+            period_start: (!key.grain.is_window()).then(|| key.period_start.to_string()),
         }
     }
 }
@@ -74,6 +74,9 @@ pub struct Cell<'a> {
     /// Which one.
     #[serde(flatten)]
     pub name: CellName<'a>,
+    /// Where a window's period ends; of no other cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub period_end: Option<String>,
     /// The value; `null` when the status is not `ok`.
     pub value: Option<String>,
     /// `currency`, `count` or `ratio`.
@@ -83,10 +86,17 @@ pub struct Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
+    /// This cell; `unit` is [`unit_of`] its KPI.
+    pub fn served(cell: ServedCell<'a>, unit: Unit) -> Cell<'a> {
+        let period_end = cell.window.map(|window| window.end.to_string());
+        Cell { period_end, ..Cell::new(CellName::served(cell), &cell.value, unit) }
+    }
+
     /// The cell of this name; `unit` is [`unit_of`] its KPI.
     pub fn new(name: CellName<'a>, value: &CellValue, unit: Unit) -> Cell<'a> {
         Cell {
             name,
+            period_end: None,
             value: value.value.map(decimal),
             unit: unit.name(),
             status: value.status.name(),

@@ -93,8 +93,9 @@ pub fn session() -> SessionContext {
 }
 
 /// Recomputes every KPI from the tables `silver_<contract>` and compares with the table
-/// `kpi_current`, all of which `context` must have registered, at the instant `at`. One finding per KPI and
-/// grain; KPIs that only the table knows are mismatches too.
+/// `kpi_current`, all of which `context` must have registered, at the instant `at`: up to it periods have begun, and
+/// windows are those of it. One finding per KPI and grain or window; KPIs that only the table knows are mismatches
+/// too.
 ///
 /// # Errors
 /// When a query cannot be run.
@@ -114,7 +115,7 @@ pub async fn audit(
     let mut held = compare::held(context).await?;
     let mut findings = Vec::new();
     for definition in catalog.definitions() {
-        for grain in definition.grains.iter() {
+        for grain in definition.grains.iter().chain(catalog.windows(definition).iter()) {
             let expected = compare::expected(context, catalog, definition, grain).await?;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
             let is_ratio = catalog.kind(definition) == Kind::Ratio;

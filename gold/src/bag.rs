@@ -62,11 +62,7 @@ impl Bags {
         value: &Value<'_>,
         comes: bool,
     ) -> Option<Shift> {
-        let fresh = || match extract {
-            Extract::Distinct => Values::Any(HashMap::with_hasher(FixedState::with_seed(0xba6))),
-            Extract::Least | Extract::Greatest => Values::Numbers(BTreeMap::new()),
-        };
-        let values = self.0.entry(at).or_insert_with(fresh);
+        let values = self.0.entry(at).or_insert_with(|| Values::new(extract));
         let from = values.read(extract);
         let is_done = values.change(value, comes);
         let to = values.read(extract);
@@ -77,7 +73,74 @@ impl Bags {
     }
 }
 
+impl Bags {
+    /// Puts the values of one bag into another one of the same kind, or takes them out.
+    pub(crate) fn merge(
+        &mut self,
+        from: (u32, u32),
+        to: (u32, u32),
+        extract: Extract,
+        comes: bool,
+    ) -> Shift {
+        // Taken out for as long as the other one is written.
+        let Some(values) = self.0.remove(&from) else { return Shift::default() };
+        let own = self.0.entry(to).or_insert_with(|| Values::new(extract));
+        let before = own.read(extract);
+        own.merge(&values, comes);
+        let shift = Shift { from: before, to: own.read(extract) };
+        if own.is_empty() {
+            self.0.remove(&to);
+        }
+        self.0.insert(from, values);
+        shift
+    }
+
+    /// Forgets a bag.
+    pub(crate) fn remove(&mut self, at: (u32, u32)) {
+        self.0.remove(&at);
+    }
+}
+
 impl Values {
+    fn new(extract: Extract) -> Values {
+        match extract {
+            Extract::Distinct => Values::Any(HashMap::with_hasher(FixedState::with_seed(0xba6))),
+            Extract::Least | Extract::Greatest => Values::Numbers(BTreeMap::new()),
+        }
+    }
+
+    /// Adds how often each value is there, or takes it away.
+    fn merge(&mut self, other: &Values, comes: bool) {
+        match (self, other) {
+            (Values::Any(own), Values::Any(other)) => {
+                for (value, count) in other {
+                    if comes {
+                        *own.entry(value.clone()).or_default() += count;
+                    } else if let Some(held) = own.get_mut(value) {
+                        *held = held.saturating_sub(*count);
+                        if *held == 0 {
+                            own.remove(value);
+                        }
+                    }
+                }
+            }
+            (Values::Numbers(own), Values::Numbers(other)) => {
+                for (value, count) in other {
+                    if comes {
+                        *own.entry(*value).or_default() += count;
+                    } else if let Some(held) = own.get_mut(value) {
+                        *held = held.saturating_sub(*count);
+                        if *held == 0 {
+                            own.remove(value);
+                        }
+                    }
+                }
+            }
+            // Bags of one sum are of one kind.
+            _ => {}
+        }
+    }
+
     fn read(&self, extract: Extract) -> i128 {
         match (self, extract) {
             (Values::Any(values), _) => i128::try_from(values.len()).unwrap_or(i128::MAX),

@@ -142,6 +142,19 @@ impl Catalog {
         }
     }
 
+    /// A KPI's windows: those that its file names, else all of them, where it has at most one dimension beside
+    /// the currency and a window is what its hours and days are together.
+    pub fn windows(&self, definition: &Definition) -> Grains {
+        if let Some(windows) = definition.windows {
+            return windows;
+        }
+        let kind = self.kind(definition);
+        let is_rolling = matches!(kind, Kind::Flow | Kind::Ratio | Kind::Distinct | Kind::Extreme);
+        let dims = self.dims(definition);
+        let few = dims.iter().filter(|dim| *dim != CURRENCY).count() <= 1;
+        if is_rolling && few { Grains::WINDOWS } else { Grains::NONE }
+    }
+
     /// What other parts of Weir need to know of each KPI, ordered by key.
     pub fn infos(&self) -> Vec<KpiInfo> {
         let info = |definition: &Definition| KpiInfo {
@@ -153,6 +166,7 @@ impl Catalog {
             kind: self.kind(definition),
             dims: self.dims(definition),
             grains: definition.grains,
+            windows: self.windows(definition),
             breakdown_of: self.broken_down(definition),
         };
         self.definitions.iter().map(info).collect()

@@ -11,7 +11,9 @@
 //!   else of longer periods are sums of days: [`Cube::roll_up`] brings them what an epoch
 //!   changed of their days, [`Cube::roll_up_all`] what the days hold.
 
+mod rolling;
 mod stock;
+mod windows;
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -21,11 +23,13 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashSet, HashTable};
 use schemas::{Calendar, Grain, Grains, Marks, Micros, Periods};
 
-use crate::bag::Bags;
+use crate::bag::{Bags, Extract};
 use crate::plan::{Bag, CubeShape, Rule};
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::{ExactSum, Numbers};
+pub(crate) use rolling::Moved;
+use rolling::Rolling;
 use stock::Ledger;
 pub(crate) use stock::{Noted, Step};
 
@@ -70,6 +74,9 @@ pub(crate) struct Cube {
     bags: Bags,
     /// What comes and goes, where its cells are of what is alive at the end of their periods.
     ledger: Option<Ledger>,
+    /// By bag the sum that it feeds, the one that counts its values, and what is read from it.
+    bagged: Vec<(usize, usize, Extract)>,
+    rolling: Rolling,
     /// In an epoch with quiet rows: the numbers that others change.
     loud: HashSet<(u32, Number), FixedState>,
     /// By series: the place among those touched, while they are sorted.
@@ -95,7 +102,10 @@ impl Cube {
             index: HashTable::new(),
             hasher: FixedState::with_seed(0xce11),
             free: Vec::new(),
-            grains: shape.grains,
+            grains: match shape.windows.has(Grain::Last24Hours) {
+                true => shape.grains.or([Grain::Hour].into_iter().collect()),
+                false => shape.grains,
+            },
             counts_stride: shape.counts,
             sums_stride: shape.sums,
             linear: (0..shape.sums).filter(|sum| !shape.bagged.contains(sum)).collect(),
@@ -104,6 +114,8 @@ impl Cube {
             sums_before: Vec::new(),
             bags: Bags::default(),
             ledger: shape.is_stock.then(Ledger::default),
+            bagged: shape.bags.clone(),
+            rolling: Rolling::new(shape.windows),
             loud: HashSet::with_hasher(FixedState::with_seed(0x10d)),
             ranks: Vec::new(),
             changed: Marks::default(),
@@ -219,6 +231,7 @@ impl Cube {
     fn insert(&mut self, id: CellId, cell: u32) {
         let hash = |cell: &u32| self.hasher.hash_one(self.slabs.id(*cell));
         self.index.insert_unique(self.hasher.hash_one(id), cell, hash);
+        self.enter(id, cell);
     }
 
     /// Puts the numbers of a cell aside unless this epoch has done so.
@@ -270,9 +283,11 @@ impl Cube {
         around.map(|(grain, start)| CellId { series, grain, start }).collect()
     }
 
-    /// Brings what the epoch changed of days into the longer periods that they are part of.
+    /// Brings what the epoch changed of days into the longer periods that they are part of, and of hours and
+    /// days into windows.
     pub(crate) fn roll_up(&mut self) {
-        for at in 0..self.touched.len() {
+        let rows = self.touched.len();
+        for at in 0..rows {
             let day = self.touched[at];
             let id = self.slabs.id(day.cell);
             if id.grain != Grain::Day {
@@ -285,6 +300,7 @@ impl Cube {
                 self.pass_loud(day.cell, cell);
             }
         }
+        self.roll_into_windows(rows);
     }
 
     /// Adds what the epoch changed of the numbers of a day to those of another cell.
@@ -354,6 +370,7 @@ impl Cube {
                 }
             }
         }
+        self.rebuild_windows();
     }
 
     /// In an epoch with quiet rows: a row that is not quiet changed a number of a cell.
@@ -401,8 +418,10 @@ impl Cube {
             self.slabs.set_touched(cell, false);
             self.release(cell, now);
             self.watch_end(cell, now, &mut closing);
+            self.watch_start(cell, now);
         }
         self.touched = touched;
+        self.clear_windows();
         self.counts_before.clear();
         self.sums_before.clear();
         self.loud.clear();
@@ -433,8 +452,14 @@ impl Cube {
         if !live || self.slabs.memories(cell).any(|m| m.history.needed(over)) {
             return;
         }
-        let held = self.index.find_entry(self.hasher.hash_one(id), |own| *own == cell);
-        if let Ok(entry) = held {
+        self.forget(cell);
+        self.leave(id, cell);
+    }
+
+    /// Gives a cell's number back.
+    fn forget(&mut self, cell: u32) {
+        let hash = self.hasher.hash_one(self.slabs.id(cell));
+        if let Ok(entry) = self.index.find_entry(hash, |own| *own == cell) {
             entry.remove();
         }
         self.changed.mark(cell);

@@ -101,6 +101,8 @@ pub struct Definition {
     pub formula: Formula,
     /// By which periods.
     pub grains: Grains,
+    /// The windows that the file names; none that it does not speak of them.
+    pub windows: Option<Grains>,
     /// The file it was read from.
     pub file: String,
 }
@@ -164,6 +166,7 @@ struct File {
     value: Option<String>,
     kind: Option<String>,
     grains: Option<Vec<String>>,
+    windows: Option<Vec<String>>,
 }
 
 /// The definitions that come with Weir, as (file name, text), ordered by file name.
@@ -236,9 +239,21 @@ impl Definition {
         let (title, description, owner) =
             (raw.title.clone(), raw.description.clone(), raw.owner.clone());
         let grains = grains(file, raw.grains.as_deref())?;
+        let windows = raw.windows.as_deref().map(|names| windows(file, names)).transpose()?;
         let formula = formula::read(file, raw)?;
         let file = file.into();
-        Ok(Definition { key, title, description, owner, unit, good, formula, grains, file })
+        Ok(Definition {
+            key,
+            title,
+            description,
+            owner,
+            unit,
+            good,
+            formula,
+            grains,
+            windows,
+            file,
+        })
     }
 
     /// A refusal of one of its fields.
@@ -278,14 +293,29 @@ fn grains(file: &str, names: Option<&[String]>) -> Result<Grains, DefinitionErro
         let problem = format!("is empty; name some of {}, or leave it out for all", Grain::names());
         return Err(field(file, "grains", problem));
     }
+    named(file, "grains", names, |grain| !grain.is_window(), &Grain::names())
+}
+
+/// The windows that are named: none, of an empty list.
+fn windows(file: &str, names: &[String]) -> Result<Grains, DefinitionError> {
+    named(file, "windows", names, Grain::is_window, &Grain::window_names())
+}
+
+/// The grains or windows with these names, each named once.
+fn named(
+    file: &str,
+    of: &'static str,
+    names: &[String],
+    is_one: impl Fn(Grain) -> bool,
+    all: &str,
+) -> Result<Grains, DefinitionError> {
     let mut found = Vec::new();
     for name in names {
-        let Some(grain) = Grain::parse(name) else {
-            let problem = format!("`{name}` is unknown; there are {}", Grain::names());
-            return Err(field(file, "grains", problem));
+        let Some(grain) = Grain::parse(name).filter(|grain| is_one(*grain)) else {
+            return Err(field(file, of, format!("`{name}` is unknown; there are {all}")));
         };
         if found.contains(&grain) {
-            return Err(field(file, "grains", format!("`{name}` is named twice")));
+            return Err(field(file, of, format!("`{name}` is named twice")));
         }
         found.push(grain);
     }
@@ -314,6 +344,13 @@ mod tests {
         assert_eq!(ratio.grains, Grains::ALL);
         let few = Definition::parse("k.toml", &format!("grains=['year','week']\n{RATIO}")).unwrap();
         assert_eq!(few.grains.iter().collect::<Vec<_>>(), [Grain::Week, Grain::Year]);
+        for (names, windows) in
+            [("['all','last_7d']", &[Grain::Last7Days, Grain::Always][..]), ("[]", &[])]
+        {
+            let own = Definition::parse("k.toml", &format!("windows={names}\n{RATIO}")).unwrap();
+            assert!(own.windows.unwrap().iter().eq(windows.iter().copied()), "{names}");
+        }
+        assert_eq!(few.windows, None);
         let Formula::Ratio { numerator, .. } = ratio.formula else { panic!("a ratio") };
         let signs: Vec<_> = numerator.iter().map(|t| (t.minus, t.kpi.as_str())).collect();
         assert_eq!(signs, [(false, "a"), (true, "b"), (false, "c")]);
@@ -337,6 +374,14 @@ mod tests {
             ),
             (FLOW, "unit=", "grains=['day','day']\nunit=", "k.toml: grains: `day` is named twice"),
             (RATIO, "unit=", "grains=[]\nunit=", "k.toml: grains: is empty; name some of hour"),
+            (FLOW, "unit=", "grains=['last_7d']\nunit=", "k.toml: grains: `last_7d` is unknown"),
+            (
+                FLOW,
+                "unit=",
+                "windows=['day']\nunit=",
+                "windows: `day` is unknown; there are last_24h,",
+            ),
+            (FLOW, "unit=", "windows=['all','all']\nunit=", "windows: `all` is named twice"),
             (RATIO, "'a - b+c'", "'a * b'", "k.toml: numerator: `a * b`"),
             (RATIO, "'a - b+c'", "'a -'", "must end with the key"),
             (RATIO, "numerator=", "time='x'\nnumerator=", "k.toml: time: belongs to a flow"),

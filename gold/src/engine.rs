@@ -28,8 +28,9 @@ mod over_views;
 mod slots;
 mod state;
 mod timers;
+mod windows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemas::{
@@ -51,6 +52,7 @@ use over_views::Views;
 use slots::Slots;
 pub use state::StateError;
 use timers::{CellRef, Timers};
+use windows::Told;
 
 /// As many equal rows of one key no epoch changes.
 const WEIGHT_MAX: u64 = 1 << 20;
@@ -88,6 +90,8 @@ pub struct HistoryRow {
 pub struct CellRow {
     /// The cell.
     pub key: CellKey,
+    /// Where its period starts: also of a window, whose key does not say it.
+    pub period_start: Micros,
     /// Where its period ends.
     pub period_end: Micros,
     /// What it says.
@@ -167,6 +171,8 @@ pub struct Engine {
     renumbered: bool,
     /// The contracts with a quiet row in the epoch.
     quiet: BTreeSet<usize>,
+    /// Windows that moved and are yet to be told, and when they moved.
+    moved: BTreeMap<Told, Micros>,
     /// Whether the row that is folded is not quiet, in an epoch with rows that are.
     is_loud: bool,
     /// Cells of periods that began, yet to be told.
@@ -180,6 +186,10 @@ impl Held for Engine {
 
     fn slabs(&self, cube: usize) -> &Slabs {
         &self.cubes[cube].slabs
+    }
+
+    fn clock(&self) -> Micros {
+        self.clock
     }
 }
 
@@ -206,6 +216,7 @@ impl Engine {
             scratch: Scratch::default(),
             renumbered: true,
             quiet: BTreeSet::new(),
+            moved: BTreeMap::new(),
             is_loud: false,
             begun: Vec::new(),
         })
@@ -333,7 +344,8 @@ impl Engine {
         for (number, cube) in self.cubes.iter_mut().enumerate() {
             cube.clear_touched(stamp.clock, |end, cell| self.timers.close(end, number, cell));
         }
-        let updates = self.tell_begun(updates);
+        let mut updates = self.tell_begun(updates);
+        self.tell_moved(&mut updates);
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
@@ -349,13 +361,16 @@ impl Engine {
     /// Lets time pass without records.
     pub fn tick(&mut self, clock: Micros) -> EpochOutput {
         self.advance(clock);
-        let updates = self.tell_begun(Vec::new());
+        let mut updates = self.tell_begun(Vec::new());
+        self.tell_moved(&mut updates);
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
     /// When the next timer is due: a tick is needed then if no epoch comes before.
     pub fn next_due(&self) -> Option<Micros> {
-        self.timers.next().map(|(due, _)| due)
+        let timers = self.timers.next().map(|(due, _)| due);
+        let waiting = (!self.moved.is_empty()).then_some(self.clock);
+        [timers, self.next_move(), waiting].into_iter().flatten().min()
     }
 
     /// Every cell that exists, in key order.
@@ -390,6 +405,9 @@ impl Engine {
         let Kpi { cube, place, rule, key, grains, .. } = &plan.kpis[kpi];
         let cube = &mut cubes[*cube];
         let touched = cube.touched[at];
+        if cube.slabs.id(touched.cell).grain.is_window() {
+            return self.finish_window(kpi, touched, stamp, updates);
+        }
         let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule);
         let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
         if !rule.sees(before, now) {
@@ -425,7 +443,8 @@ impl Engine {
         if let Some(mark) = mark {
             self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
         }
-        updates.push(KpiUpdate { key, series, value, epoch: stamp.id, as_of: stamp.clock });
+        let (epoch, as_of) = (stamp.id, stamp.clock);
+        updates.push(KpiUpdate { key, series, value, epoch, as_of, window: None });
     }
 }
 

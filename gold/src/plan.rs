@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use expr::Expression;
+use schemas::window::NO_START;
 use schemas::{Grains, RowRef, decimal};
 
 use crate::bag::Extract;
@@ -18,6 +19,7 @@ use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Unit};
 use crate::flow::Flow;
 use crate::relation::Relation;
+use crate::slabs::CellId;
 use crate::sum::Numbers;
 
 /// Rows of one relation that pass one filter, grouped in one way.
@@ -144,8 +146,21 @@ pub(crate) struct Kpi {
     pub(crate) place: usize,
     pub(crate) rule: Rule,
     pub(crate) grains: Grains,
+    pub(crate) windows: Grains,
+    /// Whether it is made of sums alone, whose values add up over periods.
+    pub(crate) adds_up: bool,
     /// The numbers of the contracts that it reads, each once.
     pub(crate) contracts: Vec<usize>,
+}
+
+impl Kpi {
+    /// Whether a cell is one of its own: of a grain of it, or the running period of a window of it.
+    pub(crate) fn has(&self, id: CellId) -> bool {
+        match id.grain.is_window() {
+            true => self.windows.has(id.grain) && id.start == NO_START,
+            false => self.grains.has(id.grain),
+        }
+    }
 }
 
 /// What a cube's cells hold.
@@ -159,8 +174,11 @@ pub(crate) struct CubeShape {
     pub(crate) sums: usize,
     /// The sums that bags feed, which do not add up over periods.
     pub(crate) bagged: Vec<usize>,
+    /// By bag the sum that it feeds, the one that counts its values, and what is read from it.
+    pub(crate) bags: Vec<(usize, usize, Extract)>,
     /// Those of any of its KPIs.
     pub(crate) grains: Grains,
+    pub(crate) windows: Grains,
     /// KPIs by index, in key order.
     pub(crate) kpis: Vec<usize>,
 }
@@ -209,7 +227,11 @@ impl Plan {
             let place = shape.kpis.len();
             shape.kpis.push(plan.kpis.len());
             let grains = definition.grains;
+            let windows = catalog.windows(definition);
             shape.grains = shape.grains.or(grains);
+            shape.windows = shape.windows.or(windows);
+            let is_bagged = |own: &Measure| own.sums().any(|sum| shape.bagged.contains(&sum));
+            let adds_up = !rule.any(is_bagged);
             let key = Arc::clone(&definition.key);
             let views = plan.views.iter();
             let views = views.filter(|v| v.cube == cube && rule.any(|own| own.count == v.count));
@@ -218,7 +240,17 @@ impl Plan {
             reads.sort_unstable();
             reads.dedup();
             let unit = definition.unit;
-            plan.kpis.push(Kpi { key, unit, cube, place, rule, grains, contracts: reads });
+            plan.kpis.push(Kpi {
+                key,
+                unit,
+                cube,
+                place,
+                rule,
+                grains,
+                windows,
+                adds_up,
+                contracts: reads,
+            });
         }
         Ok(plan)
     }
@@ -250,8 +282,8 @@ impl Plan {
         let is_it = |cube: &CubeShape| cube.dims == dims && cube.is_stock == is_stock;
         let found = self.cubes.iter().position(is_it);
         found.unwrap_or_else(|| {
-            let grains = Grains::NONE;
-            self.cubes.push(CubeShape { dims, is_stock, grains, ..CubeShape::default() });
+            let (grains, windows) = (Grains::NONE, Grains::NONE);
+            self.cubes.push(CubeShape { dims, is_stock, grains, windows, ..CubeShape::default() });
             self.cubes.len() - 1
         })
     }
@@ -335,6 +367,7 @@ impl Plan {
         let (sum, present) = (shape.sums, shape.sums + 1);
         shape.sums += 2;
         shape.bagged.extend([sum, present]);
+        shape.bags.push((sum, present, extract));
         view.bags.push(Bag { values, extract, sum, present });
         (sum, present)
     }

@@ -49,10 +49,10 @@ pub(crate) struct PackedCell {
 }
 
 const SECOND_US: i64 = 1_000_000;
-const GRAIN: u8 = 7;
-const TOUCHED: u8 = 8;
-const LIVE: u8 = 16;
-const CLOSING: u8 = 32;
+const GRAIN: u8 = 15;
+const TOUCHED: u8 = 16;
+const LIVE: u8 = 32;
+const CLOSING: u8 = 64;
 
 /// A bit that is set, or not.
 fn flag(set: bool, bit: u8) -> u8 {
@@ -82,7 +82,12 @@ impl PackedCell {
             2 => Grain::Week,
             3 => Grain::Month,
             4 => Grain::Quarter,
-            _ => Grain::Year,
+            5 => Grain::Year,
+            6 => Grain::Last24Hours,
+            7 => Grain::Last7Days,
+            8 => Grain::Last30Days,
+            9 => Grain::Last90Days,
+            _ => Grain::Always,
         };
         CellId { series: self.series, grain, start: Micros(seconds.saturating_mul(SECOND_US)) }
     }
@@ -207,10 +212,11 @@ impl Slabs {
         self.cells.get(cell as usize).map(|cell| cell.unpacked())
     }
 
-    /// When the period of a live cell ends, unless a timer waits for that.
+    /// When the period of a live cell ends, unless a timer waits for that, or it is a window's.
     pub(crate) fn unwatched_end(&self, cell: u32) -> Option<Micros> {
         let held = self.cells.record(cell as usize)[0];
-        (held.bits & (LIVE | CLOSING) == LIVE).then(|| self.end(held.id()))
+        let is_unwatched = held.bits & (LIVE | CLOSING) == LIVE && !held.id().grain.is_window();
+        is_unwatched.then(|| self.end(held.id()))
     }
 
     /// When the period of a cell ends.
@@ -315,10 +321,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_what_was_put_in(
-            at in any::<i64>(), grain in 0..Grain::ALL.len(), series in any::<u32>(), flags in any::<[bool; 6]>(),
+            at in any::<i64>(), grain in 0..Grain::ALL.len() + Grain::WINDOWS.len(), series in any::<u32>(), flags in any::<[bool; 6]>(),
             memory in any::<(u64, i64, Option<i64>, Option<u32>)>(),
         ) {
-            let grain = Grain::ALL[grain];
+            let grain = Grain::ALL.into_iter().chain(Grain::WINDOWS).nth(grain).unwrap();
             // The first period of all may begin before the first instant.
             let start = grain.start(Micros(at.max(i64::MIN + 400 * 86_400 * SECOND_US)));
             let [touched, live, closing, closed, quiet_dirty, behind] = flags;

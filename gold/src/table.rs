@@ -20,7 +20,9 @@ use crate::engine::{CellRow, HistoryRow};
 pub(crate) const NUMBER: (u8, u8) = (38, 10);
 const _: () = assert!(NUMBER.1 as u32 == VALUE_SCALE);
 
-/// The place of `period_end`, behind `period_start`: of current values only.
+/// The place of `period_start`, which of current values is that of the row: windows move.
+const PERIOD_START: usize = 4;
+/// The place of `period_end`, behind it: of current values only.
 const PERIOD_END: usize = 5;
 
 /// The columns of `gold/kpi_current`.
@@ -44,6 +46,7 @@ pub fn history_schema() -> SchemaRef {
 /// When Arrow refuses the arrays, which would be a defect of this module.
 pub fn current_batch(rows: &[CellRow]) -> Result<RecordBatch, ArrowError> {
     let mut arrays = arrays(rows.iter().map(|r| (&r.key, r.value, r.unit, r.epoch, r.as_of)))?;
+    arrays[PERIOD_START] = columns::timestamps(rows.iter().map(|row| Some(row.period_start)));
     let ends = columns::timestamps(rows.iter().map(|row| Some(row.period_end)));
     arrays.insert(PERIOD_END, ends);
     RecordBatch::try_new(current_schema(), arrays)
@@ -130,8 +133,8 @@ mod tests {
         let batch = history_batch(std::slice::from_ref(&row)).unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (1, 14));
         assert!(batch["value"].is_null(0) && batch["numerator"].is_valid(0));
-        let row =
-            CellRow { key: row.key, period_end: Micros(86_400_000_000), value, unit, epoch, as_of };
+        let (period_start, period_end) = (Micros(0), Micros(86_400_000_000));
+        let row = CellRow { key: row.key, period_start, period_end, value, unit, epoch, as_of };
         let batch = current_batch(&[row]).unwrap();
         let at = ["period_start", "period_end"]
             .map(|name| columns::timestamp(&batch, name).unwrap().value(0));

@@ -52,7 +52,8 @@ impl Periods {
         self.zone.as_ref().map_or_else(|| at.day(), |zone| zone.day(at))
     }
 
-    fn midnight(&self, day: i64) -> Micros {
+    /// When a day begins, counted from 1970-01-01.
+    pub fn midnight(&self, day: i64) -> Micros {
         self.zone.as_ref().map_or_else(|| Micros::midnight(day), |zone| zone.midnight(day))
     }
 

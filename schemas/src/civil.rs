@@ -50,6 +50,8 @@ pub fn first_day(grain: Grain, of: i64, shape: Shape) -> i64 {
         Grain::Month => 1,
         Grain::Quarter => 3,
         Grain::Year => 12,
+        // Windows end with any day.
+        _ => return of,
     };
     let (year, month, _) = date(of);
     let into = (month - i64::from(shape.year_from)).rem_euclid(months);
@@ -64,9 +66,18 @@ pub fn later_first_day(grain: Grain, first: i64, count: i64) -> i64 {
         Grain::Month => count,
         Grain::Quarter => 3 * count,
         Grain::Year => 12 * count,
+        _ => return first + count,
     };
     let (year, month, _) = date(first);
     first_of(year * 12 + month - 1 + months)
+}
+
+/// The same date of the year before; of a 29 February its 28th.
+pub fn year_before(of: i64) -> i64 {
+    let (year, month, of_month) = date(of);
+    let first = day(year - 1, month, 1);
+    let next = first_of((year - 1) * 12 + month);
+    (first + of_month - 1).min(next - 1)
 }
 
 /// The first day of a month, counted from January of the year 0.

@@ -13,6 +13,7 @@ use crate::alert::Alert;
 use crate::epoch::{EpochId, EpochStamp};
 use crate::kpi::{CellKey, CellValue, KpiUpdate};
 use crate::time::Micros;
+use crate::window::Window;
 
 /// A listener inside the process.
 pub trait Feed: Send {
@@ -57,6 +58,8 @@ pub struct Start {
     pub as_of: Option<Micros>,
     /// Every cell, and the epoch that changed it last.
     pub cells: Vec<(CellKey, CellValue, EpochId)>,
+    /// Where the windows among them lie, and what they are compared with.
+    pub windows: Vec<(CellKey, Window)>,
     /// Cells that were removed after `removals_after`, and when.
     pub removed: Vec<(CellKey, EpochId)>,
     /// Removals up to this epoch are not known.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::epoch::EpochId;
 use crate::time::{Grain, Grains, Micros};
+use crate::window::Window;
 
 /// What names a cell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct CellKey {
     pub dims: Arc<str>,
     /// The grain.
     pub grain: Grain,
-    /// Where the period starts.
+    /// Where the period starts; of a window, whose period moves, [`crate::window::NO_START`].
     pub period_start: Micros,
 }
 
@@ -143,6 +144,8 @@ pub struct KpiInfo {
     pub dims: Vec<String>,
     /// The lengths of its periods.
     pub grains: Grains,
+    /// Its windows.
+    pub windows: Grains,
     /// The KPI whose cells this one splits up by more dimensions.
     pub breakdown_of: Option<Arc<str>>,
 }
@@ -187,6 +190,8 @@ pub struct KpiUpdate {
     pub value: Option<CellValue>,
     /// The epoch that changed it.
     pub epoch: EpochId,
-    /// That epoch's clock.
+    /// That epoch's clock, or when its window moved.
     pub as_of: Micros,
+    /// Of a window that has a value: where it lies, and what it is compared with.
+    pub window: Option<Box<Window>>,
 }

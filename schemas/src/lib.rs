@@ -41,6 +41,7 @@ pub mod row;
 pub mod state;
 pub mod time;
 pub mod vocabulary;
+pub mod window;
 pub mod zone;
 
 pub use alert::{Alert, Contribution, RESOLVED_FOR, Severity, alert_id};
@@ -70,3 +71,4 @@ pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};
 pub use time::{Clock, Date, Grain, Grains, Micros};
 pub use vocabulary::{Values, Vocabulary};
+pub use window::{Counterpart, Window};

@@ -106,7 +106,7 @@ impl fmt::Display for Date {
     }
 }
 
-/// The length of a KPI period.
+/// The length of a KPI period: of the calendar, or of a window, which ends with the running day or hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Grain {
     /// One UTC hour.
@@ -121,12 +121,25 @@ pub enum Grain {
     Quarter,
     /// Twelve months.
     Year,
+    /// The 24 hours up to the end of the running one.
+    Last24Hours,
+    /// The 7 days up to the end of the running one.
+    Last7Days,
+    /// The 30 days up to the end of the running one.
+    Last30Days,
+    /// The 90 days up to the end of the running one.
+    Last90Days,
+    /// From 1970-01-01 to the end of the running day.
+    Always,
 }
 
 impl Grain {
-    /// Every grain, shortest first.
+    /// Every grain of the calendar, shortest first.
     pub const ALL: [Grain; 6] =
         [Grain::Hour, Grain::Day, Grain::Week, Grain::Month, Grain::Quarter, Grain::Year];
+    /// Every window, shortest first.
+    pub const WINDOWS: [Grain; 5] =
+        [Grain::Last24Hours, Grain::Last7Days, Grain::Last30Days, Grain::Last90Days, Grain::Always];
 
     /// The word used in tables, files and HTTP.
     pub fn name(self) -> &'static str {
@@ -137,24 +150,37 @@ impl Grain {
             Grain::Month => "month",
             Grain::Quarter => "quarter",
             Grain::Year => "year",
+            Grain::Last24Hours => "last_24h",
+            Grain::Last7Days => "last_7d",
+            Grain::Last30Days => "last_30d",
+            Grain::Last90Days => "last_90d",
+            Grain::Always => "all",
         }
     }
 
-    /// Every word, as a sentence lists them: `hour, day, ... or year`.
+    /// Every word of the calendar, as a sentence lists them: `hour, day, ... or year`.
     pub fn names() -> String {
-        let names = Grain::ALL.map(Grain::name);
-        let [all @ .., last] = &names;
-        format!("{} or {last}", all.join(", "))
+        listed(&Grain::ALL)
     }
 
-    /// The grain with this name.
+    /// The same of windows: `last_24h, ... or all`.
+    pub fn window_names() -> String {
+        listed(&Grain::WINDOWS)
+    }
+
+    /// The grain or window with this name.
     pub fn parse(name: &str) -> Option<Grain> {
-        Grain::ALL.into_iter().find(|grain| grain.name() == name)
+        Grain::ALL.into_iter().chain(Grain::WINDOWS).find(|grain| grain.name() == name)
     }
 
-    /// Whether its periods are made of days, and longer than one.
+    /// Whether it is a window: one period a series, which moves.
+    pub fn is_window(self) -> bool {
+        self >= Grain::Last24Hours
+    }
+
+    /// Whether its periods are those of the calendar, made of days, and longer than one.
     pub fn is_long(self) -> bool {
-        self > Grain::Day
+        self > Grain::Day && !self.is_window()
     }
 
     /// The start of the period that contains `at`, in UTC, with weeks from Monday and years from January.
@@ -175,19 +201,29 @@ impl Grain {
     }
 }
 
+/// Words as a sentence lists them.
+fn listed(grains: &[Grain]) -> String {
+    let names: Vec<&str> = grains.iter().map(|grain| grain.name()).collect();
+    names
+        .split_last()
+        .map_or_else(String::new, |(last, all)| format!("{} or {last}", all.join(", ")))
+}
+
 /// A set of grains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Grains(u8);
+pub struct Grains(u16);
 
 impl Grains {
     /// None of them.
     pub const NONE: Grains = Grains(0);
-    /// All of them.
+    /// All of the calendar.
     pub const ALL: Grains = Grains((1 << Grain::ALL.len()) - 1);
+    /// All windows.
+    pub const WINDOWS: Grains = Grains(((1 << Grain::WINDOWS.len()) - 1) << Grain::ALL.len());
 
     /// Whether a grain is one of them.
     pub fn has(self, grain: Grain) -> bool {
-        self.0 & (1 << grain as u8) != 0
+        self.0 & (1 << grain as u16) != 0
     }
 
     /// Those of either.
@@ -198,7 +234,7 @@ impl Grains {
 
     /// Each of them, shortest first.
     pub fn iter(self) -> impl Iterator<Item = Grain> {
-        Grain::ALL.into_iter().filter(move |grain| self.has(*grain))
+        Grain::ALL.into_iter().chain(Grain::WINDOWS).filter(move |grain| self.has(*grain))
     }
 }
 
@@ -210,7 +246,7 @@ impl Default for Grains {
 
 impl FromIterator<Grain> for Grains {
     fn from_iter<I: IntoIterator<Item = Grain>>(grains: I) -> Grains {
-        Grains(grains.into_iter().fold(0, |set, grain| set | 1 << grain as u8))
+        Grains(grains.into_iter().fold(0, |set, grain| set | 1 << grain as u16))
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) enum Command {
         /// The KPI's key.
         kpi: String,
         /// The grain of the SQL.
-        #[arg(long, default_value = "day", value_parser = parse_grain)]
+        #[arg(long, default_value = "day", value_parser = parse_calendar_grain)]
         grain: Grain,
         /// Print JSON.
         #[arg(long)]
@@ -54,7 +54,8 @@ pub(crate) struct Get {
     /// Only cells of this tenant.
     #[arg(long)]
     tenant: Option<String>,
-    /// Only cells of this grain: `hour`, `day`, `week`, `month`, `quarter` or `year`.
+    /// Only cells of this grain: `hour`, `day`, `week`, `month`, `quarter` or `year`; or of a window: `last_24h`,
+    /// `last_7d`, `last_30d`, `last_90d` or `all`.
     #[arg(long, value_parser = parse_grain)]
     grain: Option<Grain>,
     /// Only periods that start here or later: RFC 3339 or YYYY-MM-DD, in UTC.
@@ -72,7 +73,13 @@ pub(crate) struct Get {
 }
 
 fn parse_grain(text: &str) -> Result<Grain, String> {
-    Grain::parse(text).ok_or_else(|| format!("use {}", Grain::names()))
+    let (all, windows) = (Grain::names(), Grain::window_names());
+    Grain::parse(text).ok_or_else(|| format!("use {all}; or a window, {windows}"))
+}
+
+fn parse_calendar_grain(text: &str) -> Result<Grain, String> {
+    let grain = Grain::parse(text).filter(|grain| !grain.is_window());
+    grain.ok_or_else(|| format!("use {}", Grain::names()))
 }
 
 fn parse_time(text: &str) -> Result<Micros, String> {
@@ -360,9 +367,15 @@ impl Columns {
 
     fn is_wanted(&self, row: usize, get: &Get) -> bool {
         let start = Micros(self.start.value(row));
+        let own = Grain::parse(self.grain.value(row));
+        // Windows are there where one is asked for.
+        let is_grain = match get.grain {
+            Some(grain) => own == Some(grain),
+            None => own.is_none_or(|own| !own.is_window()),
+        };
         self.kpi.value(row) == get.kpi
             && get.tenant.as_ref().is_none_or(|tenant| self.tenant.value(row) == tenant)
-            && get.grain.is_none_or(|grain| self.grain.value(row) == grain.name())
+            && is_grain
             && get.from.is_none_or(|from| start >= from)
             && get.to.is_none_or(|to| start < to)
     }

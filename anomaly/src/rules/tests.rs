@@ -18,6 +18,7 @@ fn kpis() -> Vec<KpiInfo> {
         kind: if is_ratio { KpiKind::Ratio } else { KpiKind::Flow },
         dims: Vec::new(),
         grains: schemas::Grains::ALL,
+        windows: schemas::Grains::WINDOWS,
         breakdown_of: None,
     };
     vec![

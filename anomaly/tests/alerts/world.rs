@@ -32,6 +32,7 @@ fn kpi(key: &str, title: &str, unit: Unit, is_ratio: bool, breakdown_of: Option<
         kind: if is_ratio { KpiKind::Ratio } else { KpiKind::Flow },
         dims: vec!["currency".into()],
         grains: schemas::Grains::ALL,
+        windows: schemas::Grains::WINDOWS,
         breakdown_of: breakdown_of.map(Arc::from),
     }
 }
@@ -198,7 +199,7 @@ impl World {
             grain: change.grain,
             period_start: change.start,
         };
-        KpiUpdate { key, series, value: change.value, epoch: self.id, as_of: clock }
+        KpiUpdate { key, series, value: change.value, epoch: self.id, as_of: clock, window: None }
     }
 
     /// A restart: state and alerts through save and load, series under other numbers.

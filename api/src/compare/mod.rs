@@ -6,6 +6,7 @@
 //!   is shown of a running month and what it is compared with are both a month to date.
 //! - A part of a period is the exact sum of its days or hours. A ratio is made of the sums of its parts, and only
 //!   where those of all days make up those of the whole: never a sum or a mean of ratios.
+//! - A window brings its counterparts with it.
 //! - What has no counterpart has no change, and a change of what is not positive has no ratio.
 //!
 //! # Non-guarantees
@@ -18,7 +19,7 @@ mod earlier;
 mod tests;
 
 use schemas::decimal::{MANTISSA_MAX, quotient};
-use schemas::{CellValue, Grain, KpiKind, Micros, Periods};
+use schemas::{CellValue, Counterpart, Grain, KpiKind, Micros, Periods, Window};
 
 pub(crate) use earlier::{Against, Earlier};
 
@@ -40,6 +41,15 @@ pub(crate) struct Compared {
     pub(crate) change_ratio: Option<i128>,
 }
 
+impl Compared {
+    fn new((start, end): (Micros, Micros), value: Option<i128>, before: Option<i128>) -> Compared {
+        let change = difference(value, before);
+        let base = before.filter(|base| *base > 0);
+        let change_ratio = change.zip(base).and_then(|(change, base)| quotient(change, base));
+        Compared { start, end, value: before, change, change_ratio }
+    }
+}
+
 /// What cells are looked up in, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Comparison<'a> {
@@ -58,14 +68,20 @@ impl Comparison<'_> {
         series: &SeriesName,
         (grain, start): (Grain, Micros),
         value: Option<i128>,
+        window: Option<&Window>,
     ) -> Option<Compared> {
+        if let Some(window) = window {
+            let counterpart = match self.against {
+                Against::Previous => window.previous,
+                Against::Year => window.year,
+            };
+            let Counterpart { start, end, value: before } = counterpart?;
+            let before = before.and_then(|before| before.value);
+            return Some(Compared::new((start, end), value, before));
+        }
         let earlier = earlier::of(self.periods, (grain, start), self.as_of, self.against)?;
         let before = self.value(series, grain, &earlier);
-        let change = difference(value, before);
-        let base = before.filter(|base| *base > 0);
-        let change_ratio = change.zip(base).and_then(|(change, base)| quotient(change, base));
-        let Earlier { start, end, .. } = earlier;
-        Some(Compared { start, end, value: before, change, change_ratio })
+        Some(Compared::new((earlier.start, earlier.end), value, before))
     }
 
     /// What an earlier period says, as far as it is compared.

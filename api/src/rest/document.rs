@@ -76,11 +76,13 @@ pub(crate) fn text() -> &'static str {
             }
         }
         for (name, schema) in document.components.iter_mut().flat_map(|c| &mut c.schemas) {
-            // Fields are never left out, but those of a problem that it is not about, and of a comparison
-            // that nobody asked for.
+            // Fields are never left out, but those of a problem that it is not about, what only windows have, and a
+            // comparison that nobody asked for.
             if let (RefOr::T(Schema::Object(object)), true) = (schema, *name != Problem::name()) {
-                let names = object.properties.keys().filter(|name| !COMPARED.contains(&&***name));
-                object.required = names.cloned().collect();
+                let is_there = |field: &&String| {
+                    !COMPARED.contains(&&***field) && (name != "Cell" || *field != "period_end")
+                };
+                object.required = object.properties.keys().filter(is_there).cloned().collect();
             }
         }
         let mut text = document.to_pretty_json().unwrap_or_default();
@@ -194,7 +196,7 @@ pub(super) struct KpisQuery {
     /// Only this tenant; without it all that the token may see.
     #[param(min_length = 1, max_length = 256, required = false)]
     tenant: String,
-    /// Only this grain.
+    /// Only this grain or window; without it all grains of the calendar.
     #[param(inline, required = false)]
     grain: GrainShape,
     #[param(schema_with = kpi_keys, required = false)]
@@ -230,7 +232,7 @@ pub(super) struct SeriesQuery {
     /// Only this tenant; without it all that the token may see.
     #[param(min_length = 1, max_length = 256, required = false)]
     tenant: String,
-    /// The grain; `day` without it.
+    /// The grain; `day` without it. A window has no history.
     #[param(inline, required = false)]
     grain: GrainShape,
     #[param(schema_with = instant, required = false)]

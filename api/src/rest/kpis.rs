@@ -46,7 +46,7 @@ struct Shown<'a> {
 }
 
 /// KPI values: without `from` and `to` the newest period of each series that has begun, else every
-/// period of them.
+/// period of them. Of a window its only period. Without `grain`, those of the calendar.
 ///
 /// Ordered by tenant, KPI, dimensions, grain and period, or as `sort` says. At most 100,000 values in one answer.
 #[utoipa::path(
@@ -175,7 +175,7 @@ impl View<'_> {
         let kind = self.app.store.kpi(&cell.series.kpi).map(|info| info.kind);
         let comparison = Comparison { against, history, periods, kind, as_of: self.as_of };
         let place = (cell.grain, cell.period_start);
-        Some(comparison.of(cell.series, place, cell.value.value))
+        Some(comparison.of(cell.series, place, cell.value.value, cell.window))
     }
 
     fn rank(&self, order: Option<Order>, cell: &ServedCell<'_>) -> Rank {
@@ -190,17 +190,20 @@ impl View<'_> {
         let compared = self.compared(&cell).map(wire::ComparedView::new);
         let unit = wire::unit_of(self.app.store.kpis(), &cell.series.kpi);
         let future = cell.period_start > self.as_of;
-        let name = wire::CellName::served(cell);
-        Shown { cell: wire::Cell::new(name, &cell.value, unit), future, compared }
+        Shown { cell: wire::Cell::served(cell, unit), future, compared }
     }
 }
 
 /// The part of a filter that all routes with cells share.
 pub(super) fn filter(app: &App, ask: &Ask, query: &Query) -> Result<CellFilter, Problem> {
     let (from, to) = query.span()?;
-    let tenant = ask.claims.tenant(query.tenant()?)?;
+    let (tenant, grain) = (ask.claims.tenant(query.tenant()?)?, query.grain()?);
+    if let Some(grain) = grain.filter(|grain| grain.is_window() && from.or(to).is_some()) {
+        let detail = format!("`{grain}` is one period, which moves; leave `from` and `to` out");
+        return Err(Problem::bad_parameter("grain", detail));
+    }
     let dims = query.dims(app.store.kpis())?;
-    Ok(CellFilter { tenant, kpis: None, dims, grain: query.grain()?, from, to })
+    Ok(CellFilter { tenant, kpis: None, dims, grain, from, to })
 }
 
 /// Refuses an answer that would be too long.

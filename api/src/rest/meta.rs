@@ -96,6 +96,9 @@ struct Kpi {
     /// The lengths of its periods.
     #[schema(value_type = Vec<GrainShape>)]
     grains: Vec<&'static str>,
+    /// Its windows.
+    #[schema(value_type = Vec<GrainShape>)]
+    windows: Vec<&'static str>,
     /// The KPI whose cells this one splits up by more dimensions.
     #[schema(value_type = Option<String>)]
     breakdown_of: Option<Arc<str>>,
@@ -113,6 +116,7 @@ impl Kpi {
             kind: info.kind.name(),
             dims: info.dims.clone(),
             grains: info.grains.iter().map(Grain::name).collect(),
+            windows: info.windows.iter().map(Grain::name).collect(),
             breakdown_of: info.breakdown_of.clone(),
         }
     }

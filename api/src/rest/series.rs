@@ -111,6 +111,13 @@ pub(crate) async fn series(
     let info = find(app.store.kpis(), &kpi)?;
     let against = query.compare()?;
     filter.kpis = Some(BTreeSet::from([Arc::clone(&info.key)]));
+    if let Some(grain) = filter.window() {
+        let detail = format!(
+            "`{grain}` has no history; ask /api/v1/kpis for its value, or for a series by {}",
+            Grain::names()
+        );
+        return Err(Problem::bad_parameter("grain", detail));
+    }
     filter.grain = Some(filter.grain.unwrap_or(Grain::Day));
     let troubled = !app.health.report().troubles.is_empty();
     let state = state_of(troubled, form);
@@ -183,7 +190,7 @@ fn answer(
             let (against, history) = by?;
             let (kind, as_of) = (Some(info.kind), position.as_of);
             let comparison = Comparison { against, history, periods, kind, as_of };
-            Some(wire::ComparedView::new(comparison.of(name, (grain, start), value.value)))
+            Some(wire::ComparedView::new(comparison.of(name, (grain, start), value.value, None)))
         };
         let values = points.iter().filter(|(start, _)| filter.takes_period(*start));
         let point = |(&(start, value), band): (&(Micros, CellValue), _)| {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[schema(as = Dims)]
 pub(super) struct Dims(BTreeMap<String, Option<String>>);
 
-/// A period's length.
+/// A period's length: of the calendar, or of a window, which ends with the running day or hour.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Grain, rename_all = "lowercase")]
 pub(super) enum GrainShape {
@@ -21,6 +21,16 @@ pub(super) enum GrainShape {
     Month,
     Quarter,
     Year,
+    #[schema(rename = "last_24h")]
+    Last24Hours,
+    #[schema(rename = "last_7d")]
+    Last7Days,
+    #[schema(rename = "last_30d")]
+    Last30Days,
+    #[schema(rename = "last_90d")]
+    Last90Days,
+    #[schema(rename = "all")]
+    Always,
 }
 
 /// The values at an epoch.
@@ -55,6 +65,9 @@ pub(super) struct CellShape {
     /// Where the period starts.
     #[schema(format = DateTime)]
     period_start: String,
+    /// Where the period of a window ends. There of windows only.
+    #[schema(format = DateTime, required = false)]
+    period_end: String,
     /// The value; null unless the status is `ok` or `in_doubt`.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     value: Option<String>,

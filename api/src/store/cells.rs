@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use schemas::{CellKey, CellValue, EpochId, Grain, KpiUpdate, Micros, SeriesId};
+use schemas::{CellKey, CellValue, EpochId, Grain, KpiUpdate, Micros, SeriesId, Window};
 
 use super::filter::CellFilter;
 use super::history::History;
@@ -26,6 +26,8 @@ pub struct CellChange {
     pub period_start: Micros,
     /// What it says; `None` when it is gone.
     pub value: Option<CellValue>,
+    /// Of a window that is there: where it lies, and what it is compared with.
+    pub window: Option<Arc<Window>>,
 }
 
 impl CellChange {
@@ -51,6 +53,40 @@ pub enum Periods {
 struct CellSeries {
     name: Arc<SeriesName>,
     points: Points,
+    windows: BTreeMap<Grain, WindowPoint>,
+}
+
+/// A window of a series.
+#[derive(Debug)]
+struct WindowPoint {
+    point: Point,
+    window: Arc<Window>,
+}
+
+impl CellSeries {
+    /// Puts a cell in, or takes it out; the epoch of the one that was there.
+    fn put(&mut self, place: PointKey, update: &KpiUpdate, epoch: EpochId) -> Option<EpochId> {
+        let KpiUpdate { value, window, .. } = update;
+        match (value, window) {
+            (Some(value), Some(window)) => {
+                let (point, window) = (Point::new(place, *value, epoch), window.as_ref().clone());
+                let own = WindowPoint { point, window: Arc::new(window) };
+                self.windows.insert(place.0, own).map(|before| before.point.epoch())
+            }
+            (Some(value), None) => self.points.put(place, *value, epoch),
+            (None, _) if place.0.is_window() => {
+                self.windows.remove(&place.0).map(|before| before.point.epoch())
+            }
+            (None, _) => self.points.remove(place),
+        }
+    }
+
+    fn get(&self, place: PointKey) -> Option<&Point> {
+        match place.0.is_window() {
+            true => self.windows.get(&place.0).map(|own| &own.point),
+            false => self.points.get(place),
+        }
+    }
 }
 
 /// One change of one cell.
@@ -84,10 +120,12 @@ impl CellTable {
     /// These cells with the epochs that changed them last, and those that were removed after `floor`.
     pub(super) fn of(
         cells: Vec<(CellKey, CellValue, EpochId)>,
+        windows: Vec<(CellKey, Window)>,
         removed: Vec<(CellKey, EpochId)>,
         floor: EpochId,
         log_max: usize,
     ) -> CellTable {
+        let mut windows: HashMap<CellKey, Window> = windows.into_iter().collect();
         let mut table = CellTable { floor, ..CellTable::default() };
         let mut log = Vec::with_capacity(cells.len() + removed.len());
         let mut points: Vec<Vec<Point>> = Vec::new();
@@ -97,17 +135,23 @@ impl CellTable {
             if points.len() <= index {
                 points.resize_with(index + 1, Vec::new);
             }
-            if let Some(points) = points.get_mut(index) {
-                points.push(Point::new(place, value, epoch));
+            let point = Point::new(place, value, epoch);
+            if let Some(window) = windows.remove(&key) {
+                if let Some(series) = table.series.get_mut(index) {
+                    let window = Arc::new(window);
+                    series.windows.insert(place.0, WindowPoint { point, window });
+                }
+            } else if let Some(points) = points.get_mut(index) {
+                points.push(point);
             }
             let (grain, start) = place;
             log.push(LogEntry { epoch, series: number, grain, start, is_removal: false });
         }
         for (series, points) in table.series.iter_mut().zip(points) {
             series.points = Points::of(points);
-            if series.points.len() > 0 {
-                *table.tenants.entry(Arc::clone(&series.name.tenant)).or_default() +=
-                    series.points.len();
+            let cells = series.points.len() + series.windows.len();
+            if cells > 0 {
+                *table.tenants.entry(Arc::clone(&series.name.tenant)).or_default() += cells;
             }
         }
         for (key, epoch) in removed {
@@ -134,16 +178,11 @@ impl CellTable {
     fn put(&mut self, update: &KpiUpdate, epoch: EpochId) {
         let number = self.number_of(update);
         let CellKey { grain, period_start: start, .. } = update.key;
-        let Some(CellSeries { name, points }) = self.series.get_mut(number as usize) else {
-            return;
-        };
-        let before = match update.value {
-            Some(value) => points.put((grain, start), value, epoch),
-            None => points.remove((grain, start)),
-        };
+        let Some(series) = self.series.get_mut(number as usize) else { return };
+        let before = series.put((grain, start), update, epoch);
         match (before.is_some(), update.value.is_some()) {
-            (false, true) => *self.tenants.entry(Arc::clone(&name.tenant)).or_default() += 1,
-            (true, false) => leave(&mut self.tenants, &name.tenant),
+            (false, true) => *self.tenants.entry(Arc::clone(&series.name.tenant)).or_default() += 1,
+            (true, false) => leave(&mut self.tenants, &series.name.tenant),
             _ => {}
         }
         let removed_at = match update.value {
@@ -196,7 +235,8 @@ impl CellTable {
         }
         let number = u32::try_from(self.series.len()).unwrap_or(u32::MAX);
         let name = Arc::new(name);
-        self.series.push(CellSeries { name: Arc::clone(&name), points: Points::default() });
+        let (points, windows) = (Points::default(), BTreeMap::new());
+        self.series.push(CellSeries { name: Arc::clone(&name), points, windows });
         self.names.insert(name, number);
         number
     }
@@ -218,7 +258,13 @@ impl CellTable {
     pub(super) fn read(&self, filter: &CellFilter, periods: Periods, now: Micros) -> Snapshot {
         let mut snapshot = Snapshot::default();
         for series in self.wanted(filter) {
-            let CellSeries { name, points } = series;
+            let CellSeries { name, points, windows } = series;
+            if let Some(grain) = filter.window() {
+                if let Some(own) = windows.get(&grain) {
+                    snapshot.push_window(name, own.point.clone(), &own.window);
+                }
+                continue;
+            }
             if periods == Periods::All && filter.takes_whole_series() {
                 points.all().for_each(|run| snapshot.push(name, run));
                 continue;
@@ -252,23 +298,23 @@ impl CellTable {
         let first = self.log.partition_point(|entry| entry.epoch <= since);
         let mut changes = Vec::new();
         for &LogEntry { epoch, series, grain, start, .. } in self.log.range(first..) {
-            let Some(CellSeries { name, points }) = self.series.get(series as usize) else {
-                continue;
-            };
+            let Some(held) = self.series.get(series as usize) else { continue };
+            let name = &held.name;
             if !filter.takes_period(start)
                 || !filter.takes_grain(grain)
                 || !filter.takes_series(name)
             {
                 continue;
             }
-            let value = match points.get((grain, start)) {
+            let value = match held.get((grain, start)) {
                 Some(point) if point.epoch() == epoch => Some(point.value()),
                 None if self.removed.get(&(series, grain, start)) == Some(&epoch) => None,
                 // The log names this cell again further on.
                 _ => continue,
             };
             let series = Arc::clone(name);
-            changes.push(CellChange { series, grain, period_start: start, value });
+            let window = held.windows.get(&grain).map(|own| Arc::clone(&own.window));
+            changes.push(CellChange { series, grain, period_start: start, value, window });
         }
         Some(changes)
     }

@@ -17,7 +17,7 @@ pub struct CellFilter {
     pub kpis: Option<BTreeSet<Arc<str>>>,
     /// The values of dimensions.
     pub dims: DimFilter,
-    /// The grain.
+    /// The grain, or the window; without one those of the calendar.
     pub grain: Option<Grain>,
     /// Periods that start at or after this.
     pub from: Option<Micros>,
@@ -47,11 +47,16 @@ impl CellFilter {
     }
 
     pub(crate) fn takes_grain(&self, grain: Grain) -> bool {
-        self.grain.is_none_or(|own| own == grain)
+        self.grain.map_or(!grain.is_window(), |own| own == grain)
     }
 
     pub(crate) fn takes_period(&self, start: Micros) -> bool {
         self.from.is_none_or(|from| from <= start) && self.to.is_none_or(|to| start < to)
+    }
+
+    /// The window that it takes.
+    pub(crate) fn window(&self) -> Option<Grain> {
+        self.grain.filter(|grain| grain.is_window())
     }
 
     /// Whether it takes every point of the series it takes.

@@ -100,7 +100,8 @@ impl Store {
     /// Begins to serve: recovery is complete.
     pub fn start(&self, start: Start) {
         let as_of = start.as_of.unwrap_or(Micros(0));
-        let cells = CellTable::of(start.cells, start.removed, start.removals_after, self.log_max);
+        let Start { cells, windows, removed, removals_after, .. } = start;
+        let cells = CellTable::of(cells, windows, removed, removals_after, self.log_max);
         let mut alerts = AlertTable::default();
         for alert in start.alerts {
             alerts.put(alert);

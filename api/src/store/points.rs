@@ -16,6 +16,15 @@ pub(super) const CHUNK: usize = 64;
 
 const HOUR_US: i64 = 3_600_000_000;
 
+/// Grains and windows, by the number that points have of them.
+const EVERY: [Grain; Grain::ALL.len() + Grain::WINDOWS.len()] = {
+    let mut every = [Grain::Hour; Grain::ALL.len() + Grain::WINDOWS.len()];
+    let (calendar, windows) = every.split_at_mut(Grain::ALL.len());
+    calendar.copy_from_slice(&Grain::ALL);
+    windows.copy_from_slice(&Grain::WINDOWS);
+    every
+};
+
 /// Chunk of points that a reader may hold.
 pub(super) type Chunk = Arc<[Point]>;
 
@@ -112,7 +121,7 @@ impl Packed {
 impl Point {
     /// A cell that `epoch` changed last.
     pub(super) fn new((grain, start): PointKey, value: CellValue, epoch: EpochId) -> Point {
-        let place = Grain::ALL.iter().position(|own| *own == grain).unwrap_or(0);
+        let place = EVERY.iter().position(|own| *own == grain).unwrap_or(0);
         Point { start, stamp: epoch << 8 | place as u64, value: Packed::new(value) }
     }
 
@@ -124,7 +133,7 @@ impl Point {
     /// The grain.
     pub(super) fn grain(&self) -> Grain {
         let place = usize::try_from(self.stamp & 0xff).unwrap_or(0);
-        Grain::ALL.get(place).copied().unwrap_or(Grain::Hour)
+        EVERY.get(place).copied().unwrap_or(Grain::Hour)
     }
 
     /// The epoch that changed it last.
@@ -315,6 +324,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// A run of one point.
+    pub(super) fn of(point: Point) -> Run {
+        Run { chunk: Arc::new([point]), first: 0, end: 1 }
+    }
+
     /// The points.
     pub(super) fn points(&self) -> &[Point] {
         self.chunk.get(self.first..self.end).unwrap_or_default()

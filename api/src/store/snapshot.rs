@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use schemas::{CellKey, CellValue, Grain, Micros};
+use schemas::{CellKey, CellValue, Grain, Micros, Window};
 
-use super::points::Run;
+use super::points::{Point, Run};
 
 /// The name that all cells of a series share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,22 +40,43 @@ pub struct ServedCell<'a> {
     pub period_start: Micros,
     /// What it says.
     pub value: CellValue,
+    /// Of a window: where it lies, and what it is compared with.
+    pub window: Option<&'a Window>,
 }
 
 /// Cells of many series.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    runs: Vec<(Arc<SeriesName>, Run)>,
+    runs: Vec<SeriesRun>,
+}
+
+/// Cells of one series.
+#[derive(Debug)]
+struct SeriesRun {
+    series: Arc<SeriesName>,
+    run: Run,
+    /// Of a run that is a window.
+    window: Option<Arc<Window>>,
 }
 
 impl Snapshot {
     pub(super) fn push(&mut self, series: &Arc<SeriesName>, run: Run) {
-        self.runs.push((Arc::clone(series), run));
+        self.runs.push(SeriesRun { series: Arc::clone(series), run, window: None });
+    }
+
+    pub(super) fn push_window(
+        &mut self,
+        series: &Arc<SeriesName>,
+        point: Point,
+        window: &Arc<Window>,
+    ) {
+        let (series, window) = (Arc::clone(series), Some(Arc::clone(window)));
+        self.runs.push(SeriesRun { series, run: Run::of(point), window });
     }
 
     /// How many cells.
     pub fn len(&self) -> usize {
-        self.runs.iter().map(|(_, run)| run.points().len()).sum()
+        self.runs.iter().map(|own| own.run.points().len()).sum()
     }
 
     /// Whether there is none.
@@ -65,24 +86,26 @@ impl Snapshot {
 
     /// Every cell.
     pub fn iter(&self) -> impl Iterator<Item = ServedCell<'_>> {
-        self.runs.iter().flat_map(|(series, run)| cells(series, run))
+        self.runs.iter().flat_map(cells)
     }
 
     /// Every series with its cells.
     pub fn series(&self) -> impl Iterator<Item = (&SeriesName, Vec<ServedCell<'_>>)> {
-        let same = |a: &(Arc<SeriesName>, Run), b: &(Arc<SeriesName>, Run)| Arc::ptr_eq(&a.0, &b.0);
+        let same = |a: &SeriesRun, b: &SeriesRun| Arc::ptr_eq(&a.series, &b.series);
         self.runs.chunk_by(same).filter_map(|runs| {
-            let (series, _) = runs.first()?;
-            Some((&**series, runs.iter().flat_map(|(name, run)| cells(name, run)).collect()))
+            let first = runs.first()?;
+            Some((&*first.series, runs.iter().flat_map(cells).collect()))
         })
     }
 }
 
-fn cells<'a>(series: &'a SeriesName, run: &'a Run) -> impl Iterator<Item = ServedCell<'a>> {
-    run.points().iter().map(move |point| ServedCell {
-        series,
+fn cells(own: &SeriesRun) -> impl Iterator<Item = ServedCell<'_>> {
+    let window = own.window.as_deref();
+    own.run.points().iter().map(move |point| ServedCell {
+        series: &own.series,
         grain: point.grain(),
-        period_start: point.start(),
+        period_start: window.map_or(point.start(), |window| window.start),
         value: point.value(),
+        window,
     })
 }

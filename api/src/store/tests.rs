@@ -190,7 +190,7 @@ impl Model {
             assert_eq!(position.offset, *epoch);
             let mut state = wanted(filter, before);
             let mut seen = BTreeSet::new();
-            for CellChange { series, grain, period_start, value } in changes {
+            for CellChange { series, grain, period_start, value, .. } in changes {
                 let key = series.cell(grain, period_start);
                 assert!(is_wanted(filter, &place(&key)), "{key:?} is not wanted by {filter:?}");
                 assert!(seen.insert(place(&key)), "{key:?} is there twice");
@@ -216,7 +216,14 @@ fn random_updates(random: &mut StdRng, epoch: EpochId, cells: &mut Cells) -> Vec
             None => drop(cells.remove(&place(&key))),
         }
         let series = series(&key);
-        updates.push(KpiUpdate { key, series, value: fresh, epoch, as_of: Micros(0) });
+        updates.push(KpiUpdate {
+            key,
+            series,
+            value: fresh,
+            epoch,
+            as_of: Micros(0),
+            window: None,
+        });
     }
     updates
 }
@@ -307,6 +314,7 @@ fn a_new_start_forgets_what_was_before() {
         epoch: 3,
         as_of: Micros(3),
         key: key.clone(),
+        window: None,
     };
     store.apply(&EpochStamp { id: 3, clock: Micros(3), quiet: false }, &[update], &[]);
     let (_, changes) = store.changes(&CellFilter::default(), 2).unwrap();
@@ -477,7 +485,7 @@ fn what_is_doubtful_comes_and_goes_with_its_values() {
         for epoch in 1..=last {
             let (stamp, series) = (stamp(epoch), SeriesId { kpi: 0, series: 0 });
             let (value, as_of) = (Some(value(epoch.into())), stamp.clock);
-            let update = KpiUpdate { key: key.clone(), series, value, epoch, as_of };
+            let update = KpiUpdate { key: key.clone(), series, value, epoch, as_of, window: None };
             let (cells, degraded) = (vec![update], doubt(epoch));
             store.publish(&Published { stamp, cells, alerts: Vec::new(), degraded });
         }

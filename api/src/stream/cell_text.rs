@@ -62,9 +62,16 @@ impl<'a> CellText<'a> {
 
     /// Writes a changed cell.
     pub(crate) fn write(&mut self, change: &CellChange) -> Written {
-        let CellChange { series, grain, period_start, value } = change;
+        let CellChange { series, grain, period_start, value, window } = change;
         let from = self.text.len();
-        self.name(series, *grain, *period_start);
+        // The period of a window that is gone names nothing.
+        let start = window.as_ref().map_or(*period_start, |window| window.start);
+        self.name(series, *grain, (window.is_some() || !grain.is_window()).then_some(start));
+        if let Some(window) = window {
+            self.text.push_str(",\"period_end\":\"");
+            self.start(window.end);
+            self.text.push('"');
+        }
         match value {
             Some(value) => self.value(value),
             None => self.text.push('}'),
@@ -78,7 +85,7 @@ impl<'a> CellText<'a> {
         if written.is_gone { Piece::Delete(text) } else { Piece::Upsert(text) }
     }
 
-    fn name(&mut self, series: &Arc<SeriesName>, grain: Grain, start: Micros) {
+    fn name(&mut self, series: &Arc<SeriesName>, grain: Grain, start: Option<Micros>) {
         if self.series.as_ref().is_none_or(|last| !Arc::ptr_eq(last, series)) {
             let SeriesName { tenant, kpi, dims } = &**series;
             let (name, tenant, dims) = (quoted(kpi), quoted(tenant), json(&Dims(dims)));
@@ -89,6 +96,9 @@ impl<'a> CellText<'a> {
         }
         self.text.push_str(&self.head);
         self.text.push_str(grain.name());
+        let Some(start) = start else {
+            return self.text.push_str("\",\"period_start\":null");
+        };
         self.text.push_str("\",\"period_start\":\"");
         self.start(start);
         self.text.push('"');
@@ -165,9 +175,10 @@ fn digit(number: i64) -> char {
 mod tests {
     use rand::rngs::StdRng;
     use rand::{Rng, SeedableRng};
-    use schemas::{Good, Status};
+    use schemas::{Good, Status, Window};
 
     use super::*;
+    use crate::store::ServedCell;
     use crate::wire::{Cell, CellName};
 
     fn random_value(random: &mut StdRng) -> CellValue {
@@ -218,23 +229,43 @@ mod tests {
             kind: schemas::KpiKind::Flow,
             dims: Vec::new(),
             grains: schemas::Grains::ALL,
+            windows: schemas::Grains::WINDOWS,
             breakdown_of: None,
         };
         let kpis = [info];
         let mut text = CellText::new(&kpis, 1);
         let mut all = Vec::new();
         for _ in 0..20_000 {
+            let every = Grain::ALL.into_iter().chain(Grain::WINDOWS).collect::<Vec<_>>();
+            let grain = every[random.random_range(0..every.len())];
+            let start = random_start(&mut random);
+            let value = random.random_bool(0.8).then(|| random_value(&mut random));
+            let window = value.filter(|_| grain.is_window()).map(|_| Window {
+                start,
+                end: random_start(&mut random),
+                previous: None,
+                year: None,
+            });
             let change = CellChange {
                 series: Arc::clone(&series[random.random_range(0..series.len())]),
-                grain: Grain::ALL[random.random_range(0..Grain::ALL.len())],
-                period_start: random_start(&mut random),
-                value: random.random_bool(0.8).then(|| random_value(&mut random)),
+                grain,
+                period_start: if grain.is_window() { Micros(0) } else { start },
+                value,
+                window: window.clone().map(Arc::new),
             };
-            let key = change.series.cell(change.grain, change.period_start);
-            let form = CellName::new(&key);
-            let expected = match &change.value {
-                Some(value) => json(&Cell::new(form, value, unit_of(&kpis, &key.kpi))),
-                None => json(&form),
+            let name = &change.series;
+            let unit = unit_of(&kpis, &name.kpi);
+            let window = window.as_ref();
+            let served = |value: CellValue| ServedCell {
+                series: name,
+                grain,
+                period_start: start,
+                value,
+                window,
+            };
+            let expected = match change.value {
+                Some(value) => json(&Cell::served(served(value), unit)),
+                None => json(&CellName::new(&name.cell(grain, start))),
             };
             all.push((text.write(&change), change.value.is_none(), expected));
         }

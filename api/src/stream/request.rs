@@ -104,7 +104,8 @@ fn filter(mut fields: Fields) -> Result<CellFilter, String> {
     for (name, value) in fields.texts("dims")? {
         dims.or(&name, value.as_deref().unwrap_or_default());
     }
-    let unknown = || format!("`grain` must be {}", Grain::names());
+    let unknown =
+        || format!("`grain` must be {}; or a window, {}", Grain::names(), Grain::window_names());
     let grain = |name: String| Grain::parse(&name).ok_or_else(unknown);
     let grain = fields.text("grain")?.map(grain).transpose()?;
     let mut instant = |name: &'static str| {
@@ -117,6 +118,9 @@ fn filter(mut fields: Fields) -> Result<CellFilter, String> {
     let (from, to) = (instant("from")?, instant("to")?);
     if from.zip(to).is_some_and(|(from, to)| from > to) {
         return Err("`from` is later than `to`".into());
+    }
+    if let Some(grain) = grain.filter(|grain| grain.is_window() && from.or(to).is_some()) {
+        return Err(format!("`{grain}` is one period, which moves; leave `from` and `to` out"));
     }
     fields.end()?;
     Ok(CellFilter { tenant: tenant.map(Arc::from), kpis, dims, grain, from, to })
@@ -175,7 +179,7 @@ mod tests {
             (r#""filter":{"kpi":"a","kpi":"b"}"#, "filter has the field `kpi` twice"),
             (
                 r#""filter":{"grain":"weeks"}"#,
-                "`grain` must be hour, day, week, month, quarter or year",
+                "`grain` must be hour, day, week, month, quarter or year; or a window, last_24h,",
             ),
             (r#""filter":{"from":"soon"}"#, "`from` must be RFC 3339 or a date"),
             (r#""filter":{"to":"2026-11-20 14:00:00Z"}"#, "`to` must be RFC 3339 or a date"),

@@ -46,7 +46,8 @@ async fn a_period_that_has_not_begun_is_not_the_newest() {
     let key = key("revenue_booked", "t1", Grain::Day, "2099-01-01T00:00:00Z");
     let series = SeriesId { kpi: 2, series: 0 };
     let clock = at("2026-11-21T10:00:01Z");
-    let update = KpiUpdate { key, series, value: Some(value(ONE)), epoch: 8, as_of: clock };
+    let update =
+        KpiUpdate { key, series, value: Some(value(ONE)), epoch: 8, as_of: clock, window: None };
     let stamp = EpochStamp { id: 8, clock, quiet: false };
     let (cells, degraded) = (vec![update], Arc::default());
     world.app.store.publish(&Published { stamp, cells, alerts: Vec::new(), degraded });
@@ -173,6 +174,7 @@ async fn meta_and_status_say_what_there_is() {
             "key": "gross_margin", "title": "gross margin", "description": "One sentence.",
             "unit": "ratio", "good": "up", "is_ratio": true, "kind": "ratio", "dims": ["currency"],
             "grains": ["hour", "day", "week", "month", "quarter", "year"], "breakdown_of": null,
+            "windows": ["last_24h", "last_7d", "last_30d", "last_90d", "all"],
         })
     );
     let status = world.t1("/api/v1/status").await.good();
@@ -317,6 +319,7 @@ async fn copies_are_good_until_the_next_epoch() {
         value: Some(value(43 * ONE)),
         epoch: 8,
         as_of: at("2026-11-21T10:00:01Z"),
+        window: None,
     };
     let stamp = EpochStamp { id: 8, clock: update.as_of, quiet: false };
     let (cells, alerts) = (vec![update], Vec::new());

@@ -96,6 +96,7 @@ pub(crate) fn kpi(key: &str, unit: Unit) -> KpiInfo {
         kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".to_owned()],
         grains: schemas::Grains::ALL,
+        windows: schemas::Grains::WINDOWS,
         breakdown_of: None,
     }
 }

@@ -92,7 +92,14 @@ fn tenant(number: u32, hours: u32) -> Vec<KpiUpdate> {
                     };
                     let series = SeriesId { kpi, series: number * 4 + value };
                     let value = Some(cell(is_ratio, i128::from(number)));
-                    updates.push(KpiUpdate { key, series, value, epoch: 0, as_of: Micros(0) });
+                    updates.push(KpiUpdate {
+                        key,
+                        series,
+                        value,
+                        epoch: 0,
+                        as_of: Micros(0),
+                        window: None,
+                    });
                 }
             }
         }

@@ -394,7 +394,8 @@ impl Core {
             false => self.gold.tick(stamp.clock),
         };
         self.remember(output.history);
-        Changes { updates: output.updates, alerts: self.watch.take(stamp.id) }
+        let alerts = self.watch.pass(&stamp, &output.updates);
+        Changes { updates: output.updates, alerts }
     }
 
     /// Keeps history rows for the next barrier. After a backlog there is one for every cell.

@@ -124,6 +124,11 @@ impl Watch {
         sight: Sight<'_>,
     ) -> Vec<Alert> {
         self.observer.observe(stamp, updates, sight);
+        self.pass(stamp, updates)
+    }
+
+    /// The same of an epoch that changes no row: windows that it moves are not scored.
+    pub(crate) fn pass(&mut self, stamp: &EpochStamp, updates: &[KpiUpdate]) -> Vec<Alert> {
         for gone in updates.iter().filter(|update| update.value.is_none()) {
             self.removed.push(gone.key.clone(), stamp.id, stamp.clock);
         }

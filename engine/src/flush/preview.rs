@@ -42,11 +42,14 @@ fn of(
     let cells = core.gold().snapshot().into_iter();
     // Those left out are told in part: what their other tables hold is there.
     let cells = cells.filter(|row| !renewal.kpis.contains(&*row.key.kpi));
+    let windows = core.gold().windows().into_iter();
+    let windows = windows.filter(|(key, _)| !renewal.kpis.contains(&*key.kpi));
     Start {
         generation: new_generation(),
         offset: barrier.id,
         as_of: Some(barrier.clock),
         cells: cells.map(|row| (row.key, row.value, row.epoch)).collect(),
+        windows: windows.collect(),
         removed: Vec::new(),
         removals_after: barrier.id,
         alerts: alerts.to_vec(),

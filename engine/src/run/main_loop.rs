@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use gold::CellRow;
 use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Ledger};
 use pipeline::record::RawBatch;
@@ -287,11 +288,15 @@ impl Main<'_> {
         let (removed, removals_after) = self.core.watch().removed();
         let cells = self.core.gold().snapshot().into_iter();
         let last = self.core.last();
+        let offset = last.map_or(0, |stamp| stamp.id);
+        // Windows may have moved since the epoch that changed them, so all of them are news.
+        let epoch = |row: &CellRow| if row.key.grain.is_window() { offset } else { row.epoch };
         let start = Start {
             generation: self.generation.clone(),
-            offset: last.map_or(0, |stamp| stamp.id),
+            offset,
             as_of: last.map(|stamp| stamp.clock),
-            cells: cells.map(|row| (row.key, row.value, row.epoch)).collect(),
+            cells: cells.map(|row| (row.key.clone(), row.value, epoch(&row))).collect(),
+            windows: self.core.gold().windows(),
             removed,
             removals_after,
             alerts: self.core.watch().published(),

@@ -42,7 +42,8 @@ pub(super) fn recompute(
         register(&context, &format!("silver_{}", contract.name), pinned, &silver_name(contract))?;
     }
     register(&context, "kpi_current", pinned, CURRENT)?;
-    let findings = runtime.block_on(audit(&context, catalog, pinned.clock)).map_err(|e| chain(&e))?;
+    let findings =
+        runtime.block_on(audit(&context, catalog, pinned.clock)).map_err(|e| chain(&e))?;
     let mut checks: BTreeMap<String, (Check, usize)> = BTreeMap::new();
     for finding in findings {
         let fresh = || (Check::new("kpi", &finding.kpi, AUDIT_ADVICE), 0);
@@ -69,7 +70,7 @@ fn register(
     lake::query::register(context, name, found).map_err(|e| chain(&e))
 }
 
-/// The last row of a cell, where it is not what the current table says.
+/// The last row of a cell, where it is not what the current table says. Windows have no history.
 const LAST_ROWS: &str = "
     SELECT c.kpi, c.tenant_id, c.dims, c.grain, c.period_start, c.as_of,
            c.value AS is_value, c.status AS is_status, h.value AS last_value, h.status AS last_status
@@ -82,9 +83,10 @@ const LAST_ROWS: &str = "
         WHERE nth = 1) AS h
       ON c.kpi = h.kpi AND c.tenant_id = h.tenant_id AND c.dims = h.dims AND c.grain = h.grain
          AND c.period_start = h.period_start
-    WHERE h.status IS NULL OR c.status <> h.status OR c.unit <> h.unit
+    WHERE c.grain NOT LIKE 'last_%' AND c.grain <> 'all' AND (
+          h.status IS NULL OR c.status <> h.status OR c.unit <> h.unit
        OR (c.value IS DISTINCT FROM h.value) OR (c.numerator IS DISTINCT FROM h.numerator)
-       OR (c.denominator IS DISTINCT FROM h.denominator)
+       OR (c.denominator IS DISTINCT FROM h.denominator))
     ORDER BY c.kpi, c.tenant_id, c.dims, c.grain, c.period_start";
 
 /// Rows that are there more than once.

@@ -66,8 +66,10 @@ pub struct Clocks {
     shape: Shape,
     /// By zone and grain the periods that were found, by their starts.
     known: Mutex<BTreeMap<(usize, Grain), BTreeMap<i64, i64>>>,
-    /// The instant up to which periods have begun.
+    /// The instant up to which periods have begun, and that windows are as of.
     pub(super) now: i64,
+    /// By zone the windows of that instant.
+    windows: Mutex<BTreeMap<(usize, Grain), Period>>,
 }
 
 impl Clocks {
@@ -90,13 +92,34 @@ impl Clocks {
             }
         }
         let zones = names.into_iter().map(clock).collect::<Result<_, String>>()?;
-        Ok(Clocks { zones, tenants, shape: calendar.shape(), known: Mutex::default(), now: 0 })
+        let (shape, known, windows) = (calendar.shape(), Mutex::default(), Mutex::default());
+        Ok(Clocks { zones, tenants, shape, known, now: 0, windows })
     }
 
-    /// The same at an instant.
+    /// The same with windows as of an instant.
     #[must_use]
     pub fn at(self, now: Micros) -> Clocks {
-        Clocks { now: now.0, ..self }
+        Clocks { now: now.0, windows: Mutex::default(), ..self }
+    }
+
+    /// Where a window of a tenant lies.
+    fn window(&self, tenant: &str, window: Grain) -> Period {
+        let zone = self.tenants.get(tenant).copied().unwrap_or(0);
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        *windows.entry((zone, window)).or_insert_with(|| {
+            let now = self.now.div_euclid(SECOND);
+            let hours = now - now.rem_euclid(HOUR) + HOUR;
+            let clock = self.zones.get(zone).filter(|_| window != Grain::Last24Hours);
+            let Some(clock) = clock else { return ((hours - DAY) * SECOND, hours * SECOND) };
+            let next = clock.day(now) + 1;
+            let first = match window {
+                Grain::Last7Days => next - 7,
+                Grain::Last30Days => next - 30,
+                Grain::Last90Days => next - 90,
+                _ => 0,
+            };
+            (clock.begin(first) * SECOND, clock.begin(next) * SECOND)
+        })
     }
 
     /// The period that an instant is in.
@@ -125,7 +148,7 @@ impl Clocks {
     }
 
     /// `weir_period_start`, `weir_period_end`, and `weir_periods` for SQL: of a tenant, a grain and microseconds since
-    /// 1970.
+    /// 1970. Of a window NULL for an instant that is not in it.
     pub(super) fn functions(self: &Arc<Clocks>) -> [ScalarUDF; 3] {
         let function = |name: &str, of: fn(Period) -> i64| {
             let clocks = Arc::clone(self);
@@ -137,7 +160,12 @@ impl Clocks {
                 let (tenants, grains) = (as_string_array(tenants)?, as_string_array(grains)?);
                 let rows = tenants.iter().zip(grains).zip(as_int64_array(instants)?);
                 let one = |((tenant, grain), at): ((Option<&str>, Option<&str>), Option<i64>)| {
-                    Some(of(clocks.period(tenant?, Grain::parse(grain?)?, at?)))
+                    let (tenant, grain, at) = (tenant?, Grain::parse(grain?)?, at?);
+                    if grain.is_window() {
+                        let (start, end) = clocks.window(tenant, grain);
+                        return (start <= at && at < end).then(|| of((start, end)));
+                    }
+                    Some(of(clocks.period(tenant, grain, at)))
                 };
                 let found: Int64Array = rows.map(one).collect();
                 Ok(ColumnarValue::Array(Arc::new(found)))
@@ -165,6 +193,8 @@ impl Clocks {
             Grain::Month => 1,
             Grain::Quarter => 3,
             Grain::Year => 12,
+            // Windows are not cut by instants.
+            _ => return (day, day + 1),
         };
         let (year, month) = month_of(day);
         let all = year * 12 + month - 1;

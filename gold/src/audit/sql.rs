@@ -110,13 +110,17 @@ fn period_start(time: &str, grain: Grain) -> String {
             format!("(CAST(CAST({date} AS INT) AS BIGINT) * {DAY_US})")
         }
         Grain::Year => back(format!("{} - 1", part("doy"))),
+        // Cut by the clocks of tenants.
+        _ => return "CAST(NULL AS TIMESTAMP)".into(),
     };
     format!("to_timestamp_micros({start})")
 }
 
-/// Whether periods of a grain are not those of UTC, with weeks from Monday and years from January.
+/// Whether periods of a grain are not those of UTC, with weeks from Monday and years from January; or those of a
+/// window, which only the clocks of tenants know.
 fn is_own(calendar: &Calendar, grain: Grain) -> bool {
-    grain != Grain::Hour && !(calendar.is_utc() && calendar.shape() == Shape::default())
+    grain.is_window()
+        || grain != Grain::Hour && !(calendar.is_utc() && calendar.shape() == Shape::default())
 }
 
 /// Where the period that starts at `period_start` ends.
@@ -132,6 +136,7 @@ pub(super) fn period_end(calendar: &Calendar, grain: Grain) -> String {
         Grain::Month => "1 month",
         Grain::Quarter => "3 months",
         Grain::Year => "12 months",
+        _ => "0 days",
     };
     format!("period_start + INTERVAL '{length}'")
 }
@@ -212,7 +217,10 @@ fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
         Aggregate::Distinct(_) => format!("CASE WHEN {counted} THEN {argument} END"),
         _ => format!("CASE WHEN {counted} THEN CAST({argument} AS {NUMBER}) END"),
     };
-    let condition = format!("\"{time}\" IS NOT NULL AND {}", may_count(filter.as_deref()));
+    let mut condition = format!("\"{time}\" IS NOT NULL AND {}", may_count(filter.as_deref()));
+    if grain.is_window() {
+        condition.push_str(&format!(" AND {start} IS NOT NULL"));
+    }
     let keys = keys(dims.keys());
     let rows = relation.rows_table();
     format!(

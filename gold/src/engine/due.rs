@@ -26,7 +26,8 @@ impl Engine {
         let epoch = self.last_data.map_or(0, |(epoch, _)| epoch);
         let cells = self.timers.take_waiting();
         self.fire(cells, clock, epoch, |memory, end, _| memory.history.on_end(clock, end));
-        let updates = self.tell_begun(Vec::new());
+        let mut updates = self.tell_begun(Vec::new());
+        self.tell_moved(&mut updates);
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
@@ -36,10 +37,18 @@ impl Engine {
         self.fire(cells, at, epoch, decide);
     }
 
-    /// Fires every timer due at `clock` or before, ordered by (due, kind, cell key).
+    /// Fires every timer due at `clock` or before, ordered by (due, kind, cell key), and moves windows, after
+    /// the timers of the same instant.
     pub(super) fn advance(&mut self, clock: Micros) {
         let epoch = self.last_data.map_or(0, |(epoch, _)| epoch);
-        while let Some((due, kind)) = self.timers.next().filter(|(due, _)| *due <= clock) {
+        loop {
+            let timer = self.timers.next().filter(|(due, _)| *due <= clock);
+            let boundary = self.next_move().filter(|at| *at <= clock);
+            if let Some(at) = boundary.filter(|at| timer.is_none_or(|(due, _)| *at < due)) {
+                self.move_windows(at, epoch);
+                continue;
+            }
+            let Some((due, kind)) = timer else { break };
             match kind {
                 Due::Settle => {
                     let cells = self.timers.take_settled(due);
@@ -56,6 +65,7 @@ impl Engine {
             }
         }
         self.clock = clock;
+        self.cubes.iter_mut().for_each(|cube| cube.pass(clock));
     }
 
     fn close(&mut self, due: Micros, epoch: EpochId) {

@@ -310,9 +310,18 @@ impl Fold<'_> {
         }
     }
 
-    /// The same for the longer periods of a day: their bags are not sums of those of days.
+    /// The same for the longer periods and the windows of a day, or an hour: their bags are not sums.
     fn put_in_longer_bags(&mut self, day: CellId, old: Option<Taken<'_>>, new: Option<Taken<'_>>) {
-        if self.view.bags.is_empty() || day.grain != Grain::Day {
+        if self.view.bags.is_empty() {
+            return;
+        }
+        // Those of windows are made of those of hours and days when a rebuild ends.
+        if self.mode != Mode::Rebuild {
+            for cell in self.cube.window_cells(day) {
+                self.put_in_bags(cell, old, new);
+            }
+        }
+        if day.grain != Grain::Day {
             return;
         }
         for id in self.cube.longer(day) {

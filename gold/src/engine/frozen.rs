@@ -42,6 +42,10 @@ impl Held for Frozen {
     fn slabs(&self, cube: usize) -> &Slabs {
         &self.cubes[cube]
     }
+
+    fn clock(&self) -> Micros {
+        self.clock
+    }
 }
 
 impl Engine {

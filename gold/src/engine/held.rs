@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemas::window::{self, Role};
 use schemas::{CellKey, Micros};
 
 use super::CellRow;
@@ -14,6 +15,9 @@ pub(super) trait Held {
     fn plan(&self) -> &Plan;
 
     fn slabs(&self, cube: usize) -> &Slabs;
+
+    /// The clock that windows are as of.
+    fn clock(&self) -> Micros;
 
     fn slabs_of(&self, kpi: usize) -> &Slabs {
         self.slabs(self.plan().kpis[kpi].cube)
@@ -35,7 +39,7 @@ pub(super) trait Held {
     fn parts(&self, kpi: usize, cell: u32) -> Option<Parts> {
         let (kpi, slabs) = (&self.plan().kpis[kpi], self.slabs_of(kpi));
         let parts = Parts::of(&kpi.rule, slabs.numbers(cell));
-        parts.filter(|_| kpi.grains.has(slabs.id(cell).grain))
+        parts.filter(|_| kpi.has(slabs.id(cell)))
     }
 
     fn memory(&self, kpi: usize, cell: u32) -> Memory {
@@ -43,15 +47,25 @@ pub(super) trait Held {
     }
 
     fn end(&self, kpi: usize, cell: u32) -> Micros {
+        self.period(kpi, cell).1
+    }
+
+    /// Where the period of a cell starts, and where it ends.
+    fn period(&self, kpi: usize, cell: u32) -> (Micros, Micros) {
         let slabs = self.slabs_of(kpi);
-        slabs.end(slabs.id(cell))
+        let id = slabs.id(cell);
+        let periods = &slabs.series(id.series).periods;
+        match window::reach(id.grain, Role::Running, periods, self.clock()) {
+            Some(reach) => (reach.start, reach.end),
+            None => (id.start, slabs.end(id)),
+        }
     }
 
     fn row(&self, kpi: usize, cell: u32) -> Option<CellRow> {
         let value = self.parts(kpi, cell)?.value();
         let Memory { epoch, as_of, .. } = self.memory(kpi, cell);
         let unit = self.plan().kpis[kpi].unit;
-        let (key, period_end) = (self.key(kpi, cell), self.end(kpi, cell));
-        Some(CellRow { key, period_end, value, unit, epoch, as_of })
+        let (key, (period_start, period_end)) = (self.key(kpi, cell), self.period(kpi, cell));
+        Some(CellRow { key, period_start, period_end, value, unit, epoch, as_of })
     }
 }

@@ -31,7 +31,7 @@ use crate::plan::{CubeShape, Kpi, Plan};
 use crate::slabs::{CellId, Memory};
 
 /// The version of the records.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 const HEAD: &str = "gold";
 
 /// Why saved state was refused.
@@ -228,6 +228,9 @@ impl Engine {
     /// [`Engine::snapshot`] lacks them in until then.
     pub fn roll_up(&mut self) {
         self.finish_views();
+        if self.clock != Micros(i64::MIN) {
+            self.cubes.iter_mut().for_each(|cube| cube.pass(self.clock));
+        }
         self.cubes.iter_mut().for_each(Cube::roll_up_all);
         self.rebuild_stocks();
     }
@@ -331,7 +334,8 @@ impl Engine {
                 let slot = self.slots.place(None, Some(at));
                 let mut memory = self.memory(kpi, cell);
                 (memory.slot, memory.epoch, memory.as_of) = (slot, epoch, as_of);
-                if !std::mem::replace(&mut memory.history.quiet_dirty, true) {
+                let is_window = self.slabs_of(kpi).id(cell).grain.is_window();
+                if !is_window && !std::mem::replace(&mut memory.history.quiet_dirty, true) {
                     self.timers.dirty(at);
                 }
                 self.put_memory(kpi, cell, &memory);

@@ -127,7 +127,8 @@ impl Model {
             if before.get(&key).copied() != value {
                 let (epoch, as_of) = (stamp.id, stamp.clock);
                 let series = SeriesId::default();
-                updates.push(KpiUpdate { key: key.clone(), series, value, epoch, as_of });
+                let own = key.clone();
+                updates.push(KpiUpdate { key: own, series, value, epoch, as_of, window: None });
                 self.changed_at.insert(key.clone(), (epoch, as_of));
                 changed.insert(key);
             }
@@ -278,6 +279,7 @@ impl Zones {
             Grain::Month => months(1),
             Grain::Quarter => months(3),
             Grain::Year => months(12),
+            _ => unreachable!("windows are another test's"),
         };
         let midnight = |date: NaiveDate| {
             let local = zone.from_local_datetime(&date.and_time(NaiveTime::MIN));

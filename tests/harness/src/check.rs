@@ -139,8 +139,11 @@ impl Stop {
             }
             Stop::Current(table) => {
                 let found = tables::compare_current(&table.rows, &oracle.history);
-                let wrong = take([found, table.doubled], &table.unknown_kpis);
-                report.cells = table.rows.len() as u64;
+                let windows = oracle.windows(table.clock);
+                let windows = tables::compare_windows(&table.windows, &windows);
+                let wrong = take([found, table.doubled], &table.unknown_kpis)
+                    + take([windows, Differences::default()], &BTreeSet::new());
+                report.cells = (table.rows.len() + table.windows.len()) as u64;
                 report.cell_mismatches = wrong;
                 report.oracle_mismatches = oracle.disagreements();
             }
@@ -249,13 +252,19 @@ impl Oracle {
         bits
     }
 
+    /// The rows of all tables, by contract.
+    fn tables(&self) -> Vec<(&str, BTreeMap<String, SilverRow>)> {
+        self.fold.contracts().map(|(name, _)| (name, self.fold.silver(name))).collect()
+    }
+
+    /// The windows of all rows at an instant.
+    fn windows(&self, now: i64) -> BTreeMap<CellId, CellValue> {
+        kpis::windows(rows_of(&self.tables()), now)
+    }
+
     /// Cells kept epoch by epoch that differ from cells counted afresh over all rows.
     fn disagreements(&self) -> u64 {
-        let names: Vec<String> = self.fold.contracts().map(|(name, _)| name.to_owned()).collect();
-        let tables = names.iter().map(|name| (name.as_str(), self.fold.silver(name)));
-        let tables: Vec<_> = tables.collect();
-        let rows = tables.iter().flat_map(|(name, rows)| rows.values().map(|r| (*name, &r.row)));
-        let fresh = kpis::cells(rows);
+        let fresh = kpis::cells(rows_of(&self.tables()));
         let kept: BTreeMap<CellId, CellValue> =
             self.history.current().map(|(id, value, ..)| (id.clone(), value)).collect();
         let all: BTreeSet<&CellId> = fresh.keys().chain(kept.keys()).collect();
@@ -280,4 +289,11 @@ impl Oracle {
             report.notes.push(format!("topic {topic} carries no contract that the oracle knows"));
         }
     }
+}
+
+/// Every row with its contract.
+fn rows_of<'a>(
+    tables: &'a [(&'a str, BTreeMap<String, SilverRow>)],
+) -> impl Iterator<Item = (&'a str, &'a Row)> {
+    tables.iter().flat_map(|(name, rows)| rows.values().map(|row| (*name, &row.row)))
 }

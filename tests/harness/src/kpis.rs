@@ -127,14 +127,18 @@ impl Sums {
     pub fn add(&mut self, contract: &str, row: &Row) -> BTreeSet<CellId> {
         let mut touched = BTreeSet::new();
         for (id, amount) in parts(contract, row) {
-            let (sum, rows, doubted) = self.0.entry(id.clone()).or_insert((0, 0, 0));
-            *sum += amount.unwrap_or(0);
-            *rows += u64::from(amount.is_some());
-            *doubted += u64::from(event::is_in_doubt(row));
+            self.count(&id, amount, row);
             touched.extend(dependents(&id));
             touched.insert(id);
         }
         touched
+    }
+
+    fn count(&mut self, id: &CellId, amount: Option<i128>, row: &Row) {
+        let (sum, rows, doubted) = self.0.entry(id.clone()).or_insert((0, 0, 0));
+        *sum += amount.unwrap_or(0);
+        *rows += u64::from(amount.is_some());
+        *doubted += u64::from(event::is_in_doubt(row));
     }
 
     /// Takes a row away again; returns the cells that it may change.
@@ -186,6 +190,27 @@ pub fn cells<'a>(rows: impl Iterator<Item = (&'a str, &'a Row)>) -> BTreeMap<Cel
     let mut sums = Sums::default();
     for (contract, row) in rows {
         sums.add(contract, row);
+    }
+    sums.cells()
+}
+
+/// The windows of these silver rows at an instant: (contract, row). Every KPI has every one.
+pub fn windows<'a>(
+    rows: impl Iterator<Item = (&'a str, &'a Row)>,
+    now: i64,
+) -> BTreeMap<CellId, CellValue> {
+    let mut sums = Sums::default();
+    for (contract, row) in rows {
+        // Windows begin and end with an hour, and so the hour of a row says whether it is in one.
+        let hours = parts(contract, row).into_iter().filter(|(id, _)| id.grain == Grain::Hour);
+        for (id, amount) in hours {
+            for grain in Grain::WINDOWS {
+                let (start, end) = periods::window(grain, now);
+                if (start..end).contains(&id.start) {
+                    sums.count(&CellId { grain, start, ..id.clone() }, amount, row);
+                }
+            }
+        }
     }
     sums.cells()
 }

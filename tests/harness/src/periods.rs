@@ -1,4 +1,4 @@
-//! The periods of KPIs, by counting days: years and months are walked through, one after the other.
+//! The periods and windows of KPIs in UTC, by counting days: years and months are walked through, one after the other.
 //!
 //! # Guarantees
 //! - None of the product's calendar is used: a period is found by the lengths of years and months alone.
@@ -20,6 +20,23 @@ pub fn start(grain: Grain, at: i64) -> i64 {
         Grain::Month => months_before(day, 1) * DAY,
         Grain::Quarter => months_before(day, 3) * DAY,
         Grain::Year => months_before(day, 12) * DAY,
+        _ => panic!("{grain} is a window, which an instant has no start of"),
+    }
+}
+
+/// Where a window starts and ends at an instant.
+pub fn window(window: Grain, now: i64) -> (i64, i64) {
+    let tomorrow = (now.div_euclid(DAY) + 1) * DAY;
+    let days = |days: i64| (tomorrow - days * DAY, tomorrow);
+    match window {
+        Grain::Last24Hours => {
+            let end = (now.div_euclid(HOUR) + 1) * HOUR;
+            (end - 24 * HOUR, end)
+        }
+        Grain::Last7Days => days(7),
+        Grain::Last30Days => days(30),
+        Grain::Last90Days => days(90),
+        _ => (0, tomorrow),
     }
 }
 
@@ -33,6 +50,7 @@ pub fn end(grain: Grain, start_at: i64) -> i64 {
         Grain::Month => 32,
         Grain::Quarter => 93,
         Grain::Year => 366,
+        _ => panic!("{grain} is a window, which ends where the running day or hour does"),
     };
     start(grain, start_at + later * DAY)
 }

@@ -10,6 +10,7 @@ mod panel;
 mod proxy;
 mod rest;
 mod stream;
+mod windows;
 mod zones;
 
 use std::time::Duration;

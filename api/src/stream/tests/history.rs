@@ -42,6 +42,7 @@ pub(super) fn kpis() -> Vec<KpiInfo> {
         kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".into()],
         grains: schemas::Grains::ALL,
+        windows: schemas::Grains::WINDOWS,
         breakdown_of: None,
     };
     vec![kpi("margin", Unit::Ratio), kpi("orders", Unit::Count), kpi("revenue", Unit::Currency)]
@@ -150,7 +151,7 @@ pub(super) fn publish(store: &Store, history: &Shared, values: Vec<(CellKey, Opt
         }
         changes.push((epoch, value));
         let series = series(&key);
-        updates.push(KpiUpdate { key, series, value, epoch, as_of: clock(epoch) });
+        updates.push(KpiUpdate { key, series, value, epoch, as_of: clock(epoch), window: None });
     }
     drop(held);
     store.apply(&EpochStamp { id: epoch, clock: clock(epoch), quiet: false }, &updates, &[]);

@@ -33,6 +33,7 @@ pub(super) struct Lake {
     contracts: BTreeMap<String, Contract>,
     pub(super) silver: Silver,
     pub(super) current: BTreeMap<CellId, CurrentRow>,
+    pub(super) windows: BTreeMap<CellId, CellValue>,
     pub(super) history: Vec<HistoryRow>,
     barrier: (i64, i64),
     /// Added to the barrier that silver claims.
@@ -120,7 +121,10 @@ impl Lake {
         });
         let contracts: BTreeMap<String, Contract> =
             fold.contracts().map(|(name, c)| (name.to_owned(), c.clone())).collect();
-        let silver = contracts.keys().map(|name| (name.clone(), fold.silver(name))).collect();
+        let silver: BTreeMap<String, _> =
+            contracts.keys().map(|name| (name.clone(), fold.silver(name))).collect();
+        let rows = silver.iter().flat_map(|(name, rows)| rows.values().map(|r| (&**name, &r.row)));
+        let windows = kpis::windows(rows, barrier.1);
         let mut lake = Lake {
             log,
             versions: records.chunks(records.len().div_ceil(10)).map(<[Record]>::to_vec).collect(),
@@ -128,6 +132,7 @@ impl Lake {
             contracts,
             silver: Silver(silver),
             current: current.collect(),
+            windows,
             history: history.rows().to_vec(),
             barrier,
             ahead: 0,
@@ -201,7 +206,11 @@ impl Lake {
             .current
             .iter()
             .map(|(id, (value, epoch, as_of, unit))| (id, value, *epoch, *as_of, unit.as_str()));
-        let current = kpi_columns(current.collect());
+        let windows = self
+            .windows
+            .iter()
+            .map(|(id, value)| (id, value, epoch, clock, kpis::unit(id.kpi).unwrap()));
+        let current = kpi_columns(current.chain(windows).collect());
         let history = self.history.iter().map(|row| {
             (&row.cell, &row.value, row.epoch, row.as_of, kpis::unit(row.cell.kpi).unwrap())
         });
