@@ -7,6 +7,7 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     list("kpis", "toml", "built_in.rs")?;
+    list("kpis", "cases", "built_in_cases.rs")?;
     list("views", "sql", "built_in_views.rs")?;
     writeln!(io::stdout(), "cargo::rerun-if-changed=kpis\ncargo::rerun-if-changed=views")
 }

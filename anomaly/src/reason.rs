@@ -45,7 +45,9 @@ pub(crate) fn reason(
         if week_before { ("the week before", "") } else { ("expected", "about ") };
     let far = match kpi.unit {
         Unit::Ratio => format!("{:.1} percentage points", found.deviation.abs() * 100.0),
-        Unit::Currency | Unit::Count => format!("{:.0} %", found.deviation.abs() * 100.0),
+        Unit::Currency | Unit::Count | Unit::Duration | Unit::Score => {
+            format!("{:.0} %", found.deviation.abs() * 100.0)
+        }
     };
     let (value, expected) = (amount(found.value), amount(found.expected));
     format!(
@@ -139,6 +141,8 @@ fn amount(unit: Unit, value: i128, beside: Option<i128>) -> String {
     const FEW: i128 = 100 * 10_000_000_000;
     match unit {
         Unit::Currency => grouped(value, 2),
+        Unit::Duration => format!("{} s", grouped(value, 1)),
+        Unit::Score => grouped(value, 2),
         Unit::Ratio => format!("{} %", grouped(value.saturating_mul(HUNDRED), 1)),
         Unit::Count => {
             let few = beside.is_some_and(|beside| beside.abs() < FEW);
@@ -175,5 +179,7 @@ mod tests {
         assert_eq!(amount(Unit::Count, 93 * one / 10, Some(93 * one / 10)), "9.3");
         assert_eq!(amount(Unit::Count, 1_234 * one + one / 2, None), "1,235");
         assert_eq!(amount(Unit::Ratio, one / 8, None), "12.5 %");
+        assert_eq!(amount(Unit::Duration, one * 7 / 4, None), "1.8 s");
+        assert_eq!(amount(Unit::Score, one * 19 / 20, None), "0.95");
     }
 }

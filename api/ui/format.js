@@ -14,6 +14,8 @@ import { LOCALE } from "./locale.js";
 const COMPACT_FROM = toUnits("100000");
 /** From here on a ratio reads better as a multiple than as a percentage. */
 const MULTIPLE_FROM = toUnits("10");
+/** Units of time by their seconds, longest first. */
+const DURATIONS = [["86400", "d"], ["3600", "h"], ["60", "min"], ["1", "s"], ["0.001", "ms"]];
 const MINUS = "\u2212";
 const DASH = "\u2013";
 
@@ -71,8 +73,18 @@ function spell(text, unit, currency, isLarge) {
     if (isLarge) return numberFormat({ ...money(currency), ...compact }).format(text);
     return numberFormat({ ...money(currency), minimumFractionDigits: 2, maximumFractionDigits: 2 }).format(text);
   }
+  if (unit === "duration") return duration(text);
   if (isLarge) return numberFormat(compact).format(text);
   return numberFormat({ maximumFractionDigits: 2 }).format(text);
+}
+
+/** Seconds in the largest unit that they fill. */
+function duration(text) {
+  const seconds = abs(toUnits(text));
+  const fits = DURATIONS.find(([from]) => seconds >= toUnits(from)) ?? DURATIONS[DURATIONS.length - 1];
+  const [from, word] = fits;
+  const shown = toText(ratio(toUnits(text), toUnits(from)));
+  return `${numberFormat({ maximumFractionDigits: 1 }).format(shown)}\u00a0${word}`;
 }
 
 /** A decimal string with every digit it has. */
@@ -84,6 +96,7 @@ export function full(text, unit, currency) {
     return `${whole.replace(/\s*%/, "\u00a0%")} (${text})`;
   }
   if (unit === "currency") return numberFormat({ ...money(currency), ...digits, minimumFractionDigits: 2 }).format(text);
+  if (unit === "duration") return `${numberFormat(digits).format(text)}\u00a0s`;
   return numberFormat(digits).format(text);
 }
 
@@ -114,6 +127,7 @@ function digitsOf(step) {
 /** What a number is in, as it is shown: `USD`, `percent`, `times`, `count`. */
 export function unitWords(text, unit, currency) {
   if (unit === "currency") return currency ?? "currency";
+  if (unit === "duration") return "";
   if (unit !== "ratio") return unit;
   return text !== null && abs(toUnits(text)) >= MULTIPLE_FROM ? "times" : "percent";
 }

@@ -15,6 +15,26 @@ const TABLE_ROWS_MAX = 1000;
 const SPEAK_AFTER_MS = 400;
 const DASH = "\u2013";
 
+/** The groups that Weir knows, in the order in which they are listed, and their names for people. */
+const GROUPS = new Map([
+  ["executive", "Executive"],
+  ["finops", "FinOps"],
+  ["sales", "Sales"],
+  ["customers", "Customers"],
+  ["operations", "Operations"],
+]);
+
+/** Groups of one's own stand behind them, and KPIs without a group last. */
+function rankOf(name) {
+  if (!name) return GROUPS.size + 1;
+  return GROUPS.has(name) ? [...GROUPS.keys()].indexOf(name) : GROUPS.size;
+}
+
+function labelOf(name) {
+  if (!name) return "KPIs";
+  return GROUPS.get(name) ?? name.replaceAll("_", " ");
+}
+
 /** See the head of this file. */
 export class Panel {
   #chart;
@@ -58,10 +78,12 @@ export class Panel {
     byId("copy").addEventListener("click", () => this.#copy());
   }
 
-  /** The KPIs to choose from; breakdowns in a group of their own. */
+  /** The KPIs to choose from by their groups; breakdowns in a group of their own. */
   build(plain, broken) {
     const option = (kpi) => el("option", { value: kpi.key, text: kpi.title });
-    const groups = [el("optgroup", { label: "KPIs" }, ...plain.map(option))];
+    const names = [...new Set(plain.map((kpi) => kpi.group))].sort((a, b) => rankOf(a) - rankOf(b));
+    const inGroup = (name) => plain.filter((kpi) => kpi.group === name);
+    const groups = names.map((name) => el("optgroup", { label: labelOf(name) }, ...inGroup(name).map(option)));
     if (broken.length > 0) groups.push(el("optgroup", { label: "Breakdowns" }, ...broken.map(option)));
     byId("chart-kpi").replaceChildren(...groups);
   }

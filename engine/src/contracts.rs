@@ -10,7 +10,7 @@ use pipeline::decode::{Decoder, PreparedContract, registry};
 use pipeline::silver::{EPOCH_COLUMN, POSITION_COLUMN};
 use schemas::Contract;
 
-/// Every contract, by name. One from `folder` replaces a built-in one of the same name.
+/// Every contract, by name, also those that rest. One from `folder` replaces a built-in one of the same name.
 ///
 /// # Errors
 /// When a file cannot be read, or is no contract that can be used; the text names it.
@@ -22,7 +22,7 @@ pub fn load(folder: Option<&Path>) -> Result<Vec<Contract>, String> {
 /// The same, with every file that is refused: why each of them is.
 pub fn load_all(folder: Option<&Path>) -> (Vec<Contract>, Vec<String>) {
     let (mut contracts, mut refused): (Vec<Contract>, _) = (Vec::new(), Vec::new());
-    for (file, text) in schemas::contract::built_in() {
+    for (file, text) in schemas::contract::all_that_come() {
         match Contract::parse(text) {
             Ok(contract) => contracts.push(contract),
             Err(error) => refused.push(format!("built-in `{file}`: {error}")),

@@ -24,7 +24,7 @@ pub fn wanted(
     kpis: Option<&Path>,
     views: &[View],
 ) -> Result<Vec<DefinitionChange>, String> {
-    let built_in = schemas::contract::built_in();
+    let built_in = schemas::contract::all_that_come();
     let mut all = of_kind(DefinitionKind::Contract, &built_in, contracts)?;
     all.extend(of_kind(DefinitionKind::Kpi, gold::definition::built_in_files(), kpis)?);
     all.extend(

@@ -5,6 +5,8 @@
 //! - Sums of money have a `currency` dimension: currencies are never added together.
 //! - The parts of a ratio are flows with the same dimensions, so a ratio never adds cells up wrongly.
 
+mod resting;
+
 use std::sync::Arc;
 
 use expr::{Columns, Expression};
@@ -15,6 +17,7 @@ use views::View;
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term, Unit};
 use crate::flow::Flow;
 use crate::relation::Relation;
+pub use resting::Resting;
 
 /// The dimension that keeps sums of money apart.
 pub const CURRENCY: &str = "currency";
@@ -26,6 +29,7 @@ pub struct Catalog {
     views: Arc<[View]>,
     relations: Vec<Relation>,
     calendar: Arc<Calendar>,
+    resting: Vec<Resting>,
 }
 
 impl Catalog {
@@ -56,7 +60,7 @@ impl Catalog {
         // All that there are of what is alive at the end of a period.
         let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_stock(own));
         all.for_each(|own| own.grains = own.grains.iter().filter(|g| *g != Grain::Hour).collect());
-        Catalog { definitions, views, relations, calendar: Arc::default() }
+        Catalog { definitions, views, relations, calendar: Arc::default(), resting: Vec::new() }
     }
 
     /// The same KPIs by the periods of another calendar.
@@ -91,6 +95,11 @@ impl Catalog {
         doubled.chain(unfit).collect()
     }
 
+    /// The definitions that are not in force, because a contract that they read is not; ordered by key.
+    pub fn resting(&self) -> &[Resting] {
+        &self.resting
+    }
+
     /// What KPIs may be computed over.
     pub(crate) fn relations(&self) -> &[Relation] {
         &self.relations
@@ -99,6 +108,11 @@ impl Catalog {
     /// The relation with this name.
     pub(crate) fn relation(&self, name: &str) -> Option<&Relation> {
         self.relations.iter().find(|relation| relation.name == name)
+    }
+
+    /// Whether this contract is in force.
+    pub fn has_contract(&self, name: &str) -> bool {
+        self.relation(name).is_some_and(|relation| relation.view.is_none())
     }
 
     /// The views that KPIs may be computed over, each behind those that it reads.
@@ -163,6 +177,7 @@ impl Catalog {
             description: definition.description.clone(),
             unit: definition.unit,
             good: definition.good,
+            group: definition.group.as_deref().map(Arc::from),
             kind: self.kind(definition),
             dims: self.dims(definition),
             grains: definition.grains,
@@ -371,7 +386,8 @@ pub(crate) fn compile_sum(
     }
 }
 
-/// The built-in definitions and those of `more`, checked; a key of `more` replaces a built-in one.
+/// The built-in definitions and those of `more`, checked; a key of `more` replaces a built-in one. Those over a
+/// contract that comes with Weir and is not among these rest, and so do views over it.
 ///
 /// # Errors
 /// As [`Catalog::new`].
@@ -380,7 +396,10 @@ pub fn with_built_in(
     contracts: &[Contract],
     views: Arc<[View]>,
 ) -> Result<Arc<Catalog>, DefinitionError> {
-    Catalog::new(merged(more)?, contracts, views).map(Arc::new)
+    let mut definitions = merged(more)?;
+    let (views, resting) = resting::take(&mut definitions, contracts, &views);
+    let catalog = Catalog::new(definitions, contracts, views)?;
+    Ok(Arc::new(Catalog { resting, ..catalog }))
 }
 
 /// Everything that is wrong with the built-in definitions and those of `more` together.

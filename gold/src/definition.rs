@@ -97,6 +97,8 @@ pub struct Definition {
     pub unit: Unit,
     /// Which direction is good news.
     pub good: Good,
+    /// The group that pages show it in.
+    pub group: Option<String>,
     /// How it is computed.
     pub formula: Formula,
     /// By which periods.
@@ -155,6 +157,7 @@ struct File {
     owner: Option<String>,
     unit: String,
     good: String,
+    group: Option<String>,
     contract: Option<String>,
     filter: Option<String>,
     time: Option<String>,
@@ -233,8 +236,14 @@ impl Definition {
             let problem = "use lower-case letters, digits and `_`, starting with a letter";
             return Err(field(file, "key", problem));
         }
-        let unit = choice(file, "unit", &raw.unit, &UNITS)?;
+        let unit = choice(file, "unit", &raw.unit, &Unit::ALL.map(|unit| (unit.name(), unit)))?;
         let good = choice(file, "good", &raw.good, &[("up", Good::Up), ("down", Good::Down)])?;
+        let group = raw.group.clone();
+        if group.as_deref().is_some_and(|group| !formula::is_name(group)) {
+            let problem = "use one of executive, finops, sales, customers, operations, or a word of your own of \
+                           lower-case letters, digits and `_`";
+            return Err(field(file, "group", problem));
+        }
         let key = Arc::from(raw.key.as_str());
         let (title, description, owner) =
             (raw.title.clone(), raw.description.clone(), raw.owner.clone());
@@ -249,6 +258,7 @@ impl Definition {
             owner,
             unit,
             good,
+            group,
             formula,
             grains,
             windows,
@@ -265,9 +275,6 @@ impl Definition {
         field(&self.file, field_name, problem)
     }
 }
-
-const UNITS: [(&str, Unit); 3] =
-    [("currency", Unit::Currency), ("count", Unit::Count), ("ratio", Unit::Ratio)];
 
 fn field(file: &str, field: &'static str, problem: impl Into<String>) -> DefinitionError {
     DefinitionError::Field { file: file.into(), field, problem: problem.into() }
@@ -333,7 +340,7 @@ mod tests {
 
     #[test]
     fn built_in_definitions_parse() {
-        assert!(built_in().unwrap().len() >= 9);
+        assert!(built_in().unwrap().len() >= 60);
     }
 
     #[test]
@@ -360,6 +367,7 @@ mod tests {
     fn refuses_with_file_field_and_advice() {
         for (base, from, to, says) in [
             (FLOW, "unit='count'", "unit='money'", "k.toml: unit: `money` is unknown; use one of"),
+            (FLOW, "unit=", "group='Fin Ops'\nunit=", "k.toml: group: use one of executive"),
             (FLOW, "aggregate=", "agregate=", "unknown field `agregate`"),
             (FLOW, "count(*)", "max(amount)", "k.toml: aggregate: `max(amount)`"),
             (FLOW, "time='placed_at'\n", "", "k.toml: time: is missing"),

@@ -15,6 +15,7 @@
 pub mod anomalies;
 pub mod audit;
 mod bag;
+pub mod cases;
 pub mod catalog;
 mod computed;
 mod cube;

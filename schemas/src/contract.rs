@@ -254,12 +254,32 @@ fn problem(
     ContractError::Column { contract: contract.into(), what, column: column.into(), problem }
 }
 
-/// The contracts that come with Weir, as (file name, text).
+/// The contracts that come with Weir and are always in force, as (file name, text).
 pub fn built_in() -> Vec<(&'static str, &'static str)> {
     vec![
         ("costs.toml", include_str!("../contracts/tables/costs.toml")),
         ("orders.toml", include_str!("../contracts/tables/orders.toml")),
     ]
+}
+
+/// The contracts that come with Weir and rest until a topic is of them, as (file name, text).
+pub fn offered() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("activity.toml", include_str!("../contracts/tables/activity.toml")),
+        ("budgets.toml", include_str!("../contracts/tables/budgets.toml")),
+        ("customers.toml", include_str!("../contracts/tables/customers.toml")),
+        ("fx_rates.toml", include_str!("../contracts/tables/fx_rates.toml")),
+        ("opportunities.toml", include_str!("../contracts/tables/opportunities.toml")),
+        ("order_items.toml", include_str!("../contracts/tables/order_items.toml")),
+        ("runs.toml", include_str!("../contracts/tables/runs.toml")),
+        ("subscriptions.toml", include_str!("../contracts/tables/subscriptions.toml")),
+        ("uptime.toml", include_str!("../contracts/tables/uptime.toml")),
+    ]
+}
+
+/// Every contract that comes with Weir, as (file name, text).
+pub fn all_that_come() -> Vec<(&'static str, &'static str)> {
+    [built_in(), offered()].concat()
 }
 
 /// A column of a contract, and how events carry it.
@@ -294,7 +314,7 @@ mod tests {
 
     #[test]
     fn built_in_contracts_parse_under_their_names() {
-        for (file, text) in built_in() {
+        for (file, text) in all_that_come() {
             let contract = Contract::parse(text).unwrap();
             assert_eq!(format!("{}.toml", contract.name), file);
             assert!(!contract.key.is_empty());

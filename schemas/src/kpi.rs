@@ -61,15 +61,25 @@ pub enum Unit {
     Count,
     /// A number without a unit.
     Ratio,
+    /// Seconds.
+    Duration,
+    /// Points of a scale that the KPI describes.
+    Score,
 }
 
 impl Unit {
+    /// Every unit.
+    pub const ALL: [Unit; 5] =
+        [Unit::Currency, Unit::Count, Unit::Ratio, Unit::Duration, Unit::Score];
+
     /// The word used in tables, files and HTTP.
     pub fn name(self) -> &'static str {
         match self {
             Unit::Currency => "currency",
             Unit::Count => "count",
             Unit::Ratio => "ratio",
+            Unit::Duration => "duration",
+            Unit::Score => "score",
         }
     }
 }
@@ -138,6 +148,8 @@ pub struct KpiInfo {
     pub unit: Unit,
     /// Which direction is good news.
     pub good: Good,
+    /// The group that pages show it in.
+    pub group: Option<Arc<str>>,
     /// How its values go together.
     pub kind: KpiKind,
     /// The names of its dimensions, sorted.

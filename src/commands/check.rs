@@ -10,6 +10,7 @@ mod kafka;
 mod sent;
 mod values;
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use clap::Args;
 use engine::Topics;
+use gold::Catalog;
 use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
 use pipeline::source::{FileConfig, SourceConfig};
 use schemas::{Calendar, Contract, chain};
@@ -178,11 +180,22 @@ fn configuration(config: &Config) -> (Vec<Finding>, Vec<Refusal>) {
     let kpis = setup.catalog.definitions().len();
     let mut findings = vec![
         Finding::ok("contracts", names.join(", ")),
-        Finding::ok("kpis", format!("{kpis} definitions")),
+        Finding::ok("kpis", format!("{kpis} definitions{}", resting(&setup.catalog))),
         Finding::ok("calendar", calendar(config.time.calendar())),
     ];
     findings.extend(sent::sent(&config.lake.uri, &setup.contracts));
     (findings, Vec::new())
+}
+
+/// How many KPIs rest, and for want of which contracts.
+fn resting(catalog: &Catalog) -> String {
+    let resting = catalog.resting();
+    if resting.is_empty() {
+        return String::new();
+    }
+    let contracts: BTreeSet<&str> = resting.iter().map(|own| own.contract.as_str()).collect();
+    let contracts = contracts.into_iter().collect::<Vec<_>>().join(", ");
+    format!(" in force; {} rest, because no topic is of {contracts}", resting.len())
 }
 
 /// Dead letters and rows in doubt.

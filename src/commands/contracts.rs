@@ -102,9 +102,13 @@ fn list(known: &[Contract], wanted: &[DefinitionChange], held: &InForceHere, as_
         };
         return output::json(&all.iter().map(told).collect());
     }
+    let offered = schemas::contract::offered();
+    let offered = offered.iter().filter_map(|(_, text)| Contract::parse(text).ok());
+    let offered: Vec<Contract> = offered.collect();
     let row = |Listed { contract, is_configured, version }: &Listed<'_>| {
         let columns = contract.columns.len().to_string();
         let since = match version {
+            None if offered.contains(contract) => "once a topic is of it".to_owned(),
             None => FROM_NEXT_START.to_owned(),
             Some(version) if *is_configured => in_force::words(version),
             Some(version) => format!("{}; until the next start", in_force::words(version)),

@@ -15,7 +15,7 @@ use schemas::decimal::{VALUE_SCALE, format as decimal_text};
 use schemas::{Clock, Grain, Micros, chain};
 use serde_json::{Value, json};
 
-use super::setup::{self, definitions, open_lake, tokio_runtime};
+use super::setup::{self, Around, definitions_of, open_lake, tokio_runtime};
 use super::verify;
 use crate::config::{Effective, parse_duration};
 use crate::demo::generator::{BASE_RATE, Generator};
@@ -88,7 +88,9 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
 
 fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
-    let (contracts, catalog) = definitions(&config)?;
+    let generated = topics();
+    let around = Around { lake: &config.lake.uri, topics: Some(&generated) };
+    let (contracts, catalog) = definitions_of(&config, &around)?;
     let runtime = tokio_runtime()?;
     let stop = Stop::default();
     stop.on_signals(runtime.handle()).map_err(|e| Failure::Stopped(e.to_string()))?;
@@ -118,7 +120,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         contracts,
         definitions: setup::wanted(&config, &catalog)?,
         catalog,
-        topics: topics(),
+        topics: generated,
         sources: vec![Box::new(shop)],
         until_end: false,
         clock: Arc::clone(&clock),

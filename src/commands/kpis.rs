@@ -1,5 +1,7 @@
 //! `weir kpis`: definitions and current values.
 
+mod cases;
+
 use std::path::PathBuf;
 
 use arrow::array::{
@@ -9,6 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use clap::{Args, Subcommand};
 use gold::audit::recompute_sql;
+use gold::catalog::Resting;
 use gold::definition::{Aggregate, Formula, Kind, Term};
 use gold::nearest::nearest;
 use gold::{Catalog, Definition};
@@ -45,6 +48,8 @@ pub(crate) enum Command {
     },
     /// The current values of one KPI.
     Get(Get),
+    /// Runs the cases of KPIs: rows in, the cells that they must give.
+    Test(cases::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +92,9 @@ fn parse_time(text: &str) -> Result<Micros, String> {
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
+    if let Command::Test(arguments) = command {
+        return cases::execute(config, arguments);
+    }
     let (_, catalog) = definitions(config)?;
     match command {
         Command::List { json } => {
@@ -97,12 +105,21 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
             find(&catalog, &get.kpi)?;
             get_cells(config, get)?;
         }
+        Command::Test(_) => {}
     }
     Ok(())
 }
 
 fn find<'a>(catalog: &'a Catalog, key: &str) -> Result<&'a Definition, Failure> {
     catalog.get(key).ok_or_else(|| {
+        if let Some(Resting { contract, .. }) =
+            catalog.resting().iter().find(|own| *own.definition.key == *key)
+        {
+            return Failure::Usage(format!(
+                "KPI `{key}` rests, because no topic is of contract `{contract}`; name one under `topics` of a \
+                 source"
+            ));
+        }
         let hint = nearest(key, catalog.definitions().iter().map(|definition| &*definition.key));
         Failure::Usage(format!("there is no KPI `{key}`{hint}; `weir kpis list` names all"))
     })
@@ -132,7 +149,14 @@ fn list(catalog: &Catalog, wanted: &[DefinitionChange], held: &InForceHere, as_j
         };
         vec![key, definition.title.clone(), unit, formula(definition), time, dims, since]
     };
-    let rows: Vec<_> = definitions.map(row).collect();
+    let mut rows: Vec<_> = definitions.map(row).collect();
+    for Resting { definition, contract } in catalog.resting() {
+        let mut row = row(definition);
+        if let Some(since) = row.last_mut() {
+            *since = format!("once a topic is of `{contract}`");
+        }
+        rows.push(row);
+    }
     output::table(&["kpi", "title", "unit", "formula", "by time of", "dims", "in force"], &rows);
 }
 
@@ -163,6 +187,7 @@ fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(),
         row("grains", definition.grains.iter().map(Grain::name).collect::<Vec<_>>().join(", ")),
         row("unit", definition.unit.name().to_owned()),
         row("good is", definition.good.name().to_owned()),
+        row("group", optional(&definition.group)),
         row("exactness", exactness(catalog, definition).to_owned()),
         row("defined in", definition.file.clone()),
     ];
@@ -186,6 +211,7 @@ fn summary(catalog: &Catalog, definition: &Definition) -> Value {
         "grains": definition.grains.iter().map(Grain::name).collect::<Vec<_>>(),
         "unit": definition.unit.name(),
         "good": definition.good.name(),
+        "group": definition.group,
         "exactness": exactness(catalog, definition),
         "file": definition.file,
     })

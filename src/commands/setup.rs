@@ -7,6 +7,8 @@
 //! # Non-guarantees
 //! - What only a running service can tell, such as a broker that is away, is not asked.
 
+mod around;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use crate::demo::shop::Plan;
 use crate::failure::Failure;
 use crate::serve;
 use crate::wall_clock::WallClock;
+pub(crate) use around::Around;
 
 /// How long a start waits for another process to leave the lake.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -58,7 +61,8 @@ pub(crate) struct Refusal {
 /// At least one refusal.
 pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusal>> {
     let mut refusals = Vec::new();
-    let found = definitions_or_all_wrong(config).map_err(|wrong| {
+    let around = Around { lake: &config.lake.uri, topics: None };
+    let found = definitions_or_all_wrong(config, Some(&around)).map_err(|wrong| {
         let advice = "correct the file that is named, or take it out of its folder";
         let refused = |text: String| refusal("definitions", text, Some(advice));
         refusals.extend(wrong.into_iter().map(refused));
@@ -67,7 +71,9 @@ pub(crate) fn prepare(config: &Config, serves: bool) -> Result<Setup, Vec<Refusa
     let topics = topics(config, contracts);
     let sources = sources(config, contracts, &mut refusals);
     if found.is_ok() {
-        refusals.extend(topics.iter().filter_map(|(of, is)| unknown(of, &is.contract, contracts)));
+        // Every contract that could be meant, in force or not.
+        let (known, _) = contracts::load_all(config.contracts.folder());
+        refusals.extend(topics.iter().filter_map(|(of, is)| unknown(of, &is.contract, &known)));
         refusals.extend(config.sources.iter().flat_map(|source| no_files(source, contracts)));
     }
     refusals.extend(folder(&config.lake.uri));
@@ -287,12 +293,31 @@ pub(crate) fn open_lake(config: &Config, stop: &Stop) -> Result<Option<Lake>, Fa
 
 /// Contracts and KPI definitions in force.
 pub(crate) fn definitions(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Failure> {
-    definitions_or_all_wrong(config)
-        .map_err(|wrong| Failure::Usage(wrong.into_iter().next().unwrap_or_default()))
+    definitions_of(config, &Around { lake: &config.lake.uri, topics: None })
+}
+
+/// The same where the lake or its topics are not those of the configuration.
+pub(crate) fn definitions_of(
+    config: &Config,
+    around: &Around<'_>,
+) -> Result<(Vec<Contract>, Arc<Catalog>), Failure> {
+    definitions_or_all_wrong(config, Some(around)).map_err(first)
+}
+
+/// Every contract and KPI definition, also those that rest.
+pub(crate) fn everything(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Failure> {
+    definitions_or_all_wrong(config, None).map_err(first)
+}
+
+fn first(wrong: Vec<String>) -> Failure {
+    Failure::Usage(wrong.into_iter().next().unwrap_or_default())
 }
 
 /// The same, or all that is wrong: every file that is refused, and every definition that does not fit.
-fn definitions_or_all_wrong(config: &Config) -> Result<(Vec<Contract>, Arc<Catalog>), Vec<String>> {
+fn definitions_or_all_wrong(
+    config: &Config,
+    around: Option<&Around<'_>>,
+) -> Result<(Vec<Contract>, Arc<Catalog>), Vec<String>> {
     let (contracts, mut wrong) = contracts::load_all(config.contracts.folder());
     let is_whole = wrong.is_empty();
     let own = config.gold.folder().map(gold::definition::load_dir_all).transpose();
@@ -324,6 +349,10 @@ fn definitions_or_all_wrong(config: &Config) -> Result<(Vec<Contract>, Arc<Catal
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    let contracts = match around {
+        Some(around) => around.in_force(config, contracts),
+        None => contracts,
+    };
     let catalog = gold::catalog::with_built_in(definitions, &contracts, views);
     let catalog = catalog.map_err(|error| vec![chain(&error)])?;
     let catalog = Arc::unwrap_or_clone(catalog).with_calendar(Arc::clone(config.time.calendar()));
@@ -343,7 +372,10 @@ fn views(
 /// The texts of contracts and KPI definitions, as they are put in force.
 pub(crate) fn wanted(config: &Config, catalog: &Catalog) -> Result<Vec<DefinitionChange>, Failure> {
     let (contracts, kpis) = (config.contracts.folder(), config.gold.folder());
-    engine::definitions::wanted(contracts, kpis, catalog.views()).map_err(Failure::Usage)
+    let wanted = engine::definitions::wanted(contracts, kpis, catalog.views());
+    let mut wanted = wanted.map_err(Failure::Usage)?;
+    wanted.retain(|own| around::is_wanted(own, catalog));
+    Ok(wanted)
 }
 
 /// What all configured topics are. Plain rows of a source of files are of one table, whatever file they are

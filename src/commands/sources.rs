@@ -14,7 +14,7 @@ use schemas::{Contents, OriginState, Outside, chain};
 use serde_json::{Value, json};
 
 use super::doubt::Waiting;
-use super::setup::{definitions, open, topics};
+use super::setup::{Around, definitions_of, lake_root, open, topics};
 use super::{in_force, saved};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -38,8 +38,9 @@ pub(crate) enum Command {
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
     let Command::List { lake, json } = command;
+    let around = Around { lake: lake_root(config, lake.as_deref()), topics: None };
+    let (configured, _) = definitions_of(config, &around)?;
     let lake = open(config, lake.as_deref())?;
-    let (configured, _) = definitions(config)?;
     let topics = topics(config, &configured);
     let contracts = in_force::contracts(&lake, configured);
     let read = saved::newest(&lake)?;

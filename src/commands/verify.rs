@@ -7,7 +7,7 @@ use clap::Args;
 use engine::verify::{Check, Report, Status, Subject, verify};
 use pipeline::source::{LostRecords, SourceConfig};
 
-use super::setup::{definitions, open, topics, wanted};
+use super::setup::{Around, definitions_of, lake_root, open, topics, wanted};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -44,7 +44,8 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
 /// # Errors
 /// When the configuration is wrong or there is no lake.
 pub(crate) fn examine(config: &Config, arguments: &Arguments) -> Result<Report, Failure> {
-    let (contracts, catalog) = definitions(config)?;
+    let around = Around { lake: lake_root(config, arguments.lake.as_deref()), topics: None };
+    let (contracts, catalog) = definitions_of(config, &around)?;
     let topics = topics(config, &contracts);
     let definitions = wanted(config, &catalog)?;
     let subject = Subject {

@@ -249,10 +249,10 @@ fn tables_and_kpis_are_documented() {
             assert!(section.contains(&row), "docs/reference/tables.md, {path}: no row {row}");
         }
     }
-    let kpis = read("docs/reference/kpis.md");
+    let kpis = read("docs/kpis/README.md");
     for path in built_in("gold/kpis/") {
         let key = toml(path)["key"].as_str().unwrap().to_owned();
-        assert!(kpis.contains(&format!("\n| `{key}` |")), "docs/reference/kpis.md lacks `{key}`");
+        assert!(kpis.contains(&format!("\n- `{key}`: ")), "docs/kpis/README.md lacks `{key}`");
     }
 }
 

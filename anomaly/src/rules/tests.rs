@@ -15,6 +15,7 @@ fn kpis() -> Vec<KpiInfo> {
         description: None,
         unit,
         good: Good::Up,
+        group: None,
         kind: if is_ratio { KpiKind::Ratio } else { KpiKind::Flow },
         dims: Vec::new(),
         grains: schemas::Grains::ALL,

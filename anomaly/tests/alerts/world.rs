@@ -29,6 +29,7 @@ fn kpi(key: &str, title: &str, unit: Unit, is_ratio: bool, breakdown_of: Option<
         description: None,
         unit,
         good: Good::Up,
+        group: None,
         kind: if is_ratio { KpiKind::Ratio } else { KpiKind::Flow },
         dims: vec!["currency".into()],
         grains: schemas::Grains::ALL,

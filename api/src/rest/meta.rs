@@ -86,6 +86,9 @@ struct Kpi {
     unit: &'static str,
     /// Which direction is good news: `up` or `down`.
     good: &'static str,
+    /// The group that pages show it in: `executive`, `finops`, `sales`, `customers`, `operations`, or one's own.
+    #[schema(value_type = Option<String>)]
+    group: Option<Arc<str>>,
     /// Whether it is a quotient of sums.
     is_ratio: bool,
     /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct`, `extreme` or `stock`
@@ -112,6 +115,7 @@ impl Kpi {
             description: info.description.clone(),
             unit: info.unit.name(),
             good: info.good.name(),
+            group: info.group.clone(),
             is_ratio: info.is_ratio(),
             kind: info.kind.name(),
             dims: info.dims.clone(),

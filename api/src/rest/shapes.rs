@@ -144,6 +144,8 @@ pub(super) enum UnitShape {
     Currency,
     Count,
     Ratio,
+    Duration,
+    Score,
 }
 
 /// Whether there is a value, and whether it may be another one: `in_doubt` when a row that feeds it lacks a

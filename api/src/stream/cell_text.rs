@@ -226,6 +226,7 @@ mod tests {
             description: None,
             unit: Unit::Count,
             good: Good::Up,
+            group: None,
             kind: schemas::KpiKind::Flow,
             dims: Vec::new(),
             grains: schemas::Grains::ALL,

@@ -93,6 +93,7 @@ pub(crate) fn kpi(key: &str, unit: Unit) -> KpiInfo {
         description: Some("One sentence.".to_owned()),
         unit,
         good: Good::Up,
+        group: None,
         kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".to_owned()],
         grains: schemas::Grains::ALL,

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::found::{Letter, Wanted, visit};
 use super::{Retry, none_of, one, table_of, to_json};
 use crate::commands::decisions::{self, Kept};
-use crate::commands::setup::{definitions, lake_root, open, topics};
+use crate::commands::setup::{Around, definitions_of, lake_root, open, topics};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -70,7 +70,8 @@ struct Outcome {
 
 pub(super) fn retry(config: &Config, own: &Retry) -> Result<(), Failure> {
     let lake = open(config, own.lake.as_deref())?;
-    let (contracts, _) = definitions(config)?;
+    let around = Around { lake: lake_root(config, own.lake.as_deref()), topics: None };
+    let (contracts, _) = definitions_of(config, &around)?;
     let topics = topics(config, &contracts);
     let (table, single) = match (&own.id, &own.contract) {
         (Some(id), _) => {

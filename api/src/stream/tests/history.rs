@@ -39,6 +39,7 @@ pub(super) fn kpis() -> Vec<KpiInfo> {
         description: None,
         unit,
         good: Good::Up,
+        group: None,
         kind: if unit == Unit::Ratio { schemas::KpiKind::Ratio } else { schemas::KpiKind::Flow },
         dims: vec!["currency".into()],
         grains: schemas::Grains::ALL,

@@ -1,0 +1,5 @@
+-- When each user first did anything.
+SELECT tenant_id, user_id, MIN(occurred_at) AS first_at
+FROM activity
+WHERE user_id IS NOT NULL
+GROUP BY 1, 2
