@@ -98,10 +98,7 @@ impl Csv {
 }
 
 /// The dimensions of some KPIs, which are columns.
-pub(super) fn dims_of(
-    kpis: &[KpiInfo],
-    takes: impl Fn(&KpiInfo) -> bool,
-) -> BTreeSet<&str> {
+pub(super) fn dims_of(kpis: &[KpiInfo], takes: impl Fn(&KpiInfo) -> bool) -> BTreeSet<&str> {
     kpis.iter().filter(|kpi| takes(kpi)).flat_map(|kpi| &kpi.dims).map(String::as_str).collect()
 }
 

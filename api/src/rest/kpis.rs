@@ -200,7 +200,7 @@ pub(super) fn filter(app: &App, ask: &Ask, query: &Query) -> Result<CellFilter, 
     let (from, to) = query.span()?;
     let tenant = ask.claims.tenant(query.tenant()?)?;
     let dims = query.dims(app.store.kpis())?;
-    Ok(CellFilter { tenant, kpis: None, dims, grain: query.grain()?, from, to })
+    Ok(CellFilter { tenant, kpis: None, dims, grain: query.grain()?, from, to, against: None })
 }
 
 /// Refuses an answer that would be too long.
