@@ -81,7 +81,7 @@ impl Serving {
         let origins = config.api.origins().map_err(Failure::Usage)?;
         let infos = catalog.infos();
         let calendar = Arc::clone(catalog.calendar());
-        let store = Store::new(infos.clone());
+        let store = Store::with_calendar(infos.clone(), Arc::clone(&calendar));
         let health: Arc<dyn Health> = Arc::new(ProcessHealth(Arc::clone(served.meters)));
         let page = keys.filter(|_| served.page_session);
         // The stream's hub is a task of the runtime.

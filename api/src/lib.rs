@@ -32,6 +32,7 @@ pub mod wire;
 pub use app::{App, AppParts, PageSessions, ServerLimits};
 pub use auth::{DevKeys, Jwks, JwksConfig, ListenRefused, MintRequest, may_listen};
 pub use claims::{AuthError, Claims, Refused, Scope, Tenants, TokenCheck};
+pub use compare::Against;
 pub use health::{Doubts, Health, Report, SourceLag};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use rest::{ALERTS_MAX, POINTS_MAX};

@@ -4,11 +4,11 @@ use schemas::{Grain, Micros, Periods, civil};
 
 const HOUR_US: i64 = 3_600_000_000;
 /// Weeks of a year, by which a week has the same place a year before.
-const WEEKS: i64 = 52;
+pub(super) const WEEKS: i64 = 52;
 
 /// Which earlier period a cell is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Against {
+pub enum Against {
     /// The one before.
     Previous,
     /// The same of the year before.

@@ -14,6 +14,7 @@
 //!   counterpart with a value while it runs.
 //! - Kinds that do not add up have no part of a period: while one runs, their counterpart is without a value.
 
+pub(crate) mod changes;
 mod earlier;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,8 @@ mod tests;
 use schemas::decimal::{MANTISSA_MAX, quotient};
 use schemas::{CellValue, Counterpart, Grain, KpiKind, Micros, Periods, Window};
 
-pub(crate) use earlier::{Against, Earlier};
+pub use earlier::Against;
+pub(crate) use earlier::Earlier;
 
 use crate::store::{History, SeriesName};
 

@@ -203,7 +203,7 @@ pub(super) fn filter(app: &App, ask: &Ask, query: &Query) -> Result<CellFilter, 
         return Err(Problem::bad_parameter("grain", detail));
     }
     let dims = query.dims(app.store.kpis())?;
-    Ok(CellFilter { tenant, kpis: None, dims, grain, from, to })
+    Ok(CellFilter { tenant, kpis: None, dims, grain, from, to, against: None })
 }
 
 /// Refuses an answer that would be too long.

@@ -4,7 +4,7 @@
 //! - The log holds whole epochs; a cell's newest change is the entry with the cell's own epoch.
 //! - A name is kept once per series, and its texts are those of the keys that came in.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -287,6 +287,16 @@ impl CellTable {
     pub(super) fn history(&self, filter: &CellFilter) -> History {
         let own = |series: &CellSeries| (Arc::clone(&series.name), series.points.clone());
         History::new(self.wanted(filter).map(own).collect())
+    }
+
+    /// The same of some series only.
+    pub(super) fn history_of(&self, names: &BTreeSet<&Arc<SeriesName>>) -> History {
+        let own = |name: &&Arc<SeriesName>| {
+            let number = self.names.get(&***name)?;
+            let series = self.series.get(*number as usize)?;
+            Some((Arc::clone(&series.name), series.points.clone()))
+        };
+        History::new(names.iter().filter_map(own).collect())
     }
 
     /// What changed after `since`, each cell once with its newest value, oldest change first; `None`

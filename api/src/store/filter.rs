@@ -7,6 +7,7 @@ use schemas::{CellKey, Grain, Micros};
 
 use super::dims::DimFilter;
 use super::snapshot::SeriesName;
+use crate::compare::Against;
 
 /// Which cells a reader wants. An absent part means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +24,8 @@ pub struct CellFilter {
     pub from: Option<Micros>,
     /// Periods that start before this.
     pub to: Option<Micros>,
+    /// What the stream is to compare cells with.
+    pub against: Option<Against>,
 }
 
 impl CellFilter {

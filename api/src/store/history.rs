@@ -23,6 +23,11 @@ impl History {
         History { series }
     }
 
+    /// The series, ordered by name.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<SeriesName>> {
+        self.series.iter().map(|(name, _)| name)
+    }
+
     fn points(&self, series: &SeriesName) -> Option<&Points> {
         let at = self.series.binary_search_by(|(name, _)| (**name).cmp(series)).ok()?;
         self.series.get(at).map(|(_, points)| points)

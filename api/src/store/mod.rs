@@ -15,11 +15,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use schemas::{Alert, EpochId, KpiInfo, Micros, Published, Reason, Severity, Start};
+use schemas::{Alert, Calendar, EpochId, KpiInfo, Micros, Published, Reason, Severity, Start};
 use tokio::sync::watch;
 
 mod alerts;
 mod cells;
+mod compared;
 mod dims;
 mod filter;
 mod history;
@@ -29,6 +30,7 @@ mod snapshot;
 mod tests;
 
 pub use cells::{CellChange, Periods};
+pub use compared::ComparedChanges;
 pub use dims::DimFilter;
 pub use filter::CellFilter;
 pub use history::History;
@@ -37,6 +39,7 @@ pub use snapshot::{SeriesName, ServedCell, Snapshot};
 
 use alerts::AlertTable;
 use cells::CellTable;
+use compared::Clocks;
 
 /// Changes that are remembered. A client that is further behind starts with a snapshot.
 pub const LOG_MAX: usize = 1 << 18;
@@ -60,6 +63,7 @@ pub struct StreamPosition {
 #[derive(Debug)]
 pub struct Store {
     kpis: Vec<KpiInfo>,
+    calendar: Arc<Calendar>,
     /// [`LOG_MAX`], or less in tests.
     log_max: usize,
     served: RwLock<Served>,
@@ -74,17 +78,33 @@ struct Served {
     alerts: AlertTable,
     /// The last changes of what is doubtful, and the epochs that brought them.
     degraded: VecDeque<(EpochId, Arc<[Reason]>)>,
+    /// The clocks of the last epochs.
+    clocks: Clocks,
 }
 
 impl Store {
     /// A store that has nothing to serve until [`Store::start`].
     pub fn new(kpis: Vec<KpiInfo>) -> Arc<Store> {
-        Store::with_log_max(kpis, LOG_MAX)
+        Store::with_calendar(kpis, Arc::default())
     }
 
+    /// The same, of tenants with these periods.
+    pub fn with_calendar(kpis: Vec<KpiInfo>, calendar: Arc<Calendar>) -> Arc<Store> {
+        let (published, _) = watch::channel(0);
+        let (served, log_max) = (RwLock::default(), LOG_MAX);
+        Arc::new(Store { kpis, calendar, log_max, served, published })
+    }
+
+    #[cfg(test)]
     fn with_log_max(kpis: Vec<KpiInfo>, log_max: usize) -> Arc<Store> {
         let (published, _) = watch::channel(0);
-        Arc::new(Store { kpis, log_max, served: RwLock::default(), published })
+        let (served, calendar) = (RwLock::default(), Arc::default());
+        Arc::new(Store { kpis, calendar, log_max, served, published })
+    }
+
+    /// The periods of tenants.
+    pub fn calendar(&self) -> &Arc<Calendar> {
+        &self.calendar
     }
 
     /// The KPIs, ordered by key.
@@ -111,7 +131,8 @@ impl Store {
         let (offset, degraded) = (start.offset, start.degraded);
         let doubts = VecDeque::from([(offset, Arc::clone(&degraded))]);
         let position = Some(StreamPosition { generation, offset, as_of, degraded });
-        let fresh = Served { position, cells, alerts, degraded: doubts };
+        let clocks = Clocks::of(offset, as_of);
+        let fresh = Served { position, cells, alerts, degraded: doubts, clocks };
         let before = std::mem::replace(&mut *self.served.write(), fresh);
         self.published.send_replace(start.offset);
         drop(before);
@@ -123,6 +144,7 @@ impl Store {
         let mut held = self.served.write();
         let served = &mut *held;
         served.cells.apply(cells, stamp.id, self.log_max);
+        served.clocks.push(stamp.id, stamp.clock);
         for alert in alerts {
             served.alerts.put(Alert { epoch: stamp.id, ..alert.clone() });
         }

@@ -6,9 +6,10 @@ use schemas::{Alert, EpochId, Micros};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::cell_text::CellText;
-use super::page::{self, Channel, Mark, Page};
-use crate::store::{CellFilter, Periods, Store, StreamPosition};
-use crate::wire::{CellName, unit_of};
+use super::page::{self, Channel, Mark, Page, Piece};
+use crate::compare::{Against, Compared, Comparison, changes};
+use crate::store::{CellChange, CellFilter, Periods, Store, StreamPosition};
+use crate::wire::{CellName, json, unit_of};
 
 /// How long a resolved alert stays in snapshots.
 const RESOLVED_FOR_US: i64 = 24 * 3_600 * 1_000_000;
@@ -49,6 +50,9 @@ pub(crate) fn snapshot(store: &Store, channel: Channel, filter: &CellFilter) -> 
         let pages = page::snapshot(&position, "alerts", wanted.map(|alert| page::alert(alert)));
         return Some(Bulk::new(&position, pages));
     }
+    if let Some(against) = filter.against {
+        return compared_snapshot(store, filter, against);
+    }
     let (position, cells) = store.cells(filter, Periods::All)?;
     let texts = cells.iter().map(|cell| {
         let unit = unit_of(store.kpis(), &cell.series.kpi);
@@ -56,6 +60,50 @@ pub(crate) fn snapshot(store: &Store, channel: Channel, filter: &CellFilter) -> 
     });
     let pages = page::snapshot(&position, "upserts", texts);
     Some(Bulk::new(&position, pages))
+}
+
+fn compared_snapshot(store: &Store, filter: &CellFilter, against: Against) -> Option<Bulk> {
+    let (position, as_of, cells, history) = store.compared(filter)?;
+    let texts = cells.iter().map(|cell| {
+        let periods = store.calendar().of(&cell.series.tenant);
+        let info = store.kpi(&cell.series.kpi);
+        let kind = info.map(|info| info.kind);
+        let comparison = Comparison { against, history: &history, periods, kind, as_of };
+        let place = (cell.grain, cell.period_start);
+        let compared = comparison.of(cell.series, place, cell.value.value);
+        let unit = unit_of(store.kpis(), &cell.series.kpi);
+        page::compared(CellName::served(cell), &cell.value, unit, compared)
+    });
+    let pages = page::snapshot(&position, "upserts", texts);
+    Some(Bulk::new(&position, pages))
+}
+
+fn compared_changes(
+    store: &Store,
+    filter: &CellFilter,
+    against: Against,
+    since: EpochId,
+) -> Option<Bulk> {
+    let read = store.compared_changes(filter, since)?;
+    let changes = changes::of(&read, filter, against, (store.kpis(), store.calendar()));
+    let text = |(change, compared): &(CellChange, Option<Compared>)| {
+        let key = change.series.cell(change.grain, change.period_start);
+        let unit = unit_of(store.kpis(), &key.kpi);
+        match &change.value {
+            None => (true, json(&CellName::new(&key))),
+            Some(value) => (false, page::compared(CellName::new(&key), value, unit, *compared)),
+        }
+    };
+    let texts: Vec<(bool, String)> = changes.iter().map(text).collect();
+    let to = Mark::from(&read.position);
+    let mut pieces = Vec::with_capacity(texts.len());
+    for own in &texts {
+        pieces.push(match own {
+            (true, text) => Piece::Delete(text),
+            (false, text) => Piece::Upsert(text),
+        });
+    }
+    Some(Bulk::new(&read.position, page::updates(to, pieces.into_iter())))
 }
 
 fn is_shown(alert: &Alert, as_of: Micros) -> bool {
@@ -76,6 +124,9 @@ pub(crate) fn missed(
             wanted.map(|alert| (alert.epoch, page::alert(alert))).collect();
         let texts: Vec<(EpochId, &str)> = texts.iter().map(|(e, t)| (*e, t.as_str())).collect();
         return Some(Bulk::new(&position, page::alerts(&texts)));
+    }
+    if let Some(against) = filter.against {
+        return compared_changes(store, filter, against, since);
     }
     let (position, changes) = store.changes(filter, since)?;
     let mut text = CellText::new(store.kpis(), changes.len());

@@ -73,6 +73,11 @@ impl Fields {
         self.left.is_empty()
     }
 
+    /// Whether one of these fields is there.
+    pub(super) fn has(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.left.contains_key(*name))
+    }
+
     fn take<T: for<'de> Deserialize<'de>>(
         &mut self,
         name: &str,

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::WatchStream;
 
+use super::bulk;
 use super::cell_text::{CellText, Written};
 use super::close;
 use super::cohort::{Cohort, Due, Handle};
@@ -196,11 +197,19 @@ impl Hub {
     }
 
     fn build_cells(&self, since: EpochId, cohorts: &[Arc<Cohort>], bytes: usize) -> Option<()> {
+        let is_compared = |cohort: &&Arc<Cohort>| cohort.filter.against.is_some();
+        for cohort in cohorts.iter().filter(is_compared) {
+            let bulk = bulk::missed(&self.store, cohort.channel, &cohort.filter, since)?;
+            self.advance(cohort, bulk.to, bulk.pages, bytes);
+        }
+        if cohorts.iter().all(|cohort| is_compared(&cohort)) {
+            return Some(());
+        }
         let (position, changes) = self.store.changes(&CellFilter::default(), since)?;
         let to = Mark::from(&position);
         let mut text = CellText::new(self.store.kpis(), changes.len());
         let mut written: Vec<Option<Written>> = vec![None; changes.len()];
-        for cohort in cohorts {
+        for cohort in cohorts.iter().filter(|cohort| !is_compared(cohort)) {
             let own: Vec<Written> = changes
                 .iter()
                 .zip(&mut written)

@@ -8,8 +8,9 @@
 use axum::extract::ws::{Message, Utf8Bytes};
 use schemas::{Alert, CellValue, EpochId, Micros, Unit};
 
+use crate::compare::Compared;
 use crate::store::StreamPosition;
-use crate::wire::{AlertView, Cell, CellName, json};
+use crate::wire::{AlertView, Cell, CellName, ComparedView, json};
 
 /// Cells or alerts in one page.
 pub(crate) const PAGE_CELLS: usize = 500;
@@ -110,6 +111,24 @@ impl<'a> Piece<'a> {
 /// A cell as text.
 pub(crate) fn upsert(name: CellName<'_>, value: &CellValue, unit: Unit) -> String {
     json(&Cell::new(name, value, unit))
+}
+
+/// A cell as text, with what it is compared with.
+pub(crate) fn compared(
+    name: CellName<'_>,
+    value: &CellValue,
+    unit: Unit,
+    compared: Option<Compared>,
+) -> String {
+    #[derive(serde::Serialize)]
+    struct Both<'a> {
+        #[serde(flatten)]
+        cell: Cell<'a>,
+        #[serde(flatten)]
+        compared: ComparedView,
+    }
+    let compared = ComparedView::new(compared);
+    json(&Both { cell: Cell::new(name, value, unit), compared })
 }
 
 /// An alert as text.

@@ -10,6 +10,7 @@ use schemas::{EpochId, Grain};
 
 use super::fields::Fields;
 use super::page::Channel;
+use crate::compare::Against;
 use crate::query::{NAME_MAX, parse_instant, shown};
 use crate::store::{CellFilter, DimFilter};
 
@@ -83,8 +84,9 @@ fn subscribe(fields: &mut Fields) -> Result<Subscribe, String> {
         }
     };
     let filter = fields.object("filter")?.map(filter).transpose()?.unwrap_or_default();
-    if channel == Channel::Alerts && (filter.from.is_some() || filter.to.is_some()) {
-        return Err("`from` and `to` are not for the channel `alerts`".into());
+    let of_cells = filter.from.is_some() || filter.to.is_some() || filter.against.is_some();
+    if channel == Channel::Alerts && of_cells {
+        return Err("`from`, `to` and `compare` are not for the channel `alerts`".into());
     }
     let since = fields.object("since")?.map(|mut since| {
         let generation = since.must("generation", Fields::text)?;
@@ -108,6 +110,9 @@ fn filter(mut fields: Fields) -> Result<CellFilter, String> {
         || format!("`grain` must be {}; or a window, {}", Grain::names(), Grain::window_names());
     let grain = |name: String| Grain::parse(&name).ok_or_else(unknown);
     let grain = fields.text("grain")?.map(grain).transpose()?;
+    let unknown = || "`compare` must be previous or year".to_owned();
+    let against = |name: String| Against::parse(&name).ok_or_else(unknown);
+    let against = fields.text("compare")?.map(against).transpose()?;
     let mut instant = |name: &'static str| {
         let at = |text: String| {
             parse_instant(&text)
@@ -122,8 +127,11 @@ fn filter(mut fields: Fields) -> Result<CellFilter, String> {
     if let Some(grain) = grain.filter(|grain| grain.is_window() && from.or(to).is_some()) {
         return Err(format!("`{grain}` is one period, which moves; leave `from` and `to` out"));
     }
+    if fields.has(&["sort", "limit", "cursor"]) {
+        return Err("`sort`, `limit` and `cursor` are of REST; the stream sends every cell that a filter takes".into());
+    }
     fields.end()?;
-    Ok(CellFilter { tenant: tenant.map(Arc::from), kpis, dims, grain, from, to })
+    Ok(CellFilter { tenant: tenant.map(Arc::from), kpis, dims, grain, from, to, against })
 }
 
 #[cfg(test)]
@@ -188,6 +196,8 @@ mod tests {
             (r#""filter":{"kpi":[]}"#, "`kpi` is an empty list"),
             (r#""filter":{"kpi":["orders",""]}"#, "`kpi` has an empty name"),
             (r#""filter":{"kpi":""}"#, "`kpi` has an empty name"),
+            (r#""filter":{"compare":"month"}"#, "`compare` must be previous or year"),
+            (r#""filter":{"sort":"value"}"#, "`sort`, `limit` and `cursor` are of REST"),
             (r#""filter":{"dims":7}"#, "dims is no JSON object"),
             (
                 r#""filter":{"dims":{"channel":7}}"#,

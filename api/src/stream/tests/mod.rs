@@ -1,6 +1,7 @@
 //! The stream over real sockets, beside a brute-force history of every cell.
 
 mod alerts;
+mod compared;
 mod consistency;
 mod history;
 mod limits;
