@@ -88,8 +88,8 @@ struct Kpi {
     good: &'static str,
     /// Whether it is a quotient of sums.
     is_ratio: bool,
-    /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct`, `extreme` or `stock`
-    /// (they do not add up).
+    /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct`, `extreme`, `percentile` or
+    /// `stock` (they do not add up).
     kind: &'static str,
     /// The names of its dimensions.
     dims: Vec<String>,
