@@ -85,6 +85,9 @@ pub fn session() -> SessionContext {
         // One that is gone does no harm.
         let _removed = context.remove_optimizer_rule(rule);
     }
+    for percentile in views::percentile::percentiles() {
+        context.register_udaf(percentile.as_ref().clone());
+    }
     for planner in expr::planners(true) {
         // A session without registered functions takes planners all the same.
         let _registered = context.register_expr_planner(planner);

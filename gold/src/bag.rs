@@ -15,6 +15,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use expr::Value;
+use views::percentile::{cut, place};
 
 /// What is read from a bag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub(crate) enum Extract {
     Least,
     /// The greatest.
     Greatest,
+    /// The least that so many millionths are not above, of values that may be cut.
+    Percentile { millionths: u32, cuts: bool },
 }
 
 /// The bags of a cube: by cell, and by the sum that a bag feeds.
@@ -64,7 +67,7 @@ impl Bags {
     ) -> Option<Shift> {
         let values = self.0.entry(at).or_insert_with(|| Values::new(extract));
         let from = values.read(extract);
-        let is_done = values.change(value, comes);
+        let is_done = values.change(extract, value, comes);
         let to = values.read(extract);
         if values.is_empty() {
             self.0.remove(&at);
@@ -105,7 +108,9 @@ impl Values {
     fn new(extract: Extract) -> Values {
         match extract {
             Extract::Distinct => Values::Any(HashMap::with_hasher(FixedState::with_seed(0xba6))),
-            Extract::Least | Extract::Greatest => Values::Numbers(BTreeMap::new()),
+            Extract::Least | Extract::Greatest | Extract::Percentile { .. } => {
+                Values::Numbers(BTreeMap::new())
+            }
         }
     }
 
@@ -147,6 +152,9 @@ impl Values {
             (Values::Numbers(values), Extract::Least) => {
                 values.first_key_value().map_or(0, |(value, _)| *value)
             }
+            (Values::Numbers(values), Extract::Percentile { millionths, .. }) => {
+                percentile(values, millionths)
+            }
             (Values::Numbers(values), _) => values.last_key_value().map_or(0, |(value, _)| *value),
         }
     }
@@ -159,7 +167,7 @@ impl Values {
     }
 
     /// Whether it could be done.
-    fn change(&mut self, value: &Value<'_>, comes: bool) -> bool {
+    fn change(&mut self, extract: Extract, value: &Value<'_>, comes: bool) -> bool {
         match self {
             Values::Any(values) => {
                 let Some(bytes) = bytes(value) else { return false };
@@ -176,6 +184,8 @@ impl Values {
             }
             Values::Numbers(values) => {
                 let Some(number) = value.number() else { return false };
+                let cuts = matches!(extract, Extract::Percentile { cuts: true, .. });
+                let number = if cuts { cut(number) } else { number };
                 if comes {
                     *values.entry(number).or_default() += 1;
                     return true;
@@ -189,6 +199,16 @@ impl Values {
             }
         }
     }
+}
+
+fn percentile(values: &BTreeMap<i128, u64>, millionths: u32) -> i128 {
+    let mut before = place(values.values().sum(), millionths);
+    let found = values.iter().find(|(_, times)| {
+        let is_it = before < **times;
+        before = before.saturating_sub(**times);
+        is_it
+    });
+    found.map_or(0, |(value, _)| *value)
 }
 
 /// What tells values of one type apart; `None` of NULL, which is no value.

@@ -315,7 +315,10 @@ impl Catalog {
         }
         match &flow.aggregate {
             Aggregate::Count | Aggregate::Distinct(_) => Ok(()),
-            Aggregate::Sum(text) | Aggregate::Min(text) | Aggregate::Max(text) => {
+            Aggregate::Sum(text)
+            | Aggregate::Min(text)
+            | Aggregate::Max(text)
+            | Aggregate::Percentile { of: text, .. } => {
                 compile_sum(definition, text, columns).map(drop)
             }
         }

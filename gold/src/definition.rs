@@ -32,6 +32,15 @@ pub enum Aggregate {
     Min(String),
     /// The greatest.
     Max(String),
+    /// The least value of a column of numbers that so many millionths are not above; nulls are passed over.
+    Percentile {
+        /// The column.
+        of: String,
+        /// The share.
+        millionths: u32,
+        /// Whether values are cut to their highest bits.
+        cuts: bool,
+    },
 }
 
 /// One KPI named in a numerator, or one column of a view.

@@ -48,6 +48,8 @@ impl Computed {
     pub(crate) fn kind(&self) -> Kind {
         let is_distinct =
             |(_, flow): &(bool, Flow)| matches!(flow.aggregate, Aggregate::Distinct(_));
+        let is_percentile =
+            |(_, flow): &(bool, Flow)| matches!(flow.aggregate, Aggregate::Percentile { .. });
         if self.is_stock() {
             Kind::Stock
         } else if self.below.is_some() {
@@ -56,6 +58,8 @@ impl Computed {
             Kind::Flow
         } else if self.above.iter().any(is_distinct) {
             Kind::Distinct
+        } else if self.above.iter().any(is_percentile) {
+            Kind::Percentile
         } else {
             Kind::Extreme
         }

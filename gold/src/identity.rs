@@ -114,6 +114,12 @@ impl Identity for Aggregate {
                 out.text("function", "min");
                 out.text("column", column);
             }
+            Aggregate::Percentile { of, millionths, cuts } => {
+                out.text("function", "percentile");
+                out.text("column", of);
+                out.number("millionths", u64::from(*millionths));
+                out.flag("cuts", *cuts);
+            }
             Aggregate::Max(column) => {
                 out.text("function", "max");
                 out.text("column", column);

@@ -332,7 +332,10 @@ impl Plan {
                 let (sum, _) = self.bag(view, cube, values, Extract::Distinct);
                 return Ok(Measure { count, sum: Some(sum), present: None, factor: one });
             }
-            Aggregate::Sum(text) | Aggregate::Min(text) | Aggregate::Max(text) => text.as_str(),
+            Aggregate::Sum(text)
+            | Aggregate::Min(text)
+            | Aggregate::Max(text)
+            | Aggregate::Percentile { of: text, .. } => text.as_str(),
         };
         let argument = compile_sum(definition, argument, columns)?;
         let scale = u32::from(argument.scale().unwrap_or_default());
@@ -341,6 +344,9 @@ impl Plan {
         let extract = match flow.aggregate {
             Aggregate::Min(_) => Extract::Least,
             Aggregate::Max(_) => Extract::Greatest,
+            Aggregate::Percentile { millionths, cuts, .. } => {
+                Extract::Percentile { millionths, cuts }
+            }
             _ => {
                 let sum = Some(self.sum(view, cube, argument));
                 return Ok(Measure { count, sum, present: None, factor });

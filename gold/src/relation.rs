@@ -143,6 +143,9 @@ fn measured(column: &ViewColumn, rows: &RowSchema) -> Result<Measured, String> {
         Function::Sum => Aggregate::Sum(name),
         Function::Min => Aggregate::Min(name),
         Function::Max => Aggregate::Max(name),
+        Function::Percentile { millionths, cuts } => {
+            Aggregate::Percentile { of: name, millionths: *millionths, cuts: *cuts }
+        }
         Function::Avg => {
             let (sum, count) = (Aggregate::Sum(name.clone()), present());
             return Ok(Measured::Average { sum, count });

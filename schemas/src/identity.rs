@@ -149,6 +149,9 @@ impl Identity for KpiInfo {
         out.flag("ratio", self.is_ratio());
         out.flag("distinct", self.kind == KpiKind::Distinct);
         out.flag("extreme", self.kind == KpiKind::Extreme);
+        if self.kind == KpiKind::Percentile {
+            out.flag("percentile", true);
+        }
         if self.kind == KpiKind::Stock {
             out.flag("stock", true);
         }

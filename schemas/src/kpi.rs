@@ -114,14 +114,22 @@ pub enum KpiKind {
     Distinct,
     /// A least or greatest value, which does not add up.
     Extreme,
+    /// The value that a share of all are not above, which does not add up.
+    Percentile,
     /// What there is at the end of a period: a longer one has that of its last day.
     Stock,
 }
 
 impl KpiKind {
     /// Every kind.
-    pub const ALL: [KpiKind; 5] =
-        [KpiKind::Flow, KpiKind::Ratio, KpiKind::Distinct, KpiKind::Extreme, KpiKind::Stock];
+    pub const ALL: [KpiKind; 6] = [
+        KpiKind::Flow,
+        KpiKind::Ratio,
+        KpiKind::Distinct,
+        KpiKind::Extreme,
+        KpiKind::Percentile,
+        KpiKind::Stock,
+    ];
 
     /// The word used in files and HTTP.
     pub fn name(self) -> &'static str {
@@ -130,6 +138,7 @@ impl KpiKind {
             KpiKind::Ratio => "ratio",
             KpiKind::Distinct => "distinct",
             KpiKind::Extreme => "extreme",
+            KpiKind::Percentile => "percentile",
             KpiKind::Stock => "stock",
         }
     }

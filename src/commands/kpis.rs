@@ -227,6 +227,10 @@ fn formula(definition: &Definition) -> String {
                 Aggregate::Distinct(column) => format!("COUNT(DISTINCT {column})"),
                 Aggregate::Min(column) => format!("MIN({column})"),
                 Aggregate::Max(column) => format!("MAX({column})"),
+                Aggregate::Percentile { of, millionths, cuts } => {
+                    let name = if *cuts { "APPROX_PERCENTILE_CONT" } else { "PERCENTILE_EXACT" };
+                    format!("{name}({of}, {})", views::percentile::share(*millionths))
+                }
             };
             let filter = filter.as_ref().map(|filter| format!(" WHERE {filter}"));
             format!("{what} FROM {contract}{}", filter.unwrap_or_default())
@@ -270,7 +274,7 @@ fn by_time(definition: &Definition) -> String {
 /// How exact its values are.
 fn exactness(catalog: &Catalog, definition: &Definition) -> &'static str {
     match catalog.kind(definition) {
-        Kind::Flow | Kind::Distinct | Kind::Extreme | Kind::Stock => "exact",
+        Kind::Flow | Kind::Distinct | Kind::Extreme | Kind::Percentile | Kind::Stock => "exact",
         Kind::Ratio => "exact parts, one division rounded half to even at 10 decimals",
     }
 }

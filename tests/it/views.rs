@@ -40,7 +40,8 @@ fn view(condition: &str) -> String {
     format!(
         "-- What clients buy, by country.\n\
          SELECT s.shop AS tenant_id, period(s.sold_at) AS period, c.country,\n\
-                SUM(s.amount) AS sold, COUNT(DISTINCT s.client) AS buyers, MAX(s.amount) AS largest\n\
+                SUM(s.amount) AS sold, COUNT(DISTINCT s.client) AS buyers, MAX(s.amount) AS largest,\n\
+                PERCENTILE_EXACT(s.amount, 0.9) AS high\n\
          FROM sales s LEFT JOIN clients c ON c.id = s.client\n\
          WHERE {condition}\nGROUP BY 1, 2, 3\n"
     )
@@ -64,8 +65,8 @@ struct Sale {
 /// Shop, day and country.
 type Name = (String, i64, Option<String>);
 
-/// Hundredths in all, clients, the most of one sale.
-type Cell = (i64, BTreeSet<i64>, i64);
+/// Hundredths in all, clients, the most of one sale, each sale.
+type Cell = (i64, BTreeSet<i64>, i64, Vec<i64>);
 
 #[derive(Default)]
 struct Shop {
@@ -127,10 +128,11 @@ impl Shop {
         for sale in self.sales.values().filter(|sale| sale.cents >= least) {
             let country = self.clients.get(&sale.client).map(|country| (*country).to_owned());
             let key = (sale.shop.to_owned(), sale.at_ms / DAY_MS, country);
-            let cell = cells.entry(key).or_insert((0, BTreeSet::new(), i64::MIN));
+            let cell = cells.entry(key).or_insert((0, BTreeSet::new(), i64::MIN, Vec::new()));
             cell.0 += sale.cents;
             cell.1.insert(sale.client);
             cell.2 = cell.2.max(sale.cents);
+            cell.3.push(sale.cents);
         }
         cells
     }
@@ -167,9 +169,15 @@ fn is_as_by_hand(place: &Place, shop: &Shop, least: i64) {
     let count = |cell: &Cell| i64::try_from(cell.1.len()).unwrap() * 100;
     assert_eq!(days(place, "buyers"), of(&count), "buyers");
     assert_eq!(days(place, "largest"), of(&|cell| cell.2), "largest");
+    let high = |cell: &Cell| {
+        let mut sales = cell.3.clone();
+        sales.sort_unstable();
+        sales[(sales.len() * 9).div_ceil(10) - 1]
+    };
+    assert_eq!(days(place, "high"), of(&high), "high");
     // Without the country: clients of several countries are no more, and clients count once.
     let mut whole: BTreeMap<_, BTreeSet<i64>> = BTreeMap::new();
-    for ((shop, day, _), (_, clients, _)) in &expected {
+    for ((shop, day, _), (_, clients, ..)) in &expected {
         whole.entry((shop.clone(), *day, None)).or_default().extend(clients);
     }
     let whole: BTreeMap<_, _> = whole
@@ -200,6 +208,7 @@ fn place() -> Place {
         ("sold", "sold", dims),
         ("buyers", "buyers", dims),
         ("largest", "largest", dims),
+        ("high", "high", "dims = [\"country\"]\nkind = \"percentile\"\n"),
         ("all_buyers", "buyers", ""),
     ] {
         std::fs::write(place.path(&format!("gold/{key}.toml")), kpi(key, value, more)).unwrap();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use expr::Expression;
 
-use crate::operator::{Function, JoinKind, WindowFunction};
+use crate::operator::{Call, Function, JoinKind, WindowFunction};
 use crate::plan::{Node, Plan};
 use crate::print::window_sql;
 
@@ -81,7 +81,10 @@ fn costs(node: &Node) -> (&'static str, &'static str) {
         Node::Window { .. } => ("the rows behind it", "all rows, in order"),
         Node::Group { calls, .. } => {
             let has = |wanted: &[Function]| calls.iter().any(|c| wanted.contains(&c.function));
-            if has(&[Function::Min, Function::Max]) {
+            let is_percentile = |call: &Call| matches!(call.function, Function::Percentile { .. });
+            if calls.iter().any(is_percentile) {
+                ("the different values of the group", "each group, with its values in order")
+            } else if has(&[Function::Min, Function::Max]) {
                 ("logarithm of the group", "each group, with its values in order")
             } else if has(&[Function::CountDistinct]) {
                 ("constant", "each group, with its values")

@@ -23,6 +23,7 @@ mod graph;
 mod lower;
 mod names;
 mod operator;
+pub mod percentile;
 mod plan;
 mod print;
 mod refusal;

@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 use schemas::nearest::nearest;
 use schemas::{ColumnType, RowSchema};
 
+use crate::percentile;
 use crate::refusal::{Code, Refusal};
 use crate::relations::{PERIODS, Relations};
 
@@ -26,7 +27,17 @@ use crate::relations::{PERIODS, Relations};
 pub(crate) const PERIOD: &str = "period";
 
 /// The aggregates there are, for messages.
-const AGGREGATES: [&str; 7] = ["count", "sum", "avg", "min", "max", "bool_and", "bool_or"];
+const AGGREGATES: [&str; 9] = [
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "bool_and",
+    "bool_or",
+    "percentile_exact",
+    "approx_percentile_cont",
+];
 
 /// Functions that give something else each time, or in each session.
 const VOLATILE: [&str; 12] = [
@@ -217,8 +228,11 @@ impl ContextProvider for Names<'_> {
             "bool_and" => bool_and_or::bool_and_udaf(),
             "bool_or" => bool_and_or::bool_or_udaf(),
             _ => {
-                self.function.replace(Some(name.to_owned()));
-                return None;
+                let own = percentile::percentiles().into_iter().find(|own| own.name() == name);
+                if own.is_none() {
+                    self.function.replace(Some(name.to_owned()));
+                }
+                own?
             }
         };
         // It is asked for after functions.

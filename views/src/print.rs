@@ -2,6 +2,7 @@
 
 use crate::lower::call_name;
 use crate::operator::{Call, Function, JoinKind, SortBy, WindowFunction};
+use crate::percentile::share;
 use crate::plan::{Node, Plan};
 
 /// A name in double quotes.
@@ -110,6 +111,9 @@ fn call_sql(call: &Call, input: &Plan) -> String {
     let column = column.map_or("*".to_owned(), |column| quoted(&column.name));
     match call.function {
         Function::CountDistinct => format!("COUNT(DISTINCT {column})"),
+        Function::Percentile { millionths, .. } => {
+            format!("{}({column}, {})", call_name(call.function), share(millionths))
+        }
         function => format!("{}({column})", call_name(function)),
     }
 }

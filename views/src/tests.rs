@@ -139,6 +139,9 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("SELECT SUM(DISTINCT amount) AS a FROM orders", "AGGREGATE", "COUNT(DISTINCT x)"),
     ("SELECT COUNT(DISTINCT order_id, status) AS a FROM orders", "AGGREGATE", "one argument"),
     ("SELECT MIN(tags) AS t FROM orders", "AGGREGATE", "JSON"),
+    ("SELECT PERCENTILE_EXACT(amount, 95) AS p FROM orders", "AGGREGATE", "from 0 to 1"),
+    ("SELECT PERCENTILE_EXACT(amount, amount) AS p FROM orders", "AGGREGATE", "write it out"),
+    ("SELECT PERCENTILE_EXACT(weight, 0.5) AS p FROM orders", "INVALID", "a bigint or a decimal"),
     (
         "SELECT order_id FROM orders WHERE customer_id IN (SELECT customer_id FROM customers)",
         "SUBQUERY",

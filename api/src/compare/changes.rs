@@ -26,6 +26,14 @@ pub(crate) fn of(
     for change in &read.changes {
         let periods = calendar.of(&change.series.tenant);
         let own = (change.grain, change.period_start);
+        if change.grain.is_window() {
+            // It brings its counterpart along, and is told when that changes.
+            let value = change.value.and_then(|value| value.value);
+            let window = change.window.as_deref();
+            let compared = window.and_then(|window| Compared::of_window(window, against, value));
+            told.push((change.clone(), compared));
+            continue;
+        }
         if change.value.is_some() {
             wanted.insert((Arc::clone(&change.series), own));
         } else if change.is_taken_by(filter) {
@@ -49,8 +57,9 @@ pub(crate) fn of(
         let kind = kpis.iter().find(|info| info.key == series.kpi).map(|info| info.kind);
         let (history, periods) = (&read.history, &**calendar.of(&series.tenant));
         let comparison = Comparison { against, history, periods, kind, as_of: read.clock };
-        let compared = comparison.of(&series, (grain, period_start), value.value);
-        told.push((CellChange { series, grain, period_start, value: Some(value) }, compared));
+        let compared = comparison.of(&series, (grain, period_start), value.value, None);
+        let (value, window) = (Some(value), None);
+        told.push((CellChange { series, grain, period_start, value, window }, compared));
     }
     told
 }
@@ -71,6 +80,8 @@ fn held_against(
         (Against::Year, Grain::Week) => vec![later(earlier::WEEKS)],
         (Against::Year, Grain::Month) => vec![later(12)],
         (Against::Year, Grain::Quarter) => vec![later(4)],
+        // Windows bring their counterparts.
+        (Against::Year, _) => Vec::new(),
     };
     let of = |own| earlier::of(periods, own, clock, against);
     let whole = candidates.into_iter().map(|at| (grain, at));

@@ -89,6 +89,8 @@ fn year_before(periods: &Periods, grain: Grain, start: Micros) -> Option<Micros>
         Grain::Month => Some(periods.later(grain, start, -12)),
         Grain::Quarter => Some(periods.later(grain, start, -4)),
         Grain::Year => Some(periods.later(grain, start, -1)),
+        // Windows bring their counterparts.
+        _ => None,
     }
 }
 

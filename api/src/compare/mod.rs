@@ -44,6 +44,17 @@ pub(crate) struct Compared {
 }
 
 impl Compared {
+    /// That of a window with this value.
+    fn of_window(window: &Window, against: Against, value: Option<i128>) -> Option<Compared> {
+        let counterpart = match against {
+            Against::Previous => window.previous,
+            Against::Year => window.year,
+        };
+        let Counterpart { start, end, value: before } = counterpart?;
+        let before = before.and_then(|before| before.value);
+        Some(Compared::new((start, end), value, before))
+    }
+
     fn new((start, end): (Micros, Micros), value: Option<i128>, before: Option<i128>) -> Compared {
         let change = difference(value, before);
         let base = before.filter(|base| *base > 0);
@@ -73,13 +84,7 @@ impl Comparison<'_> {
         window: Option<&Window>,
     ) -> Option<Compared> {
         if let Some(window) = window {
-            let counterpart = match self.against {
-                Against::Previous => window.previous,
-                Against::Year => window.year,
-            };
-            let Counterpart { start, end, value: before } = counterpart?;
-            let before = before.and_then(|before| before.value);
-            return Some(Compared::new((start, end), value, before));
+            return Compared::of_window(window, self.against, value);
         }
         let earlier = earlier::of(self.periods, (grain, start), self.as_of, self.against)?;
         let before = self.value(series, grain, &earlier);

@@ -91,8 +91,8 @@ struct Kpi {
     group: Option<Arc<str>>,
     /// Whether it is a quotient of sums.
     is_ratio: bool,
-    /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct`, `extreme` or `stock`
-    /// (they do not add up).
+    /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct`, `extreme`, `percentile` or
+    /// `stock` (they do not add up).
     kind: &'static str,
     /// The names of its dimensions.
     dims: Vec<String>,

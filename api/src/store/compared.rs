@@ -74,7 +74,10 @@ impl Store {
 
     /// What changed after `since`; `None` when that is not known any more.
     pub fn compared_changes(&self, filter: &CellFilter, since: EpochId) -> Option<ComparedChanges> {
-        let whole = CellFilter { grain: None, from: None, to: None, ..filter.clone() };
+        let whole = match filter.window() {
+            Some(_) => filter.clone(),
+            None => CellFilter { grain: None, from: None, to: None, ..filter.clone() },
+        };
         let served = self.served.read();
         let position = served.position.clone()?;
         let (before, clock) = (served.clocks.at(since)?, served.clocks.at(position.offset)?);

@@ -8,7 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::cell_text::CellText;
 use super::page::{self, Channel, Mark, Page, Piece};
 use crate::compare::{Against, Compared, Comparison, changes};
-use crate::store::{CellChange, CellFilter, Periods, Store, StreamPosition};
+use crate::store::{CellChange, CellFilter, Periods, ServedCell, Store, StreamPosition};
 use crate::wire::{CellName, json, unit_of};
 
 /// How long a resolved alert stays in snapshots.
@@ -56,7 +56,7 @@ pub(crate) fn snapshot(store: &Store, channel: Channel, filter: &CellFilter) -> 
     let (position, cells) = store.cells(filter, Periods::All)?;
     let texts = cells.iter().map(|cell| {
         let unit = unit_of(store.kpis(), &cell.series.kpi);
-        page::upsert(CellName::served(cell), &cell.value, unit)
+        page::upsert(cell, unit)
     });
     let pages = page::snapshot(&position, "upserts", texts);
     Some(Bulk::new(&position, pages))
@@ -70,9 +70,9 @@ fn compared_snapshot(store: &Store, filter: &CellFilter, against: Against) -> Op
         let kind = info.map(|info| info.kind);
         let comparison = Comparison { against, history: &history, periods, kind, as_of };
         let place = (cell.grain, cell.period_start);
-        let compared = comparison.of(cell.series, place, cell.value.value);
+        let compared = comparison.of(cell.series, place, cell.value.value, cell.window);
         let unit = unit_of(store.kpis(), &cell.series.kpi);
-        page::compared(CellName::served(cell), &cell.value, unit, compared)
+        page::compared(*cell, unit, compared)
     });
     let pages = page::snapshot(&position, "upserts", texts);
     Some(Bulk::new(&position, pages))
@@ -91,7 +91,13 @@ fn compared_changes(
         let unit = unit_of(store.kpis(), &key.kpi);
         match &change.value {
             None => (true, json(&CellName::new(&key))),
-            Some(value) => (false, page::compared(CellName::new(&key), value, unit, *compared)),
+            Some(value) => {
+                let window = change.window.as_deref();
+                let period_start = window.map_or(change.period_start, |window| window.start);
+                let (series, grain, value) = (&*change.series, change.grain, *value);
+                let cell = ServedCell { series, grain, period_start, value, window };
+                (false, page::compared(cell, unit, *compared))
+            }
         }
     };
     let texts: Vec<(bool, String)> = changes.iter().map(text).collect();

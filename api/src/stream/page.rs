@@ -9,7 +9,7 @@ use axum::extract::ws::{Message, Utf8Bytes};
 use schemas::{Alert, CellValue, EpochId, Micros, Unit};
 
 use crate::compare::Compared;
-use crate::store::StreamPosition;
+use crate::store::{ServedCell, StreamPosition};
 use crate::wire::{AlertView, Cell, CellName, ComparedView, json};
 
 /// Cells or alerts in one page.
@@ -109,17 +109,12 @@ impl<'a> Piece<'a> {
 }
 
 /// A cell as text.
-pub(crate) fn upsert(name: CellName<'_>, value: &CellValue, unit: Unit) -> String {
-    json(&Cell::new(name, value, unit))
+pub(crate) fn upsert(cell: ServedCell<'_>, unit: Unit) -> String {
+    json(&Cell::served(cell, unit))
 }
 
 /// A cell as text, with what it is compared with.
-pub(crate) fn compared(
-    name: CellName<'_>,
-    value: &CellValue,
-    unit: Unit,
-    compared: Option<Compared>,
-) -> String {
+pub(crate) fn compared(cell: ServedCell<'_>, unit: Unit, compared: Option<Compared>) -> String {
     #[derive(serde::Serialize)]
     struct Both<'a> {
         #[serde(flatten)]
@@ -128,7 +123,7 @@ pub(crate) fn compared(
         compared: ComparedView,
     }
     let compared = ComparedView::new(compared);
-    json(&Both { cell: Cell::new(name, value, unit), compared })
+    json(&Both { cell: Cell::served(cell, unit), compared })
 }
 
 /// An alert as text.

@@ -206,6 +206,12 @@ fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
         Aggregate::Distinct(argument) => {
             (argument.as_str(), format!("CAST(COUNT(DISTINCT above) AS {NUMBER})"))
         }
+        Aggregate::Percentile { of, millionths, cuts } => {
+            counted = format!("({counted}) AND ({of}) IS NOT NULL");
+            let name = if *cuts { "approx_percentile_cont" } else { "percentile_exact" };
+            let share = views::percentile::share(*millionths);
+            (of.as_str(), format!("CAST({name}(above, {share}) AS {NUMBER})"))
+        }
         Aggregate::Min(argument) | Aggregate::Max(argument) => {
             counted = format!("({counted}) AND ({argument}) IS NOT NULL");
             let is_least = matches!(aggregate, Aggregate::Min(_));
@@ -214,7 +220,9 @@ fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
     };
     columns.push_str(&format!(", CASE WHEN {counted} THEN 1 ELSE 0 END AS counted"));
     let above = match aggregate {
-        Aggregate::Distinct(_) => format!("CASE WHEN {counted} THEN {argument} END"),
+        Aggregate::Distinct(_) | Aggregate::Percentile { .. } => {
+            format!("CASE WHEN {counted} THEN {argument} END")
+        }
         _ => format!("CASE WHEN {counted} THEN CAST({argument} AS {NUMBER}) END"),
     };
     let mut condition = format!("\"{time}\" IS NOT NULL AND {}", may_count(filter.as_deref()));
@@ -228,6 +236,6 @@ fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
          {total} AS above \
          FROM (SELECT {columns}, {above} AS above FROM \"{rows}\" WHERE {condition}) AS taken \
          GROUP BY {keys} HAVING SUM(counted) > 0 OR SUM(in_doubt) > 0 OR {}",
-        !matches!(aggregate, Aggregate::Min(_) | Aggregate::Max(_))
+        matches!(aggregate, Aggregate::Count | Aggregate::Sum(_) | Aggregate::Distinct(_))
     )
 }

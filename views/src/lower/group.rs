@@ -10,6 +10,7 @@ use super::over::period_of;
 use super::periods::Joined;
 use super::{Lowered, Lowering, Over, Read, double, typed};
 use crate::operator::{Call, Function};
+use crate::percentile;
 use crate::plan::{Node, Plan, unique};
 use crate::refusal::{Code, Refusal};
 use crate::sql::invalid;
@@ -206,7 +207,11 @@ fn call(
         return Ok((Call { function, column: None, filter: None, text }, data));
     };
     let read = over.read(&argument)?;
-    let text = format!("{}({})", name(function), read.expression.text());
+    let share = match function {
+        Function::Percentile { millionths, .. } => format!(", {}", percentile::share(millionths)),
+        _ => String::new(),
+    };
+    let text = format!("{}({}{share})", name(function), read.expression.text());
     let found = rows.iter().position(|(_, other)| other.expression == read.expression);
     let column = match found {
         // A key of the same text is taken, too.
@@ -235,6 +240,18 @@ fn function<'a>(
     if !params.order_by.is_empty() || params.null_treatment.is_some() {
         return refused(format!("`{place}` has an order"), "leave it out");
     }
+    let named = percentile::NAMES.iter().find(|(name, _)| *name == aggregate.func.name());
+    if let ([argument, share], Some((_, cuts))) = (params.args.as_slice(), named) {
+        let millionths = match share {
+            Expr::Literal(share, _) if !params.distinct => percentile::millionths(share),
+            _ => None,
+        };
+        let Some(millionths) = millionths else {
+            let problem = format!("the share of `{place}` is no number from 0 to 1");
+            return refused(problem, "write it out, with at most six digits: 0.95");
+        };
+        return Ok((Function::Percentile { millionths, cuts: *cuts }, Some(argument)));
+    }
     let [argument] = params.args.as_slice() else {
         return refused(format!("`{place}` takes one argument"), "join texts with ||");
     };
@@ -250,8 +267,8 @@ fn function<'a>(
         "sum" if !params.distinct => Function::Sum,
         "avg" if !params.distinct => Function::Avg,
         _ => {
-            let advice =
-                "there are COUNT, COUNT(DISTINCT x), SUM, AVG, MIN, MAX, BOOL_AND, BOOL_OR";
+            let advice = "there are COUNT, COUNT(DISTINCT x), SUM, AVG, MIN, MAX, BOOL_AND, BOOL_OR, \
+                 PERCENTILE_EXACT(x, 0.95), APPROX_PERCENTILE_CONT(x, 0.95)";
             return refused(format!("`{place}` is not supported"), advice);
         }
     };
@@ -269,6 +286,8 @@ pub(crate) fn name(function: Function) -> &'static str {
         Function::Max => "MAX",
         Function::BoolAnd => "BOOL_AND",
         Function::BoolOr => "BOOL_OR",
+        Function::Percentile { cuts: false, .. } => "PERCENTILE_EXACT",
+        Function::Percentile { cuts: true, .. } => "APPROX_PERCENTILE_CONT",
     }
 }
 
@@ -292,6 +311,11 @@ fn result(call: &Call, argument: Option<ColumnType>, data: &DataType) -> Lowerin
             Ok(ColumnType::Boolean)
         }
         (Function::Sum, Some(ColumnType::Bigint), DataType::Int64) => Ok(ColumnType::Bigint),
+        (
+            Function::Percentile { .. },
+            Some(kind @ (ColumnType::Bigint | ColumnType::Decimal { .. })),
+            _,
+        ) => Ok(kind),
         (
             Function::Sum | Function::Avg,
             Some(ColumnType::Decimal { .. }),

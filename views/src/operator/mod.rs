@@ -113,6 +113,13 @@ pub enum Function {
     BoolAnd,
     /// Whether one is true.
     BoolOr,
+    /// The least value that so many millionths are not above; of values cut to their highest bits, where it says so.
+    Percentile {
+        /// The share.
+        millionths: u32,
+        /// Whether values are cut.
+        cuts: bool,
+    },
 }
 
 /// An aggregate over a column.

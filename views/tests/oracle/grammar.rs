@@ -356,7 +356,7 @@ impl<'a> Grammar<'a> {
 
     fn aggregate(&mut self, columns: &[Column]) -> (String, Kind) {
         let kind = self.kind();
-        let (call, kind) = match self.dice.pick(9) {
+        let (call, kind) = match self.dice.pick(10) {
             0 => ("COUNT(*)".to_owned(), Kind::Whole),
             1 => (self.counted(columns), Kind::Whole),
             2 => {
@@ -366,6 +366,12 @@ impl<'a> Grammar<'a> {
             3 => (format!("SUM({})", self.value(columns, Kind::Whole, 1)), Kind::Whole),
             4 => (format!("SUM({})", self.value(columns, Kind::Decimal, 1)), Kind::Decimal),
             5 => (format!("AVG({})", self.value(columns, Kind::Decimal, 1)), Kind::Decimal),
+            7 => {
+                let name = self.dice.of(&["PERCENTILE_EXACT", "APPROX_PERCENTILE_CONT"]);
+                let kind = self.dice.of(&[Kind::Whole, Kind::Decimal]);
+                let share = self.dice.of(&["0.5", "0.95", "0", "1", "0.333333"]);
+                (format!("{name}({}, {share})", self.value(columns, kind, 1)), kind)
+            }
             6 => {
                 let name = self.dice.of(&["BOOL_AND", "BOOL_OR"]);
                 (format!("{name}({})", self.value(columns, Kind::Flag, 1)), Kind::Flag)

@@ -250,6 +250,9 @@ pub(crate) fn session() -> SessionContext {
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
     let mut context = SessionContext::new_with_config(config);
     context.register_udf(views::period().as_ref().clone());
+    for percentile in views::percentile::percentiles() {
+        context.register_udaf(percentile.as_ref().clone());
+    }
     for rule in WRONG_RULES {
         assert!(context.remove_optimizer_rule(rule), "{rule}");
     }

@@ -7,6 +7,7 @@ use schemas::{ColumnType, Datum, RowLayout, RowRef, RowSchema};
 use super::values::Values;
 use crate::operator::sum::Sum;
 use crate::operator::{Call, Function};
+use crate::percentile::cut;
 
 /// One number, or the values of one column, that is held of each group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ enum Kind {
     Sum,
     Truths,
     Values(ColumnType),
+    /// The same of values that are cut.
+    Cut(ColumnType),
 }
 
 /// What a keeper holds of one group.
@@ -69,6 +72,8 @@ impl Keeper {
             (Function::CountDistinct | Function::Min | Function::Max, kind) => {
                 (Kind::Values(kind?), call.column)
             }
+            (Function::Percentile { cuts: false, .. }, kind) => (Kind::Values(kind?), call.column),
+            (Function::Percentile { cuts: true, .. }, kind) => (Kind::Cut(kind?), call.column),
         };
         Some(Keeper { kind, column, filter: call.filter })
     }
@@ -79,8 +84,12 @@ impl Keeper {
             Kind::Count => Part::Count(0),
             Kind::Sum => Part::Sum(Sum::default()),
             Kind::Truths => Part::Truths { count: 0, truths: 0 },
-            Kind::Values(kind) => Part::Values(Values::new(kind)),
+            Kind::Values(kind) | Kind::Cut(kind) => Part::Values(Values::new(kind)),
         }
+    }
+
+    fn cuts(&self) -> bool {
+        matches!(self.kind, Kind::Cut(_))
     }
 
     /// What it takes of a row.
@@ -96,6 +105,10 @@ impl Keeper {
         match row.datum(column) {
             Datum::Null if row.is_unknown(column) => Taken::Unknown,
             Datum::Null => Taken::Nothing,
+            Datum::Bigint(value) if self.cuts() => {
+                Taken::Value(Datum::Bigint(i64::try_from(cut(value.into())).unwrap_or(value)))
+            }
+            Datum::Decimal(value) if self.cuts() => Taken::Value(Datum::Decimal(cut(value))),
             value => Taken::Value(value),
         }
     }
@@ -170,6 +183,9 @@ impl Reading {
             (_, Part::Truths { truths, .. }) => Some(Datum::Boolean(*truths > 0)),
             (Function::Min, Part::Values(values)) => Some(values.first(self.input)),
             (Function::Max, Part::Values(values)) => Some(values.last(self.input)),
+            (Function::Percentile { millionths, .. }, Part::Values(values)) => {
+                Some(values.percentile(self.input, millionths))
+            }
             (_, Part::Values(values)) => whole(i64::try_from(values.len()).unwrap_or(i64::MAX)),
             (_, Part::Count(count)) => whole(*count),
         }
@@ -228,6 +244,10 @@ impl Function {
                 decimal(precision, 4, scale.saturating_add(4))
             }
             (Function::Min | Function::Max, Some(kind)) => kind,
+            (
+                Function::Percentile { .. },
+                Some(kind @ (ColumnType::Bigint | ColumnType::Decimal { .. })),
+            ) => kind,
             (Function::BoolAnd | Function::BoolOr, Some(ColumnType::Boolean)) => {
                 ColumnType::Boolean
             }

@@ -41,6 +41,8 @@ fn calls() -> Vec<Call> {
         (Max, &[0, 1, 2, 3, 4, 5, 6]),
         (BoolAnd, &[4]),
         (BoolOr, &[4]),
+        (Percentile { millionths: 500_000, cuts: false }, &[1, 2, 3]),
+        (Percentile { millionths: 900_000, cuts: true }, &[1, 2, 3]),
     ] {
         calls.extend(columns.iter().map(|column| call(function, Some(*column), None)));
         calls.push(call(function, Some(columns[0]), Some(4)));
@@ -108,6 +110,7 @@ fn of_list(call: &Call, rows: &[&Row]) -> Cell {
         Function::Min => cells[0].clone(),
         Function::Max => cells[cells.len() - 1].clone(),
         Function::BoolAnd => Cell::Flag(cells.iter().all(|cell| *cell == Cell::Flag(true))),
+        Function::Percentile { millionths, cuts } => percentile(&cells, millionths, cuts),
         Function::BoolOr => Cell::Flag(cells.contains(&Cell::Flag(true))),
         Function::Sum | Function::Avg => {
             let numbers: Vec<i128> = cells.iter().map(whole).collect();
@@ -120,6 +123,21 @@ fn of_list(call: &Call, rows: &[&Row]) -> Cell {
                 _ => sum.filter(|sum| sum.abs() <= WIDEST).map_or(Cell::Unknown, Cell::Decimal),
             }
         }
+    }
+}
+
+/// Of a sorted list; cut by halving as often as it takes.
+fn percentile(cells: &[Cell], millionths: u32, cuts: bool) -> Cell {
+    let share = usize::try_from(millionths).unwrap() * cells.len();
+    let rank = (1..=cells.len()).find(|rank| rank * 1_000_000 >= share).unwrap();
+    let halved = |number: i128| {
+        let times = (0..).find(|times| (number / (1 << times)).abs() < 256).unwrap();
+        if cuts { number / (1 << times) * (1 << times) } else { number }
+    };
+    match &cells[rank - 1] {
+        Cell::Whole(number) => Cell::Whole(i64::try_from(halved((*number).into())).unwrap()),
+        Cell::Decimal(mantissa) => Cell::Decimal(halved(*mantissa)),
+        _ => unreachable!(),
     }
 }
 

@@ -4,6 +4,7 @@ use schemas::{ColumnType, Datum};
 
 use crate::operator::bag::Bag;
 use crate::operator::order;
+use crate::percentile::place;
 
 /// A counted multiset of the values of one column.
 #[derive(Debug)]
@@ -71,6 +72,16 @@ impl Values {
         found.unwrap_or_default()
     }
 
+    /// The least that so many millionths are not above, of this type; null of none.
+    pub(super) fn percentile(&self, kind: ColumnType, millionths: u32) -> Datum<'_> {
+        let found = match self {
+            Values::Words(bag) => percentile(bag, millionths).map(|word| order::datum(*word, kind)),
+            Values::Decimals(bag) => percentile(bag, millionths).copied().map(Datum::Decimal),
+            Values::Texts(_) => None,
+        };
+        found.unwrap_or_default()
+    }
+
     /// The greatest, of this type; null of none.
     pub(super) fn last(&self, kind: ColumnType) -> Datum<'_> {
         let found = match self {
@@ -80,4 +91,15 @@ impl Values {
         };
         found.unwrap_or_default()
     }
+}
+
+fn percentile<V: Ord>(bag: &Bag<V>, millionths: u32) -> Option<&V> {
+    let count = |times: i64| u64::try_from(times).unwrap_or(0);
+    let all = bag.iter().map(|(_, times)| count(times)).sum();
+    let mut before = place(all, millionths);
+    bag.iter().find_map(|(value, times)| {
+        let is_it = before < count(times);
+        before = before.saturating_sub(count(times));
+        is_it.then_some(value)
+    })
 }
