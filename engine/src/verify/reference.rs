@@ -11,6 +11,7 @@ mod admission;
 mod doubt;
 mod moved;
 mod order;
+mod restart;
 mod retry;
 mod snapshot;
 
@@ -24,7 +25,8 @@ use schemas::{Micros, Position, RowBuilder};
 use admission::Admitted;
 use doubt::is_newer;
 use moved::Moves;
-use order::{is_again, is_behind, is_ordered, order, source_went_back};
+use order::{is_again, is_behind, is_ordered, order};
+use restart::Restart;
 use snapshot::{ASIDE_US, Snapshot, note_snapshot};
 
 /// Forgotten deletes are cleared away this often, on epoch clocks.
@@ -55,6 +57,12 @@ pub(super) enum State {
 }
 
 impl Known {
+    /// Which incarnations its changes are of is told anew.
+    fn tell(&mut self, tell: &impl Fn(&mut Position)) {
+        tell(&mut self.at);
+        self.carried.values_mut().chain(self.unread.as_mut()).for_each(tell);
+    }
+
     /// The position as silver has it.
     pub(super) fn position(&self) -> String {
         let carried = self.carried.iter().map(|(column, at)| format!(";{column}={at}"));
@@ -83,19 +91,10 @@ struct Origin {
     is_whole: bool,
     /// By column, the change that was the first seen to have it.
     sent: BTreeMap<usize, Position>,
-    /// When it started over: the first epoch that is behind that as a whole.
-    restarts: Vec<u64>,
+    /// Each time that its numbering began anew.
+    restarts: Vec<Restart>,
     /// Whether a row of it was ever deleted.
     deletes: bool,
-}
-
-impl Origin {
-    fn start_over(&mut self, behind: u64) {
-        self.restarts.push(behind);
-        self.incarnation = self.incarnation.saturating_add(1);
-        self.halted = None;
-        self.snapshots.clear();
-    }
 }
 
 /// Origin and key of a row.
@@ -224,13 +223,17 @@ impl Reference {
         let id: RowId = (change.origin.to_owned(), change.key.to_vec());
         let full = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
         let origin = self.origins.entry(id.0.clone()).or_default();
+        let here = Position { topic, ..what.position };
+        if full {
+            origin.note_first(&here);
+        }
+        let mut at = Position { incarnation: origin.incarnation_at(&here, None), ..here };
         if origin.halted.is_some() {
             if !full {
                 return;
             }
-            origin.start_over(epoch + 1);
+            at = self.begin_numbering(&id.0, None, at, epoch);
         }
-        let at = Position { incarnation: origin.incarnation, topic, ..what.position };
         if what.kind == ChangeKind::Truncate {
             self.truncate(&id.0, at, clock);
             return;
@@ -256,8 +259,8 @@ impl Reference {
         let full = what.position.snapshot && what.marker != SnapshotMarker::Incremental;
         let held = self.held(id, clock);
         let is_incremental = what.marker == SnapshotMarker::Incremental;
-        let back = held.filter(|held| !is_incremental && source_went_back(held, &at));
         let origin = self.origins.entry(id.0.clone()).or_default();
+        let back = if is_incremental { None } else { origin.back_from(held, &at, full) };
         if let Some(held) = back {
             if !full {
                 let key = String::from_utf8_lossy(change.key);
@@ -265,9 +268,9 @@ impl Reference {
                     Some(format!("at row `{key}` the source went back from {held} to {at}"));
                 return;
             }
-            origin.start_over(epoch + 1);
-            at.incarnation = origin.incarnation;
+            at = self.begin_numbering(&id.0, Some(held), at, epoch);
         }
+        let origin = self.origins.entry(id.0.clone()).or_default();
         if full {
             let over = origin.over.as_mut().map(|(run, _)| run);
             note_snapshot(&mut origin.snapshots, over, &at, what.marker, clock);

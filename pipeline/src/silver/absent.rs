@@ -41,6 +41,13 @@ impl Sent {
         first.is_some_and(|first| first.compare(position).is_lt())
     }
 
+    /// Tells anew which incarnation those changes are of.
+    pub(super) fn settle(&mut self, settle: &dyn Fn(&mut Position) -> bool) {
+        self.0.iter_mut().flatten().for_each(|first| {
+            settle(first);
+        });
+    }
+
     /// The columns that were never sent.
     pub(super) fn never(&self, columns: usize) -> impl Iterator<Item = usize> {
         (0..columns).filter(|column| self.0.get(*column).copied().flatten().is_none())

@@ -88,6 +88,14 @@ impl Unplaced {
         self.named.get(&(origin, key.to_vec())).copied()
     }
 
+    /// Tells anew which incarnation those of an origin are of.
+    pub(super) fn settle(&mut self, origin: u32, settle: &dyn Fn(&mut Position) -> bool) {
+        let own = self.named.range_mut((origin, Vec::new())..);
+        own.take_while(|((of, _), _)| *of == origin).for_each(|(_, at)| {
+            settle(at);
+        });
+    }
+
     fn remove(&mut self, origin: u32, key: &[u8]) {
         if !self.is_empty() {
             self.named.remove(&(origin, key.to_vec()));
@@ -184,7 +192,7 @@ impl TableFold {
             self.unplaced.newest = self.told(&at, reason);
             return;
         };
-        let incarnation = origin.map_or(0, |origin| origin.incarnation);
+        let incarnation = origin.map_or(0, |origin| origin.incarnation_of(&at, None));
         let position = Position { incarnation, ..at };
         let slot = self.rows.find(change.key, number);
         let which = Which { origin: number, key: change.key, slot };

@@ -70,6 +70,20 @@ impl Filling {
         self.missing = still;
     }
 
+    /// Fills what is missing, or was filled from an older change than it is of there, from what was held before.
+    pub(super) fn fill_older(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
+        let (carried, unknown) = (Carried::read(held.carried), unsent(contract, held));
+        let of = |column: usize| carried.get(column).unwrap_or(held.position);
+        let is_older = |column: &usize| {
+            let own = self.carried.get(*column);
+            own.is_some_and(|own| own.compare(&of(*column)).is_lt()) && !unknown.contains(column)
+        };
+        let older: Vec<usize> = self.carried.columns().filter(is_older).collect();
+        older.iter().for_each(|column| self.carried.set(*column, of(*column)));
+        self.copy(contract, held.row, &older);
+        self.fill(contract, held);
+    }
+
     /// Fills what is missing, or was filled from an older change, from a late one; returns whether
     /// there was any.
     fn fill_late(

@@ -10,7 +10,7 @@ use super::origins::SavedOrigins;
 use super::{Counters, TableFold};
 
 /// The version of the records.
-pub(super) const VERSION: u8 = 7;
+pub(super) const VERSION: u8 = 8;
 
 /// All but the tombstones.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -103,6 +103,11 @@ impl<T: Keyed> KeyIndex<T> {
         self.changed.take()
     }
 
+    /// The slot behind the last.
+    pub(super) fn end(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.table.len()
     }

@@ -35,6 +35,7 @@ mod moved;
 mod origins;
 mod record;
 mod report;
+mod restart;
 mod retry;
 mod seen;
 mod snapshot;
@@ -77,7 +78,7 @@ use moved::Moved;
 use origins::{Origins, Seen};
 use record::Provenance;
 use snapshot::SnapshotRun;
-use tombstones::{Tombstone, Tombstones};
+use tombstones::Tombstones;
 
 /// Counts changes of what the fold makes of equal changes: with another one tables are built anew.
 pub const FOLD_VERSION: u32 = 2;
@@ -202,16 +203,19 @@ impl TableFold {
         let is_whole = is_whole(what);
         let (topic, is_quiet) = (self.origins.topic(), self.origins.is_quiet(origin));
         let Some(own) = self.origins.get_mut(origin) else { return };
-        let here = Position { incarnation: own.incarnation, topic, ..what.position };
-        own.seen = Some(Seen::new(here, stamp, is_quiet));
-        if own.halt.is_some() {
-            if !is_whole {
-                self.counters.halted += 1;
-                return;
-            }
-            own.start_over(stamp.id.saturating_add(1));
+        let here = Position { topic, ..what.position };
+        if is_whole {
+            own.note_beginning(&here);
         }
-        let position = Position { incarnation: own.incarnation, topic, ..what.position };
+        let here = Position { incarnation: own.incarnation_of(&here, None), ..here };
+        own.seen = Some(Seen::new(here, stamp, is_quiet));
+        let is_halted = own.halt.is_some();
+        if is_halted && !is_whole {
+            self.counters.halted += 1;
+            return;
+        }
+        let position = if is_halted { self.begin_anew(origin, None, &here, stamp) } else { here };
+        let Some(own) = self.origins.get_mut(origin) else { return };
         if what.kind == ChangeKind::Truncate {
             self.truncate(origin, position, stamp.clock, delta);
             return;
@@ -251,14 +255,13 @@ impl TableFold {
             }
         };
         let is_incremental = what.marker == SnapshotMarker::Incremental;
-        if let Some(held) = held.filter(|held| !is_incremental && held.went_back_to(&position)) {
+        let own = self.origins.get(origin).filter(|_| !is_incremental);
+        if let Some(held) = own.and_then(|own| own.back_from(held, &position, is_whole)) {
             if !is_whole {
                 self.halt(which, &held, &position);
                 return;
             }
-            let Some(own) = self.origins.get_mut(origin) else { return };
-            own.start_over(stamp.id.saturating_add(1));
-            position.incarnation = own.incarnation;
+            position = self.begin_anew(origin, Some(&held), &position, stamp);
         }
         if is_whole && let Some(own) = self.origins.get_mut(origin) {
             SnapshotRun::note(
@@ -311,17 +314,23 @@ impl TableFold {
             return Ok((Some(row.position), false));
         }
         let floor = self.origins.get(which.origin).and_then(|origin| origin.floor);
+        let came = self.above_floor(which.origin, came);
         dead_key(which, &mut self.dead_key);
-        let own = self
-            .tombstones
-            .get(&self.dead_key, above_floor(floor, came))?
-            .map(|tombstone| tombstone.position);
+        let own =
+            self.tombstones.get(&self.dead_key, came.as_ref())?.map(|tombstone| tombstone.position);
         let floor = floor.map(|floor| floor.position);
         let held = match (floor, own) {
             (Some(floor), Some(own)) if own.compare(&floor) == Ordering::Less => Some(floor),
             (floor, own) => own.or(floor),
         };
         Ok((held, own.is_some()))
+    }
+
+    /// A position that is later than the last truncate of an origin by its place in the source: then tombstones
+    /// below it decide nothing.
+    fn above_floor(&self, origin: u32, position: &Position) -> Option<Position> {
+        let own = self.origins.get(origin)?;
+        own.floor.is_none_or(|floor| floor.is_below(position)).then_some(*position)
     }
 
     /// Whether the row is not held and a snapshot that is over lacked it.
@@ -453,12 +462,6 @@ fn is_whole(change: &Change) -> bool {
 fn dead_key(which: Which<'_>, out: &mut Vec<u8>) {
     which.key.clone_into(out);
     out.extend_from_slice(&which.origin.to_le_bytes());
-}
-
-/// A position that is later than the last truncate by its place in the source: then tombstones below it
-/// decide nothing.
-fn above_floor(floor: Option<Tombstone>, position: &Position) -> Option<&Position> {
-    floor.is_none_or(|floor| floor.is_below(position)).then_some(position)
 }
 
 #[cfg(test)]

@@ -75,6 +75,10 @@ impl Builder {
         }
     }
 
+    pub(super) fn partition(&self) -> i32 {
+        self.partition
+    }
+
     pub(super) fn at(&mut self, source_ms: i64) -> &mut Builder {
         self.source_ms = source_ms;
         self

@@ -178,6 +178,23 @@ impl Moved {
         later.reduce(|a, b| if b.left.compare(&a.left).is_lt() { b } else { a })
     }
 
+    /// Tells anew which incarnation the rows and ways of an origin are of.
+    pub(super) fn settle(&mut self, origin: u32, settle: &dyn Fn(&mut Position) -> bool) {
+        for (_, row) in self.rows.iter_mut().filter(|((of, _), _)| *of == origin) {
+            settle(&mut row.position);
+            settle(&mut row.left);
+            row.carried = Carried::settled(&row.carried, settle);
+        }
+        for (_, ways) in self.ways.iter_mut().filter(|((of, _), _)| *of == origin) {
+            for way in ways {
+                settle(&mut way.left);
+                way.known.iter_mut().for_each(|known| {
+                    settle(known);
+                });
+            }
+        }
+    }
+
     /// Forgets what has waited too long at `now`.
     pub(super) fn purge(&mut self, now: Micros) {
         if !self.rows.is_empty() {
@@ -336,7 +353,7 @@ impl TableFold {
         let (newer, older) = if is_newer { (moved, held) } else { (held, moved) };
         let mut filling = std::mem::take(&mut self.filling);
         filling.resume(&self.contract, newer.view());
-        filling.fill(&self.contract, older.view());
+        filling.fill_older(&self.contract, older.view());
         filling.finish();
         let (row, carried) = (filling.row().into(), filling.carried().into());
         self.filling = filling;

@@ -11,13 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use schemas::{EpochId, EpochStamp, Micros, Position};
+use schemas::{EpochStamp, Micros, Position};
 use serde::{Deserialize, Serialize};
 
 use super::absent::Sent;
 use super::fed::{Fed, new_tenant};
 use super::gap::Gap;
 use super::report::Halt;
+use super::restart::Restart;
 use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::Tombstone;
 use super::withheld::Withheld;
@@ -71,8 +72,8 @@ pub(super) struct Origin {
     pub(super) is_whole: bool,
     /// The last change of it that was read, whatever became of that.
     pub(super) seen: Option<Seen>,
-    /// Of each time that its numbering began anew, the first epoch all of which came behind that.
-    pub(super) starts: Vec<EpochId>,
+    /// How its numbering began anew, each time.
+    pub(super) restarts: Vec<Restart>,
     /// Whether any row of it was ever deleted.
     pub(super) has_deleted: bool,
     /// The clock of the last epoch in which it was quiet.
@@ -95,25 +96,13 @@ impl Origin {
     /// Whether a row of a snapshot is older than what is held: a later snapshot, as far as it has passed, has seen
     /// the row that is held, or knows it to be later.
     pub(super) fn is_overtaken(&self, row: &Position, held: &Position) -> bool {
-        let runs = || self.snapshots.iter().chain(self.over.as_ref().map(|over| &over.run));
-        let own = runs().find(|run| run.told(row));
-        own.is_some_and(|own| runs().any(|run| !run.is_before(own) && !run.is_missing(held)))
+        let own = self.runs().find(|run| run.told(row));
+        own.is_some_and(|own| self.runs().any(|run| !run.is_before(own) && !run.is_missing(held)))
     }
 
-    /// What comes from here on is later than all that is held; `since` is the first epoch that is behind it
-    /// as a whole.
-    pub(super) fn start_over(&mut self, since: EpochId) {
-        self.incarnation = self.incarnation.saturating_add(1);
-        self.starts.push(since);
-        self.halt = None;
-        self.snapshots.clear();
-    }
-
-    /// The incarnation of what came in an epoch. Of the epoch in which a snapshot began anew it is the one
-    /// before, because nobody knows any more what came first.
-    pub(super) fn incarnation_in(&self, epoch: EpochId) -> u32 {
-        let later = self.starts.iter().filter(|since| **since > epoch).count();
-        self.incarnation.saturating_sub(u32::try_from(later).unwrap_or(u32::MAX))
+    /// The snapshots that are known of: those that pass, and the last that is over.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &SnapshotRun> {
+        self.snapshots.iter().chain(self.over.as_ref().map(|over| &over.run))
     }
 }
 

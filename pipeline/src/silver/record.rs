@@ -4,6 +4,8 @@
 //! the epoch of that change, and the number of its origin; then where the values came from that this
 //! change left out, if it left out any.
 
+use std::sync::Arc;
+
 use schemas::{EpochId, Place, Position};
 
 /// Where a live row came from.
@@ -198,6 +200,19 @@ impl Carried {
                 self.0.sort_unstable_by_key(|(of, _)| *of);
             }
         }
+    }
+
+    /// Tells anew which incarnation these changes are of; whether any is of another.
+    pub(super) fn settle(&mut self, settle: &dyn Fn(&mut Position) -> bool) -> bool {
+        self.0.iter_mut().fold(false, |is_moved, (_, position)| settle(position) | is_moved)
+    }
+
+    /// The same of what was written.
+    pub(super) fn settled(bytes: &[u8], settle: &dyn Fn(&mut Position) -> bool) -> Arc<[u8]> {
+        let (mut carried, mut out) = (Carried::read(bytes), Vec::new());
+        carried.settle(settle);
+        carried.write(&mut out);
+        out.into()
     }
 
     /// The columns, ascending.

@@ -109,9 +109,10 @@ impl TableFold {
         let which = Which { origin, key: change.key, slot };
         let (unread, has_deleted) = (self.unread_of(which), own.has_deleted);
         let is_it = |own: &Position| (own.topic, own.partition, own.offset) == place;
-        let incarnation =
-            unread.filter(is_it).map_or(own.incarnation_in(letter.epoch), |own| own.incarnation);
-        let position = Position { incarnation, topic, ..what.position };
+        let here = Position { topic, ..what.position };
+        let came_in = || own.incarnation_of(&here, Some(letter.epoch));
+        let incarnation = unread.filter(is_it).map_or_else(came_in, |own| own.incarnation);
+        let position = Position { incarnation, ..here };
         if what.kind == ChangeKind::Truncate {
             self.truncate(origin, position, stamp.clock, delta);
             return Ok(Some(place));

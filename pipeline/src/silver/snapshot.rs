@@ -101,6 +101,26 @@ impl SnapshotRun {
         self.since >= clock
     }
 
+    /// Whether all of it is later by the source's clock.
+    pub(super) fn is_later_than(&self, source_ms: i64) -> bool {
+        self.source_ms > source_ms
+    }
+
+    /// It began this incarnation. Gives where partitions began to deliver it, and the lowest clock in it.
+    pub(super) fn begin_anew(
+        &mut self,
+        incarnation: u32,
+        begins: &mut BTreeMap<(u32, i32), i64>,
+        source_ms: &mut i64,
+    ) {
+        self.mark.0 = incarnation;
+        for (lane, offset) in &self.begins {
+            let begin = begins.entry(*lane).or_insert(*offset);
+            *begin = (*begin).min(*offset);
+        }
+        *source_ms = (*source_ms).min(self.source_ms);
+    }
+
     /// When it is over, if its last row was seen.
     pub(super) fn due(&self) -> Option<Micros> {
         self.has_last.then(|| Micros(self.latest).plus(SNAPSHOT_SETTLE_US))

@@ -179,6 +179,19 @@ impl Tombstones {
         }
     }
 
+    /// Tells anew which incarnation those of an origin in memory are of.
+    pub(super) fn settle(&mut self, origin: u32, settle: &dyn Fn(&mut Position) -> bool) {
+        for slot in 0..self.recent.end() {
+            let Some(dead) = self.recent.get_mut(slot) else { continue };
+            if let Fate::Deleted(tombstone) = &mut dead.fate
+                && dead.key.ends_with(&origin.to_le_bytes())
+                && settle(&mut tombstone.position)
+            {
+                self.recent.mark(slot);
+            }
+        }
+    }
+
     /// When the oldest of those in memory ends.
     fn due(&self) -> Option<Micros> {
         self.queue.front().map(|(clock, _)| clock.plus(TOMBSTONE_RETENTION_US))

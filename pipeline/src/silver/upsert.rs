@@ -9,7 +9,7 @@ use super::changed::note;
 use super::doubt::is_newer;
 use super::moved::is_behind;
 use super::record::Provenance;
-use super::{TableFold, Which, above_floor, dead_key};
+use super::{TableFold, Which, dead_key};
 use crate::decode::{ChangeRef, PreparedContract};
 
 impl TableFold {
@@ -96,9 +96,9 @@ impl TableFold {
             }
             None => {
                 self.set_unplaced(which, None);
-                let floor = self.origins.get(which.origin).and_then(|origin| origin.floor);
+                let above = self.above_floor(which.origin, &from.position);
                 dead_key(which, &mut self.dead_key);
-                self.tombstones.remove(&self.dead_key, above_floor(floor, &from.position));
+                self.tombstones.remove(&self.dead_key, above.as_ref());
                 self.rows.insert(which.key, row, from)
             }
         };

@@ -14,7 +14,7 @@ use schemas::{Delta, EpochId, Micros, Position};
 use serde::{Deserialize, Serialize};
 
 use super::gap::Gap;
-use super::record::Provenance;
+use super::record::{Carried, Provenance};
 use super::tombstones::Tombstone;
 use super::{TableFold, Which};
 
@@ -48,6 +48,14 @@ impl Withheld {
             self.rows.insert(key.to_vec(), kept);
         } else {
             self.more += 1;
+        }
+    }
+
+    /// Tells anew which incarnation they are of.
+    pub(super) fn settle(&mut self, settle: &dyn Fn(&mut Position) -> bool) {
+        for kept in self.rows.values_mut() {
+            settle(&mut kept.position);
+            kept.carried = Carried::settled(&kept.carried, settle);
         }
     }
 

@@ -88,7 +88,7 @@ impl Reference {
         if origin.halted.is_some() {
             return;
         }
-        let at = Position { incarnation: origin.incarnation, ..at };
+        let at = Position { incarnation: origin.incarnation_at(&at, None), ..at };
         self.doubt(contract, (name, change.key.to_vec()), at, epoch, clock);
     }
 

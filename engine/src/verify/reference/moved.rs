@@ -84,6 +84,18 @@ impl Moves {
         first
     }
 
+    /// Which incarnations changes are of is told anew, for some keys.
+    pub(super) fn tell(&mut self, is_own: &impl Fn(&RowId) -> bool, tell: &impl Fn(&mut Position)) {
+        for (_, waiting) in self.waiting.iter_mut().filter(|(id, _)| is_own(id)) {
+            tell(&mut waiting.departed);
+            waiting.row.tell(tell);
+        }
+        for departure in self.departures.iter_mut().filter(|departure| is_own(&departure.from)) {
+            tell(&mut departure.at);
+            departure.changes.iter_mut().for_each(tell);
+        }
+    }
+
     fn depart(&mut self, departure: Departure) {
         let is_told =
             |known: &Departure| known.from == departure.from && is_again(&known.at, &departure.at);
@@ -247,12 +259,16 @@ impl Reference {
         };
         let unknown = older.row.unsent(contract, from);
         let mut found = newer.row.unsent(contract, bytes);
+        let of = |column: &usize| older.row.carried.get(column).copied().unwrap_or(older.row.at);
+        // What it has of a change before that of the other row is superseded.
+        let carried = newer.row.carried.iter();
+        let before = carried.filter(|(column, from)| order(from, &of(column)) == Ordering::Less);
+        found.extend(before.map(|(column, _)| *column));
         found.retain(|column| !unknown.contains(column));
         let epoch = *epoch;
         let bytes = self.with(contract, bytes, from, &found);
         for column in found {
-            let of = older.row.carried.get(&column).copied().unwrap_or(older.row.at);
-            newer.row.carried.insert(column, of);
+            newer.row.carried.insert(column, of(&column));
         }
         newer.row.state = State::Row { bytes, epoch };
         self.moves.wait(id.clone(), newer);

@@ -38,8 +38,7 @@ impl Reference {
         if origin.halted.is_some() {
             return false;
         }
-        let restarts = origin.restarts.iter().filter(|behind| **behind > came.0).count();
-        let incarnation = origin.incarnation - u32::try_from(restarts).unwrap_or(0);
+        let incarnation = origin.incarnation_at(&here, Some(came.0));
         let place = |at: &Position| (at.topic, at.partition, at.offset);
         let own = self.unread(&id).filter(|unread| place(unread) == place(&here));
         let incarnation = own.map_or(incarnation, |own| own.incarnation);

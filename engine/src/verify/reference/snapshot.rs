@@ -9,6 +9,7 @@ use schemas::{Micros, Place, Position};
 
 use super::doubt::is_newer;
 use super::order::{is_again, order};
+use super::restart::number;
 use super::{Known, Reference, RowId, State, is_forgotten};
 
 /// Incarnation and source position: what the rows of one snapshot have in common.
@@ -21,11 +22,11 @@ pub(super) const ASIDE_US: i64 = 86_400_000_000;
 /// A snapshot that passes, or is over.
 #[derive(Debug, Clone)]
 pub(super) struct Snapshot {
-    mark: Mark,
+    pub(super) mark: Mark,
     ended: bool,
     place: Option<Place>,
-    source_ms: i64,
-    begins: BTreeMap<(u32, i32), i64>,
+    pub(super) source_ms: i64,
+    pub(super) begins: BTreeMap<(u32, i32), i64>,
     latest: Micros,
 }
 
@@ -48,13 +49,13 @@ impl Snapshot {
     }
 
     /// Where a row is gone that it lacked.
-    fn end(&self) -> Position {
+    pub(super) fn end(&self) -> Position {
         let Snapshot { mark: (incarnation, _), place, source_ms, .. } = *self;
         Position { incarnation, place, snapshot: true, source_ms, ..Position::NOWHERE }
     }
 
     /// Whether a row stands where this snapshot read it.
-    fn brought(&self, at: &Position) -> bool {
+    pub(super) fn brought(&self, at: &Position) -> bool {
         at.snapshot && (at.incarnation, at.place.map(|place| place.number())) == self.mark
     }
 
@@ -283,11 +284,7 @@ pub(super) fn note_snapshot(
     marker: SnapshotMarker,
     clock: Micros,
 ) {
-    let number = at.place.map(|place| match place {
-        Place::Log { at, .. } => at,
-        Place::Wal { lsn, .. } => u128::from(lsn),
-    });
-    let mark = (at.incarnation, number);
+    let mark = (at.incarnation, number(at));
     let lane = (at.topic, at.partition);
     // A partition that was late delivers what is over already.
     if let Some(over) = over.filter(|over| over.mark == mark) {

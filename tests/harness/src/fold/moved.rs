@@ -166,10 +166,15 @@ impl Table {
         let mut cells = row.to_vec();
         for column in 0..self.contract.columns.len() {
             let is_known = from[column] != Cell::Unknown || older.carried.contains_key(&column);
-            let is_told = newer.carried.contains_key(&column);
-            if cells[column] == Cell::Unknown && !is_told && is_known {
+            let of = older.carried.get(&column).copied().unwrap_or(older.position);
+            let told = newer.carried.get(&column);
+            let is_wanted = match told {
+                // It was carried from a change of before.
+                Some(told) => told.order(&of) == Ordering::Less,
+                None => cells[column] == Cell::Unknown,
+            };
+            if is_wanted && is_known {
                 cells[column] = from[column].clone();
-                let of = older.carried.get(&column).copied().unwrap_or(older.position);
                 newer.carried.insert(column, of);
             }
         }
