@@ -99,6 +99,7 @@ fn gold(lake: &std::path::Path) -> Vec<String> {
     let mut rows: Vec<String> = table
         .rows
         .iter()
+        .chain(&table.windows)
         .map(|(id, (value, epoch, as_of, unit))| {
             let number = value.value.map(|number| number.to_string());
             let (tenant, dims) = (&*id.tenant, &*id.dims);

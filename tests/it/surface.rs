@@ -125,6 +125,10 @@ fn kpis(place: &Place, expected: u64) {
             assert_eq!(row["unit"], unit);
         }
         count += rows(&answer).len() as u64;
+        for window in schemas::Grain::WINDOWS.map(schemas::Grain::name) {
+            let arguments = ["kpis", "get", kpi, "--grain", window, "--json"];
+            count += rows(&place.succeeds(&arguments).json()).len() as u64;
+        }
     }
     assert_eq!(count, expected, "`kpis get` gives every cell");
     let arguments = ["kpis", "get", "orders", "--tenant", "tenant-1", "--grain", "day", "--json"];

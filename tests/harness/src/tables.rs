@@ -46,7 +46,7 @@ pub struct Table<R> {
     /// Its rows.
     pub rows: R,
     /// Of current values the windows, apart.
-    pub windows: BTreeMap<CellId, CellValue>,
+    pub windows: BTreeMap<CellId, CurrentRow>,
     /// Rows that no comparison covers: second rows of a key.
     pub doubled: Differences,
     /// KPIs that the oracle does not know, whose rows it leaves alone.
@@ -185,13 +185,9 @@ pub fn read_current(lake: &Path) -> Result<Option<Table<BTreeMap<CellId, Current
                     table.unknown_kpis.insert(cell.kpi);
                     continue;
                 };
-                let is_doubled = if id.grain.is_window() {
-                    table.windows.insert(id.clone(), cell.value).is_some()
-                } else {
-                    let row = (cell.value, cell.epoch, cell.as_of, cell.unit);
-                    table.rows.insert(id.clone(), row).is_some()
-                };
-                if is_doubled {
+                let row = (cell.value, cell.epoch, cell.as_of, cell.unit);
+                let rows = if id.grain.is_window() { &mut table.windows } else { &mut table.rows };
+                if rows.insert(id.clone(), row).is_some() {
                     table.doubled.add(|| format!("kpi_current: two rows for {}", show(&id)));
                 }
             }
@@ -320,10 +316,11 @@ pub fn compare_current(found: &BTreeMap<CellId, CurrentRow>, history: &History) 
 
 /// Compares the windows of `gold/kpi_current` with those that the oracle counts over all rows.
 pub fn compare_windows(
-    found: &BTreeMap<CellId, CellValue>,
+    found: &BTreeMap<CellId, CurrentRow>,
     expected: &BTreeMap<CellId, CellValue>,
 ) -> Differences {
-    compare_maps("windows of kpi_current", found, expected, |a, b| a == b)
+    let found = found.iter().map(|(id, (value, ..))| (id.clone(), *value)).collect();
+    compare_maps("windows of kpi_current", &found, expected, |a, b| a == b)
 }
 
 fn compare_maps<K: Ord + Debug, V: Debug>(
