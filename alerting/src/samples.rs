@@ -51,9 +51,11 @@ pub(crate) fn words() -> Words {
         description: None,
         unit: Unit::Currency,
         good: Good::Up,
+        group: None,
         kind: KpiKind::Flow,
         dims: vec!["channel".into()],
         grains: Grains::default(),
+        windows: Grains::NONE,
         breakdown_of: None,
     };
     let body = |alert: &Alert| json!({"id": &*alert.id, "reason": &*alert.reason});

@@ -122,82 +122,131 @@ fn told(webhook: &Webhook) -> Vec<(String, String)> {
     posts.map(|body| (text(&body["type"]), text(&body["alert"]["id"]))).collect()
 }
 
+/// The receivers of all routes.
+struct Receivers {
+    webhook: Webhook,
+    /// Whom Alertmanager tells.
+    behind: Webhook,
+    slack: Webhook,
+    pager: Webhook,
+    mail: MailServer,
+    alertmanager: u16,
+}
+
+impl Receivers {
+    fn start(name: &str) -> Receivers {
+        let receivers = Receivers {
+            webhook: Webhook::start(),
+            behind: Webhook::start(),
+            slack: Webhook::start(),
+            pager: Webhook::start(),
+            mail: MailServer::start(),
+            alertmanager: free_port(),
+        };
+        let port = receivers.alertmanager.to_string();
+        script("alertmanager.sh", &["start", name, &port, &receivers.behind.url()]);
+        receivers
+    }
+
+    /// A route to each of them, to the log, and one of other tenants.
+    fn routes(&self) -> String {
+        let alertmanager = format!("[\"http://127.0.0.1:{}\"]", self.alertmanager);
+        let url = |webhook: &Webhook| format!("\"{}\"", webhook.url());
+        let mail = format!(
+            "\"smtp://127.0.0.1:{}\"\nfrom = \"weir@weir.example\"\nto = [\"on-call@weir.example\"]",
+            self.mail.port
+        );
+        let others = format!("{}\nmatch = {{ tenant = [\"zeta*\"] }}", url(&self.webhook));
+        let pager = format!("{}\nsecret_env = \"PAGER_KEY\"", url(&self.pager));
+        let routes = [
+            ("hook", "webhook", url(&self.webhook)),
+            ("am", "alertmanager", alertmanager),
+            ("chat", "slack", url(&self.slack)),
+            ("pager", "pagerduty", pager),
+            ("mail", "email", mail),
+            ("others", "webhook", others),
+        ];
+        let route = |(name, kind, url): (&str, &str, String)| {
+            format!("[[alerts.routes]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = {url}\n")
+        };
+        let routes: String = routes.into_iter().map(route).collect();
+        format!(
+            "[alerts]\nheartbeat = \"1s\"\n{routes}[[alerts.routes]]\nname = \"log\"\nkind = \"log\"\n"
+        )
+    }
+
+    /// What goes on, as Alertmanager has it.
+    fn in_alertmanager(&self) -> Vec<Value> {
+        let answer =
+            crate::support::http::request("GET", self.alertmanager, "/api/v2/alerts", None);
+        answer.json().as_array().unwrap().clone()
+    }
+
+    /// Everybody hears of the alert as REST has it.
+    fn hear_of(&self, alert: &Value) {
+        let id = alert["id"].as_str().unwrap();
+        assert_eq!(told(&self.webhook), [("alert.opened".to_owned(), id.to_owned())]);
+        let is_opened = |body: &Value| body["type"] == "alert.opened" && body["alert"]["id"] == id;
+        let post = self.webhook.posts().into_iter().find(|post| is_opened(&post.body)).unwrap();
+        assert_eq!(post.headers["webhook-id"], format!("{id}.opened"));
+        for field in ["kpi", "tenant", "value", "expected", "severity", "reason", "opened_at"] {
+            assert_eq!(post.body["alert"][field], alert[field], "{field}, as REST has it");
+        }
+        wait_until("Alertmanager tells its receiver", SOON, || {
+            self.behind.posts().iter().any(|post| post.body.to_string().contains(id))
+        });
+        let all = self.in_alertmanager();
+        let own = all.iter().find(|alert| alert["labels"]["weir_alert_id"] == id).unwrap();
+        let named = ["alertname", "kpi", "tenant", "grain"].map(|name| &own["labels"][name]);
+        assert_eq!(named, ["KpiAnomaly", "total_cost", "acme", "day"]);
+        assert!(all.iter().any(|alert| alert["labels"]["alertname"] == "WeirAlive"), "{all:?}");
+        wait_until("the chat, the pager and the mail are told", SOON, || {
+            let has = |posts: &Webhook| !posts.posts().is_empty();
+            has(&self.slack) && has(&self.pager) && !self.mail.mails().is_empty()
+        });
+    }
+
+    /// Everybody hears that it is over.
+    fn hear_the_end_of(&self, id: &str) {
+        wait_until("the end is told", SOON, || told(&self.webhook).len() >= 2);
+        assert_eq!(told(&self.webhook)[1..], [("alert.resolved".to_owned(), id.to_owned())]);
+        wait_until("Alertmanager has it as over", SOON, || {
+            let all = self.in_alertmanager();
+            all.iter().all(|alert| alert["labels"]["weir_alert_id"] != id)
+        });
+        let pager = |action: &str| {
+            let is = |body: &Value| body["event_action"] == action && body["dedup_key"] == id;
+            self.pager.posts().iter().any(|post| is(&post.body))
+        };
+        wait_until("the pager has it as over", SOON, || pager("trigger") && pager("resolve"));
+        let is_thread = |mail: &String| mail.contains(&format!("In-Reply-To: <{id}@weir>"));
+        wait_until("a mail answers the first", SOON, || self.mail.mails().iter().any(is_thread));
+    }
+}
+
 #[test]
 fn every_route_is_told_of_an_alert_and_of_its_end() {
-    let (webhook, behind, slack, pager) =
-        (Webhook::start(), Webhook::start(), Webhook::start(), Webhook::start());
-    let mail = MailServer::start();
-    let alertmanager = free_port();
     let name = format!("it-{}", std::process::id());
-    script("alertmanager.sh", &["start", &name, &alertmanager.to_string(), &behind.url()]);
-    let routes = format!(
-        "[alerts]\nheartbeat = \"1s\"\n\
-         [[alerts.routes]]\nname = \"hook\"\nkind = \"webhook\"\nurl = \"{}\"\n\
-         [[alerts.routes]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = [\"http://127.0.0.1:{alertmanager}\"]\n\
-         [[alerts.routes]]\nname = \"chat\"\nkind = \"slack\"\nurl = \"{}\"\n\
-         [[alerts.routes]]\nname = \"pager\"\nkind = \"pagerduty\"\nurl = \"{}\"\nsecret_env = \"PAGER_KEY\"\n\
-         [[alerts.routes]]\nname = \"mail\"\nkind = \"email\"\nurl = \"smtp://127.0.0.1:{}\"\n\
-         from = \"weir@weir.example\"\nto = [\"on-call@weir.example\"]\n\
-         [[alerts.routes]]\nname = \"log\"\nkind = \"log\"\n\
-         [[alerts.routes]]\nname = \"others\"\nkind = \"webhook\"\nurl = \"{}\"\nmatch = {{ tenant = [\"zeta*\"] }}\n",
-        webhook.url(),
-        slack.url(),
-        pager.url(),
-        mail.port,
-        webhook.url(),
-    );
-    let mut shop = Shop::new(&["acme"], &routes);
+    let receivers = Receivers::start(&name);
+    let mut shop = Shop::new(&["acme"], &receivers.routes());
     shop.place = shop.place.with_variable("PAGER_KEY", "0123456789abcdef0123456789abcdef");
     let (run, port) = shop.run();
     let token = mint(&shop.place, &[]);
+    history_is_read(port, &token, "acme");
     wait_until("a sign of life", SOON, || {
-        webhook.posts().iter().any(|post| post.body["type"] == "heartbeat")
+        receivers.webhook.posts().iter().any(|post| post.body["type"] == "heartbeat")
     });
     shop.spike("acme", "40", 10);
-    wait_until("the alert is told", SOON, || !told(&webhook).is_empty());
+    wait_until("the alert is told", SOON, || !told(&receivers.webhook).is_empty());
     let open = alerts(port, &token, "open");
     let id = open[0]["id"].as_str().unwrap().to_owned();
-    assert_eq!(told(&webhook), [("alert.opened".to_owned(), id.clone())]);
-    let is_opened = |body: &Value| body["type"] == "alert.opened" && body["alert"]["id"] == *id;
-    let post = webhook.posts().into_iter().find(|post| is_opened(&post.body)).unwrap();
-    assert_eq!(post.headers["webhook-id"], format!("{id}.opened"));
-    for field in ["kpi", "tenant", "value", "expected", "severity", "reason", "opened_at"] {
-        assert_eq!(post.body["alert"][field], open[0][field], "{field}, as REST has it");
-    }
-    wait_until("Alertmanager tells its receiver", SOON, || {
-        behind.posts().iter().any(|post| post.body.to_string().contains(&id))
-    });
-    let all = alertmanager_alerts(alertmanager);
-    let labels =
-        &all.iter().find(|alert| alert["labels"]["weir_alert_id"] == *id).unwrap()["labels"];
-    let named = ["alertname", "kpi", "tenant", "grain"].map(|name| labels[name].as_str().unwrap());
-    assert_eq!(named, ["KpiAnomaly", "total_cost", "acme", "day"]);
-    assert!(all.iter().any(|alert| alert["labels"]["alertname"] == "WeirAlive"), "{all:?}");
-    wait_until("the chat, the pager and the mail are told", SOON, || {
-        let has = |posts: &Webhook| !posts.posts().is_empty();
-        has(&slack) && has(&pager) && !mail.mails().is_empty()
-    });
+    receivers.hear_of(&open[0]);
     run.kill();
 
     let (run, port) = shop.run();
     shop.spike("acme", "5", 11);
-    wait_until("the end is told", SOON, || told(&webhook).len() >= 2);
-    assert_eq!(told(&webhook)[1..], [("alert.resolved".to_owned(), id.clone())]);
+    receivers.hear_the_end_of(&id);
     assert!(alerts(port, &token, "open").is_empty());
-    wait_until("Alertmanager has it as over", SOON, || {
-        alertmanager_alerts(alertmanager)
-            .iter()
-            .all(|alert| alert["labels"]["weir_alert_id"] != *id)
-    });
-    let of = |action: &str| {
-        pager
-            .posts()
-            .iter()
-            .any(|post| post.body["event_action"] == action && post.body["dedup_key"] == *id)
-    };
-    wait_until("the pager has it as over", SOON, || of("trigger") && of("resolve"));
-    let is_thread = |mail: &String| mail.contains(&format!("In-Reply-To: <{id}@weir>"));
-    wait_until("a mail answers the first", SOON, || mail.mails().iter().any(is_thread));
     run.stops();
     let listed = shop.deliveries();
     let of_id = listed.iter().filter(|(notice, _)| notice.contains(&id));
@@ -208,15 +257,17 @@ fn every_route_is_told_of_an_alert_and_of_its_end() {
     script("alertmanager.sh", &["stop", &name]);
 }
 
+/// Waits until the costs of a tenant are served.
+fn history_is_read(port: u16, token: &str, tenant: &str) {
+    let path = format!("/api/v1/kpis?kpi=total_cost&grain=day&tenant={tenant}");
+    wait_until("the history is read", SOON, || {
+        get(port, &path, token)["kpis"].as_array().is_some_and(|rows| !rows.is_empty())
+    });
+}
+
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
-}
-
-/// What goes on, as Alertmanager has it.
-fn alertmanager_alerts(port: u16) -> Vec<Value> {
-    let answer = crate::support::http::request("GET", port, "/api/v2/alerts", None);
-    answer.json().as_array().unwrap().clone()
 }
 
 #[test]
@@ -231,10 +282,7 @@ fn kills_lose_no_alert_and_double_none_beyond_its_id() {
     let mut shop = Shop::new(&tenants, &routes);
     let (mut run, port) = shop.run();
     let token = mint(&shop.place, &[]);
-    wait_until("the history is read", SOON, || {
-        let path = "/api/v1/kpis?kpi=total_cost&grain=day&tenant=t7";
-        get(port, path, &token)["kpis"].as_array().is_some_and(|rows| !rows.is_empty())
-    });
+    history_is_read(port, &token, "t7");
     for (number, tenant) in tenants.iter().enumerate() {
         // Every other one comes while the receiver is down.
         webhook.set_down(number % 2 == 1);
@@ -348,10 +396,7 @@ fn notices_are_kept_in_postgresql_where_that_is_configured() {
     let mut shop = Shop::new(&["acme"], &routes);
     let (run, port) = shop.run();
     let token = mint(&shop.place, &[]);
-    wait_until("the history is read", SOON, || {
-        let path = "/api/v1/kpis?kpi=total_cost&grain=day&tenant=acme";
-        get(port, path, &token)["kpis"].as_array().is_some_and(|rows| !rows.is_empty())
-    });
+    history_is_read(port, &token, "acme");
     webhook.set_down(true);
     shop.spike("acme", "40", 10);
     wait_until("the alert is written", SOON, || !shop.deliveries().is_empty());

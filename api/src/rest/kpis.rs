@@ -132,7 +132,7 @@ fn table(cells: &[Shown<'_>], dims: &BTreeSet<&str>, is_compared: bool) -> Csv {
     for Shown { cell, future, compared } in cells {
         let (name, values) = (&cell.name, csv::values_of(cell.name.dims.0));
         let before = [Field::Text(name.tenant), Field::Text(name.kpi), Field::Plain(name.grain)];
-        let start = [Field::Plain(&name.period_start)];
+        let start = [Field::plain(name.period_start.as_deref())];
         let future = if *future { "true" } else { "false" };
         let after = [Field::Plain(cell.unit), Field::Plain(cell.status), Field::Plain(future)];
         let value = [Field::plain(cell.value.as_deref())];

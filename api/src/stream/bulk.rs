@@ -72,7 +72,7 @@ fn compared_snapshot(store: &Store, filter: &CellFilter, against: Against) -> Op
         let place = (cell.grain, cell.period_start);
         let compared = comparison.of(cell.series, place, cell.value.value, cell.window);
         let unit = unit_of(store.kpis(), &cell.series.kpi);
-        page::compared(*cell, unit, compared)
+        page::compared(cell, unit, compared)
     });
     let pages = page::snapshot(&position, "upserts", texts);
     Some(Bulk::new(&position, pages))

@@ -6,11 +6,11 @@
 //!   update but the last say `"more":true`.
 
 use axum::extract::ws::{Message, Utf8Bytes};
-use schemas::{Alert, CellValue, EpochId, Micros, Unit};
+use schemas::{Alert, EpochId, Micros, Unit};
 
 use crate::compare::Compared;
 use crate::store::{ServedCell, StreamPosition};
-use crate::wire::{AlertView, Cell, CellName, ComparedView, json};
+use crate::wire::{AlertView, Cell, ComparedView, json};
 
 /// Cells or alerts in one page.
 pub(crate) const PAGE_CELLS: usize = 500;

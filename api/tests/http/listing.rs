@@ -190,6 +190,7 @@ async fn what_changes_between_pages_moves_nothing_else() {
         value,
         epoch: 8,
         as_of: at("2026-11-21T10:00:01Z"),
+        window: None,
     };
     let updates = vec![
         update(touched[0], Some(value(-99 * ONE))),

@@ -164,6 +164,32 @@ fn may_count(filter: Option<&str>) -> String {
     parts.join(" AND ")
 }
 
+/// Which rows of a flow count, what is taken of each, and what the whole is of that.
+fn totalled<'a>(aggregate: &'a Aggregate, filter: Option<&str>) -> (String, &'a str, String) {
+    let mut counted = filter.unwrap_or("TRUE").to_owned();
+    let (argument, total) = match aggregate {
+        Aggregate::Count => ("1", format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))")),
+        Aggregate::Sum(argument) => {
+            (argument.as_str(), format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))"))
+        }
+        Aggregate::Distinct(argument) => {
+            (argument.as_str(), format!("CAST(COUNT(DISTINCT above) AS {NUMBER})"))
+        }
+        Aggregate::Percentile { of, millionths, cuts } => {
+            counted = format!("({counted}) AND ({of}) IS NOT NULL");
+            let name = if *cuts { "approx_percentile_cont" } else { "percentile_exact" };
+            let share = views::percentile::share(*millionths);
+            (of.as_str(), format!("CAST({name}(above, {share}) AS {NUMBER})"))
+        }
+        Aggregate::Min(argument) | Aggregate::Max(argument) => {
+            counted = format!("({counted}) AND ({argument}) IS NOT NULL");
+            let is_least = matches!(aggregate, Aggregate::Min(_));
+            (argument.as_str(), format!("{}(above)", if is_least { "MIN" } else { "MAX" }))
+        }
+    };
+    (counted, argument, total)
+}
+
 fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
     let Flow { relation: name, filter, time, until, aggregate, dims } = flow;
     let Some(relation) = catalog.relation(name) else { return String::new() };
@@ -197,27 +223,7 @@ fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
         true => ", 0 AS in_doubt",
         false => ", CASE WHEN \"_doubt\" IS NULL THEN 0 ELSE 1 END AS in_doubt",
     });
-    let mut counted = filter.clone().unwrap_or_else(|| "TRUE".into());
-    let (argument, total) = match aggregate {
-        Aggregate::Count => ("1", format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))")),
-        Aggregate::Sum(argument) => {
-            (argument.as_str(), format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))"))
-        }
-        Aggregate::Distinct(argument) => {
-            (argument.as_str(), format!("CAST(COUNT(DISTINCT above) AS {NUMBER})"))
-        }
-        Aggregate::Percentile { of, millionths, cuts } => {
-            counted = format!("({counted}) AND ({of}) IS NOT NULL");
-            let name = if *cuts { "approx_percentile_cont" } else { "percentile_exact" };
-            let share = views::percentile::share(*millionths);
-            (of.as_str(), format!("CAST({name}(above, {share}) AS {NUMBER})"))
-        }
-        Aggregate::Min(argument) | Aggregate::Max(argument) => {
-            counted = format!("({counted}) AND ({argument}) IS NOT NULL");
-            let is_least = matches!(aggregate, Aggregate::Min(_));
-            (argument.as_str(), format!("{}(above)", if is_least { "MIN" } else { "MAX" }))
-        }
-    };
+    let (counted, argument, total) = totalled(aggregate, filter.as_deref());
     columns.push_str(&format!(", CASE WHEN {counted} THEN 1 ELSE 0 END AS counted"));
     let above = match aggregate {
         Aggregate::Distinct(_) | Aggregate::Percentile { .. } => {

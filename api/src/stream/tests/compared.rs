@@ -122,6 +122,7 @@ impl World {
                 value: (rows > 0).then_some(value),
                 epoch: self.epoch,
                 as_of: clock,
+                window: None,
             })
         };
         let cells = touched.flat_map(of_cell).collect();
