@@ -371,7 +371,9 @@ fn what_ships_for_alertmanager_and_prometheus_is_valid_and_names_metrics_that_th
     script("prometheus.sh", &["check"]);
     let root = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let rules = std::fs::read_to_string(root.join("deploy/prometheus-rules.yml")).unwrap();
-    let documented = std::fs::read_to_string(root.join("docs/reference/http.md")).unwrap();
+    let read =
+        |page: &str| std::fs::read_to_string(root.join("docs/reference").join(page)).unwrap();
+    let documented = read("http.md") + &read("alerts.md");
     let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let named: BTreeSet<&str> = words.filter(|word| word.starts_with("weir_")).collect();
     assert!(named.len() >= 5, "{named:?}");

@@ -21,14 +21,16 @@ const ALLOWED: [&str; 14] = [
     "Apache-2.0 WITH LLVM-exception",
 ];
 
-/// Crates under another licence, which was read: MPL-2.0 binds changes of that crate's own files.
-const READ: [(&str, &str); 1] = [("option-ext", "MPL-2.0")];
+/// Crates under another licence, which was read: MPL-2.0 binds changes of that crate's own files, and the CDLA asks for
+/// its text beside the data.
+const READ: [(&str, &str); 2] =
+    [("option-ext", "MPL-2.0"), ("webpki-roots", "CDLA-Permissive-2.0")];
 
 /// Crates that must not come in by the back door: TLS is rustls, but for librdkafka's own.
 const BANNED: [&str; 3] = ["native-tls", "openssl", "openssl-src"];
 
-/// What may use the system's OpenSSL.
-const OPENSSL: [&str; 2] = ["curl-sys", "rdkafka-sys"];
+/// What may use the system's OpenSSL. SQLite names it for encrypted files, which are not built.
+const OPENSSL: [&str; 3] = ["curl-sys", "libsqlite3-sys", "rdkafka-sys"];
 
 #[test]
 fn every_crate_has_a_licence_that_we_accept() {

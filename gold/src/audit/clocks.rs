@@ -183,7 +183,6 @@ impl Clocks {
     /// The first day of a period that has a day, and that of the next one.
     fn days(&self, grain: Grain, day: i64) -> Period {
         let months = match grain {
-            Grain::Hour | Grain::Day => return (day, day + 1),
             Grain::Week => {
                 // 2024-01-07 was a Sunday, and 2024-01-08 a Monday.
                 let known = if self.shape.from_sunday { 19_729 } else { 19_730 };
