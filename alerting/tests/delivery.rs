@@ -194,6 +194,15 @@ async fn tell(feed: &mut Option<Box<dyn Feed>>, alerts: Vec<Alert>, all: bool) {
     *feed = Some(told.await.unwrap());
 }
 
+/// Waits until so many notices were written: states that nobody has looked at are one.
+async fn holds(outbox: &Outbox, count: usize) {
+    let begin = std::time::Instant::now();
+    while outbox.list(10).await.unwrap().len() < count {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{count} notices are not written");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 use Severity::{Critical, Error};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,12 +217,16 @@ async fn a_receiver_that_misbehaves_gets_everything_once_and_in_order() {
         Answer::Status(503, ""),
     ];
     let receiver = Receiver::start(&answers).await;
-    let alerting = start(&sqlite(folder.path()), vec![route("hook", &receiver.url, "")]).await;
+    let store = sqlite(folder.path());
+    let alerting = start(&store, vec![route("hook", &receiver.url, "")]).await;
+    let outbox = Outbox::open(&store).await.unwrap();
     let mut feed = Some(alerting.feed());
     tell(&mut feed, Vec::new(), true).await;
     tell(&mut feed, vec![alert("a", Error, true)], false).await;
     tell(&mut feed, vec![alert("a", Error, true)], false).await;
+    holds(&outbox, 1).await;
     tell(&mut feed, vec![alert("a", Critical, true), alert("b", Error, true)], false).await;
+    holds(&outbox, 3).await;
     tell(&mut feed, vec![alert("a", Critical, false)], false).await;
     receiver.has(4).await;
     let ids = receiver.ids();
@@ -249,6 +262,7 @@ async fn restarts_tell_what_is_missing_and_nothing_twice() {
     let alerting = start(&store, routes.clone()).await;
     let mut feed = Some(alerting.feed());
     tell(&mut feed, vec![alert("c", Error, true)], true).await;
+    receiver.has(5).await;
     tell(&mut feed, Vec::new(), true).await;
     receiver.has(6).await;
     let expected = ["a.opened", "a.resolved", "b.opened", "b.resolved", "c.opened", "c.withdrawn"];
@@ -268,6 +282,7 @@ async fn whoever_heard_the_beginning_hears_the_end() {
     let alerting = start(&sqlite(folder.path()), routes).await;
     let mut feed = Some(alerting.feed());
     tell(&mut feed, vec![alert("a", Error, true)], true).await;
+    receiver.has(1).await;
     tell(&mut feed, vec![alert("a", Critical, false)], false).await;
     receiver.has(3).await;
     assert_eq!(receiver.ids(), ["a.opened", "a.updated.critical", "a.resolved"]);

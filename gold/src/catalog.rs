@@ -338,11 +338,7 @@ impl Catalog {
                 format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
             return Err(definition.refuse("kind", problem));
         }
-        if is == Kind::Stock && definition.grains.has(Grain::Hour) {
-            let problem =
-                "what is alive at the end of a period has grains day and longer (PERIODS_HOUR)";
-            return Err(definition.refuse("grains", problem));
-        }
+        definition.check_periods(is)?;
         if computed.above.len() > 1 && !computed.adds_up() {
             let problem = "only sums and counts may be added up; have the view say the rest";
             return Err(definition.refuse("value", problem));

@@ -275,6 +275,22 @@ impl Definition {
         })
     }
 
+    /// Refuses periods that a KPI of this kind cannot have.
+    pub(crate) fn check_periods(&self, is: Kind) -> Result<(), DefinitionError> {
+        if is == Kind::Stock && self.grains.has(Grain::Hour) {
+            let problem =
+                "what is alive at the end of a period has grains day and longer (PERIODS_HOUR)";
+            return Err(self.refuse("grains", problem));
+        }
+        let has_windows = self.windows.is_some_and(|windows| windows != Grains::NONE);
+        if has_windows && matches!(is, Kind::Stock | Kind::Percentile) {
+            let problem =
+                format!("a KPI of kind `{}` has none; leave it out, or write []", is.name());
+            return Err(self.refuse("windows", problem));
+        }
+        Ok(())
+    }
+
     /// A refusal of one of its fields.
     pub(crate) fn refuse(
         &self,

@@ -472,6 +472,7 @@ fn what_a_stock_cannot_say_is_refused() {
     for (text, says) in [
         (format!("{base}grains=['hour','day']\n"), "k.toml: grains: what is alive"),
         (format!("{base}grains=['hour']\n"), "PERIODS_HOUR"),
+        (format!("{base}windows=['last_7d']\n"), "a KPI of kind `stock` has none"),
         (format!("{base}kind='flow'\n"), "it is `stock`"),
         (
             "unit='currency'\nvalue='mrr / subscriptions'\ndims=['currency']\n".into(),
