@@ -189,7 +189,7 @@ impl World {
         let definitions = KPIS.map(|[key, view, value, unit, dims, kind]| {
             let text = format!(
                 "key='{key}'\ntitle='T'\nunit='{unit}'\ngood='up'\nview='{view}'\nvalue='{value}'\n\
-                 dims=[{dims}]\nkind='{kind}'\n"
+                 dims=[{dims}]\nkind='{kind}'\nwindows=[]\n"
             );
             Definition::parse(&format!("{key}.toml"), &text).unwrap()
         });
