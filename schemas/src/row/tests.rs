@@ -72,8 +72,8 @@ fn rows_of_short_texts_and_common_amounts_are_narrow() {
         assert_eq!(row.decimal(column("amount")), Some(amount));
         bytes.len() - texts
     };
-    // By hand: 2 bytes of bits, 7 texts, 1 decimal, 3 timestamps.
-    let (narrow, wide) = (2 + 7 + 8 + 3 * 8, 2 + 7 * 4 + 16 + 3 * 8);
+    // By hand: 2 bytes of bits, 8 texts, 2 decimals, 3 timestamps.
+    let (narrow, wide) = (2 + 8 + 2 * 8 + 3 * 8, 2 + 8 * 4 + 2 * 16 + 3 * 8);
     for amount in [0, -1, i128::from(i64::MAX), i128::from(i64::MIN)] {
         assert_eq!((length(255, amount), length(256, amount)), (narrow, wide));
     }
