@@ -245,6 +245,7 @@ mod tests {
             texts.iter().map(|(_, text)| Contract::parse(text).unwrap()).collect();
         let views = view_file::accept(&view_file::built_in(), &contracts).unwrap();
         let catalog = crate::catalog::with_built_in(Vec::new(), &contracts, views).unwrap();
+        assert_eq!(catalog.resting(), [], "all that comes with Weir fits");
         (contracts, catalog)
     }
 

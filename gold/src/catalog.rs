@@ -17,7 +17,7 @@ use views::View;
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term, Unit};
 use crate::flow::Flow;
 use crate::relation::Relation;
-pub use resting::Resting;
+pub use resting::{Resting, Why};
 
 /// The dimension that keeps sums of money apart.
 pub const CURRENCY: &str = "currency";
@@ -82,17 +82,18 @@ impl Catalog {
             let problem = format!("`{}` is already defined in {}", two.key, one.file);
             two.refuse("key", problem)
         });
-        let unfit = self.definitions.iter().filter_map(|definition| {
-            let checked = match &definition.formula {
-                Formula::Flow { .. } => self.check_flow_of_contract(definition),
-                Formula::Ratio { numerator, denominator } => {
-                    self.check_ratio(definition, numerator, denominator)
-                }
-                Formula::OfView { kind, .. } => self.check_of_view(definition, *kind),
-            };
-            checked.err()
-        });
+        let unfit = self.definitions.iter().filter_map(|definition| self.check(definition).err());
         doubled.chain(unfit).collect()
+    }
+
+    fn check(&self, definition: &Definition) -> Result<(), DefinitionError> {
+        match &definition.formula {
+            Formula::Flow { .. } => self.check_flow_of_contract(definition),
+            Formula::Ratio { numerator, denominator } => {
+                self.check_ratio(definition, numerator, denominator)
+            }
+            Formula::OfView { kind, .. } => self.check_of_view(definition, *kind),
+        }
     }
 
     /// The definitions that are not in force, because a contract that they read is not; ordered by key.
@@ -386,7 +387,8 @@ pub(crate) fn compile_sum(
 }
 
 /// The built-in definitions and those of `more`, checked; a key of `more` replaces a built-in one. Those over a
-/// contract that comes with Weir and is not among these rest, and so do views over it.
+/// contract that comes with Weir and is not among these rest, and so do views over it, and built-in ones that do not
+/// fit a contract of the user's own.
 ///
 /// # Errors
 /// As [`Catalog::new`].
@@ -396,7 +398,7 @@ pub fn with_built_in(
     views: Arc<[View]>,
 ) -> Result<Arc<Catalog>, DefinitionError> {
     let mut definitions = merged(more)?;
-    let (views, resting) = resting::take(&mut definitions, contracts, &views);
+    let (views, resting) = resting::take(&mut definitions, contracts, &views)?;
     let catalog = Catalog::new(definitions, contracts, views)?;
     Ok(Arc::new(Catalog { resting, ..catalog }))
 }
@@ -410,7 +412,9 @@ pub fn problems(
     contracts: &[Contract],
     views: Arc<[View]>,
 ) -> Result<Vec<DefinitionError>, DefinitionError> {
-    Ok(Catalog::unchecked(merged(more)?, contracts, views).problems())
+    let mut definitions = merged(more)?;
+    let (views, _) = resting::take(&mut definitions, contracts, &views)?;
+    Ok(Catalog::unchecked(definitions, contracts, views).problems())
 }
 
 /// The built-in definitions but those that `more` replaces, then `more`.

@@ -65,7 +65,8 @@ pub fn with_built_in(more: Vec<ViewFile>) -> Vec<ViewFile> {
     all.into_values().collect()
 }
 
-/// Reads views over contracts and over each other, each behind those that it reads.
+/// Reads views over contracts and over each other, each behind those that it reads. One that comes with Weir and does
+/// not fit contracts of the user's own is left out.
 ///
 /// # Errors
 /// All that are refused.
@@ -73,17 +74,29 @@ pub fn accept(
     files: &[ViewFile],
     contracts: &[Contract],
 ) -> Result<Arc<[View]>, Vec<DefinitionError>> {
-    let texts: Vec<(String, String)> =
-        files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
-    let refused = |(name, refusal): (String, views::Refusal)| {
-        let file = files.iter().find(|file| file.name == name);
-        let file = file.map_or(name, |file| file.file.clone());
-        DefinitionError::View { file, refusal: Box::new(refusal) }
-    };
-    match accept_all(&texts, &relations(contracts)) {
-        Ok(views) => Ok(views.into()),
-        Err(all) => Err(all.into_iter().map(refused).collect()),
+    let (ours, relations) = (built_in(), relations(contracts));
+    let mut files: Vec<&ViewFile> = files.iter().collect();
+    loop {
+        let texts: Vec<(String, String)> =
+            files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
+        let refused = match accept_all(&texts, &relations) {
+            Ok(views) => return Ok(views.into()),
+            Err(refused) => refused,
+        };
+        let before = files.len();
+        let is_refused = |file: &ViewFile| refused.iter().any(|(name, _)| *name == file.name);
+        files.retain(|file| !(ours.contains(file) && is_refused(file)));
+        if files.len() == before {
+            return Err(refused.into_iter().map(|own| told(&files, own)).collect());
+        }
     }
+}
+
+/// A refusal with the file of its view.
+fn told(files: &[&ViewFile], (name, refusal): (String, views::Refusal)) -> DefinitionError {
+    let file = files.iter().find(|file| file.name == name);
+    let file = file.map_or(name, |file| file.file.clone());
+    DefinitionError::View { file, refusal: Box::new(refusal) }
 }
 
 /// Contracts as relations that views may read, in their order.

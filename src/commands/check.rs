@@ -20,6 +20,7 @@ use std::time::Duration;
 use clap::Args;
 use engine::Topics;
 use gold::Catalog;
+use gold::catalog::Why;
 use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
 use pipeline::source::{FileConfig, SourceConfig};
 use schemas::{Calendar, Contract, chain};
@@ -193,9 +194,24 @@ fn resting(catalog: &Catalog) -> String {
     if resting.is_empty() {
         return String::new();
     }
-    let contracts: BTreeSet<&str> = resting.iter().map(|own| own.contract.as_str()).collect();
+    let contracts: BTreeSet<&str> = resting
+        .iter()
+        .filter_map(|own| match &own.why {
+            Why::NoTopic(contract) => Some(contract.as_str()),
+            Why::Unfit(_) => None,
+        })
+        .collect();
+    let unfit = resting.iter().filter(|own| matches!(own.why, Why::Unfit(_))).count();
     let contracts = contracts.into_iter().collect::<Vec<_>>().join(", ");
-    format!(" in force; {} rest, because no topic is of {contracts}", resting.len())
+    let mut text = " in force".to_owned();
+    if unfit < resting.len() {
+        let idle = resting.len() - unfit;
+        text.push_str(&format!("; {idle} rest, because no topic is of {contracts}"));
+    }
+    if unfit > 0 {
+        text.push_str(&format!("; {unfit} rest, because they do not fit the contracts"));
+    }
+    text
 }
 
 /// Dead letters and rows in doubt.

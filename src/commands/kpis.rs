@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{Decimal128Type, Int64Type, TimestampMicrosecondType};
 use clap::{Args, Subcommand};
 use gold::audit::recompute_sql;
-use gold::catalog::Resting;
+use gold::catalog::{Resting, Why};
 use gold::definition::{Aggregate, Formula, Kind, Term};
 use gold::nearest::nearest;
 use gold::{Catalog, Definition};
@@ -112,13 +112,10 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
 
 fn find<'a>(catalog: &'a Catalog, key: &str) -> Result<&'a Definition, Failure> {
     catalog.get(key).ok_or_else(|| {
-        if let Some(Resting { contract, .. }) =
+        if let Some(Resting { why, .. }) =
             catalog.resting().iter().find(|own| *own.definition.key == *key)
         {
-            return Failure::Usage(format!(
-                "KPI `{key}` rests, because no topic is of contract `{contract}`; name one under `topics` of a \
-                 source"
-            ));
+            return Failure::Usage(format!("KPI `{key}` rests, because {why}"));
         }
         let hint = nearest(key, catalog.definitions().iter().map(|definition| &*definition.key));
         Failure::Usage(format!("there is no KPI `{key}`{hint}; `weir kpis list` names all"))
@@ -150,10 +147,13 @@ fn list(catalog: &Catalog, wanted: &[DefinitionChange], held: &InForceHere, as_j
         vec![key, definition.title.clone(), unit, formula(definition), time, dims, since]
     };
     let mut rows: Vec<_> = definitions.map(row).collect();
-    for Resting { definition, contract } in catalog.resting() {
+    for Resting { definition, why } in catalog.resting() {
         let mut row = row(definition);
         if let Some(since) = row.last_mut() {
-            *since = format!("once a topic is of `{contract}`");
+            *since = match why {
+                Why::NoTopic(contract) => format!("once a topic is of `{contract}`"),
+                Why::Unfit(_) => "does not fit the contracts".to_owned(),
+            };
         }
         rows.push(row);
     }
