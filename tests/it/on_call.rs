@@ -341,7 +341,6 @@ fn a_route_that_is_wrong_is_refused_by_name_and_a_trial_tells_whether_it_works()
     webhook.set_down(true);
     shop.place.weir(&["alerts", "test", "hook"]).exits(3).says(&["route `hook`", "503"]);
     shop.place.weir(&["alerts", "test", "hok"]).exits(2).says(&["there is no route `hok`", "hook"]);
-    assert!(shop.deliveries().is_empty());
     let shown = shop.place.succeeds(&["config", "show"]).stdout;
     assert!(!shown.contains(&webhook.url()), "a URL may hold a secret:\n{shown}");
     for (route, says) in [
