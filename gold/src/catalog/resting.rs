@@ -114,12 +114,14 @@ fn take_unfit(
         let catalog = Catalog::unchecked(definitions.clone(), contracts, Arc::clone(views));
         let before = definitions.len();
         for definition in std::mem::take(definitions) {
-            match catalog.check(&definition) {
-                Err(error) if ours.contains(&definition) => {
+            // As the catalog completes it.
+            let completed = catalog.get(&definition.key).filter(|_| ours.contains(&definition));
+            match completed.and_then(|own| catalog.check(own).err()) {
+                Some(error) => {
                     let why = Why::Unfit(error.to_string());
                     resting.push(Resting { definition, why });
                 }
-                _ => definitions.push(definition),
+                None => definitions.push(definition),
             }
         }
         if definitions.len() == before {
