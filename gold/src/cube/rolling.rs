@@ -119,6 +119,12 @@ impl Rolling {
         (Grain::WINDOWS.map(reach), UNITS.map(until))
     }
 
+    /// Where the windows of a zone lie, when it was looked at.
+    pub(super) fn known(&self, periods: &Arc<Periods>) -> Option<&Reaches> {
+        let zone = self.zones.iter().find(|zone| Arc::ptr_eq(&zone.periods, periods));
+        zone.map(|zone| &zone.reaches)
+    }
+
     /// The number of a zone.
     pub(super) fn zone(&mut self, periods: &Arc<Periods>) -> usize {
         let found = self.zones.iter().position(|zone| Arc::ptr_eq(&zone.periods, periods));

@@ -41,7 +41,10 @@ impl Cube {
     /// Where a window of a series lies, or what it is compared with.
     pub(crate) fn reach(&self, series: u32, window: Grain, role: Role) -> Option<Reach> {
         let periods = &self.slabs.series(series).periods;
-        window::reach(window, role, periods, self.rolling.clock?)
+        match self.rolling.known(periods) {
+            Some(reaches) => reaches[place(window)][role as usize],
+            None => window::reach(window, role, periods, self.rolling.clock?),
+        }
     }
 
     /// The cell of a window of a series, or of what it is compared with.
