@@ -1,7 +1,7 @@
 //! Bags: how often each value of a column is among the rows of a cell.
 //!
-//! What no sum tells follows from them: how many different values there are, the least and the greatest.
-//! It is written into a sum of the cell, so that nothing else needs to know of bags.
+//! What no sum tells follows from them: the least value, the greatest, percentiles. It is written
+//! into a sum of the cell, so that nothing else needs to know of bags.
 //!
 //! # Guarantees
 //! - A value that is put in and taken out leaves nothing behind; the order does not matter.
@@ -20,8 +20,6 @@ use views::percentile::{cut, place};
 /// What is read from a bag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extract {
-    /// How many different values there are.
-    Distinct,
     /// The least, a number.
     Least,
     /// The greatest.
@@ -35,12 +33,8 @@ pub(crate) enum Extract {
 pub(crate) struct Bags(HashMap<(u32, u32), Values, FixedState>);
 
 /// How often each value is there, never 0.
-#[derive(Debug)]
-enum Values {
-    /// Different values, by their bytes.
-    Any(HashMap<Box<[u8]>, u64, FixedState>),
-    Numbers(BTreeMap<i128, u64>),
-}
+#[derive(Debug, Default)]
+struct Values(BTreeMap<i128, u64>);
 
 /// What a value that comes or goes does to the numbers of a cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -65,11 +59,11 @@ impl Bags {
         value: &Value<'_>,
         comes: bool,
     ) -> Option<Shift> {
-        let values = self.0.entry(at).or_insert_with(|| Values::new(extract));
+        let values = self.0.entry(at).or_default();
         let from = values.read(extract);
         let is_done = values.change(extract, value, comes);
         let to = values.read(extract);
-        if values.is_empty() {
+        if values.0.is_empty() {
             self.0.remove(&at);
         }
         is_done.then_some(Shift { from, to })
@@ -87,11 +81,11 @@ impl Bags {
     ) -> Shift {
         // Taken out for as long as the other one is written.
         let Some(values) = self.0.remove(&from) else { return Shift::default() };
-        let own = self.0.entry(to).or_insert_with(|| Values::new(extract));
+        let own = self.0.entry(to).or_default();
         let before = own.read(extract);
         own.merge(&values, comes);
         let shift = Shift { from: before, to: own.read(extract) };
-        if own.is_empty() {
+        if own.0.is_empty() {
             self.0.remove(&to);
         }
         self.0.insert(from, values);
@@ -105,99 +99,43 @@ impl Bags {
 }
 
 impl Values {
-    fn new(extract: Extract) -> Values {
-        match extract {
-            Extract::Distinct => Values::Any(HashMap::with_hasher(FixedState::with_seed(0xba6))),
-            Extract::Least | Extract::Greatest | Extract::Percentile { .. } => {
-                Values::Numbers(BTreeMap::new())
-            }
-        }
-    }
-
     /// Adds how often each value is there, or takes it away.
     fn merge(&mut self, other: &Values, comes: bool) {
-        match (self, other) {
-            (Values::Any(own), Values::Any(other)) => {
-                for (value, count) in other {
-                    if comes {
-                        *own.entry(value.clone()).or_default() += count;
-                    } else if let Some(held) = own.get_mut(value) {
-                        *held = held.saturating_sub(*count);
-                        if *held == 0 {
-                            own.remove(value);
-                        }
-                    }
+        for (value, count) in &other.0 {
+            if comes {
+                *self.0.entry(*value).or_default() += count;
+            } else if let Some(held) = self.0.get_mut(value) {
+                *held = held.saturating_sub(*count);
+                if *held == 0 {
+                    self.0.remove(value);
                 }
             }
-            (Values::Numbers(own), Values::Numbers(other)) => {
-                for (value, count) in other {
-                    if comes {
-                        *own.entry(*value).or_default() += count;
-                    } else if let Some(held) = own.get_mut(value) {
-                        *held = held.saturating_sub(*count);
-                        if *held == 0 {
-                            own.remove(value);
-                        }
-                    }
-                }
-            }
-            // Bags of one sum are of one kind.
-            _ => {}
         }
     }
 
     fn read(&self, extract: Extract) -> i128 {
-        match (self, extract) {
-            (Values::Any(values), _) => i128::try_from(values.len()).unwrap_or(i128::MAX),
-            (Values::Numbers(values), Extract::Least) => {
-                values.first_key_value().map_or(0, |(value, _)| *value)
-            }
-            (Values::Numbers(values), Extract::Percentile { millionths, .. }) => {
-                percentile(values, millionths)
-            }
-            (Values::Numbers(values), _) => values.last_key_value().map_or(0, |(value, _)| *value),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        match self {
-            Values::Any(values) => values.is_empty(),
-            Values::Numbers(values) => values.is_empty(),
+        match extract {
+            Extract::Least => self.0.first_key_value().map_or(0, |(value, _)| *value),
+            Extract::Greatest => self.0.last_key_value().map_or(0, |(value, _)| *value),
+            Extract::Percentile { millionths, .. } => percentile(&self.0, millionths),
         }
     }
 
     /// Whether it could be done.
     fn change(&mut self, extract: Extract, value: &Value<'_>, comes: bool) -> bool {
-        match self {
-            Values::Any(values) => {
-                let Some(bytes) = bytes(value) else { return false };
-                if comes {
-                    *values.entry(bytes).or_default() += 1;
-                    return true;
-                }
-                let Some(count) = values.get_mut(&bytes) else { return false };
-                *count -= 1;
-                if *count == 0 {
-                    values.remove(&bytes);
-                }
-                true
-            }
-            Values::Numbers(values) => {
-                let Some(number) = value.number() else { return false };
-                let cuts = matches!(extract, Extract::Percentile { cuts: true, .. });
-                let number = if cuts { cut(number) } else { number };
-                if comes {
-                    *values.entry(number).or_default() += 1;
-                    return true;
-                }
-                let Some(count) = values.get_mut(&number) else { return false };
-                *count -= 1;
-                if *count == 0 {
-                    values.remove(&number);
-                }
-                true
-            }
+        let Some(number) = value.number() else { return false };
+        let cuts = matches!(extract, Extract::Percentile { cuts: true, .. });
+        let number = if cuts { cut(number) } else { number };
+        if comes {
+            *self.0.entry(number).or_default() += 1;
+            return true;
         }
+        let Some(count) = self.0.get_mut(&number) else { return false };
+        *count -= 1;
+        if *count == 0 {
+            self.0.remove(&number);
+        }
+        true
     }
 }
 
@@ -211,41 +149,12 @@ fn percentile(values: &BTreeMap<i128, u64>, millionths: u32) -> i128 {
     found.map_or(0, |(value, _)| *value)
 }
 
-/// What tells values of one type apart; `None` of NULL, which is no value.
-fn bytes(value: &Value<'_>) -> Option<Box<[u8]>> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Boolean(value) => Box::from([u8::from(*value)]),
-        Value::Bigint(value) => Box::from(value.to_le_bytes()),
-        Value::Decimal(value) => Box::from(value.to_le_bytes()),
-        Value::Text(text) => Box::from(text.as_bytes()),
-        Value::Date(day) => Box::from(day.to_le_bytes()),
-        Value::Timestamp(at) => Box::from(at.0.to_le_bytes()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn shift(from: i128, to: i128) -> Option<Shift> {
         Some(Shift { from, to })
-    }
-
-    #[test]
-    fn values_are_counted_and_leave_nothing_behind() {
-        let mut bags = Bags::default();
-        let a = Value::Text("a".into());
-        let mut put =
-            |extract, value: &Value<'_>, comes| bags.change((7, 0), extract, value, comes);
-        assert_eq!(put(Extract::Distinct, &a, true), shift(0, 1));
-        assert_eq!(put(Extract::Distinct, &a, true), shift(1, 1));
-        assert_eq!(put(Extract::Distinct, &Value::Text("b".into()), true), shift(1, 2));
-        assert_eq!(put(Extract::Distinct, &Value::Text("c".into()), false), None);
-        assert_eq!(put(Extract::Distinct, &a, false), shift(2, 2));
-        assert_eq!(put(Extract::Distinct, &a, false), shift(2, 1));
-        assert_eq!(put(Extract::Distinct, &Value::Text("b".into()), false), shift(1, 0));
-        assert!(bags.0.is_empty());
     }
 
     #[test]
@@ -260,5 +169,7 @@ mod tests {
         assert_eq!(put(9, false), shift(9, 9));
         assert_eq!(put(9, false), shift(9, 3));
         assert_eq!(put(7, false), None);
+        assert_eq!((put(3, false), put(-5, false)), (shift(3, -5), shift(-5, 0)));
+        assert!(bags.0.is_empty());
     }
 }

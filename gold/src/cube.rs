@@ -7,10 +7,11 @@
 //! # Guarantees
 //! - Without new cells nothing is allocated per row once the buffers have grown.
 //! - [`Cube::touched`] is in cell key order after [`Cube::sort_touched`], whatever the hash order.
-//! - Rows enter hours and days; their values enter the bags of longer periods too, which do not add up. All
-//!   else of longer periods are sums of days: [`Cube::roll_up`] brings them what an epoch
+//! - Rows enter hours and days; their values enter the bags of longer periods too, which do not add up, nor do
+//!   numbers of different values. All else of longer periods are sums of days: [`Cube::roll_up`] brings them what an epoch
 //!   changed of their days, [`Cube::roll_up_all`] what the days hold.
 
+mod different;
 mod rolling;
 mod stock;
 mod windows;
@@ -24,10 +25,13 @@ use hashbrown::{HashSet, HashTable};
 use schemas::{Calendar, Grain, Grains, Marks, Micros, Periods};
 
 use crate::bag::{Bags, Extract};
+use crate::distinct::Distinct;
 use crate::plan::{Bag, CubeShape, Rule};
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::{ExactSum, Numbers};
+use different::{Days, Later};
+pub(crate) use different::{Spot, Telling};
 pub(crate) use rolling::Moved;
 use rolling::Rolling;
 use stock::Ledger;
@@ -76,6 +80,12 @@ pub(crate) struct Cube {
     ledger: Option<Ledger>,
     /// By bag the sum that it feeds, the one that counts its values, and what is read from it.
     bagged: Vec<(usize, usize, Extract)>,
+    /// The sums that are numbers of different values, and those values.
+    different: Vec<usize>,
+    distinct: Distinct,
+    /// Changes of such numbers to be made when the epoch ends.
+    later: Vec<Later>,
+    days: Days,
     rolling: Rolling,
     /// In an epoch with quiet rows: the numbers that others change.
     loud: HashSet<(u32, Number), FixedState>,
@@ -115,6 +125,10 @@ impl Cube {
             bags: Bags::default(),
             ledger: shape.is_stock.then(Ledger::default),
             bagged: shape.bags.clone(),
+            different: shape.different.clone(),
+            distinct: Distinct::default(),
+            later: Vec::new(),
+            days: Days::default(),
             rolling: Rolling::new(shape.windows),
             loud: HashSet::with_hasher(FixedState::with_seed(0x10d)),
             ranks: Vec::new(),
@@ -300,6 +314,7 @@ impl Cube {
                 self.pass_loud(day.cell, cell);
             }
         }
+        self.change_longer();
         self.roll_into_windows(rows);
     }
 
@@ -351,7 +366,8 @@ impl Cube {
         for cell in long {
             let (counts, sums) = self.slabs.numbers_mut(cell);
             counts.fill(0);
-            self.linear.iter().for_each(|sum| sums[*sum] = ExactSum::default());
+            let counted_anew = self.linear.iter().chain(&self.different);
+            counted_anew.for_each(|sum| sums[*sum] = ExactSum::default());
         }
         for (day, id) in days {
             // One of another calendar, or one that is only remembered.
@@ -370,6 +386,7 @@ impl Cube {
                 }
             }
         }
+        self.count_longer();
         self.rebuild_windows();
     }
 

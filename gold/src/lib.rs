@@ -22,6 +22,7 @@ mod cube;
 #[cfg(feature = "defects")]
 pub mod defect;
 pub mod definition;
+mod distinct;
 pub mod engine;
 mod flow;
 pub mod history;

@@ -42,6 +42,8 @@ pub(crate) struct View {
     pub(crate) sums: Vec<(Expression, usize)>,
     /// What is kept of all values of a column in each cell.
     pub(crate) bags: Vec<Bag>,
+    /// Pairs of (values, the sum that says how many different ones there are).
+    pub(crate) different: Vec<(Expression, usize)>,
 }
 
 /// The values of a column in a cell, from which one of the cell's sums follows.
@@ -172,8 +174,10 @@ pub(crate) struct CubeShape {
     pub(crate) is_stock: bool,
     pub(crate) counts: usize,
     pub(crate) sums: usize,
-    /// The sums that bags feed, which do not add up over periods.
+    /// The sums that do not add up over periods: those that bags feed, and numbers of different values.
     pub(crate) bagged: Vec<usize>,
+    /// The numbers of different values among them.
+    pub(crate) different: Vec<usize>,
     /// By bag the sum that it feeds, the one that counts its values, and what is read from it.
     pub(crate) bags: Vec<(usize, usize, Extract)>,
     /// Those of any of its KPIs.
@@ -317,6 +321,7 @@ impl Plan {
             count: 0,
             sums: Vec::new(),
             bags: Vec::new(),
+            different: Vec::new(),
         });
         let count = self.views[view].count;
         let one = 10_i128.pow(decimal::VALUE_SCALE);
@@ -329,8 +334,8 @@ impl Plan {
             Aggregate::Distinct(name) => {
                 let values = Expression::parse(name, columns);
                 let values = values.map_err(|e| definition.refuse("aggregate", e.to_string()))?;
-                let (sum, _) = self.bag(view, cube, values, Extract::Distinct);
-                return Ok(Measure { count, sum: Some(sum), present: None, factor: one });
+                let sum = Some(self.different(view, cube, values));
+                return Ok(Measure { count, sum, present: None, factor: one });
             }
             Aggregate::Sum(text)
             | Aggregate::Min(text)
@@ -376,6 +381,21 @@ impl Plan {
         shape.bags.push((sum, present, extract));
         view.bags.push(Bag { values, extract, sum, present });
         (sum, present)
+    }
+
+    /// The sum that says how many different values there are.
+    fn different(&mut self, view: usize, cube: usize, values: Expression) -> usize {
+        let view = &mut self.views[view];
+        if let Some((_, sum)) = view.different.iter().find(|(own, _)| *own == values) {
+            return *sum;
+        }
+        let shape = &mut self.cubes[cube];
+        let sum = shape.sums;
+        shape.sums += 1;
+        shape.bagged.push(sum);
+        shape.different.push(sum);
+        view.different.push((values, sum));
+        sum
     }
 
     /// The view that selects and groups in this way, made if there is none.

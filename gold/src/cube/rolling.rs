@@ -54,6 +54,9 @@ pub(super) struct Rolling {
 pub(super) struct Around(pub(super) u16);
 
 impl Around {
+    /// Every window and every counterpart.
+    pub(super) const ALL: Around = Around((1 << (Grain::WINDOWS.len() * Role::ALL.len())) - 1);
+
     pub(super) fn iter(self) -> impl Iterator<Item = (Grain, Role)> {
         let all = Grain::WINDOWS.into_iter().flat_map(|own| Role::ALL.map(|role| (own, role)));
         all.enumerate().filter(move |(bit, _)| self.0 & (1 << bit) != 0).map(|(_, own)| own)

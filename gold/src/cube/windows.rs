@@ -164,7 +164,7 @@ impl Cube {
     }
 
     /// What a window that is there is compared with, to be changed by the epoch; none that is folded later.
-    fn counterpart(&mut self, series: u32, window: Grain, role: Role) -> Option<u32> {
+    pub(super) fn counterpart(&mut self, series: u32, window: Grain, role: Role) -> Option<u32> {
         let running = *self.rolling.members.get(&(window, series))?;
         if self.rolling.fresh.contains(&(window, series)) {
             return None;
@@ -206,6 +206,7 @@ impl Cube {
                 }
             }
         }
+        self.change_windows();
         self.fold_fresh();
     }
 
@@ -225,6 +226,9 @@ impl Cube {
                 continue;
             };
             (first..=last).for_each(|unit| self.put(unit, (series, window, role), true));
+            if role == Role::Previous {
+                self.count_different(series, window, role);
+            }
         }
     }
 
@@ -324,6 +328,9 @@ impl Cube {
             let own = (series, window, role);
             beyond(was, now).for_each(|unit| self.put(unit, own, false));
             beyond(now, was).for_each(|unit| self.put(unit, own, true));
+            if role != Role::Year {
+                self.move_different(own, (was.start, was.end), (now.start, now.end));
+            }
             if role != Role::Running
                 && let Some(cell) = self.window_cell(series, window, role)
                 && self.slabs.numbers(cell).counts.iter().all(|count| *count == 0)
@@ -376,6 +383,7 @@ impl Cube {
             }
         }
         self.rolling.fresh.clear();
+        self.count_windows();
     }
 
     /// Ends the epoch.

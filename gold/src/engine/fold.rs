@@ -14,7 +14,7 @@ use expr::{Expression, Value};
 use schemas::{Grain, Micros, Periods, RowRef};
 
 use super::{Engine, EngineError};
-use crate::cube::{Cube, Number};
+use crate::cube::{Cube, Number, Spot, Telling};
 use crate::plan::View;
 use crate::series::raw_series;
 use crate::slabs::CellId;
@@ -185,7 +185,8 @@ impl Fold<'_> {
             && old.row.is_in_doubt() == new.row.is_in_doubt()
             && old.is_counted == new.is_counted
             && self.view.sums.iter().all(|(own, _)| old.amount(own) == new.amount(own))
-            && self.view.bags.iter().all(|bag| old.value(&bag.values) == new.value(&bag.values));
+            && self.view.bags.iter().all(|bag| old.value(&bag.values) == new.value(&bag.values))
+            && self.view.different.iter().all(|(of, _)| old.value(of) == new.value(of));
         if is_same && old.at == new.at {
             return Ok(());
         }
@@ -243,6 +244,7 @@ impl Fold<'_> {
             self.put_in_bags(cell, None, Some(row));
             self.put_in_longer_bags(id, None, Some(row));
         }
+        self.put_different(place, None, Some(row));
         Ok(())
     }
 
@@ -287,6 +289,7 @@ impl Fold<'_> {
             self.put_in_bags(cell, Some(old), new);
             self.put_in_longer_bags(id, Some(old), new);
         }
+        self.put_different(place, Some(old), new);
         result
     }
 
@@ -330,6 +333,30 @@ impl Fold<'_> {
                 self.cube.touch(cell);
             }
             self.put_in_bags(cell, old, new);
+        }
+    }
+
+    /// Takes the values of the old row out of those that are different, and puts those of the new one in.
+    fn put_different(&mut self, place: Place, old: Option<Taken<'_>>, new: Option<Taken<'_>>) {
+        let telling = match self.mode {
+            Mode::Epoch => Telling::Told,
+            Mode::Loud => Telling::Loud,
+            Mode::Rebuild => Telling::Untold,
+        };
+        let [hour, day] = place.starts;
+        let spot = Spot { series: place.series, hour, day };
+        for (values, sum) in &self.view.different {
+            let old = old.as_ref().and_then(|row| row.value(values));
+            let new = new.as_ref().and_then(|row| row.value(values));
+            if old == new {
+                continue;
+            }
+            // What comes first: nothing is forgotten in between.
+            for (value, comes) in [(new, true), (old, false)] {
+                if let Some(value) = value {
+                    self.cube.change_different(spot, *sum, (&value, comes), telling);
+                }
+            }
         }
     }
 
