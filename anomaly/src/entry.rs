@@ -9,11 +9,12 @@ use std::sync::Arc;
 use schemas::{Calendar, CellKey, CellValue, Cells, Grain, KpiInfo, Micros, Periods, SeriesId};
 use serde::{Deserialize, Serialize};
 
+use crate::lateness::Lateness;
 use crate::model::Past;
 use crate::outlook::{Learner, Outlook};
 use crate::policy::Track;
-use crate::rules::REGISTRY;
-use crate::shape::{Observed, Shape, phase, step};
+use crate::rules::{REGISTRY, value_of};
+use crate::shape::{Observed, Place, Shape, moved, step};
 
 /// Closed buckets whose outlook is kept, so that a correction can be judged again; and the running one.
 const OUTLOOKS: usize = 4;
@@ -22,6 +23,8 @@ const CATCH_UP_HOURS: i64 = 35 * 24;
 const CATCH_UP_DAYS: i64 = 26 * 7;
 /// With more buckets than this to learn, the past is read at once and not for each of them.
 const READ_AHEAD_FROM: i64 = 24;
+/// Buckets that are forecast ahead of what is learned.
+const AHEAD: i64 = 80;
 /// Buckets that a forecast looks back at most: four weeks of hours.
 const LOOK_BACK: i64 = 4 * 168;
 
@@ -70,6 +73,7 @@ pub(crate) struct Entry {
     pub(crate) next: Micros,
     /// Whether a backlog changed learned buckets, so that all are to be learned again.
     pub(crate) stale: bool,
+    pub(crate) late: Lateness,
     pub(crate) learner: Learner,
     /// The newest outlooks, ascending.
     pub(crate) outlooks: Vec<(Micros, Outlook)>,
@@ -82,29 +86,47 @@ struct CellPast<'a> {
     cells: &'a dyn Cells,
     /// The bucket to be forecast.
     of: Micros,
+    /// What is from here on is not known.
+    end: Micros,
 }
 
 impl Past for CellPast<'_> {
     fn value(&self, back: usize) -> Option<f64> {
         let back = i64::try_from(back).ok()?;
         let at = self.entry.later(self.of, back.saturating_neg());
-        if at < self.entry.first {
+        if at < self.entry.first || at >= self.end {
             return None;
         }
         Some(self.entry.observed(at, self.cells)?.value)
+    }
+
+    fn moved(&self, back: usize) -> usize {
+        match self.entry.name.grain {
+            Grain::Hour => moved(&self.entry.periods, self.of, back),
+            _ => back,
+        }
     }
 }
 
 /// Past values that were read at once.
 struct ReadPast<'a> {
     values: &'a [Option<Observed>],
-    /// The place of the bucket to be forecast.
-    of: usize,
+    /// The place of the bucket to be forecast, and its start.
+    of: (usize, Micros),
+    periods: &'a Periods,
+    grain: Grain,
 }
 
 impl Past for ReadPast<'_> {
     fn value(&self, back: usize) -> Option<f64> {
-        Some((*self.values.get(self.of.checked_sub(back)?)?)?.value)
+        Some((*self.values.get(self.of.0.checked_sub(back)?)?)?.value)
+    }
+
+    fn moved(&self, back: usize) -> usize {
+        match self.grain {
+            Grain::Hour => moved(self.periods, self.of.1, back),
+            _ => back,
+        }
     }
 }
 
@@ -134,6 +156,7 @@ impl Entry {
             first,
             next: first,
             stale: false,
+            late: Lateness::default(),
             learner: Learner::new(),
             outlooks: Vec::new(),
             tracks: std::array::from_fn(|_| Track::default()),
@@ -155,8 +178,29 @@ impl Entry {
         self.later(start, if self.name.grain == Grain::Hour { -7 * 24 } else { -7 })
     }
 
-    fn phase(&self, start: Micros) -> usize {
-        phase(&self.periods, self.name.grain, start)
+    /// The same cell, unless it was not whole or not as usual itself.
+    pub(crate) fn sound_week_before(&self, start: Micros, cells: &dyn Cells) -> Option<CellValue> {
+        let before = self.week_before(start);
+        let is_odd = self.learner.odd.has(self.periods.number(self.name.grain, before));
+        if is_odd || before <= self.first { None } else { self.cell(before, cells) }
+    }
+
+    /// The least and the most of the days after the week before, the first bucket left out.
+    pub(crate) fn since_week_before(
+        &self,
+        start: Micros,
+        cells: &dyn Cells,
+    ) -> Option<(i128, i128)> {
+        let days = (1..7).map(|back| self.later(start, -back)).filter(|at| *at > self.first);
+        let values = days.filter_map(|at| value_of(self.cell(at, cells)));
+        let both = |held: Option<(i128, i128)>, value: i128| {
+            Some(held.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
+        };
+        values.fold(None, both)
+    }
+
+    fn place(&self, start: Micros) -> Place {
+        Place::of(&self.periods, self.name.grain, start)
     }
 
     /// How many buckets lie from one start to another.
@@ -176,6 +220,49 @@ impl Entry {
     /// What was expected of a bucket, while it is remembered.
     pub(crate) fn outlook(&self, start: Micros) -> Option<Outlook> {
         self.outlooks.iter().rev().find(|(of, _)| *of == start).map(|(_, outlook)| *outlook)
+    }
+
+    /// What is expected of a bucket behind the first that is not learned: bills that come late are over long
+    /// before they are whole.
+    pub(crate) fn outlook_ahead(&self, start: Micros, cells: &dyn Cells) -> Option<Outlook> {
+        let is_ahead = start > self.next && self.late.wait() > 0 && !self.stale;
+        if !is_ahead || self.count(self.next, start) > AHEAD {
+            return None;
+        }
+        let past = CellPast { entry: self, cells, of: start, end: self.next };
+        self.learner.outlook_ahead(self.shape, self.place(start), &past)
+    }
+
+    /// The first bucket that is not to be learned at `at`: more of it may come.
+    pub(crate) fn frontier(&self, at: Micros) -> Micros {
+        self.start(at.plus(-self.late.wait()))
+    }
+
+    /// How much of a bucket has come: of a ratio its denominator.
+    fn come(&self, start: Micros, cells: &dyn Cells) -> f64 {
+        let observed = self.observed(start, cells);
+        observed.map_or(0.0, |own| if self.shape.flow { own.value } else { own.weight })
+    }
+
+    /// A bucket has ended, and so much of it has come.
+    pub(crate) fn end(&mut self, start: Micros, cells: &dyn Cells) {
+        let grain = self.name.grain;
+        let value = self.come(start, cells);
+        let number = self.periods.number(grain, start);
+        // What was learned of buckets that were not whole is to be forgotten.
+        self.stale |= self.late.end(grain, number, value);
+    }
+
+    /// Whether an update of a bucket that is over, `after` its end, says how late the series is.
+    pub(crate) fn is_late(&self, start: Micros, after: i64, cells: &dyn Cells) -> bool {
+        let value = self.come(start, cells);
+        self.late.arrives(self.periods.number(self.name.grain, start), value, after)
+    }
+
+    /// Notes it.
+    pub(crate) fn note_late(&mut self, start: Micros, after: i64, cells: &dyn Cells) {
+        let value = self.come(start, cells);
+        self.late.note(self.periods.number(self.name.grain, start), value, after);
     }
 
     /// Whether no more of the bucket is waited for.
@@ -224,8 +311,8 @@ impl Entry {
             let observed = self.observed(self.next, cells);
             let of = self.later(self.next, 1);
             let mut learner = self.learner.clone();
-            let past = CellPast { entry: self, cells, of };
-            learner.learn(self.shape, observed, self.phase(self.next), &past);
+            let past = CellPast { entry: self, cells, of, end: of };
+            learner.learn(self.shape, observed, self.place(self.next), &past);
             self.learner = learner;
             self.learned(end);
         }
@@ -243,9 +330,11 @@ impl Entry {
         while self.later(self.next, 1) <= end {
             let place = usize::try_from(self.count(from, self.next)).unwrap_or(usize::MAX);
             let observed = values.get(place).copied().flatten();
-            let past = ReadPast { values: &values, of: place.saturating_add(1) };
-            let phase = self.phase(self.next);
-            self.learner.learn(self.shape, observed, phase, &past);
+            let of = (place.saturating_add(1), self.later(self.next, 1));
+            let periods = Arc::clone(&self.periods);
+            let past = ReadPast { values: &values, of, periods: &periods, grain: self.name.grain };
+            let place = self.place(self.next);
+            self.learner.learn(self.shape, observed, place, &past);
             self.learned(end);
         }
     }
@@ -255,8 +344,7 @@ impl Entry {
     fn learned(&mut self, end: Micros) {
         self.next = self.later(self.next, 1);
         if self.later(self.next, OUTLOOKS as i64) > end {
-            let phase = self.phase(self.next);
-            let outlook = self.learner.outlook(self.shape, phase);
+            let outlook = self.learner.outlook(self.shape, self.place(self.next));
             self.outlooks.extend(outlook.map(|outlook| (self.next, outlook)));
         }
         let oldest = self.later(self.next, 1 - OUTLOOKS as i64);
@@ -273,7 +361,6 @@ pub(crate) fn replay(
 ) -> Vec<Option<Outlook>> {
     let mut out = vec![None; wanted.len()];
     let Some(&(first, _)) = points.first().filter(|_| step(grain).is_some()) else { return out };
-    let phase = |at: Micros| phase(periods, grain, at);
     let (Some(earliest), Some(last)) = (wanted.first(), wanted.last()) else { return out };
     let from = periods.later(grain, *earliest, -catch_up(grain)).max(first);
     let read_from = periods.later(grain, from, -LOOK_BACK).max(first);
@@ -285,16 +372,17 @@ pub(crate) fn replay(
     while at <= *last {
         while let Some((place, _)) = wanted.next_if(|(_, own)| **own <= at) {
             if let Some(slot) = out.get_mut(place) {
-                *slot = learner.outlook(shape, phase(at));
+                *slot = learner.outlook(shape, Place::of(periods, grain, at));
             }
         }
         while points.next_if(|(own, _)| *own < at).is_some() {}
         let cell = points.next_if(|(own, _)| *own == at).map(|(_, cell)| *cell);
         values.push(shape.observe(cell));
         if at >= from {
-            let past = ReadPast { values: &values, of: values.len() };
+            let of = (values.len(), periods.later(grain, at, 1));
+            let past = ReadPast { values: &values, of, periods, grain };
             let observed = values.last().copied().flatten();
-            learner.learn(shape, observed, phase(at), &past);
+            learner.learn(shape, observed, Place::of(periods, grain, at), &past);
         }
         at = periods.later(grain, at, 1);
     }
@@ -303,4 +391,16 @@ pub(crate) fn replay(
 
 fn catch_up(grain: Grain) -> i64 {
     if grain == Grain::Hour { CATCH_UP_HOURS } else { CATCH_UP_DAYS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_takes_four_kilobytes_at_most() {
+        let outlooks = (OUTLOOKS + 1) * size_of::<(Micros, Outlook)>();
+        let own = size_of::<Entry>() + outlooks + Lateness::MOST + crate::dates::MOST;
+        assert!(own <= 4_096, "{own} bytes, of which {outlooks} are outlooks");
+    }
 }

@@ -9,16 +9,20 @@
 
 mod alert_book;
 mod bands;
+mod dates;
 mod entry;
 mod lags;
+mod lateness;
 mod model;
 mod number;
+mod odd;
 mod outlook;
 mod policy;
 mod raised;
 mod reason;
 mod rules;
 mod saved;
+pub mod scenario;
 mod scorer;
 mod series_book;
 mod shape;

@@ -19,17 +19,43 @@ use crate::tail::{SPREAD_OF_MAD, Tail};
 pub(crate) trait Past {
     /// The value `back` buckets before the one to be forecast, 1 being the newest.
     fn value(&self, back: usize) -> Option<f64>;
+
+    /// How many buckets back the same place on the clock is, `back` buckets being whole days.
+    fn moved(&self, back: usize) -> usize {
+        back
+    }
+}
+
+/// Where errors are alike: the phase of the season, and the tier of the forecast's level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bin {
+    pub(crate) phase: usize,
+    pub(crate) tier: usize,
+}
+
+/// What learning a bucket came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lesson {
+    Usual,
+    /// It is an outlier.
+    Odd,
+    /// The outliers up to it are the new normal.
+    Adopted,
 }
 
 /// Predictors in the mix.
 pub(crate) const EXPERTS: usize = 9;
 
 /// Errors beyond so many spreads teach as if they were this large.
-const WINSOR: f64 = 4.0;
+const WINSOR: f64 = 3.5;
+/// And these widen what is usual as if they were this large.
+const WIDENS: f64 = 2.5;
 /// So many outliers in a row are the new normal.
-const ADOPT_AFTER: u32 = 8;
+pub(crate) const ADOPT_AFTER: u32 = 8;
 /// Errors before outliers are told from the rest.
 const FIRST_ERRORS: u32 = 20;
+/// Errors before they are noted.
+const FEW_ERRORS: u32 = 8;
 /// Weight of the newest error in the loss of a predictor.
 const LOSS_PACE: f64 = 0.01;
 /// Weight of the newest error in the recent spread.
@@ -38,8 +64,16 @@ const SPREAD_PACE: f64 = 0.01;
 const USUAL_PACE: f64 = 0.0005;
 /// How much the recent spread counts: little, for a restless hour would excuse the next.
 const RECENT: f64 = 0.25;
+/// How much larger a spread is taken for that is made of one error.
+const EARLY: f64 = 3.0;
+/// Errors from before there was a season count as so many.
+const AT_SEASON: u32 = 1;
 /// Weight of the newest error in the spread of a phase.
 const BIN_PACE: f64 = 0.1;
+/// The same in its long-run spread, and errors that this is made of at most.
+const STEADY_PACE: f64 = 0.02;
+const STEADY: u8 = 50;
+const STEADY_PRIOR: f64 = 16.0;
 /// The overall spread counts as so many errors of a phase.
 const BIN_PRIOR: f64 = 8.0;
 
@@ -48,6 +82,10 @@ const BIN_PRIOR: f64 = 8.0;
 pub(crate) struct Model {
     /// Buckets learned.
     pub(crate) learned: u32,
+    /// Errors that the spreads are made of: those from before there was a season count little.
+    pub(crate) known: u32,
+    /// Whether its week has been known for a while.
+    pub(crate) seasoned: bool,
     /// Outliers in a row up to now.
     pub(crate) run: u32,
     pub(crate) last: f64,
@@ -57,6 +95,8 @@ pub(crate) struct Model {
     pub(crate) lifts: [f64; 2],
     /// The recent absolute error of each predictor; NaN before its first.
     pub(crate) losses: [f64; EXPERTS],
+    /// Errors that those are the means of.
+    pub(crate) counts: [u8; EXPERTS],
     /// What each predicts for the next bucket; NaN for none.
     pub(crate) guesses: [f64; EXPERTS],
     /// The mix of them.
@@ -65,6 +105,9 @@ pub(crate) struct Model {
     pub(crate) error: f64,
     pub(crate) usual: f64,
     pub(crate) bins: [f32; BINS],
+    /// The usual one where the forecast is about as high: noise goes with the level.
+    pub(crate) steady: [f32; BINS],
+    pub(crate) steadied: [u8; BINS],
     pub(crate) seen: [u8; BINS],
     pub(crate) tail: Tail,
 }
@@ -74,28 +117,33 @@ impl Model {
     pub(crate) fn new() -> Model {
         Model {
             learned: 0,
+            known: 0,
+            seasoned: false,
             run: 0,
             last: f64::NAN,
             fast: f64::NAN,
             slow: f64::NAN,
             lifts: [0.0; 2],
             losses: [f64::NAN; EXPERTS],
+            counts: [0; EXPERTS],
             guesses: [f64::NAN; EXPERTS],
             center: f64::NAN,
             error: 0.0,
             usual: 0.0,
             bins: [0.0; BINS],
+            steady: [0.0; BINS],
+            steadied: [0; BINS],
             seen: [0; BINS],
             tail: Tail::new(),
         }
     }
 
     /// Learns the bucket that was forecast last. `floor` is the least spread that is plausible.
-    pub(crate) fn learn(&mut self, value: f64, bin: usize, floor: f64) {
+    pub(crate) fn learn(&mut self, value: f64, bin: Bin, floor: f64) -> Lesson {
         if self.learned == 0 {
             (self.last, self.fast, self.slow) = (value, value, value);
             self.learned = 1;
-            return;
+            return Lesson::Usual;
         }
         let error = value - self.center;
         let spread = self.recent_spread(bin).max(floor);
@@ -111,10 +159,18 @@ impl Model {
             self.tail.learn(error / self.spread(bin).max(floor));
         }
         self.learn_spread(error.abs(), bin, floor);
+        self.learned = self.learned.saturating_add(1);
+        if outlier && self.run == ADOPT_AFTER {
+            (self.last, self.fast, self.slow) = (value, value, value);
+            return Lesson::Adopted;
+        }
+        // A level is no more to be moved by an outlier than a season is.
+        let taught = if outlier && self.run < ADOPT_AFTER { self.center } else { taught };
         self.last = taught;
         self.fast += 0.3 * (taught - self.fast);
         self.slow += 0.05 * (taught - self.slow);
-        self.learned = self.learned.saturating_add(1);
+        let is_odd = self.learned > FEW_ERRORS && error.abs() > WINSOR * spread;
+        if is_odd && self.run < ADOPT_AFTER { Lesson::Odd } else { Lesson::Usual }
     }
 
     fn learn_errors(&mut self, taught: f64, spread: f64) {
@@ -123,36 +179,49 @@ impl Model {
                 *lift += 0.2 * (taught - guess - *lift);
             }
         }
-        for (loss, guess) in self.losses.iter_mut().zip(self.guesses) {
+        let finite = self.losses.iter().copied().filter(|loss| loss.is_finite());
+        let best = finite.fold(f64::INFINITY, f64::min);
+        for ((loss, count), guess) in self.losses.iter_mut().zip(&mut self.counts).zip(self.guesses)
+        {
             if guess.is_finite() {
                 let missed = (taught - guess).abs();
+                *count = count.saturating_add(1);
                 *loss = if loss.is_finite() {
-                    *loss + LOSS_PACE * (missed - *loss)
+                    *loss + LOSS_PACE.max(1.0 / f64::from(*count)) * (missed - *loss)
                 } else {
-                    // A newcomer has to show that it is better than the mix.
-                    missed.max(spread)
+                    // A newcomer has to show that it is better than the best.
+                    missed.max(if best.is_finite() { best } else { spread })
                 };
             }
         }
     }
 
-    fn learn_spread(&mut self, missed: f64, bin: usize, floor: f64) {
+    fn learn_spread(&mut self, missed: f64, bin: Bin, floor: f64) {
         let cap = |spread: f64| {
             if self.learned > FIRST_ERRORS {
-                missed.min(WINSOR * spread.max(floor))
+                missed.min(WIDENS * spread.max(floor))
             } else {
                 missed
             }
         };
-        let (recent, usual) = (cap(self.recent_spread(bin)), cap(self.early(self.usual)));
-        let pace = 1.0 / f64::from(self.learned);
+        let (recent, usual) = (cap(self.recent_spread(bin)), cap(self.usual_spread(bin)));
+        self.known = self.known.saturating_add(1);
+        let pace = 1.0 / f64::from(self.known);
         self.error += SPREAD_PACE.max(pace) * (recent - self.error);
         self.usual += USUAL_PACE.max(pace) * (usual - self.usual);
-        if let (Some(own), Some(seen)) = (self.bins.get_mut(bin), self.seen.get_mut(bin)) {
+        if let (Some(own), Some(seen)) =
+            (self.bins.get_mut(bin.phase), self.seen.get_mut(bin.phase))
+        {
             *seen = seen.saturating_add(1);
             let pace = BIN_PACE.max(1.0 / f64::from(*seen));
             let moved = f64::from(*own) + pace * (recent - f64::from(*own));
             *own = narrow(moved);
+        }
+        let tier = self.steady.get_mut(bin.tier).zip(self.steadied.get_mut(bin.tier));
+        if let Some((own, seen)) = tier {
+            *seen = seen.saturating_add(1);
+            let pace = STEADY_PACE.max(1.0 / f64::from(*seen));
+            *own = narrow(f64::from(*own) + pace * (usual - f64::from(*own)));
         }
     }
 
@@ -162,6 +231,9 @@ impl Model {
         let at = |back: usize| scaled(if back == 0 { None } else { past.value(back) });
         let day = scaled(median::<7>(seasons.day, 3, past));
         let week = scaled(median::<4>(seasons.week, 2, past));
+        if !self.seasoned && usize::from(self.counts[4]) > seasons.week {
+            self.begin_anew();
+        }
         self.guesses = [
             self.last,
             self.fast,
@@ -174,6 +246,24 @@ impl Model {
             at(seasons.week),
         ];
         self.center = self.mix();
+    }
+
+    /// Takes errors for so many times as large.
+    pub(crate) fn widen(&mut self, factor: f64) {
+        (self.error, self.usual) = (self.error * factor, self.usual * factor);
+        for own in self.bins.iter_mut().chain(&mut self.steady) {
+            *own = narrow(f64::from(*own) * factor);
+        }
+    }
+
+    /// The season is known for the first time: what errors were like before it was says little.
+    fn begin_anew(&mut self) {
+        self.seasoned = true;
+        self.known = self.known.min(AT_SEASON);
+        self.counts = self.counts.map(|count| count.min(8));
+        self.seen = self.seen.map(|seen| seen.min(1));
+        self.steadied = self.steadied.map(|seen| seen.min(1));
+        self.tail = Tail::new();
     }
 
     /// The mean of the predictions, weighted by the sixth power of how small their loss is.
@@ -197,20 +287,27 @@ impl Model {
     }
 
     /// The usual size of an error in the phase `bin`: what one standard deviation is to a normal one.
-    pub(crate) fn spread(&self, bin: usize) -> f64 {
-        self.recent_spread(bin).powf(RECENT) * self.early(self.usual).powf(1.0 - RECENT)
+    pub(crate) fn spread(&self, bin: Bin) -> f64 {
+        self.recent_spread(bin).powf(RECENT) * self.usual_spread(bin).powf(1.0 - RECENT)
+    }
+
+    /// The long-run size of an error at this level.
+    fn usual_spread(&self, bin: Bin) -> f64 {
+        let own = self.steady.get(bin.tier).copied().map_or(0.0, f64::from);
+        let seen = f64::from(self.steadied.get(bin.tier).copied().unwrap_or(0).min(STEADY));
+        self.early((seen * own + STEADY_PRIOR * self.usual) / (seen + STEADY_PRIOR))
     }
 
     /// The recent size of an error in this phase.
-    fn recent_spread(&self, bin: usize) -> f64 {
-        let own = self.bins.get(bin).copied().map_or(0.0, f64::from);
-        let seen = f64::from(self.seen.get(bin).copied().unwrap_or(0).min(16));
+    fn recent_spread(&self, bin: Bin) -> f64 {
+        let own = self.bins.get(bin.phase).copied().map_or(0.0, f64::from);
+        let seen = f64::from(self.seen.get(bin.phase).copied().unwrap_or(0).min(16));
         self.early((seen * own + BIN_PRIOR * self.error) / (seen + BIN_PRIOR))
     }
 
     /// A mean error as a spread. Few errors say little about it: it is taken larger at first.
     fn early(&self, error: f64) -> f64 {
-        SPREAD_OF_MAD * error * (1.0 + 10.0 / f64::from(self.learned.max(1)))
+        SPREAD_OF_MAD * error * (1.0 + EARLY / f64::from(self.known.max(1)))
     }
 }
 

@@ -11,8 +11,10 @@
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{DiscreteCDF, Poisson};
 
-use crate::model::{Model, Past};
-use crate::shape::{Observed, Shape, Space};
+use crate::dates::Dates;
+use crate::model::{ADOPT_AFTER, Bin, Lesson, Model, Past};
+use crate::odd::Odd;
+use crate::shape::{BINS, Observed, Place, Shape, Space};
 use crate::tail::{ALERT, ALERT_P, Curve};
 
 /// The least spread: forecasts better than this are luck.
@@ -32,17 +34,34 @@ const LEAST_WEIGHT: f64 = 0.1;
 const LEVEL_PACE: f64 = 0.02;
 /// What a record adds to the surprise of its error: of the surprise that a record is by itself, one in as
 /// many values as there were, only a third, because errors and records come together.
-const RECORD_SHARE: f64 = 1.0 / 3.0;
+const RECORD_SHARE: f64 = 0.05;
 /// Values of which that is counted at most.
 const RECORD_VALUES: u32 = 3000;
 /// And so much for going beyond all that ever was by the whole of its range.
 const RECORD_SIZE: f64 = 8.0;
+/// How much wider errors are of what does not come next.
+const FARTHER: f64 = 1.25;
+/// Two odd values are alike within so many spreads.
+const ALIKE: f64 = 4.0;
 /// Halvings of an interval in which a limit is looked for.
 const HALVINGS: u32 = 40;
 /// Standard deviations of a normal law that chance exceeds with [`ALERT_P`].
-const NORMAL_REACH: f64 = 3.480_756_404;
+const NORMAL_REACH: f64 = 3.890_591_886;
 /// Counts above this are far from Poisson's skew.
 const COUNTS_MAX: f64 = 1000.0;
+
+/// How many times as surprising a bucket must be while its week is not known, and before one is over.
+const NOT_SEASONED: f64 = 2.5;
+const NEW: f64 = 3.0;
+/// The same until so many weeks are known: what is new grows.
+const GROWING: f64 = 1.5;
+const YOUNG: u32 = 5;
+/// The same of ratios: both of their sides are restless.
+const RATIO: f64 = 1.25;
+/// The surprise that two buckets in a row need on one side together, and the second at least, where one alone
+/// needs [`ALERT`].
+const TOGETHER: f64 = 6.0;
+const AGAIN: f64 = 2.4;
 
 /// A model, and what else is remembered of a series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +80,30 @@ pub(crate) struct Learner {
     /// The least and the most there ever was.
     pub(crate) low: f64,
     pub(crate) high: f64,
+    /// Which of the newest buckets are no ground for a forecast.
+    pub(crate) odd: Odd,
+    /// How surprising the newest bucket was, below 0 when it was too low.
+    pub(crate) surprise: f32,
+    /// Outliers by their dates.
+    pub(crate) dates: Dates,
+    /// Buckets since outliers became the new normal.
+    pub(crate) adopted: u16,
+}
+
+/// The past without what was odd.
+struct Sound<'a> {
+    past: &'a dyn Past,
+    odd: &'a Odd,
+    /// The number of the bucket to be forecast.
+    of: i64,
+}
+
+impl Past for Sound<'_> {
+    fn value(&self, back: usize) -> Option<f64> {
+        let back = self.past.moved(back);
+        let number = self.of.saturating_sub(i64::try_from(back).ok()?);
+        if self.odd.has(number) { None } else { self.past.value(back) }
+    }
 }
 
 /// The least and the most there ever was.
@@ -83,6 +126,10 @@ pub(crate) struct Outlook {
     /// The tails of its errors: below, above.
     pub(crate) curves: [Curve; 2],
     pub(crate) records: Records,
+    /// The surprise of an alert on each side: less is enough where the bucket before was surprising.
+    pub(crate) needs: [f64; 2],
+    /// Whether the band takes in more than what is expected.
+    pub(crate) wide: bool,
     /// In values: what is expected, and the least and the most that are normal.
     pub(crate) expected: f64,
     pub(crate) lower: f64,
@@ -104,19 +151,27 @@ impl Learner {
             sized: 0,
             low: f64::INFINITY,
             high: f64::NEG_INFINITY,
+            odd: Odd::default(),
+            surprise: 0.0,
+            dates: Dates::default(),
+            adopted: u16::MAX,
         }
     }
 
-    /// Learns the bucket that is over, with the phase `bin`, and predicts the next one, before which
-    /// `past` lies.
+    /// Learns the bucket that is over, at its place, and predicts the next one, before which `past` lies.
     pub(crate) fn learn(
         &mut self,
         shape: Shape,
         observed: Option<Observed>,
-        bin: usize,
+        place: Place,
         past: &dyn Past,
     ) {
+        let (number, bin) = (place.number, place.phase);
+        self.surprise = self.surprise_of(shape, observed, place);
+
         let counted = observed.filter(|own| own.weight >= LEAST_WEIGHT * self.weight);
+        let is_empty = observed.is_some() && counted.is_none();
+        self.odd.note(number, self.seen == 0 || is_empty);
         let pace = LEVEL_PACE.max(1.0 / (f64::from(self.seen) + 1.0));
         if let Some(own) = observed {
             // Also what is too small to be learned moves what is usual, or nothing would ever again.
@@ -136,12 +191,77 @@ impl Learner {
             }
             if let Some(space) = self.space(shape) {
                 let floor = floor(shape, space, self.model.center);
-                self.model.learn(space.scaled(own.value), bin, floor);
+                let at = self.bin((shape, space), bin);
+                let error = space.scaled(own.value) - self.model.center;
+                let lesson = self.model.learn(space.scaled(own.value), at, floor);
+                self.note(lesson, (place, space.scaled(own.value), error), (shape, space), past);
             }
         }
         if let Some(space) = self.space(shape).filter(|_| self.model.learned > 0) {
-            self.model.foresee(past, shape.seasons, space);
+            let sound = Sound { past, odd: &self.odd, of: number.saturating_add(1) };
+            self.model.foresee(&sound, shape.seasons, space);
         }
+    }
+
+    /// How surprising a bucket is, as a number with the sign of its error.
+    fn surprise_of(&self, shape: Shape, observed: Option<Observed>, place: Place) -> f32 {
+        let judged = self.bare(shape, place.phase).zip(observed);
+        let judged = judged.filter(|(outlook, own)| own.weight >= outlook.weight);
+        judged.map_or(0.0, |(outlook, own)| {
+            let sign = if own.value < outlook.expected { -1.0 } else { 1.0 };
+            narrow(sign * outlook.surprise(own.value))
+        })
+    }
+
+    /// Notes an odd bucket, unless the same place a day or a week ago was as odd: twice is a pattern.
+    fn note(
+        &mut self,
+        lesson: Lesson,
+        (place, value, error): (Place, f64, f64),
+        (shape, space): (Shape, Space),
+        past: &dyn Past,
+    ) {
+        let (number, bin) = (place.number, place.phase);
+        self.adopted = self.adopted.saturating_add(1);
+        match lesson {
+            Lesson::Usual => {}
+            Lesson::Adopted => {
+                self.adopted = 0;
+                let run = i64::from(ADOPT_AFTER);
+                (number - run..number).for_each(|own| self.odd.excuse(own));
+            }
+            Lesson::Odd => {
+                if shape.dated {
+                    self.dates.note(place.date(shape.seasons), error);
+                }
+                let floor = floor(shape, space, self.model.center);
+                let near = ALIKE * self.model.spread(self.bin((shape, space), bin)).max(floor);
+                let mut is_pattern = false;
+                for season in
+                    [shape.seasons.day, shape.seasons.week].into_iter().filter(|own| *own > 0)
+                {
+                    // `past` is seen from the next bucket, this one is one back.
+                    let back = past.moved(season);
+                    let at = number.saturating_sub(i64::try_from(back).unwrap_or(0));
+                    let before = past.value(back + 1).map(|own| space.scaled(own));
+                    if self.odd.has(at) && before.is_some_and(|own| (own - value).abs() <= near) {
+                        self.odd.excuse(at);
+                        is_pattern = true;
+                    }
+                }
+                self.odd.note(number, !is_pattern);
+            }
+        }
+    }
+
+    /// Where the error of the forecast is like others: of a ratio by its hour, and of its days anywhere.
+    fn bin(&self, (shape, space): (Shape, Space), phase: usize) -> Bin {
+        let tier = match (space.log, shape.seasons.day > 0) {
+            (true, _) => tier(self.model.center),
+            (false, true) => phase,
+            (false, false) => 0,
+        };
+        Bin { phase, tier }
     }
 
     /// The space of the model, once it has begun.
@@ -150,28 +270,11 @@ impl Learner {
         (is_known && self.seen > shape.sized()).then(|| Space::of(shape, self.size.exp()))
     }
 
-    /// What is expected of the next bucket, with the phase `bin`; `None` until enough was learned, and
+    /// What is expected of the next bucket, at its place; `None` until enough was learned, and
     /// for a series that is 0 most of the time.
-    pub(crate) fn outlook(&self, shape: Shape, bin: usize) -> Option<Outlook> {
-        let model = &self.model;
-        let sparse = shape.flow && self.active < LEAST_ACTIVE;
-        if self.seen < shape.warm || sparse || !model.center.is_finite() {
-            return None;
-        }
-        let (space, center) = (self.space(shape)?, model.center);
-        let expected = space.value(center);
-        let mut spread = model.spread(bin).max(floor(shape, space, center));
-        if shape.count {
-            spread = spread.max((expected.max(0.0) + 1.0).sqrt() * space.slope(expected));
-        }
-        let known = f64::from(self.seen.min(RECORD_VALUES));
-        let records =
-            Records { low: self.low, high: self.high, surprise: RECORD_SHARE * known.log10() };
-        let curves = model.tail.curves();
-        let weight = LEAST_WEIGHT * self.weight;
-        let (lower, upper) = (f64::NEG_INFINITY, f64::INFINITY);
-        let mut outlook =
-            Outlook { space, center, spread, curves, records, expected, lower, upper, weight };
+    pub(crate) fn outlook(&self, shape: Shape, place: Place) -> Option<Outlook> {
+        let mut outlook = self.bare(shape, place.phase)?;
+        let expected = outlook.expected;
         let least = if shape.log {
             (LEAST_OF_EXPECTED * expected.abs()).max(LEAST_OF_LEVEL * self.level)
         } else {
@@ -179,6 +282,10 @@ impl Learner {
         };
         outlook.lower = outlook.limit(0).min(expected - least);
         outlook.upper = outlook.limit(1).max(expected + least);
+        for other in self.others(shape, place, outlook.center) {
+            (outlook.lower, outlook.upper) = outlook.with(other);
+            outlook.wide = true;
+        }
         if shape.count && expected < COUNTS_MAX {
             // Cornish and Fisher's expansion: Poisson's law is skewed where counts are small.
             let mean = expected.max(0.0);
@@ -188,6 +295,85 @@ impl Learner {
         }
         Some(outlook)
     }
+
+    /// What is expected of a bucket that does not come next; `past` knows nothing of those between.
+    pub(crate) fn outlook_ahead(
+        &self,
+        shape: Shape,
+        place: Place,
+        past: &dyn Past,
+    ) -> Option<Outlook> {
+        let space = self.space(shape).filter(|_| self.model.learned > 0)?;
+        let mut ahead = self.clone();
+        let sound = Sound { past, odd: &self.odd, of: place.number };
+        ahead.model.foresee(&sound, shape.seasons, space);
+        ahead.model.widen(FARTHER);
+        ahead.surprise = 0.0;
+        ahead.outlook(shape, place)
+    }
+
+    /// Where else a bucket may be: by its date, and where it was before outliers became usual.
+    fn others(&self, shape: Shape, place: Place, center: f64) -> impl Iterator<Item = f64> + use<> {
+        let dated = self.dates.expected(place.date(shape.seasons)).filter(|_| shape.dated);
+        let dated = dated.into_iter().flat_map(move |(low, high)| [center + low, center + high]);
+        let is_new = shape.dated && usize::from(self.adopted) < shape.seasons.week;
+        let [_, _, _, day, week, ..] = self.model.guesses;
+        let before = [day, week].into_iter().filter(move |guess| is_new && guess.is_finite());
+        dated.chain(before)
+    }
+
+    /// The same without its limits.
+    fn bare(&self, shape: Shape, bin: usize) -> Option<Outlook> {
+        let model = &self.model;
+        let sparse = shape.flow && self.active < LEAST_ACTIVE;
+        if self.seen < shape.warm || sparse || !model.center.is_finite() {
+            return None;
+        }
+        let (space, center) = (self.space(shape)?, model.center);
+        let expected = space.value(center);
+        let mut spread =
+            model.spread(self.bin((shape, space), bin)).max(floor(shape, space, center));
+        if shape.count {
+            spread = spread.max((expected.max(0.0) + 1.0).sqrt() * space.slope(expected));
+        }
+        let known = f64::from(self.seen.min(RECORD_VALUES));
+        let records =
+            Records { low: self.low, high: self.high, surprise: RECORD_SHARE * known.log10() };
+        let curves = model.tail.curves();
+        let weight = LEAST_WEIGHT * self.weight;
+        let before = f64::from(self.surprise);
+        let needs = [-before, before].map(|own| (TOGETHER - own).clamp(AGAIN, ALERT));
+        let week = u32::try_from(shape.seasons.week).unwrap_or(u32::MAX);
+        let patience = match self.seen {
+            _ if !shape.patient => 1.0,
+            seen if seen <= week.saturating_add(week / 7) => NEW,
+            _ if !model.seasoned => NOT_SEASONED,
+            seen if seen < week.saturating_mul(YOUNG) => GROWING,
+            _ => 1.0,
+        };
+        let calm = if shape.log { 1.0 } else { RATIO };
+        let needs = needs.map(|need| need * patience * calm);
+        Some(Outlook {
+            space,
+            center,
+            spread,
+            curves,
+            records,
+            needs,
+            wide: false,
+            expected,
+            lower: f64::NEG_INFINITY,
+            upper: f64::INFINITY,
+            weight,
+        })
+    }
+}
+
+/// The tier of a level in a bent space: quarters of an octave around the usual size.
+fn tier(center: f64) -> usize {
+    let octaves = center.abs().exp_m1().max(f64::MIN_POSITIVE).log2();
+    let steps = (octaves * 4.0 + BINS as f64 / 2.0).round().clamp(0.0, BINS as f64 - 1.0);
+    usize::try_from(whole(steps)).unwrap_or(0)
 }
 
 fn floor(shape: Shape, space: Space, center: f64) -> f64 {
@@ -222,38 +408,51 @@ impl Outlook {
     }
 
     /// How surprising a value is: its error, and that it is a record.
-    fn surprise(&self, value: f64) -> f64 {
+    pub(crate) fn surprise(&self, value: f64) -> f64 {
         let z = self.z(value);
         let [below, above] = self.curves;
         (if z < 0.0 { below } else { above }).surprise(z.abs()) + self.records.surprise(value)
     }
 
-    /// The value from which on, on one side (0: below, 1: above), the surprise is that of an alert.
+    /// The value from which on, on one side (0: below, 1: above), the surprise is enough for an alert.
     fn limit(&self, side: usize) -> f64 {
         let sign = if side == 0 { -1.0 } else { 1.0 };
-        let Some(curve) = self.curves.get(side) else { return sign * f64::INFINITY };
+        let (Some(curve), Some(need)) = (self.curves.get(side), self.needs.get(side)) else {
+            return sign * f64::INFINITY;
+        };
+        let need = *need;
         let by_error = |surprise: f64| {
             self.space.value(self.center + sign * curve.reach(surprise) * self.spread)
         };
         let record = if side == 0 { self.records.low } else { self.records.high };
-        let far = by_error(ALERT);
+        let far = by_error(need);
         if sign * (far - record) <= 0.0 || !record.is_finite() {
             return far;
         }
         // From the record on less of an error is enough; and large enough, a record alone.
-        let alone = record + sign * ALERT / RECORD_SIZE * self.records.range();
+        let alone = record + sign * need / RECORD_SIZE * self.records.range();
         let (mut near, mut far) = match side {
             0 => (record.min(self.expected), far.max(alone)),
             _ => (record.max(self.expected), far.min(alone)),
         };
-        if self.surprise(near + sign * f64::EPSILON * near.abs()) >= ALERT {
+        if self.surprise(near + sign * f64::EPSILON * near.abs()) >= need {
             return near;
         }
         for _ in 0..HALVINGS {
             let middle = f64::midpoint(near, far);
-            if self.surprise(middle) < ALERT { near = middle } else { far = middle }
+            if self.surprise(middle) < need { near = middle } else { far = middle }
         }
         far
+    }
+
+    /// The band with that of another center.
+    fn with(&self, other: f64) -> (f64, f64) {
+        let [low, high] = [0, 1].map(|side| {
+            let sign = if side == 0 { -1.0 } else { 1.0 };
+            let reach = self.curves.get(side).map_or(0.0, |curve| curve.reach(ALERT));
+            self.space.value(other + sign * reach * self.spread)
+        });
+        (self.lower.min(low), self.upper.max(high))
     }
 
     /// How likely chance is to give a value so far off.
@@ -275,6 +474,12 @@ fn poisson(mean: f64, value: f64) -> f64 {
     let count = whole(value);
     let tail = if value > mean { law.sf(count.saturating_sub(1)) } else { law.cdf(count) };
     (2.0 * tail).min(1.0)
+}
+
+/// A statistic that may lose digits, in half the memory.
+#[expect(clippy::cast_possible_truncation, reason = "a float that loses digits, on purpose")]
+fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]

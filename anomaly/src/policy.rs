@@ -12,6 +12,8 @@
 //! - Judging a bucket again that has not changed sides opens and resolves nothing.
 //! - A bucket that changes and stays anomalous is shown again when it gets worse, when it closes, and
 //!   otherwise at most once in [`RETELL_US`]; what is put off is owed, not forgotten.
+//! - A running bucket that is anomalous again after it was taken back stays so until it is over, and an episode
+//!   that follows another soon needs more normal buckets to end: what flaps is told twice or thrice, not each time.
 //! - While its series is held an episode never opens and never moves to another bucket, but ends when
 //!   corrections take the cause away.
 //!
@@ -27,6 +29,8 @@ use crate::rules::{Finding, Verdict};
 pub(crate) const RECENT: usize = 4;
 /// How long an alert's figures stand before they follow a bucket that goes on changing.
 pub(crate) const RETELL_US: i64 = 30_000_000;
+/// An episode so many periods after the one before is the same thing again.
+const SOON: i64 = 6;
 /// An episode whose series could not be judged for so many periods is over.
 const UNJUDGED_PERIODS: i64 = 7;
 
@@ -64,6 +68,10 @@ pub(crate) struct Track {
     pub(crate) open: Option<Box<Episode>>,
     /// The newest anomalous buckets, ascending.
     pub(crate) recent: Vec<Bad>,
+    /// The running bucket that was taken back once: if it opens again, it stays until it is over.
+    pub(crate) unsteady: Option<Micros>,
+    /// The newest bucket of the last episode, and how many came soon after one another.
+    pub(crate) last: Option<(Micros, u8)>,
 }
 
 /// An anomalous bucket.
@@ -114,6 +122,12 @@ impl Track {
         now: Micros,
     ) -> Step {
         let step = self.decide(bucket, verdict, moment, period, now);
+        if moment == Moment::Close {
+            self.unsteady = self.unsteady.filter(|own| *own > bucket);
+            let is_recent =
+                |last: Micros| bucket.0.saturating_sub(last.0) <= SOON.saturating_mul(period);
+            self.last = self.last.filter(|(last, _)| self.open.is_some() || is_recent(*last));
+        }
         if let (Step::Open(..) | Step::Show { .. }, Some(episode)) = (step, &mut self.open) {
             (episode.told, episode.owes) = (now, false);
         }
@@ -132,20 +146,34 @@ impl Track {
         match (verdict, known) {
             (Verdict::Anomalous(_), _) if moment == Moment::Quiet => Step::Nothing,
             (Verdict::Anomalous(figures), Some(at)) => self.again(bucket, figures, at, moment, now),
-            (Verdict::Anomalous(figures), None) => self.anomalous(bucket, figures),
-            (Verdict::Normal, Some(at)) => self.corrected(at, Why::Corrected(bucket)),
+            (Verdict::Anomalous(figures), None) => self.anomalous(bucket, figures, period),
+            (Verdict::Normal, Some(_))
+                if moment == Moment::Running && self.unsteady == Some(bucket) =>
+            {
+                Step::Nothing
+            }
+            (Verdict::Normal, Some(at)) => {
+                if moment == Moment::Running {
+                    self.unsteady = Some(bucket);
+                }
+                self.corrected(at, Why::Corrected(bucket))
+            }
             (Verdict::Unknown, Some(at)) => self.corrected(at, Why::Removed(bucket)),
-            (Verdict::Normal, None) => self.normal(bucket, moment),
+            (Verdict::Normal, None) => self.normal(bucket, moment, period),
             (Verdict::Unknown, None) => self.unjudged(bucket, moment, period),
         }
     }
 
-    fn anomalous(&mut self, bucket: Micros, figures: Finding) -> Step {
+    fn anomalous(&mut self, bucket: Micros, figures: Finding, period: i64) -> Step {
         let at = self.recent.partition_point(|own| own.bucket < bucket);
         self.recent.insert(at, Bad { bucket, figures, is_cause: true });
         let forgotten = (self.recent.len() > RECENT).then(|| self.recent.remove(0));
         let Some(episode) = &mut self.open else {
             let (first, shown, told) = (bucket, bucket, bucket);
+            let is_soon =
+                |last: Micros| bucket.0.saturating_sub(last.0) <= SOON.saturating_mul(period);
+            let again = self.last.filter(|(last, _)| is_soon(*last));
+            self.last = Some((bucket, again.map_or(0, |(_, times)| times.saturating_add(1))));
             let episode = Episode { first, shown, figures, has_older: false, told, owes: false };
             self.open = Some(Box::new(episode));
             return Step::Open(bucket, figures);
@@ -207,8 +235,12 @@ impl Track {
         }
     }
 
-    fn normal(&mut self, bucket: Micros, moment: Moment) -> Step {
-        let over = |episode: &Episode| moment == Moment::Close && bucket > episode.shown;
+    fn normal(&mut self, bucket: Micros, moment: Moment, period: i64) -> Step {
+        // One that comes again and again is not over because one bucket is normal.
+        let times = self.last.map_or(0, |(_, times)| i64::from(times)).saturating_mul(2);
+        let patience = times.min(SOON).saturating_mul(period);
+        let is_later = |own: &Episode| bucket.0.saturating_sub(own.shown.0) > patience;
+        let over = |own: &Episode| moment == Moment::Close && bucket > own.shown && is_later(own);
         self.end(over, Why::Returned(bucket))
     }
 
@@ -225,12 +257,14 @@ impl Track {
             return Step::Nothing;
         };
         self.recent.iter_mut().for_each(|own| own.is_cause = false);
+        self.last = self.last.map(|(_, times)| (episode.shown, times));
         Step::Resolve { first: episode.first, why }
     }
 
     /// Whether nothing is remembered: only an anomalous bucket changes that.
     pub(crate) fn is_idle(&self) -> bool {
-        self.open.is_none() && self.recent.is_empty()
+        let knows_nothing = self.unsteady.is_none() && self.last.is_none();
+        self.open.is_none() && self.recent.is_empty() && knows_nothing
     }
 
     /// Whether the bucket was anomalous when it was last judged.

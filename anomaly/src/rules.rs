@@ -45,8 +45,40 @@ pub(crate) struct Bucket {
     pub(crate) cell: Option<CellValue>,
     /// What the model expected of it.
     pub(crate) outlook: Option<Outlook>,
-    /// The same bucket one week before, for rules that want it.
+    /// The same bucket one week before, for rules that want it, if it was whole and not anomalous itself.
     pub(crate) week_before: Option<CellValue>,
+    /// The least and the most of the buckets since then, for the same rules while nothing is expected.
+    pub(crate) since: Option<(i128, i128)>,
+    /// Whether it is anomalous as it was judged last: a value at the edge stays on its side.
+    pub(crate) held: bool,
+    /// Whether it may be called too low: it is known how late its series is.
+    pub(crate) is_whole: bool,
+}
+
+/// The share of the surprise of an alert that a deviation from the week before must be to the forecast, too.
+const UNUSUAL: f64 = 0.9;
+
+impl Bucket {
+    /// Whether the forecast finds a value unusual, too, on the side of `sign`; before there is one, whether it
+    /// is that far from every bucket since the week before, by `is_far`, and by as much as they differ.
+    fn is_unusual(&self, value: i128, sign: f64, is_far: impl Fn(i128) -> bool) -> bool {
+        match (self.outlook, self.since) {
+            (Some(outlook), _) => {
+                let value = float(value);
+                let is_known = outlook.wide && !outlook.is_anomalous(value);
+                let need = outlook.needs[usize::from(sign > 0.0)] * UNUSUAL;
+                sign * outlook.z(value) > 0.0 && outlook.surprise(value) >= need && !is_known
+            }
+            (None, Some((least, most))) => {
+                let (edge, beyond) = match sign < 0.0 {
+                    true => (least, least.saturating_sub(value)),
+                    false => (most, value.saturating_sub(most)),
+                };
+                is_far(edge) && beyond >= most.saturating_sub(least)
+            }
+            (None, None) => true,
+        }
+    }
 }
 
 /// What a rule says of a bucket.

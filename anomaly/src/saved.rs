@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert_book::FrozenAlerts;
 use crate::entry::{Entry, Name};
+use crate::lateness::Lateness;
 use crate::outlook::{Learner, Outlook};
 use crate::policy::Track;
 use crate::rules::REGISTRY;
 use crate::series_book::FrozenSeries;
 
 /// The version of the records.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 const HEAD: &str = "detector";
 const SERIES: &str = "detector/series";
 
@@ -61,6 +62,7 @@ struct Series {
     first: Micros,
     next: Micros,
     stale: bool,
+    late: Lateness,
     learner: Learner,
     outlooks: Vec<(Micros, Outlook)>,
     /// By the names of their rules, those that remember something.
@@ -75,6 +77,7 @@ impl Series {
             first: entry.first,
             next: entry.next,
             stale: entry.stale,
+            late: entry.late.clone(),
             learner: entry.learner.clone(),
             outlooks: entry.outlooks.clone(),
             tracks: tracks.map(|(rule, track)| (rule.name().to_owned(), track.clone())).collect(),
@@ -147,14 +150,14 @@ pub(crate) fn read(
         return Err(LoadError::Version(version));
     }
     for series in saved.values::<Series>(SERIES) {
-        let (place, Series { name, first, next, stale, learner, outlooks, tracks }) = series?;
+        let (place, Series { name, first, next, stale, late, learner, outlooks, tracks }) = series?;
         if !kept(&name.kpi) {
             continue;
         }
         let unknown = || LoadError::Kpi(Arc::clone(&name.kpi));
         let mut entry = Entry::new(kpis, calendar, name.clone(), first).ok_or_else(unknown)?;
         entry.id = cells.series(&name.kpi, &name.tenant, &name.dims);
-        (entry.next, entry.stale) = (next, stale);
+        (entry.next, entry.stale, entry.late) = (next, stale, late);
         (entry.learner, entry.outlooks) = (learner, outlooks);
         for (rule, track) in tracks {
             let own = REGISTRY.iter().zip(&mut entry.tracks).find(|(own, _)| own.name() == rule);

@@ -53,7 +53,7 @@ const NEAR_PERIODS: i64 = 2;
 const OLD_US: i64 = 28 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
-const VERSION: &str = "weir-anomaly-4";
+const VERSION: &str = "weir-anomaly-5";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
@@ -152,7 +152,7 @@ impl Scorer {
         for place in 0..self.series.end() {
             let Some(entry) = self.series.get(place) else { continue };
             if chosen(&entry.name) && !self.lags.hold(&entry.name, sight.feeding) {
-                self.learn(place, entry.start(boundary), sight.cells);
+                self.learn(place, entry.frontier(boundary), sight.cells);
             }
         }
     }
@@ -202,9 +202,18 @@ impl Scorer {
         let stamp = Stamp { at: boundary.plus(LATENESS), epoch: self.epoch };
         for place in self.series.in_order() {
             let Some(entry) = self.series.get(place) else { continue };
-            let running = entry.start(boundary);
-            let is_over = boundary.0.saturating_sub(running.0) < HOUR_US;
-            if !is_over || self.lags.hold(&entry.name, sight.feeding) {
+            let is_first = |at: Micros| at.0.saturating_sub(entry.start(at).0) < HOUR_US;
+            let (ends, is_due) = (is_first(boundary), is_first(boundary.plus(-entry.late.wait())));
+            if !(ends || is_due) || self.lags.hold(&entry.name, sight.feeding) {
+                continue;
+            }
+            if ends {
+                let ended = entry.later(entry.start(boundary), -1);
+                self.series.get_mut(place).into_iter().for_each(|entry| entry.end(ended, cells));
+            }
+            let Some(entry) = self.series.get(place) else { continue };
+            let running = entry.frontier(boundary);
+            if boundary.plus(-entry.late.wait()).0.saturating_sub(running.0) >= HOUR_US {
                 continue;
             }
             let bucket = entry.later(running, -1);
@@ -254,8 +263,16 @@ impl Scorer {
         }
         let Some(entry) = self.series.get(place) else { return };
         let end = entry.later(start, 1);
-        let distance = end.0.saturating_sub(stamp.at.0).saturating_abs();
-        let far = distance > NEAR_PERIODS * entry.step;
+        let after = stamp.at.0.saturating_sub(end.0);
+        if !quiet
+            && after > LATENESS
+            && entry.is_late(start, after, cells)
+            && let Some(entry) = self.series.get_mut(place)
+        {
+            entry.note_late(start, after, cells);
+        }
+        let Some(entry) = self.series.get(place) else { return };
+        let far = after.saturating_abs() > NEAR_PERIODS * entry.step + entry.late.wait();
         let moment = match entry.is_closed(start) {
             _ if quiet || far => Moment::Quiet,
             true => Moment::Late,
@@ -289,7 +306,10 @@ impl Scorer {
             if !is_watched || (moment == Moment::Quiet && !track.knows(start)) {
                 continue;
             }
-            let outlook = entry.outlook(start);
+            let outlook = entry.outlook(start).or_else(|| {
+                let is_ahead = moment == Moment::Running && is_watched;
+                is_ahead.then(|| entry.outlook_ahead(start, cells)).flatten()
+            });
             let wants_week_before = rule.wants_week_before();
             if outlook.is_none() && !wants_week_before && moment != Moment::Close {
                 continue;
@@ -302,12 +322,19 @@ impl Scorer {
                 cell: entry.cell(start, cells),
                 outlook,
                 week_before: wants_week_before
-                    .then(|| entry.cell(entry.week_before(start), cells))
+                    .then(|| entry.sound_week_before(start, cells))
                     .flatten(),
+                since: (wants_week_before && outlook.is_none())
+                    .then(|| entry.since_week_before(start, cells))
+                    .flatten(),
+                held: track.knows(start),
+                is_whole: entry.late.is_known(entry.name.grain),
             };
             let verdict = rule.judge(&bucket);
             let is_news = matches!(verdict, Verdict::Anomalous(_)) && moment != Moment::Quiet;
-            if track.is_idle() && !is_news {
+            // Only the end of a bucket says anything of what was not anomalous before.
+            let is_told = moment == Moment::Close || track.knows(start);
+            if !is_news && (track.is_idle() || !is_told) {
                 continue;
             }
             let Some(entry) = self.series.get_mut(place) else { return };

@@ -7,6 +7,7 @@
 use schemas::{CellValue, Grain, KpiInfo, KpiKind, Micros, Periods, Status, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::dates::Date;
 use crate::number::float;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -43,6 +44,10 @@ pub(crate) struct Shape {
     pub(crate) flow: bool,
     /// Buckets to learn before one is judged.
     pub(crate) warm: u32,
+    /// Whether its buckets are those of a calendar, in which months come again.
+    pub(crate) dated: bool,
+    /// Whether little is said before its week is known.
+    pub(crate) patient: bool,
 }
 
 /// What a bucket says.
@@ -99,6 +104,8 @@ impl Shape {
             count: kpi.unit == Unit::Count && !kpi.is_ratio(),
             flow: kpi.kind == KpiKind::Flow,
             warm,
+            dated: true,
+            patient: true,
         })
     }
 
@@ -130,9 +137,48 @@ pub(crate) fn step(grain: Grain) -> Option<i64> {
     }
 }
 
-/// The phase of a period: its hour of the day in UTC, or its day of the week with Monday as 0.
+/// How many hours back the same hour of the clock is, `back` hours being whole days: more or less where
+/// clocks change in between.
+pub(crate) fn moved(periods: &Periods, of: Micros, back: usize) -> usize {
+    if periods.is_utc() {
+        return back;
+    }
+    let hours = i64::try_from(back).unwrap_or(0);
+    let then = of.plus(-hours.saturating_mul(HOUR_US));
+    let change = periods.offset(then) - periods.offset(of);
+    back.saturating_add_signed(isize::try_from(change / HOUR_US).unwrap_or(0))
+}
+
+/// A place in time: the number of a bucket, its phase, and the local day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) number: i64,
+    pub(crate) phase: usize,
+    pub(crate) day: i64,
+}
+
+impl Place {
+    /// The place of a period.
+    pub(crate) fn of(periods: &Periods, grain: Grain, start: Micros) -> Place {
+        Place {
+            number: periods.number(grain, start),
+            phase: phase(periods, grain, start),
+            day: periods.day(start),
+        }
+    }
+
+    /// The date of it, by the seasons of its grain.
+    pub(crate) fn date(self, seasons: Seasons) -> Date {
+        Date { day: self.day, clock: if seasons.day > 0 { self.phase } else { 0 } }
+    }
+}
+
+/// The phase of a period: its hour of the day on the tenant's clocks, or its day of the week with Monday as 0.
 pub(crate) fn phase(periods: &Periods, grain: Grain, start: Micros) -> usize {
-    let number = periods.number(grain, start);
+    let number = match grain {
+        Grain::Hour => (start.0 + periods.offset(start)).div_euclid(HOUR_US),
+        _ => periods.number(grain, start),
+    };
     let phase = match grain {
         Grain::Hour => number.rem_euclid(24),
         _ => (number + THURSDAY).rem_euclid(7),
@@ -145,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn phases_are_utc_hours_and_weekdays() {
+    fn phases_are_hours_and_weekdays() {
         let at = Micros::parse("2026-11-20T14:00:00Z").unwrap();
         let utc = schemas::Calendar::default();
         let phase = |grain, at| phase(utc.of("t"), grain, at);
@@ -163,6 +209,8 @@ mod tests {
             count: false,
             flow: true,
             warm: 48,
+            dated: true,
+            patient: true,
         };
         for unit in [0.02, 1.0, 3e6] {
             let space = Space::of(shape, unit);

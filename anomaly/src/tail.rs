@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) const SPREAD_OF_MAD: f64 = 1.253_314_137_315_500_3;
 
 /// The two-sided p-value at which an alert opens.
-pub(crate) const ALERT_P: f64 = 5e-4;
+pub(crate) const ALERT_P: f64 = 1e-4;
 /// The same as a surprise: minus the decimal logarithm of a p-value on one side.
-pub(crate) const ALERT: f64 = 3.602_059_991_327_962;
+pub(crate) const ALERT: f64 = 4.301_029_995_663_981;
 
 /// The share of errors beyond the followed distance, on one side, and its surprise.
 const BEYOND: f64 = 0.02;
@@ -26,20 +26,26 @@ const SURPRISE_BEYOND: f64 = 1.698_970_004_336_019;
 /// The surprise of half of all errors: those on one side.
 const SURPRISE_OF_HALF: f64 = std::f64::consts::LOG10_2;
 
-/// What a series that has shown nothing yet is taken for: 2.1 spreads, exceeded by 22 % on average.
+/// What a series that has shown nothing yet is taken for: 2.1 spreads, exceeded by 16 % on average, as a normal
+/// law is.
 const FIRST_START: f64 = 0.741_937_344_729_377_4;
-const FIRST_EXCESS: f64 = 0.22;
+const FIRST_EXCESS: f64 = 0.16;
+const FIRST_SQUARE: f64 = 0.048;
 /// That counts as so many errors.
 const FIRST_COUNT: f64 = 8.0;
 /// Errors that are remembered.
 const LAST_COUNT: f64 = 100.0;
+/// Errors more surprising than this teach no more than one that is.
+const TEACHES: f64 = 4.0;
 /// How fast the distance follows, and the excess at which it gets faster.
 const PACE: f64 = 0.05;
 const USUAL_EXCESS: f64 = 0.25;
 /// The least distance: one spread.
 const LEAST_START: f64 = 0.0;
 /// The lightest tail, for a series may always turn out to be worse than it was.
-const LEAST_SHAPE: f64 = 0.1;
+const LEAST_SHAPE: f64 = 0.01;
+/// Errors at which an index is half believed.
+const SHY: f64 = 10.0;
 const LEAST_SCALE: f64 = 1e-3;
 
 /// What is remembered of the errors on one side.
@@ -76,7 +82,7 @@ impl Tail {
         let side = Side {
             start: FIRST_START,
             excess: FIRST_EXCESS,
-            square: 2.0 * FIRST_EXCESS * FIRST_EXCESS,
+            square: FIRST_SQUARE,
             count: FIRST_COUNT,
         };
         Tail { sides: [side; 2] }
@@ -85,7 +91,9 @@ impl Tail {
     /// Learns an error of `distance` spreads.
     pub(crate) fn learn(&mut self, distance: f64) {
         for (side, distance) in self.sides.iter_mut().zip([-distance, distance]) {
-            side.learn(distance);
+            // One that is beyond all is no measure of the next.
+            let cap = if distance > 0.0 { side.curve().reach(TEACHES) } else { 0.0 };
+            side.learn(distance.min(cap));
         }
     }
 
@@ -113,9 +121,13 @@ impl Side {
     fn curve(self) -> Curve {
         let evenness = (self.excess * self.excess / self.square).min(0.999);
         let bend = (1.0 - 0.5 / (1.0 - evenness)).min(0.0);
+        // Few errors say next to nothing about the index.
+        let heavier = (self.excess + bend - LEAST_SHAPE).max(0.0);
+        let shape = LEAST_SHAPE + heavier * self.count / (self.count + SHY);
+        let bend = (shape - self.excess).min(0.0);
         Curve {
             start: self.start.exp(),
-            shape: (self.excess + bend).max(LEAST_SHAPE),
+            shape,
             scale: (self.excess * (1.0 - bend)).max(LEAST_SCALE),
         }
     }

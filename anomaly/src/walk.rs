@@ -5,7 +5,7 @@
 
 use crate::model::Past;
 use crate::outlook::Learner;
-use crate::shape::{BINS, Observed, Seasons, Shape};
+use crate::shape::{BINS, Observed, Place, Seasons, Shape};
 
 /// What the numbers are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,16 +53,26 @@ impl Past for Slice<'_> {
 /// Scores each of `values` from those before it; `None` while there are too few.
 pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
     let Series { day, week, phase, count, warm } = series;
-    let shape = Shape { seasons: Seasons { day, week }, log: true, count, flow: true, warm };
+    let shape = Shape {
+        seasons: Seasons { day, week },
+        log: true,
+        count,
+        flow: true,
+        warm,
+        dated: false,
+        patient: week <= 168,
+    };
     let length = if day > 0 { day } else { week.max(1) };
     let bin = |at: usize| {
         let phase = (at + phase) % length;
         if length <= BINS { phase } else { phase * BINS / length }
     };
+    let place =
+        |at: usize| Place { number: i64::try_from(at).unwrap_or(i64::MAX), phase: bin(at), day: 0 };
     let mut learner = Learner::new();
     let mut scores = Vec::with_capacity(values.len());
     for (at, value) in values.iter().enumerate() {
-        scores.push(learner.outlook(shape, bin(at)).map(|outlook| Score {
+        scores.push(learner.outlook(shape, place(at)).map(|outlook| Score {
             expected: outlook.expected,
             lower: outlook.lower,
             upper: outlook.upper,
@@ -72,7 +82,7 @@ pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
         }));
         let (known, _) = values.split_at(at + 1);
         let observed = Observed { value: *value, weight: 1.0 };
-        learner.learn(shape, Some(observed), bin(at), &Slice { values: known });
+        learner.learn(shape, Some(observed), place(at), &Slice { values: known });
     }
     scores
 }

@@ -52,6 +52,11 @@ impl Periods {
         self.zone.as_ref().map_or_else(|| at.day(), |zone| zone.day(at))
     }
 
+    /// What the clocks of the zone are ahead of UTC at an instant, in microseconds.
+    pub fn offset(&self, at: Micros) -> i64 {
+        self.zone.as_ref().map_or(0, |zone| zone.offset(at))
+    }
+
     /// When a day begins, counted from 1970-01-01.
     pub fn midnight(&self, day: i64) -> Micros {
         self.zone.as_ref().map_or_else(|| Micros::midnight(day), |zone| zone.midnight(day))

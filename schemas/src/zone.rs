@@ -95,6 +95,14 @@ impl Zone {
         local.div_euclid(DAY_US) + cycles * CYCLE_DAYS
     }
 
+    /// What is added to UTC at an instant.
+    pub fn offset(&self, at: Micros) -> i64 {
+        let cycles = cycles_beyond(at.0, end_of_list(), CYCLE_US);
+        let at = at.0 - cycles * CYCLE_US;
+        let place = self.spans.partition_point(|span| span.from <= at).saturating_sub(1);
+        self.spans.get(place).map_or(0, |span| span.offset)
+    }
+
     /// When a day begins: the first instant at which the clocks show it, or a later one.
     pub fn midnight(&self, day: i64) -> Micros {
         let cycles = cycles_beyond(day, end_of_list() / DAY_US, CYCLE_DAYS);

@@ -13,6 +13,7 @@ mod dead_letters;
 mod decisions;
 mod demo;
 mod doubt;
+mod eval;
 mod in_force;
 mod infer;
 mod kpis;
@@ -83,6 +84,9 @@ enum Command {
     /// What was told to whom, and whether a route works.
     #[command(subcommand)]
     Alerts(alerts::Command),
+    /// Measures the detector on what business series do.
+    #[command(subcommand)]
+    Eval(eval::Command),
     /// Development tokens for API and stream.
     #[command(subcommand)]
     Token(token::Command),
@@ -154,6 +158,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
         Command::Sources(command) => sources::execute(&load(file)?.config, &command),
         Command::Alerts(command) => alerts::execute(&load(file)?.config, &command),
+        Command::Eval(command) => eval::execute(&command),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),
     }

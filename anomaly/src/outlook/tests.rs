@@ -12,14 +12,27 @@ impl Past for Nothing {
 }
 
 fn shape(log: bool, count: bool) -> Shape {
-    Shape { seasons: Seasons { day: 24, week: 168 }, log, count, flow: log, warm: 48 }
+    Shape {
+        seasons: Seasons { day: 24, week: 168 },
+        log,
+        count,
+        flow: log,
+        warm: 48,
+        dated: false,
+        patient: false,
+    }
+}
+
+fn at(phase: usize) -> Place {
+    Place { number: 0, phase, day: 0 }
 }
 
 fn learned(shape: Shape, values: impl Iterator<Item = (f64, f64)>) -> Learner {
     let mut learner = Learner::new();
     for (at, (value, weight)) in values.enumerate() {
         let observed = Observed { value, weight };
-        learner.learn(shape, Some(observed), at % 24, &Nothing);
+        let place = Place { number: i64::try_from(at).unwrap(), phase: at % 24, day: 0 };
+        learner.learn(shape, Some(observed), place, &Nothing);
     }
     learner
 }
@@ -28,7 +41,7 @@ fn learned(shape: Shape, values: impl Iterator<Item = (f64, f64)>) -> Learner {
 fn outside_of_the_band_is_what_is_anomalous_and_improbable() {
     let shape = shape(true, true);
     let values = (0..400).map(|at| (100.0 + f64::from(at * 37 % 21), 1.0));
-    let outlook = learned(shape, values).outlook(shape, 3).unwrap();
+    let outlook = learned(shape, values).outlook(shape, at(3)).unwrap();
     assert!((outlook.expected - 110.0).abs() < 5.0);
     let mut before = (f64::INFINITY, false);
     for step in 0..400 {
@@ -45,7 +58,7 @@ fn outside_of_the_band_is_what_is_anomalous_and_improbable() {
 /// A series that wanders between 60 and 140, with an error of 6 at times.
 fn wandering(shape: Shape) -> Outlook {
     let wave = |at: i32| 100.0 + 40.0 * (f64::from(at) / 9.0).sin() + f64::from(at * 37 % 13 - 6);
-    learned(shape, (0..600).map(|at| (wave(at), 1.0))).outlook(shape, 0).unwrap()
+    learned(shape, (0..600).map(|at| (wave(at), 1.0))).outlook(shape, at(0)).unwrap()
 }
 
 #[test]
@@ -89,16 +102,17 @@ fn a_record_needs_less_of_an_error_and_a_large_one_none() {
 fn a_series_that_begins_with_nothing_starts_when_something_comes() {
     let shape = shape(true, false);
     let nothing = (0..60).map(|_| (0.0, 1.0));
-    assert!(learned(shape, nothing.clone()).outlook(shape, 0).is_none());
+    assert!(learned(shape, nothing.clone()).outlook(shape, at(0)).is_none());
     let values = nothing.chain((0..300).map(|at| (50.0 + f64::from(at % 5), 1.0)));
-    let outlook = learned(shape, values).outlook(shape, 0).unwrap();
+    let outlook = learned(shape, values).outlook(shape, at(0)).unwrap();
     assert!((outlook.expected - 52.0).abs() < 2.0 && outlook.is_anomalous(200.0));
 }
 
 #[test]
 fn a_constant_series_tolerates_a_tenth() {
     for shape in [shape(true, false), shape(true, true)] {
-        let outlook = learned(shape, (0..200).map(|_| (5000.0, 1.0))).outlook(shape, 0).unwrap();
+        let outlook =
+            learned(shape, (0..200).map(|_| (5000.0, 1.0))).outlook(shape, at(0)).unwrap();
         assert!(!outlook.is_anomalous(5490.0) && !outlook.is_anomalous(4510.0));
         assert!(outlook.is_anomalous(6200.0) && outlook.is_anomalous(3800.0));
     }
@@ -107,10 +121,10 @@ fn a_constant_series_tolerates_a_tenth() {
 #[test]
 fn nothing_is_said_too_early_or_of_sparse_series() {
     let shape = shape(true, false);
-    assert!(learned(shape, (0..47).map(|_| (10.0, 1.0))).outlook(shape, 0).is_none());
-    assert!(learned(shape, (0..48).map(|_| (10.0, 1.0))).outlook(shape, 0).is_some());
+    assert!(learned(shape, (0..47).map(|_| (10.0, 1.0))).outlook(shape, at(0)).is_none());
+    assert!(learned(shape, (0..48).map(|_| (10.0, 1.0))).outlook(shape, at(0)).is_some());
     let sparse = (0..500).map(|at| (f64::from(u8::from(at % 10 == 0)), 1.0));
-    assert!(learned(shape, sparse).outlook(shape, 0).is_none());
+    assert!(learned(shape, sparse).outlook(shape, at(0)).is_none());
 }
 
 #[test]
@@ -121,5 +135,5 @@ fn a_ratio_of_next_to_nothing_is_not_learned() {
     let after = learned(shape, usual.chain([(9.0, 20.0)]));
     // As text: what is unknown is no number, and equal to nothing.
     assert_eq!(format!("{:?}", before.model), format!("{:?}", after.model));
-    assert!(after.outlook(shape, 4).unwrap().weight > 90.0);
+    assert!(after.outlook(shape, at(4)).unwrap().weight > 90.0);
 }

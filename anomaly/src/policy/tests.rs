@@ -52,7 +52,44 @@ fn the_last_cause_that_is_corrected_ends_an_episode() {
     assert!(matches!(step, Step::Show { bucket, .. } if bucket == at(1)), "{step:?}");
     let step = good(&mut track, 1, Moment::Quiet);
     assert_eq!(step, Step::Resolve { first: at(1), why: Why::Corrected(at(1)) });
+    assert!(track.open.is_none() && track.recent.is_empty());
+    // Later it is forgotten that there was anything.
+    good(&mut track, 20, Moment::Close);
     assert_eq!(track, Track::default());
+}
+
+#[test]
+fn what_flaps_within_a_bucket_opens_twice() {
+    let mut track = Track::default();
+    let mut opened = 0;
+    for _ in 0..19 {
+        opened += u32::from(matches!(bad(&mut track, 1, Moment::Running), Step::Open(..)));
+        good(&mut track, 1, Moment::Running);
+    }
+    assert_eq!((opened, track.open.is_some()), (2, true));
+    let over = good(&mut track, 1, Moment::Close);
+    assert_eq!(over, Step::Resolve { first: at(1), why: Why::Corrected(at(1)) });
+}
+
+#[test]
+fn what_comes_and_goes_with_the_hours_needs_more_of_them_to_be_over() {
+    let mut track = Track::default();
+    let mut opened = 0;
+    for hour in 0..40 {
+        let step = match hour % 2 {
+            0 => bad(&mut track, hour, Moment::Close),
+            _ => good(&mut track, hour, Moment::Close),
+        };
+        opened += u32::from(matches!(step, Step::Open(..)));
+    }
+    assert_eq!((opened, track.open.is_some()), (2, true));
+    let ends: Vec<i64> = (40..60)
+        .filter(|hour| matches!(good(&mut track, *hour, Moment::Close), Step::Resolve { .. }))
+        .collect();
+    assert_eq!(ends, [41]);
+    // A day later it is an episode like any other.
+    assert!(matches!(bad(&mut track, 70, Moment::Close), Step::Open(..)));
+    assert!(matches!(good(&mut track, 71, Moment::Close), Step::Resolve { .. }));
 }
 
 #[test]
@@ -112,19 +149,40 @@ struct Model {
     bad: std::collections::BTreeSet<i64>,
     /// Buckets of the open episode that are bad.
     open: Option<std::collections::BTreeSet<i64>>,
+    /// The running bucket that was taken back, the end of the last episode, and how many there were.
+    unsteady: Option<i64>,
+    last: Option<(i64, i64)>,
 }
 
 impl Model {
     fn judge(&mut self, hour: i64, is_bad: bool, moment: Moment) {
+        self.decide(hour, is_bad, moment);
+        if moment == Moment::Close {
+            self.unsteady = self.unsteady.filter(|own| *own > hour);
+            self.last = self.last.filter(|(last, _)| self.open.is_some() || hour - last <= SOON);
+        }
+    }
+
+    fn decide(&mut self, hour: i64, is_bad: bool, moment: Moment) {
         if is_bad && moment == Moment::Quiet {
             return;
+        }
+        if !is_bad && self.bad.contains(&hour) && moment == Moment::Running {
+            if self.unsteady == Some(hour) {
+                return;
+            }
+            self.unsteady = Some(hour);
         }
         if is_bad {
             let is_new = self.bad.insert(hour);
             match &mut self.open {
                 Some(own) if is_new => drop(own.insert(hour)),
                 Some(_) => {}
-                None if is_new => self.open = Some([hour].into()),
+                None if is_new => {
+                    let again = self.last.filter(|(last, _)| hour - last <= SOON);
+                    self.last = Some((hour, again.map_or(0, |(_, times)| times + 1)));
+                    self.open = Some([hour].into());
+                }
                 None => {}
             }
         } else if self.bad.remove(&hour) {
@@ -133,7 +191,13 @@ impl Model {
             }
             self.open.take_if(|own| own.is_empty());
         } else if moment == Moment::Close {
-            self.open.take_if(|own| own.last().is_some_and(|last| *last < hour));
+            let times = self.last.map_or(0, |(_, times)| times);
+            let patience = (times * 2).min(SOON);
+            let is_over = |last: i64| last < hour && hour - last > patience;
+            let over = self.open.take_if(|own| own.last().is_some_and(|last| is_over(*last)));
+            if let Some(last) = over.and_then(|own| own.last().copied()) {
+                self.last = Some((last, times));
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The day's cost is at least a fifth above that of the same day one week before.
+//! The day's cost is at least a fifth above that of the same day one week before, and above what the forecast
+//! takes for usual.
 //!
 //! # Guarantees
 //! - The comparison is exact. A day that still runs is a spike as soon as it has cost that much.
@@ -42,7 +43,9 @@ impl Rule for CostSpike {
                 None => return Verdict::Unknown,
             },
         };
-        if value.saturating_sub(baseline).saturating_mul(PART) < baseline {
+        let is_far =
+            |from: i128| value.saturating_sub(from).saturating_mul(PART) >= from && value > from;
+        if !is_far(baseline) || !bucket.is_unusual(value, 1.0, is_far) {
             return Verdict::Normal;
         }
         let deviation = deviation(bucket.shape, float(value), float(baseline));

@@ -1,4 +1,5 @@
-//! The day's return on investment is at least five percentage points below that of a week before.
+//! The day's return on investment is at least five percentage points below that of a week before, and below
+//! what the forecast takes for usual.
 //!
 //! # Guarantees
 //! - A day that still runs is compared once both its revenue and its cost have reached those of the
@@ -40,7 +41,8 @@ impl Rule for RoiDrop {
             return Verdict::Unknown;
         }
         let drop = baseline.saturating_sub(value);
-        if drop < DROP {
+        let is_far = |from: i128| from.saturating_sub(value) >= DROP;
+        if !is_far(baseline) || !bucket.is_unusual(value, -1.0, is_far) {
             return Verdict::Normal;
         }
         let severity = match drop {

@@ -11,6 +11,8 @@ use super::{Bucket, Finding, Kind, Rule, Verdict, deviation, shown};
 /// P-values at which a deviation is an error, and critical.
 const ERROR_P: f64 = 1e-5;
 const CRITICAL_P: f64 = 1e-7;
+/// The share of the distance to its limit below which a running bucket is normal again.
+const EASED: f64 = 0.75;
 /// Relative deviations (for numbers without a unit: points) that these need, too.
 const ERROR_DEVIATION: f64 = 0.2;
 const CRITICAL_DEVIATION: f64 = 0.3;
@@ -39,14 +41,18 @@ impl Rule for Seasonal {
         let (Some(outlook), Some(observed)) = (bucket.outlook, shape.observe(bucket.cell)) else {
             return Verdict::Unknown;
         };
-        if observed.weight < outlook.weight {
+        if observed.weight < outlook.weight || (!shape.flow && !bucket.is_whole) {
             return Verdict::Unknown;
         }
         let value = observed.value;
-        let kind = if value > outlook.upper {
+        // Up and down around the limit of a bucket that runs is one finding.
+        let eased = if bucket.held && bucket.running { EASED } else { 1.0 };
+        let kind = if value > outlook.expected + eased * (outlook.upper - outlook.expected) {
             Kind::Spike
         } else if bucket.running || value >= outlook.lower {
             return Verdict::Normal;
+        } else if !bucket.is_whole {
+            return Verdict::Unknown;
         } else if bucket.cell.is_none() {
             Kind::Missing
         } else {

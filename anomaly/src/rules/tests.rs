@@ -31,7 +31,7 @@ fn kpis() -> Vec<KpiInfo> {
 
 fn shape() -> Shape {
     let seasons = Seasons { day: 0, week: 7 };
-    Shape { seasons, log: true, count: false, flow: true, warm: 14 }
+    Shape { seasons, log: true, count: false, flow: true, warm: 14, dated: true, patient: true }
 }
 
 #[test]
@@ -60,8 +60,17 @@ fn without_anything_to_compare_with_no_rule_knows() {
             for cell in [None, Some(cell), Some(CellValue { value: None, ..cell })] {
                 let shape = shape();
                 let good = Good::Up;
-                let bucket =
-                    Bucket { shape, good, running, cell, outlook: None, week_before: None };
+                let bucket = Bucket {
+                    shape,
+                    good,
+                    running,
+                    cell,
+                    outlook: None,
+                    week_before: None,
+                    since: None,
+                    held: false,
+                    is_whole: true,
+                };
                 assert_eq!(rule.judge(&bucket), Verdict::Unknown, "{}", rule.name());
             }
         }
@@ -76,6 +85,8 @@ fn a_cell_without_a_value_is_no_number() {
         spread: 0.1,
         curves: crate::tail::Tail::new().curves(),
         records: Records { low: 50.0, high: 400.0, surprise: 1.0 },
+        needs: [3.6; 2],
+        wide: false,
         expected: 147.0,
         lower: 60.0,
         upper: 300.0,
@@ -91,6 +102,9 @@ fn a_cell_without_a_value_is_no_number() {
             cell: Some(broken),
             outlook: Some(outlook),
             week_before: Some(broken),
+            since: None,
+            held: false,
+            is_whole: true,
         };
         assert_eq!(rule.judge(&bucket), Verdict::Unknown, "{}", rule.name());
     }

@@ -20,10 +20,14 @@ fn orders(hour: i64, value: f64) -> Change {
     change("orders", Grain::Hour, at(hour), flow(value))
 }
 
-/// Five weeks of orders up to Monday, 00:00.
+/// Five weeks of orders up to Monday, 00:00: the last three hours as they happened, so that it is known that they
+/// are not late.
 fn caught_up() -> World {
     let mut world = World::new();
-    world.history("orders", Grain::Hour, at(0), usual);
+    world.history("orders", Grain::Hour, at(-3), |hour| usual(hour - 3));
+    for hour in -3..0 {
+        assert_eq!(usual_hour(&mut world, hour), vec![]);
+    }
     world
 }
 

@@ -20,10 +20,11 @@ fn by_rule(alerts: Vec<Alert>, rule: &str) -> Vec<Alert> {
     alerts.into_iter().filter(|alert| &*alert.rule == rule).collect()
 }
 
-/// A world in which last Monday had this cost or return, and it is Monday noon.
+/// A world in which last Monday had this cost or return, not as the first day of all, and it is Monday noon.
 fn with(baseline: Change) -> World {
     let mut world = World::new();
-    world.epoch(day(0).plus(HOUR), true, &[baseline]);
+    let first = Change { start: day(-1), ..baseline.clone() };
+    world.epoch(day(0).plus(HOUR), true, &[first, baseline]);
     world.tick(day(7).plus(11 * HOUR));
     world
 }
@@ -126,7 +127,8 @@ fn a_day_of_a_zone_is_compared_with_the_one_a_week_before_where_clocks_change() 
     // Two Tuesdays, in summer and in winter.
     let (before, now) = (at("2026-10-19T22:00:00Z"), at("2026-10-26T23:00:00Z"));
     let cost = |start, value| change("total_cost", Grain::Day, start, flow(value));
-    world.epoch(before.plus(HOUR), true, &[cost(before, 1000.0)]);
+    let first = before.plus(-DAY);
+    world.epoch(before.plus(HOUR), true, &[cost(first, 1000.0), cost(before, 1000.0)]);
     world.tick(now.plus(11 * HOUR));
     let alert = world.epoch(now.plus(12 * HOUR), false, &[cost(now, 1200.0)]).pop().unwrap();
     assert!(alert.reason.contains("for Tuesday 2026-10-27"), "{}", alert.reason);
@@ -136,7 +138,13 @@ fn a_day_of_a_zone_is_compared_with_the_one_a_week_before_where_clocks_change() 
 fn a_day_that_ends_within_an_hour_is_over_at_the_end_of_it() {
     let mut world = World::in_zone("Asia/Kolkata");
     let start = Micros::parse("2026-09-06T18:30:00Z").unwrap();
-    world.history("orders", Grain::Day, start, |day| 1000.0 + (day % 5) as f64);
+    let value = |day: i64| 1000.0 + (day % 5) as f64;
+    world.history("orders", Grain::Day, start.plus(-3 * DAY), value);
+    for back in [3, 2, 1] {
+        let day = start.plus(-back * DAY);
+        let whole = change("orders", Grain::Day, day, flow(value(-back)));
+        assert_eq!(world.epoch(day.plus(20 * HOUR), false, &[whole]), vec![]);
+    }
     let end = start.plus(DAY);
     assert_eq!(world.tick(end.plus(HOUR / 2 + 29 * SECOND)), vec![]);
     let alert = world.tick(end.plus(HOUR / 2 + 30 * SECOND)).pop().unwrap();

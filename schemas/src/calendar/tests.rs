@@ -353,3 +353,14 @@ fn every_zone_of_the_database_is_read_as_another_library_has_it() {
     }
     assert!(compared > 1_000_000, "{compared} midnights are where the offset at noon puts them");
 }
+
+#[test]
+fn the_offset_is_what_clocks_show_more_than_utc() {
+    let berlin = periods("Europe/Berlin", Shape::default());
+    let offset = |text: &str| berlin.offset(at(text)) / HOUR_US;
+    assert_eq!((offset("2026-03-29T00:59:59Z"), offset("2026-03-29T01:00:00Z")), (1, 2));
+    assert_eq!((offset("2026-10-25T00:59:59Z"), offset("2026-10-25T01:00:00Z")), (2, 1));
+    // Long after the list of changes ends, too.
+    assert_eq!((offset("2999-01-15T12:00:00Z"), offset("2999-07-15T12:00:00Z")), (1, 2));
+    assert_eq!(Calendar::default().of("t").offset(Micros(0)), 0);
+}

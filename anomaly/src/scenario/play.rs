@@ -1,0 +1,333 @@
+//! Plays a plan through the detector, as the core does: epochs with a clock, and a tick whenever one is due.
+//!
+//! # Guarantees
+//! - The detector sees what it would see in an engine: cells that have changed, in key order, in the
+//!   epoch in which they did.
+//!
+//! # Non-guarantees
+//! - An epoch brings half an hour of records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use schemas::decimal::quotient;
+use schemas::{
+    CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiKind, KpiUpdate,
+    Micros, Observer, OriginName, SeriesId, Sight, Status, Unit,
+};
+
+use super::plan::{Change, HOUR, Plan, SECOND};
+use crate::Scorer;
+
+const TENANT: &str = "t";
+const ROI: &str = "roi";
+const CENT: f64 = 100.0;
+const MANTISSA_OF_CENT: i128 = 100_000_000;
+
+/// An alert that opened, perhaps not for the first time.
+#[derive(Debug, Clone)]
+pub(super) struct Opening {
+    pub(super) kpi: Arc<str>,
+    pub(super) dims: Arc<str>,
+    pub(super) rule: Arc<str>,
+    pub(super) grain: Grain,
+    pub(super) bucket: Micros,
+    pub(super) at: Micros,
+}
+
+fn kpi(key: &str, unit: Unit, good: Good, breakdown_of: Option<&str>) -> KpiInfo {
+    KpiInfo {
+        key: key.into(),
+        title: key.into(),
+        description: None,
+        unit,
+        good,
+        group: None,
+        kind: if key == ROI { KpiKind::Ratio } else { KpiKind::Flow },
+        dims: vec!["currency".into()],
+        grains: schemas::Grains::ALL,
+        windows: schemas::Grains::WINDOWS,
+        breakdown_of: breakdown_of.map(Arc::from),
+    }
+}
+
+fn kpis() -> Vec<KpiInfo> {
+    vec![
+        kpi("cost_by_service", Unit::Currency, Good::Down, Some("total_cost")),
+        kpi("orders", Unit::Count, Good::Up, None),
+        kpi("revenue_booked", Unit::Currency, Good::Up, None),
+        kpi(ROI, Unit::Ratio, Good::Up, None),
+        kpi("total_cost", Unit::Currency, Good::Down, None),
+    ]
+}
+
+/// The cells of one line, or of what is made of two.
+#[derive(Debug, Default)]
+struct Held {
+    kpi: Arc<str>,
+    dims: Arc<str>,
+    cells: BTreeMap<(Grain, Micros), CellValue>,
+}
+
+#[derive(Debug, Default)]
+struct Store {
+    series: Vec<Held>,
+}
+
+fn place(id: SeriesId) -> usize {
+    usize::try_from(id.series).unwrap_or(usize::MAX)
+}
+
+impl Cells for Store {
+    fn series(&self, kpi: &str, _tenant: &str, dims: &str) -> Option<SeriesId> {
+        let found = self.series.iter().position(|own| *own.kpi == *kpi && *own.dims == *dims)?;
+        Some(SeriesId { kpi: 0, series: u32::try_from(found).ok()? })
+    }
+
+    fn value(&self, series: SeriesId, grain: Grain, start: Micros) -> Option<CellValue> {
+        self.series.get(place(series))?.cells.get(&(grain, start)).copied()
+    }
+}
+
+impl Feeding for Store {
+    fn feeds(&self, _by: &OriginName, _kpi: &str, _tenant: &str) -> bool {
+        true
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "amounts of a scenario are small")]
+fn mantissa(value: f64) -> i128 {
+    (value * CENT).round() as i128 * MANTISSA_OF_CENT
+}
+
+/// A plan that is being played.
+struct Player<'a> {
+    plan: &'a Plan,
+    scorer: Scorer,
+    store: Store,
+    /// The sums of hours and days of each line, as they stand.
+    days: Vec<BTreeMap<Micros, i128>>,
+    hours: Vec<Vec<i128>>,
+    epoch: u64,
+    open: BTreeSet<Arc<str>>,
+    openings: Vec<Opening>,
+    /// The lines that a return is made of: revenue and cost, and the place of the return.
+    roi: Option<(usize, usize, usize)>,
+}
+
+/// Plays it to its end.
+pub(super) fn play(plan: &Plan) -> Vec<Opening> {
+    let mut player = Player::new(plan);
+    let end = plan.at(plan.hours).plus(60 * SECOND);
+    for (at, quiet, changes) in epochs(plan).into_iter().filter(|(at, ..)| *at < end) {
+        player.tick_to(at);
+        player.epoch(at, quiet, &changes);
+    }
+    player.tick_to(end);
+    player.openings
+}
+
+type Epoch = (Micros, bool, Vec<Change>);
+
+/// Everything that arrives, by its instant.
+fn epochs(plan: &Plan) -> Vec<Epoch> {
+    let mut changes = plan.changes.clone();
+    let snapshot = plan.at(plan.live).plus(31 * SECOND);
+    for (line, own) in plan.lines.iter().enumerate() {
+        let withheld = |hour: usize| {
+            plan.withheld.iter().any(|(of, hours)| *of == line && hours.contains(&hour))
+        };
+        for (hour, value) in own.hours.iter().enumerate() {
+            if *value == 0.0 || withheld(hour) {
+                continue;
+            }
+            let whole = own.late.map_or(plan.at(hour + 1).plus(-10 * SECOND), |at| at(plan, hour));
+            let change = Change { at: whole, line, hour, value: *value, quiet: false };
+            if hour < plan.live {
+                // A snapshot has what had arrived until then.
+                let late = whole > snapshot;
+                changes.push(if late {
+                    change
+                } else {
+                    Change { at: snapshot, quiet: true, ..change }
+                });
+                continue;
+            }
+            if own.late.is_none() {
+                let half = if own.kpi == "orders" { (value / 2.0).floor() } else { value / 2.0 };
+                let at = plan.at(hour).plus(HOUR / 2);
+                changes.push(Change { at, value: half, ..change });
+            }
+            changes.push(change);
+        }
+    }
+    changes.sort_by_key(|change| (change.at, change.quiet, change.hour, change.line));
+    let mut epochs: Vec<Epoch> = Vec::new();
+    for change in changes {
+        match epochs.last_mut() {
+            Some((at, quiet, held)) if *at == change.at && *quiet == change.quiet => {
+                held.push(change)
+            }
+            _ => epochs.push((change.at, change.quiet, vec![change])),
+        }
+    }
+    epochs
+}
+
+impl<'a> Player<'a> {
+    fn new(plan: &'a Plan) -> Player<'a> {
+        let held = |kpi: &str, dims: &Arc<str>| Held {
+            kpi: kpi.into(),
+            dims: Arc::clone(dims),
+            cells: BTreeMap::new(),
+        };
+        let mut series: Vec<Held> =
+            plan.lines.iter().map(|line| held(line.kpi, &line.dims)).collect();
+        let of = |kpi: &str| plan.lines.iter().position(|line| line.kpi == kpi);
+        let sides = of("revenue_booked").zip(of("total_cost"));
+        let roi = sides.map(|(revenue, cost)| (revenue, cost, series.len()));
+        let dims = plan.lines.first().map(|line| Arc::clone(&line.dims));
+        series.extend(roi.zip(dims).map(|(_, dims)| held(ROI, &dims)));
+        Player {
+            plan,
+            scorer: Scorer::new(kpis()).with_calendar(Arc::clone(&plan.calendar)),
+            store: Store { series },
+            days: vec![BTreeMap::new(); plan.lines.len()],
+            hours: vec![vec![0; plan.hours]; plan.lines.len()],
+            epoch: 0,
+            open: BTreeSet::new(),
+            openings: Vec::new(),
+            roi,
+        }
+    }
+
+    /// Lets timers fire that are due before an instant.
+    fn tick_to(&mut self, at: Micros) {
+        while let Some(due) = self.scorer.next_due().filter(|due| *due < at) {
+            let stamp = EpochStamp { id: self.epoch, clock: due, quiet: false };
+            let sight = Sight { cells: &self.store, feeding: &self.store };
+            self.scorer.advance(&stamp, true, &[], sight);
+            self.take(due);
+        }
+    }
+
+    fn epoch(&mut self, clock: Micros, quiet: bool, changes: &[Change]) {
+        self.epoch += 1;
+        let stamp = EpochStamp { id: self.epoch, clock, quiet };
+        let origin = OriginName { contract: "c".into(), origin: "o".into() };
+        let lagging: &[OriginName] = if quiet { &[origin] } else { &[] };
+        let sight = Sight { cells: &self.store, feeding: &self.store };
+        self.scorer.advance(&stamp, false, lagging, sight);
+        let mut touched = BTreeSet::new();
+        for change in changes {
+            self.apply(*change, &mut touched);
+        }
+        let updates = self.updates(&touched, clock);
+        let sight = Sight { cells: &self.store, feeding: &self.store };
+        self.scorer.observe(&stamp, &updates, sight);
+        self.take(clock);
+    }
+
+    /// Changes the cells of an hour and of its day.
+    fn apply(&mut self, change: Change, touched: &mut BTreeSet<(usize, Grain, Micros)>) {
+        let hour = self.plan.at(change.hour);
+        let day = self.plan.periods().start(Grain::Day, hour);
+        let value = mantissa(change.value);
+        let Some(held) =
+            self.hours.get_mut(change.line).and_then(|hours| hours.get_mut(change.hour))
+        else {
+            return;
+        };
+        let more = value - *held;
+        if more == 0 {
+            return;
+        }
+        *held = value;
+        let Some(days) = self.days.get_mut(change.line) else { return };
+        let sum = days.entry(day).or_default();
+        *sum += more;
+        let sum = *sum;
+        for (grain, start, value) in [(Grain::Hour, hour, value), (Grain::Day, day, sum)] {
+            let cell = CellValue {
+                value: Some(value),
+                numerator: None,
+                denominator: None,
+                status: Status::Ok,
+            };
+            if let Some(series) = self.store.series.get_mut(change.line) {
+                series.cells.insert((grain, start), cell);
+                touched.insert((change.line, grain, start));
+            }
+            self.returned(change.line, grain, start, touched);
+        }
+    }
+
+    /// The return follows from revenue and cost.
+    fn returned(
+        &mut self,
+        line: usize,
+        grain: Grain,
+        start: Micros,
+        touched: &mut BTreeSet<(usize, Grain, Micros)>,
+    ) {
+        let Some((revenue, cost, place)) = self.roi else { return };
+        if line != revenue && line != cost {
+            return;
+        }
+        let side = |of: usize| {
+            let cell = self.store.series.get(of)?.cells.get(&(grain, start))?;
+            cell.value
+        };
+        let (revenue, cost) = (side(revenue).unwrap_or(0), side(cost).unwrap_or(0));
+        let (n, d) = (revenue - cost, cost);
+        let value = quotient(n, d);
+        let status = if value.is_some() { Status::Ok } else { Status::NoData };
+        let cell = CellValue { value, numerator: Some(n), denominator: Some(d), status };
+        if let Some(series) = self.store.series.get_mut(place) {
+            series.cells.insert((grain, start), cell);
+            touched.insert((place, grain, start));
+        }
+    }
+
+    fn updates(&self, touched: &BTreeSet<(usize, Grain, Micros)>, clock: Micros) -> Vec<KpiUpdate> {
+        let update = |(place, grain, start): &(usize, Grain, Micros)| {
+            let series = self.store.series.get(*place)?;
+            let key = CellKey {
+                kpi: Arc::clone(&series.kpi),
+                tenant: TENANT.into(),
+                dims: Arc::clone(&series.dims),
+                grain: *grain,
+                period_start: *start,
+            };
+            Some(KpiUpdate {
+                key,
+                series: SeriesId { kpi: 0, series: u32::try_from(*place).ok()? },
+                value: series.cells.get(&(*grain, *start)).copied(),
+                epoch: self.epoch,
+                as_of: clock,
+                window: None,
+            })
+        };
+        let mut updates: Vec<KpiUpdate> = touched.iter().filter_map(update).collect();
+        updates.sort_by(|a, b| a.key.cmp(&b.key));
+        updates
+    }
+
+    /// Notes which alerts opened.
+    fn take(&mut self, at: Micros) {
+        for alert in self.scorer.take_changes() {
+            if !alert.is_open() {
+                self.open.remove(&alert.id);
+            } else if self.open.insert(Arc::clone(&alert.id)) {
+                self.openings.push(Opening {
+                    kpi: Arc::clone(&alert.key.kpi),
+                    dims: Arc::clone(&alert.key.dims),
+                    rule: Arc::clone(&alert.rule),
+                    grain: alert.key.grain,
+                    bucket: alert.key.period_start,
+                    at,
+                });
+            }
+        }
+    }
+}
