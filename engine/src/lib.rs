@@ -19,6 +19,7 @@ pub mod definitions;
 mod flush;
 mod identities;
 pub mod letters;
+pub mod past;
 mod run;
 mod settings;
 pub mod tables;

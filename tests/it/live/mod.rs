@@ -7,6 +7,7 @@ mod halted;
 mod memory;
 mod page;
 mod panel;
+mod past;
 mod proxy;
 mod rest;
 mod stream;
