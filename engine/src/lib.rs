@@ -16,6 +16,7 @@ pub mod census;
 pub mod contracts;
 mod core;
 pub mod definitions;
+pub mod explain;
 mod flush;
 mod identities;
 pub mod letters;
