@@ -1,6 +1,7 @@
 //! The serving half from outside: REST, tokens, alerts and the page of a running process.
 
 mod alerts;
+mod cards;
 mod contract;
 mod doubt;
 mod halted;
