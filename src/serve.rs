@@ -16,6 +16,7 @@ use api::{
     App, AppParts, DevKeys, Doubts, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
     SourceLag, Store, TokenCheck, may_listen,
 };
+use engine::past::LakeHistory;
 use engine::{ContractDoubts, Meters, Stop};
 use gold::Catalog;
 use schemas::{Clock, Feed, Micros, Published, Start, chain};
@@ -100,6 +101,7 @@ impl Serving {
             tokens,
             health,
             clock,
+            history: Some(Arc::new(LakeHistory(config.lake.uri.clone()))),
             limits: limits(config),
             page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN, origins: origins.clone() }),
         });

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::{Bands, Calendar, Clock};
+use schemas::{Bands, Calendar, Clock, KpiHistory};
 use tokio::sync::Semaphore;
 
 use crate::auth::DevKeys;
@@ -72,6 +72,8 @@ pub struct AppParts {
     pub health: Arc<dyn Health>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// What cells were, for `as_of`; without it the past is not answered.
+    pub history: Option<Arc<dyn KpiHistory>>,
     /// Bounds on what clients may use.
     pub limits: ServerLimits,
     /// Tokens for the page.
@@ -98,6 +100,8 @@ pub struct App {
     pub health: Arc<dyn Health>,
     /// Wall time.
     pub clock: Arc<dyn Clock>,
+    /// What cells were, for `as_of`; without it the past is not answered.
+    pub history: Option<Arc<dyn KpiHistory>>,
     /// Bounds on what clients may use.
     pub limits: ServerLimits,
     /// What `/metrics` says.
@@ -111,7 +115,8 @@ pub struct App {
 impl App {
     /// The state made of these parts.
     pub fn new(parts: AppParts) -> Arc<App> {
-        let AppParts { store, bands, calendar, tokens, health, clock, limits, page } = parts;
+        let AppParts { store, bands, calendar, tokens, health, clock, history, limits, page } =
+            parts;
         let metrics = Metrics::new(Arc::clone(&health), Arc::clone(&store));
         let rates = RequestRates::new(quota(limits.requests_per_s, limits.requests_burst));
         let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
@@ -122,6 +127,7 @@ impl App {
             tokens,
             health,
             clock,
+            history,
             limits,
             metrics,
             page,

@@ -150,7 +150,7 @@ impl Query {
     }
 
     /// An instant.
-    fn instant(&self, name: &'static str) -> Result<Option<Micros>, Problem> {
+    pub(crate) fn instant(&self, name: &'static str) -> Result<Option<Micros>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let bad = || {
             let detail = format!(
@@ -241,7 +241,8 @@ fn unknown(name: &str, known: &[&'static str]) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, detail).about(shown(name))
 }
 
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+/// The nearest of some names, as advice.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     // The distance takes time by both lengths.
     if name.chars().count() > NAME_MAX {
         return String::new();

@@ -1,7 +1,8 @@
 /**
  * app: the page as a whole: what is loaded when, and what is drawn after what has changed.
  *
- *     session -> meta -> series of the cards and the chart (REST: history and bands)
+ *     session -> meta -> figures of the cards and the breakdowns (REST, then stream: values and changes)
+ *                     -> series of the cards and the chart (REST: history and bands)
  *                     -> series of the breakdowns (REST)
  *                     -> subscription that goes on from the answers' epoch (stream: live values)
  *
@@ -12,23 +13,27 @@
 
 import { Activity, buildLines } from "./activity.js";
 import { Alerts } from "./alerts.js";
-import { Bars, PANELS_MAX } from "./bars.js";
+import { Bars, PANELS_MAX, barGrain } from "./bars.js";
 import { Cards, SPARK_BUCKETS, cardKpis, isPlain } from "./cards.js";
+import { Choice, keptCards } from "./choice.js";
 import { askForToken, drawControls, drawTheme, wireControls } from "./controls.js";
 import { byId, painter, setAttr, setText, throttled } from "./dom.js";
+import { Figures, grainOf } from "./figures.js";
+import { Files } from "./files.js";
 import { Freshness } from "./freshness.js";
 import { KpiStream } from "./kpi-stream.js";
 import { Panel } from "./panel.js";
 import { Session } from "./session.js";
 import { Sources } from "./sources.js";
-import { currenciesOf, sumOf, withParts } from "./stats.js";
+import { currenciesOf, largest } from "./stats.js";
 import { Store } from "./store.js";
 import { addBuckets, countBuckets, floorTo, rfc3339, useCalendar } from "./time.js";
 import { addressOf, parseView, rangeOf, readFrom, unknownIn, windowFor, withWindow } from "./view.js";
 
 const AGES_EVERY_MS = 1_000;
 const RANGE_EVERY_MS = 1_000;
-const COMPARE_EVERY_MS = 500;
+/** Bars are many, and change more often than people look. */
+const BARS_EVERY_MS = 500;
 /**
  * Drawing the chart costs the most; live values move it this often at most, and less often when it
  * holds so many buckets that the last one is a pixel wide.
@@ -48,7 +53,6 @@ let store = null;
 let loading = null;
 let range = null;
 let zoom = null;
-let isCompared = false;
 let subscription = null;
 let subscribedFrom = 0;
 let alertsSubscription = null;
@@ -68,7 +72,10 @@ const address = new URL("/api/v1/stream", location.href);
 address.protocol = address.protocol.replace("http", "ws");
 const stream = new KpiStream({ url: address, token: (why) => session.token(why) });
 
-const cards = new Cards(byId("cards"), (kpi) => change({ kpi, dims: {}, at: null }));
+const figures = new Figures(session, stream);
+const cards = new Cards(byId("cards"), (kpi, dims) => change({ kpi, dims, at: null }));
+const files = new Files(session, (why) => (fresh.trouble = why));
+const choice = new Choice((part) => change(part), () => store && files.cards(view, shownCards()));
 const bars = new Bars((kpi, dims) => {
   const { currency, ...rest } = dims;
   change({ kpi: kpi.key, dims: rest, at: null });
@@ -77,6 +84,7 @@ const panel = new Panel({
   pick: (key) => change({ kpi: key, dims: firstDims(key), at: null }),
   whole: () => change({ at: null }),
   ghost: (ghost) => change({ ghost }),
+  save: () => store && range && files.series(view, kpiOf(view.kpi), range.start),
   zoom: (span) => {
     zoom = span;
     ask("bars");
@@ -90,19 +98,21 @@ const now = () => fresh.asOf ?? Date.now() + session.skewMs;
 const kpiOf = (key) => meta.kpis.find((kpi) => kpi.key === key);
 const plainKpis = () => meta.kpis.filter((kpi) => isPlain(kpi) && !kpi.breakdown_of);
 const brokenKpis = () => meta.kpis.filter((kpi) => !plainKpis().includes(kpi));
+const shownCards = () => cardKpis(meta.kpis, view);
+/** The breakdowns of a view: those of its group. */
+const shownBars = () => brokenKpis().filter((kpi) => !view.group || kpi.group === view.group).slice(0, PANELS_MAX);
 
 const ask = painter({
   controls: () => {
     drawControls(view, meta?.tenants ?? null, store ? currenciesOf(store, meta.kpis) : []);
+    choice.draw(view);
     setText(byId("page-title"), `KPIs of ${view.tenant ?? "no tenant yet"}`);
     setAttr(byId("notice"), "hidden", unknown.length > 0 ? null : "");
     setText(byId("notice-words"), unknown.length > 0 ? `${unknown.join(" ")} The defaults are shown instead.` : "");
     document.title = view.tenant ? `${view.tenant} \u00b7 Weir` : "Weir";
   },
   cards: () => {
-    if (!store || !range) return;
-    cards.draw({ store, currency: view.currency, range, chosen: view.kpi, asOf: now(), compared: !isCompared });
-    isCompared = true;
+    if (store && range) cards.draw({ store, figures, view, asOf: now() });
   },
   chart: () => {
     if (!store || !range) return;
@@ -113,7 +123,7 @@ const ask = painter({
     panel.draw({ store, kpi, view, range, alerts: marks, isLoading: !store.loaded.has(kpi.key) });
   },
   bars: () => {
-    if (store && range) bars.draw({ store, view, span: barSpan() });
+    if (store && range) bars.draw({ store, figures, view, asOf: now(), zoom: zoomSpan() });
   },
   alerts: () => {
     const kpis = new Map((meta?.kpis ?? []).map((kpi) => [kpi.key, kpi]));
@@ -125,15 +135,11 @@ const ask = painter({
 /** Whether anything of the tenant is watched; `null` while that is not known. Only hours and days have bands. */
 function isWatched() {
   if (!store || store.hasBand) return store ? true : null;
-  const isKnown = ["hour", "day"].includes(view.grain) && cardKpis(plainKpis()).every((kpi) => store.loaded.has(kpi.key));
+  const isKnown = ["hour", "day"].includes(view.grain) && shownCards().every((kpi) => store.loaded.has(kpi.key));
   return isKnown ? false : null;
 }
 
-/** Comparisons and bars sum whole windows, so they are made anew less often than the rest. */
-const compareSoon = throttled(() => COMPARE_EVERY_MS, () => {
-  isCompared = false;
-  ask("cards", "bars");
-});
+const barsSoon = throttled(() => BARS_EVERY_MS, () => ask("bars"));
 
 const isLong = () => range && countBuckets(range.start, range.running, view.grain) > LONG_CHART_BUCKETS;
 const chartSoon = throttled(
@@ -141,17 +147,9 @@ const chartSoon = throttled(
   () => ask("chart"),
 );
 
-/** What the breakdowns sum: the zoomed part, the bucket of an alert, or the window. */
-function barSpan() {
-  const of = (from, last, before) => {
-    const to = addBuckets(last, view.grain, 1);
-    const closedTo = Math.min(to, range.running);
-    const beforeTo = before === null ? null : addBuckets(before, view.grain, countBuckets(from, closedTo, view.grain));
-    return { from, to, last, closedTo, before, beforeTo, isWindow: false };
-  };
-  if (zoom) return of(zoom.from, zoom.to, null);
-  if (view.at !== null) return of(view.at, view.at, view.at < range.running ? addBuckets(view.at, view.grain, -1) : null);
-  return { ...of(range.start, range.running, range.before), isWindow: true, label: range.label };
+/** The part of the chart that is marked. */
+function zoomSpan() {
+  return zoom && { from: zoom.from, last: zoom.to, to: addBuckets(zoom.to, view.grain, 1) };
 }
 
 /** Changes the view, the address and whatever follows from both. */
@@ -164,10 +162,9 @@ function change(part, { isHistory = true } = {}) {
   if (isHistory && target !== location.search) history.pushState(null, "", target);
   const isOther = ["tenant", "grain", "window"].some((name) => before[name] !== view[name]);
   zoom = null;
-  isCompared = false;
   if (isOther) load();
   else {
-    loadChartKpi();
+    if (store) loadMissing();
     ask("controls", "cards", "chart", "bars", "alerts");
   }
 }
@@ -176,10 +173,11 @@ function change(part, { isHistory = true } = {}) {
 function withKnown(wanted) {
   const tenant = meta.tenants.includes(wanted.tenant) ? wanted.tenant : (meta.tenants[0] ?? null);
   const isKnown = meta.kpis.some((kpi) => kpi.key === wanted.kpi);
-  const kpi = isKnown ? wanted.kpi : (cardKpis(plainKpis())[0]?.key ?? meta.kpis[0]?.key ?? null);
+  const kpi = isKnown ? wanted.kpi : (cardKpis(meta.kpis, wanted)[0]?.key ?? meta.kpis[0]?.key ?? null);
   useCalendar(meta.calendar, tenant);
   const at = wanted.at === null ? null : floorTo(wanted.at, wanted.grain);
-  return { ...wanted, tenant, kpi, at, dims: isKnown ? wanted.dims : {} };
+  const group = meta.kpis.some((own) => own.group === wanted.group) ? wanted.group : null;
+  return { ...wanted, tenant, kpi, at, group, dims: isKnown ? wanted.dims : {} };
 }
 
 function withCurrency() {
@@ -199,15 +197,10 @@ function withDims() {
 /** The largest value of a breakdown: what the chart shows before one is chosen. */
 function firstDims(key) {
   const kpi = kpiOf(key);
-  if (isPlain(kpi) || !store || !range) return {};
-  let best = null;
-  for (const series of store.all(key)) {
-    if (series.dims.currency !== undefined && series.dims.currency !== view.currency) continue;
-    const sum = sumOf(series, range.start, addBuckets(range.running, view.grain, 1), view.grain) ?? 0n;
-    if (best === null || sum > best.sum) best = { sum, dims: series.dims };
-  }
-  const { currency, ...rest } = best?.dims ?? {};
-  return rest;
+  if (isPlain(kpi) || !store) return {};
+  const cells = figures.all(key, grainOf(kpi, view), now());
+  const newest = (series) => ({ dims: series.dims, value: series.points.get(series.newestBy(now()))?.value ?? null });
+  return largest(kpi, view.currency, cells.length > 0 ? cells : store.all(key).map(newest));
 }
 
 /** Moves the chart to an alert. */
@@ -232,8 +225,10 @@ async function load() {
   store = new Store(view.tenant, view.grain);
   range = null;
   newRange();
+  build();
   ask("controls", "cards", "chart", "bars", "alerts");
   if (view.tenant === null) return waitForTenants(mine.signal);
+  loadFigures();
   try {
     const epochs = await loadSeries(cardAndChartKpis(), mine.signal);
     fresh.trouble = null;
@@ -252,9 +247,33 @@ async function load() {
   }
 }
 
+/** The cards and breakdowns of the view. */
+function build() {
+  cards.build(shownCards());
+  bars.build(shownBars());
+}
+
+/** Reads the figures of what is shown, and keeps them. */
+async function loadFigures(isAgain = false) {
+  const { signal } = loading;
+  if (view.tenant === null) return;
+  const of = { tenant: view.tenant, generation: meta.generation, now: now() };
+  const cardsWanted = shownCards().map((kpi) => ({ kpi: kpi.key, grain: grainOf(kpi, view) }));
+  const barsWanted = shownBars().map((kpi) => ({ kpi: kpi.key, grain: barGrain(kpi, view), at: view.at }));
+  try {
+    await figures.want(of, [...cardsWanted, ...barsWanted]);
+    if (isAgain) fresh.trouble = null;
+    ask("cards", "bars");
+  } catch (error) {
+    if (signal.aborted) return;
+    fresh.trouble = `Could not read the values of ${view.tenant}: ${error.message}. Trying again.`;
+    setTimeout(() => !signal.aborted && loadFigures(true), RETRY_MS);
+  }
+}
+
 function cardAndChartKpis() {
-  const keys = cardKpis(plainKpis()).map((kpi) => kpi.key);
-  return withParts([...new Set([...keys, view.kpi])]).filter((key) => kpiOf(key));
+  const keys = shownCards().map((kpi) => kpi.key);
+  return [...new Set([...keys, view.kpi])].filter((key) => kpiOf(key));
 }
 
 /** Reads the series of KPIs side by side; gives the epochs of the answers. */
@@ -268,8 +287,6 @@ async function loadSeries(keys, signal, options = {}) {
       const answer = await session.get(`kpis/${encodeURIComponent(key)}/series`, query, signal);
       signal.throwIfAborted();
       target.load(answer, options);
-      // A comparison may need several series, and nothing else may change for a long time.
-      isCompared = false;
       ask("cards", "chart", "bars", "alerts");
       return answer.epoch;
     }),
@@ -279,7 +296,7 @@ async function loadSeries(keys, signal, options = {}) {
 /** Breakdowns have the most series; one that cannot be read does not keep the page from going live. */
 async function loadBreakdowns(signal) {
   const epochs = [];
-  for (const kpi of brokenKpis().slice(0, PANELS_MAX)) {
+  for (const kpi of shownBars()) {
     try {
       epochs.push(...(await loadSeries([kpi.key], signal)));
     } catch (error) {
@@ -290,15 +307,19 @@ async function loadBreakdowns(signal) {
   return epochs;
 }
 
-/** A KPI that the chart needs and nobody has read yet. */
-async function loadChartKpi() {
-  if (!kpiOf(view.kpi) || store.loaded.has(view.kpi)) return;
+/** What the view needs and nobody has read yet. */
+async function loadMissing() {
+  build();
+  loadFigures();
+  const all = new Set([...cardAndChartKpis(), ...shownBars().map((kpi) => kpi.key)]);
+  const missing = [...all].filter((key) => !store.loaded.has(key));
+  if (missing.length === 0) return;
   try {
-    await loadSeries(withParts([view.kpi]).filter((key) => kpiOf(key)), loading.signal, { bandsOnly: true });
+    await loadSeries(missing, loading.signal, { bandsOnly: true });
     withDims();
-    ask("chart");
+    ask("cards", "chart");
   } catch (error) {
-    if (!loading.signal.aborted) fresh.trouble = `Could not read ${view.kpi}: ${error.message}.`;
+    if (!loading.signal.aborted) fresh.trouble = `Could not read ${missing.join(", ")}: ${error.message}.`;
   }
 }
 
@@ -333,7 +354,6 @@ function newRange() {
   const before = range?.running;
   range = rangeOf(view, now(), store.earliest);
   if (before === undefined || before === range.running || loading?.signal.aborted) return;
-  isCompared = false;
   const { signal } = loading;
   const from = addBuckets(range.running, view.grain, -2);
   setTimeout(() => {
@@ -362,6 +382,7 @@ stream.onsnapshot = (frame) => {
     ask("alerts", "chart");
     return;
   }
+  if (figures.takeSnapshot(frame)) ask("cards", "bars");
   if (frame.id !== subscription) return;
   if (frame.first) store.beginSnapshot();
   store.apply(frame.upserts, []);
@@ -370,6 +391,10 @@ stream.onsnapshot = (frame) => {
 };
 stream.onupdate = (frame) => {
   seen(frame);
+  if (figures.takeUpdate(frame)) {
+    ask("cards");
+    barsSoon();
+  }
   if (frame.id !== subscription) return;
   store.apply(frame.upserts, frame.deletes);
   changed();
@@ -388,7 +413,7 @@ function changed() {
   if (view.currency === null) withCurrency();
   ask("cards");
   chartSoon();
-  compareSoon();
+  barsSoon();
 }
 
 /** The server's stream has another generation: nothing known so far can be gone on from. */
@@ -453,10 +478,9 @@ async function start() {
   fresh.trouble = null;
   isReady = true;
   unknown = unknownIn(location.search, meta);
-  view = withKnown(view);
+  view = withKnown({ ...view, cards: view.cards ?? keptCards() });
   history.replaceState(null, "", addressOf(view));
-  cards.build(cardKpis(plainKpis()));
-  bars.build(brokenKpis());
+  choice.build(meta.kpis);
   panel.build(plainKpis(), brokenKpis());
   byId("chart-kpi").disabled = false;
   alertsSubscription = stream.subscribe("alerts", {});
@@ -468,10 +492,9 @@ async function start() {
   }, AGES_EVERY_MS);
   setInterval(lookForTenants, META_EVERY_MS);
   setInterval(() => {
-    if (range && floorTo(now(), view.grain) !== range.running) {
-      newRange();
-      ask("cards", "chart", "bars");
-    }
+    if (!range || floorTo(now(), view.grain) === range.running) return;
+    newRange();
+    ask("cards", "chart", "bars");
   }, RANGE_EVERY_MS);
 }
 

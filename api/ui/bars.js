@@ -1,13 +1,15 @@
 /**
  * bars: breakdowns as sorted horizontal bars with value, share and change at their end.
  *
- * Widths are floats; values, shares and totals come from exact sums.
+ * Values and changes are figures of the server (see figures.js), of the window or of one bucket; of a part of the
+ * chart that somebody marked they are its exact sums, without changes. Widths are floats.
  */
 
 import { byId, el, setAttr, setText } from "./dom.js";
 import { ratio, toNumber, toText } from "./decimal.js";
-import { change, full, isCompact, share, short } from "./format.js";
-import { addsUp, breakdown, dimsOf } from "./stats.js";
+import { grainOf, isRunning, isWindow, labelOf } from "./figures.js";
+import { changeOf, full, isCompact, share, short } from "./format.js";
+import { addsUp, dimsOf, marked, rowsOf } from "./stats.js";
 import { bucketLong, bucketShort } from "./time.js";
 
 /** Bars of a panel; what is smaller is one bar, "others". */
@@ -25,15 +27,19 @@ export class Bars {
     this.#onpick = onpick;
   }
 
+  /** Makes the panels of the first of these KPIs, unless they are there. */
   build(kpis) {
-    this.#panels = kpis.slice(0, PANELS_MAX).map((kpi) => new BarPanel(kpi, this.#onpick));
+    const shown = kpis.slice(0, PANELS_MAX);
+    setAttr(byId("breakdowns"), "hidden", shown.length === 0 ? "" : null);
+    const isSame = shown.length === this.#panels.length && shown.every((kpi, i) => this.#panels[i].kpi.key === kpi.key);
+    if (isSame && shown.length > 0) return;
+    this.#panels = shown.map((kpi) => new BarPanel(kpi, this.#onpick));
     byId("breakdowns").replaceChildren(...this.#panels.map((panel) => panel.node));
-    setAttr(byId("breakdowns"), "hidden", this.#panels.length === 0 ? "" : null);
   }
 
-  /** @param {{from: number, to: number, closedTo: number, before: number | null, beforeTo: number | null, isWindow: boolean}} span what to sum */
-  draw({ store, view, span }) {
-    for (const panel of this.#panels) panel.draw(store, view, span);
+  /** @param {{store: object, figures: object, view: object, asOf: number, zoom: {from: number, to: number, last: number} | null}} of */
+  draw(of) {
+    for (const panel of this.#panels) panel.draw(of);
   }
 }
 
@@ -57,25 +63,30 @@ class BarPanel {
     );
   }
 
-  draw(store, view, span) {
+  draw({ store, figures, view, asOf, zoom }) {
     const { kpi } = this;
-    const isLoading = !store.loaded.has(kpi.key) && store.all(kpi.key).length === 0;
+    const isSum = addsUp(kpi);
+    const grain = barGrain(kpi, view);
+    // What does not add up is not shown of a marked part.
+    const part = isSum ? zoom : null;
+    const isLoaded = part ? store.loaded.has(kpi.key) : figures.has(kpi.key, grain, view.at);
+    const isLoading = view.tenant !== null && !isLoaded;
     this.node.classList.toggle("is-loading", isLoading);
     if (isLoading) return;
-    // What does not add up is shown for one period, and has neither total nor shares.
-    const isSum = addsUp(kpi);
-    const own = isSum ? span : { ...span, from: span.last, before: null, beforeTo: null, isWindow: false };
-    const { rows, total } = breakdown(store, kpi, view.currency, own);
-    setText(this.about, spanWords(view, own));
+    const cells = part ? [] : figures.all(kpi.key, grain, asOf, view.at);
+    const rows = part ? marked(store, kpi, view.currency, part) : rowsOf(kpi, view.currency, cells);
+    const total = rows.reduce((all, row) => all + row.units, 0n);
+    setText(this.about, part ? partWords(part, view) : placeWords(rows[0]?.cell ?? null, grain));
+    this.list.setAttribute("data-grain", part ? "" : grain);
     // One way of writing numbers in one panel.
     this.isLarge = [total, ...rows.map((row) => row.units)].some((units) => isCompact(toText(units)));
-    const all = { units: total };
     const hasTotal = isSum && rows.length > 0;
-    setText(this.total, hasTotal ? this.#short(all.units, view) : "");
-    setAttr(this.total, "title", hasTotal ? this.#full(all.units, view) : null);
+    setText(this.total, hasTotal ? this.#short(total, view) : "");
+    setAttr(this.total, "title", hasTotal ? this.#full(total, view) : null);
     setAttr(this.empty, "hidden", rows.length === 0 ? null : "");
-    setText(this.empty, rows.length === 0 ? `No data in ${own.isWindow ? "this window" : "this span"}.` : "");
-    this.#drawRows(folded(rows, isSum), isSum ? total : 0n, view);
+    setText(this.empty, rows.length === 0 ? `No data in ${isWindow(grain) && !part ? "this window" : "this span"}.` : "");
+    const isOpen = (cell) => grain === "hour" && isRunning(cell, grain, asOf);
+    this.#drawRows(folded(rows, isSum), isSum ? total : 0n, view, isOpen);
   }
 
   #short(units, view) {
@@ -86,13 +97,11 @@ class BarPanel {
     return full(toText(units), this.kpi.unit, view.currency);
   }
 
-  #compared(row, view) {
-    const [now, before] = [this.#full(row.closed, view), this.#full(row.before, view)];
-    return `${now} against ${before} in the same ${view.grain}s before; closed ${view.grain}s only`;
-  }
-
-  #drawRows(rows, total, view) {
-    this.list.classList.toggle("is-compared", rows.some((row) => row.before !== null));
+  /** `isOpen`: a part of an hour is not held against a whole one. */
+  #drawRows(rows, total, view, isOpen) {
+    const { unit, good } = this.kpi;
+    const delta = ({ cell }) => (cell === null || isOpen(cell) ? null : changeOf(cell, unit, good, view.currency));
+    this.list.classList.toggle("is-compared", rows.some((row) => delta(row) !== null));
     const widest = rows.reduce((most, row) => (abs(row.units) > most ? abs(row.units) : most), 0n);
     const nodes = rows.map((row) => {
       const node = this.#rows.get(row.key) ?? this.#make(row);
@@ -105,11 +114,12 @@ class BarPanel {
       setAttr(node.value, "title", this.#full(row.units, view));
       setAttr(node.value, "data-raw", toText(row.units));
       setText(node.share, share(row.units, total));
-      const isCompared = row.before !== null && row.closed !== null;
-      const delta = isCompared ? change(row.closed, row.before, this.kpi.unit, this.kpi.good) : null;
-      setText(node.change, delta ? delta.words : "");
-      setAttr(node.change, "data-tone", delta ? delta.tone : "flat");
-      setAttr(node.change, "title", isCompared ? this.#compared(row, view) : null);
+      const change = delta(row);
+      const before = row.cell?.previous?.value ?? null;
+      const against = () => `${this.#full(row.units, view)} against ${full(before, this.kpi.unit, view.currency)} before`;
+      setText(node.change, change ? change.words : "");
+      setAttr(node.change, "data-tone", change ? change.tone : "flat");
+      setAttr(node.change, "title", change ? against() : null);
       const isChosen = view.kpi === this.kpi.key && row.dims !== null && isSame(row.dims, dimsOf(this.kpi, view.currency, view.dims));
       setAttr(node.pick, "aria-pressed", row.dims === null ? null : String(isChosen));
       return node.item;
@@ -158,18 +168,27 @@ function folded(rows, isSum) {
   if (named.length <= BARS_MAX) return named;
   if (!isSum) return named.slice(0, BARS_MAX);
   const rest = named.slice(BARS_MAX - 1);
-  const sum = (pick) => rest.reduce((all, row) => (pick(row) === null ? all : (all ?? 0n) + pick(row)), null);
-  const parts = { units: sum((row) => row.units), closed: sum((row) => row.closed), before: sum((row) => row.before) };
+  const units = rest.reduce((all, row) => all + row.units, 0n);
   const title = rest.map((row) => row.label).join(", ");
-  const others = { key: "others", dims: null, label: `${rest.length} others`, title };
-  return [...named.slice(0, BARS_MAX - 1), { ...others, ...parts }];
+  const others = { key: "others", dims: null, label: `${rest.length} others`, title, units, cell: null };
+  return [...named.slice(0, BARS_MAX - 1), others];
 }
 
-function spanWords(view, span) {
-  if (span.isWindow) return view.window === "all" ? "all time" : `last ${span.label}`;
-  const from = bucketShort(span.from, view.grain);
-  const last = bucketShort(span.last, view.grain);
-  if (from === last && span.from === span.last) return bucketLong(span.from, view.grain);
-  if (view.grain !== "hour") return `${from} to ${last}`;
-  return `${bucketLong(span.from, "hour").replace(/\s*UTC$/, "")} to ${bucketLong(span.last, "hour")}`;
+/** By what a breakdown is shown: one bucket if the view has one, else as a card would be. */
+export function barGrain(kpi, view) {
+  return view.at === null ? grainOf(kpi, view) : view.grain;
+}
+
+/** What figures are of. */
+function placeWords(cell, grain) {
+  if (grain === "all") return "all time";
+  if (isWindow(grain)) return `last ${labelOf(grain)}`;
+  return cell === null ? "" : bucketLong(Date.parse(cell.period_start), grain);
+}
+
+/** The marked part of the chart. */
+function partWords({ from, last }, { grain }) {
+  if (from === last) return bucketLong(from, grain);
+  if (grain !== "hour") return `${bucketShort(from, grain)} to ${bucketShort(last, grain)}`;
+  return `${bucketLong(from, "hour").replace(/\s*UTC$/, "")} to ${bucketLong(last, "hour")}`;
 }

@@ -7,17 +7,20 @@ import { bucketsOf } from "./view.js";
 
 const THEME_KEY = "weir.theme";
 
-/** Wires the pickers: each calls `change` with the part of the view that it changes. */
+/**
+ * Wires the pickers: each calls `change` with the part of the view that it changes. Cards show what was picked
+ * last, the window or the running bucket of the grain.
+ */
 export function wireControls(change, onTheme) {
   byId("tenant").addEventListener("change", (event) => change({ tenant: event.target.value, currency: null, at: null }));
   byId("currency").addEventListener("change", (event) => change({ currency: event.target.value, at: null }));
   byId("grains").addEventListener("click", (event) => {
     const { grain } = event.target.dataset;
-    if (grain) change({ grain, at: null });
+    if (grain) change({ grain, at: null, show: "grain" });
   });
   byId("windows").addEventListener("click", (event) => {
     const { window } = event.target.dataset;
-    if (window) change({ window, at: null });
+    if (window) change({ window, at: null, show: "window" });
   });
   byId("theme").addEventListener("click", () => {
     const theme = isDark() ? "light" : "dark";

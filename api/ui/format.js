@@ -133,27 +133,29 @@ export function unitWords(text, unit, currency) {
 }
 
 /**
- * The change from one exact value to another: words, direction and tone.
+ * A change that the server told, as words, direction and tone; `null` where it told none.
  *
- * @param {bigint} now
- * @param {bigint} before
+ * @param {{change: string | null, change_ratio: string | null, previous: {value: string | null} | null}} cell
  * @param {string} unit a ratio changes by percentage points, anything else by percent
  * @param {"up" | "down"} good the direction that is good
  */
-export function change(now, before, unit, good) {
-  const difference = now - before;
+export function changeOf({ change, change_ratio: share, previous }, unit, good, currency = null) {
+  if (change === null || change === undefined) return null;
+  const difference = toUnits(change);
   let words;
-  if (unit === "ratio") {
-    words = `${signed(toNumber(difference) * 100)}\u00a0pp`;
-  } else {
-    const share = ratio(difference, abs(before));
-    if (share === null) return now === 0n ? flat("0.0\u00a0%") : { words: "new", direction: "up", tone: toneOf("up", good) };
-    const hundredths = toNumber(share) * 100;
-    words = Math.abs(hundredths) >= 1000 ? `${signed(hundredths / 100, 0)}\u00d7` : `${signed(hundredths)}\u00a0%`;
-  }
+  if (unit === "ratio") words = `${signed(toNumber(difference) * 100)}\u00a0pp`;
+  else if (share !== null) words = shareOfChange(toNumber(toUnits(share)) * 100);
+  // What was not above zero has no percentage.
+  else if (difference === 0n) words = "+0.0\u00a0%";
+  else if (toUnits(previous.value) === 0n) words = "new";
+  else words = `${difference < 0n ? MINUS : "+"}${short(toText(abs(difference)), unit, currency)}`;
   if (difference === 0n || /^[+\u2212]0(\.0)?\u00a0/.test(words)) return flat(words.replace(/^[+\u2212]/, ""));
   const direction = difference > 0n ? "up" : "down";
   return { words, direction, tone: toneOf(direction, good) };
+}
+
+function shareOfChange(hundredths) {
+  return Math.abs(hundredths) >= 1000 ? `${signed(hundredths / 100, 0)}\u00d7` : `${signed(hundredths)}\u00a0%`;
 }
 
 function flat(words) {

@@ -5,6 +5,7 @@
 
 import { Chart } from "./chart.js";
 import { chartData } from "./chart-data.js";
+import { groupName, groupsOf } from "./choice.js";
 import { byId, el, setAttr, setText } from "./dom.js";
 import { full, isCompact, plain, short } from "./format.js";
 import { dimsOf } from "./stats.js";
@@ -14,26 +15,6 @@ import { bucketLong, bucketUtc, zoneName } from "./time.js";
 const TABLE_ROWS_MAX = 1000;
 const SPEAK_AFTER_MS = 400;
 const DASH = "\u2013";
-
-/** The groups that Weir knows, in the order in which they are listed, and their names for people. */
-const GROUPS = new Map([
-  ["executive", "Executive"],
-  ["finops", "FinOps"],
-  ["sales", "Sales"],
-  ["customers", "Customers"],
-  ["operations", "Operations"],
-]);
-
-/** Groups of one's own stand behind them, and KPIs without a group last. */
-function rankOf(name) {
-  if (!name) return GROUPS.size + 1;
-  return GROUPS.has(name) ? [...GROUPS.keys()].indexOf(name) : GROUPS.size;
-}
-
-function labelOf(name) {
-  if (!name) return "KPIs";
-  return GROUPS.get(name) ?? name.replaceAll("_", " ");
-}
 
 /** See the head of this file. */
 export class Panel {
@@ -56,6 +37,7 @@ export class Panel {
    * @param {() => void} act.whole no single bucket is wanted any longer
    * @param {(on: boolean) => void} act.ghost the window before is wanted, or no longer
    * @param {(span: {from: number, to: number} | null) => void} act.zoom
+   * @param {() => void} act.save the series as a file
    */
   constructor(act) {
     this.#act = act;
@@ -75,15 +57,16 @@ export class Panel {
       this.#chart.unzoom();
       if (this.#at !== null) act.whole();
     });
+    byId("chart-csv").addEventListener("click", () => act.save());
     byId("copy").addEventListener("click", () => this.#copy());
   }
 
   /** The KPIs to choose from by their groups; breakdowns in a group of their own. */
   build(plain, broken) {
     const option = (kpi) => el("option", { value: kpi.key, text: kpi.title });
-    const names = [...new Set(plain.map((kpi) => kpi.group))].sort((a, b) => rankOf(a) - rankOf(b));
+    const names = groupsOf(plain);
     const inGroup = (name) => plain.filter((kpi) => kpi.group === name);
-    const groups = names.map((name) => el("optgroup", { label: labelOf(name) }, ...inGroup(name).map(option)));
+    const groups = names.map((name) => el("optgroup", { label: groupName(name) }, ...inGroup(name).map(option)));
     if (broken.length > 0) groups.push(el("optgroup", { label: "Breakdowns" }, ...broken.map(option)));
     byId("chart-kpi").replaceChildren(...groups);
   }
@@ -243,6 +226,9 @@ function noteOf(row) {
 
 function emptyWords(kpi, view) {
   if (view.tenant === null) return "Waiting for the first change event.";
+  if (kpi.grains?.length > 0 && !kpi.grains.includes(view.grain)) {
+    return `${kpi.title} is not kept by ${view.grain}, but by ${kpi.grains.join(", ")}.`;
+  }
   const what = [kpi.title, ...Object.values(view.dims)].join(", ");
   return `No data for ${what} in this window.`;
 }

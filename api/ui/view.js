@@ -4,20 +4,22 @@
  *     /?tenant=tenant-01&grain=hour&window=7d&kpi=orders&currency=USD
  *
  * Optional: `dim.<name>` (a value of a breakdown), `at` (a bucket, RFC 3339), `ghost=1` (the window
- * before, as a thin line) and `theme`.
+ * before, as a thin line), `group` (whose KPIs are cards), `cards` (those chosen for the overview), `show=grain`
+ * (cards are of the running bucket and not of the window) and `theme`.
  */
 
-import { DAY_MS, HOUR_MS, addBuckets, floorTo, rfc3339 } from "./time.js";
+import { addBuckets, floorTo, rfc3339 } from "./time.js";
 
 export const GRAINS = ["hour", "day", "week", "month", "quarter", "year"];
 /** Those whose history is read from its beginning. */
 const WHOLE = ["week", "month", "quarter", "year"];
+/** Windows of the page, each with the server's name of it. */
 export const WINDOWS = {
-  "24h": { label: "24 h", ms: 24 * HOUR_MS },
-  "7d": { label: "7 d", ms: 7 * DAY_MS },
-  "30d": { label: "30 d", ms: 30 * DAY_MS },
-  "90d": { label: "90 d", ms: 90 * DAY_MS },
-  all: { label: "all", ms: null },
+  "24h": { label: "24 h", name: "last_24h" },
+  "7d": { label: "7 d", name: "last_7d" },
+  "30d": { label: "30 d", name: "last_30d" },
+  "90d": { label: "90 d", name: "last_90d" },
+  all: { label: "all", name: "all" },
 };
 /** Buckets of a grain that a window holds; `null`: all there are; 0: too few to show. */
 const BUCKETS = {
@@ -54,6 +56,9 @@ export function parseView(search) {
     // The bucket is found when the tenant's calendar is known.
     at: Number.isNaN(at) ? null : at,
     ghost: query.get("ghost") === "1",
+    group: query.get("group"),
+    cards: query.get("cards")?.split(",").filter(Boolean) ?? null,
+    show: query.get("show") === "grain" ? "grain" : "window",
     theme: query.get("theme"),
   });
 }
@@ -72,6 +77,11 @@ export function unknownIn(search, { tenants, kpis }) {
   if (tenant && tenants.length > 0 && !tenants.includes(tenant)) found.push(`There is no tenant \u201c${tenant}\u201d that this token may see.`);
   if (kpi && !kpis.some(({ key }) => key === kpi)) found.push(`There is no KPI \u201c${kpi}\u201d.`);
   if (grain && !GRAINS.includes(grain)) found.push(`\u201c${grain}\u201d is no grain: there are ${GRAINS.join(", ")}.`);
+  for (const key of query.get("cards")?.split(",").filter(Boolean) ?? []) {
+    if (!kpis.some((own) => own.key === key)) found.push(`There is no KPI \u201c${key}\u201d to make a card of.`);
+  }
+  const group = query.get("group");
+  if (group && !kpis.some((own) => own.group === group)) found.push(`There is no group \u201c${group}\u201d.`);
   if (window && !(window in WINDOWS)) found.push(`\u201c${window}\u201d is no window: there are ${Object.keys(WINDOWS).join(", ")}.`);
   return found;
 }
@@ -85,6 +95,9 @@ export function addressOf(view) {
   for (const [name, value] of Object.entries(view.dims)) query.set(`dim.${name}`, value ?? "");
   if (view.at !== null) query.set("at", rfc3339(view.at));
   if (view.ghost) query.set("ghost", "1");
+  if (view.group) query.set("group", view.group);
+  if (view.cards) query.set("cards", view.cards.join(","));
+  if (view.show !== "window") query.set("show", view.show);
   if (view.theme) query.set("theme", view.theme);
   return `?${query}`;
 }

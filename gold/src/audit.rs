@@ -14,6 +14,7 @@
 
 mod clocks;
 mod compare;
+pub mod explain;
 mod sql;
 mod stock;
 
@@ -95,6 +96,23 @@ pub fn session() -> SessionContext {
     context
 }
 
+/// Prepares a session for the SQL of a catalog's KPIs, as of an instant.
+///
+/// # Errors
+/// When a zone of a tenant cannot be read.
+pub async fn prepared(
+    context: &SessionContext,
+    catalog: &Catalog,
+    at: Micros,
+) -> Result<(), AuditError> {
+    // Literals such as 0.1 must stay exact.
+    let exact = "SET datafusion.sql_parser.parse_float_as_decimal = true";
+    compare::rows(context, "settings", exact).await?;
+    let clocks = Clocks::of(catalog.calendar()).map_err(AuditError::Zones)?.at(at);
+    Arc::new(clocks).functions().into_iter().for_each(|function| context.register_udf(function));
+    Ok(())
+}
+
 /// Recomputes every KPI from the tables `silver_<contract>` and compares with the table
 /// `kpi_current`, all of which `context` must have registered, at the instant `at`: up to it periods have begun, and
 /// windows are those of it. One finding per KPI and grain or window; KPIs that only the table knows are mismatches
@@ -107,11 +125,7 @@ pub async fn audit(
     catalog: &Catalog,
     at: Micros,
 ) -> Result<Vec<AuditFinding>, AuditError> {
-    // Literals such as 0.1 must stay exact.
-    let exact = "SET datafusion.sql_parser.parse_float_as_decimal = true";
-    compare::rows(context, "settings", exact).await?;
-    let clocks = Clocks::of(catalog.calendar()).map_err(AuditError::Zones)?.at(at);
-    Arc::new(clocks).functions().into_iter().for_each(|function| context.register_udf(function));
+    prepared(context, catalog, at).await?;
     for sql in sql::views(catalog) {
         compare::rows(context, "a view", &sql).await?;
     }

@@ -77,7 +77,7 @@ pub(crate) struct Get {
     json: bool,
 }
 
-fn parse_grain(text: &str) -> Result<Grain, String> {
+pub(super) fn parse_grain(text: &str) -> Result<Grain, String> {
     let (all, windows) = (Grain::names(), Grain::window_names());
     Grain::parse(text).ok_or_else(|| format!("use {all}; or a window, {windows}"))
 }
@@ -110,7 +110,7 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
     Ok(())
 }
 
-fn find<'a>(catalog: &'a Catalog, key: &str) -> Result<&'a Definition, Failure> {
+pub(super) fn find<'a>(catalog: &'a Catalog, key: &str) -> Result<&'a Definition, Failure> {
     catalog.get(key).ok_or_else(|| {
         if let Some(Resting { why, .. }) =
             catalog.resting().iter().find(|own| *own.definition.key == *key)

@@ -14,6 +14,7 @@ mod decisions;
 mod demo;
 mod doubt;
 mod eval;
+mod explain;
 mod in_force;
 mod infer;
 mod kpis;
@@ -63,6 +64,8 @@ enum Command {
     /// KPI definitions and current values.
     #[command(subcommand)]
     Kpis(kpis::Command),
+    /// The rows and records that a KPI's cells come from.
+    Explain(explain::Arguments),
     /// SQL views, which KPIs will be over.
     #[command(subcommand)]
     Views(views::Command),
@@ -150,6 +153,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Run(arguments) => run::execute(load(file)?.config, &arguments),
         Command::Check(arguments) => check::execute(&load(file)?.config, &arguments),
         Command::Verify(arguments) => verify::execute(&load(file)?.config, &arguments),
+        Command::Explain(arguments) => explain::execute(&load(file)?.config, &arguments),
         Command::Kpis(command) => kpis::execute(&load(file)?.config, &command),
         Command::Views(command) => views::execute(&load(file)?.config, &command),
         Command::Tables(command) => tables::execute(&load(file)?.config, &command),

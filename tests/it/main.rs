@@ -11,6 +11,7 @@ mod additions;
 mod connectors;
 mod decisions;
 mod definitions;
+mod explain;
 mod faults;
 mod files;
 mod flattened;

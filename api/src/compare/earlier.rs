@@ -1,6 +1,6 @@
 //! Which period is the one before, or the same a year before, and how much of it counts. Pure.
 
-use schemas::{Grain, Micros, Periods, civil};
+use schemas::{Counterpart, Grain, Micros, Periods, Window, civil};
 
 const HOUR_US: i64 = 3_600_000_000;
 /// Weeks of a year, by which a week has the same place a year before.
@@ -24,6 +24,14 @@ impl Against {
         match self {
             Against::Previous => "previous",
             Against::Year => "year",
+        }
+    }
+
+    /// That of a window.
+    pub(crate) fn of(self, window: &Window) -> Option<Counterpart> {
+        match self {
+            Against::Previous => window.previous,
+            Against::Year => window.year,
         }
     }
 

@@ -46,16 +46,17 @@ pub(crate) struct Compared {
 impl Compared {
     /// That of a window with this value.
     fn of_window(window: &Window, against: Against, value: Option<i128>) -> Option<Compared> {
-        let counterpart = match against {
-            Against::Previous => window.previous,
-            Against::Year => window.year,
-        };
-        let Counterpart { start, end, value: before } = counterpart?;
+        let Counterpart { start, end, value: before } = against.of(window)?;
         let before = before.and_then(|before| before.value);
         Some(Compared::new((start, end), value, before))
     }
 
-    fn new((start, end): (Micros, Micros), value: Option<i128>, before: Option<i128>) -> Compared {
+    /// The comparison of two values, the earlier one with where it lies.
+    pub(crate) fn new(
+        (start, end): (Micros, Micros),
+        value: Option<i128>,
+        before: Option<i128>,
+    ) -> Compared {
         let change = difference(value, before);
         let base = before.filter(|base| *base > 0);
         let change_ratio = change.zip(base).and_then(|(change, base)| quotient(change, base));
@@ -89,6 +90,20 @@ impl Comparison<'_> {
         let earlier = earlier::of(self.periods, (grain, start), self.as_of, self.against)?;
         let before = self.value(series, grain, &earlier);
         Some(Compared::new((earlier.start, earlier.end), value, before))
+    }
+
+    /// Whether anything is known of the counterpart of a cell, be it a value or not.
+    pub(crate) fn knows(
+        &self,
+        series: &SeriesName,
+        (grain, start): (Grain, Micros),
+        window: Option<&Window>,
+    ) -> bool {
+        if let Some(window) = window {
+            return self.against.of(window).is_some_and(|counterpart| counterpart.value.is_some());
+        }
+        let earlier = earlier::of(self.periods, (grain, start), self.as_of, self.against);
+        earlier.is_some_and(|own| self.history.value(series, grain, own.start).is_some())
     }
 
     /// What an earlier period says, as far as it is compared.

@@ -35,8 +35,8 @@ const PROBLEMS: [(&str, &str); 9] = [
     ("503", "The pipeline is recovering, or the server has no room; see `Retry-After`"),
 ];
 
-/// Fields that are there with `compare` only.
-const COMPARED: [&str; 3] = ["previous", "change", "change_ratio"];
+/// Fields that are there with `compare` or `by` only.
+const ASKED: [&str; 6] = ["previous", "change", "change_ratio", "others", "parts", "adds_up"];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -76,11 +76,11 @@ pub(crate) fn text() -> &'static str {
             }
         }
         for (name, schema) in document.components.iter_mut().flat_map(|c| &mut c.schemas) {
-            // Fields are never left out, but those of a problem that it is not about, what only windows have, and a
-            // comparison that nobody asked for.
+            // Fields are never left out, but those of a problem that it is not about, what only windows have, and
+            // what nobody asked for.
             if let (RefOr::T(Schema::Object(object)), true) = (schema, *name != Problem::name()) {
                 let is_there = |field: &&String| {
-                    !COMPARED.contains(&&***field) && (name != "Cell" || *field != "period_end")
+                    !ASKED.contains(&&***field) && (name != "Cell" || *field != "period_end")
                 };
                 object.required = object.properties.keys().filter(is_there).cloned().collect();
             }
@@ -135,6 +135,11 @@ fn describe_parameters(operation: &mut Operation) {
                 Some("Only periods that start here or later: RFC 3339 or a date, in UTC.".into())
             }
             "to" => Some("Only periods that start before this: RFC 3339 or a date, in UTC.".into()),
+            "as_of" => Some(
+                "As the history said at this instant (RFC 3339 or a date, in UTC), to a minute of a period that runs; \
+                 of grains, without `compare`. The answer's clock is that instant."
+                    .into(),
+            ),
             "sort" => Some(
                 "In this order, a minus for the greatest first; those without a number come last. By \
                  change with `compare` only."
@@ -213,6 +218,16 @@ pub(super) struct KpisQuery {
     /// of it.
     #[param(inline, required = false)]
     compare: CompareShape,
+    /// As the history said at this instant; of grains, without `compare`. The clock of the answer then is that instant.
+    #[param(schema_with = instant, required = false)]
+    as_of: String,
+    /// Of this dimension only the `top` greatest values, and the others together as one; not with `sort`, `limit` or
+    /// `cursor`.
+    #[param(min_length = 1, max_length = 256, required = false)]
+    by: String,
+    /// How many values of the dimension `by`; 10 without it.
+    #[param(minimum = 1, maximum = 1_000, required = false)]
+    top: u32,
     /// In this order, a minus for the greatest first; those without a number come last. By change with `compare`
     /// only.
     #[param(schema_with = orders, required = false)]

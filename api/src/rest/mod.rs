@@ -13,9 +13,11 @@ pub(crate) mod document;
 mod kpis;
 mod listing;
 mod meta;
+mod past;
 mod series;
 mod shapes;
 mod sources;
+mod top;
 
 use std::sync::Arc;
 

@@ -77,6 +77,13 @@ pub(super) struct CellShape {
     status: StatusShape,
     /// Whether the period had not begun at the answer's clock: its rows are dated later.
     future: bool,
+    /// Whether it is all the values together that are not among the greatest; `dims` is without that dimension then.
+    /// There only with `by`.
+    others: bool,
+    /// Of how many values it is made. There only with `by`.
+    parts: u64,
+    /// Whether the KPI's values add up; where they do not, that of the others is null. There only with `by`.
+    adds_up: bool,
     /// The counterpart; null when the calendar has none. There only with `compare`.
     previous: Option<PreviousShape>,
     /// The value less that of the counterpart; null when one of them is. There only with `compare`.

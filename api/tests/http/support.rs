@@ -1,5 +1,6 @@
 //! A small world to serve: two tenants, three KPIs, known cells and alerts.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use schemas::civil::Shape;
 use schemas::{
     Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution, Good,
-    Grain, KpiInfo, Micros, Severity, Start, Status, Unit,
+    Grain, KpiHistory, KpiInfo, Micros, PastCells, PastQuestion, Severity, Start, Status, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -38,6 +39,32 @@ pub(crate) struct TestHealth(pub(crate) Mutex<Report>);
 impl Health for TestHealth {
     fn report(&self) -> Report {
         self.0.lock().clone()
+    }
+}
+
+/// Rows of a history: what a cell said, and since when.
+#[derive(Debug, Default)]
+pub(crate) struct TestHistory(pub(crate) Mutex<Vec<(CellKey, CellValue, Micros)>>);
+
+impl KpiHistory for TestHistory {
+    fn cells_at(&self, at: Micros, question: &PastQuestion) -> Result<PastCells, String> {
+        let rows = self.0.lock();
+        let is_wanted = |key: &CellKey| {
+            question.kpis.as_ref().is_none_or(|own| own.iter().any(|kpi| **kpi == *key.kpi))
+                && question.tenant.as_ref().is_none_or(|own| **own == *key.tenant)
+                && question.grain.is_none_or(|own| own == key.grain)
+                && question.from.is_none_or(|from| from <= key.period_start)
+                && question.last.is_none_or(|last| key.period_start <= last)
+        };
+        let mut newest: BTreeMap<CellKey, (Micros, CellValue)> = BTreeMap::new();
+        for (key, value, since) in rows.iter().filter(|own| own.2 <= at && is_wanted(&own.0)) {
+            let held = newest.entry(key.clone()).or_insert((*since, *value));
+            if held.0 <= *since {
+                *held = (*since, *value);
+            }
+        }
+        let cells = newest.into_iter().map(|(key, (_, value))| (key, value)).collect();
+        Ok(PastCells { epoch: 6, cells })
     }
 }
 
@@ -165,6 +192,7 @@ pub(crate) struct World {
     pub(crate) keys: Arc<DevKeys>,
     pub(crate) health: Arc<TestHealth>,
     pub(crate) clock: Arc<TestClock>,
+    pub(crate) history: Arc<TestHistory>,
 }
 
 pub(crate) fn no_stream() -> MethodRouter<Arc<App>> {
@@ -209,6 +237,7 @@ impl World {
             ttl: Duration::from_secs(600),
             origins: Vec::new(),
         });
+        let history = Arc::new(TestHistory::default());
         let app = App::new(AppParts {
             store: Store::new(kpis),
             bands: Arc::new(PointBefore),
@@ -216,11 +245,12 @@ impl World {
             tokens: Arc::<DevKeys>::clone(&keys),
             health: Arc::<TestHealth>::clone(&health),
             clock: dyn_clock,
+            history: Some(Arc::<TestHistory>::clone(&history)),
             limits,
             page,
         });
         let router = api::router(Arc::clone(&app), no_stream());
-        World { app, router, keys, health, clock }
+        World { app, router, keys, health, clock, history }
     }
 
     pub(crate) fn token(&self, tenant: &str, scopes: &[Scope]) -> String {

@@ -35,7 +35,7 @@ use schemas::{Contract, DefinitionChange, Micros, chain};
 use crate::tables::{ANOMALIES, CURRENT, HISTORY, silver_name};
 use crate::{Topics, tokio_runtime};
 use bronze::Facts;
-use pin::{Pin, Pinned, pin};
+pub(crate) use pin::{Pin, Pinned, pin};
 use topics::Found;
 
 pub use report::{Check, Report, Status};

@@ -15,18 +15,18 @@ const TRIES: usize = 64;
 
 /// Tables at one epoch.
 #[derive(Debug)]
-pub(super) struct Pinned {
+pub(crate) struct Pinned {
     /// The epoch.
-    pub(super) epoch: i64,
+    pub(crate) epoch: i64,
     /// Its clock, as the first table tells it.
-    pub(super) clock: Micros,
+    pub(crate) clock: Micros,
     /// The tables, by name.
-    pub(super) tables: BTreeMap<String, Table>,
+    pub(crate) tables: BTreeMap<String, Table>,
 }
 
 /// What was found.
 #[derive(Debug)]
-pub(super) enum Pin {
+pub(crate) enum Pin {
     /// An epoch that all tables hold.
     At(Pinned),
     /// A table that no barrier has reached yet.
@@ -37,7 +37,7 @@ pub(super) enum Pin {
 ///
 /// # Errors
 /// Why there is none.
-pub(super) fn pin(lake: &Lake, names: &[String]) -> Result<Pin, String> {
+pub(crate) fn pin(lake: &Lake, names: &[String]) -> Result<Pin, String> {
     let mut at_most = i64::MAX;
     let mut damage: Option<String> = None;
     for _ in 0..TRIES {

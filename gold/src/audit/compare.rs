@@ -239,7 +239,7 @@ pub(super) async fn expected(
     Ok(cells)
 }
 
-fn canonical_json(values: &[(&String, StringArray)], row: usize) -> String {
+pub(super) fn canonical_json(values: &[(&String, StringArray)], row: usize) -> String {
     let pairs = values.iter().map(|(name, column)| {
         let value = column.is_valid(row).then(|| column.value(row));
         format!("{}:{}", serde_json::json!(name), serde_json::json!(value))

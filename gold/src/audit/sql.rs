@@ -9,6 +9,7 @@ use schemas::civil::Shape;
 use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition};
 use crate::flow::Flow;
+use crate::relation::Relation;
 
 use super::stock::Alive;
 
@@ -165,7 +166,10 @@ fn may_count(filter: Option<&str>) -> String {
 }
 
 /// Which rows of a flow count, what is taken of each, and what the whole is of that.
-fn totalled<'a>(aggregate: &'a Aggregate, filter: Option<&str>) -> (String, &'a str, String) {
+pub(super) fn totalled<'a>(
+    aggregate: &'a Aggregate,
+    filter: Option<&str>,
+) -> (String, &'a str, String) {
     let mut counted = filter.unwrap_or("TRUE").to_owned();
     let (argument, total) = match aggregate {
         Aggregate::Count => ("1", format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))")),
@@ -190,12 +194,26 @@ fn totalled<'a>(aggregate: &'a Aggregate, filter: Option<&str>) -> (String, &'a 
     (counted, argument, total)
 }
 
+/// Whose a row of a relation is.
+pub(super) fn tenant_of(relation: &Relation) -> String {
+    let tenant = relation.tenant.and_then(|at| relation.schema.get(at));
+    let tenant = tenant.map_or("tenant_id", |column| &column.name);
+    format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}')")
+}
+
+/// Where the period of a tenant starts that an instant is in.
+pub(super) fn start_of(calendar: &Calendar, tenant: &str, time: &str, grain: Grain) -> String {
+    if !is_own(calendar, grain) {
+        return period_start(time, grain);
+    }
+    let at = format!("CAST(\"{time}\" AS BIGINT)");
+    format!("to_timestamp_micros(weir_period_start({tenant}, '{grain}', {at}))")
+}
+
 fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
     let Flow { relation: name, filter, time, until, aggregate, dims } = flow;
     let Some(relation) = catalog.relation(name) else { return String::new() };
-    let tenant = relation.tenant.and_then(|at| relation.schema.get(at));
-    let tenant = tenant.map_or("tenant_id", |column| &column.name);
-    let tenant = format!("COALESCE(NULLIF(\"{tenant}\", ''), '{DEFAULT_TENANT}')");
+    let tenant = tenant_of(relation);
     if let Some(went) = until {
         let amount = match aggregate {
             Aggregate::Sum(argument) => argument.as_str(),
@@ -209,13 +227,7 @@ fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
     for (name, column) in dims {
         columns.push_str(&format!(", \"{column}\" AS \"dim_{name}\""));
     }
-    let start = match is_own(catalog.calendar(), grain) {
-        true => {
-            let at = format!("CAST(\"{time}\" AS BIGINT)");
-            format!("to_timestamp_micros(weir_period_start({tenant}, '{grain}', {at}))")
-        }
-        false => period_start(time, grain),
-    };
+    let start = start_of(catalog.calendar(), &tenant, time, grain);
     columns.push_str(&format!(", {start} AS period_start"));
     let is_view = relation.view.is_some();
     // Of the rows of a view SQL does not know which are in doubt.

@@ -61,7 +61,7 @@ pub use gap::Gap;
 pub use live::LiveRow;
 pub use report::{Counters, Halt, LoadError};
 pub use retry::Again;
-pub use seen::origins_in;
+pub use seen::{TopicLife, origins_in, topics_in};
 pub use snapshot::{Lacking, SNAPSHOT_SETTLE_US};
 pub use state::{StateError, infinite_in, lacking_in, never_sent_in};
 pub use table::{

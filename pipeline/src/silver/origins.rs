@@ -226,6 +226,11 @@ impl Origins {
         self.topics.get(topic as usize).map_or("", |name| name)
     }
 
+    /// What the lives of topics are called, by number.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().map(|name| &**name)
+    }
+
     /// The origins that ever came by the topic of the batch.
     pub(super) fn of_topic(&self) -> impl Iterator<Item = u32> {
         self.ways.range((self.topic, 0)..=(self.topic, u32::MAX)).map(|(_, origin)| *origin)

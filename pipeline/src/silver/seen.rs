@@ -18,6 +18,36 @@ pub fn origins_in(saved: &Saved, contract: &str) -> Result<Vec<OriginState>, Sav
     Ok(states(&state::origins_in(saved, contract)?, usize::MAX))
 }
 
+/// The lives of topics that fed a contract's table, as a barrier has saved them, by their numbers in positions.
+///
+/// # Errors
+/// When that is not what was saved.
+pub fn topics_in(saved: &Saved, contract: &str) -> Result<Vec<TopicLife>, SavedError> {
+    let origins = state::origins_in(saved, contract)?;
+    Ok(origins.topics().map(TopicLife::read).collect())
+}
+
+/// A life of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicLife {
+    /// The configured source.
+    pub source: String,
+    /// The topic, or file.
+    pub topic: String,
+    /// The incarnation.
+    pub life: String,
+}
+
+impl TopicLife {
+    /// Reads `source/topic/life`.
+    fn read(text: &str) -> TopicLife {
+        let (source, rest) = text.split_once('/').unwrap_or_default();
+        let (topic, life) = rest.rsplit_once('/').unwrap_or_default();
+        let [source, topic, life] = [source, topic, life].map(str::to_owned);
+        TopicLife { source, topic, life }
+    }
+}
+
 impl TableFold {
     /// The origins, at most so many: first those that wait for somebody, then by name; and how many
     /// there are.

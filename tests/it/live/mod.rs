@@ -1,12 +1,14 @@
 //! The serving half from outside: REST, tokens, alerts and the page of a running process.
 
 mod alerts;
+mod cards;
 mod contract;
 mod doubt;
 mod halted;
 mod memory;
 mod page;
 mod panel;
+mod past;
 mod proxy;
 mod rest;
 mod stream;

@@ -193,13 +193,27 @@ fn numbers_and_windows_are_as_written(page: &mut Page) {
     }
     for (call, expected) in [
         ("short('0.41', 'ratio', null)", "41.0\u{a0}%"),
-        ("change(1058000n, 1000000n, 'count', 'up').words", "+5.8\u{a0}%"),
-        ("change(10n, 10n, 'count', 'up').words", "0.0\u{a0}%"),
         ("unbroken('a is 39 % above')", "a is 39\u{a0}% above"),
         ("short('82751.7', 'currency', 'USD', true)", "$82.8K"),
     ] {
         let code = format!("import('/ui/format.js').then((f) => f.{call})");
         assert_eq!(page.text(&code), expected, "{call}");
+    }
+    for (change, share, before, unit, expected) in [
+        ("58", "'0.058'", "1000", "count", "+5.8\u{a0}% good"),
+        ("-58", "'-0.058'", "1000", "count", "\u{2212}5.8\u{a0}% bad"),
+        ("0", "'0'", "10", "count", "0.0\u{a0}% flat"),
+        ("3", "null", "0", "count", "new good"),
+        ("12.5", "null", "-4", "count", "+12.5 good"),
+        ("0.031", "'0.5'", "0.062", "ratio", "+3.1\u{a0}pp good"),
+    ] {
+        let told =
+            format!("change: '{change}', change_ratio: {share}, previous: {{ value: '{before}' }}");
+        let code = format!(
+            "import('/ui/format.js').then(({{ changeOf }}) => {{ const own = changeOf({{ {told} }}, '{unit}', \
+             'up'); return own.words + ' ' + own.tone; }})"
+        );
+        assert_eq!(page.text(&code), expected, "{told}");
     }
 }
 
@@ -244,7 +258,9 @@ fn a_row_of_the_future_is_no_headline() {
     let later = &later["kpis"][0];
     assert_eq!((&later["value"], &later["future"]), (&"1".into(), &true.into()));
     let browser = Browser::start();
-    let url = format!("http://127.0.0.1:{port}/?tenant=tomorrow&grain=hour&window=24h&kpi=orders");
+    let url = format!(
+        "http://127.0.0.1:{port}/?tenant=tomorrow&grain=hour&window=24h&show=grain&kpi=orders"
+    );
     let mut page = browser.open(&url, SIZE, "");
     sign_in(&mut page, &token);
     page.wait_until(&format!("/^live/i.test({CONNECTION})"), SOON);

@@ -160,7 +160,8 @@ fn every_layer_has_the_periods_of_the_tenants_zones() {
     assert!(figures.compared > 0 && figures.cells > 60, "{figures}");
     let browser = Browser::start();
     for (tenant, grain, period, value, name, zone) in SHOWN {
-        let asked = format!("tenant={tenant}&grain={grain}&window=all&kpi=revenue_booked");
+        let asked =
+            format!("tenant={tenant}&grain={grain}&window=all&show=grain&kpi=revenue_booked");
         let mut page = browser.open(&format!("http://127.0.0.1:{port}/?{asked}"), (1_440, 900), "");
         sign_in(&mut page, &token);
         page_shows(&mut page, [period, value, name, zone]);
