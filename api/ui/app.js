@@ -102,6 +102,9 @@ const shownCards = () => cardKpis(meta.kpis, view);
 /** The breakdowns of a view: those of its group. */
 const shownBars = () => brokenKpis().filter((kpi) => !view.group || kpi.group === view.group).slice(0, PANELS_MAX);
 
+/** How far back the history is known. */
+const reach = () => ({ earliest: store.earliest, from: readFrom(view, now(), SPARK_BUCKETS) });
+
 const ask = painter({
   controls: () => {
     drawControls(view, meta?.tenants ?? null, store ? currenciesOf(store, meta.kpis) : []);
@@ -112,7 +115,7 @@ const ask = painter({
     document.title = view.tenant ? `${view.tenant} \u00b7 Weir` : "Weir";
   },
   cards: () => {
-    if (store && range) cards.draw({ store, figures, view, asOf: now() });
+    if (store && range) cards.draw({ store, figures, view, asOf: now(), reach: reach() });
   },
   chart: () => {
     if (!store || !range) return;
@@ -123,7 +126,7 @@ const ask = painter({
     panel.draw({ store, kpi, view, range, alerts: marks, isLoading: !store.loaded.has(kpi.key) });
   },
   bars: () => {
-    if (store && range) bars.draw({ store, figures, view, asOf: now(), zoom: zoomSpan() });
+    if (store && range) bars.draw({ store, figures, view, asOf: now(), reach: reach(), zoom: zoomSpan() });
   },
   alerts: () => {
     const kpis = new Map((meta?.kpis ?? []).map((kpi) => [kpi.key, kpi]));
@@ -142,15 +145,10 @@ function isWatched() {
 const barsSoon = throttled(() => BARS_EVERY_MS, () => ask("bars"));
 
 const isLong = () => range && countBuckets(range.start, range.running, view.grain) > LONG_CHART_BUCKETS;
-const chartSoon = throttled(
-  () => (isLong() ? LONG_CHART_EVERY_MS : CHART_EVERY_MS),
-  () => ask("chart"),
-);
+const chartSoon = throttled(() => (isLong() ? LONG_CHART_EVERY_MS : CHART_EVERY_MS), () => ask("chart"));
 
 /** The part of the chart that is marked. */
-function zoomSpan() {
-  return zoom && { from: zoom.from, last: zoom.to, to: addBuckets(zoom.to, view.grain, 1) };
-}
+const zoomSpan = () => zoom && { from: zoom.from, last: zoom.to, to: addBuckets(zoom.to, view.grain, 1) };
 
 /** Changes the view, the address and whatever follows from both. */
 function change(part, { isHistory = true } = {}) {

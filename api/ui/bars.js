@@ -7,7 +7,7 @@
 
 import { byId, el, setAttr, setText } from "./dom.js";
 import { ratio, toNumber, toText } from "./decimal.js";
-import { grainOf, isRunning, isWindow, labelOf } from "./figures.js";
+import { grainOf, isRunning, isWindow, labelOf, reaches } from "./figures.js";
 import { changeOf, full, isCompact, share, short } from "./format.js";
 import { addsUp, dimsOf, marked, rowsOf } from "./stats.js";
 import { bucketLong, bucketShort } from "./time.js";
@@ -63,7 +63,7 @@ class BarPanel {
     );
   }
 
-  draw({ store, figures, view, asOf, zoom }) {
+  draw({ store, figures, view, asOf, reach, zoom }) {
     const { kpi } = this;
     const isSum = addsUp(kpi);
     const grain = barGrain(kpi, view);
@@ -85,7 +85,7 @@ class BarPanel {
     setAttr(this.total, "title", hasTotal ? this.#full(total, view) : null);
     setAttr(this.empty, "hidden", rows.length === 0 ? null : "");
     setText(this.empty, rows.length === 0 ? `No data in ${isWindow(grain) && !part ? "this window" : "this span"}.` : "");
-    const isOpen = (cell) => grain === "hour" && isRunning(cell, grain, asOf);
+    const isOpen = (cell) => (grain === "hour" && isRunning(cell, grain, asOf)) || !reaches(cell, reach);
     this.#drawRows(folded(rows, isSum), isSum ? total : 0n, view, isOpen);
   }
 
@@ -97,7 +97,7 @@ class BarPanel {
     return full(toText(units), this.kpi.unit, view.currency);
   }
 
-  /** `isOpen`: a part of an hour is not held against a whole one. */
+  /** `isOpen`: a part of an hour is not held against a whole one, nor anything against what the history lacks. */
   #drawRows(rows, total, view, isOpen) {
     const { unit, good } = this.kpi;
     const delta = ({ cell }) => (cell === null || isOpen(cell) ? null : changeOf(cell, unit, good, view.currency));

@@ -11,7 +11,7 @@
 
 import { el, setAttr, setDigits, setText, svg } from "./dom.js";
 import { toNumber } from "./decimal.js";
-import { grainOf, isRunning, isWindow, labelOf } from "./figures.js";
+import { grainOf, isRunning, isWindow, labelOf, reaches } from "./figures.js";
 import { changeOf, full, short, unitWords } from "./format.js";
 import { dimsOf, largest } from "./stats.js";
 import { addBuckets, bucketLong, bucketShort, bucketUtc, countBuckets, floorTo, utc, zoneName } from "./time.js";
@@ -135,7 +135,7 @@ class Card {
     );
   }
 
-  draw({ store, figures, view, asOf }) {
+  draw({ store, figures, view, asOf, reach }) {
     const { kpi } = this;
     const isChosen = view.kpi === kpi.key;
     setAttr(this.button, "aria-pressed", isChosen ? "true" : "false");
@@ -151,7 +151,7 @@ class Card {
     this.dims = isPlain(kpi) ? {} : largest(kpi, view.currency, figures.all(kpi.key, grain, asOf));
     const dims = dimsOf(kpi, view.currency, this.dims);
     const figure = figures.one(kpi.key, dims, grain, asOf);
-    const shown = { figure, grain, view, asOf, isRunning: isRunning(figure, grain, asOf) };
+    const shown = { figure, grain, view, asOf, reach, isRunning: isRunning(figure, grain, asOf) };
     this.#drawValue(shown);
     this.#drawChange(changeShown(kpi, shown));
     const series = store.series(kpi.key, dims);
@@ -207,7 +207,7 @@ class Card {
 const IN_DOUBT = "In doubt: a row that feeds it lacks a value, or its newest change could not be read.";
 
 /** What a card says below its value: the change, what it is against, and both in full. */
-function changeShown(kpi, { figure, grain, view, isRunning }) {
+function changeShown(kpi, { figure, grain, view, reach, isRunning }) {
   if (figure === null) return { words: "no comparison", label: "", tip: "There are no numbers yet." };
   const { previous, change } = figure;
   if (!previous) {
@@ -223,6 +223,10 @@ function changeShown(kpi, { figure, grain, view, isRunning }) {
       ? `what it was by then cannot be told of this KPI: only whole ${grain}s of it are compared.`
       : `no row feeds this KPI in ${before.long}.`;
     return { ...told, words: "no comparison yet", label, tip: `Nothing to compare with: ${why}` };
+  }
+  if (!reaches(figure, reach)) {
+    const tip = `Nothing to compare with: the history does not reach back over ${before.long}.`;
+    return { ...told, words: "no comparison yet", label, tip };
   }
   if (figure.value === null) return { ...told, words: "no comparison", label, tip: `It was ${spell(previous.value)} in ${before.long}.` };
   if (grain === "hour" && isRunning) {

@@ -44,6 +44,19 @@ export function isRunning(figure, grain, asOf) {
 /** The words of a window: `7 d`. */
 export const labelOf = (grain) => Object.values(WINDOWS).find((window) => window.name === grain)?.label ?? grain;
 
+/**
+ * Whether what a figure is compared with lies within the history: a span of which most is missing is none to compare with.
+ *
+ * @param {{earliest: number | null, from: number}} reach the first bucket that is known, of those that were asked for
+ */
+export function reaches({ previous }, { earliest, from }) {
+  if (!previous) return true;
+  const [start, end] = [Date.parse(previous.period_start), Date.parse(previous.period_end)];
+  // Of what lies before all that was asked for nothing is known here.
+  if (end <= from) return true;
+  return earliest !== null && earliest <= Math.max(start, from) + (end - start) / 10;
+}
+
 /** One question: KPIs by one window or grain, of one period if `at` names it, else of the newest. */
 class Question {
   series = new Map();

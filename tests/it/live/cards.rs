@@ -91,6 +91,16 @@ fn a_card_is_what_rest_says_of_its_window_and_no_label_is_cut() {
             let said = agree(&mut page, &demo, &query, kpi);
             assert!(said.starts_with(name), "{said}");
         }
+        // Ten days of history are enough to compare a day, and not for two weeks.
+        let words = format!("{}.querySelector('[data-role=change]')", card("orders"));
+        let (expected, tip) = match window {
+            "24h" => ("%", "against"),
+            "all" => ("all time", "nothing before all time"),
+            _ => ("no comparison yet", "does not reach back"),
+        };
+        page.wait_until(&format!("{words}.textContent.includes('{expected}')"), SOON);
+        let title = page.text(&format!("{words}.parentElement.title"));
+        assert!(title.contains(tip) || window == "90d" || window == "30d", "{window}: {title}");
     }
     for grain in ["day", "month"] {
         click(&mut page, &format!("[data-grain={grain}]"));
