@@ -81,9 +81,30 @@ export class Session {
    * @param {AbortSignal} [signal]
    */
   async get(path, query = {}, signal = undefined) {
+    return this.#call(path, query, { signal });
+  }
+
+  /** A decision: `POST` or `DELETE /api/v1/<path>` with a body. */
+  async send(method, path, body = undefined) {
+    return this.#call(path, {}, { method, body: body && JSON.stringify(body) });
+  }
+
+  /** Whether the token says that it has a scope; the server decides whether that is so. */
+  may(scope) {
+    try {
+      const payload = this.#token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+      const { scope: words, scp } = JSON.parse(atob(payload));
+      return [words, scp].flat().some((text) => text?.split(" ").includes(scope));
+    } catch {
+      // No token yet, or one that only the server can read.
+      return false;
+    }
+  }
+
+  async #call(path, query, request) {
     let token = await this.token();
     for (let attempt = 0; ; attempt += 1) {
-      const response = await this.#fetch(path, query, signal, token);
+      const response = await this.#fetch(path, query, request, token);
       if (response.status !== 401 || (attempt > 0 && this.#handedOut)) return this.#read(response);
       const detail = await detailOf(response);
       // Another call may have asked for a token meanwhile.
@@ -91,7 +112,7 @@ export class Session {
     }
   }
 
-  async #fetch(path, query, signal, token) {
+  async #fetch(path, query, { signal, ...request }, token) {
     const search = new URLSearchParams();
     for (const [name, value] of Object.entries(query)) {
       if (value !== null && value !== undefined) search.set(name, value);
@@ -100,6 +121,7 @@ export class Session {
     const limits = [AbortSignal.timeout(CALL_MAX_MS), ...(signal ? [signal] : [])];
     try {
       return await fetch(address, {
+        ...request,
         headers: { Authorization: `Bearer ${token}` },
         cache: "no-store",
         signal: AbortSignal.any(limits),

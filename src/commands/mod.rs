@@ -4,6 +4,7 @@
 //! reached.
 
 mod alerts;
+mod anomalies;
 mod check;
 mod clock;
 mod config;
@@ -16,6 +17,7 @@ mod doubt;
 mod in_force;
 mod infer;
 mod kpis;
+mod mute;
 mod run;
 mod saved;
 mod setup;
@@ -83,6 +85,11 @@ enum Command {
     /// What was told to whom, and whether a route works.
     #[command(subcommand)]
     Alerts(alerts::Command),
+    /// What people think of what was found.
+    #[command(subcommand)]
+    Anomalies(anomalies::Command),
+    /// Tell nobody of some alerts for a while.
+    Mute(mute::Arguments),
     /// Development tokens for API and stream.
     #[command(subcommand)]
     Token(token::Command),
@@ -154,6 +161,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Contracts(command) => contracts::execute(&load(file)?.config, &command),
         Command::Sources(command) => sources::execute(&load(file)?.config, &command),
         Command::Alerts(command) => alerts::execute(&load(file)?.config, &command),
+        Command::Anomalies(command) => anomalies::execute(&load(file)?.config, &command),
+        Command::Mute(arguments) => mute::execute(&load(file)?.config, &arguments),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),
     }
