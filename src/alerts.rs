@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alerting::{Alerting, Outbox, Parts, Surroundings, Trouble, Words};
-use api::wire;
+use api::{Deliveries, Pending, wire};
 use engine::Meters;
 use gold::Catalog;
-use schemas::{Alert, chain};
+use schemas::{Alert, Answer, chain};
 use tokio::runtime::Runtime;
 
 use crate::config::Config;
@@ -56,8 +56,40 @@ pub(crate) fn start(
 }
 
 /// An alert as clients of the API see it.
-fn body(alert: &Alert) -> serde_json::Value {
-    serde_json::to_value(wire::AlertView::new(alert)).unwrap_or_default()
+fn body(alert: &Alert, answer: &Answer) -> serde_json::Value {
+    serde_json::to_value(wire::AlertView::new(alert, answer)).unwrap_or_default()
+}
+
+/// What was told of alerts, for clients of the API.
+#[derive(Debug)]
+pub(crate) struct ToldAlerts(pub(crate) Outbox);
+
+impl Deliveries for ToldAlerts {
+    fn of(&self, alert: &str, most: u32) -> Pending<'_, Option<Vec<api::Delivery>>> {
+        let alert = alert.to_owned();
+        let read = async move {
+            match self.0.of_alert(&alert, most).await {
+                Ok(found) => Some(found.into_iter().map(as_served).collect()),
+                Err(error) => {
+                    tracing::warn!("[alerts] store: what was told is not read: {}", chain(&error));
+                    None
+                }
+            }
+        };
+        Box::pin(read)
+    }
+}
+
+fn as_served(told: alerting::Delivery) -> api::Delivery {
+    api::Delivery {
+        route: told.route,
+        kind: told.notice.kind.name(),
+        state: told.state.name(),
+        attempts: told.attempts,
+        made_at: told.made_at,
+        ended_at: told.ended_at,
+        error: told.error,
+    }
 }
 
 /// The troubles of a run.

@@ -6,6 +6,7 @@
 mod alerts;
 mod commands;
 mod config;
+mod decisions;
 mod demo;
 mod failure;
 mod output;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use alerting::Tallies;
+use alerting::Alerting;
 use api::stream::{StreamLimits, Streams};
 use api::{
     App, AppParts, DevKeys, Doubts, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
@@ -23,7 +23,9 @@ use schemas::{Clock, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
+use crate::alerts::ToldAlerts;
 use crate::config::Config;
+use crate::decisions::{ClientDecisions, Records};
 use crate::failure::Failure;
 use crate::wall_clock::WallClock;
 
@@ -47,8 +49,10 @@ pub(crate) struct Served<'a> {
     pub(crate) runtime: &'a Handle,
     /// Whether the page is handed a token of its own.
     pub(crate) page_session: bool,
-    /// The routes of alerts.
-    pub(crate) tallies: Tallies,
+    /// Alerting, where there are routes.
+    pub(crate) told: Option<&'a Alerting>,
+    /// The lake's working folder, where decisions of clients are kept.
+    pub(crate) work_dir: &'a Path,
 }
 
 /// A running API.
@@ -103,11 +107,14 @@ impl Serving {
             clock,
             history: Some(Arc::new(LakeHistory(config.lake.uri.clone()))),
             limits: limits(config),
+            decisions: Arc::new(ClientDecisions(Arc::new(Records::new(config, served.work_dir)))),
+            deliveries: served.told.map(|told| Arc::new(ToldAlerts(told.outbox().clone())) as _),
             page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN, origins: origins.clone() }),
         });
         app.metrics.register(|registry| {
             streams.register(registry);
-            alerting::register(registry, served.tallies.clone());
+            let tallies = served.told.map(|told| told.tallies().clone());
+            alerting::register(registry, tallies.unwrap_or_default());
         });
         let router = api::router(Arc::clone(&app), streams.route());
         let stop = served.stop.clone();

@@ -179,7 +179,9 @@ impl Courier {
         }
         self.repeated = Some(Instant::now());
         let now = self.clock.now();
-        let standing = self.outbox.standing(&self.taker.name, now.plus(-ENDED_US)).await?;
+        let mut standing = self.outbox.standing(&self.taker.name, now.plus(-ENDED_US)).await?;
+        let answers = self.heard.answers();
+        standing.iter_mut().for_each(|notice| notice.answered(&answers));
         if !standing.is_empty() {
             let repeated = tokio::time::timeout(TRY, self.taker.route.repeat(&standing, now)).await;
             if let Ok(Err(error)) = repeated {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use schemas::{Alert, Feed, Micros, Published, Reason, Start};
+use schemas::{Alert, Answers, Feed, Micros, Published, Reason, Start};
 use tokio::sync::Notify;
 
 /// What is new of alerts.
@@ -20,11 +20,13 @@ pub(crate) struct News {
     pub(crate) all: Option<Vec<Alert>>,
     /// Those that changed, after that.
     pub(crate) changed: BTreeMap<Arc<str>, Alert>,
+    /// Whether people said something of alerts, or a mute has ended.
+    pub(crate) has_answers: bool,
 }
 
 impl News {
     fn is_empty(&self) -> bool {
-        self.all.is_none() && self.changed.is_empty()
+        self.all.is_none() && self.changed.is_empty() && !self.has_answers
     }
 }
 
@@ -32,6 +34,7 @@ impl News {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     last: Mutex<Last>,
+    answers: Mutex<Arc<Answers>>,
     news: Mutex<News>,
     is_new: Notify,
 }
@@ -51,6 +54,11 @@ impl Heard {
         if let Some(degraded) = degraded {
             last.degraded = Arc::clone(degraded);
         }
+    }
+
+    /// What people said of alerts so far.
+    pub(crate) fn answers(&self) -> Arc<Answers> {
+        Arc::clone(&self.answers.lock())
     }
 
     /// Waits for news, and takes them.
@@ -95,12 +103,18 @@ impl Feed for AlertFeed {
 
     fn start(&mut self, start: Start) {
         self.0.note(start.as_of, Some(&start.degraded));
-        *self.0.news.lock() = News { all: Some(start.alerts), changed: BTreeMap::new() };
+        *self.0.answers.lock() = start.answers;
+        *self.0.news.lock() = News { all: Some(start.alerts), ..News::default() };
         self.0.is_new.notify_one();
     }
 
     fn epoch(&mut self, published: &Published) {
         self.0.note(Some(published.stamp.clock), Some(&published.degraded));
+        if !Arc::ptr_eq(&self.0.answers.lock(), &published.answers) {
+            *self.0.answers.lock() = Arc::clone(&published.answers);
+            self.0.news.lock().has_answers = true;
+            self.0.is_new.notify_one();
+        }
         if !published.alerts.is_empty() {
             let alerts = published.alerts.iter();
             self.0

@@ -6,7 +6,7 @@
 //! - A store that was never written begins with what is over as known: nobody is told of last week's alerts.
 //! - An alert that people know to be open and that has not been in the lake for a while is withdrawn.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::outbox::{Outbox, Written};
 use crate::own_troubles::{OwnTroubles, PREFIX, Trouble};
 use crate::route::Taker;
 use crate::surroundings::Surroundings;
-use crate::told::{Told, news};
+use crate::told::{News, Told, news};
 
 /// How often troubles are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -42,6 +42,8 @@ pub(crate) struct Keeper {
     /// Open alerts that were not among all, and since when.
     pub(crate) missing: HashMap<String, Instant>,
     pub(crate) withdraw_after: Duration,
+    /// Alerts of which there is more to tell later: they are muted, or flap.
+    pub(crate) waiting: BTreeMap<String, Alert>,
 }
 
 impl Keeper {
@@ -57,7 +59,10 @@ impl Keeper {
                     if let Some(all) = &news.all {
                         self.begin(all).await;
                     }
-                    let written = self.compare(news.changed.values());
+                    let mut written = self.compare(news.changed.values());
+                    if news.has_answers {
+                        written.append(self.compare_waiting());
+                    }
                     self.write(written).await;
                 }
                 _ = look.tick() => self.look().await,
@@ -92,30 +97,43 @@ impl Keeper {
         for id in gone {
             self.missing.entry(id).or_insert_with(Instant::now);
         }
-        let compared = self.compare(alerts.iter());
-        written.told.extend(compared.told);
-        written.deliveries.extend(compared.deliveries);
+        self.waiting.clear();
+        written.append(self.compare(alerts.iter()));
         self.write(written).await;
     }
 
     /// What is to be told of these alerts.
     fn compare<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>) -> Written {
         let mut written = Written::default();
+        let (answers, now) = (self.heard.answers(), self.clock.now());
         for alert in alerts {
             self.missing.remove(&*alert.id);
             let before = self.told.get(&*alert.id);
-            let (kinds, mut now) = news(before, alert);
-            if before == Some(&now) {
+            let News { kinds, mut known, waits } = news(before, alert, &answers.of(alert), now);
+            match waits {
+                true => drop(self.waiting.insert(alert.id.to_string(), alert.clone())),
+                false => drop(self.waiting.remove(&*alert.id)),
+            }
+            if before == Some(&known) {
                 continue;
             }
             for kind in kinds {
-                let notice = self.words.notice(alert, kind, now.round);
-                self.address(notice, &mut now, &mut written);
+                let mut notice = self.words.notice(alert, kind, known.round, &answers);
+                if known.flaps {
+                    notice.flaps();
+                }
+                self.address(notice, &mut known, &mut written);
             }
-            self.told.insert(alert.id.to_string(), now.clone());
-            written.told.push((alert.id.to_string(), now));
+            self.told.insert(alert.id.to_string(), known.clone());
+            written.told.push((alert.id.to_string(), known));
         }
         written
+    }
+
+    /// What is to be told by now of those that wait.
+    fn compare_waiting(&mut self) -> Written {
+        let waiting: Vec<Alert> = self.waiting.values().cloned().collect();
+        self.compare(waiting.iter())
     }
 
     /// Says that an alert should not have been, as it was told last.
@@ -142,7 +160,8 @@ impl Keeper {
         }
     }
 
-    /// Looks at what time has brought: alerts that are missing for long, and Weir's own troubles.
+    /// Looks at what time has brought: alerts that are missing for long, those that flapped and are calm, and Weir's
+    /// own troubles.
     async fn look(&mut self) {
         let is_over = |since: &Instant| since.elapsed() >= self.withdraw_after;
         let gone =
@@ -153,6 +172,8 @@ impl Keeper {
             self.withdraw(&id, &mut written).await;
             self.write(written).await;
         }
+        let written = self.compare_waiting();
+        self.write(written).await;
         self.look_at_troubles().await;
     }
 

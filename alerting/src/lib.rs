@@ -35,7 +35,7 @@ mod surroundings;
 mod told;
 mod trial;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +88,7 @@ impl std::fmt::Debug for Parts {
 /// Alerting under way. When it is dropped, what waits stays in the outbox.
 #[derive(Debug)]
 pub struct Alerting {
+    outbox: Outbox,
     heard: Arc<Heard>,
     tallies: Tallies,
     tasks: JoinSet<()>,
@@ -138,7 +139,7 @@ impl Alerting {
             takers.iter().map(|taker| (taker.name.clone(), Arc::clone(&taker.tally))).collect();
         let keeper = Keeper {
             own: OwnTroubles::resume(told.iter()),
-            outbox,
+            outbox: outbox.clone(),
             takers,
             words: parts.words,
             heard: Arc::clone(&heard),
@@ -148,14 +149,20 @@ impl Alerting {
             is_new,
             missing: HashMap::new(),
             withdraw_after: parts.withdraw_after,
+            waiting: BTreeMap::new(),
         };
         tasks.spawn(keeper.run());
-        Ok(Alerting { heard, tallies, tasks })
+        Ok(Alerting { outbox, heard, tallies, tasks })
     }
 
     /// What the run tells of its epochs.
     pub fn feed(&self) -> Box<dyn Feed> {
         Box::new(AlertFeed(Arc::clone(&self.heard)))
+    }
+
+    /// The store of what is told.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     /// What became of the deliveries of each route.

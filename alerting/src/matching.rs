@@ -5,59 +5,27 @@
 //! - `*` at the end of a word stands for any rest.
 //! - What is told of Weir itself has no KPI and no tenant: a route takes it by its severity alone.
 
-use std::collections::BTreeMap;
-
-use schemas::Severity;
+use schemas::{AlertMatch, Severity};
 use serde::Deserialize;
 
 use crate::notice::Notice;
 
 /// What a route takes. All that is named must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Match {
-    /// How much it matters.
-    #[serde(default)]
-    pub severity: Vec<Severity>,
-    /// The tenants.
-    #[serde(default)]
-    pub tenant: Vec<String>,
-    /// The KPIs.
-    #[serde(default)]
-    pub kpi: Vec<String>,
-    /// Values of dimensions, by their name.
-    #[serde(default)]
-    pub dims: BTreeMap<String, Vec<String>>,
-}
+#[serde(transparent)]
+pub struct Match(pub AlertMatch);
 
 impl Match {
     /// Whether the route takes it.
     pub fn takes(&self, notice: &Notice) -> bool {
-        if !self.takes_severity(notice.severity) {
+        let Match(wanted) = self;
+        let is_asked = !wanted.severity.is_empty() || notice.severity > Severity::Info;
+        if !is_asked || !wanted.takes_severity(notice.severity) {
             return false;
         }
         let Some(about) = &notice.about else { return true };
-        let dims = self
-            .dims
-            .iter()
-            .all(|(name, wanted)| about.dims.get(name).is_some_and(|value| any(wanted, value)));
-        any(&self.tenant, &about.tenant) && any(&self.kpi, &about.kpi) && dims
+        wanted.takes_series(&about.kpi, &about.tenant, &about.dims)
     }
-
-    fn takes_severity(&self, severity: Severity) -> bool {
-        match self.severity.is_empty() {
-            true => severity > Severity::Info,
-            false => self.severity.contains(&severity),
-        }
-    }
-}
-
-fn any(wanted: &[String], value: &str) -> bool {
-    wanted.is_empty() || wanted.iter().any(|wanted| fits(wanted, value))
-}
-
-fn fits(wanted: &str, value: &str) -> bool {
-    wanted.strip_suffix('*').map_or(wanted == value, |start| value.starts_with(start))
 }
 
 #[cfg(test)]

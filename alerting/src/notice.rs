@@ -7,8 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use schemas::alert_match::dims_of;
+use schemas::answer;
 use schemas::decimal::{VALUE_SCALE, format};
-use schemas::{Alert, KpiInfo, Micros, Severity, Unit};
+use schemas::{Alert, Answer, Answers, KpiInfo, Micros, Severity, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -89,6 +91,33 @@ impl Notice {
         self.annotations.get("summary").map_or("", String::as_str)
     }
 
+    /// Says that the alert opens and closes again and again.
+    pub(crate) fn flaps(&mut self) {
+        let text = "it opens and closes again and again; its end is told when it has been over for 20 minutes";
+        self.annotations.insert("flapping".to_owned(), text.to_owned());
+        if let Some(summary) = self.annotations.get_mut("summary") {
+            summary.push_str(" (flapping)");
+        }
+    }
+
+    /// Says what people have said of the alert so far.
+    pub(crate) fn answered(&mut self, answers: &Answers) {
+        let acknowledged = answers.acknowledged(&self.alert);
+        let muted = self.about.as_ref().and_then(|about| {
+            let About { kpi, tenant, dims, .. } = about;
+            answers.muted_until(&answer::About { severity: self.severity, kpi, tenant, dims })
+        });
+        let mut say = |name: &str, text: Option<String>| match text {
+            Some(text) => drop(self.annotations.insert(name.to_owned(), text)),
+            None => drop(self.annotations.remove(name)),
+        };
+        say("acknowledged_by", acknowledged.map(|said| said.by.to_string()));
+        say("acknowledged_at", acknowledged.map(|said| said.at.to_string()));
+        let comment = acknowledged.and_then(|said| said.comment.as_ref());
+        say("acknowledged_comment", comment.map(ToString::to_string));
+        say("muted_until", muted.map(|until| until.to_string()));
+    }
+
     /// A title of one line: what it is about and what became of it.
     pub fn title(&self) -> String {
         let what = match &self.about {
@@ -102,6 +131,9 @@ impl Notice {
     }
 }
 
+/// An alert, of which people said that, as clients of the API see it.
+pub(crate) type Body = dyn Fn(&Alert, &Answer) -> Value + Send + Sync;
+
 /// What alerts do not say of themselves.
 pub struct Words {
     /// The KPIs that there are.
@@ -109,7 +141,7 @@ pub struct Words {
     /// Where people reach the page, without a `/` at its end.
     pub public_url: Option<String>,
     /// An alert as clients of the API see it.
-    pub body: Box<dyn Fn(&Alert) -> Value + Send + Sync>,
+    pub body: Box<Body>,
 }
 
 impl std::fmt::Debug for Words {
@@ -119,10 +151,10 @@ impl std::fmt::Debug for Words {
 }
 
 impl Words {
-    /// What is told of an alert, the `round`th time that it opened.
-    pub fn notice(&self, alert: &Alert, kind: Kind, round: u32) -> Notice {
+    /// What is told of an alert, the `round`th time that it opened, people having said this of alerts.
+    pub fn notice(&self, alert: &Alert, kind: Kind, round: u32, answers: &Answers) -> Notice {
         let info = self.kpis.iter().find(|info| info.key == alert.key.kpi);
-        let dims = dims(&alert.key.dims);
+        let dims = dims_of(&alert.key.dims);
         let about = About {
             kpi: alert.key.kpi.to_string(),
             title: info.map_or_else(|| alert.key.kpi.to_string(), |info| info.title.clone()),
@@ -131,7 +163,7 @@ impl Words {
         };
         let link = self.link(alert, &dims);
         let is_over = kind.is_last();
-        Notice {
+        let mut notice = Notice {
             id: id(&alert.id, kind, alert.severity, round),
             alert: alert.id.to_string(),
             kind,
@@ -142,8 +174,10 @@ impl Words {
             starts_at: alert.opened_at,
             ends_at: alert.resolved_at.filter(|_| is_over),
             link,
-            body: (self.body)(alert),
-        }
+            body: (self.body)(alert, &answers.of(alert)),
+        };
+        notice.answered(answers);
+        notice
     }
 }
 
@@ -179,17 +213,6 @@ pub(crate) fn id(alert: &str, kind: Kind, severity: Severity, round: u32) -> Str
         id.push_str(&format!(".{round}"));
     }
     id
-}
-
-/// The dimensions that have a value. They are canonical JSON: an object of texts and nulls.
-fn dims(json: &str) -> BTreeMap<String, String> {
-    let Ok(Value::Object(dims)) = serde_json::from_str(json) else { return BTreeMap::new() };
-    let text = |value: Value| match value {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    };
-    dims.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect()
 }
 
 /// Labels: the severity is none of them, because it may rise and labels may not change.
@@ -265,7 +288,7 @@ fn description(alert: &Alert, about: &About) -> String {
         key.period_start
     );
     for part in alert.contributions.iter().take(3) {
-        let dims = self::dims(&part.dims).into_values().collect::<Vec<_>>().join(", ");
+        let dims = dims_of(&part.dims).into_values().collect::<Vec<_>>().join(", ");
         let (value, expected) =
             (format(part.value, VALUE_SCALE), format(part.expected, VALUE_SCALE));
         text.push_str(&format!(" {dims}: {value}, expected {expected}."));

@@ -240,6 +240,17 @@ impl Outbox {
         rows.iter().map(delivery).collect()
     }
 
+    /// Deliveries of an alert, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn of_alert(&self, alert: &str, most: u32) -> Result<Vec<Delivery>, StoreError> {
+        let sql = "SELECT * FROM deliveries WHERE alert = $1 ORDER BY number DESC LIMIT $2";
+        let query = sqlx::query(sql).bind(alert).bind(i64::from(most));
+        let rows = query.fetch_all(&self.pool).await?;
+        rows.iter().map(delivery).collect()
+    }
+
     /// Deletes what ended long ago of alerts that are over.
     pub(crate) async fn tidy(&self, now: Micros) -> Result<(), StoreError> {
         let before = now.0 - KEPT_US;
@@ -262,6 +273,13 @@ pub(crate) struct Written {
 }
 
 impl Written {
+    /// Adds what is written at the same time.
+    pub(crate) fn append(&mut self, other: Written) {
+        self.told.extend(other.told);
+        self.deliveries.extend(other.deliveries);
+        self.begins |= other.begins;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.told.is_empty() && self.deliveries.is_empty() && !self.begins
     }

@@ -110,7 +110,7 @@ fn notice(
     let started =
         id.strip_prefix(PREFIX).and_then(|micros| micros.parse().ok()).map_or(now, Micros);
     let ends_at = kind.is_last().then_some(now);
-    let state = if kind.is_last() { "resolved" } else { "open" };
+    let state = if kind.is_last() { "resolved" } else { "firing" };
     Notice {
         id: notice::id(id, kind, severity, 1),
         alert: id.to_owned(),

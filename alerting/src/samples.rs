@@ -1,7 +1,8 @@
 //! An alert and a notice for tests.
 
 use schemas::{
-    Alert, CellKey, Contribution, Good, Grain, Grains, KpiInfo, KpiKind, Micros, Severity, Unit,
+    Alert, Answer, Answers, CellKey, Contribution, Good, Grain, Grains, KpiInfo, KpiKind, Micros,
+    Severity, Unit,
 };
 use serde_json::json;
 
@@ -58,13 +59,13 @@ pub(crate) fn words() -> Words {
         windows: Grains::NONE,
         breakdown_of: None,
     };
-    let body = |alert: &Alert| json!({"id": &*alert.id, "reason": &*alert.reason});
+    let body = |alert: &Alert, _: &Answer| json!({"id": &*alert.id, "reason": &*alert.reason});
     Words { kpis: vec![kpi], public_url: Some("https://weir.example".into()), body: Box::new(body) }
 }
 
 /// What is told of it.
 pub(crate) fn notice(id: &str, kind: Kind, severity: Severity) -> Notice {
-    words().notice(&alert(id, severity, !kind.is_last()), kind, 1)
+    words().notice(&alert(id, severity, !kind.is_last()), kind, 1, &Answers::default())
 }
 
 pub(crate) fn at(text: &str) -> Micros {

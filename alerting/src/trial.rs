@@ -16,7 +16,7 @@ use crate::settings::RouteSettings;
 /// The setting that is wrong, or what the receiver says.
 pub async fn try_route(settings: &RouteSettings, clock: &dyn Clock) -> Result<(), String> {
     let taker = Taker::make(settings, &http::client()?)?;
-    let severity = settings.matching.severity.iter().max().copied().unwrap_or(Severity::Error);
+    let severity = settings.matching.0.severity.iter().max().copied().unwrap_or(Severity::Error);
     for kind in [Kind::Opened, Kind::Resolved] {
         let notice = notice(kind, severity, clock);
         let sent = taker.route.deliver(&notice, clock.now()).await;

@@ -134,7 +134,8 @@ fn route(name: &str, url: &str, rest: &str) -> RouteSettings {
 }
 
 async fn start(store: &str, routes: Vec<RouteSettings>) -> Alerting {
-    let body = |alert: &Alert| json!({"id": &*alert.id, "state": alert.is_open()});
+    let body =
+        |alert: &Alert, _: &schemas::Answer| json!({"id": &*alert.id, "state": alert.is_open()});
     let words = Words { kpis: Vec::new(), public_url: None, body: Box::new(body) };
     let around = Arc::new(Around::default());
     let withdraw_after = Duration::from_millis(100);
@@ -186,7 +187,13 @@ async fn tell(feed: &mut Option<Box<dyn Feed>>, alerts: Vec<Alert>, all: bool) {
             false => {
                 let stamp = EpochStamp { id: 2, clock: Micros(0), quiet: false };
                 let degraded = Arc::from([]);
-                taken.epoch(&Published { stamp, cells: Vec::new(), alerts, degraded });
+                taken.epoch(&Published {
+                    stamp,
+                    cells: Vec::new(),
+                    alerts,
+                    answers: Arc::default(),
+                    degraded,
+                });
             }
         }
         taken

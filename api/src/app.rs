@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::DevKeys;
 use crate::claims::TokenCheck;
+use crate::decisions::{Decisions, Deliveries};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::rate::{RequestRates, quota};
@@ -78,6 +79,10 @@ pub struct AppParts {
     pub limits: ServerLimits,
     /// Tokens for the page.
     pub page: Option<PageSessions>,
+    /// Keeps decisions of clients.
+    pub decisions: Arc<dyn Decisions>,
+    /// Knows what was told of alerts; `None` where nobody is told of any.
+    pub deliveries: Option<Arc<dyn Deliveries>>,
 }
 
 impl fmt::Debug for AppParts {
@@ -108,6 +113,10 @@ pub struct App {
     pub metrics: Metrics,
     /// Tokens for the page.
     pub page: Option<PageSessions>,
+    /// Keeps decisions of clients.
+    pub decisions: Arc<dyn Decisions>,
+    /// Knows what was told of alerts.
+    pub deliveries: Option<Arc<dyn Deliveries>>,
     pub(crate) rates: RequestRates,
     pub(crate) series_turns: Arc<Semaphore>,
 }
@@ -115,8 +124,9 @@ pub struct App {
 impl App {
     /// The state made of these parts.
     pub fn new(parts: AppParts) -> Arc<App> {
-        let AppParts { store, bands, calendar, tokens, health, clock, history, limits, page } =
-            parts;
+        let AppParts { store, bands, calendar, tokens, health, clock, history, .. } = parts;
+        let (limits, page) = (parts.limits, parts.page);
+        let (decisions, deliveries) = (parts.decisions, parts.deliveries);
         let metrics = Metrics::new(Arc::clone(&health), Arc::clone(&store));
         let rates = RequestRates::new(quota(limits.requests_per_s, limits.requests_burst));
         let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
@@ -131,6 +141,8 @@ impl App {
             limits,
             metrics,
             page,
+            decisions,
+            deliveries,
             rates,
             series_turns,
         };

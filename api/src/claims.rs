@@ -16,17 +16,20 @@ pub enum Scope {
     KpiRead,
     /// Reading alerts.
     AlertsRead,
+    /// Answering alerts: acknowledging, judging and muting them.
+    AlertsWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Scope; 2] = [Scope::KpiRead, Scope::AlertsRead];
+    pub const ALL: [Scope; 3] = [Scope::KpiRead, Scope::AlertsRead, Scope::AlertsWrite];
 
     /// The word used in tokens.
     pub fn name(self) -> &'static str {
         match self {
             Scope::KpiRead => "kpi:read",
             Scope::AlertsRead => "alerts:read",
+            Scope::AlertsWrite => "alerts:write",
         }
     }
 

@@ -3,7 +3,7 @@
 //! # Guarantees
 //! - Whatever is asked, the answer is made here: unknown paths, methods, and requests beyond the
 //!   limits are problems too.
-//! - A body is read up to its limit and for a moment only; what it says is not looked at.
+//! - A body is read up to its limit and for a moment only.
 //! - Every answer carries the headers that keep browsers from doing more with it than is meant.
 
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::{page, probes, rest};
 const URI_MAX: usize = 8 << 10;
 /// Bytes of all headers together.
 const HEADERS_MAX: usize = 16 << 10;
-/// Bytes of a request's body, of which no route makes any use.
+/// Bytes of a request's body.
 const BODY_MAX: u64 = 64 << 10;
 /// Bytes of a body of unknown length that are read: a client that is still sending when the connection
 /// is closed may not see the answer.
@@ -69,7 +69,7 @@ async fn unknown_path(uri: Uri) -> Problem {
 }
 
 async fn unknown_method() -> Problem {
-    let detail = "this route is only read: use GET";
+    let detail = "this route does not take that method: most are only read, by GET; the header `Allow` says which";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
@@ -102,12 +102,15 @@ async fn admitted(request: Request) -> Result<Request, Problem> {
     // Its length is told by nothing but itself.
     let (parts, body) = request.into_parts();
     let mut chunks = body.into_data_stream();
-    let mut length = 0;
+    let (mut length, mut read) = (0, Vec::new());
     let count = async {
         while let Some(Ok(chunk)) = chunks.next().await {
             length += chunk.len() as u64;
             if length > DRAINED_MAX {
                 break;
+            }
+            if length <= BODY_MAX {
+                read.extend_from_slice(&chunk);
             }
         }
     };
@@ -115,12 +118,12 @@ async fn admitted(request: Request) -> Result<Request, Problem> {
     if length > BODY_MAX {
         Err(body_too_large())
     } else {
-        Ok(Request::from_parts(parts, Body::empty()))
+        Ok(Request::from_parts(parts, Body::from(read)))
     }
 }
 
 fn body_too_large() -> Problem {
-    let detail = format!("the body is larger than {BODY_MAX} bytes; no route reads one");
+    let detail = format!("the body is larger than {BODY_MAX} bytes; no route reads so much");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 

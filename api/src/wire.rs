@@ -7,8 +7,9 @@
 //! # Non-guarantees
 //! - Field order means nothing. Fields may be added.
 
+use schemas::answer::{Said, Verdict};
 use schemas::decimal::{VALUE_SCALE, format};
-use schemas::{Alert, CellKey, CellValue, Contribution, KpiInfo, Unit};
+use schemas::{Alert, Answer, CellKey, CellValue, Contribution, KpiInfo, Unit};
 use serde::ser::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -163,6 +164,19 @@ impl<'a> ContributionView<'a> {
     }
 }
 
+/// What somebody thinks of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct FeedbackView<'a> {
+    /// `yes`, `no` or `planned`.
+    pub verdict: &'static str,
+    /// Who said so.
+    pub by: &'a str,
+    /// When.
+    pub at: String,
+    /// With which words.
+    pub comment: Option<&'a str>,
+}
+
 /// An alert as it stands.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct AlertView<'a> {
@@ -173,8 +187,20 @@ pub struct AlertView<'a> {
     pub name: CellName<'a>,
     /// `info`, `warning`, `error` or `critical`.
     pub severity: &'static str,
-    /// `open` or `resolved`.
+    /// `firing` or `resolved`.
     pub state: &'static str,
+    /// Who looks after it; the newest of those who said so.
+    pub acknowledged_by: Option<&'a str>,
+    /// When they said so.
+    pub acknowledged_at: Option<String>,
+    /// With which words.
+    pub acknowledged_comment: Option<&'a str>,
+    /// Whether it was right, in somebody's opinion.
+    pub feedback: Option<FeedbackView<'a>>,
+    /// Whether nobody is told of it for a while.
+    pub muted: bool,
+    /// Until when.
+    pub muted_until: Option<String>,
     /// What the cell says; `null` when nothing arrived.
     pub value: Option<String>,
     /// What was expected.
@@ -202,13 +228,26 @@ pub struct AlertView<'a> {
 }
 
 impl<'a> AlertView<'a> {
-    /// This alert.
-    pub fn new(alert: &'a Alert) -> AlertView<'a> {
+    /// This alert, of which people said that.
+    pub fn new(alert: &'a Alert, answer: &'a Answer) -> AlertView<'a> {
+        let acknowledged = answer.acknowledged.as_ref();
+        let feedback = |(verdict, said): &'a (Verdict, Said)| FeedbackView {
+            verdict: verdict.name(),
+            by: &said.by,
+            at: said.at.to_string(),
+            comment: said.comment.as_deref(),
+        };
         AlertView {
+            acknowledged_by: acknowledged.map(|said| &*said.by),
+            acknowledged_at: acknowledged.map(|said| said.at.to_string()),
+            acknowledged_comment: acknowledged.and_then(|said| said.comment.as_deref()),
+            feedback: answer.feedback.as_ref().map(feedback),
+            muted: answer.muted_until.is_some(),
+            muted_until: answer.muted_until.map(|until| until.to_string()),
             id: &alert.id,
             name: CellName::new(&alert.key),
             severity: alert.severity.name(),
-            state: if alert.is_open() { "open" } else { "resolved" },
+            state: alert.state(),
             value: alert.value.map(decimal),
             expected: alert.expected.map(decimal),
             lower: alert.lower.map(decimal),
@@ -311,11 +350,26 @@ mod tests {
             }],
             epoch: 7,
         };
-        let text = serde_json::to_string(&AlertView::new(&alert)).unwrap();
+        let said = |by: &str| Said {
+            by: by.into(),
+            at: Micros::parse("2026-11-21T11:00:00Z").unwrap(),
+            comment: Some("on it".into()),
+        };
+        let answer = Answer {
+            acknowledged: Some(said("kim")),
+            feedback: Some((Verdict::Planned, said("lee"))),
+            muted_until: Micros::parse("2026-11-22T00:00:00Z"),
+            epoch: 8,
+        };
+        let text = serde_json::to_string(&AlertView::new(&alert, &answer)).unwrap();
         let expected = json!({
             "id": "a1", "kpi": "revenue_booked", "tenant": "t1",
             "dims": {"channel": null, "currency": "USD"}, "grain": "day",
-            "period_start": "2026-11-21T00:00:00Z", "severity": "critical", "state": "open",
+            "period_start": "2026-11-21T00:00:00Z", "severity": "critical", "state": "firing",
+            "acknowledged_by": "kim", "acknowledged_at": "2026-11-21T11:00:00Z",
+            "acknowledged_comment": "on it",
+            "feedback": {"verdict": "planned", "by": "lee", "at": "2026-11-21T11:00:00Z", "comment": "on it"},
+            "muted": true, "muted_until": "2026-11-22T00:00:00Z",
             "value": null, "expected": "2", "lower": "1", "upper": null,
             "reason": "nothing \"arrived\"", "opened_at": "2026-11-21T10:00:00.500Z",
             "resolved_at": null, "resolution": null, "rule": "seasonal", "anomaly_type": "drop",

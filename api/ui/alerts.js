@@ -7,9 +7,11 @@
  * - A new alert is announced politely to screen readers, once.
  *
  * Non-guarantees
- * - Acknowledging is a note of this browser: it dims the alert here and tells nobody else.
+ * - "Seen" is a note of this browser: it dims the alert here and tells nobody else. It is there for tokens that may
+ *   not acknowledge.
  */
 
+import { AlertAnswers } from "./alert-answers.js";
 import { byId, el, setAttr, setText } from "./dom.js";
 import { full, unbroken } from "./format.js";
 import { ago, bucketLong, bucketUtc, utc } from "./time.js";
@@ -32,14 +34,17 @@ export class Alerts {
   #seen = readSeen();
   #shown = "";
   #announced = new Set();
+  #answers;
 
   /**
    * @param {object} act
    * @param {(alert: object) => void} act.open an alert is chosen
    * @param {() => void} act.redraw the list has changed
+   * @param {import("./session.js").Session} session
    */
-  constructor(act) {
+  constructor(act, session) {
     this.#act = act;
+    this.#answers = new AlertAnswers(session, act.redraw);
     byId("alerts-scope").addEventListener("click", () => {
       this.#toggle();
     });
@@ -69,7 +74,7 @@ export class Alerts {
   /** Takes one that has just happened, and says so. */
   arrive(alert) {
     this.merge([alert]);
-    if (alert.state === "open" && !this.#announced.has(alert.id)) {
+    if (alert.state === "firing" && !this.#announced.has(alert.id)) {
       this.#announced.add(alert.id);
       setText(byId("spoken"), `New ${alert.severity} alert: ${alert.reason}`);
     }
@@ -92,12 +97,12 @@ export class Alerts {
     this.#kpis = kpis;
     const all = [...this.#byId.values()].sort(order);
     const mine = this.#isOfAll || tenant === null ? all : all.filter((alert) => alert.tenant === tenant);
-    const others = all.filter((alert) => alert.state === "open" && !mine.includes(alert)).length;
-    const open = mine.filter((alert) => alert.state === "open");
-    const resolved = mine.filter((alert) => alert.state !== "open").slice(0, RESOLVED_SHOWN_MAX);
+    const others = all.filter((alert) => alert.state === "firing" && !mine.includes(alert)).length;
+    const open = mine.filter((alert) => alert.state === "firing");
+    const resolved = mine.filter((alert) => alert.state !== "firing").slice(0, RESOLVED_SHOWN_MAX);
     this.#drawHead(open.length);
     // Ages move on without a rebuild, which would take the focus away from an item.
-    const key = JSON.stringify([this.#isLoaded, isWatched, others, [...open, ...resolved], [...this.#seen]]);
+    const key = JSON.stringify([this.#isLoaded, isWatched, others, [...open, ...resolved], [...this.#seen], this.#answers.shown]);
     if (key !== this.#shown) {
       this.#shown = key;
       this.#rebuild(open, resolved, others, isWatched);
@@ -117,7 +122,10 @@ export class Alerts {
 
   #rebuild(open, resolved, others, isWatched) {
     const list = byId("alerts");
-    const focused = document.activeElement?.closest?.("[data-alert]")?.dataset.alert;
+    const active = document.activeElement;
+    const focused = active?.closest?.("[data-alert]")?.dataset.alert;
+    const act = active?.dataset?.act;
+    const caret = active?.selectionStart;
     const items = open.slice(0, OPEN_SHOWN_MAX).map((alert) => this.#item(alert));
     if (open.length > OPEN_SHOWN_MAX) {
       items.push(el("li", { class: "alerts-note", text: `and ${open.length - OPEN_SHOWN_MAX} more` }));
@@ -128,7 +136,11 @@ export class Alerts {
     items.push(...resolved.map((alert) => this.#item(alert)));
     if (!this.#isLoaded) items.push(...[1, 2, 3].map(() => el("li", { class: "alert skeleton-row" })));
     list.replaceChildren(...items);
-    if (focused) list.querySelector(`[data-alert="${CSS.escape(focused)}"] button`)?.focus();
+    if (!focused) return;
+    const item = list.querySelector(`[data-alert="${CSS.escape(focused)}"]`);
+    const same = (act && item?.querySelector(`[data-act="${act}"]`)) || item?.querySelector("button");
+    same?.focus();
+    if (act === "comment") same?.setSelectionRange?.(caret, caret);
   }
 
   #othersItem(others) {
@@ -138,17 +150,19 @@ export class Alerts {
   }
 
   #item(alert) {
-    const isOpen = alert.state === "open";
+    const isOpen = alert.state === "firing";
     const severity = SEVERITIES.includes(alert.severity) ? alert.severity : "info";
     const isSeen = this.#seen.has(alert.id);
     const since = Date.parse(isOpen ? alert.opened_at : (alert.resolved_at ?? alert.opened_at));
     const title = this.#kpis.get(alert.kpi)?.title ?? alert.kpi;
     const period = Date.parse(alert.period_start);
     const where = [alert.tenant, title, bucketLong(period, alert.grain)].join(" \u00b7 ");
-    const state = isOpen ? (isSeen ? "open, seen" : "open") : "resolved";
+    const isDim = Boolean(alert.acknowledged_at) || alert.muted || isSeen;
+    const note = alert.acknowledged_at ? ", acknowledged" : alert.muted ? ", muted" : isSeen ? ", seen" : "";
+    const state = isOpen ? `open${note}` : "resolved";
     return el(
       "li",
-      { class: `alert is-${isOpen ? "open" : "resolved"}${isSeen && isOpen ? " is-seen" : ""}`, "data-alert": alert.id },
+      { class: `alert is-${isOpen ? "open" : "resolved"}${isDim && isOpen ? " is-seen" : ""}`, "data-alert": alert.id },
       el(
         "p",
         { class: "alert-head" },
@@ -159,7 +173,7 @@ export class Alerts {
           datetime: new Date(since).toISOString(),
           title: `${isOpen ? "opened" : "resolved"} ${utc(since)}`,
         }),
-        isOpen ? this.#seenButton(alert, isSeen) : null,
+        isOpen && !this.#answers.canAnswer ? this.#seenButton(alert, isSeen) : null,
       ),
       el("button", {
         type: "button",
@@ -169,6 +183,7 @@ export class Alerts {
         on: { click: () => this.#act.open(alert) },
       }),
       el("p", { class: "alert-where", text: where, title: bucketUtc(period, alert.grain) }),
+      ...this.#answers.below(alert),
     );
   }
 
@@ -203,11 +218,11 @@ function calmItem(isWatched) {
 
 /** Open ones first, those by severity; the newest first among equals. */
 function order(a, b) {
-  const byState = Number(b.state === "open") - Number(a.state === "open");
+  const byState = Number(b.state === "firing") - Number(a.state === "firing");
   if (byState !== 0) return byState;
   const bySeverity = SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity);
-  if (a.state === "open" && bySeverity !== 0) return bySeverity;
-  const when = (alert) => (alert.state === "open" ? alert.opened_at : (alert.resolved_at ?? alert.opened_at));
+  if (a.state === "firing" && bySeverity !== 0) return bySeverity;
+  const when = (alert) => (alert.state === "firing" ? alert.opened_at : (alert.resolved_at ?? alert.opened_at));
   return Date.parse(when(b)) - Date.parse(when(a)) || (a.id < b.id ? -1 : 1);
 }
 

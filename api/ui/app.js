@@ -90,7 +90,7 @@ const panel = new Panel({
     ask("bars");
   },
 });
-const alerts = new Alerts({ open: openAlert, redraw: () => ask("alerts") });
+const alerts = new Alerts({ open: openAlert, redraw: () => ask("alerts") }, session);
 const activity = new Activity(() => (isReady ? session.get("status") : null));
 new Sources(() => (isReady ? session.get("sources") : null));
 

@@ -81,18 +81,35 @@ export class Session {
    * @param {AbortSignal} [signal]
    */
   async get(path, query = {}, signal = undefined) {
-    return (await this.#answer(path, query, signal, "application/json")).json();
+    return (await this.#call(path, query, { signal })).json();
   }
 
   /** The same list as a CSV file: a `Blob`. */
   async csv(path, query = {}) {
-    return (await this.#answer(path, query, undefined, "text/csv")).blob();
+    return (await this.#call(path, query, { form: "text/csv" })).blob();
   }
 
-  async #answer(path, query, signal, form) {
+  /** A decision: `POST` or `DELETE /api/v1/<path>` with a body. */
+  async send(method, path, body = undefined) {
+    return (await this.#call(path, {}, { method, body: body && JSON.stringify(body) })).json();
+  }
+
+  /** Whether the token says that it has a scope; the server decides whether that is so. */
+  may(scope) {
+    try {
+      const payload = this.#token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
+      const { scope: words, scp } = JSON.parse(atob(payload));
+      return [words, scp].flat().some((text) => text?.split(" ").includes(scope));
+    } catch {
+      // No token yet, or one that only the server can read.
+      return false;
+    }
+  }
+
+  async #call(path, query, request) {
     let token = await this.token();
     for (let attempt = 0; ; attempt += 1) {
-      const response = await this.#fetch(path, query, signal, token, form);
+      const response = await this.#fetch(path, query, request, token);
       if (response.status !== 401 || (attempt > 0 && this.#handedOut)) return this.#good(response);
       const detail = await detailOf(response);
       // Another call may have asked for a token meanwhile.
@@ -100,7 +117,7 @@ export class Session {
     }
   }
 
-  async #fetch(path, query, signal, token, form) {
+  async #fetch(path, query, { signal, form = "application/json", ...request }, token) {
     const search = new URLSearchParams();
     for (const [name, value] of Object.entries(query)) {
       if (value !== null && value !== undefined) search.set(name, value);
@@ -109,6 +126,7 @@ export class Session {
     const limits = [AbortSignal.timeout(CALL_MAX_MS), ...(signal ? [signal] : [])];
     try {
       return await fetch(address, {
+        ...request,
         headers: { Authorization: `Bearer ${token}`, Accept: form },
         cache: "no-store",
         signal: AbortSignal.any(limits),

@@ -111,6 +111,11 @@ impl Alert {
         self.resolved_at.is_none()
     }
 
+    /// `firing` or `resolved`.
+    pub fn state(&self) -> &'static str {
+        if self.is_open() { "firing" } else { "resolved" }
+    }
+
     /// Whether it was resolved over [`RESOLVED_FOR`] before the day of `now` began.
     pub fn is_long_over(&self, now: Micros) -> bool {
         let oldest = Grain::Day.start(now).plus(-RESOLVED_FOR);

@@ -4,7 +4,7 @@
 //! does is a function of the epochs, and replay agrees. Nothing else changes state from outside.
 //!
 //! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. Kinds
-//! that are to come are model, rebuild, acknowledge, mute and feedback.
+//! that are to come are model and rebuild.
 //!
 //! # Guarantees
 //! - [`ControlRecord::to_json`] and [`ControlRecord::parse`] are inverse.
@@ -15,6 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::answer::{Acknowledge, Feedback, Mute, Unmute};
 use crate::letter::{Letter, LetterAt};
 use crate::time::Micros;
 
@@ -73,6 +74,14 @@ pub enum Decision {
     },
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
+    /// Somebody looks after an alert.
+    Acknowledge(Acknowledge),
+    /// Somebody says whether an alert was right.
+    Feedback(Feedback),
+    /// Nobody is told of some alerts for a while. The record's id is that of the mute.
+    Mute(Mute),
+    /// A mute ends before its time.
+    Unmute(Unmute),
     /// Nothing that this program knows.
     Unknown {
         /// The kind as it is written.
@@ -185,6 +194,10 @@ const END_BATCH: &str = "batch.end";
 const DROP: &str = "dead_letters.drop";
 const RETRY: &str = "dead_letters.retry";
 const DEFINITIONS: &str = "definitions";
+const ACKNOWLEDGE: &str = "alert.acknowledge";
+const FEEDBACK: &str = "alert.feedback";
+const MUTE: &str = "mute";
+const UNMUTE: &str = "mute.end";
 
 #[derive(Serialize, Deserialize)]
 struct Envelope {
@@ -265,6 +278,10 @@ impl ControlRecord {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
                 Decision::Define(changes)
             }
+            ACKNOWLEDGE => Decision::Acknowledge(body_of(ACKNOWLEDGE, body)?),
+            FEEDBACK => Decision::Feedback(body_of(FEEDBACK, body)?),
+            MUTE => Decision::Mute(body_of(MUTE, body)?),
+            UNMUTE => Decision::Unmute(body_of(UNMUTE, body)?),
             _ => Decision::Unknown { kind, version },
         };
         Ok(ControlRecord { id, at, by, decision })
@@ -314,6 +331,12 @@ impl Decision {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
                 (DEFINITIONS, body.unwrap_or_default())
             }
+            Decision::Acknowledge(of) => {
+                (ACKNOWLEDGE, serde_json::to_value(of).unwrap_or_default())
+            }
+            Decision::Feedback(of) => (FEEDBACK, serde_json::to_value(of).unwrap_or_default()),
+            Decision::Mute(of) => (MUTE, serde_json::to_value(of).unwrap_or_default()),
+            Decision::Unmute(of) => (UNMUTE, serde_json::to_value(of).unwrap_or_default()),
             Decision::Unknown { kind, .. } => (kind, Value::Null),
         }
     }
@@ -329,6 +352,7 @@ fn body_of<T: serde::de::DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::Answers;
 
     fn record(decision: Decision) -> ControlRecord {
         let at = Micros(1_795_245_775_412_170);
@@ -361,6 +385,21 @@ mod tests {
             panic!("{retry:?}")
         };
         assert_eq!((letters[0].offset, letters[0].size()), (7, 3));
+        let answers = [
+            ("alert.acknowledge", r#"{"alert":"5f","comment":null}"#),
+            ("alert.feedback", r#"{"alert":"5f","comment":"a sale","verdict":"planned"}"#),
+            (
+                "mute",
+                r#"{"comment":null,"match":{"dims":{"channel":["web"]},"kpi":["rev*"],"severity":["error"],"tenant":[]},"tenant":"acme","until":"2026-11-22T00:00:00Z"}"#,
+            ),
+            ("mute.end", r#"{"mute":"a1"}"#),
+        ];
+        for (kind, body) in answers {
+            let text = text.replace("table.resume", kind).replace("{\"table\":\"orders\"}", body);
+            let answer = ControlRecord::parse(text.as_bytes()).unwrap();
+            assert!(Answers::is_answer(&answer.decision), "{answer:?}");
+            assert_eq!(answer.to_json(), text);
+        }
         for record in [resume, sweep, define, retry] {
             assert_eq!(ControlRecord::parse(record.to_json().as_bytes()).unwrap(), record);
         }

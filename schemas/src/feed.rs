@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use crate::alert::Alert;
+use crate::answer::Answers;
 use crate::epoch::{EpochId, EpochStamp};
 use crate::kpi::{CellKey, CellValue, KpiUpdate};
 use crate::time::Micros;
@@ -67,6 +68,8 @@ pub struct Start {
     /// Every alert, with the epoch that published its last change in `epoch`: a tick's, when a timer
     /// made it.
     pub alerts: Vec<Alert>,
+    /// What people said of alerts.
+    pub answers: Arc<Answers>,
     /// Why these numbers may be old or incomplete.
     pub degraded: Arc<[Reason]>,
 }
@@ -80,6 +83,8 @@ pub struct Published {
     pub cells: Vec<KpiUpdate>,
     /// Changed alerts, in the order of their ids.
     pub alerts: Vec<Alert>,
+    /// What people said of alerts up to this epoch; the same value as before where nobody said anything.
+    pub answers: Arc<Answers>,
     /// Why numbers as of this epoch may be old or incomplete: all reasons, changed or not.
     pub degraded: Arc<[Reason]>,
 }

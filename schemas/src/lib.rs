@@ -10,6 +10,8 @@
 //! - Nothing here validates business meaning; contracts say which columns and types a table has.
 
 pub mod alert;
+pub mod alert_match;
+pub mod answer;
 pub mod calendar;
 pub mod civil;
 pub mod clock_guard;
@@ -46,6 +48,8 @@ pub mod window;
 pub mod zone;
 
 pub use alert::{Alert, Contribution, RESOLVED_FOR, Severity, alert_id};
+pub use alert_match::AlertMatch;
+pub use answer::{Answer, Answers};
 pub use calendar::{Calendar, CalendarSettings, Periods};
 pub use column::{Column, ColumnType, RowSchema};
 pub use contents::{Contents, OriginState, Outside, OutsideValue};

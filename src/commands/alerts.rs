@@ -1,4 +1,4 @@
-//! `weir alerts`: what was told to whom, and whether a route works.
+//! `weir alerts`: what was told to whom, whether a route works, and who looks after an alert.
 //!
 //! # Guarantees
 //! - Nothing is told to anybody but by `test`, which sends to the named route only.
@@ -7,10 +7,13 @@ use std::path::PathBuf;
 
 use alerting::{Delivery, Outbox, RouteSettings};
 use clap::Subcommand;
-use schemas::chain;
+use schemas::answer::Acknowledge;
 use schemas::nearest::nearest;
+use schemas::{Decision, chain};
 use serde_json::{Value, json};
 
+use super::anomalies::alert_id;
+use super::decisions;
 use super::setup::{open, tokio_runtime};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -31,6 +34,24 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say that somebody looks after an alert.
+    Acknowledge {
+        /// The alert's id.
+        #[arg(value_parser = alert_id)]
+        id: String,
+        /// Who looks after it, instead of `weir alerts acknowledge`.
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+        /// What there is to say.
+        #[arg(long, value_name = "TEXT")]
+        comment: Option<String>,
+        /// The lake's folder, instead of the configured one.
+        #[arg(long, value_name = "DIR")]
+        lake: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Send a notice that says it is a trial, and its end, to a route.
     Test {
         /// The name of the route.
@@ -47,6 +68,15 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
                 true => output::json(&found.iter().map(as_json).collect()),
                 false => print(&found),
             }
+            Ok(())
+        }
+        Command::Acknowledge { id, by, comment, lake, json } => {
+            let lake = open(config, lake.as_deref())?;
+            let acknowledge = Acknowledge { alert: id.clone(), comment: comment.clone() };
+            let by = by.as_deref().unwrap_or("weir alerts acknowledge");
+            let decision = Decision::Acknowledge(acknowledge);
+            let decided = decisions::decide(config, &lake, decision, by)?;
+            decided.print(&format!("the acknowledgement of alert {id}"), None, *json);
             Ok(())
         }
         Command::Test { route } => {

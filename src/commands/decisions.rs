@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze;
-use pipeline::source::{ControlFile, control_partition};
-use schemas::{Clock, ControlRecord, Decision, EpochId, chain};
+use pipeline::source::control_partition;
+use schemas::{Decision, EpochId, chain};
 use serde_json::json;
 
-use crate::config::{Config, Durability};
+use crate::config::Config;
+use crate::decisions::Records;
 use crate::failure::Failure;
 use crate::output;
-use crate::wall_clock::WallClock;
 
 /// How long a command waits for a running Weir to take its decision.
 const WAIT: Duration = Duration::from_secs(15);
@@ -71,16 +71,9 @@ pub(crate) fn keep(
     decision: Decision,
     by: &str,
 ) -> Result<Kept, Failure> {
-    let durable = config.lake.durability == Durability::Fsync;
-    let record = ControlRecord {
-        id: uuid::Uuid::new_v4().simple().to_string(),
-        at: WallClock.now(),
-        by: by.to_owned(),
-        decision,
-    };
-    let appended = ControlFile::new(lake.work_dir(), durable).append(&record);
-    let offset = appended.map_err(|e| Failure::Stopped(chain(&e)))?;
-    Ok(Kept { id: record.id, offset })
+    let kept = Records::new(config, lake.work_dir()).keep(decision, by);
+    let (id, offset) = kept.map_err(|e| Failure::Stopped(chain(&e)))?;
+    Ok(Kept { id, offset })
 }
 
 /// Waits for a running Weir to take a decision.

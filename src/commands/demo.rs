@@ -110,7 +110,8 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         stop: &stop,
         runtime: runtime.handle(),
         page_session: true,
-        tallies: Vec::new(),
+        told: None,
+        work_dir: lake.work_dir(),
     })?;
     let Some(serving) = serving else { return Ok(()) };
     let store = Arc::clone(serving.store());
@@ -283,6 +284,7 @@ fn summarize(
         .plus(arguments.length.map_or(0, |l| i64::try_from(l.as_micros()).unwrap_or(i64::MAX)));
     let incidents = Generator::new(plan.config()).incidents(until);
     let alerts = store.alerts(None, None).map(|(_, alerts)| alerts).unwrap_or_default();
+    let alerts: Vec<&schemas::Alert> = alerts.iter().map(|served| &served.alert).collect();
     let score = score(&incidents, &alerts, until);
     let hash = content_hash(outcome);
     if arguments.json {

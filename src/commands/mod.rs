@@ -4,6 +4,7 @@
 //! reached.
 
 mod alerts;
+mod anomalies;
 mod check;
 mod clock;
 mod config;
@@ -18,6 +19,7 @@ mod explain;
 mod in_force;
 mod infer;
 mod kpis;
+mod mute;
 mod run;
 mod saved;
 mod setup;
@@ -90,6 +92,11 @@ enum Command {
     /// Measures the detector on what business series do.
     #[command(subcommand)]
     Eval(eval::Command),
+    /// What people think of what was found.
+    #[command(subcommand)]
+    Anomalies(anomalies::Command),
+    /// Tell nobody of some alerts for a while.
+    Mute(mute::Arguments),
     /// Development tokens for API and stream.
     #[command(subcommand)]
     Token(token::Command),
@@ -163,6 +170,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Sources(command) => sources::execute(&load(file)?.config, &command),
         Command::Alerts(command) => alerts::execute(&load(file)?.config, &command),
         Command::Eval(command) => eval::execute(&command),
+        Command::Anomalies(command) => anomalies::execute(&load(file)?.config, &command),
+        Command::Mute(arguments) => mute::execute(&load(file)?.config, &arguments),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),
     }

@@ -40,7 +40,8 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
             stop: &stop,
             runtime: runtime.handle(),
             page_session: false,
-            tallies: told.as_ref().map(|told| told.tallies().clone()).unwrap_or_default(),
+            told: told.as_ref(),
+            work_dir: lake.work_dir(),
         })?;
         if serving.is_none() {
             return Ok(());

@@ -26,7 +26,7 @@ pub(crate) struct Mint {
     /// The tenant whose numbers it may see; `*` is all of them.
     #[arg(long, default_value = "*", value_name = "T", value_parser = name)]
     tenant: String,
-    /// What it may do: `kpi:read`, `alerts:read`. May be repeated; all of them unless given.
+    /// What it may do: `kpi:read`, `alerts:read`, `alerts:write`. May be repeated; all of them unless given.
     #[arg(long, value_name = "SCOPE", value_parser = scope)]
     scope: Vec<Scope>,
     /// How long it is valid, from `1s` on.

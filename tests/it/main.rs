@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "figures belong into the output of a test run")]
 
 mod additions;
+mod answers;
 mod connectors;
 mod decisions;
 mod definitions;

@@ -58,6 +58,7 @@ impl Route for Webhook {
             "alert": notice.body,
             "summary": notice.summary(),
             "link": notice.link,
+            "flapping": notice.annotations.contains_key("flapping"),
         });
         Box::pin(self.post(&notice.id, now, body))
     }

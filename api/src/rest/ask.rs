@@ -6,13 +6,15 @@
 //! - An answer that has not changed since the client's copy is a 304 without being computed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::accept::{self, Form};
@@ -21,6 +23,11 @@ use crate::claims::{AuthError, Claims, Tenants};
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::store::StreamPosition;
+
+/// Bytes of a body; larger ones do not come this far.
+const BODY_MAX: usize = 64 << 10;
+/// How long a body is waited for.
+const BODY_WAIT: Duration = Duration::from_secs(10);
 
 /// A request whose token is valid.
 #[derive(Debug)]
@@ -195,6 +202,21 @@ pub(crate) fn private(mut response: Response) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(VARY, HeaderValue::from_static("authorization, accept"));
     response
+}
+
+/// What the body of a request says; one that is empty says `{}`.
+pub(crate) async fn body<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    let read = axum::body::to_bytes(request.into_body(), BODY_MAX);
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let read = tokio::time::timeout(BODY_WAIT, read).await;
+    let read = read.map_err(|_| bad("the body did not arrive within 10 s".to_owned()))?;
+    let bytes = read.map_err(|_| bad("the body could not be read to its end".to_owned()))?;
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(text).map_err(|error| {
+        bad(format!(
+            "the body is not what this route takes: {error}; /api/v1/openapi.json has its form"
+        ))
+    })
 }
 
 /// An answer as JSON.

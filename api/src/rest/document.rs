@@ -23,20 +23,26 @@ use crate::query::{KPIS_MAX, NAME_MAX};
 const PROBLEMS: [(&str, &str); 9] = [
     (
         "400",
-        "A parameter is unknown, repeated or of the wrong form, or the answer would be too long",
+        "A parameter or the body is unknown, repeated or of the wrong form, or the answer would be too long",
     ),
     ("401", "There is no token, or it is not accepted"),
     ("403", "The token is for another tenant, or lacks the scope"),
-    ("404", "There is no such KPI or path"),
+    ("404", "There is no such KPI, alert, mute or path"),
     ("406", "`Accept` leaves out every form of the answer: JSON, and of lists of values CSV"),
     ("414", "The address is longer than 8 KiB"),
     ("429", "The token's subject has made too many requests; `Retry-After` says when to go on"),
     ("431", "The headers are larger than 16 KiB"),
-    ("503", "The pipeline is recovering, or the server has no room; see `Retry-After`"),
+    (
+        "503",
+        "The pipeline is recovering, the server has no room, or a decision cannot be kept; see `Retry-After`",
+    ),
 ];
 
 /// Fields that are there with `compare` or `by` only.
 const ASKED: [&str; 6] = ["previous", "change", "change_ratio", "others", "parts", "adds_up"];
+
+/// What clients send, and may leave parts of out.
+const REQUESTS: [&str; 4] = ["Acknowledgement", "Feedback", "NewMute", "Match"];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -57,7 +63,9 @@ pub(crate) fn base() -> OpenApi {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
         .bearer_format("JWT")
-        .description(Some("Claims: `tenant` (`*` for all), `scope` (`kpi:read alerts:read`)."))
+        .description(Some(
+            "Claims: `tenant` (`*` for all), `scope` (`kpi:read alerts:read alerts:write`).",
+        ))
         .build();
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
@@ -71,14 +79,18 @@ pub(crate) fn text() -> &'static str {
         for (path, item) in &mut document.paths.paths {
             if let Some(get) = &mut item.get {
                 // What changes without an epoch has no tag.
-                add_problems(get, path != "/api/v1/status");
+                add_problems(get, !["/api/v1/status", "/api/v1/alerts/{id}"].contains(&&**path));
                 describe_parameters(get);
+            }
+            for decision in [&mut item.post, &mut item.delete].into_iter().flatten() {
+                add_problems(decision, false);
             }
         }
         for (name, schema) in document.components.iter_mut().flat_map(|c| &mut c.schemas) {
             // Fields are never left out, but those of a problem that it is not about, what only windows have, and
             // what nobody asked for.
-            if let (RefOr::T(Schema::Object(object)), true) = (schema, *name != Problem::name()) {
+            let is_said = *name != Problem::name() && !REQUESTS.contains(&&**name);
+            if let (RefOr::T(Schema::Object(object)), true) = (schema, is_said) {
                 let is_there = |field: &&String| {
                     !ASKED.contains(&&***field) && (name != "Cell" || *field != "period_end")
                 };
@@ -269,16 +281,20 @@ pub(super) struct SeriesQuery {
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "the variants are read by the derived description only")]
 enum AlertsState {
-    Open,
+    Firing,
     Resolved,
+    Withdrawn,
+    Pending,
     All,
+    Open,
 }
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by the derived description only")]
 pub(super) struct AlertsQuery {
-    /// Which alerts; `open` without it.
+    /// Which alerts; `firing` without it, for which `open` is another word. None is `pending` yet, and one that is
+    /// `withdrawn` is not in the lake any more.
     #[param(inline, required = false)]
     state: AlertsState,
     /// Only this tenant; without it all that the token may see.

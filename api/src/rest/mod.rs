@@ -7,12 +7,14 @@
 
 mod accept;
 mod alerts;
+mod answers;
 pub(crate) mod ask;
 mod csv;
 pub(crate) mod document;
 mod kpis;
 mod listing;
 mod meta;
+mod mutes;
 mod past;
 mod series;
 mod shapes;
@@ -37,6 +39,11 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(kpis::kpis))
         .routes(routes!(series::series))
         .routes(routes!(alerts::alerts))
+        .routes(routes!(alerts::one))
+        .routes(routes!(answers::acknowledge))
+        .routes(routes!(answers::feedback))
+        .routes(routes!(mutes::mutes, mutes::mute))
+        .routes(routes!(mutes::unmute))
         .routes(routes!(meta::meta))
         .routes(routes!(meta::status))
         .routes(routes!(sources::sources))

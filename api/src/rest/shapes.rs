@@ -187,19 +187,20 @@ pub(super) struct AlertsShape {
 /// How much an alert matters.
 #[derive(utoipa::ToSchema)]
 #[schema(as = Severity, rename_all = "lowercase")]
-enum SeverityShape {
+pub(super) enum SeverityShape {
     Info,
     Warning,
     Error,
     Critical,
 }
 
-/// Whether an alert goes on.
+/// Whether an alert goes on. A notice may also say `withdrawn`: it should not have been, and is not in the lake.
 #[derive(utoipa::ToSchema)]
 #[schema(as = AlertState, rename_all = "lowercase")]
 enum StateShape {
-    Open,
+    Firing,
     Resolved,
+    Withdrawn,
 }
 
 /// One alert.
@@ -223,6 +224,20 @@ pub(super) struct AlertShape {
     severity: SeverityShape,
     /// Whether it goes on.
     state: StateShape,
+    /// Who looks after it: the newest of those who said so.
+    acknowledged_by: Option<String>,
+    /// When they said so.
+    #[schema(format = DateTime)]
+    acknowledged_at: Option<String>,
+    /// With which words.
+    acknowledged_comment: Option<String>,
+    /// Whether it was right, in somebody's opinion.
+    feedback: Option<FeedbackShape>,
+    /// Whether nobody is told of it for a while.
+    muted: bool,
+    /// Until when.
+    #[schema(format = DateTime)]
+    muted_until: Option<String>,
     /// What the period says; null when nothing arrived.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     value: Option<String>,
@@ -253,6 +268,61 @@ pub(super) struct AlertShape {
     deviation: Option<f64>,
     /// The largest parts of the deviation, largest first.
     contributions: Vec<ContributionShape>,
+}
+
+/// What somebody thinks of an alert.
+#[derive(utoipa::ToSchema)]
+#[schema(as = GivenFeedback)]
+struct FeedbackShape {
+    /// Whether it was right.
+    verdict: super::answers::VerdictBody,
+    /// Who said so.
+    by: String,
+    /// When.
+    #[schema(format = DateTime)]
+    at: String,
+    /// With which words.
+    comment: Option<String>,
+}
+
+/// An alert and what was told of it.
+#[derive(utoipa::ToSchema)]
+#[schema(as = OneAlert)]
+pub(super) struct OneAlertShape {
+    /// The epoch of the answer.
+    epoch: u64,
+    /// That epoch's clock.
+    #[schema(format = DateTime)]
+    as_of: String,
+    /// Whether the answer may be old or incomplete; `/api/v1/status` says why.
+    degraded: bool,
+    /// The alert.
+    alert: AlertShape,
+    /// What was told of it, the newest first; null when that cannot be read at the moment.
+    #[schema(max_items = 100)]
+    deliveries: Option<Vec<DeliveryShape>>,
+}
+
+/// What became of one thing that was told.
+#[derive(utoipa::ToSchema)]
+#[schema(as = Delivery)]
+struct DeliveryShape {
+    /// Whom it is for.
+    route: String,
+    /// What is told: `opened`, `updated`, `resolved` or `withdrawn`.
+    kind: String,
+    /// `waiting`, `delivered`, `refused` or `given up`.
+    state: String,
+    /// How often it was tried.
+    attempts: u32,
+    /// When it was written.
+    #[schema(format = DateTime)]
+    made_at: String,
+    /// When it was delivered or given up.
+    #[schema(format = DateTime)]
+    ended_at: Option<String>,
+    /// Why the last try failed.
+    error: Option<String>,
 }
 
 /// A part of an alert's deviation.

@@ -9,18 +9,36 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use schemas::{Alert, EpochId, Micros, RESOLVED_FOR, Severity};
+use schemas::{Alert, Answer, Answers, EpochId, Micros, RESOLVED_FOR, Severity};
 
 const SEVERITIES: [Severity; 4] =
     [Severity::Info, Severity::Warning, Severity::Error, Severity::Critical];
 
+/// An alert, and what people said of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServedAlert {
+    /// The alert; its epoch is the one of the last change of either.
+    pub alert: Alert,
+    /// What people said of it.
+    pub answer: Answer,
+}
+
+impl std::ops::Deref for ServedAlert {
+    type Target = Alert;
+
+    fn deref(&self) -> &Alert {
+        &self.alert
+    }
+}
+
 /// Alerts in the order of their last changes.
-type ByChange = BTreeMap<(EpochId, Arc<str>), Arc<Alert>>;
+type ByChange = BTreeMap<(EpochId, Arc<str>), Arc<ServedAlert>>;
 
 /// All alerts.
 #[derive(Debug, Default)]
 pub(super) struct AlertTable {
-    by_id: HashMap<Arc<str>, Arc<Alert>>,
+    answers: Arc<Answers>,
+    by_id: HashMap<Arc<str>, Arc<ServedAlert>>,
     by_change: ByChange,
     tenants: BTreeMap<Arc<str>, ByChange>,
     /// Resolved ones, by when they were.
@@ -32,10 +50,41 @@ pub(super) struct AlertTable {
 }
 
 impl AlertTable {
+    /// A table without alerts, of which this was said.
+    pub(super) fn of(answers: Arc<Answers>) -> AlertTable {
+        // Who was told before a mute ended does not know which alerts that has changed.
+        AlertTable { floor: answers.unmuted(), answers, ..AlertTable::default() }
+    }
+
+    /// Takes what people said of alerts by the end of `epoch`: alerts of which that is new have changed in it.
+    pub(super) fn answer(&mut self, answers: &Arc<Answers>, epoch: EpochId) {
+        if Arc::ptr_eq(&self.answers, answers) {
+            return;
+        }
+        self.answers = Arc::clone(answers);
+        let differs = |held: &&Arc<ServedAlert>| answers.of(&held.alert) != held.answer;
+        let changed: Vec<_> = self.by_id.values().filter(differs).map(Arc::clone).collect();
+        for held in changed {
+            self.put(Alert { epoch, ..held.alert.clone() });
+        }
+    }
+
+    /// What people said of alerts.
+    pub(super) fn answers(&self) -> &Arc<Answers> {
+        &self.answers
+    }
+
+    /// An alert by its id.
+    pub(super) fn get(&self, id: &str) -> Option<Arc<ServedAlert>> {
+        self.by_id.get(id).map(Arc::clone)
+    }
+
     /// Takes an alert as it stands; its epoch is the one that published its last change.
     pub(super) fn put(&mut self, alert: Alert) {
         self.take(&Arc::clone(&alert.id));
-        let alert = Arc::new(alert);
+        let answer = self.answers.of(&alert);
+        let epoch = alert.epoch.max(answer.epoch);
+        let alert = Arc::new(ServedAlert { alert: Alert { epoch, ..alert }, answer });
         let (id, change) = (Arc::clone(&alert.id), (alert.epoch, Arc::clone(&alert.id)));
         match alert.resolved_at {
             Some(at) => drop(self.resolved.insert((at, Arc::clone(&id)))),
@@ -48,7 +97,7 @@ impl AlertTable {
     }
 
     /// Takes an alert out.
-    fn take(&mut self, id: &Arc<str>) -> Option<Arc<Alert>> {
+    fn take(&mut self, id: &Arc<str>) -> Option<Arc<ServedAlert>> {
         let alert = self.by_id.remove(id)?;
         match alert.resolved_at {
             Some(at) => drop(self.resolved.remove(&(at, Arc::clone(id)))),
@@ -81,7 +130,7 @@ impl AlertTable {
         &self,
         tenant: Option<&Arc<str>>,
         since: Option<EpochId>,
-    ) -> Option<Vec<Arc<Alert>>> {
+    ) -> Option<Vec<Arc<ServedAlert>>> {
         if since.is_some_and(|since| since < self.floor) {
             return None;
         }

@@ -15,7 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use schemas::{Alert, Calendar, EpochId, KpiInfo, Micros, Published, Reason, Severity, Start};
+use schemas::{
+    Alert, Answers, Calendar, EpochId, KpiInfo, Micros, Published, Reason, Severity, Start,
+};
 use tokio::sync::watch;
 
 mod alerts;
@@ -38,6 +40,7 @@ pub use schemas::RESOLVED_FOR;
 pub use snapshot::{SeriesName, ServedCell, Snapshot};
 
 use alerts::AlertTable;
+pub use alerts::ServedAlert;
 use cells::CellTable;
 use compared::Clocks;
 
@@ -122,7 +125,7 @@ impl Store {
         let as_of = start.as_of.unwrap_or(Micros(0));
         let Start { cells, windows, removed, removals_after, .. } = start;
         let cells = CellTable::of(cells, windows, removed, removals_after, self.log_max);
-        let mut alerts = AlertTable::default();
+        let mut alerts = AlertTable::of(start.answers);
         for alert in start.alerts {
             alerts.put(alert);
         }
@@ -140,11 +143,12 @@ impl Store {
 
     /// Takes a published epoch: its changed cells and alerts, and what is doubtful from it on.
     pub fn publish(&self, published: &Published) {
-        let Published { stamp, cells, alerts, degraded } = published;
+        let Published { stamp, cells, alerts, answers, degraded } = published;
         let mut held = self.served.write();
         let served = &mut *held;
         served.cells.apply(cells, stamp.id, self.log_max);
         served.clocks.push(stamp.id, stamp.clock);
+        served.alerts.answer(answers, stamp.id);
         for alert in alerts {
             served.alerts.put(Alert { epoch: stamp.id, ..alert.clone() });
         }
@@ -238,7 +242,7 @@ impl Store {
         &self,
         tenant: Option<&Arc<str>>,
         since: Option<EpochId>,
-    ) -> Option<(StreamPosition, Vec<Arc<Alert>>)> {
+    ) -> Option<(StreamPosition, Vec<Arc<ServedAlert>>)> {
         let served = self.served.read();
         let position = served.position.clone()?;
         if since.is_some_and(|since| since > position.offset) {
@@ -246,6 +250,18 @@ impl Store {
         }
         let alerts = served.alerts.read(tenant, since)?;
         Some((position, alerts))
+    }
+
+    /// An alert, and where that stands; `None` in it when there is none of that id. `None` before recovery.
+    pub fn alert(&self, id: &str) -> Option<(StreamPosition, Option<Arc<ServedAlert>>)> {
+        let served = self.served.read();
+        Some((served.position.clone()?, served.alerts.get(id)))
+    }
+
+    /// What people said of alerts, and where that stands; `None` before recovery.
+    pub fn answers(&self) -> Option<(StreamPosition, Arc<Answers>)> {
+        let served = self.served.read();
+        Some((served.position.clone()?, Arc::clone(served.alerts.answers())))
     }
 
     /// Open alerts of each severity.

@@ -27,7 +27,13 @@ impl Store {
     /// An epoch without doubts.
     pub(crate) fn apply(&self, stamp: &EpochStamp, updates: &[KpiUpdate], alerts: &[Alert]) {
         let (cells, alerts) = (updates.to_vec(), alerts.to_vec());
-        self.publish(&Published { stamp: *stamp, cells, alerts, degraded: Arc::default() });
+        self.publish(&Published {
+            stamp: *stamp,
+            cells,
+            alerts,
+            answers: Arc::default(),
+            degraded: Arc::default(),
+        });
     }
 }
 
@@ -487,7 +493,13 @@ fn what_is_doubtful_comes_and_goes_with_its_values() {
             let (value, as_of) = (Some(value(epoch.into())), stamp.clock);
             let update = KpiUpdate { key: key.clone(), series, value, epoch, as_of, window: None };
             let (cells, degraded) = (vec![update], doubt(epoch));
-            store.publish(&Published { stamp, cells, alerts: Vec::new(), degraded });
+            store.publish(&Published {
+                stamp,
+                cells,
+                alerts: Vec::new(),
+                answers: Arc::default(),
+                degraded,
+            });
         }
         let results = readers.map(|reader| reader.join());
         over.store(true, std::sync::atomic::Ordering::Relaxed);
@@ -502,7 +514,13 @@ fn a_client_that_is_behind_is_told_what_was_doubtful_then() {
     store.start(Start { offset: 4, ..Start::default() });
     let publish = |epoch, degraded: &Arc<[Reason]>| {
         let (cells, alerts, degraded) = (Vec::new(), Vec::new(), Arc::clone(degraded));
-        store.publish(&Published { stamp: stamp(epoch), cells, alerts, degraded });
+        store.publish(&Published {
+            stamp: stamp(epoch),
+            cells,
+            alerts,
+            answers: Arc::default(),
+            degraded,
+        });
     };
     publish(5, &doubt);
     publish(6, &doubt);

@@ -6,10 +6,10 @@
 //!   update but the last say `"more":true`.
 
 use axum::extract::ws::{Message, Utf8Bytes};
-use schemas::{Alert, EpochId, Micros, Unit};
+use schemas::{EpochId, Micros, Unit};
 
 use crate::compare::Compared;
-use crate::store::{ServedCell, StreamPosition};
+use crate::store::{ServedAlert, ServedCell, StreamPosition};
 use crate::wire::{AlertView, Cell, ComparedView, json};
 
 /// Cells or alerts in one page.
@@ -127,8 +127,8 @@ pub(crate) fn compared(cell: ServedCell<'_>, unit: Unit, compared: Option<Compar
 }
 
 /// An alert as text.
-pub(crate) fn alert(alert: &Alert) -> String {
-    json(&AlertView::new(alert))
+pub(crate) fn alert(alert: &ServedAlert) -> String {
+    json(&AlertView::new(&alert.alert, &alert.answer))
 }
 
 /// Adds texts with commas between them.

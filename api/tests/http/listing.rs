@@ -199,7 +199,13 @@ async fn what_changes_between_pages_moves_nothing_else() {
     ];
     let stamp = EpochStamp { id: 8, clock: at("2026-11-21T10:00:01Z"), quiet: false };
     let (alerts, degraded) = (Vec::new(), Arc::default());
-    world.app.store.publish(&Published { stamp, cells: updates, alerts, degraded });
+    world.app.store.publish(&Published {
+        stamp,
+        cells: updates,
+        alerts,
+        answers: Arc::default(),
+        degraded,
+    });
     let mut seen = shown(&first);
     let mut next = first["next"].clone();
     while let Some(cursor) = next.as_str() {

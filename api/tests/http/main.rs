@@ -1,6 +1,7 @@
 //! The server from outside: what it answers, what it refuses, and what it withstands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod compare;
 mod contract;
 mod csv;

@@ -50,7 +50,13 @@ async fn a_period_that_has_not_begun_is_not_the_newest() {
         KpiUpdate { key, series, value: Some(value(ONE)), epoch: 8, as_of: clock, window: None };
     let stamp = EpochStamp { id: 8, clock, quiet: false };
     let (cells, degraded) = (vec![update], Arc::default());
-    world.app.store.publish(&Published { stamp, cells, alerts: Vec::new(), degraded });
+    world.app.store.publish(&Published {
+        stamp,
+        cells,
+        alerts: Vec::new(),
+        answers: Arc::default(),
+        degraded,
+    });
     let starts = async |query: &str| {
         let path = format!("/api/v1/kpis?kpi=revenue_booked&grain=day{query}");
         column(&world.t1(&path).await.good()["kpis"], "period_start")
@@ -143,7 +149,10 @@ async fn alerts_are_open_ones_unless_others_are_asked_for() {
         column(&world.all(&format!("/api/v1/alerts{query}")).await.good()["alerts"], "id")
     };
     assert_eq!(ids("").await, ["b1", "a1"], "the last one to open comes first");
-    assert_eq!(ids("?state=open&tenant=t1").await, ["a1"]);
+    assert_eq!(ids("?state=firing&tenant=t1").await, ["a1"]);
+    assert_eq!(ids("?state=open&tenant=t1").await, ["a1"], "the old word");
+    assert_eq!(ids("?state=withdrawn").await, [""; 0]);
+    assert_eq!(ids("?state=pending").await, [""; 0]);
     assert_eq!(ids("?state=resolved").await, ["a2"]);
     assert_eq!(ids("?state=all").await, ["b1", "a1", "a2"]);
     let own = world.t1("/api/v1/alerts?state=all").await.good();
@@ -209,7 +218,7 @@ async fn what_cannot_be_answered_says_where_and_what_to_do() {
         ("/api/v1/kpis/orders/series?from=2026-11-21&to=2026-11-20", 400, "later than `to`"),
         ("/api/v1/kpis?tennant=t1", 400, "did you mean `tenant`?"),
         ("/api/v1/kpis/orders/series?kpi=orders", 400, "there is no parameter `kpi`"),
-        ("/api/v1/alerts?state=closed", 400, "open or resolved or all"),
+        ("/api/v1/alerts?state=closed", 400, "firing or resolved"),
         ("/api/v1/meta?x=1", 400, "takes none"),
         ("/api/v1/nothing", 404, "openapi.json"),
         ("/nothing", 404, "openapi.json"),
@@ -323,7 +332,13 @@ async fn copies_are_good_until_the_next_epoch() {
     };
     let stamp = EpochStamp { id: 8, clock: update.as_of, quiet: false };
     let (cells, alerts) = (vec![update], Vec::new());
-    world.app.store.publish(&Published { stamp, cells, alerts, degraded: Arc::default() });
+    world.app.store.publish(&Published {
+        stamp,
+        cells,
+        alerts,
+        answers: Arc::default(),
+        degraded: Arc::default(),
+    });
     let next = ask(path, &tag).await;
     assert_eq!((next.status.as_u16(), &next.json()["epoch"]), (200, &json!(8)));
     assert_eq!(next.json()["kpis"][1]["value"], "43");

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use api::{
-    App, AppParts, DevKeys, Health, MintRequest, PageSessions, Report, Scope, ServerLimits,
-    SourceLag, Store, Tenants,
+    App, AppParts, Decisions, Deliveries, Delivery, DevKeys, Health, MintRequest, NotKept,
+    PageSessions, Pending, Report, Scope, ServerLimits, SourceLag, Store, Tenants,
 };
 use axum::Router;
 use axum::body::Body;
@@ -16,8 +16,9 @@ use axum::routing::{MethodRouter, get};
 use parking_lot::Mutex;
 use schemas::civil::Shape;
 use schemas::{
-    Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution, Good,
-    Grain, KpiHistory, KpiInfo, Micros, PastCells, PastQuestion, Severity, Start, Status, Unit,
+    Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution,
+    Decision, Good, Grain, KpiHistory, KpiInfo, Micros, PastCells, PastQuestion, Severity, Start,
+    Status, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -65,6 +66,45 @@ impl KpiHistory for TestHistory {
         }
         let cells = newest.into_iter().map(|(key, (_, value))| (key, value)).collect();
         Ok(PastCells { epoch: 6, cells })
+    }
+}
+
+/// Keeps decisions, or says that it does not.
+#[derive(Debug, Default)]
+pub(crate) struct TestDecisions(
+    pub(crate) Mutex<Vec<(Decision, String)>>,
+    pub(crate) Mutex<Option<NotKept>>,
+);
+
+impl Decisions for TestDecisions {
+    fn keep(&self, decision: Decision, by: &str) -> Pending<'_, Result<String, NotKept>> {
+        let by = by.to_owned();
+        Box::pin(async move {
+            if let Some(fails) = *self.1.lock() {
+                return Err(fails);
+            }
+            let mut kept = self.0.lock();
+            kept.push((decision, by));
+            Ok(format!("d{}", kept.len()))
+        })
+    }
+}
+
+/// Of every alert one thing was told, which waits.
+struct OneDelivery;
+
+impl Deliveries for OneDelivery {
+    fn of(&self, _alert: &str, _most: u32) -> Pending<'_, Option<Vec<Delivery>>> {
+        let one = Delivery {
+            route: "hook".into(),
+            kind: "opened",
+            state: "waiting",
+            attempts: 3,
+            made_at: at("2026-11-21T10:00:00Z"),
+            ended_at: None,
+            error: Some("no answer".into()),
+        };
+        Box::pin(async move { Some(vec![one]) })
     }
 }
 
@@ -193,6 +233,7 @@ pub(crate) struct World {
     pub(crate) health: Arc<TestHealth>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) history: Arc<TestHistory>,
+    pub(crate) decisions: Arc<TestDecisions>,
 }
 
 pub(crate) fn no_stream() -> MethodRouter<Arc<App>> {
@@ -238,6 +279,7 @@ impl World {
             origins: Vec::new(),
         });
         let history = Arc::new(TestHistory::default());
+        let decisions = Arc::new(TestDecisions::default());
         let app = App::new(AppParts {
             store: Store::new(kpis),
             bands: Arc::new(PointBefore),
@@ -248,9 +290,11 @@ impl World {
             history: Some(Arc::<TestHistory>::clone(&history)),
             limits,
             page,
+            decisions: Arc::<TestDecisions>::clone(&decisions),
+            deliveries: Some(Arc::new(OneDelivery)),
         });
         let router = api::router(Arc::clone(&app), no_stream());
-        World { app, router, keys, health, clock, history }
+        World { app, router, keys, health, clock, history, decisions }
     }
 
     pub(crate) fn token(&self, tenant: &str, scopes: &[Scope]) -> String {
@@ -280,6 +324,16 @@ impl World {
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_body(method, path, headers, String::new()).await
+    }
+
+    pub(crate) async fn send_body(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "weir.example");
@@ -287,7 +341,7 @@ impl World {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Body::empty()).unwrap();
+        let request = request.body(Body::from(body)).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();

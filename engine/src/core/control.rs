@@ -6,10 +6,12 @@
 //! - An epoch without any other records passes like a tick: nothing that is computed from rows shows
 //!   whether there was one.
 
+use std::sync::Arc;
+
 use schemas::clock_guard::JUMP_US;
 use schemas::{
-    Contract, ControlRecord, Decision, DefinitionChange, DefinitionKind, EpochStamp, InForce,
-    Letter, Micros, StillDead,
+    Answers, Contract, ControlRecord, Decision, DefinitionChange, DefinitionKind, EpochStamp,
+    InForce, Letter, Micros, StillDead,
 };
 
 use super::KeyedTable;
@@ -19,6 +21,8 @@ use super::letters::{Desk, retry};
 pub(crate) const PART: &str = "control";
 /// That with how far the lake's time is ahead.
 pub(crate) const CLOCK_PART: &str = "clock";
+/// That with what people said of alerts.
+pub(crate) const ANSWERS_PART: &str = "answers";
 
 fn named<'a>(tables: &'a mut [KeyedTable], name: &str) -> Option<&'a mut KeyedTable> {
     tables.iter_mut().find(|table| table.contract.contract().name == name)
@@ -33,6 +37,8 @@ pub(super) struct Control {
     pub(super) is_replay: bool,
     /// How far the lake's time is ahead of the machine's clock, as somebody has accepted, in microseconds.
     pub(super) clock_ahead: i64,
+    /// What people said of alerts.
+    pub(super) answers: Arc<Answers>,
 }
 
 /// Takes the contract in a definition's text, if it is of this table: which values it refuses from here on.
@@ -90,6 +96,13 @@ impl Control {
             let name = &table.contract.contract().name;
             let version = self.in_force.newest(DefinitionKind::Contract, name);
             put_in_force(table, version.and_then(|version| version.text.as_deref()));
+        }
+    }
+
+    /// Lets time pass to the clock of an epoch, before its decisions.
+    pub(super) fn pass(&mut self, stamp: &EpochStamp) {
+        if self.answers.next_due().is_some_and(|due| due <= stamp.clock) {
+            Arc::make_mut(&mut self.answers).pass(stamp);
         }
     }
 
@@ -152,6 +165,10 @@ impl Control {
                     still_dead.extend((!is_usual).then_some((number, still)));
                     (is_usual, said)
                 }
+                Decision::Acknowledge(_)
+                | Decision::Feedback(_)
+                | Decision::Mute(_)
+                | Decision::Unmute(_) => Arc::make_mut(&mut self.answers).take(record, stamp),
                 // Definitions came first; whether a batch ends, the core asks the epoch.
                 Decision::EndBatch | Decision::Define(_) => continue,
                 Decision::Unknown { kind, version } => {

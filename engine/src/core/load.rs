@@ -141,6 +141,9 @@ impl Core {
             let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
             loaded?;
         }
+        if let Ok(answers) = read.saved.head::<&str>(control::ANSWERS_PART) {
+            self.control.answers = Arc::new(serde_json::from_str(answers)?);
+        }
         let kept = |kpi: &str| !renewal.kpis.contains(kpi);
         Ok(self.gold.load_state(&read.saved, &kept)?)
     }

@@ -27,8 +27,8 @@ use pipeline::ledger::Entry;
 use pipeline::record::RawBatch;
 use pipeline::silver::{FrozenRuns, Gap, Halt, Lacking, TableFold, Unread};
 use schemas::{
-    Alert, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer, RowRef,
-    Sight,
+    Alert, Answers, Contents, Contract, Delta, EpochStamp, InForce, KpiUpdate, Micros, Observer,
+    RowRef, Sight,
 };
 
 use crate::Topics;
@@ -167,7 +167,8 @@ impl Core {
     /// When a tick is needed, if no epoch comes before.
     pub(crate) fn next_due(&self) -> Option<Micros> {
         let folds = self.tables.iter().filter_map(|table| table.fold.due());
-        folds.chain(self.gold.next_due()).chain(self.watch.next_due()).min()
+        let others = self.gold.next_due().into_iter().chain(self.watch.next_due());
+        folds.chain(others).chain(self.control.answers.next_due()).min()
     }
 
     /// Drops the history rows that wait for a barrier, in a run that has none.
@@ -226,6 +227,11 @@ impl Core {
     /// The definitions in force, as control records have put them.
     pub(crate) fn in_force(&self) -> &InForce {
         &self.control.in_force
+    }
+
+    /// What people said of alerts.
+    pub(crate) fn answers(&self) -> &Arc<Answers> {
+        &self.control.answers
     }
 
     /// How far the lake's time is ahead of the machine's clock, as somebody has accepted, in microseconds.
@@ -328,6 +334,7 @@ impl Core {
         let feeders = Feeders { gold: &self.gold, tables: &self.tables };
         let sight = Sight { cells: &self.gold, feeding: &feeders };
         self.watch.advance(&stamp, epoch.is_tick(), &hushed.origins, sight);
+        self.control.pass(&stamp);
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
             let mut desk = Desk { decoding: &self.decoding, scratch: &mut self.scratch };
             drop(self.control.take(&stamp, &epoch.decisions, &mut self.tables, &mut desk));
@@ -436,6 +443,7 @@ impl Core {
             (PART, self.identities.to_text()),
             (control::PART, serde_json::to_string(self.in_force()).unwrap_or_default()),
             (control::CLOCK_PART, self.clock_ahead().to_string()),
+            (control::ANSWERS_PART, serde_json::to_string(&**self.answers()).unwrap_or_default()),
         ];
         let watch = self.watch.freeze();
         let all_alerts = whole.contains(tables::ANOMALIES);

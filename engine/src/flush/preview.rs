@@ -53,6 +53,7 @@ fn of(
         removed: Vec::new(),
         removals_after: barrier.id,
         alerts: alerts.to_vec(),
+        answers: Arc::clone(core.answers()),
         degraded: building(renewal, now),
     }
 }

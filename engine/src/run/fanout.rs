@@ -286,8 +286,13 @@ mod tests {
 
     fn epoch(id: u64, shared: &Shared) -> Delivery<'_> {
         let stamp = EpochStamp { id, clock: Micros(0), quiet: false };
-        let published =
-            Published { stamp, cells: Vec::new(), alerts: Vec::new(), degraded: Arc::default() };
+        let published = Published {
+            stamp,
+            cells: Vec::new(),
+            alerts: Vec::new(),
+            answers: Arc::default(),
+            degraded: Arc::default(),
+        };
         Delivery::new(Results { published, samples: Vec::new(), turn: None }, shared)
     }
 

@@ -300,6 +300,7 @@ impl Main<'_> {
             removed,
             removals_after,
             alerts: self.core.watch().published(),
+            answers: Arc::clone(self.core.answers()),
             degraded: self.held_back.with(self.halts.reasons()),
         };
         self.tell(News::Start(Box::new(start)));
@@ -422,12 +423,12 @@ impl Main<'_> {
         }
         let samples = samples::of(&records);
         let degraded = self.held_back.with(self.halts.reasons());
-        let published = Published { stamp: records.stamp, cells: updates, alerts, degraded };
-        let results = Results { published, samples, turn };
+        let (stamp, answers) = (records.stamp, Arc::clone(self.core.answers()));
+        let published = Published { stamp, cells: updates, alerts, answers, degraded };
         if self.to_bronze.send(Arc::new(records)).is_err() {
             self.shared.stop.ask();
         }
-        self.tell(News::Epoch(results));
+        self.tell(News::Epoch(Results { published, samples, turn }));
     }
 
     fn start_barrier_if_due(&mut self) {

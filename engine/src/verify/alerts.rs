@@ -1,4 +1,5 @@
-//! Alerts: every row of `gold/anomalies` against an undisturbed run over bronze's epochs.
+//! Alerts: every row of `gold/anomalies` against an undisturbed run over bronze's epochs, and what people said of
+//! them against the decisions in bronze.
 //!
 //! # Guarantees
 //! - The run starts from nothing and reads bronze in its own epochs and clocks, so what restarts,
@@ -13,12 +14,13 @@ use std::sync::Arc;
 
 use lake::{LakeError, Table};
 use pipeline::bronze;
-use schemas::{Alert, EpochStamp, chain};
+use schemas::{Alert, Answers, EpochStamp, chain};
 
 use super::Subject;
 use super::pin::Pinned;
 use super::report::Check;
 use crate::Topics;
+use crate::core::control::ANSWERS_PART;
 use crate::core::{Changes, Core};
 use crate::tables::ANOMALIES;
 
@@ -37,7 +39,7 @@ pub(super) fn compare(
 ) -> Result<Check, String> {
     let mut check = Check::new("alerts", ANOMALIES, ADVICE);
     let found = read(pinned).map_err(|e| chain(&*e))?;
-    let expected = rerun(subject, bronze, pinned, topics)?;
+    let (expected, answers) = rerun(subject, bronze, pinned, topics)?;
     check.count("alerts", found.len());
     for (id, alert) in &expected {
         match found.get(id) {
@@ -50,6 +52,11 @@ pub(super) fn compare(
     }
     for (id, alert) in found.iter().filter(|(id, _)| !expected.contains_key(*id)) {
         check.problem(|| format!("alert {id} is not a result of bronze: {}", alert.reason));
+    }
+    if saved_answers(subject, pinned).is_some_and(|saved| !saved.agrees(&answers)) {
+        check.problem(|| {
+            "what people said of alerts is not what the decisions in bronze say".to_owned()
+        });
     }
     Ok(check)
 }
@@ -69,12 +76,20 @@ fn read(pinned: &Pinned) -> Result<Alerts, Box<dyn std::error::Error>> {
     Ok(alerts)
 }
 
+/// What people said of alerts, as the state of the epoch has it; `None` without one, or of an older release.
+fn saved_answers(subject: &Subject, pinned: &Pinned) -> Option<Answers> {
+    let folder = subject.lake.work_dir().join("state");
+    let state = lake::state::read(&folder, u64::try_from(pinned.epoch).ok()?).ok()?;
+    let text = state.saved.head::<&str>(ANSWERS_PART).ok()?;
+    serde_json::from_str(text).ok()
+}
+
 fn rerun(
     subject: &Subject,
     bronze: &Table,
     pinned: &Pinned,
     topics: &Topics,
-) -> Result<Alerts, String> {
+) -> Result<(Alerts, Arc<Answers>), String> {
     let text = |e: LakeError| chain(&e);
     let catalog = Arc::clone(&subject.catalog);
     let observer = crate::observer(&catalog);
@@ -94,5 +109,5 @@ fn rerun(
         let tick = EpochStamp { id: last, clock: pinned.clock, quiet: false };
         take(core.replay(tick, Vec::new()).1);
     }
-    Ok(alerts)
+    Ok((alerts, Arc::clone(core.answers())))
 }

@@ -88,8 +88,8 @@ fn a_cost_spike_opens_an_alert_and_its_correction_resolves_it() {
     assert_eq!(alerts(port, &token, "all"), Vec::<Value>::new(), "a snapshot alerts nobody");
 
     send(&topic, &[("spike", charge("spike", today, "40", 10, false))]);
-    wait_until("the spike is noticed", super::SOON, || !alerts(port, &token, "open").is_empty());
-    let open = alerts(port, &token, "open");
+    wait_until("the spike is noticed", super::SOON, || !alerts(port, &token, "firing").is_empty());
+    let open = alerts(port, &token, "firing");
     let alert = &open[0];
     assert_eq!(open.len(), 1, "{open:?}");
     assert_eq!((alert["value"].as_str(), alert["expected"].as_str()), (Some("140"), Some("100")));
@@ -103,11 +103,11 @@ fn a_cost_spike_opens_an_alert_and_its_correction_resolves_it() {
     let mut run = place.start(&["run"]);
     let port = super::port(&mut run);
     ready(port);
-    assert_eq!(alerts(port, &token, "open")[0]["id"], id);
+    assert_eq!(alerts(port, &token, "firing")[0]["id"], id);
 
     send(&topic, &[("spike", charge("spike", today, "5", 11, false))]);
     wait_until("the correction is noticed", super::SOON, || {
-        alerts(port, &token, "open").is_empty()
+        alerts(port, &token, "firing").is_empty()
     });
     let resolved = alerts(port, &token, "resolved");
     assert_eq!(resolved[0]["id"], id, "{resolved:?}");
@@ -199,12 +199,12 @@ fn a_snapshot_holds_back_the_alerts_of_what_it_feeds_alone() {
         wait_until("the spike counts", super::SOON, || {
             value("total_cost", "acme").is_some_and(|value| value == "140")
         });
-        let is_noticed = || !alerts(port, &token, "open").is_empty();
+        let is_noticed = || !alerts(port, &token, "firing").is_empty();
         let begin = std::time::Instant::now();
         while !is_noticed() && begin.elapsed() < Duration::from_secs(10) {
             std::thread::sleep(Duration::from_millis(100));
         }
-        let open = alerts(port, &token, "open");
+        let open = alerts(port, &token, "firing");
         std::thread::sleep(Duration::from_secs(1));
         snapshot.is_over.store(true, Ordering::Relaxed);
         open
@@ -222,17 +222,17 @@ fn a_snapshot_holds_back_the_alerts_of_what_it_feeds_alone() {
     // A snapshot of its own origin holds it back, until a second after.
     std::thread::sleep(Duration::from_secs(2));
     write(&place, "costs", 0, 10, &[charge("spike", today, "0", 11, false)]);
-    wait_until("it is over", super::SOON, || alerts(port, &token, "open").is_empty());
+    wait_until("it is over", super::SOON, || alerts(port, &token, "firing").is_empty());
     for offset in 11..31 {
         let row = charge("c3", today - 3 * DAY, "100", 12, true);
         let spike = charge("spike", today, &format!("{offset}0"), offset, false);
         write(&place, "costs", 0, offset * 2, &[row, spike]);
         std::thread::sleep(Duration::from_millis(200));
-        assert_eq!(alerts(port, &token, "open"), Vec::<Value>::new());
+        assert_eq!(alerts(port, &token, "firing"), Vec::<Value>::new());
     }
     std::thread::sleep(Duration::from_secs(3));
     write(&place, "costs", 0, 99, &[charge("spike", today, "400", 99, false)]);
-    wait_until("it is noticed", super::SOON, || !alerts(port, &token, "open").is_empty());
+    wait_until("it is noticed", super::SOON, || !alerts(port, &token, "firing").is_empty());
     run.stops();
     assert_clean(place.lake(), None, &Options::default());
     place.succeeds(&["verify", "--deep"]);

@@ -1,5 +1,6 @@
 //! The serving half from outside: REST, tokens, alerts and the page of a running process.
 
+mod alert_panel;
 mod alerts;
 mod cards;
 mod contract;

@@ -36,6 +36,17 @@ pub(crate) fn request(method: &str, port: u16, path: &str, token: Option<&str>) 
     try_request(method, port, path, token).unwrap_or_else(|e| panic!("{method} {path}: {e}"))
 }
 
+/// The same with a body of JSON.
+pub(crate) fn send(method: &str, port: u16, path: &str, token: Option<&str>, body: &str) -> Answer {
+    let bearer = token.map(|t| format!("Authorization: Bearer {t}\r\n")).unwrap_or_default();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{bearer}Connection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    exchange(port, &head).unwrap_or_else(|e| panic!("{method} {path}: {e}"))
+}
+
 /// A GET under another name of the host.
 pub(crate) fn with_host(port: u16, path: &str, host: &str) -> Answer {
     exchange(port, &format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"))

@@ -84,7 +84,7 @@ async fn alerts_come_in_order_and_bounded_by_the_tenant() {
     apply(&server, 3, &[]);
     apply(&server, 4, &[alert("c", "t2", 4), resolved(alert("a", "t1", 2), 4, 0)]);
     assert_eq!(hear_alert(&mut all).await, (4, "a".into(), "resolved".into(), true));
-    assert_eq!(hear_alert(&mut all).await, (4, "c".into(), "open".into(), false));
+    assert_eq!(hear_alert(&mut all).await, (4, "c".into(), "firing".into(), false));
     assert_eq!(hear_alert(&mut one).await, (4, "a".into(), "resolved".into(), false));
 }
 

@@ -127,7 +127,13 @@ impl World {
         };
         let cells = touched.flat_map(of_cell).collect();
         let stamp = EpochStamp { id: self.epoch, clock, quiet: false };
-        store.publish(&Published { stamp, cells, alerts: Vec::new(), degraded: Arc::default() });
+        store.publish(&Published {
+            stamp,
+            cells,
+            alerts: Vec::new(),
+            answers: Arc::default(),
+            degraded: Arc::default(),
+        });
     }
 }
 
