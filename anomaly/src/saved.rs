@@ -45,6 +45,8 @@ pub(crate) struct Head {
     pub(crate) cursor: Option<Micros>,
     /// Until when origins lag.
     pub(crate) lags: Vec<(OriginName, Micros)>,
+    /// Buckets that changed while they were held, though not by a backlog, by the places of their series.
+    pub(crate) held: Vec<(usize, Micros)>,
     pub(crate) epoch: EpochId,
 }
 

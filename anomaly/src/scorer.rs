@@ -7,7 +7,8 @@
 //! of a series that is held, because an origin that feeds it lags:
 //! epoch    observe: that it is there; corrections may resolve
 //! timer    nothing
-//! settle   1 s after the last quiet row of the origin: learns what is over, silently
+//! settle   1 s after the last quiet row of the origin: learns what is over, silently; judges running buckets that
+//!          changed in that second
 //! ```
 //!
 //! # Guarantees
@@ -25,7 +26,7 @@
 //! - A timer that fires before records which are on their way have been read takes their absence for
 //!   nothing having arrived; their arrival corrects it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -64,6 +65,8 @@ pub struct Scorer {
     cursor: Option<Micros>,
     /// The origins whose backlogs are being read.
     lags: Lags,
+    /// Running buckets that epochs without quiet rows changed while they were held, by the places of their series.
+    held: BTreeMap<usize, Micros>,
     /// Alerts whose figures have changed since they were shown: when to look again, the series and
     /// the bucket.
     owed: BTreeSet<(Micros, usize, Micros)>,
@@ -92,6 +95,7 @@ impl Scorer {
             series: SeriesBook::new(),
             cursor: None,
             lags: Lags::default(),
+            held: BTreeMap::new(),
             owed: BTreeSet::new(),
             epoch: 0,
             clock: Micros::default(),
@@ -170,6 +174,18 @@ impl Scorer {
     fn settle(&mut self, at: Micros, origin: &OriginName, sight: Sight<'_>) {
         let is_fed = |name: &Name| sight.feeding.feeds(origin, &name.kpi, &name.tenant);
         self.catch_up(at, sight, is_fed);
+        let Scorer { series, lags, .. } = self;
+        let is_free = |place: usize| {
+            let name = series.get(place).map(|entry| &entry.name);
+            name.is_none_or(|name| is_fed(name) && !lags.hold(name, sight.feeding))
+        };
+        let free: Vec<_> = self.held.extract_if(.., |place, _| is_free(*place)).collect();
+        let stamp = Stamp { at, epoch: self.epoch };
+        for (place, start) in free {
+            if self.series.get(place).is_some_and(|entry| !entry.is_closed(start)) {
+                self.judge(place, start, Moment::Running, stamp, sight.cells);
+            }
+        }
     }
 
     /// Fires the timers that are due.
@@ -279,6 +295,18 @@ impl Scorer {
             false => Moment::Running,
         };
         self.judge(place, start, moment, stamp, cells);
+    }
+
+    /// Keeps a running bucket in mind that something which is no backlog changed: it is judged when nothing holds
+    /// its series any more.
+    fn hold(&mut self, update: &KpiUpdate) {
+        let (start, place) = (update.key.period_start, self.place(update));
+        let running =
+            |place: &usize| self.series.get(*place).is_some_and(|own| !own.is_closed(start));
+        if let Some(place) = place.filter(running) {
+            let held = self.held.entry(place).or_insert(start);
+            *held = start.max(*held);
+        }
     }
 
     /// Judges one bucket by every rule that watches it.
@@ -395,6 +423,9 @@ impl Observer for Scorer {
             };
             before = Some((&update.key, quiet));
             self.update(stamp, quiet, update, sight.cells);
+            if quiet && !epoch.quiet {
+                self.hold(update);
+            }
         }
         // Only here, and not by a timer: how many ticks there were must change nothing.
         self.retell(stamp, sight);
@@ -423,7 +454,8 @@ impl Observer for Scorer {
     fn freeze(&mut self) -> Box<dyn FrozenObserver> {
         let Scorer { cursor, epoch, .. } = *self;
         let alerts = self.alerts.freeze(self.clock);
-        let head = Head { cursor, lags: self.lags.saved(), epoch };
+        let held = self.held.iter().map(|(place, start)| (*place, *start)).collect();
+        let head = Head { cursor, lags: self.lags.saved(), held, epoch };
         Box::new(Frozen::new(head, self.series.freeze(), alerts))
     }
 
@@ -438,9 +470,10 @@ impl Observer for Scorer {
         let mut put = |place: usize, entry: Entry| loaded.restore(place, entry);
         let known = (self.kpis.as_slice(), &*self.calendar);
         let head = saved::read(saved, known, cells, kept, &mut put);
-        let Head { cursor, lags, epoch } = head.map_err(|error| error.to_string())?;
+        let Head { cursor, lags, held, epoch } = head.map_err(|error| error.to_string())?;
         (loaded.cursor, loaded.epoch) = (cursor, epoch);
         loaded.lags = Lags::restore(lags);
+        loaded.held = held.into_iter().collect();
         loaded.alerts = AlertBook::new(alerts);
         *self = loaded;
         Ok(())

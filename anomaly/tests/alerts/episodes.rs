@@ -58,6 +58,17 @@ fn a_backlog_teaches_and_nothing_fires_for_it() {
 }
 
 #[test]
+fn what_is_live_while_a_backlog_settles_is_judged_afterwards() {
+    let mut world = World::new();
+    world.history("orders", Grain::Hour, at(0), usual);
+    assert_eq!(world.epoch(at(0).plus(60 * SECOND), true, &[orders(0, 2.0)]), vec![]);
+    let in_between = at(0).plus(60 * SECOND + SECOND / 2);
+    assert_eq!(world.epoch(in_between, false, &[orders(0, 9e6)]), vec![]);
+    let opened = only(world.tick(at(0).plus(62 * SECOND)));
+    assert_eq!((opened.opened_at, opened.key.period_start), (at(0).plus(61 * SECOND), at(0)));
+}
+
+#[test]
 fn hours_that_ended_while_a_backlog_was_read_are_learned_silently() {
     let mut world = caught_up();
     assert_eq!(usual_hour(&mut world, 0), vec![]);
