@@ -11,7 +11,7 @@ use utoipa::openapi::path::{Operation, ParameterIn, ParameterStyle};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     ArrayBuilder, Content, HeaderBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, OpenApi, Ref,
-    RefOr, Response, ResponseBuilder, Schema, SchemaFormat, Type,
+    RefOr, Required, Response, ResponseBuilder, Schema, SchemaFormat, Type,
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -84,6 +84,12 @@ pub(crate) fn text() -> &'static str {
             }
             for decision in [&mut item.post, &mut item.delete].into_iter().flatten() {
                 add_problems(decision, false);
+                // Who acknowledges need not say anything.
+                if let Some(RefOr::T(body)) = &mut decision.request_body
+                    && path.ends_with("/acknowledge")
+                {
+                    body.required = Some(Required::False);
+                }
             }
         }
         for (name, schema) in document.components.iter_mut().flat_map(|c| &mut c.schemas) {
