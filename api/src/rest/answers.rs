@@ -11,6 +11,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use schemas::Decision;
 use schemas::answer::{Acknowledge, COMMENT_MAX, Feedback, Verdict};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::ask::{Ask, body, json, private};
@@ -77,12 +78,8 @@ pub(crate) async fn acknowledge(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    ask.claims.require(Scope::AlertsWrite)?;
-    drop(ask.query(&[])?);
-    let (_, alert) = alert(&app, &ask.claims, id)?;
-    let AcknowledgeBody { comment } = body(request).await?;
+    let (alert, AcknowledgeBody { comment }) = asked(&app, &ask, id, request).await?;
     let comment = checked(comment)?;
-    let alert = alert.id.to_string();
     decide(&app, &ask.claims, Decision::Acknowledge(Acknowledge { alert, comment })).await
 }
 
@@ -104,17 +101,27 @@ pub(crate) async fn feedback(
     id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    ask.claims.require(Scope::AlertsWrite)?;
-    drop(ask.query(&[])?);
-    let (_, alert) = alert(&app, &ask.claims, id)?;
-    let FeedbackBody { verdict, comment } = body(request).await?;
+    let (alert, FeedbackBody { verdict, comment }) = asked(&app, &ask, id, request).await?;
     let verdict = match verdict {
         VerdictBody::Yes => Verdict::Yes,
         VerdictBody::No => Verdict::No,
         VerdictBody::Planned => Verdict::Planned,
     };
-    let (alert, comment) = (alert.id.to_string(), checked(comment)?);
+    let comment = checked(comment)?;
     decide(&app, &ask.claims, Decision::Feedback(Feedback { alert, verdict, comment })).await
+}
+
+/// The alert of a path that the token may decide about, and what the body says of it.
+async fn asked<T: DeserializeOwned>(
+    app: &App,
+    ask: &Ask,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<(String, T), Problem> {
+    ask.claims.require(Scope::AlertsWrite)?;
+    drop(ask.query(&[])?);
+    let (_, alert) = alert(app, &ask.claims, id)?;
+    Ok((alert.id.to_string(), body(request).await?))
 }
 
 /// The alert of a path, if the token may see it.

@@ -87,8 +87,7 @@ impl Cube {
             Change::Other(alone) => Some(alone),
         };
         let by = if comes { 1 } else { -1 };
-        let is_changed =
-            |start: Micros, end: Micros| alone.is_some_and(|own| own.in_period(start, end));
+        let is_changed = |start, end| is_alone(alone, start, end);
         let zone = self.rolling.zone(&self.slabs.series(spot.series).periods);
         let day_end = self.periods_around(zone, spot).end;
         let hour = has_hours.then(|| (Grain::Hour, spot.hour, spot.hour.plus(HOUR_US)));
@@ -130,8 +129,7 @@ impl Cube {
         alone: Option<Alone>,
         change: Later,
     ) {
-        let is_changed =
-            |start: Micros, end: Micros| alone.is_some_and(|own| own.in_period(start, end));
+        let is_changed = |start, end| is_alone(alone, start, end);
         let Cube { later, days, rolling, .. } = self;
         let Some(periods) = days.0.get(&(zone, spot.day)) else { return };
         for (grain, start, end) in periods.long.iter().copied() {
@@ -258,6 +256,11 @@ impl Cube {
             }
         }
     }
+}
+
+/// Whether a value that came or went is in no other unit of a period.
+fn is_alone(alone: Option<Alone>, start: Micros, end: Micros) -> bool {
+    alone.is_some_and(|own| own.in_period(start, end))
 }
 
 /// Whose values a sum of a series counts.
