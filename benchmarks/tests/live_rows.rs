@@ -8,6 +8,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[test]
 fn a_live_row_of_orders_takes_200_bytes_at_most() {
-    let bytes = bytes_a_row(60_000, 220_000).unwrap();
+    let bytes = bytes_a_row(100_000, 600_000).unwrap();
     assert!((100.0..=200.0).contains(&bytes), "{bytes:.0} bytes a row");
 }
