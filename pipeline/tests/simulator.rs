@@ -14,10 +14,11 @@
 //!   end, as somebody would do it: then it is there.
 //!
 //! # Non-guarantees
-//! - Of some thousands of histories of the class `all` one ends wrong. A cleaner may have removed the change between a
-//!   null and a value that is left out, so that the null stays; an older change that PostgreSQL streams behind a
-//!   snapshot, or a truncate, may lie in another topic or partition than what it is compared with; and a row whose
-//!   required large value is left out may get a third key before its second is read.
+//! - Of some thousands of histories of the class `all` one ends wrong. An older change that PostgreSQL streams behind a
+//!   snapshot, or a truncate, may lie in another topic or partition than what it is compared with; a row whose
+//!   required large value is left out may get a third key before its second is read, and one of MySQL may keep what an
+//!   earlier row of its old key had, as rows of a snapshot name no server; and a null value in a topic of two
+//!   databases may be of the row of the other one, as its key is read without the table that it names.
 
 #![allow(
     clippy::unwrap_used,
@@ -62,6 +63,8 @@ struct Driver {
     is_whole: bool,
     /// Records that were refused.
     refused: Vec<Record>,
+    /// Why origins stood still, though they may go on by now.
+    halts: Vec<String>,
 }
 
 impl Driver {
@@ -76,6 +79,7 @@ impl Driver {
             let changes = self.decode(of, &records);
             let refused = self.fold.apply(&changes, &stamp, &mut delta);
             self.refused.extend(refused.iter().map(|(at, _)| records[*at].clone()));
+            self.halts.extend(self.fold.halts().map(ToString::to_string));
         }
         self.add(delta);
     }
@@ -198,7 +202,8 @@ fn wrong(script: &Script) -> Vec<String> {
     let fold = TableFold::new(contract(history.has_body));
     let is_whole = history.whole;
     let (scratch, sum, refused) = (Scratch::default(), BTreeMap::new(), Vec::new());
-    let mut driver = Driver { fold, scratch, sum, is_whole, refused };
+    let halts = Vec::new();
+    let mut driver = Driver { fold, scratch, sum, is_whole, refused, halts };
     let epochs = history.records.chunk_by(|a, b| a.epoch == b.epoch);
     for (number, records) in epochs.enumerate() {
         driver.epoch(records);
@@ -210,10 +215,11 @@ fn wrong(script: &Script) -> Vec<String> {
     driver.fold.fire(Micros(history.end_clock), &mut delta);
     driver.add(delta);
     driver.retry(Micros(history.end_clock));
-    let mut wrong: Vec<String> = driver.fold.halts().map(ToString::to_string).collect();
+    let mut wrong = std::mem::take(&mut driver.halts);
     if history.may_halt && !wrong.is_empty() {
         return Vec::new();
     }
+    wrong.truncate(1);
     let rows = driver.rows(&mut wrong);
     wrong.extend(judge(&history, &rows));
     wrong
@@ -224,7 +230,7 @@ fn variable(name: &str, usual: u64) -> u64 {
 }
 
 /// What happens. Of all accidents each history draws about half.
-const CLASSES: [Accidents; 41] = [
+const CLASSES: [Accidents; 43] = [
     Accidents::NONE,
     Accidents::REDELIVERY,
     Accidents::REDELIVERY.with(Accidents::PARTITIONS),
@@ -242,6 +248,7 @@ const CLASSES: [Accidents; 41] = [
     Accidents::COMPACTION,
     Accidents::PARTITIONS,
     Accidents::PARTITIONS.with(Accidents::TOAST),
+    Accidents::COMPACTION.with(Accidents::TOAST),
     Accidents::TOPICS,
     Accidents::SHARDS,
     Accidents::SHARDS.with(Accidents::TRUNCATE),
@@ -263,6 +270,7 @@ const CLASSES: [Accidents; 41] = [
     Accidents::RESTORE,
     Accidents::RESTORE.with(Accidents::TRUNCATE),
     Accidents::RESTORE.with(Accidents::KEYS.with(Accidents::TOAST)),
+    Accidents::RESTORE.with(Accidents::COMPACTION),
     Accidents::ALTER,
     Accidents::ALTER.with(Accidents::INCREMENTAL),
     Accidents::ALL,
@@ -438,5 +446,21 @@ fn what_goes_on_to_a_third_key_is_the_newest_that_was_sent() {
     let steps = [WHOLE, note(0b1111), note(0b0111), note(0b1111), rekey(1, 2), rekey(2, 1)];
     for kind in [Kind::MySql, Kind::Oracle] {
         is_right(kind, &[Accidents::KEYS, Accidents::TOAST], 2, &steps);
+    }
+}
+
+/// Two rows are on their way to one key, and the one that the key is read of last has left it again.
+#[test]
+fn rows_that_come_to_one_key_one_after_the_other_do_not_take_each_others_place() {
+    let rekey = |from, to, dice| Step::Write(0, 0, Statement::Rekey { from, to, dice });
+    let write = |key, dice| Step::Write(0, 0, Statement::Put { key, dice });
+    let delete = |key| Step::Write(0, 0, Statement::Delete { key });
+    let away = [write(1, 189), WHOLE, rekey(1, 0, 56), write(1, 19), delete(1), rekey(0, 1, 99)];
+    let again = [rekey(1, 0, 41), rekey(0, 1, 215), write(0, 239), delete(1), rekey(0, 1, 182)];
+    let steps: Vec<Step> = away.into_iter().chain(again).collect();
+    let back = [write(3, 250), WHOLE, rekey(3, 0, 215), rekey(0, 3, 158)];
+    is_right(Kind::Oracle, &[Accidents::KEYS, Accidents::TOAST], 2, &steps);
+    for kind in [Kind::MySql, Kind::Oracle] {
+        is_right(kind, &[Accidents::KEYS, Accidents::TOAST], 2, &back);
     }
 }

@@ -16,11 +16,11 @@ mod retry;
 mod snapshot;
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pipeline::decode::{ChangeBatch, ChangeKind, ChangeRef, PreparedContract, SnapshotMarker};
 use pipeline::silver::TOMBSTONE_RETENTION_US;
-use schemas::{Micros, Position, RowBuilder};
+use schemas::{Micros, Place, Position, RowBuilder};
 
 use admission::Admitted;
 use doubt::is_newer;
@@ -91,6 +91,8 @@ struct Origin {
     is_whole: bool,
     /// By column, the change that was the first seen to have it.
     sent: BTreeMap<usize, Position>,
+    /// Columns that a change lacked.
+    lacked: BTreeSet<usize>,
     /// Each time that its numbering began anew.
     restarts: Vec<Restart>,
     /// Whether a row of it was ever deleted.
@@ -238,7 +240,7 @@ impl Reference {
             self.truncate(&id.0, at, clock);
             return;
         }
-        let (row, lacks) = self.lacks(contract, &id.0, change, &at);
+        let (row, lacks) = self.lacks(contract, &id.0, change, &at, epoch);
         let change = ChangeRef { row: &row, absent: &lacks, ..change };
         let is_back = self.take_back(&id);
         self.take_row(contract, &id, (change, at), (epoch, clock));
@@ -262,13 +264,14 @@ impl Reference {
         let origin = self.origins.entry(id.0.clone()).or_default();
         let back = if is_incremental { None } else { origin.back_from(held, &at, full) };
         if let Some(held) = back {
-            if !full {
+            let begun = if full { Some(at) } else { origin.snapshot_between(&held, &at) };
+            let Some(begun) = begun else {
                 let key = String::from_utf8_lossy(change.key);
                 origin.halted =
                     Some(format!("at row `{key}` the source went back from {held} to {at}"));
                 return;
-            }
-            at = self.begin_numbering(&id.0, Some(held), at, epoch);
+            };
+            at.incarnation = self.begin_numbering(&id.0, Some(held), begun, epoch).incarnation;
         }
         let origin = self.origins.entry(id.0.clone()).or_default();
         if full {
@@ -333,7 +336,7 @@ impl Reference {
             for column in &found {
                 carried.insert(*column, source.carried.get(column).copied().unwrap_or(source.at));
             }
-            bytes = self.with(contract, &bytes, from, &found);
+            bytes = self.with(contract, (&bytes, &at), from, &found);
             missing.retain(|column| unknown.contains(column));
         }
         carried.extend(change.absent.iter().map(|column| (*column, at)));
@@ -344,7 +347,7 @@ impl Reference {
             return false;
         }
         if is_awaited {
-            self.moves.take(&id);
+            self.moves.take(&id, &at);
         }
         let unread = self.unread(&id).filter(|unread| is_newer(unread, &at));
         if unread.is_some() {
@@ -362,11 +365,12 @@ impl Reference {
         true
     }
 
-    /// A row with these columns from another one.
+    /// The row of a change with these columns from another one. PostgreSQL's changes do not leave out a null: one that
+    /// is there was another value by then.
     fn with(
         &mut self,
         contract: &PreparedContract,
-        row: &[u8],
+        (row, at): (&[u8], &Position),
         other: &[u8],
         columns: &[usize],
     ) -> Box<[u8]> {
@@ -378,7 +382,11 @@ impl Reference {
         let mut bytes = Vec::new();
         self.builder.reset(contract.columns().len());
         for index in 0..contract.columns().len() {
-            self.builder.copy(index, if columns.contains(&index) { other } else { own });
+            let is_other = columns.contains(&index);
+            self.builder.copy(index, if is_other { other } else { own });
+            if is_other && matches!(at.place, Some(Place::Wal { .. })) && other.is_null(index) {
+                self.builder.set_unknown(index);
+            }
         }
         self.builder.set_outdated(own.is_outdated());
         self.builder.finish(layout, &mut bytes);
@@ -408,7 +416,7 @@ impl Reference {
         if found.is_empty() {
             return;
         }
-        let bytes = self.with(contract, bytes, row, &found);
+        let bytes = self.with(contract, (bytes, &held.at), row, &found);
         let mut carried = held.carried;
         carried.extend(found.into_iter().map(|column| (column, *at)));
         let state = State::Row { bytes, epoch };
@@ -463,11 +471,13 @@ impl Reference {
         let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
         let is_halted = self.origins.get(&id.0).is_some_and(|origin| origin.halted.is_some());
         if is_row && !is_halted {
-            let gone = Position { offset: at.offset, ..held };
+            // It stands where the row did; without a place, where the null does.
+            let offset = if held.place.is_none() { at.offset } else { held.offset };
+            let gone = Position { offset, ..held };
             let unread = self.unread(&id);
             let unread = unread.filter(|unread| is_newer(unread, &gone) && !is_before(unread));
             self.keep_unplaced(id.clone(), unread);
-            self.bury(id, Position { offset: at.offset, ..held }, clock);
+            self.bury(id, gone, clock);
         }
     }
 

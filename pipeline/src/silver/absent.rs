@@ -7,50 +7,114 @@
 //! # Guarantees
 //! - A row says of such a column which change lacked it, so that no change before that fills it in, and any
 //!   behind it does.
+//! - Whether a column was sent before is told by the places of both changes. Where the earlier one is read later, in
+//!   another partition, what was null until then is unknown.
 //!
 //! # Non-guarantees
-//! - What was sent first is noted in the order in which it is read: of two partitions one may lack a column
-//!   before the other is seen to have had it.
+//! - What of a row that lacks a column waits for another key, or is kept aside, stays null where the first change that
+//!   has the column is read after it.
 
-use schemas::{Position, RowBuilder};
+use schemas::{Delta, EpochStamp, Position, RowBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::TableFold;
+use super::live::LiveRow;
+use super::record::Carried;
+use super::{TableFold, Which};
 use crate::decode::ChangeRef;
 
-/// By column of the contract, the change that was the first of an origin to be seen to have it.
+/// What an origin has told of a column.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Column {
+    /// Its earliest change that has it.
+    first: Option<Position>,
+    /// Whether a change lacked it.
+    is_lacked: bool,
+}
+
+/// Which columns of the contract an origin has sent, and since which change, whatever the order in which they are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sent(Vec<Option<Position>>);
+pub(super) struct Sent {
+    columns: Vec<Column>,
+    /// The first changes, each once, where all columns were sent: a whole change behind them is no news.
+    since: Vec<Position>,
+}
+
+/// A column that was sent earlier than was known: by a change, and before what was the first until now.
+#[derive(Debug, Clone, Copy)]
+struct Earlier {
+    column: usize,
+    first: Position,
+    until: Option<Position>,
+}
+
+impl Earlier {
+    /// Whether a change lacked the column, which was taken for one that is not there.
+    fn is_between(&self, position: &Position) -> bool {
+        self.first.compare(position).is_lt()
+            && self.until.is_none_or(|until| position.compare(&until).is_lt())
+    }
+}
 
 impl Sent {
-    /// Whether every column of so many was sent.
-    fn is_whole(&self, columns: usize) -> bool {
-        self.0.len() == columns && self.0.iter().all(Option::is_some)
+    /// Whether a change at `position` that has all columns says nothing that is not known.
+    fn is_known(&self, columns: usize, position: &Position) -> bool {
+        let is_all = self.columns.len() == columns && !self.since.is_empty();
+        is_all && self.since.iter().all(|since| !position.compare(since).is_lt())
     }
 
-    /// A change at `position` has all columns of so many but these.
-    fn note(&mut self, columns: usize, absent: &[usize], position: &Position) {
-        self.0.resize(columns, None);
-        let sent = self.0.iter_mut().enumerate().filter(|(at, _)| !absent.contains(at));
-        sent.for_each(|(_, first)| *first = first.or(Some(*position)));
+    /// A change at `position` has all columns of so many but these. Gives those that changes lacked that are later, as
+    /// far as was known until now before the column came.
+    fn note(&mut self, columns: usize, absent: &[usize], position: &Position) -> Vec<Earlier> {
+        self.columns.resize(columns, Column::default());
+        let mut earlier = Vec::new();
+        for (column, own) in self.columns.iter_mut().enumerate() {
+            if absent.contains(&column) {
+                own.is_lacked = true;
+                continue;
+            }
+            let until = own.first;
+            if until.is_some_and(|until| !position.compare(&until).is_lt()) {
+                continue;
+            }
+            own.first = Some(*position);
+            if own.is_lacked {
+                earlier.push(Earlier { column, first: *position, until });
+            }
+        }
+        self.find_since();
+        earlier
+    }
+
+    fn find_since(&mut self) {
+        self.since.clear();
+        for first in self.columns.iter().map(|own| own.first) {
+            let Some(first) = first else { return self.since.clear() };
+            if !self.since.contains(&first) {
+                self.since.push(first);
+            }
+        }
+    }
+
+    fn first(&self, column: usize) -> Option<Position> {
+        self.columns.get(column).and_then(|own| own.first)
     }
 
     /// Whether a column was sent before a change at `position`.
     fn is_before(&self, column: usize, position: &Position) -> bool {
-        let first = self.0.get(column).copied().flatten();
-        first.is_some_and(|first| first.compare(position).is_lt())
+        self.first(column).is_some_and(|first| first.compare(position).is_lt())
     }
 
     /// Tells anew which incarnation those changes are of.
     pub(super) fn settle(&mut self, settle: &dyn Fn(&mut Position) -> bool) {
-        self.0.iter_mut().flatten().for_each(|first| {
+        self.columns.iter_mut().filter_map(|own| own.first.as_mut()).for_each(|first| {
             settle(first);
         });
+        self.find_since();
     }
 
     /// The columns that were never sent.
     pub(super) fn never(&self, columns: usize) -> impl Iterator<Item = usize> {
-        (0..columns).filter(|column| self.0.get(*column).copied().flatten().is_none())
+        (0..columns).filter(|column| self.first(*column).is_none())
     }
 }
 
@@ -81,26 +145,47 @@ impl TableFold {
         change: ChangeRef<'_>,
         position: &Position,
         lacking: &mut Lacking,
+        (stamp, delta): (&EpochStamp, &mut Delta),
     ) {
         lacking.columns.clear();
         let layout = self.contract.layout();
         let Some(own) = self.origins.get_mut(origin) else { return };
-        if change.absent.is_empty() && own.sent.is_whole(layout.len()) {
+        if change.absent.is_empty() && own.sent.is_known(layout.len(), position) {
             return;
         }
         let (sent, came) = (&own.sent, layout.row(change.row));
         let is_lost = |column: usize| sent.is_before(column, position) || came.is_unknown(column);
         lacking.columns.extend(change.absent.iter().filter(|column| is_lost(**column)));
-        own.sent.note(layout.len(), change.absent, position);
-        if lacking.columns.is_empty() {
-            return;
+        let earlier = own.sent.note(layout.len(), change.absent, position);
+        if !lacking.columns.is_empty() {
+            let Lacking { columns, row, builder } = lacking;
+            builder.reset(layout.len());
+            (0..layout.len()).for_each(|column| builder.copy(column, came));
+            columns.iter().for_each(|column| builder.set_unknown(*column));
+            row.clear();
+            builder.finish(layout, row);
         }
-        let Lacking { columns, row, builder } = lacking;
-        builder.reset(layout.len());
-        (0..layout.len()).for_each(|column| builder.copy(column, came));
-        columns.iter().for_each(|column| builder.set_unknown(*column));
-        row.clear();
-        builder.finish(layout, row);
+        for earlier in earlier {
+            self.lose(origin, earlier, stamp, delta);
+        }
+    }
+
+    /// A column was sent earlier than was known: rows lost it that were taken not to have it yet.
+    fn lose(&mut self, origin: u32, earlier: Earlier, stamp: &EpochStamp, delta: &mut Delta) {
+        let layout = self.contract.layout();
+        let has_lost = |row: &LiveRow<'_>| {
+            let own = layout.row(row.row);
+            let is_null = own.is_null(earlier.column) && !own.is_unknown(earlier.column);
+            row.origin == origin && is_null && earlier.is_between(&row.position)
+        };
+        let rows = self.rows.iter().filter(|(_, row)| has_lost(row));
+        let lost = rows.filter(|(_, row)| Carried::read(row.carried).get(earlier.column).is_none());
+        for slot in lost.map(|(slot, _)| slot).collect::<Vec<u32>>() {
+            let mut key = Vec::new();
+            self.rows.key_of(slot, &mut key);
+            let which = Which { origin, key: &key, slot: Some(slot) };
+            self.forget_column(which, earlier.column, stamp, delta);
+        }
     }
 }
 

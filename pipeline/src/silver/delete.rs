@@ -1,7 +1,8 @@
 //! What removes one row: its delete, and a null value where the log cleaner has taken that.
 //!
 //! # Guarantees
-//! - A deleted row leaves a tombstone with the position of what deleted it.
+//! - A deleted row leaves a tombstone with the position of what deleted it; a null value has no place in the source,
+//!   and leaves that of the row.
 
 use schemas::{Delta, EpochStamp, Micros, Position};
 
@@ -79,7 +80,10 @@ impl TableFold {
         let is_halted = self.origins.get(which.origin).is_some_and(|own| own.halt.is_some());
         if let Some(slot) = which.slot.filter(|_| !is_halted) {
             self.counters.applied += 1;
-            let position = Position { offset: at.offset, ..held };
+            // With a place of the row and an offset of its own it would pass, after a restore, for a change at that
+            // place of the new numbering.
+            let offset = if held.place.is_some() { held.offset } else { at.offset };
+            let position = Position { offset, ..held };
             let is_before = |unread: &Position| unread.is_beside(&at) && unread.offset < at.offset;
             let unread = self.unread_after(which, &position).filter(|unread| !is_before(unread));
             self.set_unplaced(which, unread);

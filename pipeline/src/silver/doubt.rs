@@ -16,6 +16,7 @@ use schemas::{Delta, EpochStamp, LetterAt, Position};
 use serde::{Deserialize, Serialize};
 
 use super::changed::note;
+use super::fill::Filling;
 use super::live::LiveRow;
 use super::record::{Carried, Provenance};
 use super::{TableFold, Which};
@@ -328,10 +329,38 @@ impl TableFold {
         stamp: &EpochStamp,
         delta: &mut Delta,
     ) {
+        let set = |filling: &mut Filling, contract: &PreparedContract, _: Position| {
+            filling.set_outdated(contract, by);
+        };
+        self.put_changed(which, set, stamp, delta);
+    }
+
+    /// The newest change of a row is seen to lack a column that was sent before.
+    pub(super) fn forget_column(
+        &mut self,
+        which: Which<'_>,
+        column: usize,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        let set = |filling: &mut Filling, contract: &PreparedContract, at: Position| {
+            filling.forget(contract, column, at);
+        };
+        self.put_changed(which, set, stamp, delta);
+    }
+
+    /// Puts a row that stands where it stood in its slot, once it is changed.
+    fn put_changed(
+        &mut self,
+        which: Which<'_>,
+        change: impl FnOnce(&mut Filling, &PreparedContract, Position),
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
         let Some(row) = which.slot.and_then(|slot| self.rows.get(slot)) else { return };
         let mut filling = std::mem::take(&mut self.filling);
         filling.resume(&self.contract, row);
-        filling.set_outdated(&self.contract, by);
+        change(&mut filling, &self.contract, row.position);
         filling.finish();
         if filling.row() != row.row {
             delta.set_quiet(self.origins.is_quiet(row.origin));

@@ -3,10 +3,12 @@
 //! # Guarantees
 //! - Such a value is that of the newest change before it that sent one. When an older change arrives
 //!   later, it fills what is missing, and what a still older one has filled.
+//! - PostgreSQL never leaves out a null. Where one is held, a change in between is gone that no record tells of: the
+//!   value is unknown, and no change before the null fills it in.
 
 use std::cmp::Ordering;
 
-use schemas::{Delta, EpochStamp, Position, RowBuilder, RowRef};
+use schemas::{Delta, EpochStamp, Place, Position, RowBuilder, RowRef};
 
 use super::changed::note;
 use super::live::LiveRow;
@@ -32,6 +34,8 @@ pub(super) struct Filling {
     missing: Vec<usize>,
     carried: Carried,
     carried_bytes: Vec<u8>,
+    /// Its change would have sent a null.
+    sends_nulls: bool,
 }
 
 impl Filling {
@@ -43,6 +47,7 @@ impl Filling {
         self.missing.clear();
         self.missing.extend_from_slice(change.unavailable);
         self.carried = Carried::default();
+        self.sends_nulls = sends_nulls(&change.change.position);
     }
 
     /// Begins with a row that is held.
@@ -51,6 +56,7 @@ impl Filling {
         self.missing.clear();
         self.missing.extend(unsent(contract, held));
         self.carried = Carried::read(held.carried);
+        self.sends_nulls = sends_nulls(&held.position);
     }
 
     /// Fills what is missing from a row that is held.
@@ -118,28 +124,44 @@ impl Filling {
         columns.iter().for_each(|column| self.carried.set(*column, position));
     }
 
-    /// Takes these columns from another row.
+    /// A column is unknown, as a change at `position` left it.
+    pub(super) fn forget(
+        &mut self,
+        contract: &PreparedContract,
+        column: usize,
+        position: Position,
+    ) {
+        self.lack(&[column], position);
+        self.rebuild(contract, |_| None, &[column], None);
+    }
+
+    /// Takes these columns from another row. What is null there and would have been sent is unknown.
     fn copy(&mut self, contract: &PreparedContract, from: &[u8], columns: &[usize]) {
         if columns.is_empty() {
             return;
         }
         let from = contract.layout().row(from);
-        self.rebuild(contract, |index| columns.contains(&index).then_some(from), None);
+        let is_other = |index: usize| columns.contains(&index);
+        let is_gone = |index: usize| is_other(index) && self.sends_nulls && from.is_null(index);
+        let gone: Vec<usize> = columns.iter().copied().filter(|index| is_gone(*index)).collect();
+        self.rebuild(contract, |index| is_other(index).then_some(from), &gone, None);
     }
 
     /// Says which newer change of the row could not be read, if any.
     pub(super) fn set_outdated(&mut self, contract: &PreparedContract, by: Option<Position>) {
         self.carried.set_outdated(by);
         if contract.layout().row(&self.row).is_outdated() != by.is_some() {
-            self.rebuild(contract, |_| None, Some(by.is_some()));
+            self.rebuild(contract, |_| None, &[], Some(by.is_some()));
         }
     }
 
-    /// Makes the row anew: columns from elsewhere, and whether it is outdated, where either is said.
+    /// Makes the row anew: columns from elsewhere, those that are unknown, and whether it is outdated, where that is
+    /// said.
     fn rebuild<'a>(
         &mut self,
         contract: &PreparedContract,
         elsewhere: impl Fn(usize) -> Option<RowRef<'a>>,
+        unknown: &[usize],
         is_outdated: Option<bool>,
     ) {
         let layout = contract.layout();
@@ -149,6 +171,7 @@ impl Filling {
         for index in 0..contract.columns().len() {
             self.builder.copy(index, elsewhere(index).unwrap_or(held));
         }
+        unknown.iter().for_each(|index| self.builder.set_unknown(*index));
         self.builder.set_outdated(is_outdated.unwrap_or(held.is_outdated()));
         self.builder.finish(layout, &mut self.row);
     }
@@ -176,6 +199,12 @@ impl Filling {
         };
         self.missing.iter().find(is_required).copied()
     }
+}
+
+/// Whether a change sends every null, so that what it leaves out is none. Oracle, and MySQL without large values in its
+/// row images, leave out nulls as well.
+fn sends_nulls(position: &Position) -> bool {
+    matches!(position.place, Some(Place::Wal { .. }))
 }
 
 /// The columns of a row whose value no change has sent. What a change lacked that it should have had is not

@@ -10,7 +10,7 @@ use super::origins::SavedOrigins;
 use super::{Counters, TableFold};
 
 /// The version of the records.
-pub(super) const VERSION: u8 = 8;
+pub(super) const VERSION: u8 = 9;
 
 /// All but the tombstones.
 #[derive(Debug, Clone, Serialize, Deserialize)]

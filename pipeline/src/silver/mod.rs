@@ -81,7 +81,7 @@ use snapshot::SnapshotRun;
 use tombstones::Tombstones;
 
 /// Counts changes of what the fold makes of equal changes: with another one tables are built anew.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// The state of one silver table.
 #[derive(Debug)]
@@ -225,7 +225,7 @@ impl TableFold {
             for column in change.infinite {
                 *own.infinite.entry(*column).or_default() += 1;
             }
-            self.note_sent(origin, change, &position, &mut lacking);
+            self.note_sent(origin, change, &position, &mut lacking, (stamp, delta));
         }
         let is_back = self.put_back(origin, key, delta);
         self.apply_row(lacking.view(change), origin, position, stamp, delta);
@@ -257,11 +257,14 @@ impl TableFold {
         let is_incremental = what.marker == SnapshotMarker::Incremental;
         let own = self.origins.get(origin).filter(|_| !is_incremental);
         if let Some(held) = own.and_then(|own| own.back_from(held, &position, is_whole)) {
-            if !is_whole {
+            let between = || self.origins.get(origin)?.taken_between(&held, &position);
+            let begun = if is_whole { Some(position) } else { between() };
+            let Some(begun) = begun else {
                 self.halt(which, &held, &position);
                 return;
-            }
-            position = self.begin_anew(origin, Some(&held), &position, stamp);
+            };
+            let Position { incarnation, .. } = self.begin_anew(origin, Some(&held), &begun, stamp);
+            position.incarnation = incarnation;
         }
         if is_whole && let Some(own) = self.origins.get_mut(origin) {
             SnapshotRun::note(

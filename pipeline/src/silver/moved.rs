@@ -50,6 +50,14 @@ pub(super) struct MovedRow {
 }
 
 impl MovedRow {
+    /// Whether it is what became the row that a change at `position` makes.
+    fn is_of(&self, position: &Position) -> bool {
+        match (self.left.place, position.place) {
+            (Some(_), Some(_)) => self.left.is_again(position),
+            _ => !is_behind(&self.position, position),
+        }
+    }
+
     /// As it was.
     pub(super) fn view(&self) -> LiveRow<'_> {
         LiveRow {
@@ -93,8 +101,8 @@ type Id = (u32, Vec<u8>);
 /// Rows on their way, and the ways that rows took.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Moved {
-    /// By new key.
-    rows: BTreeMap<Id, MovedRow>,
+    /// By new key, as they came: a row may leave that key, and another one take it, before any of them is read there.
+    rows: BTreeMap<Id, Vec<MovedRow>>,
     /// By old key.
     ways: BTreeMap<Id, Vec<Way>>,
     /// The old keys, as the ways were told.
@@ -114,27 +122,37 @@ impl Moved {
         if self.rows.is_empty() || old_key.is_empty() {
             return None;
         }
-        let row = self.rows.get(&(which.origin, which.key.to_vec()))?;
-        let is_its = match (row.left.place, position.place) {
-            (Some(_), Some(_)) => row.left.is_again(position),
-            _ => !is_behind(&row.position, position),
-        };
-        is_its.then(|| row.clone())
+        let rows = self.rows.get(&(which.origin, which.key.to_vec()))?;
+        rows.iter().rev().find(|row| row.is_of(position)).cloned()
     }
 
     /// The row that waited for this one has come.
-    pub(super) fn arrive(&mut self, which: Which<'_>) {
-        self.rows.remove(&(which.origin, which.key.to_vec()));
+    pub(super) fn arrive(&mut self, which: Which<'_>, position: &Position) {
+        let id = (which.origin, which.key.to_vec());
+        let Some(rows) = self.rows.get_mut(&id) else { return };
+        if let Some(at) = rows.iter().rposition(|row| row.is_of(position)) {
+            rows.remove(at);
+        }
+        if rows.is_empty() {
+            self.rows.remove(&id);
+        }
     }
 
     fn put(&mut self, id: Id, row: MovedRow) {
-        self.rows.insert(id, row);
-        if self.rows.len() > LIMIT
-            && let Some(oldest) = self.rows.iter().min_by_key(|(_, row)| row.clock)
-        {
-            let oldest = oldest.0.clone();
-            self.rows.remove(&oldest);
+        self.rows.entry(id).or_default().push(row);
+        if self.rows.values().map(Vec::len).sum::<usize>() <= LIMIT {
+            return;
         }
+        let oldest = self.rows.values().flatten().map(|row| row.clock).min();
+        let first = self.rows.iter().find_map(|(id, rows)| {
+            let at = rows.iter().position(|row| Some(row.clock) == oldest)?;
+            Some((id.clone(), at))
+        });
+        let Some((id, at)) = first else { return };
+        if let Some(rows) = self.rows.get_mut(&id) {
+            rows.remove(at);
+        }
+        self.rows.retain(|_, rows| !rows.is_empty());
     }
 
     /// Remembers that the row of a key went on under another one; `known` are the changes that what is held of it
@@ -178,9 +196,17 @@ impl Moved {
         later.reduce(|a, b| if b.left.compare(&a.left).is_lt() { b } else { a })
     }
 
+    /// Whether a row left a key before another one came there at `arrival`.
+    fn has_left(&self, origin: u32, key: &[u8], row: &Position, arrival: &Position) -> bool {
+        let ways = self.ways.get(&(origin, key.to_vec())).into_iter().flatten();
+        ways.into_iter()
+            .any(|way| row.compare(&way.left).is_lt() && way.left.compare(arrival).is_lt())
+    }
+
     /// Tells anew which incarnation the rows and ways of an origin are of.
     pub(super) fn settle(&mut self, origin: u32, settle: &dyn Fn(&mut Position) -> bool) {
-        for (_, row) in self.rows.iter_mut().filter(|((of, _), _)| *of == origin) {
+        let own = self.rows.iter_mut().filter(|((of, _), _)| *of == origin);
+        for row in own.flat_map(|(_, rows)| rows) {
             settle(&mut row.position);
             settle(&mut row.left);
             row.carried = Carried::settled(&row.carried, settle);
@@ -198,7 +224,10 @@ impl Moved {
     /// Forgets what has waited too long at `now`.
     pub(super) fn purge(&mut self, now: Micros) {
         if !self.rows.is_empty() {
-            self.rows.retain(|_, row| row.clock.plus(RETENTION_US) > now);
+            self.rows.retain(|_, rows| {
+                rows.retain(|row| row.clock.plus(RETENTION_US) > now);
+                !rows.is_empty()
+            });
         }
         while let Some((number, id)) = self.told.first_key_value() {
             let ways = self.ways.get(id).into_iter().flatten();
@@ -236,8 +265,10 @@ impl TableFold {
         let Some(old) = held.filter(|held| held.position.compare(&left).is_lt()) else {
             self.moved.note(id.clone(), (moved_to, left), Vec::new(), true, stamp.clock);
             // What waits for this key is of the row that goes on.
-            let waiting = self.moved.rows.get(&id).filter(|row| row.left.compare(&left).is_lt());
-            if let Some(waiting) = waiting.cloned() {
+            let waiting = self.moved.rows.get(&id).into_iter().flatten();
+            let waiting = waiting.filter(|row| row.left.compare(&left).is_lt());
+            let last = waiting.reduce(|a, b| if a.left.compare(&b.left).is_lt() { b } else { a });
+            if let Some(waiting) = last.cloned() {
                 let moved = MovedRow { left, ..waiting };
                 self.give(which.origin, moved_to.to_vec(), moved, stamp, delta);
             }
@@ -304,7 +335,9 @@ impl TableFold {
                 self.moved.way(origin, &to, &moved.left).map(|way| (way.to.clone(), way.left));
             let is_there = |new: &Position| {
                 let has_left = way.as_ref().is_some_and(|(_, left)| left.compare(new).is_lt());
-                !has_left && (moved.left.is_again(new) || !is_behind(&moved.left, new))
+                let is_former = self.moved.has_left(origin, &to, new, &moved.left);
+                let is_its = moved.left.is_again(new) || !is_behind(&moved.left, new);
+                !has_left && !is_former && is_its
             };
             if there.as_ref().is_some_and(is_there) {
                 return self.fill_moved(which, &moved, stamp, delta);
@@ -344,8 +377,9 @@ impl TableFold {
     /// A row waits for the one under its new key, together with what was read of it before.
     fn wait(&mut self, which: Which<'_>, moved: MovedRow) {
         let id = (which.origin, which.key.to_vec());
-        let same = self.moved.rows.get(&id).filter(|held| held.left.is_again(&moved.left));
-        let Some(held) = same.cloned() else {
+        let rows = self.moved.rows.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let same = rows.iter().position(|held| held.left.is_again(&moved.left));
+        let Some((at, held)) = same.and_then(|at| Some((at, rows.get(at)?.clone()))) else {
             self.moved.put(id, moved);
             return;
         };
@@ -355,9 +389,14 @@ impl TableFold {
         filling.resume(&self.contract, newer.view());
         filling.fill_older(&self.contract, older.view());
         filling.finish();
-        let (row, carried) = (filling.row().into(), filling.carried().into());
+        let (row, carried): (Arc<[u8]>, Arc<[u8]>) =
+            (filling.row().into(), filling.carried().into());
         self.filling = filling;
-        self.moved.put(id, MovedRow { row, carried, ..newer });
+        let rows = self.moved.rows.get_mut(&id).and_then(|rows| rows.get_mut(at));
+        rows.into_iter().for_each(|held| {
+            *held =
+                MovedRow { row: Arc::clone(&row), carried: Arc::clone(&carried), ..newer.clone() }
+        });
     }
 }
 

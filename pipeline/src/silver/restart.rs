@@ -10,6 +10,8 @@
 //! - A change is behind a snapshot if it is a row of it; or if its partition brings it behind the first such row;
 //!   or, where its partition has none, if it is no older by the source's clock. What was read before the
 //!   snapshot was seen to begin anew is told the same way, and moves to the incarnation that it is of.
+//! - Rows of a snapshot of MySQL do not say which server's log they stand in. There a live change at a lower place shows
+//!   that a snapshot between it and what is held began anew.
 //!
 //! # Non-guarantees
 //! - What came behind somebody's decision is told by its epoch alone.
@@ -99,6 +101,14 @@ impl Origin {
     ) -> Option<Position> {
         let taken = self.runs().filter(|_| is_whole).map(SnapshotRun::deleted_at);
         held.into_iter().chain(taken).find(|held| held.went_back_to(position))
+    }
+
+    /// Where the last full snapshot was taken that what is held was written before, and behind which a live change
+    /// came, if it does not say itself on which side of it they stand.
+    pub(super) fn taken_between(&self, held: &Position, came: &Position) -> Option<Position> {
+        let is_between = |run: &&SnapshotRun| run.is_unplaced_between(held, came);
+        let last = self.runs().filter(is_between).max_by_key(|run| run.source_ms());
+        last.map(SnapshotRun::deleted_at)
     }
 
     /// A row of a full snapshot at `position` is the first by which the source is seen to have gone back from `held`,

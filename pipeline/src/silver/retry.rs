@@ -121,7 +121,7 @@ impl TableFold {
         let is_counted = !is_known && !self.unplaced.has(place);
         let mut lacking = std::mem::take(&mut self.lacking);
         if what.kind == ChangeKind::Upsert {
-            self.note_sent(origin, change, &position, &mut lacking);
+            self.note_sent(origin, change, &position, &mut lacking, (stamp, delta));
         }
         let is_old = letter.clock.plus(TOMBSTONE_RETENTION_US) <= stamp.clock;
         let may_be_gone = is_old && has_deleted && !is_known;

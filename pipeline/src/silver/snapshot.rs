@@ -106,6 +106,20 @@ impl SnapshotRun {
         self.source_ms > source_ms
     }
 
+    /// The lowest clock of the source in it.
+    pub(super) fn source_ms(&self) -> i64 {
+        self.source_ms
+    }
+
+    /// Whether what is held was written before it and a change came behind it, which its place does not say.
+    pub(super) fn is_unplaced_between(&self, held: &Position, came: &Position) -> bool {
+        let is_behind = match self.begins.get(&(came.topic, came.partition)) {
+            Some(begin) => came.offset > *begin,
+            None => self.source_ms > 0 && came.source_ms > self.source_ms,
+        };
+        self.side_of(held).is_none() && self.is_missing(held) && is_behind
+    }
+
     /// It began this incarnation. Gives where partitions began to deliver it, and the lowest clock in it.
     pub(super) fn begin_anew(
         &mut self,

@@ -61,7 +61,7 @@ impl TableFold {
             return;
         }
         if came_from.is_some() {
-            self.moved.arrive(which);
+            self.moved.arrive(which, &position);
         }
         let unchanged = old.is_some_and(|old| old.row == new);
         if again && unchanged && old.is_some_and(|old| old.carried == carried) {

@@ -157,6 +157,15 @@ pub struct Delta {
     pub origin: String,
 }
 
+impl Delta {
+    /// And then another change of rows.
+    fn then(mut self, later: Delta) -> Delta {
+        self.gone.extend(later.gone);
+        self.come.extend(later.come);
+        self
+    }
+}
+
 #[derive(Debug)]
 struct Table {
     name: Rc<str>,
@@ -183,6 +192,8 @@ struct Origin {
     halted: bool,
     /// By column, the change that was the first seen to have it.
     sent: BTreeMap<usize, Position>,
+    /// Columns that some change lacked.
+    lacked: BTreeSet<usize>,
     /// By each time that it began anew, the first epoch all of which came behind that.
     begun: Vec<i64>,
     /// Whether any row of it was ever deleted.
@@ -367,8 +378,23 @@ impl Fold {
         if change.op == Op::Truncate {
             return Ok(table.truncate(&name, position));
         }
-        table.lack(&name, &mut change, &position);
-        let id = (name, change.key.clone());
+        let lost = table.lack(&name, &mut change, &position, record.epoch);
+        match self.place(contract, (name, change.key.clone()), change, position, record) {
+            Ok(delta) => Ok(lost.then(delta)),
+            Err((delta, reason)) => Err((lost.then(delta), reason)),
+        }
+    }
+
+    /// A change of one row, by what is held of it.
+    fn place(
+        &mut self,
+        contract: &str,
+        id: Id,
+        change: Change,
+        position: Position,
+        record: &Record,
+    ) -> Result<Delta, (Delta, String)> {
+        let Some(table) = self.tables.get_mut(contract) else { return Ok(Delta::default()) };
         let verdict = table.judge(&id, &change, position);
         if let Verdict::Stale = verdict {
             self.stale += 1;
@@ -428,6 +454,15 @@ pub fn row_id(key: &str, origin: &str) -> String {
     format!("{key} of {origin}")
 }
 
+/// What a cell of before says of one that the change at a position left out. PostgreSQL sends nulls: another value
+/// came in between.
+fn lent(cell: &Cell, position: &Position) -> Cell {
+    match cell {
+        Cell::Null if position.place.is_some() => Cell::Unknown,
+        cell => cell.clone(),
+    }
+}
+
 enum Verdict {
     Apply,
     Stale,
@@ -459,7 +494,7 @@ impl Table {
                 let is_absent = change.absent.contains(&column);
                 let is_known = known[column] != Cell::Unknown || held.carried.contains_key(&column);
                 if is_left_out && !is_absent && is_known {
-                    *cell = known[column].clone();
+                    *cell = lent(&known[column], &position);
                     carried.insert(column, *held.carried.get(&column).unwrap_or(&held.position));
                 }
             }
@@ -472,7 +507,7 @@ impl Table {
         }
         *row = Rc::new(cells);
         if waiting.is_some() {
-            self.moved.remove(id);
+            self.came(id, &position);
         }
         carried.extend(change.absent.iter().map(|column| (*column, position)));
         Ok(carried)
@@ -497,7 +532,7 @@ impl Table {
             });
             let is_told = row[column] != Cell::Unknown || lacks.contains_key(&column);
             if is_told && is_older.unwrap_or(*cell == Cell::Unknown) {
-                *cell = row[column].clone();
+                *cell = lent(&row[column], &held.position);
                 held.carried.insert(column, at);
                 is_filled = true;
             }
@@ -528,7 +563,9 @@ impl Table {
         if held.row.is_some() && !self.origins.get(&id.0).is_some_and(|origin| origin.halted) {
             let gone = held.row.take();
             delta.gone.extend(gone.map(|row| (Rc::clone(&self.name), id.clone(), row)));
-            held.position.offset = record.offset;
+            if held.position.place.is_none() {
+                held.position.offset = record.offset;
+            }
             held.op = Op::Delete;
             held.carried.clear();
             let at = held.position;

@@ -8,7 +8,7 @@ use pipeline::silver::NAMED_MAX;
 use schemas::{LetterAt, Micros, Position};
 
 use super::order::{is_again, order};
-use super::{Known, Reference, RowId, State};
+use super::{Known, Origin, Reference, RowId, State};
 
 /// Whether an unreadable change is newer than what is known at a place, and not that very change.
 pub(super) fn is_newer(unread: &Position, at: &Position) -> bool {
@@ -32,8 +32,10 @@ impl Reference {
         origin: &str,
         change: ChangeRef<'_>,
         at: &Position,
+        epoch: u64,
     ) -> (Box<[u8]>, Vec<usize>) {
-        let sent = &mut self.origins.entry(origin.to_owned()).or_default().sent;
+        let mut earlier: Vec<(usize, Option<Position>)> = Vec::new();
+        let Origin { sent, lacked, .. } = self.origins.entry(origin.to_owned()).or_default();
         let mut lacks = Vec::new();
         if change.change.kind == ChangeKind::Upsert {
             let came = contract.layout().row(change.row);
@@ -43,9 +45,18 @@ impl Reference {
                     || first.is_some_and(|first| order(first, at) == Ordering::Less)
             };
             lacks = change.absent.iter().copied().filter(is_before).collect();
+            lacked.extend(change.absent);
             for column in (0..contract.columns().len()).filter(|own| !change.absent.contains(own)) {
-                sent.entry(column).or_insert(*at);
+                let until = sent.get(&column).copied();
+                if until.is_none_or(|until| order(at, &until) == Ordering::Less) {
+                    sent.insert(column, *at);
+                    // Nobody lost a column that every change has.
+                    earlier.extend(lacked.contains(&column).then_some((column, until)));
+                }
             }
+        }
+        for (column, until) in earlier {
+            self.lost(contract, origin, (column, at, until), epoch);
         }
         if lacks.is_empty() {
             return (change.row.into(), lacks);
@@ -60,6 +71,35 @@ impl Reference {
         lacks.iter().for_each(|column| self.builder.set_unknown(*column));
         self.builder.finish(layout, &mut bytes);
         (bytes.into(), lacks)
+    }
+
+    /// A change has a column, which is earlier than was known: rows between the two lost it.
+    fn lost(
+        &mut self,
+        contract: &PreparedContract,
+        origin: &str,
+        (column, from, until): (usize, &Position, Option<Position>),
+        epoch: u64,
+    ) {
+        let layout = contract.layout();
+        for (_, known) in self.rows.iter_mut().filter(|(id, _)| id.0 == origin) {
+            let State::Row { bytes, .. } = &known.state else { continue };
+            let row = layout.row(bytes);
+            let is_null = row.is_null(column) && !row.is_unknown(column);
+            let is_behind = order(from, &known.at) == Ordering::Less;
+            let is_before = until.is_none_or(|until| order(&known.at, &until) == Ordering::Less);
+            if is_null && is_behind && is_before && !known.carried.contains_key(&column) {
+                let mut bytes = Vec::new();
+                self.builder.reset(contract.columns().len());
+                (0..contract.columns().len()).for_each(|index| self.builder.copy(index, row));
+                self.builder.set_unknown(column);
+                self.builder.set_outdated(row.is_outdated());
+                self.builder.finish(layout, &mut bytes);
+                known.state = State::Row { bytes: bytes.into(), epoch };
+                known.carried.insert(column, known.at);
+                known.seen = false;
+            }
+        }
     }
 
     /// A record that could not be decoded.

@@ -41,7 +41,8 @@ struct Departure {
 /// All that is known of rows between two keys.
 #[derive(Debug, Default)]
 pub(super) struct Moves {
-    waiting: BTreeMap<RowId, Waiting>,
+    /// Several may wait for one key, each as it left another.
+    waiting: BTreeMap<RowId, Vec<Waiting>>,
     /// As they were told.
     departures: Vec<Departure>,
 }
@@ -50,24 +51,35 @@ impl Moves {
     /// Time passes.
     pub(super) fn advance(&mut self, now: Micros) {
         let is_young = |clock: Micros| clock.plus(MOVED_US) > now;
-        self.waiting.retain(|_, waiting| is_young(waiting.clock));
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|one| is_young(one.clock));
+        }
         self.departures.retain(|departure| is_young(departure.clock));
     }
 
     /// The row that waits for this one, which a change made at a place.
     pub(super) fn row_for(&self, id: &RowId, at: &Position) -> Option<&Known> {
-        let Waiting { row, departed, .. } = self.waiting.get(id)?;
-        let is_its = if departed.place.is_some() && at.place.is_some() {
-            is_again(departed, at)
-        } else {
-            !is_behind(&row.at, at)
+        let waiting = self.waiting.get(id)?;
+        Some(&waiting.get(Moves::number_for(waiting, at)?)?.row)
+    }
+
+    fn number_for(waiting: &[Waiting], at: &Position) -> Option<usize> {
+        let is_its = |one: &Waiting| {
+            if one.departed.place.is_some() && at.place.is_some() {
+                is_again(&one.departed, at)
+            } else {
+                !is_behind(&one.row.at, at)
+            }
         };
-        is_its.then_some(row)
+        (0..waiting.len()).rev().find(|number| waiting.get(*number).is_some_and(is_its))
     }
 
     /// It has come.
-    pub(super) fn take(&mut self, id: &RowId) {
-        self.waiting.remove(id);
+    pub(super) fn take(&mut self, id: &RowId, at: &Position) {
+        let Some(waiting) = self.waiting.get_mut(id) else { return };
+        if let Some(number) = Moves::number_for(waiting, at) {
+            waiting.remove(number);
+        }
     }
 
     /// The first departure from a key behind a place.
@@ -86,7 +98,8 @@ impl Moves {
 
     /// Which incarnations changes are of is told anew, for some keys.
     pub(super) fn tell(&mut self, is_own: &impl Fn(&RowId) -> bool, tell: &impl Fn(&mut Position)) {
-        for (_, waiting) in self.waiting.iter_mut().filter(|(id, _)| is_own(id)) {
+        let own = self.waiting.iter_mut().filter(|(id, _)| is_own(id));
+        for waiting in own.flat_map(|(_, waiting)| waiting) {
             tell(&mut waiting.departed);
             waiting.row.tell(tell);
         }
@@ -107,11 +120,16 @@ impl Moves {
     }
 
     fn wait(&mut self, id: RowId, waiting: Waiting) {
-        self.waiting.insert(id, waiting);
-        if self.waiting.len() > MOVED_MAX {
-            let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.clock);
-            let oldest = oldest.map(|(id, _)| id.clone());
-            oldest.into_iter().for_each(|id| drop(self.waiting.remove(&id)));
+        self.waiting.entry(id).or_default().push(waiting);
+        let clocks = || self.waiting.values().flatten().map(|one| one.clock);
+        let (count, oldest) = (clocks().count(), clocks().min());
+        let mut is_gone = count <= MOVED_MAX;
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|one| {
+                let stays = is_gone || Some(one.clock) != oldest;
+                is_gone |= !stays;
+                stays
+            });
         }
     }
 }
@@ -141,8 +159,9 @@ impl Reference {
         }
         let (from, to) = (id.clone(), to.to_vec());
         self.moves.depart(Departure { from, to: to.clone(), at, changes, is_short, clock });
-        let before = self.moves.waiting.get(id);
+        let before = self.moves.waiting.get(id).into_iter().flatten();
         let before = before.filter(|before| order(&before.departed, &at) == Ordering::Less);
+        let before = before.max_by(|a, b| order(&a.departed, &b.departed));
         let waiting = match row {
             Some(row) => Some(Waiting { row, departed: at, clock }),
             // What waits for this key goes on with its row.
@@ -226,7 +245,12 @@ impl Reference {
                 let is_left = |next: &Departure| order(&next.at, &row.at) == Ordering::Less;
                 let is_behind = is_behind(&waiting.departed, &row.at);
                 let is_earlier = is_behind && !is_again(&waiting.departed, &row.at);
-                !next.as_ref().is_some_and(is_left) && !is_earlier
+                let mut known = self.moves.departures.iter().filter(|known| known.from == id);
+                let is_former = known.any(|known| {
+                    order(&row.at, &known.at) == Ordering::Less
+                        && order(&known.at, &waiting.departed) == Ordering::Less
+                });
+                !next.as_ref().is_some_and(is_left) && !is_earlier && !is_former
             };
             if there.is_some_and(is_its) {
                 let row = waiting.row;
@@ -244,9 +268,9 @@ impl Reference {
 
     /// A row waits, together with what was read of the same one before.
     fn add_waiting(&mut self, contract: &PreparedContract, id: &RowId, waiting: Waiting) {
-        let held = self.moves.waiting.get(id);
-        let held = held.filter(|held| is_again(&held.departed, &waiting.departed)).cloned();
-        let Some(held) = held else {
+        let own = self.moves.waiting.get_mut(id).map(Vec::as_mut_slice).unwrap_or_default();
+        let same = own.iter_mut().find(|held| is_again(&held.departed, &waiting.departed));
+        let Some(held) = same.map(|held| held.clone()) else {
             self.moves.wait(id.clone(), waiting);
             return;
         };
@@ -266,11 +290,13 @@ impl Reference {
         found.extend(before.map(|(column, _)| *column));
         found.retain(|column| !unknown.contains(column));
         let epoch = *epoch;
-        let bytes = self.with(contract, bytes, from, &found);
+        let bytes = self.with(contract, (bytes, &newer.row.at), from, &found);
         for column in found {
             newer.row.carried.insert(column, of(&column));
         }
         newer.row.state = State::Row { bytes, epoch };
-        self.moves.wait(id.clone(), newer);
+        let own = self.moves.waiting.get_mut(id).into_iter().flatten();
+        let same = own.into_iter().find(|held| is_again(&held.departed, &newer.departed));
+        same.into_iter().for_each(|held| *held = newer.clone());
     }
 }

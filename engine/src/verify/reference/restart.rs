@@ -105,6 +105,13 @@ impl Origin {
         shown.into_iter().find(|held| source_went_back(held, at))
     }
 
+    /// The latest full snapshot that lies between two changes, where no place in the log says that it does.
+    pub(super) fn snapshot_between(&self, held: &Position, at: &Position) -> Option<Position> {
+        let known = self.snapshots.iter().chain(self.over.iter().map(|(over, _)| over));
+        let between = known.filter(|snapshot| snapshot.lies_between(held, at));
+        between.max_by_key(|snapshot| snapshot.source_ms).map(Snapshot::end)
+    }
+
     /// Somebody decided so.
     pub(super) fn start_over(&mut self, epoch: u64) {
         self.restarts.push(Restart { epoch, by: None });

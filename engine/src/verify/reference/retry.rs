@@ -47,7 +47,7 @@ impl Reference {
             self.truncate(&id.0, at, clock);
             return true;
         }
-        let (row, lacks) = self.lacks(contract, &id.0, change, &at);
+        let (row, lacks) = self.lacks(contract, &id.0, change, &at, epoch);
         let change = ChangeRef { row: &row, absent: &lacks, ..change };
         self.take_late(contract, id, (change, at), came.1, (epoch, clock))
     }

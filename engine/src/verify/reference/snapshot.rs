@@ -59,6 +59,24 @@ impl Snapshot {
         at.snapshot && (at.incarnation, at.place.map(|place| place.number())) == self.mark
     }
 
+    /// Whether the source sent one change before it and another behind it, though its log does not order it with the
+    /// first.
+    pub(super) fn lies_between(&self, before: &Position, behind: &Position) -> bool {
+        let is_one_log = match (before.place, self.place) {
+            (Some(Place::Log { log: x, .. }), Some(Place::Log { log: y, .. })) => {
+                x == y && x != Place::UNNAMED
+            }
+            (Some(Place::Wal { .. }), Some(Place::Wal { .. })) => true,
+            _ => false,
+        };
+        let first = self.begins.get(&(behind.topic, behind.partition));
+        let is_later = match first {
+            Some(first) => behind.offset > *first,
+            None => self.source_ms > 0 && behind.source_ms > self.source_ms,
+        };
+        !is_one_log && is_later && self.is_behind(before)
+    }
+
     /// Whether a row that stands there was in the source before the snapshot.
     pub(super) fn is_behind(&self, at: &Position) -> bool {
         if at.incarnation != self.mark.0 {

@@ -87,3 +87,23 @@ fn a_change_of_before_the_column_came_lacks_nothing() {
     apply(&mut fold, &mut late, 2);
     assert_eq!(shown(&fold), ["a=1", "b=null", "c=?"]);
 }
+
+#[test]
+fn what_is_null_does_not_depend_on_which_partition_is_read_first() {
+    let batches = || {
+        let (mut one, mut other, mut third) = (Builder::new(0), Builder::new(1), Builder::new(2));
+        one.upsert_absent("early", 5).upsert_absent("a", 20).upsert_absent("b", 60);
+        other.upsert("c", "1", 50).upsert("b", "1", 40).upsert_absent("c", 70);
+        third.upsert("d", "1", 10).upsert("e", "1", 30);
+        [one, other, third]
+    };
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let (mut fold, mut partitions) = (fold(), batches());
+        for (clock, partition) in (1..).zip(order) {
+            apply(&mut fold, &mut partitions[partition], clock);
+            fold = reloaded(&mut fold);
+        }
+        let rows = ["a=?", "b=?", "c=?", "d=1", "e=1", "early=null"];
+        assert_eq!(shown(&fold), rows, "read in the order {order:?}");
+    }
+}

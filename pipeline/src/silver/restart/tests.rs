@@ -122,3 +122,20 @@ fn after_a_halt_the_snapshot_counts_that_began_before_it_was_seen() {
     apply(&mut fold, &mut one, 4);
     assert_eq!((rows(&mut fold).as_str(), fold.halts().count()), ("a3 b2", 0));
 }
+
+/// The null value is what a cleaner left of a delete in the restored database. It is read before a row shows that places
+/// went back.
+#[test]
+fn a_null_value_behind_the_snapshot_leaves_no_place_of_before_it() {
+    let (mut fold, mut one, mut other) = (fold(), whole(0), whole(1));
+    one.at(1_000).upsert("a", "1", 100);
+    other.at(1_000).upsert("b", "1", 110);
+    one.at(9_000).snapshot("c", "2", 50, First).null("a");
+    other.at(9_000).snapshot("b", "2", 50, Last);
+    apply(&mut fold, &mut one, 1);
+    apply(&mut fold, &mut other, 2);
+    one.at(9_100).upsert("a", "3", 60);
+    apply(&mut fold, &mut one, 3);
+    assert_eq!(fold.halts().count(), 0);
+    assert_eq!(rows(&mut fold), "a3 b2 c2");
+}

@@ -60,15 +60,47 @@ impl Table {
 
     /// What a change lacks, and its schema names or its origin has sent before, is unknown; nothing else is absent
     /// after this.
-    pub(super) fn lack(&mut self, origin: &str, change: &mut Change, at: &Position) {
+    /// Gives what that changes of rows that are held: a column may have been there before they lacked it.
+    pub(super) fn lack(
+        &mut self,
+        origin: &str,
+        change: &mut Change,
+        at: &Position,
+        epoch: i64,
+    ) -> Delta {
         let Some(row) = change.row.take() else {
             change.absent.clear();
-            return;
+            return Delta::default();
         };
-        let sent = &mut self.origins.entry(origin.to_owned()).or_default().sent;
+        let mut delta = Delta::default();
+        let own = self.origins.entry(origin.to_owned()).or_default();
         let absent = std::mem::take(&mut change.absent);
+        own.lacked.extend(&absent);
+        let (sent, lacked) = (&mut own.sent, &own.lacked);
         for column in (0..self.contract.columns.len()).filter(|own| !absent.contains(own)) {
-            sent.entry(column).or_insert(*at);
+            let until = sent.get(&column).copied();
+            if until.is_some_and(|until| at.order(&until).is_ge()) {
+                continue;
+            }
+            sent.insert(column, *at);
+            let of_origin = self.keys.iter_mut().filter(|(id, _)| id.0 == origin);
+            let of_origin = of_origin.filter(|_| lacked.contains(&column));
+            for (id, held) in of_origin {
+                let own = held.position;
+                let is_between =
+                    at.order(&own).is_lt() && until.is_none_or(|u| own.order(&u).is_lt());
+                let Some(old) = held.row.clone().filter(|_| is_between) else { continue };
+                if old[column] != Cell::Null || held.carried.contains_key(&column) {
+                    continue;
+                }
+                let mut cells = old.to_vec();
+                cells[column] = Cell::Unknown;
+                let new: Row = Rc::new(cells);
+                (held.row, held.epoch) = (Some(Rc::clone(&new)), epoch);
+                held.carried.insert(column, own);
+                delta.gone.push((Rc::clone(&self.name), id.clone(), old));
+                delta.come.push((Rc::clone(&self.name), id.clone(), new));
+            }
         }
         let is_lost = |own: &usize| {
             row[*own] == Cell::Unknown || sent.get(own).is_some_and(|first| first.order(at).is_lt())
@@ -77,6 +109,7 @@ impl Table {
         let mut cells = row.to_vec();
         change.absent.iter().for_each(|column| cells[*column] = Cell::Unknown);
         change.row = Some(Rc::new(cells));
+        delta
     }
 
     /// The table that a record names which changes no row.

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::{Delta, Held, Id, Position, Table};
+use super::{Delta, Held, Id, Position, Table, lent};
 use crate::event::{Cell, Change, Op, Row};
 
 /// Keys that a row is followed through.
@@ -26,8 +26,8 @@ pub(super) struct Leave {
     lacks: bool,
 }
 
-/// Rows without a key, by the new one, each with the delete of its old key.
-pub(super) type Waiting = BTreeMap<Id, (Held, Position)>;
+/// Rows without a key, by the new one, each with the delete of its old key, as they came.
+pub(super) type Waiting = BTreeMap<Id, Vec<(Held, Position)>>;
 
 impl Position {
     /// Whether both are one change of the source.
@@ -40,10 +40,16 @@ impl Position {
 impl Table {
     /// The row that waits for one that a change at a position makes.
     pub(super) fn waiting_for(&self, id: &Id, at: &Position) -> Option<&Held> {
-        let (held, left) = self.moved.get(id)?;
-        let is_placed = left.place.is_some() && at.place.is_some();
-        let is_its = if is_placed { left.is_same_change(at) } else { !held.position.is_behind(at) };
-        is_its.then_some(held)
+        let waiting = self.moved.get(id)?;
+        waiting.get(one_for(waiting, at)?).map(|(held, _)| held)
+    }
+
+    /// The row that waited for the one that a change at a position makes has come.
+    pub(super) fn came(&mut self, id: &Id, at: &Position) {
+        let waiting = self.moved.entry(id.clone()).or_default();
+        if let Some(number) = one_for(waiting, at) {
+            waiting.remove(number);
+        }
     }
 
     /// How the row left that had a key at a position.
@@ -77,7 +83,10 @@ impl Table {
         }
         let is_its = |(_, left): &&(Held, Position)| left.order(&at) == Ordering::Less;
         // Without a row, what waits for this key goes on.
-        let waiting = || self.moved.get(id).filter(is_its).map(|(held, _)| held.clone());
+        let waiting = || {
+            let earlier = self.moved.get(id).into_iter().flatten().filter(is_its);
+            earlier.max_by(|(_, a), (_, b)| a.order(b)).map(|(held, _)| held.clone())
+        };
         let Some(row) = row.cloned().or_else(waiting) else { return Delta::default() };
         self.pass_on((id.0.clone(), to.to_owned()), row, at, epoch)
     }
@@ -137,8 +146,13 @@ impl Table {
                 let has_left =
                     next.as_ref().is_some_and(|next| next.at.order(&held.position).is_lt());
                 let is_earlier = left.is_behind(&held.position);
+                let mut known = self.left.iter().filter(|known| known.from == id);
+                let is_former = known.any(|known| {
+                    held.position.order(&known.at).is_lt() && known.at.order(&left).is_lt()
+                });
                 held.row.is_some()
                     && !has_left
+                    && !is_former
                     && (left.is_same_change(&held.position) || !is_earlier)
             };
             if self.keys.get(&id).filter(is_its).is_some() {
@@ -155,11 +169,13 @@ impl Table {
 
     /// A row waits, with what was read of it before.
     fn wait(&mut self, id: &Id, moved: Held, left: Position) {
-        let known = self.moved.get(id).filter(|(_, known)| known.is_same_change(&left));
-        let Some((known, _)) = known.cloned() else {
-            self.moved.insert(id.clone(), (moved, left));
+        let waiting = self.moved.entry(id.clone()).or_default();
+        let same = waiting.iter().position(|(_, known)| known.is_same_change(&left));
+        let Some(same) = same else {
+            waiting.push((moved, left));
             return;
         };
+        let known = waiting[same].0.clone();
         let is_newer = moved.position.order(&known.position) == Ordering::Greater;
         let (mut newer, older) = if is_newer { (moved, known) } else { (known, moved) };
         let (Some(row), Some(from)) = (&newer.row, &older.row) else { return };
@@ -174,11 +190,19 @@ impl Table {
                 None => cells[column] == Cell::Unknown,
             };
             if is_wanted && is_known {
-                cells[column] = from[column].clone();
+                cells[column] = lent(&from[column], &newer.position);
                 newer.carried.insert(column, of);
             }
         }
         newer.row = Some(Row::new(cells));
-        self.moved.insert(id.clone(), (newer, left));
+        self.moved.entry(id.clone()).or_default()[same] = (newer, left);
     }
+}
+
+/// The number of the row that waits for the one that a change at a position makes; of several the one that came last.
+fn one_for(waiting: &[(Held, Position)], at: &Position) -> Option<usize> {
+    waiting.iter().rposition(|(held, left)| {
+        let is_placed = left.place.is_some() && at.place.is_some();
+        if is_placed { left.is_same_change(at) } else { !held.position.is_behind(at) }
+    })
 }

@@ -79,17 +79,20 @@ impl Fold {
         if change.op == Op::Truncate {
             return Ok(table.truncate(&id.0, position));
         }
-        table.lack(&id.0, &mut change, &position);
+        let lost = table.lack(&id.0, &mut change, &position, epoch);
         if !matches!(table.judge(&id, &change, position), Verdict::Apply) {
             self.stale += 1;
-            return Ok(table.late(&id, &change, position, epoch));
+            return Ok(lost.then(table.late(&id, &change, position, epoch)));
         }
         let is_held = table.keys.get(&id).is_some_and(|held| held.row.is_some());
         let is_old = letter.epoch_clock + REMEMBERED <= clock;
         if is_old && has_deleted && !is_held && unread.is_none() && change.op != Op::Delete {
-            return Err(Delta::default());
+            return Err(lost);
         }
-        self.settle(table_name, id, change, position, epoch).map_err(|(delta, _)| delta)
+        match self.settle(table_name, id, change, position, epoch) {
+            Ok(delta) => Ok(lost.then(delta)),
+            Err((delta, _)) => Err(lost.then(delta)),
+        }
     }
 }
 

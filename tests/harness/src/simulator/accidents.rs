@@ -128,9 +128,9 @@ impl Accidents {
     /// Whose change could not be read is known where each is streamed once and in order: not where a
     /// snapshot overtakes it, a cleaner removes what was before it, or its value is that of another.
     /// A clock that jumps decides nothing only where places do: in one log, and while a key stays in its partition.
-    /// Which shape a row had before it was streamed, or before another partition was read, no event tells; nor, after
-    /// a restore, which of two partitions was read first, nor that there was one, where a snapshot's rows do not say
-    /// when they were read (Oracle) or on which server (MySQL). MongoDB has neither keys that change nor a truncate, no large
+    /// Which shape a row had before it was streamed no event tells; nor, after a restore, in which partition a key
+    /// is from then on, nor that there was one, where a snapshot's rows do not say when they were read (Oracle). MongoDB
+    /// has neither keys that change nor a truncate, no large
     /// values that are left out, and a place made of its clock.
     #[must_use]
     pub fn possible(self, kind: Kind) -> Accidents {
@@ -168,8 +168,8 @@ impl Accidents {
             possible = possible.without(Accidents::CLOCKS);
         }
         let spread = [Accidents::PARTITIONS, Accidents::TOPICS, Accidents::COMPACTION];
-        if !matches!(kind, Kind::Postgres | Kind::SqlServer)
-            || possible.any(&spread)
+        if matches!(kind, Kind::Oracle | Kind::MongoDb | Kind::Plain)
+            || possible.any(&[Accidents::PARTITIONS, Accidents::TOPICS])
             || possible.any(&[Accidents::ASK, Accidents::NO_DATA, Accidents::CLOCKS])
         {
             possible = possible.without(Accidents::RESTORE);

@@ -407,7 +407,9 @@ impl Connector {
         } else if let Some(amount) = row.amount.as_ref().filter(|_| shape.is_wide) {
             after["amount"] = format!("{amount}00").into();
         }
-        let large = [("note", row.note.as_ref()), ("body", Some(&row.body))];
+        let is_left_out = row.note.is_some() || self.style.kind.leaves_out_nulls();
+        let same = [same[0] && is_left_out, same[1]];
+        let large = [("note", &row.note_of), ("body", &row.body)];
         for ((column, value), same) in large.into_iter().zip(same) {
             if after.get(column).is_none() {
                 continue;
@@ -415,7 +417,7 @@ impl Connector {
             if same && self.style.leaves_out {
                 after[column] = PLACEHOLDER.into();
             } else {
-                message.carries.extend(value.cloned());
+                message.carries.push(value.clone());
             }
         }
         message.value = Some(envelope(op, Value::Null, after, source));

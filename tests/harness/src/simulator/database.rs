@@ -17,6 +17,8 @@ pub(super) struct Row {
     pub(super) amount: Option<String>,
     /// Large.
     pub(super) note: Option<String>,
+    /// Which write the note is of, also where it is null.
+    pub(super) note_of: String,
     /// Large and required, in tables that have it.
     pub(super) body: String,
 }
@@ -268,12 +270,15 @@ impl Database {
             quantity: wanted(1).then_some(9_007_199_254_740_993 + number),
             amount: (wanted(2) && self.shape.has_amount).then(|| format!("{number}.2500")),
             note: wanted(3).then(|| format!("note-{database}-{number}")),
+            note_of: format!("note-{database}-{number}"),
             body: format!("body-{database}-{number}"),
         };
         let mut same = [false; 2];
         if let Some(old) = old {
-            same = [wanted(4) && old.note.is_some(), wanted(5)];
-            row.note = if wanted(4) { old.note.clone() } else { row.note };
+            same = [wanted(4), wanted(5)];
+            if wanted(4) {
+                (row.note, row.note_of) = (old.note.clone(), old.note_of.clone());
+            }
             row.body = if wanted(5) { old.body.clone() } else { row.body };
         }
         (row, same)

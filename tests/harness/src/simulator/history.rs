@@ -37,8 +37,10 @@ pub struct History {
     pub may_halt: bool,
     /// The rows that must be there, by origin and key.
     pub(super) expected: Rows,
-    /// The large values that the records carry.
+    /// The large values that the records carry; a null by its write.
     pub(super) carried: BTreeSet<String>,
+    /// Rows whose note is a null that no record carries, by origin and key.
+    pub(super) unsent_nulls: BTreeSet<(String, String)>,
     /// Whether a cleaner may have removed a value and left a later change that leaves it out.
     pub(super) is_compacted: bool,
     /// Whether it may have removed what leads from a value to the row: a create that names the old key, or
@@ -56,7 +58,10 @@ impl History {
         connectors: &[Connector],
         broker: &Broker,
     ) -> History {
-        let mut expected = Rows::new();
+        let stored = broker.topics.iter().flat_map(|topic| topic.partitions.iter().flatten());
+        let carried = stored.flat_map(|stored| stored.message.carries.iter().cloned());
+        let carried: BTreeSet<String> = carried.collect();
+        let (mut expected, mut unsent_nulls) = (Rows::new(), BTreeSet::new());
         for one in connectors {
             let topic = broker.topics.iter().find(|topic| writes(topic, one.number, style.shared));
             let topic = topic.map(|topic| topic.name.clone()).unwrap_or_default();
@@ -81,11 +86,13 @@ impl History {
                 if told.lacks_amount {
                     row.insert("amount".into(), Cell::Unknown);
                 }
-                expected.insert((origin.clone(), key.to_string()), row);
+                let place = (origin.clone(), key.to_string());
+                if told.row.note.is_none() && !carried.contains(&told.row.note_of) {
+                    unsent_nulls.insert(place.clone());
+                }
+                expected.insert(place, row);
             }
         }
-        let stored = broker.topics.iter().flat_map(|topic| topic.partitions.iter().flatten());
-        let carried = stored.flat_map(|stored| stored.message.carries.iter().cloned()).collect();
         let mut reader = Reader::new(script.reading, broker);
         while reader.read() {}
         History {
@@ -97,6 +104,7 @@ impl History {
             records: reader.records,
             expected,
             carried,
+            unsent_nulls,
             is_compacted: script.accidents.has(Accidents::COMPACTION),
             is_cut_off: [Accidents::KEYS, Accidents::UNFINISHED]
                 .into_iter()

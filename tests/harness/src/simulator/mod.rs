@@ -12,7 +12,7 @@
 //! - Two connectors that emit one table are not simulated, nor a restore after which no key is there that was told
 //!   before, so that no event shows that the log began anew.
 //! - Clocks of databases and connectors agree, and no two transactions of a database have one instant. Where clocks
-//!   jump, after a restore, and where a table is altered, there is one partition.
+//!   jump, and after a restore, there is one partition.
 //! - MongoDB's documents are objects already, as the transform makes them that its dead letters name, and no
 //!   transaction of it has two changes.
 //! - The cleaner leaves alone what would decide about other rows: rows of later snapshots, first and last

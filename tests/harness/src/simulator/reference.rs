@@ -111,11 +111,6 @@ struct Table {
     truncates: Vec<Item>,
     runs: Vec<Run>,
     is_halted: bool,
-    /// How often the log began anew; by partition the highest place since, and its clock.
-    timeline: u64,
-    highest: BTreeMap<Part, (decode::Place, i128)>,
-    /// Whether a row had an amount.
-    has_amount: bool,
 }
 
 /// What the reading of records needs to know of those before.
@@ -160,7 +155,7 @@ fn collect(kind: Kind, records: &[Record], defect: Option<Defect>) -> BTreeMap<S
             event.origin = "one".into();
         }
         item.place = event.place;
-        item.ms = event.ms;
+        (item.ms, item.clock_ms) = (event.ms, event.clock_ms);
         if defect == Some(Defect::ClocksAlone) {
             item.ms = event.clock_ms;
         }
@@ -172,6 +167,12 @@ fn collect(kind: Kind, records: &[Record], defect: Option<Defect>) -> BTreeMap<S
         reading.last.insert(message_key, (event.origin.clone(), event.key.clone(), is_delete));
         let table = tables.entry(event.origin.clone()).or_default();
         table.add(event, item, kind, defect);
+    }
+    if defect != Some(Defect::OneTimeline) {
+        tables.values_mut().for_each(Table::tell_timelines);
+    }
+    if defect != Some(Defect::NullForAbsent) {
+        tables.values_mut().for_each(Table::lose_amounts);
     }
     tables
 }
@@ -194,36 +195,47 @@ fn tombstone(
 }
 
 impl Table {
-    /// A whole snapshot below what was seen, minutes later: the log began anew.
-    fn begin_anew(
-        &mut self,
-        item: &mut Item,
-        is_run: bool,
-        clock_ms: i128,
-        defect: Option<Defect>,
-    ) {
-        let Some(place) = &mut item.place else { return };
-        let highest = self.highest.get(&item.part);
-        let is_back = highest
-            .is_some_and(|(highest, ms)| place.commit < highest.commit && clock_ms > ms + 60_000);
-        if is_back && is_run && defect != Some(Defect::OneTimeline) {
-            self.timeline += 1;
-            self.highest.clear();
+    /// A row without an amount, behind the first of the table that has one, lost it.
+    fn lose_amounts(&mut self) {
+        let when = |item: &Item| (item.place.map(|place| place.timeline), item.ms, item.place);
+        let has_amount = |item: &&Item| matches!(&item.act, Act::Upsert { row, .. } if row.contains_key("amount"));
+        let Some(first) = self.keys.values().flatten().filter(has_amount).map(when).min() else {
+            return;
+        };
+        for item in self.keys.values_mut().flatten().filter(|item| when(item) > first) {
+            if let Act::Upsert { row, .. } = &mut item.act
+                && !row.contains_key("amount")
+            {
+                row.insert("amount".into(), Cell::Unknown);
+                item.lacks_amount = true;
+            }
         }
-        let highest = self.highest.get(&item.part);
-        if highest.is_none_or(|(highest, _)| highest.commit <= place.commit) {
-            self.highest.insert(item.part.clone(), (*place, clock_ms));
-        }
-        place.timeline = self.timeline;
     }
 
-    fn add(
-        &mut self,
-        mut event: decode::Event,
-        mut item: Item,
-        kind: Kind,
-        defect: Option<Defect>,
-    ) {
+    /// A whole snapshot below what was there minutes before: the log began anew. What is of the new one a partition
+    /// says that has rows of the snapshot, and elsewhere the source's clock.
+    fn tell_timelines(&mut self) {
+        let Table { keys, truncates, runs, .. } = self;
+        let all = || keys.values().flatten().chain(&*truncates);
+        let is_back = |run: &&Run| {
+            let is_below = |item: &Item| {
+                let is_lower = item.place.zip(run.place).is_some_and(|(a, b)| a.commit > b.commit);
+                is_lower && item.clock_ms + 60_000 < run.clock_ms && !run.is_behind(item)
+            };
+            all().any(is_below)
+        };
+        let begun: Vec<Run> = runs.iter().filter(is_back).cloned().collect();
+        for item in keys.values_mut().flatten().chain(truncates) {
+            let timeline = begun.iter().filter(|run| run.is_behind(item)).count() as u64;
+            item.place.iter_mut().for_each(|place| place.timeline = timeline);
+        }
+        for run in runs {
+            let timeline = begun.iter().filter(|begun| begun.clock_ms <= run.clock_ms).count();
+            run.place.iter_mut().for_each(|place| place.timeline = timeline as u64);
+        }
+    }
+
+    fn add(&mut self, event: decode::Event, mut item: Item, kind: Kind, defect: Option<Defect>) {
         if defect == Some(Defect::HaltsOnLower) {
             let held = self.keys.values().flatten().filter(|held| held.part == item.part);
             let is_lower = held.into_iter().any(|held| live_order(kind, &item, held).is_lt());
@@ -238,12 +250,13 @@ impl Table {
         }
         item.is_snapshot = event.place.is_some() && event.marker != "false";
         let is_run = item.is_snapshot && !is_incremental;
-        self.begin_anew(&mut item, is_run, event.clock_ms, defect);
-        if item.is_snapshot && !is_incremental {
+        if is_run {
+            let when = |run: &Run| (run.place, run.ms, run.clock_ms);
             let known =
-                self.runs.iter().position(|run| run.place == item.place && run.ms == item.ms);
+                self.runs.iter().position(|run| when(run) == (item.place, item.ms, item.clock_ms));
             let at = known.unwrap_or_else(|| {
-                self.runs.push(Run { place: item.place, ms: item.ms, ..Run::default() });
+                let (place, ms, clock_ms) = (item.place, item.ms, item.clock_ms);
+                self.runs.push(Run { place, ms, clock_ms, ..Run::default() });
                 self.runs.len() - 1
             });
             if let Some(run) = self.runs.get_mut(at) {
@@ -251,14 +264,6 @@ impl Table {
                 run.first.entry(item.part.clone()).or_insert(item.offset);
                 item.run = Some(at);
             }
-        }
-        if let Act::Upsert { row, .. } = &mut event.act {
-            let has_amount = row.contains_key("amount");
-            if !has_amount && self.has_amount && defect != Some(Defect::NullForAbsent) {
-                row.insert("amount".into(), Cell::Unknown);
-                item.lacks_amount = true;
-            }
-            self.has_amount |= has_amount;
         }
         item.act = event.act;
         if matches!(item.act, Act::Truncate) {
@@ -370,8 +375,12 @@ impl Fold<'_> {
         let old_key = old_key.filter(|_| self.defect != Some(Defect::NoOldKey));
         let moved = old_key.and_then(|key| self.row_before(key, item));
         for (column, cell) in unsent {
-            // A null is never left out: where one is held, a change in between was not seen.
-            let is_value = |cell: &&Cell| matches!(cell, Cell::Value(_));
+            // PostgreSQL leaves out no null: where one is held, a change in between was not seen.
+            let is_value = |cell: &&Cell| match cell {
+                Cell::Value(_) => true,
+                Cell::Null => self.kind.leaves_out_nulls(),
+                Cell::Unknown => false,
+            };
             let known = |row: &Row| row.get(column).filter(is_value).cloned();
             if let Some(known) = moved.as_ref().and_then(known) {
                 *cell = known;

@@ -118,7 +118,7 @@ impl Script {
             damages: self.accidents.has(Accidents::UNREADABLE),
         };
         let mut broker = Broker::default();
-        let alone = [Accidents::RESTORE, Accidents::ALTER, Accidents::CLOCKS];
+        let alone = [Accidents::RESTORE, Accidents::CLOCKS];
         let is_alone = alone.into_iter().any(|one| self.accidents.has(one));
         let partitions = if is_alone { 1 } else { self.partitions };
         let numbers: Vec<u8> = (0..databases(self.accidents)).collect();

@@ -16,6 +16,7 @@ pub(super) struct Item {
     pub(super) read: i64,
     /// The source's clock: of the commit, or of the snapshot; where one log tells when, the place in it.
     pub(super) ms: i128,
+    pub(super) clock_ms: i128,
     pub(super) place: Option<Place>,
     /// Of a snapshot, incremental or not.
     pub(super) is_snapshot: bool,
@@ -31,16 +32,24 @@ pub(super) struct Item {
 pub(super) struct Run {
     pub(super) place: Option<Place>,
     pub(super) ms: i128,
+    pub(super) clock_ms: i128,
     pub(super) is_complete: bool,
     /// The offset of its first row in each partition.
     pub(super) first: BTreeMap<Part, i64>,
 }
 
 impl Run {
+    /// Whether a change was sent behind its first row.
+    pub(super) fn is_behind(&self, item: &Item) -> bool {
+        let first = self.first.get(&item.part);
+        first.map_or(self.clock_ms <= item.clock_ms, |first| *first <= item.offset)
+    }
+
     /// What it says of a key that it lacks.
     pub(super) fn missing(&self, number: usize) -> Item {
         Item {
             ms: self.ms,
+            clock_ms: self.clock_ms,
             place: self.place,
             is_snapshot: true,
             run: Some(number),
