@@ -332,16 +332,6 @@ fn put(key: i64) -> Step {
 const WHOLE: Step = Step::Start(0, Start::Whole);
 
 #[test]
-fn a_row_that_moved_is_filled_from_its_first_key_though_that_is_read_last() {
-    let rekey = Step::Write(0, 0, Statement::Rekey { from: 1, to: 2, dice: 0b11_1111 });
-    let steps = [put(1), WHOLE, Step::Grow(0), Step::Grow(0), rekey];
-    for more in [Accidents::NONE, Accidents::REQUIRED] {
-        let happens = [Accidents::PARTITIONS, Accidents::KEYS, Accidents::TOAST, more];
-        is_right(Kind::Postgres, &happens, 1, &steps);
-    }
-}
-
-#[test]
 fn a_second_snapshot_may_be_read_to_its_end_before_the_first() {
     let steps = [put(0), put(1), put(5), WHOLE, put(3), Step::Snapshot(0, 0b1010)];
     is_right(Kind::Postgres, &[Accidents::FILTERED, Accidents::ASK], 3, &steps);
@@ -381,30 +371,6 @@ fn without_positions_a_topic_that_was_made_anew_is_later() {
     }
 }
 
-/// A row moves from key 2 to key 1; another one comes to key 2, and is read first, in a new topic.
-#[test]
-fn a_row_that_took_the_old_key_gives_nothing_to_the_one_that_left_it() {
-    let put = |session, key, dice| Step::Write(0, session, Statement::Put { key, dice });
-    let steps = vec![
-        put(1, 2, 217),
-        Step::Write(0, 1, Statement::Rekey { from: 2, to: 1, dice: 189 }),
-        Step::Start(0, Start::Nothing),
-        Step::Commit(0, 1),
-        put(1, 6, 165),
-        put(2, 2, 246),
-        Step::Stream(0, 3),
-        Step::Topic(0, true),
-    ];
-    let happens = [Accidents::COMPACTION, Accidents::TOPICS, Accidents::IN_FLIGHT, Accidents::KEYS];
-    let happens = happens.into_iter().fold(Accidents::TOAST, Accidents::with);
-    let accidents = happens.with(Accidents::NO_DATA).with(Accidents::ASK);
-    for reading in 0..50 {
-        let steps = steps.clone();
-        let script = Script { kind: Kind::Postgres, accidents, steps, partitions: 1, reading };
-        assert!(wrong(&script).is_empty(), "{}", smallest(&script, 40));
-    }
-}
-
 /// An update that leaves out a required value is read, in a new topic, before the create that sent it.
 #[test]
 fn a_change_that_needs_one_read_after_it_is_there_once_it_is_read_again() {
@@ -438,29 +404,31 @@ fn rows_that_are_read_before_a_restore_is_seen_are_of_its_snapshot() {
     }
 }
 
-/// A row that leaves its key and comes back, read under the second key before its last value under the first.
+/// The table is truncated behind the first complete snapshot, which took away what an unfinished one had left; a row of it
+/// is read after that.
 #[test]
-fn what_goes_on_to_a_third_key_is_the_newest_that_was_sent() {
-    let rekey = |from, to| Step::Write(0, 0, Statement::Rekey { from, to, dice: 0b1_1111 });
-    let note = |dice| Step::Write(0, 0, Statement::Put { key: 1, dice });
-    let steps = [WHOLE, note(0b1111), note(0b0111), note(0b1111), rekey(1, 2), rekey(2, 1)];
-    for kind in [Kind::MySql, Kind::Oracle] {
-        is_right(kind, &[Accidents::KEYS, Accidents::TOAST], 2, &steps);
+fn a_truncate_takes_what_is_kept_aside() {
+    let unfinished = Step::Start(0, Start::Unfinished(2));
+    let steps = [put(2), put(0), put(1), unfinished, WHOLE, Step::Truncate(0)];
+    let happens = [Accidents::UNFINISHED, Accidents::TRUNCATE, Accidents::ASK];
+    for kind in [Kind::Postgres, Kind::MySql, Kind::SqlServer, Kind::Oracle] {
+        is_right(kind, &happens, 2, &steps);
     }
 }
 
-/// Two rows are on their way to one key, and the one that the key is read of last has left it again.
+/// A later complete snapshot is over before the first, and the unfinished one is not followed any more.
 #[test]
-fn rows_that_come_to_one_key_one_after_the_other_do_not_take_each_others_place() {
-    let rekey = |from, to, dice| Step::Write(0, 0, Statement::Rekey { from, to, dice });
-    let write = |key, dice| Step::Write(0, 0, Statement::Put { key, dice });
-    let delete = |key| Step::Write(0, 0, Statement::Delete { key });
-    let away = [write(1, 189), WHOLE, rekey(1, 0, 56), write(1, 19), delete(1), rekey(0, 1, 99)];
-    let again = [rekey(1, 0, 41), rekey(0, 1, 215), write(0, 239), delete(1), rekey(0, 1, 182)];
-    let steps: Vec<Step> = away.into_iter().chain(again).collect();
-    let back = [write(3, 250), WHOLE, rekey(3, 0, 215), rekey(0, 3, 158)];
-    is_right(Kind::Oracle, &[Accidents::KEYS, Accidents::TOAST], 2, &steps);
-    for kind in [Kind::MySql, Kind::Oracle] {
-        is_right(kind, &[Accidents::KEYS, Accidents::TOAST], 2, &back);
+fn what_an_unfinished_snapshot_left_stays_away_when_an_earlier_one_turns_out_complete() {
+    let unfinished = Step::Start(0, Start::Unfinished(1));
+    let delete = Step::Write(0, 0, Statement::Delete { key: 2 });
+    let begun = [put(2), put(4), put(6), unfinished, delete, WHOLE];
+    let again = [put(1), Step::Gap(0), put(5), Step::Snapshot(0, u64::MAX)];
+    let steps: Vec<Step> = begun.into_iter().chain(again).collect();
+    let happens = [Accidents::UNFINISHED, Accidents::GAP, Accidents::SNAPSHOT, Accidents::ASK];
+    for kind in Kind::ALL {
+        is_right(kind, &happens, 3, &steps);
     }
 }
+
+#[path = "simulator/moves.rs"]
+mod moves;

@@ -239,7 +239,9 @@ impl TableFold {
             let is_sent = held.carried.is_empty();
             is_another || is_sent && !self.contract.layout().row(held.row).has_unknown()
         });
-        if is_upsert && !is_whole {
+        let is_former =
+            |held: &LiveRow<'_>| self.moved.came_between(which, position, &held.position);
+        if is_upsert && !is_whole && !held.as_ref().is_some_and(is_former) {
             let late = Late { position: *position, is_moved: false };
             is_filled |= self.fill_row(which, change, late, stamp, delta);
         }

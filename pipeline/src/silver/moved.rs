@@ -196,6 +196,21 @@ impl Moved {
         later.reduce(|a, b| if b.left.compare(&a.left).is_lt() { b } else { a })
     }
 
+    /// Whether a row came to a key from another one behind a change of it and no later than `held`: then that change is of
+    /// a row that was there before.
+    pub(super) fn came_between(
+        &self,
+        which: Which<'_>,
+        change: &Position,
+        held: &Position,
+    ) -> bool {
+        let own = self.ways.iter().filter(|((origin, _), _)| *origin == which.origin);
+        let mut to = own.flat_map(|(_, ways)| ways).filter(|way| way.to == which.key);
+        let is_there =
+            |left: &Position| left.is_again(held) || left.compare(held) == Ordering::Less;
+        to.any(|way| change.compare(&way.left).is_lt() && is_there(&way.left))
+    }
+
     /// Whether a row left a key before another one came there at `arrival`.
     fn has_left(&self, origin: u32, key: &[u8], row: &Position, arrival: &Position) -> bool {
         let ways = self.ways.get(&(origin, key.to_vec())).into_iter().flatten();
@@ -243,6 +258,12 @@ impl Moved {
 /// Whether a row is known to be later than a change, which then does not speak of it.
 pub(super) fn is_behind(row: &Position, change: &Position) -> bool {
     row.is_ordered_with(change) && row.compare(change) == Ordering::Greater
+}
+
+/// Whether a row may have left its key before another one came there at `left`, as no log and no partition orders both.
+fn may_be_former(left: &Position, row: &Position) -> bool {
+    let is_placed = left.place.is_some() && row.place.is_some();
+    is_placed && !left.is_again(row) && !left.is_ordered_with(row)
 }
 
 impl TableFold {
@@ -326,7 +347,7 @@ impl TableFold {
         stamp: &EpochStamp,
         delta: &mut Delta,
     ) -> bool {
-        let mut next = Some(to);
+        let (mut next, mut is_filled) = (Some(to), false);
         for _ in 0..HOPS {
             let Some(to) = next else { break };
             let which = Which { origin, key: &to, slot: self.rows.find(&to, origin) };
@@ -340,7 +361,10 @@ impl TableFold {
                 !has_left && !is_former && is_its
             };
             if there.as_ref().is_some_and(is_there) {
-                return self.fill_moved(which, &moved, stamp, delta);
+                is_filled |= self.fill_moved(which, &moved, stamp, delta);
+                if !there.is_some_and(|new| may_be_former(&moved.left, &new)) {
+                    return is_filled;
+                }
             }
             self.wait(which, moved.clone());
             next = way.map(|(to, left)| {
@@ -348,7 +372,7 @@ impl TableFold {
                 to
             });
         }
-        false
+        is_filled
     }
 
     fn fill_moved(
@@ -370,7 +394,10 @@ impl TableFold {
             other: &[],
             origin: "",
         };
-        let late = Late { position: moved.position, is_moved: true };
+        // Of the very change that names the old key, all that it left out is that of the old row.
+        let held = which.slot.and_then(|slot| self.rows.get(slot));
+        let is_moved = !held.is_some_and(|held| moved.left.is_again(&held.position));
+        let late = Late { position: moved.position, is_moved };
         self.fill_row(which, change, late, stamp, delta)
     }
 

@@ -85,12 +85,21 @@ pub(super) struct Origin {
 impl Origin {
     /// Whether a change is a row of a snapshot that was begun before the first complete one, and never ended.
     pub(super) fn is_unfinished(&self, position: &Position) -> bool {
-        let is_before = |run: &SnapshotRun| {
-            let first = self.first.as_ref();
-            first.is_some_and(|first| run.is_before(first) && !run.is_same(first))
-        };
         let own = self.snapshots.iter().find(|run| run.told(position));
-        own.is_some_and(|run| is_before(run) && !run.has_ended())
+        own.is_some_and(|run| self.is_before_first(run) && !run.has_ended())
+    }
+
+    /// Whether such a row stays away. Its snapshot is forgotten once a later one is over; had it ended, the row would
+    /// have come back by then.
+    pub(super) fn stays_away(&self, position: &Position) -> bool {
+        let is_known = self.snapshots.iter().any(|run| run.told(position));
+        let is_forgotten = || self.is_before_first(&SnapshotRun::of(position, Micros(0)));
+        self.is_unfinished(position) || !is_known && is_forgotten()
+    }
+
+    fn is_before_first(&self, run: &SnapshotRun) -> bool {
+        let first = self.first.as_ref();
+        first.is_some_and(|first| run.is_before(first) && !run.is_same(first))
     }
 
     /// Whether a row of a snapshot is older than what is held: a later snapshot, as far as it has passed, has seen

@@ -55,6 +55,19 @@ pub(super) struct SnapshotRun {
 }
 
 impl SnapshotRun {
+    /// That of a row, as far as the row says it.
+    pub(super) fn of(position: &Position, clock: Micros) -> SnapshotRun {
+        SnapshotRun {
+            mark: mark(position),
+            has_last: false,
+            place: position.place,
+            source_ms: position.source_ms,
+            begins: BTreeMap::new(),
+            since: clock.0,
+            latest: clock.0,
+        }
+    }
+
     /// Follows a row of a full snapshot.
     pub(super) fn note(
         runs: &mut Vec<SnapshotRun>,
@@ -75,15 +88,7 @@ impl SnapshotRun {
             if runs.len() >= RUNS_MAX {
                 runs.remove(0);
             }
-            runs.push(SnapshotRun {
-                mark,
-                has_last: false,
-                place: position.place,
-                source_ms: position.source_ms,
-                begins: BTreeMap::new(),
-                since: clock.0,
-                latest: clock.0,
-            });
+            runs.push(SnapshotRun::of(position, clock));
             runs.len() - 1
         });
         let Some(run) = runs.get_mut(at) else { return };

@@ -42,7 +42,10 @@ impl TableFold {
             return;
         }
         self.counters.applied += 1;
-        self.origins.get_mut(origin).into_iter().for_each(|own| own.has_deleted = true);
+        if let Some(own) = self.origins.get_mut(origin) {
+            own.has_deleted = true;
+            own.withheld.truncate(&position);
+        }
         let is_before = |held: &Position| held.compare(&position) == Ordering::Less;
         let gone = self.rows_of(origin, |row| is_before(&row.position));
         self.unplaced.forget(origin, |unread| !is_newer(unread, &position));

@@ -59,6 +59,11 @@ impl Withheld {
         }
     }
 
+    /// Forgets those that stand before a truncate.
+    pub(super) fn truncate(&mut self, at: &Position) {
+        self.rows.retain(|_, kept| !kept.position.compare(at).is_lt());
+    }
+
     /// Forgets those that were kept too long at `now`.
     pub(super) fn purge(&mut self, now: Micros) {
         if !self.rows.is_empty() {
@@ -122,7 +127,7 @@ impl TableFold {
     pub(super) fn release(&mut self, origin: u32, clock: Micros, delta: &mut Delta) {
         let Some(own) = self.origins.get_mut(origin) else { return };
         let rows = own.withheld.rows.iter();
-        let told = rows.filter(|(_, kept)| !own.is_unfinished(&kept.position));
+        let told = rows.filter(|(_, kept)| !own.stays_away(&kept.position));
         let keys: Vec<Vec<u8>> = told.map(|(key, _)| key.clone()).collect();
         let more = std::mem::take(&mut own.withheld.more);
         if more > 0 {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use pipeline::decode::{ChangeKind, ChangeRef, PreparedContract};
 use schemas::{Micros, Position};
 
-use super::order::{is_again, is_behind, order};
+use super::order::{is_again, is_behind, is_ordered, order};
 use super::{Known, Reference, RowId, State};
 
 /// How long rows wait and departures are remembered, and how many of each.
@@ -186,7 +186,16 @@ impl Reference {
                 let departed = self.pass_late(contract, id, change, at, came);
                 // Behind it another row has the key.
                 let is_another = |row: &Known| {
-                    departed.is_some_and(|left| order(&row.at, &left) == Ordering::Greater)
+                    // Or it came from another key behind the change.
+                    let mut came = self.moves.departures.iter().filter(|from| {
+                        from.from.0 == id.0
+                            && from.to == id.1
+                            && order(at, &from.at) == Ordering::Less
+                            && (is_again(&from.at, &row.at)
+                                || order(&from.at, &row.at) == Ordering::Less)
+                    });
+                    came.next().is_some()
+                        || departed.is_some_and(|left| order(&row.at, &left) == Ordering::Greater)
                 };
                 if !self.rows.get(id).is_some_and(is_another) {
                     self.fill(contract, id, change.row, (change.unavailable, false), at, came.0);
@@ -252,12 +261,18 @@ impl Reference {
                 });
                 !next.as_ref().is_some_and(is_left) && !is_earlier && !is_former
             };
-            if there.is_some_and(is_its) {
-                let row = waiting.row;
+            let there = there.filter(|row| is_its(row)).map(|row| row.at);
+            if let Some(there) = there {
+                let (row, departed) = (waiting.row.clone(), waiting.departed);
                 let State::Row { bytes, .. } = &row.state else { return };
                 let unknown = row.unsent(contract, bytes);
-                self.fill(contract, &id, bytes, (&unknown, true), &row.at, epoch);
-                return;
+                let is_same = is_again(&departed, &there);
+                self.fill(contract, &id, bytes, (&unknown, !is_same), &row.at, epoch);
+                let has_places = departed.place.is_some() && there.place.is_some();
+                // Else the row there may have been gone by then, and this one comes yet.
+                if !has_places || is_same || is_ordered(&departed, &there) {
+                    return;
+                }
             }
             self.add_waiting(contract, &id, waiting.clone());
             let Some(next) = next else { return };

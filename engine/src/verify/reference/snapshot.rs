@@ -170,6 +170,20 @@ impl Reference {
         own.is_some_and(|own| !own.ended && own.is_before(first) && own.mark != first.mark)
     }
 
+    /// Whether such a row is not there yet: its snapshot has not ended, though it is not followed any more.
+    fn stays_aside(&self, id: &RowId, row: &Known) -> bool {
+        let Some(origin) = self.origins.get(&id.0) else { return false };
+        let is_followed = origin.snapshots.iter().any(|own| own.brought(&row.at));
+        let Some(first) = origin.first.as_ref().filter(|_| !is_followed) else {
+            return self.is_left(id, row);
+        };
+        let (mark, place, source_ms) =
+            ((row.at.incarnation, number(&row.at)), row.at.place, row.at.source_ms);
+        let (begins, latest) = (BTreeMap::new(), Micros(0));
+        let own = Snapshot { mark, ended: false, place, source_ms, begins, latest };
+        own.is_before(first) && own.mark != first.mark
+    }
+
     /// Whether a later snapshot than that of a row, as far as it is known, does not lack what is held.
     pub(super) fn is_overtaken(&self, id: &RowId, at: &Position, held: &Position) -> bool {
         let is_row = matches!(self.rows.get(id), Some(Known { state: State::Row { .. }, .. }));
@@ -216,7 +230,7 @@ impl Reference {
         let Some(origin) = self.origins.get(name) else { return };
         let ids = origin.aside.iter().map(|(key, (row, _))| ((name.to_owned(), key.clone()), row));
         let told: Vec<RowId> =
-            ids.filter(|(id, row)| !self.is_left(id, row)).map(|(id, _)| id).collect();
+            ids.filter(|(id, row)| !self.stays_aside(id, row)).map(|(id, _)| id).collect();
         for id in told {
             self.take_back(&id);
         }
@@ -257,6 +271,7 @@ impl Reference {
             return;
         }
         origin.deletes = true;
+        origin.aside.retain(|_, (row, _)| order(&row.at, &at) != Ordering::Less);
         let is_gone = |id: &RowId, row: &Known| {
             let is_row = matches!(row.state, State::Row { .. });
             id.0 == name && is_row && order(&row.at, &at) == Ordering::Less

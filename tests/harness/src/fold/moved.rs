@@ -128,9 +128,20 @@ impl Table {
                 let moved = Held { position: at, op: change.op, row, epoch, carried, unread: None };
                 delta = self.pass_on((id.0.clone(), to), moved, left, epoch);
             }
-            if held.is_some_and(|held| held.position.order(&left) == Ordering::Greater) {
+            if held.as_ref().is_some_and(|held| held.position.order(&left) == Ordering::Greater) {
                 return delta;
             }
+        }
+        // The row that is held came from another key since.
+        let came = |held: &Held, leave: &Leave| {
+            let is_here = leave.from.0 == id.0 && leave.to == id.1;
+            let (own, then) = (&held.position, &leave.at);
+            is_here
+                && at.order(then).is_lt()
+                && (then.is_same_change(own) || then.order(own).is_lt())
+        };
+        if held.is_some_and(|held| self.left.iter().any(|leave| came(&held, leave))) {
+            return delta;
         }
         let own = self.fill(id, (change.row.as_ref(), &lacks), (at, false), epoch);
         delta.gone.extend(own.gone);
@@ -155,9 +166,11 @@ impl Table {
                     && !is_former
                     && (left.is_same_change(&held.position) || !is_earlier)
             };
-            if self.keys.get(&id).filter(is_its).is_some() {
+            if let Some(there) = self.keys.get(&id).filter(is_its) {
+                // What the very change left out that names the old key, is what the old row had.
+                let is_moved = !left.is_same_change(&there.position);
                 let late = (moved.row.as_ref(), &moved.carried);
-                return self.fill(&id, late, (moved.position, true), epoch);
+                return self.fill(&id, late, (moved.position, is_moved), epoch);
             }
             self.wait(&id, moved.clone(), left);
             let Some(next) = next else { break };
