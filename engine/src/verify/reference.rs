@@ -10,6 +10,7 @@
 mod admission;
 mod doubt;
 mod moved;
+mod null;
 mod order;
 mod restart;
 mod retry;
@@ -113,8 +114,8 @@ pub(super) struct Reference {
     moves: Moves,
     /// Unreadable changes of keys without a row, the newest of each.
     unplaced: BTreeMap<RowId, Position>,
-    /// By life of a topic and partition, the key whose delete was its last change.
-    deleted: BTreeMap<(u32, i32), Vec<u8>>,
+    /// By life of a topic and partition, the row whose delete was its last change.
+    deleted: BTreeMap<(u32, i32), RowId>,
     cleared: Micros,
     /// Changes of rows that were looked at.
     pub(super) changes: u64,
@@ -207,7 +208,7 @@ impl Reference {
             }
             ChangeKind::Tombstone => {
                 let at = Position { topic, ..what.position };
-                return self.null(&at, change.key, clock);
+                return self.null(&at, change, clock);
             }
             _ => {}
         }
@@ -218,8 +219,8 @@ impl Reference {
         self.changes += 1;
         let lane = (topic, what.position.partition);
         if what.kind == ChangeKind::Delete {
-            self.deleted.insert(lane, change.key.to_vec());
-        } else if self.deleted.get(&lane).is_some_and(|last| last == change.key) {
+            self.deleted.insert(lane, (change.origin.to_owned(), change.key.to_vec()));
+        } else if self.deleted.get(&lane).is_some_and(|last| last.1 == change.key) {
             self.deleted.remove(&lane);
         }
         let id: RowId = (change.origin.to_owned(), change.key.to_vec());
@@ -442,43 +443,6 @@ impl Reference {
         let unread = self.unread(&id).filter(|unread| is_newer(unread, &at));
         self.keep_unplaced(id.clone(), unread);
         self.bury(id, at, clock);
-    }
-
-    /// A null value: the row of its key that this partition brought last before it is gone, unless a
-    /// delete came last.
-    fn null(&mut self, at: &Position, key: &[u8], clock: Micros) {
-        if self.deleted.get(&(at.topic, at.partition)).is_some_and(|last| last == key) {
-            return;
-        }
-        let is_before = |unread: &Position| {
-            (unread.topic, unread.partition) == (at.topic, at.partition)
-                && unread.offset < at.offset
-        };
-        let mut newest: Option<(i64, RowId, Position)> = None;
-        for origin in self.ways.get(&at.topic).cloned().into_iter().flatten() {
-            let id = (origin.clone(), key.to_vec());
-            if self.unplaced.get(&id).is_some_and(is_before) {
-                self.unplaced.remove(&id);
-            }
-            let Some(held) = self.held(&id, clock) else { continue };
-            let here = (held.topic, held.partition) == (at.topic, at.partition);
-            let is_newest = newest.as_ref().is_none_or(|(offset, ..)| *offset < held.offset);
-            if here && held.offset < at.offset && is_newest {
-                newest = Some((held.offset, id, held));
-            }
-        }
-        let Some((_, id, held)) = newest.filter(|_| !key.is_empty()) else { return };
-        let is_row = matches!(self.rows.get(&id), Some(Known { state: State::Row { .. }, .. }));
-        let is_halted = self.origins.get(&id.0).is_some_and(|origin| origin.halted.is_some());
-        if is_row && !is_halted {
-            // It stands where the row did; without a place, where the null does.
-            let offset = if held.place.is_none() { at.offset } else { held.offset };
-            let gone = Position { offset, ..held };
-            let unread = self.unread(&id);
-            let unread = unread.filter(|unread| is_newer(unread, &gone) && !is_before(unread));
-            self.keep_unplaced(id.clone(), unread);
-            self.bury(id, gone, clock);
-        }
     }
 
     /// Somebody decided that what is halted goes on.

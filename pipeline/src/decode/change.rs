@@ -113,7 +113,8 @@ pub struct ChangeRef<'a> {
     pub key: &'a [u8],
     /// Row bytes; empty unless it is an upsert.
     pub row: &'a [u8],
-    /// Where a key was changed: of the delete the new key, of the upsert the old one. Else empty.
+    /// Where a key was changed: of the delete the new key, of the upsert the old one. Of a null value the table that
+    /// its key names, where several share a topic. Else empty.
     pub other: &'a [u8],
     /// Columns whose value the event does not carry, because it did not change. In the row they are
     /// unknown.

@@ -1,14 +1,16 @@
 //! What removes one row: its delete, and a null value where the log cleaner has taken that.
 //!
 //! # Guarantees
+//! - A null value is of the table that its key names, where several share a topic and are told apart so.
 //! - A deleted row leaves a tombstone with the position of what deleted it; a null value has no place in the source,
 //!   and leaves that of the row.
 
 use schemas::{Delta, EpochStamp, Micros, Position};
 
+use super::seen::TopicLife;
 use super::tombstones::Tombstone;
 use super::{TableFold, Which, dead_key};
-use crate::decode::{Change, ChangeKind};
+use crate::decode::{Change, ChangeKind, ChangeRef};
 
 impl TableFold {
     pub(super) fn delete(
@@ -52,14 +54,17 @@ impl TableFold {
     /// A null value names a key: for Kafka's log compaction it may be all that is left of a delete. It
     /// deletes the row of that key that the same partition brought before it. After its own delete, which
     /// most often was the record before, it changes nothing.
-    pub(super) fn bury(&mut self, at: &Position, key: &[u8], clock: Micros, delta: &mut Delta) {
-        let at = Position { topic: self.origins.topic(), ..*at };
+    pub(super) fn bury(&mut self, null: ChangeRef<'_>, clock: Micros, delta: &mut Delta) {
+        let ChangeRef { key, change, .. } = null;
+        let at = Position { topic: self.origins.topic(), ..change.position };
+        let origins = self.named(std::str::from_utf8(null.other).unwrap_or_default());
         let last = self.last_deletes.get(&(at.topic, at.partition));
-        if key.is_empty() || last.is_some_and(|last| last == key) {
+        let is_told = |(origin, last): &(u32, Vec<u8>)| *last == key && origins.contains(origin);
+        if key.is_empty() || last.is_some_and(is_told) {
             return;
         }
         let mut newest: Option<(Position, Which<'_>)> = None;
-        for origin in self.origins.of_topic().collect::<Vec<_>>() {
+        for origin in origins {
             self.unplaced.forget_before(origin, key, &at);
             let which = Which { origin, key, slot: self.rows.find(key, origin) };
             let held = match self.held(which, &at) {
@@ -92,13 +97,53 @@ impl TableFold {
         }
     }
 
+    /// The origins that came by the topic and that a name of a table may be of: all of them, where it is none that
+    /// their server gives, or where events do not say of which table they are.
+    fn named(&self, table: &str) -> Vec<u32> {
+        let all: Vec<u32> = self.origins.of_topic().collect();
+        let name = |origin: u32| self.origins.name(origin);
+        let topic = TopicLife::read(self.origins.topic_name(self.origins.topic())).topic;
+        let is_same = |origin: &u32| first_part(name(*origin)) == first_part(table);
+        if table.is_empty()
+            || !all.iter().any(is_same)
+            || all.iter().any(|origin| name(*origin) == topic)
+        {
+            return all;
+        }
+        all.into_iter().filter(|origin| is_table(name(*origin), table)).collect()
+    }
+
     /// Remembers the key of a delete, whatever becomes of it, until another change of that key comes.
     pub(super) fn note_delete(&mut self, change: &Change, key: &[u8]) {
         let lane = (self.origins.topic(), change.position.partition);
         if change.kind == ChangeKind::Delete {
-            key.clone_into(self.last_deletes.entry(lane).or_default());
-        } else if let Some(last) = self.last_deletes.get_mut(&lane).filter(|last| **last == key) {
-            last.clear();
+            let (origin, last) = self.last_deletes.entry(lane).or_default();
+            *origin = self.origins.of(change.origin);
+            key.clone_into(last);
+        } else {
+            let is_its = |(_, last): &(u32, Vec<u8>)| *last == key;
+            if self.last_deletes.get(&lane).is_some_and(is_its) {
+                self.last_deletes.remove(&lane);
+            }
         }
     }
+}
+
+fn first_part(name: &str) -> Option<String> {
+    name.split('.').next().map(in_topic)
+}
+
+/// As Debezium writes a name in that of a topic.
+fn in_topic(name: &str) -> String {
+    let is_kept = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    name.chars().map(|letter| if is_kept(letter) { letter } else { '_' }).collect()
+}
+
+/// Whether the name of a topic, which Debezium makes of server, database or schema, and table, may be that of an origin.
+fn is_table(origin: &str, topic: &str) -> bool {
+    let origin = in_topic(origin);
+    let own: Vec<&str> = origin.split('.').collect();
+    let parts: Vec<&str> = topic.split('.').collect();
+    let is_within = parts.iter().all(|part| own.contains(part));
+    is_within && own.first() == parts.first() && own.last() == parts.last()
 }

@@ -18,8 +18,8 @@ pub(super) struct Head {
     pub(super) version: u8,
     pub(super) origins: SavedOrigins,
     pub(super) moved: Moved,
-    /// By partition of a life of a topic, the key whose delete came last in it.
-    pub(super) last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
+    /// By partition of a life of a topic, the row whose delete came last in it.
+    pub(super) last_deletes: BTreeMap<(u32, i32), (u32, Vec<u8>)>,
     pub(super) unplaced: Unplaced,
     /// By partition of a life of a topic, the offset behind its last record.
     pub(super) ends: BTreeMap<(u32, i32), i64>,

@@ -95,9 +95,9 @@ pub struct TableFold {
     unplaced: Unplaced,
     /// By partition of a life of a topic, the offset behind its last record.
     ends: BTreeMap<(u32, i32), i64>,
-    /// By partition of a life of a topic, the key whose delete came last in it: what a null value of that
+    /// By partition of a life of a topic, the row whose delete came last in it: what a null value of its
     /// key then says is known.
-    last_deletes: BTreeMap<(u32, i32), Vec<u8>>,
+    last_deletes: BTreeMap<(u32, i32), (u32, Vec<u8>)>,
     /// Records of the batch that were refused, and why.
     refused: Vec<(usize, String)>,
     /// Why a deleted key could not be looked up.
@@ -189,7 +189,7 @@ impl TableFold {
             return;
         }
         if what.kind == ChangeKind::Tombstone {
-            self.bury(&what.position, key, stamp.clock, delta);
+            self.bury(change, stamp.clock, delta);
             return;
         }
         if what.kind == ChangeKind::Upsert

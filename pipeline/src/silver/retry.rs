@@ -95,7 +95,7 @@ impl TableFold {
         match what.kind {
             ChangeKind::Ignored | ChangeKind::Unreadable => return Ok(Some(place)),
             ChangeKind::Tombstone => {
-                self.bury(&what.position, change.key, stamp.clock, delta);
+                self.bury(change, stamp.clock, delta);
                 return Ok(Some(place));
             }
             ChangeKind::Upsert | ChangeKind::Delete | ChangeKind::Truncate => {}

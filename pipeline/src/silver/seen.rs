@@ -40,7 +40,7 @@ pub struct TopicLife {
 
 impl TopicLife {
     /// Reads `source/topic/life`.
-    fn read(text: &str) -> TopicLife {
+    pub(super) fn read(text: &str) -> TopicLife {
         let (source, rest) = text.split_once('/').unwrap_or_default();
         let (topic, life) = rest.rsplit_once('/').unwrap_or_default();
         let [source, topic, life] = [source, topic, life].map(str::to_owned);

@@ -112,15 +112,18 @@ pub enum Decoded {
     Change(Change),
     /// Nothing to apply: a message.
     Nothing,
-    /// A null value of this key.
-    Null(String),
+    /// A null value of this key, and of this table where the key names one.
+    Null(String, Option<String>),
     /// Nonsense.
     Undecodable(String),
 }
 
 /// Decodes one record of a topic that carries `contract`.
 pub fn decode(contract: &Contract, key: Option<&[u8]>, value: Option<&[u8]>) -> Decoded {
-    let null = || message_key(contract, key).map_or(Decoded::Nothing, Decoded::Null);
+    let null = || {
+        let own = message_key(contract, key);
+        own.map_or(Decoded::Nothing, |own| Decoded::Null(own, table_of(key)))
+    };
     let Some(value) = value else { return null() };
     match read(contract, key, value) {
         Ok(Some(change)) => Decoded::Change(change),
@@ -251,6 +254,13 @@ fn message_key(contract: &Contract, key: Option<&[u8]>) -> Option<String> {
     let key = serde_json::from_slice::<Value>(key?).ok()?;
     let (schema, key) = unwrap(&key);
     key_text(contract, key, schema)
+}
+
+/// The table that Debezium's router has put into a message key.
+fn table_of(key: Option<&[u8]>) -> Option<String> {
+    let key = serde_json::from_slice::<Value>(key?).ok()?;
+    let (_, fields) = unwrap(&key);
+    Some(fields.get("__dbz__physicalTableIdentifier")?.as_str()?.to_owned())
 }
 
 /// The other key that a header of Debezium names.

@@ -177,8 +177,8 @@ struct Table {
     moved: Waiting,
     /// Rows that left their key, as it was told.
     left: Vec<Leave>,
-    /// By life of a topic and partition, the key whose delete was its last change.
-    deleted: BTreeMap<(usize, i32), String>,
+    /// By life of a topic and partition, the row whose delete was its last change.
+    deleted: BTreeMap<(usize, i32), Id>,
     /// Newest changes that could not be read, of keys without a row.
     unplaced: BTreeMap<Id, Position>,
     /// The origins that came by a life of a topic.
@@ -309,7 +309,7 @@ impl Fold {
         let (mut problem, mut delta) = (None, Delta::default());
         let named = match &decoded {
             Decoded::Change(change) => change.origin.clone(),
-            Decoded::Null(_) => None,
+            Decoded::Null(..) => None,
             _ => table.origin_of(record),
         };
         match decoded {
@@ -321,7 +321,7 @@ impl Fold {
                 }
             }
             Decoded::Nothing => {}
-            Decoded::Null(key) => delta = table.bury(&key, topic, record),
+            Decoded::Null(key, of) => delta = table.bury((&key, of.as_deref()), topic, record),
             Decoded::Undecodable(reason) => {
                 delta = table.unreadable(record, topic);
                 problem = Some(reason);
@@ -348,12 +348,12 @@ impl Fold {
     ) -> Result<Delta, (Delta, String)> {
         let Some(table) = self.tables.get_mut(contract) else { return Ok(Delta::default()) };
         let lane = (topic, record.partition);
+        let name = change.origin.clone().unwrap_or_else(|| record.topic.clone());
         if change.op == Op::Delete {
-            table.deleted.insert(lane, change.key.clone());
-        } else if table.deleted.get(&lane) == Some(&change.key) {
+            table.deleted.insert(lane, (name.clone(), change.key.clone()));
+        } else if table.deleted.get(&lane).is_some_and(|(_, last)| *last == change.key) {
             table.deleted.remove(&lane);
         }
-        let name = change.origin.clone().unwrap_or_else(|| record.topic.clone());
         table.came_by(topic, &name);
         let origin = table.origins.entry(name.clone()).or_default();
         let is_whole = change.op == Op::Snapshot && !change.is_incremental;
@@ -454,6 +454,14 @@ pub fn row_id(key: &str, origin: &str) -> String {
     format!("{key} of {origin}")
 }
 
+/// Whether a table of a source may write the topic of this name, before a router takes it elsewhere.
+fn is_named(origin: &str, topic: &str) -> bool {
+    let (own, parts): (Vec<&str>, Vec<&str>) =
+        (origin.split('.').collect(), topic.split('.').collect());
+    let is_within = parts.iter().all(|part| own.contains(part));
+    is_within && own[0] == parts[0] && own[own.len() - 1] == parts[parts.len() - 1]
+}
+
 /// What a cell of before says of one that the change at a position left out. PostgreSQL sends nulls: another value
 /// came in between.
 fn lent(cell: &Cell, position: &Position) -> Cell {
@@ -546,18 +554,25 @@ impl Table {
         delta
     }
 
-    /// A null value deletes what its partition brought last of that key.
-    fn bury(&mut self, key: &str, topic: usize, record: &Record) -> Delta {
+    /// A null value deletes what its partition brought last of that key, of the table that the key names beside.
+    fn bury(&mut self, (key, of): (&str, Option<&str>), topic: usize, record: &Record) -> Delta {
         let lane = (topic, record.partition);
-        if self.deleted.get(&lane).is_some_and(|last| last == key) {
+        let mut names = self.ways.get(&topic).cloned().unwrap_or_default();
+        let server = |name: &str| name.split('.').next().map(str::to_owned);
+        let is_topic = names.contains(&record.topic);
+        let is_told = |of: &&str| names.iter().any(|name| server(name) == server(of));
+        if let Some(of) = of.filter(is_told).filter(|_| !is_topic) {
+            names.retain(|name| is_named(name, of));
+        }
+        if self.deleted.get(&lane).is_some_and(|(name, last)| last == key && names.contains(name)) {
             return Delta::default();
         }
         let here = |(id, held): &(&Id, &mut Held)| {
-            let at = held.position;
-            id.1 == key && (at.topic, at.partition) == lane && at.offset < record.offset
+            let (at, is_of) = (held.position, names.contains(&id.0));
+            is_of && id.1 == key && (at.topic, at.partition) == lane && at.offset < record.offset
         };
         let mut delta = Delta::default();
-        self.forget_before(key, lane, record.offset);
+        self.forget_before(key, &names, lane, record.offset);
         let newest = self.keys.iter_mut().filter(here).max_by_key(|(_, held)| held.position.offset);
         let Some((id, held)) = newest else { return delta };
         if held.row.is_some() && !self.origins.get(&id.0).is_some_and(|origin| origin.halted) {

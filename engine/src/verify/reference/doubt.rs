@@ -116,7 +116,7 @@ impl Reference {
         if change.key.is_empty() {
             return;
         }
-        if self.deleted.get(&lane).is_some_and(|last| last == change.key) {
+        if self.deleted.get(&lane).is_some_and(|last| last.1 == change.key) {
             self.deleted.remove(&lane);
         }
         let found = match change.change.origin {

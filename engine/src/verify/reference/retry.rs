@@ -28,7 +28,7 @@ impl Reference {
         match what.kind {
             ChangeKind::Ignored => return true,
             ChangeKind::Tombstone => {
-                self.null(&here, change.key, clock);
+                self.null(&here, change, clock);
                 return true;
             }
             _ => {}

@@ -199,6 +199,6 @@ fn tombstone(
              converter for keys, and let them have the names of the contract's key",
         );
     }
-    out.push(Change::new(ChangeKind::Tombstone, 0), &scratch.key, &[], &[]);
+    json::push_null(record, scratch, out);
     Ok(())
 }

@@ -78,6 +78,23 @@ pub(in crate::decode) fn from_message(
     Ok(true)
 }
 
+/// The table that a message key names beside its row: where Debezium's router writes several tables to one topic, it
+/// tells their keys apart so.
+pub(in crate::decode) fn table_of(key: &[u8]) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        #[serde(rename = "__dbz__physicalTableIdentifier")]
+        table: Option<String>,
+        payload: Option<Box<Named>>,
+    }
+    let text = std::str::from_utf8(key).ok()?;
+    if !text.contains("\"__dbz__physicalTableIdentifier\"") {
+        return None;
+    }
+    let Named { table, payload } = serde_json::from_str(text).ok()?;
+    table.or_else(|| payload?.table)
+}
+
 /// Whether a key is the value of its only column, and no object with the key columns.
 fn is_value(contract: &PreparedContract, raw: &str) -> bool {
     let Some(inside) = raw.strip_prefix('{') else { return true };

@@ -221,7 +221,8 @@ impl Row<'_> {
     }
 }
 
-/// Appends a null value: it names the key of a row, if its message key can be read.
+/// Appends a null value: it names the key of a row, if its message key can be read, and its table where Debezium's
+/// router has put that beside it.
 pub(super) fn tombstone(
     contract: &PreparedContract,
     record: &RawRecord<'_>,
@@ -229,7 +230,15 @@ pub(super) fn tombstone(
     out: &mut ChangeBatch,
 ) {
     names_a_key(contract, record, scratch);
+    push_null(record, scratch, out);
+}
+
+/// Appends a null value of the key in `scratch.key`.
+pub(super) fn push_null(record: &RawRecord<'_>, scratch: &Scratch, out: &mut ChangeBatch) {
     out.push(Change::new(ChangeKind::Tombstone, 0), &scratch.key, &[], &[]);
+    if let Some(table) = record.key.and_then(key::table_of) {
+        out.set_other(table.as_bytes());
+    }
 }
 
 /// Reads the key that a message key without a value names into `scratch.key`; false, and none, when it

@@ -127,7 +127,7 @@ impl Table {
             self.came_by(topic, &name);
         }
         let Some(key) = remains.key else { return Delta::default() };
-        if self.deleted.get(&lane) == Some(&key) {
+        if self.deleted.get(&lane).is_some_and(|(_, last)| *last == key) {
             self.deleted.remove(&lane);
         }
         let mut at = Position {
@@ -216,10 +216,16 @@ impl Table {
     }
 
     /// A null value ends what its partition brought before it of its key.
-    pub(super) fn forget_before(&mut self, key: &str, lane: (usize, i32), offset: i64) {
+    pub(super) fn forget_before(
+        &mut self,
+        key: &str,
+        names: &[String],
+        lane: (usize, i32),
+        offset: i64,
+    ) {
         self.unplaced.retain(|id, unread| {
             let is_here = (unread.topic, unread.partition) == lane && unread.offset < offset;
-            id.1 != key || !is_here
+            id.1 != key || !names.contains(&id.0) || !is_here
         });
     }
 

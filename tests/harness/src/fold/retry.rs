@@ -29,7 +29,7 @@ impl Fold {
             let outcome = match decoded {
                 Decoded::Undecodable(_) => Err(Delta::default()),
                 Decoded::Nothing => Ok(Delta::default()),
-                Decoded::Null(key) => Ok(table.bury(&key, topic, letter)),
+                Decoded::Null(key, of) => Ok(table.bury((&key, of.as_deref()), topic, letter)),
                 Decoded::Change(mut change) => {
                     change.other = event::other_key(&table.contract, &letter.headers, change.op);
                     self.come_late(name, change, letter, (topic, epoch, clock))
