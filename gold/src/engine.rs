@@ -266,12 +266,15 @@ impl Engine {
         delta: &Delta,
     ) -> Result<(), DeltaError> {
         let mut wrong: Option<DeltaError> = None;
-        for change in delta.keys() {
+        let mut changes = delta.keys().peekable();
+        while let Some(change) = changes.next() {
+            let quiet = changes.next_if(|next| next.key() == change.key());
             self.is_loud = stamp.quiet && !change.is_quiet();
-            let done = match change.sides() {
-                Some((old, new)) => self.fold(contract, old, new),
+            let done = match (quiet, change.sides()) {
+                (Some(quiet), _) => self.fold_mixed(stamp, contract, [change, quiet]),
+                (None, Some((old, new))) => self.fold(contract, old, new),
                 // Rows of several origins have one key.
-                None => self.fold_rows(contract, change),
+                (None, None) => self.fold_rows(contract, change, &[true, false]),
             };
             match (done, &mut wrong) {
                 (Ok(()), _) => {}
@@ -289,10 +292,33 @@ impl Engine {
         wrong.map_or(Ok(()), Err)
     }
 
-    /// Takes the rows of one key each as often as its weight says: those that go first.
-    fn fold_rows(&mut self, contract: usize, change: KeyChange<'_>) -> Result<(), EngineError> {
+    /// Takes the rows of one key that came and went by quiet changes and by others. What comes by one kind may
+    /// go by the other, so all that comes is there before anything goes.
+    fn fold_mixed(
+        &mut self,
+        stamp: &EpochStamp,
+        contract: usize,
+        changes: [KeyChange<'_>; 2],
+    ) -> Result<(), EngineError> {
         let mut done = Ok(());
-        for is_going in [true, false] {
+        for is_going in [false, true] {
+            for change in changes {
+                self.is_loud = stamp.quiet && !change.is_quiet();
+                done = done.and(self.fold_rows(contract, change, &[is_going]));
+            }
+        }
+        done
+    }
+
+    /// Takes the rows of one key each as often as its weight says: those that go, those that come, in this order.
+    fn fold_rows(
+        &mut self,
+        contract: usize,
+        change: KeyChange<'_>,
+        order: &[bool],
+    ) -> Result<(), EngineError> {
+        let mut done = Ok(());
+        for &is_going in order {
             for (row, weight) in change.rows().filter(|(_, weight)| (*weight < 0) == is_going) {
                 let (old, new) = if is_going { (Some(row), None) } else { (None, Some(row)) };
                 if weight.unsigned_abs() > WEIGHT_MAX {
