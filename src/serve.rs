@@ -17,9 +17,10 @@ use api::{
     SourceLag, Store, TokenCheck, may_listen,
 };
 use engine::past::LakeHistory;
+use engine::provenance::LakeProvenance;
 use engine::{ContractDoubts, Meters, Stop};
 use gold::Catalog;
-use schemas::{Clock, Feed, Micros, Published, Start, chain};
+use schemas::{Clock, Contract, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
@@ -44,6 +45,7 @@ const PAGE_TOKEN: Duration = Duration::from_secs(3600);
 pub(crate) struct Served<'a> {
     pub(crate) config: &'a Config,
     pub(crate) catalog: &'a Catalog,
+    pub(crate) contracts: &'a [Contract],
     pub(crate) meters: &'a Arc<Meters>,
     pub(crate) stop: &'a Stop,
     pub(crate) runtime: &'a Handle,
@@ -106,6 +108,11 @@ impl Serving {
             health,
             clock,
             history: Some(Arc::new(LakeHistory(config.lake.uri.clone()))),
+            provenance: Some(Arc::new(LakeProvenance {
+                folder: config.lake.uri.clone(),
+                contracts: served.contracts.to_vec(),
+                catalog: (*catalog).clone(),
+            })),
             limits: limits(config),
             decisions: Arc::new(ClientDecisions(Arc::new(Records::new(config, served.work_dir)))),
             deliveries: served.told.map(|told| Arc::new(ToldAlerts(told.outbox().clone())) as _),

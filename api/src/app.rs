@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::{Bands, Calendar, Clock, KpiHistory};
+use schemas::{Bands, Calendar, Clock, KpiHistory, KpiProvenance};
 use tokio::sync::Semaphore;
 
 use crate::auth::DevKeys;
@@ -75,6 +75,8 @@ pub struct AppParts {
     pub clock: Arc<dyn Clock>,
     /// What cells were, for `as_of`; without it the past is not answered.
     pub history: Option<Arc<dyn KpiHistory>>,
+    /// What cells come from; without it that is not answered.
+    pub provenance: Option<Arc<dyn KpiProvenance>>,
     /// Bounds on what clients may use.
     pub limits: ServerLimits,
     /// Tokens for the page.
@@ -107,6 +109,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What cells were, for `as_of`; without it the past is not answered.
     pub history: Option<Arc<dyn KpiHistory>>,
+    /// What cells come from; without it that is not answered.
+    pub provenance: Option<Arc<dyn KpiProvenance>>,
     /// Bounds on what clients may use.
     pub limits: ServerLimits,
     /// What `/metrics` says.
@@ -119,17 +123,19 @@ pub struct App {
     pub deliveries: Option<Arc<dyn Deliveries>>,
     pub(crate) rates: RequestRates,
     pub(crate) series_turns: Arc<Semaphore>,
+    pub(crate) explain_turns: Arc<Semaphore>,
 }
 
 impl App {
     /// The state made of these parts.
     pub fn new(parts: AppParts) -> Arc<App> {
         let AppParts { store, bands, calendar, tokens, health, clock, history, .. } = parts;
-        let (limits, page) = (parts.limits, parts.page);
+        let (limits, page, provenance) = (parts.limits, parts.page, parts.provenance);
         let (decisions, deliveries) = (parts.decisions, parts.deliveries);
         let metrics = Metrics::new(Arc::clone(&health), Arc::clone(&store));
         let rates = RequestRates::new(quota(limits.requests_per_s, limits.requests_burst));
         let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
+        let explain_turns = Arc::new(Semaphore::new(1));
         let parts = App {
             store,
             bands,
@@ -138,6 +144,7 @@ impl App {
             health,
             clock,
             history,
+            provenance,
             limits,
             metrics,
             page,
@@ -145,6 +152,7 @@ impl App {
             deliveries,
             rates,
             series_turns,
+            explain_turns,
         };
         Arc::new(parts)
     }

@@ -5,7 +5,7 @@
 //!   what to write instead.
 //! - An instant is RFC 3339 or a date, in no other form.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -105,6 +105,23 @@ impl Query {
             filter.or(name, value);
         }
         Ok(filter)
+    }
+
+    /// One value of each dimension, of dimensions that this KPI has.
+    pub(crate) fn own_dims(&self, kpi: &KpiInfo) -> Result<BTreeMap<String, String>, Problem> {
+        let mut own = BTreeMap::new();
+        for (name, value) in &self.dims {
+            if !kpi.dims.contains(name) {
+                let hint = nearest(name, kpi.dims.iter().map(String::as_str));
+                let detail = format!("`{}` has no dimension `{}`{hint}", kpi.key, shown(name));
+                return Err(Problem::bad_parameter(DIM, detail));
+            }
+            if own.insert(name.clone(), value.clone()).is_some() {
+                let detail = format!("`dim.{}` is given more than once; give it once", shown(name));
+                return Err(Problem::bad_parameter(DIM, detail));
+            }
+        }
+        Ok(own)
     }
 
     /// A text.

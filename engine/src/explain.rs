@@ -9,6 +9,7 @@
 //!   them are in bronze.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, TimestampMicrosecondType};
@@ -102,6 +103,49 @@ pub fn explain(
     definition: &Definition,
     place: &Place,
 ) -> Result<Explained, String> {
+    explain_within(lake, contracts, catalog, (definition, place), None).map_err(|e| e.to_string())
+}
+
+/// How much may be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bound {
+    /// So many rows of all parts together.
+    pub(crate) rows: usize,
+    /// So long, from the first query on.
+    pub(crate) time: Duration,
+}
+
+/// Why cells are not led back.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExplainError {
+    /// It takes longer than the bound says.
+    #[error("it takes too long")]
+    TooLong,
+    /// More rows feed them than the bound says.
+    #[error("too many rows feed it")]
+    TooMany,
+    /// Nothing is flushed.
+    #[error("nothing was flushed to {0} yet")]
+    Nothing(String),
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for ExplainError {
+    fn from(text: String) -> ExplainError {
+        ExplainError::Failed(text)
+    }
+}
+
+/// The same within a bound.
+pub(crate) fn explain_within(
+    lake: &Lake,
+    contracts: &[Contract],
+    catalog: &Catalog,
+    (definition, place): (&Definition, &Place),
+    bound: Option<Bound>,
+) -> Result<Explained, ExplainError> {
     let parts = parts(catalog, definition)?;
     let named: BTreeSet<&str> = parts.iter().map(|part| part.contract.as_str()).collect();
     let of = |name: &str| contracts.iter().find(|own| own.name == *name);
@@ -111,39 +155,71 @@ pub fn explain(
     names.push(CURRENT.to_owned());
     let pinned = match pin(lake, &names)? {
         Pin::At(pinned) => pinned,
-        Pin::Nothing(table) => return Err(format!("nothing was flushed to {table} yet")),
+        Pin::Nothing(table) => return Err(ExplainError::Nothing(table)),
     };
     let runtime = tokio_runtime().map_err(|e| format!("could not start the runtime: {e}"))?;
     let context = session(&pinned, &contracts)?;
     let topics = topics(lake, &contracts)?;
+    let named = Named { contracts: &contracts, catalog, topics: &topics };
+    let most = bound.map(|bound| bound.rows);
+    let read =
+        read_groups(&context, &named, (&parts, place), (pinned.clock, &definition.key, most));
+    let groups = runtime.block_on(async {
+        match bound {
+            Some(bound) => {
+                tokio::time::timeout(bound.time, read).await.map_err(|_| ExplainError::TooLong)?
+            }
+            None => read.await,
+        }
+    });
+    // What was given up ends between two batches; nobody waits for it.
+    runtime.shutdown_background();
+    Ok(Explained { epoch: pinned.epoch, as_of: pinned.clock, parts, groups: groups? })
+}
+
+/// What rows are read by.
+struct Named<'n, 'c> {
+    contracts: &'n BTreeMap<&'c str, &'c Contract>,
+    catalog: &'n Catalog,
+    topics: &'n BTreeMap<&'c str, Vec<TopicLife>>,
+}
+
+async fn read_groups(
+    context: &SessionContext,
+    named: &Named<'_, '_>,
+    (parts, place): (&[Part], &Place),
+    (clock, kpi, most): (Micros, &str, Option<usize>),
+) -> Result<Vec<Group>, ExplainError> {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let empty = |dims: &str| Group {
         dims: dims.to_owned(),
         cell: None,
         rows: vec![Vec::new(); parts.len()],
     };
-    runtime.block_on(async {
-        let prepared = gold::audit::prepared(&context, catalog, pinned.clock).await;
-        prepared.map_err(|e| chain(&e))?;
-        for (dims, cell) in cells(&context, &definition.key, place).await? {
-            groups.entry(dims.clone()).or_insert_with(|| empty(&dims)).cell = Some(cell);
+    gold::audit::prepared(context, named.catalog, clock).await.map_err(|e| chain(&e))?;
+    for (dims, cell) in cells(context, kpi, place).await? {
+        groups.entry(dims.clone()).or_insert_with(|| empty(&dims)).cell = Some(cell);
+    }
+    let mut left = most;
+    for (at, part) in parts.iter().enumerate() {
+        let Some(contract) = named.contracts.get(part.contract.as_str()) else { continue };
+        // One more than is told says that there are more.
+        let limit = left.map(|left| left + 1);
+        let rows = feeding(context, named.catalog, contract, part, place, limit).await;
+        let rows = rows.map_err(|e| chain(&e))?;
+        if let Some(left) = &mut left {
+            *left = left.checked_sub(rows.len()).ok_or(ExplainError::TooMany)?;
         }
-        for (at, part) in parts.iter().enumerate() {
-            let Some(contract) = contracts.get(part.contract.as_str()) else { continue };
-            let rows = feeding(&context, catalog, contract, part, place).await;
-            let lives = topics.get(part.contract.as_str()).map(Vec::as_slice).unwrap_or_default();
-            for row in rows.map_err(|e| chain(&e))? {
-                let group = groups.entry(row.dims.clone()).or_insert_with(|| empty(&row.dims));
-                let records = records(&row.position, lives, contract);
-                if let Some(rows) = group.rows.get_mut(at) {
-                    rows.push(Row { row, records });
-                }
+        let lives = named.topics.get(part.contract.as_str()).map(Vec::as_slice).unwrap_or_default();
+        for row in rows {
+            let group = groups.entry(row.dims.clone()).or_insert_with(|| empty(&row.dims));
+            let records = records(&row.position, lives, contract);
+            if let Some(rows) = group.rows.get_mut(at) {
+                rows.push(Row { row, records });
             }
         }
-        Ok::<(), String>(())
-    })?;
-    let groups = groups.into_values().collect();
-    Ok(Explained { epoch: pinned.epoch, as_of: pinned.clock, parts, groups })
+    }
+    Ok(groups.into_values().collect())
 }
 
 fn session(
@@ -315,10 +391,21 @@ impl Explained {
 impl Row {
     /// The columns of the row's key with their values.
     pub fn key(&self, contract: Option<&Contract>) -> BTreeMap<String, String> {
+        self.key_in_order(contract).into_iter().collect()
+    }
+
+    /// The same in the order of the contract.
+    pub(crate) fn key_in_order(&self, contract: Option<&Contract>) -> Vec<(String, String)> {
         let names = contract.into_iter().flat_map(|own| {
             own.key.iter().filter_map(|at| own.columns.get(*at)).map(|column| column.name.clone())
         });
         names.zip(self.row.key.iter().cloned()).collect()
+    }
+
+    /// What it brings. Text is shown as it is, a number as short as it can be.
+    pub(crate) fn shown_amount(&self) -> Option<String> {
+        let amount = self.row.amount.as_deref();
+        amount.map(|own| number(own).map_or(own.to_owned(), |own| format(own, VALUE_SCALE)))
     }
 
     fn to_json(&self, contract: Option<&Contract>) -> Value {
@@ -332,14 +419,10 @@ impl Row {
                 "column": record.column,
             })
         };
-        // Text is shown as it is, a number as short as it can be.
-        let amount = self.row.amount.as_deref();
-        let shown =
-            amount.map(|own| number(own).map_or(own.to_owned(), |own| format(own, VALUE_SCALE)));
         json!({
             "key": self.key(contract),
             "origin": self.row.origin,
-            "amount": shown,
+            "amount": self.shown_amount(),
             "doubt": self.row.doubt,
             "epoch": self.row.epoch,
             "records": self.records.iter().map(record).collect::<Vec<_>>(),

@@ -21,6 +21,7 @@ mod flush;
 mod identities;
 pub mod letters;
 pub mod past;
+pub mod provenance;
 mod run;
 mod settings;
 pub mod tables;

@@ -40,6 +40,7 @@ pub mod observe;
 pub mod paged;
 pub mod past;
 pub mod position;
+mod provenance;
 pub mod row;
 pub mod state;
 pub mod time;
@@ -73,6 +74,10 @@ pub use observe::{Band, Bands, Cells, Feeding, FrozenObserver, Observer, OriginN
 pub use paged::Paged;
 pub use past::{KpiHistory, PastCells, PastQuestion};
 pub use position::{Place, Position};
+pub use provenance::{
+    FedCell, FedPart, FeedingRow, KpiProvenance, NotLedBack, Provenance, ProvenanceQuestion,
+    SourceRecord,
+};
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};
 pub use time::{Clock, Date, Grain, Grains, Micros};

@@ -106,6 +106,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
     let serving = Serving::start(&Served {
         config: &config,
         catalog: &catalog,
+        contracts: &contracts,
         meters: &meters,
         stop: &stop,
         runtime: runtime.handle(),

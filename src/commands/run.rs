@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alerting::Alerting;
 use clap::Args;
-use engine::{Meters, Run, Stop, Stopped};
+use engine::{Meters, Outcome, Run, Stop, Stopped};
 
 use super::setup::{self, Setup, open_lake, tokio_runtime};
 use crate::alerts;
@@ -36,6 +36,7 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         serving = Serving::start(&Served {
             config: &config,
             catalog: &catalog,
+            contracts: &contracts,
             meters: &meters,
             stop: &stop,
             runtime: runtime.handle(),
@@ -75,6 +76,16 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         }
         outcome => outcome?,
     };
+    say_the_end(&meters, &outcome);
+    // Whoever runs to the end wants to know that the numbers are those of the end.
+    let wrong = [outcome.halted, outcome.missing].concat();
+    if arguments.until_end && !wrong.is_empty() {
+        return Err(Failure::Check(wrong.join("; ")));
+    }
+    Ok(())
+}
+
+fn say_the_end(meters: &Meters, outcome: &Outcome) {
     tracing::info!(
         events = meters.events.get(),
         epochs = meters.epochs.get(),
@@ -86,10 +97,4 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         cells = outcome.cells.len(),
         "stopped, everything is flushed"
     );
-    // Whoever runs to the end wants to know that the numbers are those of the end.
-    let wrong = [outcome.halted, outcome.missing].concat();
-    if arguments.until_end && !wrong.is_empty() {
-        return Err(Failure::Check(wrong.join("; ")));
-    }
-    Ok(())
 }

@@ -218,6 +218,56 @@ fn every_cell_leads_back_to_its_rows_and_records() {
     }
     assert!(cells > 40 && rows > 60, "{cells} cells of {rows} rows");
     words_and_refusals(&place);
+    rest_says_the_same(&place);
+}
+
+/// The groups of an answer with the rows of their parts, as the command prints them.
+fn as_printed(answer: &Value, rows: &[Value]) -> Value {
+    let mut groups = answer["groups"].clone();
+    for (at, group) in groups.as_array_mut().unwrap().iter_mut().enumerate() {
+        let has_cell = group["status"].is_string();
+        group["unit"] = if has_cell { answer["unit"].clone() } else { Value::Null };
+        for (part, own) in group["parts"].as_array_mut().unwrap().iter_mut().enumerate() {
+            let is_own = |row: &&Value| (&row["group"], &row["part"]) == (&at.into(), &part.into());
+            let mut rows: Vec<Value> = rows.iter().filter(is_own).cloned().collect();
+            for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+                row.remove("group");
+                row.remove("part");
+            }
+            own["rows"] = rows.into();
+        }
+    }
+    groups
+}
+
+fn rest_says_the_same(place: &Place) {
+    let mut run = place.start(&["run"]);
+    let port = crate::live::port(&mut run);
+    crate::live::ready(port);
+    let token = crate::live::mint(place, &[]);
+    let mut compared = 0;
+    for kpi in ["revenue_by_channel", "average_order_value"] {
+        for (tenant, _) in TENANTS {
+            for date in ["2026-01-10", "2026-01-11", "2026-01-12"] {
+                let asked = ["explain", kpi, "--tenant", tenant, "--period", date, "--json"];
+                let printed = place.succeeds(&[&asked[..], &["--limit", "1000"]].concat()).json();
+                let path = format!(
+                    "/api/v1/kpis/{kpi}/explain?tenant={tenant}&period_start={date}&limit=7"
+                );
+                let (mut rows, mut cursor) = (Vec::new(), String::new());
+                let answer = loop {
+                    let page = crate::live::get(port, &format!("{path}{cursor}"), &token);
+                    rows.extend(page["rows"].as_array().unwrap().iter().cloned());
+                    let Some(next) = page["next"].as_str() else { break page };
+                    cursor = format!("&cursor={next}");
+                };
+                assert_eq!(as_printed(&answer, &rows), printed["groups"], "{kpi} {tenant} {date}");
+                compared += rows.len();
+            }
+        }
+    }
+    assert!(compared > 60, "{compared}");
+    run.stops();
 }
 
 fn words_and_refusals(place: &Place) {

@@ -41,6 +41,9 @@ const PROBLEMS: [(&str, &str); 9] = [
 /// Fields that are there with `compare` or `by` only.
 const ASKED: [&str; 6] = ["previous", "change", "change_ratio", "others", "parts", "adds_up"];
 
+/// Answers that change without an epoch, and have no tag.
+const UNTAGGED: [&str; 3] = ["/api/v1/status", "/api/v1/alerts/{id}", "/api/v1/kpis/{kpi}/explain"];
+
 /// What clients send, and may leave parts of out.
 const REQUESTS: [&str; 4] = ["Acknowledgement", "Feedback", "NewMute", "Match"];
 
@@ -78,8 +81,7 @@ pub(crate) fn text() -> &'static str {
         let mut document = super::documented().into_openapi();
         for (path, item) in &mut document.paths.paths {
             if let Some(get) = &mut item.get {
-                // What changes without an epoch has no tag.
-                add_problems(get, !["/api/v1/status", "/api/v1/alerts/{id}"].contains(&&**path));
+                add_problems(get, !UNTAGGED.contains(&&**path));
                 describe_parameters(get);
             }
             for decision in [&mut item.post, &mut item.delete].into_iter().flatten() {
@@ -156,6 +158,11 @@ fn describe_parameters(operation: &mut Operation) {
             "as_of" => Some(
                 "As the history said at this instant (RFC 3339 or a date, in UTC), to a minute of a period that runs; \
                  of grains, without `compare`. The answer's clock is that instant."
+                    .into(),
+            ),
+            "period_start" => Some(
+                "The period that holds this instant, RFC 3339 in UTC, or that begins on this date of the tenant; the \
+                 running one without it. Not with a window, which is one period."
                     .into(),
             ),
             "sort" => Some(
@@ -280,6 +287,30 @@ pub(super) struct SeriesQuery {
     /// of it.
     #[param(inline, required = false)]
     compare: CompareShape,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the fields are read by the derived description only")]
+pub(super) struct ExplainQuery {
+    /// Whose cells; needed where the token is for several tenants.
+    #[param(min_length = 1, max_length = 256, required = false)]
+    tenant: String,
+    /// The grain or window; `day` without it.
+    #[param(inline, required = false)]
+    grain: GrainShape,
+    #[param(schema_with = instant, required = false)]
+    period_start: String,
+    /// Only the cell with this value of a dimension, as in `dim.channel=web`; once for each of the KPI's dimensions. An
+    /// empty value: those without one.
+    #[param(rename = "dim.NAME", required = false)]
+    dim: String,
+    /// At most so many rows; `next` of the answer goes on. 100 without it.
+    #[param(minimum = 1, maximum = 10_000, required = false)]
+    limit: u32,
+    /// `next` of the page before, with the same parameters.
+    #[param(required = false)]
+    cursor: String,
 }
 
 /// Which alerts.

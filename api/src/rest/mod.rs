@@ -11,6 +11,7 @@ mod answers;
 pub(crate) mod ask;
 mod csv;
 pub(crate) mod document;
+mod explain;
 mod kpis;
 mod listing;
 mod meta;
@@ -38,6 +39,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(document::base())
         .routes(routes!(kpis::kpis))
         .routes(routes!(series::series))
+        .routes(routes!(explain::explain))
         .routes(routes!(alerts::alerts))
         .routes(routes!(alerts::one))
         .routes(routes!(answers::acknowledge))

@@ -104,6 +104,7 @@ fn check(document: &Value, schema: &Value, value: &Value, place: &str) {
 #[tokio::test]
 async fn answers_are_what_the_document_says() {
     let world = World::new();
+    *world.provenance.answer.lock() = Ok(crate::explain::told());
     let document = document(&world).await;
     let schema = |path: &str, status: &str, kind: &str| {
         let response = &document["paths"][path]["get"]["responses"][status];
@@ -117,6 +118,7 @@ async fn answers_are_what_the_document_says() {
         ("/api/v1/kpis", "?as_of=2026-11-20"),
         ("/api/v1/kpis/{kpi}/series", ""),
         ("/api/v1/kpis/{kpi}/series", "?compare=year"),
+        ("/api/v1/kpis/{kpi}/explain", "?tenant=t1"),
         ("/api/v1/alerts", "?state=all"),
         ("/api/v1/alerts/{id}", ""),
         ("/api/v1/mutes", ""),

@@ -5,6 +5,7 @@ mod answers;
 mod compare;
 mod contract;
 mod csv;
+mod explain;
 mod listing;
 mod page;
 mod past;

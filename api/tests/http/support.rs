@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use schemas::civil::Shape;
 use schemas::{
     Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution,
-    Decision, Good, Grain, KpiHistory, KpiInfo, Micros, PastCells, PastQuestion, Severity, Start,
-    Status, Unit,
+    Decision, Good, Grain, KpiHistory, KpiInfo, KpiProvenance, Micros, NotLedBack, PastCells,
+    PastQuestion, Provenance, ProvenanceQuestion, Severity, Start, Status, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -66,6 +66,33 @@ impl KpiHistory for TestHistory {
         }
         let cells = newest.into_iter().map(|(key, (_, value))| (key, value)).collect();
         Ok(PastCells { epoch: 6, cells })
+    }
+}
+
+/// What cells come from, or why that is not told; and what was asked.
+pub(crate) struct TestProvenance {
+    pub(crate) answer: Mutex<Result<Provenance, NotLedBack>>,
+    pub(crate) asked: Mutex<Vec<(ProvenanceQuestion, usize)>>,
+    /// As long as this is held, an answer waits.
+    pub(crate) gate: Mutex<()>,
+}
+
+impl Default for TestProvenance {
+    fn default() -> TestProvenance {
+        let answer = Mutex::new(Ok(Provenance::default()));
+        TestProvenance { answer, asked: Mutex::default(), gate: Mutex::default() }
+    }
+}
+
+impl KpiProvenance for TestProvenance {
+    fn provenance(
+        &self,
+        question: &ProvenanceQuestion,
+        most: usize,
+    ) -> Result<Provenance, NotLedBack> {
+        self.asked.lock().push((question.clone(), most));
+        drop(self.gate.lock());
+        self.answer.lock().clone()
     }
 }
 
@@ -233,6 +260,7 @@ pub(crate) struct World {
     pub(crate) health: Arc<TestHealth>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) history: Arc<TestHistory>,
+    pub(crate) provenance: Arc<TestProvenance>,
     pub(crate) decisions: Arc<TestDecisions>,
 }
 
@@ -279,6 +307,7 @@ impl World {
             origins: Vec::new(),
         });
         let history = Arc::new(TestHistory::default());
+        let provenance = Arc::new(TestProvenance::default());
         let decisions = Arc::new(TestDecisions::default());
         let app = App::new(AppParts {
             store: Store::new(kpis),
@@ -288,13 +317,14 @@ impl World {
             health: Arc::<TestHealth>::clone(&health),
             clock: dyn_clock,
             history: Some(Arc::<TestHistory>::clone(&history)),
+            provenance: Some(Arc::<TestProvenance>::clone(&provenance)),
             limits,
             page,
             decisions: Arc::<TestDecisions>::clone(&decisions),
             deliveries: Some(Arc::new(OneDelivery)),
         });
         let router = api::router(Arc::clone(&app), no_stream());
-        World { app, router, keys, health, clock, history, decisions }
+        World { app, router, keys, health, clock, history, provenance, decisions }
     }
 
     pub(crate) fn token(&self, tenant: &str, scopes: &[Scope]) -> String {

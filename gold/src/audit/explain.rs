@@ -149,7 +149,13 @@ fn text(sql: &str) -> String {
 }
 
 /// The SQL that lists the rows of a part, over the table `silver_<contract>`.
-fn rows_sql(catalog: &Catalog, contract: &Contract, part: &Part, place: &Place) -> String {
+fn rows_sql(
+    catalog: &Catalog,
+    contract: &Contract,
+    part: &Part,
+    place: &Place,
+    most: Option<usize>,
+) -> String {
     let Flow { relation: name, filter, time, aggregate, dims, .. } = &part.flow;
     let Some(relation) = catalog.relation(name) else { return String::new() };
     let tenant = tenant_of(relation);
@@ -185,8 +191,9 @@ fn rows_sql(catalog: &Catalog, contract: &Contract, part: &Part, place: &Place) 
         });
     }
     let keys: Vec<String> = (0..contract.key.len()).map(|at| format!("\"key_{at}\"")).collect();
+    let limit = most.map(|most| format!(" LIMIT {most}")).unwrap_or_default();
     format!(
-        "SELECT {} FROM \"{}\" WHERE {} ORDER BY {}, \"row_origin\"",
+        "SELECT {} FROM \"{}\" WHERE {} ORDER BY {}, \"row_origin\"{limit}",
         columns.join(", "),
         relation.rows_table(),
         conditions.join(" AND "),
@@ -194,7 +201,7 @@ fn rows_sql(catalog: &Catalog, contract: &Contract, part: &Part, place: &Place) 
     )
 }
 
-/// The rows that feed a part of some cells, in the order of their keys. `context` is [`super::prepared`] and has the table
+/// The rows that feed a part of some cells, in the order of their keys, or the first so many of them. `context` is [`super::prepared`] and has the table
 /// `silver_<contract>`.
 ///
 /// # Errors
@@ -205,8 +212,9 @@ pub async fn feeding(
     contract: &Contract,
     part: &Part,
     place: &Place,
+    most: Option<usize>,
 ) -> Result<Vec<Feeding>, AuditError> {
-    let sql = rows_sql(catalog, contract, part, place);
+    let sql = rows_sql(catalog, contract, part, place, most);
     let mut found = Vec::new();
     for batch in compare::rows(context, &part.kpi, &sql).await? {
         let column = |name: &str| texts(&batch, &part.kpi, name);
