@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use schemas::{Clock, Micros, chain};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff;
@@ -62,12 +63,14 @@ pub(crate) struct Courier {
     pub(crate) rests: Option<Instant>,
     pub(crate) repeated: Option<Instant>,
     pub(crate) signed: Option<Instant>,
+    /// Becomes true when no further delivery is to begin.
+    pub(crate) ending: watch::Receiver<bool>,
 }
 
 impl Courier {
-    /// Carries for as long as it is let.
+    /// Carries until it is to end.
     pub(crate) async fn run(mut self) {
-        loop {
+        while !*self.ending.borrow() {
             let sleep = match self.step().await {
                 Ok(sleep) => sleep,
                 Err(error) => {
@@ -80,8 +83,11 @@ impl Courier {
                 }
             };
             if !sleep.is_zero() {
-                let woken = tokio::time::timeout(sleep, self.taker.wake.notified()).await;
-                drop(woken);
+                tokio::select! {
+                    () = tokio::time::sleep(sleep) => {}
+                    () = self.taker.wake.notified() => {}
+                    _ = self.ending.changed() => {}
+                }
             }
         }
     }

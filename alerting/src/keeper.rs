@@ -4,13 +4,15 @@
 //! - What is new is compared with what people know, and written before anything else is heard. A store that fails
 //!   is tried again until it takes it, and said.
 //! - A store that was never written begins with what is over as known: nobody is told of last week's alerts.
+//! - Of an incident people are told once, by the alert that leads it; see [`crate::told`].
 //! - An alert that people know to be open and that has not been in the lake for a while is withdrawn.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::{Alert, Clock, Micros, chain};
+use schemas::{Alert, Answers, Clock, Micros, chain};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::feed::Heard;
@@ -19,7 +21,7 @@ use crate::outbox::{Outbox, Written};
 use crate::own_troubles::{OwnTroubles, PREFIX, Trouble};
 use crate::route::Taker;
 use crate::surroundings::Surroundings;
-use crate::told::{News, Told, news};
+use crate::told::{Company, News, Told, news};
 
 /// How often troubles are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -44,10 +46,12 @@ pub(crate) struct Keeper {
     pub(crate) withdraw_after: Duration,
     /// Alerts of which there is more to tell later: they are muted, or flap.
     pub(crate) waiting: BTreeMap<String, Alert>,
+    /// Becomes true when nothing more is to be heard.
+    pub(crate) ending: watch::Receiver<bool>,
 }
 
 impl Keeper {
-    /// Hears for as long as it is let.
+    /// Hears until it is to end.
     pub(crate) async fn run(mut self) {
         let heard = Arc::clone(&self.heard);
         let mut look = tokio::time::interval(LOOK);
@@ -55,6 +59,7 @@ impl Keeper {
         let mut tidy = tokio::time::interval(TIDY);
         loop {
             tokio::select! {
+                _ = self.ending.changed() => return,
                 news = heard.news() => {
                     if let Some(all) = &news.all {
                         self.begin(all).await;
@@ -106,12 +111,17 @@ impl Keeper {
     fn compare<'a>(&mut self, alerts: impl Iterator<Item = &'a Alert>) -> Written {
         let mut written = Written::default();
         let (answers, now) = (self.heard.answers(), self.clock.now());
-        for alert in alerts {
+        let mut alerts: Vec<&Alert> = alerts.collect();
+        alerts.sort_by_key(|alert| turn(alert));
+        for alert in &alerts {
             self.missing.remove(&*alert.id);
+            let heard = self.heard(alert);
+            let company = self.company(alert, &heard, &answers);
             let before = self.told.get(&*alert.id);
-            let News { kinds, mut known, waits } = news(before, alert, &answers.of(alert), now);
+            let answer = answers.of(alert);
+            let News { kinds, mut known, waits } = news(before, alert, (&answer, company), now);
             match waits {
-                true => drop(self.waiting.insert(alert.id.to_string(), alert.clone())),
+                true => drop(self.waiting.insert(alert.id.to_string(), Alert::clone(alert))),
                 false => drop(self.waiting.remove(&*alert.id)),
             }
             if before == Some(&known) {
@@ -122,12 +132,51 @@ impl Keeper {
                 if known.flaps {
                     notice.flaps();
                 }
-                self.address(notice, &mut known, &mut written);
+                if kind == Kind::Opened {
+                    let same = |own: &&Alert| own.incident == alert.incident && own.id != alert.id;
+                    let others = alerts.iter().copied().chain(self.waiting.values()).filter(same);
+                    self.words.relate(&mut notice, others.filter(|own| own.is_open()));
+                }
+                self.address(notice, &heard, &mut known, &mut written);
             }
             self.told.insert(alert.id.to_string(), known.clone());
             written.told.push((alert.id.to_string(), known));
         }
         written
+    }
+
+    /// The routes that were told of another open alert of its incident that matters as much.
+    fn heard(&self, alert: &Alert) -> BTreeSet<String> {
+        let others = self.others(alert).filter(|told| told.severity >= alert.severity);
+        others.flat_map(|told| told.routes.iter().cloned()).collect()
+    }
+
+    /// What people know of the other alerts of its incident that go on.
+    fn others(&self, alert: &Alert) -> impl Iterator<Item = &Told> {
+        let (own, incident) = (Arc::clone(&alert.id), Arc::clone(&alert.incident));
+        let is_other = move |(id, told): &(&String, &Told)| {
+            told.is_open && told.incident == *incident && **id != *own
+        };
+        self.told.iter().filter(is_other).map(|(_, told)| told)
+    }
+
+    /// What the other alerts of its incident are to an alert.
+    fn company(&self, alert: &Alert, heard: &BTreeSet<String>, answers: &Answers) -> Company {
+        let has_heard = |taker: &Arc<Taker>, notice: &Notice| {
+            !taker.takes(notice) || heard.contains(&taker.name)
+        };
+        let is_told = !heard.is_empty() && {
+            let notice = self.words.notice(alert, Kind::Opened, 1, answers);
+            self.takers.iter().all(|taker| has_heard(taker, &notice))
+        };
+        let is_behind = |held: &Alert| {
+            let is_muted = answers.of(held).muted_until.is_some();
+            held.incident == alert.incident && held.id != alert.id && held.is_open() && !is_muted
+        };
+        let goes_on = !alert.is_open()
+            && self.waiting.values().any(is_behind)
+            && self.others(alert).next().is_none();
+        Company { is_told, goes_on }
     }
 
     /// What is to be told by now of those that wait.
@@ -142,7 +191,7 @@ impl Keeper {
         match self.outbox.last_notice(alert).await {
             Ok(Some(last)) => {
                 let notice = withdrawn(last, told.round, self.clock.now());
-                self.address(notice, &mut told, written);
+                self.address(notice, &BTreeSet::new(), &mut told, written);
             }
             Ok(None) => {}
             Err(error) => tracing::warn!("alert {alert} ends unsaid: {}", chain(&error)),
@@ -150,10 +199,20 @@ impl Keeper {
         written.told.push((alert.to_owned(), Told { is_open: false, ..told }));
     }
 
-    /// Adds a delivery for each route that takes the notice, and for those who heard of the alert before.
-    fn address(&self, notice: Notice, told: &mut Told, written: &mut Written) {
+    /// Adds a delivery for each route that takes the notice and has not `heard` of another alert instead, and for
+    /// those who heard of this one before; of its end only for those.
+    fn address(
+        &self,
+        notice: Notice,
+        heard: &BTreeSet<String>,
+        told: &mut Told,
+        written: &mut Written,
+    ) {
+        let takes = |taker: &Arc<Taker>| {
+            !notice.kind.is_last() && taker.takes(&notice) && !heard.contains(&taker.name)
+        };
         for taker in &self.takers {
-            if taker.takes(&notice) || told.routes.contains(&taker.name) {
+            if takes(taker) || told.routes.contains(&taker.name) {
                 told.routes.insert(taker.name.clone());
                 written.deliveries.push((taker.name.clone(), notice.clone()));
             }
@@ -192,7 +251,7 @@ impl Keeper {
         };
         told.is_open = !notice.kind.is_last();
         let mut written = Written::default();
-        self.address(notice, &mut told, &mut written);
+        self.address(notice, &BTreeSet::new(), &mut told, &mut written);
         if told.is_open {
             self.told.insert(alert.clone(), told.clone());
         }
@@ -218,6 +277,16 @@ impl Keeper {
         for taker in &self.takers {
             taker.wake.notify_one();
         }
+    }
+}
+
+/// Whose turn it is among alerts that are compared at once: those that lead an incident open before the others
+/// and end after them.
+fn turn(alert: &Alert) -> u8 {
+    match (alert.incident == alert.id, alert.is_open()) {
+        (true, true) => 0,
+        (false, _) => 1,
+        (true, false) => 2,
     }
 }
 

@@ -40,6 +40,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::{Clock, Feed};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use courier::Tally;
@@ -60,7 +61,7 @@ use keeper::Keeper;
 use own_troubles::OwnTroubles;
 use route::Taker;
 
-/// How long the end waits until what was heard is written.
+/// How long the end waits until what was heard is written, and then until what is under way has arrived.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What alerting needs to know.
@@ -92,6 +93,8 @@ pub struct Alerting {
     heard: Arc<Heard>,
     tallies: Tallies,
     tasks: JoinSet<()>,
+    /// Tells the tasks to end when they have done what they are at.
+    ends: watch::Sender<bool>,
 }
 
 /// Refuses settings with which alerting could not start; connects to nothing.
@@ -120,6 +123,7 @@ impl Alerting {
         let is_new = outbox.is_new().await.map_err(say)?;
         let heard = Arc::new(Heard::default());
         let mut tasks = JoinSet::new();
+        let (ends, ending) = watch::channel(false);
         for taker in &takers {
             let courier = Courier {
                 taker: Arc::clone(taker),
@@ -132,6 +136,7 @@ impl Alerting {
                 rests: None,
                 repeated: None,
                 signed: None,
+                ending: ending.clone(),
             };
             tasks.spawn(courier.run());
         }
@@ -150,9 +155,10 @@ impl Alerting {
             missing: HashMap::new(),
             withdraw_after: parts.withdraw_after,
             waiting: BTreeMap::new(),
+            ending,
         };
         tasks.spawn(keeper.run());
-        Ok(Alerting { outbox, heard, tallies, tasks })
+        Ok(Alerting { outbox, heard, tallies, tasks, ends })
     }
 
     /// What the run tells of its epochs.
@@ -170,12 +176,16 @@ impl Alerting {
         &self.tallies
     }
 
-    /// Ends: what was heard is written, what is under way is ended, and sent again by the next start.
+    /// Ends: what was heard is written, and what is under way is marked when it arrives soon. What does not is ended,
+    /// and sent again by the next start.
     pub async fn stop(mut self) {
         let begin = tokio::time::Instant::now();
         while !self.heard.is_taken() && begin.elapsed() < LAST_WORDS {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.ends.send_replace(true);
+        let done = async { while self.tasks.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(LAST_WORDS, done).await);
         self.tasks.shutdown().await;
     }
 }

@@ -14,6 +14,9 @@ use schemas::{Alert, Answer, Answers, KpiInfo, Micros, Severity, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// As many other alerts of an incident are named.
+const RELATED: usize = 5;
+
 /// What is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -182,6 +185,32 @@ impl Words {
 }
 
 impl Words {
+    /// Says which other alerts are of the same cause.
+    pub(crate) fn relate<'a>(&self, notice: &mut Notice, others: impl Iterator<Item = &'a Alert>) {
+        let mut named: Vec<String> = others.map(|own| self.name(own)).collect();
+        named.sort();
+        named.dedup();
+        let beyond = named.len().saturating_sub(RELATED);
+        if named.is_empty() {
+            return;
+        }
+        named.truncate(RELATED);
+        let mut text = named.join("; ");
+        if beyond > 0 {
+            text.push_str(&format!("; and {beyond} more"));
+        }
+        notice.annotations.insert("related".to_owned(), text);
+    }
+
+    /// An alert in a list of others.
+    fn name(&self, alert: &Alert) -> String {
+        let info = self.kpis.iter().find(|info| info.key == alert.key.kpi);
+        let title = info.map_or(&*alert.key.kpi, |info| info.title.as_str());
+        let dims = dims_of(&alert.key.dims).into_values().collect::<Vec<_>>().join(", ");
+        let dims = if dims.is_empty() { dims } else { format!(" ({dims})") };
+        format!("{title}{dims}, {}", alert.key.grain.name())
+    }
+
     /// The page at the bucket of an alert.
     fn link(&self, alert: &Alert, dims: &BTreeMap<String, String>) -> Option<String> {
         let mut url = reqwest::Url::parse(self.public_url.as_ref()?).ok()?;
@@ -223,6 +252,7 @@ fn labels(alert: &Alert, dims: BTreeMap<String, String>) -> BTreeMap<String, Str
         ("tenant", &alert.key.tenant),
         ("grain", alert.key.grain.name()),
         ("weir_alert_id", &alert.id),
+        ("incident", &alert.incident),
     ];
     let named = named.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     named.chain(dims.into_iter().map(|(name, value)| (format!("dim_{name}"), value))).collect()

@@ -19,6 +19,7 @@ pub(crate) fn alert(id: &str, severity: Severity, is_open: bool) -> Alert {
             grain: Grain::Hour,
             period_start: at("2026-11-21T09:00:00Z"),
         },
+        incident: id.into(),
         rule: "seasonal".into(),
         anomaly_type: "drop".into(),
         severity,
@@ -58,6 +59,9 @@ pub(crate) fn words() -> Words {
         grains: Grains::default(),
         windows: Grains::NONE,
         breakdown_of: None,
+        parts: Vec::new(),
+        is_net: false,
+        watching: schemas::Watching::default(),
     };
     let body = |alert: &Alert, _: &Answer| json!({"id": &*alert.id, "reason": &*alert.reason});
     Words { kpis: vec![kpi], public_url: Some("https://weir.example".into()), body: Box::new(body) }

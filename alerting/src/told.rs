@@ -7,6 +7,8 @@
 //! - Nobody hears of a muted alert that it opens or rises. What still goes on when the mute ends is told then. Who
 //!   heard of it before hears its end, muted or not.
 //! - Nobody hears again that an alert opened that somebody looks after, unless it is worse.
+//! - Nobody hears of an alert whose incident they were told of, unless it is worse; and that incident is over, to
+//!   them, when all of its alerts are.
 //! - An alert that opens for the [`FLAPS_FROM`]th time within [`WINDOW_US`] flaps: that is told with the opening, and
 //!   what it does next is not, until it has been the same for [`CALM_US`].
 
@@ -28,6 +30,9 @@ pub(crate) const CALM_US: i64 = 20 * 60 * 1_000_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) is_open: bool,
+    /// The alert that leads those of the same cause.
+    #[serde(default)]
+    pub(crate) incident: String,
     /// The most that was told since it opened.
     pub(crate) severity: Severity,
     /// How often it opened, as far as that was told.
@@ -52,6 +57,7 @@ impl Told {
     pub(crate) fn begin(severity: Severity, round: u32) -> Told {
         Told {
             is_open: true,
+            incident: String::new(),
             severity,
             round,
             routes: BTreeSet::new(),
@@ -90,6 +96,15 @@ impl Told {
     }
 }
 
+/// What the other alerts of its incident are to an alert.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Company {
+    /// Whether everybody who would hear of it was told of another one that matters as much.
+    pub(crate) is_told: bool,
+    /// Whether one goes on of which people know by this one only.
+    pub(crate) goes_on: bool,
+}
+
 /// What is new of an alert to people.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct News {
@@ -102,12 +117,18 @@ pub(crate) struct News {
 }
 
 /// What is to be told of an alert at `now`, and what people know then. They were `told` before, or never.
-pub(crate) fn news(told: Option<&Told>, alert: &Alert, answer: &Answer, now: Micros) -> News {
+pub(crate) fn news(
+    told: Option<&Told>,
+    alert: &Alert,
+    (answer, company): (&Answer, Company),
+    now: Micros,
+) -> News {
     let (severity, is_open) = (alert.severity, alert.is_open());
-    let is_muted = answer.muted_until.is_some();
+    let is_muted = answer.muted_until.is_some() || company.is_told;
     let nothing = || Told { is_open: false, ..Told::begin(severity, 0) };
     let mut known = told.cloned().unwrap_or_else(nothing);
     known.see(is_open, now);
+    known.incident = alert.incident.to_string();
     let (mut kinds, mut waits) = (Vec::new(), false);
     if known.is_open {
         match severity > known.severity {
@@ -128,7 +149,7 @@ pub(crate) fn news(told: Option<&Told>, alert: &Alert, answer: &Answer, now: Mic
         }
     }
     if known.is_open && !is_open {
-        match known.flaps {
+        match known.flaps || company.goes_on {
             true => waits = true,
             false => {
                 known.is_open = false;

@@ -158,6 +158,7 @@ fn alert(id: &str, severity: Severity, is_open: bool) -> Alert {
             grain: Grain::Hour,
             period_start: Micros(0),
         },
+        incident: id.into(),
         rule: "seasonal".into(),
         anomaly_type: "drop".into(),
         severity,
@@ -334,4 +335,58 @@ async fn a_signature_is_one_that_receivers_check() {
     let refused = alerting::check(&[settings]).unwrap_err();
     assert!(refused.contains("[[alerts.routes]] `x`: needs its routing key"), "{refused}");
     alerting.stop().await;
+}
+
+/// An alert of the incident that `c` leads.
+fn of_incident(id: &str, severity: Severity, is_open: bool) -> Alert {
+    Alert { incident: "c".into(), ..alert(id, severity, is_open) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_incident_people_hear_once_and_of_what_is_worse() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(&[]).await;
+    let alerting = start(&sqlite(folder.path()), vec![route("hook", &receiver.url, "")]).await;
+    let mut feed = Some(alerting.feed());
+    tell(&mut feed, Vec::new(), true).await;
+    // `a` comes first by its id.
+    let open = ["a", "b", "c"].map(|id| of_incident(id, Error, true));
+    tell(&mut feed, open.to_vec(), false).await;
+    receiver.has(1).await;
+    tell(&mut feed, vec![of_incident("b", Critical, true)], false).await;
+    receiver.has(2).await;
+    // The one that leads is over, and then the rest of it.
+    let over = vec![of_incident("c", Error, false), of_incident("b", Critical, false)];
+    tell(&mut feed, over, false).await;
+    receiver.has(3).await;
+    tell(&mut feed, vec![of_incident("a", Error, false)], false).await;
+    receiver.has(4).await;
+    alerting.stop().await;
+    assert_eq!(receiver.ids(), ["c.opened", "b.opened", "b.resolved", "c.resolved"]);
+}
+
+fn kinds_of(id: &str) -> Vec<String> {
+    ["opened", "resolved"].map(|kind| format!("{id}.{kind}")).to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_did_not_hear_of_an_incident_hears_of_its_alerts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (most, few) = (Receiver::start(&[]).await, Receiver::start(&[]).await);
+    let routes = vec![
+        route("most", &most.url, "match = { severity = ['critical', 'error'] }"),
+        route("few", &few.url, "match = { severity = ['error'] }"),
+    ];
+    let alerting = start(&sqlite(folder.path()), routes).await;
+    let mut feed = Some(alerting.feed());
+    let alerts = vec![of_incident("a", Error, true), of_incident("c", Critical, true)];
+    tell(&mut feed, alerts, true).await;
+    most.has(1).await;
+    few.has(1).await;
+    tell(&mut feed, vec![of_incident("c", Critical, false)], false).await;
+    most.has(2).await;
+    tell(&mut feed, vec![of_incident("a", Error, false)], false).await;
+    few.has(2).await;
+    alerting.stop().await;
+    assert_eq!((most.ids(), few.ids()), (kinds_of("c"), kinds_of("a")));
 }

@@ -15,8 +15,12 @@ use schemas::{Alert, Grain, Marks, Micros, Paged};
 pub(crate) struct AlertBook {
     slots: Paged<Option<Arc<Alert>>>,
     by_id: BTreeMap<Arc<str>, u32>,
+    /// By tenant the ids of all that are open, and of some that were.
+    open: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
     /// Ids of those that changed since somebody was told.
     untold: BTreeSet<Arc<str>>,
+    /// Ids of those that opened and have no incident yet.
+    opened: Vec<Arc<str>>,
     changed: Marks,
     /// Slots without an alert.
     free: Vec<u32>,
@@ -40,7 +44,9 @@ impl AlertBook {
         let mut book = AlertBook {
             slots: Paged::new(1),
             by_id: BTreeMap::new(),
+            open: BTreeMap::new(),
             untold: BTreeSet::new(),
+            opened: Vec::new(),
             changed: Marks::default(),
             free: Vec::new(),
             day: None,
@@ -58,6 +64,12 @@ impl AlertBook {
             None => u32::try_from(self.slots.push(None)).ok()?,
         };
         self.by_id.insert(Arc::clone(&alert.id), slot);
+        if alert.is_open() {
+            self.open
+                .entry(Arc::clone(&alert.key.tenant))
+                .or_default()
+                .insert(Arc::clone(&alert.id));
+        }
         *self.slots.get_mut(slot as usize)? = Some(Arc::new(alert));
         Some(slot)
     }
@@ -81,7 +93,7 @@ impl AlertBook {
         self.by_id.len()
     }
 
-    /// The alert with this id, made when there is none, to be changed.
+    /// The alert with this id, made when there is none, to be changed: it is open from now on.
     pub(crate) fn get_or_insert_with(
         &mut self,
         id: &Arc<str>,
@@ -90,7 +102,22 @@ impl AlertBook {
         if !self.by_id.contains_key(id) {
             self.add(make())?;
         }
+        let alert = self.get_mut(id)?;
+        let tenant = Arc::clone(&alert.key.tenant);
+        self.open.entry(tenant).or_default().insert(Arc::clone(id));
         self.get_mut(id)
+    }
+
+    /// The open alerts of a tenant, by id.
+    pub(crate) fn open_of(&mut self, tenant: &str) -> Vec<&Alert> {
+        let AlertBook { slots, by_id, open, .. } = self;
+        let get = |id: &Arc<str>| {
+            let slot = *by_id.get(id)? as usize;
+            slots.get(slot)?.as_deref().filter(|alert| alert.is_open())
+        };
+        let Some(ids) = open.get_mut(tenant) else { return Vec::new() };
+        ids.retain(|id| get(id).is_some());
+        ids.iter().filter_map(get).collect()
     }
 
     /// The alert with this id, to be changed.
@@ -99,6 +126,16 @@ impl AlertBook {
         self.changed.mark(slot);
         self.untold.insert(Arc::clone(id));
         self.slots.get_mut(slot as usize)?.as_mut().map(Arc::make_mut)
+    }
+
+    /// Notes that an alert has opened, and has no incident yet.
+    pub(crate) fn opens(&mut self, id: Arc<str>) {
+        self.opened.push(id);
+    }
+
+    /// The ids of the alerts that opened since the last call.
+    pub(crate) fn take_opened(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.opened)
     }
 
     /// The alerts that changed since the last call, ordered by id.

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use schemas::{Calendar, CellKey, CellValue, Cells, Grain, KpiInfo, Micros, Periods, SeriesId};
+use schemas::{
+    Against, Calendar, CellKey, CellValue, Cells, Grain, KpiInfo, Micros, Periods, SeriesId,
+    Watching,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::lateness::Lateness;
@@ -25,6 +28,7 @@ const CATCH_UP_DAYS: i64 = 26 * 7;
 const READ_AHEAD_FROM: i64 = 24;
 /// Buckets that are forecast ahead of what is learned.
 const AHEAD: i64 = 80;
+const HOUR_US: i64 = 3_600_000_000;
 /// Buckets that a forecast looks back at most: four weeks of hours.
 const LOOK_BACK: i64 = 4 * 168;
 
@@ -74,6 +78,8 @@ pub(crate) struct Entry {
     /// Whether a backlog changed learned buckets, so that all are to be learned again.
     pub(crate) stale: bool,
     pub(crate) late: Lateness,
+    /// How long a bucket is waited for where that is set, in microseconds.
+    set_wait: Option<i64>,
     pub(crate) learner: Learner,
     /// The newest outlooks, ascending.
     pub(crate) outlooks: Vec<(Micros, Outlook)>,
@@ -97,7 +103,7 @@ impl Past for CellPast<'_> {
         if at < self.entry.first || at >= self.end {
             return None;
         }
-        Some(self.entry.observed(at, self.cells)?.value)
+        Some(self.entry.lesson(at, self.cells)?.value)
     }
 
     fn moved(&self, back: usize) -> usize {
@@ -131,7 +137,8 @@ impl Past for ReadPast<'_> {
 }
 
 impl Entry {
-    /// A series that nothing is known of but its first bucket; `None` where nobody watches its like.
+    /// A series that nothing is known of but its first bucket; `None` where nobody watches its like, or it is said not
+    /// to be watched.
     pub(crate) fn new(
         kpis: &[KpiInfo],
         calendar: &Calendar,
@@ -139,11 +146,11 @@ impl Entry {
         first: Micros,
     ) -> Option<Entry> {
         let place = kpis.iter().position(|kpi| kpi.key == name.kpi)?;
-        let kpi = kpis.get(place)?;
+        let kpi = kpis.get(place).filter(|kpi| kpi.watching.enabled)?;
         let shape = Shape::of(kpi, name.grain)?;
         let mut watched = [false; RULES];
         for (is_watched, rule) in watched.iter_mut().zip(REGISTRY) {
-            *is_watched = rule.watches(kpi, name.grain);
+            *is_watched = kpi.watching.has(rule.name()) && rule.watches(kpi, name.grain);
         }
         Some(Entry {
             kpi: place,
@@ -157,6 +164,7 @@ impl Entry {
             next: first,
             stale: false,
             late: Lateness::default(),
+            set_wait: kpi.watching.lateness.map(|hours| hours.saturating_mul(HOUR_US)),
             learner: Learner::new(),
             outlooks: Vec::new(),
             tracks: std::array::from_fn(|_| Track::default()),
@@ -178,20 +186,49 @@ impl Entry {
         self.later(start, if self.name.grain == Grain::Hour { -7 * 24 } else { -7 })
     }
 
-    /// The same cell, unless it was not whole or not as usual itself.
-    pub(crate) fn sound_week_before(&self, start: Micros, cells: &dyn Cells) -> Option<CellValue> {
-        let before = self.week_before(start);
-        let is_odd = self.learner.odd.has(self.periods.number(self.name.grain, before));
-        if is_odd || before <= self.first { None } else { self.cell(before, cells) }
+    /// The bucket that another one is compared with.
+    pub(crate) fn before(&self, against: Against, start: Micros) -> Micros {
+        match against {
+            Against::WeekBefore => self.week_before(start),
+            Against::DayBefore => self.later(start, -1),
+            Against::Budget => start,
+        }
     }
 
-    /// The least and the most of the days after the week before, the first bucket left out.
-    pub(crate) fn since_week_before(
+    /// What a bucket is compared with: another one unless that was not whole or not as usual itself.
+    pub(crate) fn baseline(
         &self,
+        against: Against,
+        watching: &Watching,
+        start: Micros,
+        cells: &dyn Cells,
+    ) -> Option<CellValue> {
+        let before = self.before(against, start);
+        if against == Against::Budget {
+            let Name { tenant, dims, grain, .. } = &self.name;
+            let series = cells.series(watching.budgets().next()?, tenant, dims)?;
+            return cells.value(series, *grain, before);
+        }
+        let is_odd = self.learner.odd.has(self.periods.number(self.name.grain, before));
+        let is_whole =
+            before > self.first && (against == Against::WeekBefore || before < self.next);
+        if is_odd || !is_whole || self.is_planned(before) { None } else { self.cell(before, cells) }
+    }
+
+    /// The least and the most of the six days beside the one that is compared with, the first bucket left out.
+    pub(crate) fn beside(
+        &self,
+        against: Against,
         start: Micros,
         cells: &dyn Cells,
     ) -> Option<(i128, i128)> {
-        let days = (1..7).map(|back| self.later(start, -back)).filter(|at| *at > self.first);
+        let from = match against {
+            Against::WeekBefore => 1,
+            Against::DayBefore => 2,
+            Against::Budget => return None,
+        };
+        let days = (from..from + 6).map(|back| self.later(start, -back));
+        let days = days.filter(|at| *at > self.first && !self.is_planned(*at));
         let values = days.filter_map(|at| value_of(self.cell(at, cells)));
         let both = |held: Option<(i128, i128)>, value: i128| {
             Some(held.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
@@ -208,6 +245,16 @@ impl Entry {
         self.periods.number(self.name.grain, to) - self.periods.number(self.name.grain, from)
     }
 
+    /// How long after its end a bucket is waited for: as it is set, or as it was learned.
+    pub(crate) fn wait(&self) -> i64 {
+        self.set_wait.unwrap_or(self.late.wait())
+    }
+
+    /// Whether it is known when a bucket is whole.
+    pub(crate) fn is_wait_known(&self) -> bool {
+        self.set_wait.is_some() || self.late.is_known(self.name.grain)
+    }
+
     /// What a bucket says now.
     pub(crate) fn cell(&self, start: Micros, cells: &dyn Cells) -> Option<CellValue> {
         cells.value(self.id?, self.name.grain, start)
@@ -215,6 +262,16 @@ impl Entry {
 
     fn observed(&self, start: Micros, cells: &dyn Cells) -> Option<Observed> {
         self.shape.observe(self.cell(start, cells))
+    }
+
+    /// Whether people have said that a bucket will be otherwise.
+    pub(crate) fn is_planned(&self, start: Micros) -> bool {
+        self.periods.planned(self.name.grain, start).is_some()
+    }
+
+    /// What a bucket teaches: nothing where it is planned.
+    fn lesson(&self, start: Micros, cells: &dyn Cells) -> Option<Observed> {
+        if self.is_planned(start) { None } else { self.observed(start, cells) }
     }
 
     /// What was expected of a bucket, while it is remembered.
@@ -225,7 +282,7 @@ impl Entry {
     /// What is expected of a bucket behind the first that is not learned: bills that come late are over long
     /// before they are whole.
     pub(crate) fn outlook_ahead(&self, start: Micros, cells: &dyn Cells) -> Option<Outlook> {
-        let is_ahead = start > self.next && self.late.wait() > 0 && !self.stale;
+        let is_ahead = start > self.next && self.wait() > 0 && !self.stale;
         if !is_ahead || self.count(self.next, start) > AHEAD {
             return None;
         }
@@ -235,7 +292,7 @@ impl Entry {
 
     /// The first bucket that is not to be learned at `at`: more of it may come.
     pub(crate) fn frontier(&self, at: Micros) -> Micros {
-        self.start(at.plus(-self.late.wait()))
+        self.start(at.plus(-self.wait()))
     }
 
     /// How much of a bucket has come: of a ratio its denominator.
@@ -250,7 +307,8 @@ impl Entry {
         let value = self.come(start, cells);
         let number = self.periods.number(grain, start);
         // What was learned of buckets that were not whole is to be forgotten.
-        self.stale |= self.late.end(grain, number, value);
+        let is_later = self.late.end(grain, number, value);
+        self.stale |= is_later && self.set_wait.is_none();
     }
 
     /// Whether an update of a bucket that is over, `after` its end, says how late the series is.
@@ -308,7 +366,7 @@ impl Entry {
             self.learn_ahead(end, cells);
         }
         while self.later(self.next, 1) <= end {
-            let observed = self.observed(self.next, cells);
+            let observed = self.lesson(self.next, cells);
             let of = self.later(self.next, 1);
             let mut learner = self.learner.clone();
             let past = CellPast { entry: self, cells, of, end: of };
@@ -324,7 +382,7 @@ impl Entry {
         let mut values = Vec::new();
         let mut at = from;
         while at < end {
-            values.push(self.observed(at, cells));
+            values.push(self.lesson(at, cells));
             at = self.later(at, 1);
         }
         while self.later(self.next, 1) <= end {
@@ -377,7 +435,8 @@ pub(crate) fn replay(
         }
         while points.next_if(|(own, _)| *own < at).is_some() {}
         let cell = points.next_if(|(own, _)| *own == at).map(|(_, cell)| *cell);
-        values.push(shape.observe(cell));
+        let is_planned = periods.planned(grain, at).is_some();
+        values.push(if is_planned { None } else { shape.observe(cell) });
         if at >= from {
             let of = (values.len(), periods.later(grain, at, 1));
             let past = ReadPast { values: &values, of, periods, grain };

@@ -11,6 +11,7 @@ mod alert_book;
 mod bands;
 mod dates;
 mod entry;
+mod incident;
 mod lags;
 mod lateness;
 mod model;

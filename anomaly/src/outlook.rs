@@ -275,11 +275,13 @@ impl Learner {
     pub(crate) fn outlook(&self, shape: Shape, place: Place) -> Option<Outlook> {
         let mut outlook = self.bare(shape, place.phase)?;
         let expected = outlook.expected;
-        let least = if shape.log {
-            (LEAST_OF_EXPECTED * expected.abs()).max(LEAST_OF_LEVEL * self.level)
-        } else {
-            LEAST_POINTS.max(LEAST_OF_EXPECTED * expected.abs())
+        let least = match (shape.tuning.least_change, shape.log) {
+            (None, true) => (LEAST_OF_EXPECTED * expected.abs()).max(LEAST_OF_LEVEL * self.level),
+            (None, false) => LEAST_POINTS.max(LEAST_OF_EXPECTED * expected.abs()),
+            (Some(share), true) => share * expected.abs().max(self.level),
+            (Some(points), false) => points,
         };
+        let least = least.max(shape.tuning.least_impact);
         outlook.lower = outlook.limit(0).min(expected - least);
         outlook.upper = outlook.limit(1).max(expected + least);
         for other in self.others(shape, place, outlook.center) {
@@ -289,9 +291,10 @@ impl Learner {
         if shape.count && expected < COUNTS_MAX {
             // Cornish and Fisher's expansion: Poisson's law is skewed where counts are small.
             let mean = expected.max(0.0);
-            let skew = (NORMAL_REACH * NORMAL_REACH - 1.0) / 6.0;
-            outlook.lower = outlook.lower.min(mean - NORMAL_REACH * mean.sqrt() + skew);
-            outlook.upper = outlook.upper.max(mean + NORMAL_REACH * mean.sqrt() + skew);
+            let reach = NORMAL_REACH * shape.tuning.need.sqrt();
+            let skew = (reach * reach - 1.0) / 6.0;
+            outlook.lower = outlook.lower.min(mean - reach * mean.sqrt() + skew);
+            outlook.upper = outlook.upper.max(mean + reach * mean.sqrt() + skew);
         }
         Some(outlook)
     }
@@ -352,7 +355,7 @@ impl Learner {
             _ => 1.0,
         };
         let calm = if shape.log { 1.0 } else { RATIO };
-        let needs = needs.map(|need| need * patience * calm);
+        let needs = needs.map(|need| need * patience * calm * shape.tuning.need);
         Some(Outlook {
             space,
             center,

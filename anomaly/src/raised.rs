@@ -7,14 +7,16 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use schemas::{Alert, Cells, Contribution, EpochId, Grain, KpiInfo, Micros, Severity, alert_id};
+use schemas::{
+    Against, Alert, Cells, Contribution, EpochId, Grain, KpiInfo, Micros, Severity, alert_id,
+};
 
 use crate::alert_book::AlertBook;
 use crate::entry::{Entry, Name};
 use crate::number::mantissa;
 use crate::policy::{Step, Why};
 use crate::reason;
-use crate::rules::{Finding, REGISTRY, value_of};
+use crate::rules::{Finding, REGISTRY, name_of, value_of};
 use crate::series_book::SeriesBook;
 
 /// Parts that an alert names.
@@ -45,19 +47,20 @@ impl Raiser<'_> {
             return;
         };
         let Some(kpi) = self.kpis.get(entry.kpi) else { return };
-        let name = |first: Micros| alert_id(&entry.name.cell(first), rule.name());
+        let name = |first: Micros| alert_id(&entry.name.cell(first), name_of(*rule, kpi));
+        let against = rule.against();
         match step {
             Step::Nothing | Step::Later(_) => {}
             Step::Open(bucket, figures) => {
                 let id = name(bucket);
-                let by_week = rule.wants_week_before();
-                let parts = self.parts(entry, kpi, bucket, &figures, by_week);
-                let text = told(entry, kpi, bucket, &figures, by_week);
+                let parts = self.parts(entry, kpi, bucket, &figures, against);
+                let text = told(entry, kpi, bucket, &figures, against);
                 let key = entry.name.cell(bucket);
                 let alert = self.alerts.get_or_insert_with(&id, || Alert {
                     id: Arc::clone(&id),
                     key: key.clone(),
-                    rule: rule.name().into(),
+                    incident: "".into(),
+                    rule: name_of(*rule, kpi).into(),
                     anomaly_type: figures.kind.name().into(),
                     severity: Severity::Info,
                     opened_at: stamp.at,
@@ -79,12 +82,12 @@ impl Raiser<'_> {
                 (alert.resolved_at, alert.resolution) = (None, None);
                 alert.key = key;
                 show(alert, &figures, text, parts, stamp);
+                self.alerts.opens(id);
             }
             Step::Show { first, bucket, figures } => {
                 let id = name(first);
-                let by_week = rule.wants_week_before();
-                let parts = self.parts(entry, kpi, bucket, &figures, by_week);
-                let text = told(entry, kpi, bucket, &figures, by_week);
+                let parts = self.parts(entry, kpi, bucket, &figures, against);
+                let text = told(entry, kpi, bucket, &figures, against);
                 let key = entry.name.cell(bucket);
                 let Some(alert) = self.alerts.get_mut(&id) else { return };
                 alert.key = key;
@@ -117,7 +120,7 @@ impl Raiser<'_> {
         kpi: &KpiInfo,
         bucket: Micros,
         figures: &Finding,
-        by_week: bool,
+        against: Option<Against>,
     ) -> Vec<Contribution> {
         let cells = self.cells;
         let is_child = |own: &&KpiInfo| own.breakdown_of.as_deref() == Some(&*kpi.key);
@@ -132,12 +135,13 @@ impl Raiser<'_> {
                 // One in doubt is what it says: it has a part in what its sum says.
                 let shown = |at: Micros| entry.cell(at, cells).and_then(|cell| cell.value);
                 let value = shown(bucket).unwrap_or(0);
-                let week_before = || shown(entry.week_before(bucket)).unwrap_or(0);
-                let outlook = entry.outlook(bucket).filter(|_| !by_week);
+                let day = against.filter(|own| *own != Against::Budget);
+                let outlook = entry.outlook(bucket).filter(|_| day.is_none());
                 let expected = match outlook {
-                    Some(outlook) => mantissa(outlook.expected).unwrap_or(0),
-                    None => week_before(),
+                    Some(outlook) => mantissa(outlook.expected),
+                    None => shown(entry.before(day.unwrap_or(Against::WeekBefore), bucket)),
                 };
+                let expected = expected.unwrap_or(0);
                 let gap = value.saturating_sub(expected);
                 if gap != 0 && (gap < 0) == (figures.deviation < 0.0) {
                     let (kpi, dims) = (Arc::clone(&entry.name.kpi), Arc::clone(&entry.name.dims));
@@ -155,8 +159,14 @@ impl Raiser<'_> {
 }
 
 /// Why an alert is open.
-fn told(entry: &Entry, kpi: &KpiInfo, bucket: Micros, figures: &Finding, by_week: bool) -> String {
-    reason::reason(kpi, &entry.name.cell(bucket), &entry.periods, figures, by_week)
+fn told(
+    entry: &Entry,
+    kpi: &KpiInfo,
+    bucket: Micros,
+    figures: &Finding,
+    against: Option<Against>,
+) -> String {
+    reason::reason(kpi, &entry.name.cell(bucket), &entry.periods, figures, against)
 }
 
 fn show(

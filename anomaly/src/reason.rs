@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{CellKey, Grain, KpiInfo, Micros, Periods, Unit};
+use schemas::{Against, CellKey, Grain, KpiInfo, Micros, Periods, Unit};
 
 use crate::number::grouped;
 use crate::policy::Why;
@@ -22,13 +22,13 @@ pub(crate) fn reason(
     key: &CellKey,
     periods: &Periods,
     found: &Finding,
-    week_before: bool,
+    against: Option<Against>,
 ) -> String {
     let subject = subject(kpi, key);
     let when = period(periods, key.grain, key.period_start);
     let amount = |value: Option<i128>| amount(kpi.unit, value.unwrap_or(0), found.expected);
     let normal = match (found.lower, found.upper) {
-        (Some(_), Some(_)) if !week_before => {
+        (Some(_), Some(_)) if against.is_none() => {
             format!(" (normally {} to {})", amount(found.lower), amount(found.upper))
         }
         _ => String::new(),
@@ -41,8 +41,12 @@ pub(crate) fn reason(
         );
     }
     let side = if found.deviation < 0.0 { "below" } else { "above" };
-    let (yardstick, about) =
-        if week_before { ("the week before", "") } else { ("expected", "about ") };
+    let (yardstick, about) = match against {
+        None => ("expected", "about "),
+        Some(Against::WeekBefore) => ("the week before", ""),
+        Some(Against::DayBefore) => ("the day before", ""),
+        Some(Against::Budget) => ("the budget", ""),
+    };
     let far = match kpi.unit {
         Unit::Ratio => format!("{:.1} percentage points", found.deviation.abs() * 100.0),
         Unit::Currency | Unit::Count | Unit::Duration | Unit::Score => {

@@ -1,13 +1,12 @@
 //! What makes a bucket anomalous: one file for each rule, one line for each in [`REGISTRY`].
 //!
 //! # Guarantees
-//! - A rule is a pure function of one bucket, what was expected of it and what was a week before.
+//! - A rule is a pure function of one bucket, what was expected of it and what it is compared with.
 
-mod cost_spike;
-mod roi_drop;
+mod change;
 mod seasonal;
 
-use schemas::{CellValue, Good, Grain, KpiInfo, Severity, Status};
+use schemas::{Against, CellValue, Direction, Good, Grain, KpiInfo, Severity, Status, Watching};
 use serde::{Deserialize, Serialize};
 
 use crate::number::{float, mantissa};
@@ -15,28 +14,43 @@ use crate::outlook::Outlook;
 use crate::shape::Shape;
 
 /// Every rule.
-pub(crate) static REGISTRY: [&dyn Rule; 3] =
-    [&seasonal::Seasonal, &roi_drop::RoiDrop, &cost_spike::CostSpike];
+pub(crate) static REGISTRY: [&dyn Rule; 4] = [
+    &seasonal::Seasonal,
+    &change::Change(Against::WeekBefore),
+    &change::Change(Against::DayBefore),
+    &change::Change(Against::Budget),
+];
 
 /// A way to find anomalies.
 pub(crate) trait Rule: Sync {
-    /// Its name in tables, in alert ids and in saved state: never changed.
+    /// Its name in the files of KPIs, and, unless such a file gives another, in tables, in alert ids and in saved
+    /// state: never changed.
     fn name(&self) -> &'static str;
 
     /// Whether it watches the KPI at the grain.
     fn watches(&self, kpi: &KpiInfo, grain: Grain) -> bool;
 
-    /// Whether it compares with the same bucket one week before.
-    fn wants_week_before(&self) -> bool;
+    /// What it compares with, beside the forecast.
+    fn against(&self) -> Option<Against>;
 
     /// Judges a bucket.
-    fn judge(&self, bucket: &Bucket) -> Verdict;
+    fn judge(&self, bucket: &Bucket<'_>) -> Verdict;
+}
+
+/// What alerts of a rule are called where the KPI's file gives it a name.
+pub(crate) fn name_of<'a>(rule: &dyn Rule, kpi: &'a KpiInfo) -> &'a str {
+    let own = rule.against().and_then(|against| kpi.watching.steps(against).next());
+    own.map_or(rule.name(), |step| &step.name)
 }
 
 /// A bucket to judge.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bucket {
+pub(crate) struct Bucket<'a> {
     pub(crate) shape: Shape,
+    /// How its KPI is watched.
+    pub(crate) watching: &'a Watching,
+    /// Whether it is a ratio above whose line what is below is taken away.
+    pub(crate) is_net: bool,
     /// Which way is good.
     pub(crate) good: Good,
     /// Whether more may still arrive.
@@ -45,8 +59,8 @@ pub(crate) struct Bucket {
     pub(crate) cell: Option<CellValue>,
     /// What the model expected of it.
     pub(crate) outlook: Option<Outlook>,
-    /// The same bucket one week before, for rules that want it, if it was whole and not anomalous itself.
-    pub(crate) week_before: Option<CellValue>,
+    /// What it is compared with, for rules that do: another bucket only if that was whole and not anomalous itself.
+    pub(crate) baseline: Option<CellValue>,
     /// The least and the most of the buckets since then, for the same rules while nothing is expected.
     pub(crate) since: Option<(i128, i128)>,
     /// Whether it is anomalous as it was judged last: a value at the edge stays on its side.
@@ -55,12 +69,17 @@ pub(crate) struct Bucket {
     pub(crate) is_whole: bool,
 }
 
-/// The share of the surprise of an alert that a deviation from the week before must be to the forecast, too.
+/// The share of the surprise of an alert that a deviation from another day must be to the forecast, too.
 const UNUSUAL: f64 = 0.9;
 
-impl Bucket {
+impl Bucket<'_> {
+    /// The least deviation that is worth an alert, as a mantissa.
+    fn least_impact(&self) -> u128 {
+        self.watching.least_impact.map_or(0, i128::unsigned_abs)
+    }
+
     /// Whether the forecast finds a value unusual, too, on the side of `sign`; before there is one, whether it
-    /// is that far from every bucket since the week before, by `is_far`, and by as much as they differ.
+    /// is that far from every bucket of the week beside the other day, by `is_far`, and by as much as they differ.
     fn is_unusual(&self, value: i128, sign: f64, is_far: impl Fn(i128) -> bool) -> bool {
         match (self.outlook, self.since) {
             (Some(outlook), _) => {
@@ -92,6 +111,16 @@ pub(crate) enum Verdict {
     Anomalous(Finding),
 }
 
+impl Verdict {
+    /// The same where only one direction is watched.
+    pub(crate) fn toward(self, direction: Direction) -> Verdict {
+        match self {
+            Verdict::Anomalous(found) if !found.kind.is_of(direction) => Verdict::Normal,
+            _ => self,
+        }
+    }
+}
+
 /// What is wrong with a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Finding {
@@ -115,6 +144,15 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether it is a deviation in this direction.
+    fn is_of(self, direction: Direction) -> bool {
+        match direction {
+            Direction::Both => true,
+            Direction::Up => self == Kind::Spike,
+            Direction::Down => self != Kind::Spike,
+        }
+    }
+
     /// The word used in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -143,7 +181,7 @@ pub(crate) fn deviation(shape: Shape, value: f64, expected: f64) -> f64 {
 
 /// Distance and p-value as the model sees them; 0 and 1 where it expects nothing yet, because then
 /// nothing is known of chance.
-fn statistics(bucket: &Bucket, value: i128) -> (f64, f64) {
+fn statistics(bucket: &Bucket<'_>, value: i128) -> (f64, f64) {
     bucket.outlook.map_or((0.0, 1.0), |outlook| {
         let value = float(value);
         (outlook.z(value), outlook.p(bucket.shape, value))

@@ -37,6 +37,7 @@ use schemas::{
 
 use crate::alert_book::AlertBook;
 use crate::entry::{Entry, Name};
+use crate::incident;
 use crate::lags::Lags;
 use crate::policy::{Moment, RETELL_US, Step};
 use crate::raised::{Raiser, Stamp};
@@ -219,7 +220,7 @@ impl Scorer {
         for place in self.series.in_order() {
             let Some(entry) = self.series.get(place) else { continue };
             let is_first = |at: Micros| at.0.saturating_sub(entry.start(at).0) < HOUR_US;
-            let (ends, is_due) = (is_first(boundary), is_first(boundary.plus(-entry.late.wait())));
+            let (ends, is_due) = (is_first(boundary), is_first(boundary.plus(-entry.wait())));
             if !(ends || is_due) || self.lags.hold(&entry.name, sight.feeding) {
                 continue;
             }
@@ -229,7 +230,7 @@ impl Scorer {
             }
             let Some(entry) = self.series.get(place) else { continue };
             let running = entry.frontier(boundary);
-            if boundary.plus(-entry.late.wait()).0.saturating_sub(running.0) >= HOUR_US {
+            if boundary.plus(-entry.wait()).0.saturating_sub(running.0) >= HOUR_US {
                 continue;
             }
             let bucket = entry.later(running, -1);
@@ -288,7 +289,7 @@ impl Scorer {
             entry.note_late(start, after, cells);
         }
         let Some(entry) = self.series.get(place) else { return };
-        let far = after.saturating_abs() > NEAR_PERIODS * entry.step + entry.late.wait();
+        let far = after.saturating_abs() > NEAR_PERIODS * entry.step + entry.wait();
         let moment = match entry.is_closed(start) {
             _ if quiet || far => Moment::Quiet,
             true => Moment::Late,
@@ -338,27 +339,30 @@ impl Scorer {
                 let is_ahead = moment == Moment::Running && is_watched;
                 is_ahead.then(|| entry.outlook_ahead(start, cells)).flatten()
             });
-            let wants_week_before = rule.wants_week_before();
-            if outlook.is_none() && !wants_week_before && moment != Moment::Close {
+            let against = rule.against();
+            if outlook.is_none() && against.is_none() && moment != Moment::Close {
                 continue;
             }
             let Some(kpi) = self.kpis.get(entry.kpi) else { return };
             let bucket = Bucket {
                 shape: entry.shape,
+                watching: &kpi.watching,
+                is_net: kpi.is_net,
                 good: kpi.good,
                 running: moment != Moment::Close && !entry.is_closed(start),
                 cell: entry.cell(start, cells),
                 outlook,
-                week_before: wants_week_before
-                    .then(|| entry.sound_week_before(start, cells))
-                    .flatten(),
-                since: (wants_week_before && outlook.is_none())
-                    .then(|| entry.since_week_before(start, cells))
-                    .flatten(),
+                baseline: against.and_then(|own| entry.baseline(own, &kpi.watching, start, cells)),
+                since: against
+                    .filter(|_| outlook.is_none())
+                    .and_then(|own| entry.beside(own, start, cells)),
                 held: track.knows(start),
-                is_whole: entry.late.is_known(entry.name.grain),
+                is_whole: entry.is_wait_known(),
             };
-            let verdict = rule.judge(&bucket);
+            let verdict = match entry.is_planned(start) {
+                true => Verdict::Unknown,
+                false => rule.judge(&bucket).toward(kpi.watching.direction),
+            };
             let is_news = matches!(verdict, Verdict::Anomalous(_)) && moment != Moment::Quiet;
             // Only the end of a bucket says anything of what was not anomalous before.
             let is_told = moment == Moment::Close || track.knows(start);
@@ -376,6 +380,12 @@ impl Scorer {
             raiser.take(place, number, taken, stamp);
         }
     }
+
+    /// Gives the alerts that have opened their incidents.
+    fn group(&mut self) {
+        let opened = self.alerts.take_opened();
+        incident::group(&mut self.alerts, (&self.kpis, &self.calendar), opened);
+    }
 }
 
 fn is_in_doubt(cell: Option<CellValue>) -> bool {
@@ -384,7 +394,8 @@ fn is_in_doubt(cell: Option<CellValue>) -> bool {
 
 impl Observer for Scorer {
     fn fingerprint(&self) -> String {
-        VERSION.to_owned()
+        let planned = self.calendar.planned_identity();
+        planned.map_or(VERSION.to_owned(), |planned| format!("{VERSION} planned {planned}"))
     }
 
     fn next_due(&self) -> Option<Micros> {
@@ -408,6 +419,7 @@ impl Observer for Scorer {
         if !is_tick {
             self.epoch = epoch.id;
         }
+        self.group();
     }
 
     fn observe(&mut self, epoch: &EpochStamp, updates: &[KpiUpdate], sight: Sight<'_>) {
@@ -429,6 +441,7 @@ impl Observer for Scorer {
         }
         // Only here, and not by a timer: how many ticks there were must change nothing.
         self.retell(stamp, sight);
+        self.group();
     }
 
     fn take_changes(&mut self) -> Vec<Alert> {

@@ -4,7 +4,10 @@
 //! - A flow without a cell is 0; a ratio without one is unknown.
 //! - The way into a forecast's space and back is monotone, so a band holds in both.
 
-use schemas::{CellValue, Grain, KpiInfo, KpiKind, Micros, Periods, Status, Unit};
+use schemas::watching::MILLION;
+use schemas::{
+    CellValue, Grain, KpiInfo, KpiKind, Micros, Periods, Sensitivity, Status, Unit, Watching,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::dates::Date;
@@ -22,6 +25,10 @@ const WARM_DAYS: u32 = 14;
 /// The share of those after which the usual size of a series is known well enough.
 const SIZED_AFTER: u32 = 4;
 
+/// How many times as surprising a bucket must be where a KPI is watched with low sensitivity, and with high.
+const LOW: f64 = 1.5;
+const HIGH: f64 = 0.75;
+
 /// Phases of a season that have a spread of their own.
 pub(crate) const BINS: usize = 24;
 
@@ -33,7 +40,7 @@ pub(crate) struct Seasons {
 }
 
 /// What the numbers of a KPI and grain are like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Shape {
     pub(crate) seasons: Seasons,
     /// Whether deviations grow with the value: forecast on a scale that is bent.
@@ -48,6 +55,36 @@ pub(crate) struct Shape {
     pub(crate) dated: bool,
     /// Whether little is said before its week is known.
     pub(crate) patient: bool,
+    pub(crate) tuning: Tuning,
+}
+
+/// What a KPI's file says of how much must be wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Tuning {
+    /// How many times as surprising as usually a bucket must be.
+    pub(crate) need: f64,
+    /// The least deviation: a share of what is expected, or points.
+    pub(crate) least_change: Option<f64>,
+    /// The same in the unit of the KPI.
+    pub(crate) least_impact: f64,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning { need: 1.0, least_change: None, least_impact: 0.0 }
+    }
+}
+
+impl Tuning {
+    fn of(watching: &Watching) -> Tuning {
+        let need = match watching.sensitivity {
+            Sensitivity::Low => LOW,
+            Sensitivity::Normal => 1.0,
+            Sensitivity::High => HIGH,
+        };
+        let least_change = watching.least_change.map(|own| f64::from(own) / f64::from(MILLION));
+        Tuning { need, least_change, least_impact: watching.least_impact.map_or(0.0, float) }
+    }
 }
 
 /// What a bucket says.
@@ -106,6 +143,7 @@ impl Shape {
             warm,
             dated: true,
             patient: true,
+            tuning: Tuning::of(&kpi.watching),
         })
     }
 
@@ -211,6 +249,7 @@ mod tests {
             warm: 48,
             dated: true,
             patient: true,
+            tuning: Tuning::default(),
         };
         for unit in [0.02, 1.0, 3e6] {
             let space = Space::of(shape, unit);

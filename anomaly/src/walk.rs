@@ -5,7 +5,7 @@
 
 use crate::model::Past;
 use crate::outlook::Learner;
-use crate::shape::{BINS, Observed, Place, Seasons, Shape};
+use crate::shape::{BINS, Observed, Place, Seasons, Shape, Tuning};
 
 /// What the numbers are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,7 @@ pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
         warm,
         dated: false,
         patient: week <= 168,
+        tuning: Tuning::default(),
     };
     let length = if day > 0 { day } else { week.max(1) };
     let bin = |at: usize| {

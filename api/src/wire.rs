@@ -189,6 +189,8 @@ pub struct AlertView<'a> {
     pub severity: &'static str,
     /// `firing` or `resolved`.
     pub state: &'static str,
+    /// The alert that leads those of the same cause, by its id; this one, if it leads.
+    pub incident: &'a str,
     /// Who looks after it; the newest of those who said so.
     pub acknowledged_by: Option<&'a str>,
     /// When they said so.
@@ -248,6 +250,7 @@ impl<'a> AlertView<'a> {
             name: CellName::new(&alert.key),
             severity: alert.severity.name(),
             state: alert.state(),
+            incident: &alert.incident,
             value: alert.value.map(decimal),
             expected: alert.expected.map(decimal),
             lower: alert.lower.map(decimal),
@@ -327,6 +330,7 @@ mod tests {
         let alert = Alert {
             id: "a1".into(),
             key: key(),
+            incident: "a0".into(),
             rule: "seasonal".into(),
             anomaly_type: "drop".into(),
             severity: Severity::Critical,
@@ -366,6 +370,7 @@ mod tests {
             "id": "a1", "kpi": "revenue_booked", "tenant": "t1",
             "dims": {"channel": null, "currency": "USD"}, "grain": "day",
             "period_start": "2026-11-21T00:00:00Z", "severity": "critical", "state": "firing",
+            "incident": "a0",
             "acknowledged_by": "kim", "acknowledged_at": "2026-11-21T11:00:00Z",
             "acknowledged_comment": "on it",
             "feedback": {"verdict": "planned", "by": "lee", "at": "2026-11-21T11:00:00Z", "comment": "on it"},

@@ -4,6 +4,7 @@
  *
  * Guarantees
  * - An alert is known by its id; whatever order its states arrive in, a resolved one stays resolved.
+ * - Open alerts of one incident stand together under the one that leads it, folded until they are asked for.
  * - A new alert is announced politely to screen readers, once.
  *
  * Non-guarantees
@@ -32,6 +33,8 @@ export class Alerts {
   #isOfAll = false;
   #isLoaded = false;
   #seen = readSeen();
+  /** Incidents whose other alerts are shown. */
+  #unfolded = new Set();
   #shown = "";
   #announced = new Set();
   #answers;
@@ -102,7 +105,7 @@ export class Alerts {
     const resolved = mine.filter((alert) => alert.state !== "firing").slice(0, RESOLVED_SHOWN_MAX);
     this.#drawHead(open.length);
     // Ages move on without a rebuild, which would take the focus away from an item.
-    const key = JSON.stringify([this.#isLoaded, isWatched, others, [...open, ...resolved], [...this.#seen], this.#answers.shown]);
+    const key = JSON.stringify([this.#isLoaded, isWatched, others, [...open, ...resolved], [...this.#seen], [...this.#unfolded], this.#answers.shown]);
     if (key !== this.#shown) {
       this.#shown = key;
       this.#rebuild(open, resolved, others, isWatched);
@@ -126,9 +129,10 @@ export class Alerts {
     const focused = active?.closest?.("[data-alert]")?.dataset.alert;
     const act = active?.dataset?.act;
     const caret = active?.selectionStart;
-    const items = open.slice(0, OPEN_SHOWN_MAX).map((alert) => this.#item(alert));
-    if (open.length > OPEN_SHOWN_MAX) {
-      items.push(el("li", { class: "alerts-note", text: `and ${open.length - OPEN_SHOWN_MAX} more` }));
+    const incidents = byIncident(open);
+    const items = incidents.slice(0, OPEN_SHOWN_MAX).flatMap((alerts) => this.#incident(alerts));
+    if (incidents.length > OPEN_SHOWN_MAX) {
+      items.push(el("li", { class: "alerts-note", text: `and ${incidents.length - OPEN_SHOWN_MAX} more` }));
     }
     if (this.#isLoaded && open.length === 0) items.push(calmItem(isWatched));
     if (this.#isLoaded && others > 0) items.push(this.#othersItem(others));
@@ -149,7 +153,23 @@ export class Alerts {
     return el("li", { class: "alerts-note" }, button);
   }
 
-  #item(alert) {
+  /** The alert that leads, how many others there are, and these where they are asked for. */
+  #incident([lead, ...others]) {
+    const items = [this.#item(lead)];
+    if (others.length === 0) return items;
+    const isUnfolded = this.#unfolded.has(lead.incident);
+    const text = isUnfolded ? "fold" : `${others.length} more of the same cause`;
+    const toggle = () => {
+      if (!this.#unfolded.delete(lead.incident)) this.#unfolded.add(lead.incident);
+      this.#act.redraw();
+    };
+    const attributes = { type: "button", class: "link", text, "aria-expanded": String(isUnfolded), on: { click: toggle } };
+    items[0].append(el("p", { class: "alert-acts" }, el("button", { ...attributes, "data-act": "others" })));
+    if (isUnfolded) items.push(...others.slice(0, OPEN_SHOWN_MAX).map((alert) => this.#item(alert, true)));
+    return items;
+  }
+
+  #item(alert, isUnder = false) {
     const isOpen = alert.state === "firing";
     const severity = SEVERITIES.includes(alert.severity) ? alert.severity : "info";
     const isSeen = this.#seen.has(alert.id);
@@ -162,7 +182,7 @@ export class Alerts {
     const state = isOpen ? `open${note}` : "resolved";
     return el(
       "li",
-      { class: `alert is-${isOpen ? "open" : "resolved"}${isDim && isOpen ? " is-seen" : ""}`, "data-alert": alert.id },
+      { class: `alert is-${isOpen ? "open" : "resolved"}${isDim && isOpen ? " is-seen" : ""}${isUnder ? " is-under" : ""}`, "data-alert": alert.id },
       el(
         "p",
         { class: "alert-head" },
@@ -214,6 +234,18 @@ function calmItem(isWatched) {
     el("strong", { text: "No open alerts" }),
     isWatched === null ? null : el("span", { text: isWatched ? watched : nothing }),
   );
+}
+
+/** Alerts by incident, in their order, the one that leads first. */
+function byIncident(alerts) {
+  const incidents = new Map();
+  for (const alert of alerts) {
+    const same = incidents.get(alert.incident);
+    if (!same) incidents.set(alert.incident, [alert]);
+    else if (alert.id === alert.incident) same.unshift(alert);
+    else same.push(alert);
+  }
+  return [...incidents.values()];
 }
 
 /** Open ones first, those by severity; the newest first among equals. */

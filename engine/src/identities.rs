@@ -114,6 +114,11 @@ impl Identities {
             out.text("kpi", &hash);
             out.text("settings", &settings);
             out.part("info", &info);
+            let budgets = info.watching.budgets().filter_map(|key| catalog.meaning(key));
+            out.texts(
+                "budgets",
+                budgets.map(|own| own.identity()).collect::<Vec<_>>().iter().map(String::as_str),
+            );
             detectors.insert(info.key.to_string(), out.finish());
             kpis.insert(info.key.to_string(), hash);
         }
@@ -314,6 +319,12 @@ mod tests {
         assert_eq!(optional.tables, set(&["silver/costs"]));
         assert_eq!(optional.kpis, of("costs"));
         assert!(optional.kpis.len() < world.catalog().definitions().len());
+        let late = world.cost(&seen, |now| {
+            let costs = now.contracts.iter_mut().find(|c| c.name == "costs").unwrap();
+            costs.lateness = Some(2);
+        });
+        let (tables, kpis) = (BTreeSet::new(), BTreeSet::new());
+        assert_eq!(late, Renewal { tables, kpis, unwatched: of("costs") }, "only alerts differ");
         // Records that are in bronze feed another table now.
         let moved = world.cost(&seen, |now| now.topic("shop.costs", "orders"));
         assert_eq!(moved.tables, set(&["silver/costs", "silver/orders"]));
@@ -344,6 +355,22 @@ mod tests {
                 Definition::parse("heads.toml", &own.replace("'up'", "'down'")).unwrap();
         });
         assert_eq!(good, gone, "what it computes is the same, what is an alert is not");
+        for anomaly in [
+            "[anomaly]\nsensitivity='low'",
+            "[anomaly]\nenabled=false",
+            "[[anomaly.rule]]\nkind='change'\nagainst='day_before'\nup=0.3",
+        ] {
+            let watched = world.cost(&[], |now| {
+                let text = format!("{own}{anomaly}");
+                now.definitions[0] = Definition::parse("heads.toml", &text).unwrap();
+            });
+            assert_eq!(watched, gone, "{anomaly}");
+        }
+        let usual = world.cost(&[], |now| {
+            let text = format!("{own}[anomaly]\nsensitivity='normal'\nenabled=true");
+            now.definitions[0] = Definition::parse("heads.toml", &text).unwrap();
+        });
+        assert_eq!(usual, Renewal::default(), "what is usual changes nothing when it is said");
         let titled = world.cost(&[], |now| {
             now.definitions[0] =
                 Definition::parse("heads.toml", &own.replace("Heads", "All")).unwrap();

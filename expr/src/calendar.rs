@@ -2,7 +2,7 @@
 
 use schemas::{Micros, civil};
 
-use crate::node::Unit;
+use crate::node::{Span, Unit};
 
 const SECOND_US: i64 = 1_000_000;
 const MINUTE_US: i64 = 60 * SECOND_US;
@@ -48,6 +48,18 @@ pub(crate) fn extract(unit: Unit, at: Micros) -> i64 {
         Unit::DayOfWeek => (weekday(day) + 1) % 7,
         Unit::DayOfYear => day - civil::day(year, 1, 1) + 1,
     }
+}
+
+/// An instant so much later; of a month that is shorter its last day. `None` beyond all instants.
+pub(crate) fn shift(at: Micros, by: Span) -> Option<Micros> {
+    let (day, time) = (at.0.div_euclid(DAY_US), at.0.rem_euclid(DAY_US));
+    let (year, month, of_month) = civil::date(day);
+    let all = year * 12 + month - 1 + i64::from(by.months);
+    let first = |all: i64| civil::day(all.div_euclid(12), all.rem_euclid(12) + 1, 1);
+    let length = first(all + 1) - first(all);
+    let day = first(all) + of_month.min(length) - 1 + i64::from(by.days);
+    let start = day.checked_mul(DAY_US)?;
+    start.checked_add(time)?.checked_add(by.micros).map(Micros)
 }
 
 /// The week of ISO 8601: the one with the year's first Thursday is 1.

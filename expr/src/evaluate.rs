@@ -36,6 +36,12 @@ pub(crate) fn value<'a>(tree: &'a Typed, row: RowRef<'a>) -> Evaluated<'a> {
             }
             _ => Value::Null,
         },
+        Node::Shift { at, by } => match value(at, row)? {
+            Value::Timestamp(at) => {
+                Value::Timestamp(calendar::shift(at, *by).ok_or(EvalError::Overflow)?)
+            }
+            _ => Value::Null,
+        },
         Node::Extract { part, at } => match value(at, row)? {
             Value::Timestamp(at) => Value::Bigint(calendar::extract(*part, at)),
             Value::Date(day) => Value::Bigint(calendar::extract(*part, calendar::midnight(day))),

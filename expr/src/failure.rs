@@ -36,6 +36,10 @@ fn own(tree: &Typed) -> Option<String> {
             };
             (!fits).then(|| format!("`{}` can leave the range of its type; {advice}", text()))
         }
+        Node::Shift { .. } => Some(format!(
+            "`{}` can leave the range of timestamps; select it in a view, which leaves such rows out",
+            text()
+        )),
         Node::Negate(_) if tree.ty == Type::Bigint => {
             Some(format!("`{}` can leave the range of bigint; CAST it to DECIMAL(20,0)", text()))
         }

@@ -3,8 +3,8 @@
 //! The text is SQL. DataFusion parses it and names its types; it is evaluated here, row by row, because
 //! an epoch may be a single row. What is accepted: columns and literals; `= <> < <= > >=`, IN, BETWEEN,
 //! LIKE, IS NULL, IS TRUE and their kin; AND, OR, NOT; CASE, COALESCE, NULLIF; `+ - * / %` on bigint and
-//! decimal; `||`, concat, lower, upper, trim, ltrim, rtrim, substr; date_trunc and extract in UTC; CAST
-//! and TRY_CAST. Over the fields of an event also `->` and `->>`, members of JSON.
+//! decimal; `||`, concat, lower, upper, trim, ltrim, rtrim, substr; date_trunc, extract and `+ INTERVAL` in
+//! UTC; CAST and TRY_CAST. Over the fields of an event also `->` and `->>`, members of JSON.
 //!
 //! # Guarantees
 //! - A value that is given is the value that DataFusion gives, three-valued logic included.

@@ -72,6 +72,11 @@ pub(crate) enum Node {
         part: Unit,
         at: Box<Typed>,
     },
+    /// So much later.
+    Shift {
+        at: Box<Typed>,
+        by: Span,
+    },
     Cast {
         operand: Box<Typed>,
         or_null: bool,
@@ -185,6 +190,14 @@ impl Function {
     }
 }
 
+/// A length of time: months first, then days, then the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) months: i32,
+    pub(crate) days: i32,
+    pub(crate) micros: i64,
+}
+
 /// A unit of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unit {
@@ -282,6 +295,7 @@ impl Typed {
             | Node::Is { operand: one, .. }
             | Node::DateTrunc { at: one, .. }
             | Node::Extract { at: one, .. }
+            | Node::Shift { at: one, .. }
             | Node::Cast { operand: one, .. } => vec![one],
             Node::Compare { left, right, .. }
             | Node::Arithmetic { left, right, .. }

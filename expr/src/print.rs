@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::Expr;
 
 use crate::cast::number_text;
-use crate::node::{Arithmetic, Function, Is, Node, Typed};
+use crate::node::{Arithmetic, Function, Is, Node, Span, Typed};
 use crate::parse;
 use crate::types::Type;
 use crate::value::Value;
@@ -101,11 +101,21 @@ fn written(tree: &Typed) -> (String, u8) {
             (format!("date_trunc('{}', {})", unit.name(), text(at)), ATOM)
         }
         Node::Extract { part, at } => (format!("extract({} FROM {})", part.name(), text(at)), ATOM),
+        Node::Shift { at, by } => (format!("{} + INTERVAL '{}'", inner(at, SUM), span(*by)), SUM),
         Node::Cast { operand, or_null } => {
             let name = if *or_null { "TRY_CAST" } else { "CAST" };
             (format!("{name}({} AS {})", text(operand), type_name(tree.ty)), ATOM)
         }
     }
+}
+
+/// `12 months 3 days`
+fn span(Span { months, days, micros }: Span) -> String {
+    let units =
+        [(i64::from(months), "months"), (i64::from(days), "days"), (micros, "microseconds")];
+    let named = units.into_iter().filter(|(number, _)| *number != 0);
+    let named: Vec<_> = named.map(|(number, unit)| format!("{number} {unit}")).collect();
+    if named.is_empty() { "0 days".to_owned() } else { named.join(" ") }
 }
 
 fn literal(value: &Value<'_>, ty: Type) -> (String, u8) {

@@ -148,6 +148,9 @@ fn texts_and_the_calendar() {
         ("date_trunc('month', at)", "2024-02-01T00:00:00Z"),
         ("date_trunc('week', at)", "2024-02-26T00:00:00Z"),
         ("date_trunc('quarter', at)", "2024-01-01T00:00:00Z"),
+        ("TIMESTAMP '2024-02-29T10:00:00Z' + INTERVAL '12 months'", "2025-02-28T10:00:00Z"),
+        ("TIMESTAMP '2025-08-31T00:00:00Z' - INTERVAL '1 month 2 hours'", "2025-07-30T22:00:00Z"),
+        ("INTERVAL '1 year 30 days' + TIMESTAMP '2025-01-01'", "2026-01-31T00:00:00Z"),
         ("extract(day FROM at) + extract(hour FROM at)", "52"),
         ("extract(doy FROM at)", "60"),
         ("extract(week FROM TIMESTAMP '2027-01-01')", "53"),
@@ -192,7 +195,9 @@ fn refuses_with_code_place_and_advice() {
         ("a ~ 'x'", Code::NotSupported, "is not accepted"),
         ("CAST(n AS INT) = 1", Code::NotSupported, "there are BIGINT"),
         ("CAST(n AS DOUBLE) = 1", Code::NotSupported, "there are BIGINT"),
-        ("at + INTERVAL '1 day' > at", Code::NotSupported, "IntervalMonthDayNano"),
+        ("d + INTERVAL '1 day' > d", Code::TypeMismatch, "INTERVAL is added to timestamps"),
+        ("at * INTERVAL '1 day' > at", Code::NotSupported, "IntervalMonthDayNano"),
+        ("at + INTERVAL '1 nanosecond' > at", Code::BadLiteral, "whole microseconds"),
         ("date_trunc('eon', at) = at", Code::NotSupported, "must be one of second"),
         ("trim(BOTH 'x' FROM a) = 'x'", Code::UnknownFunction, "takes one argument"),
         ("a = ?", Code::Syntax, "Expected"),
@@ -206,6 +211,7 @@ fn refuses_with_code_place_and_advice() {
 #[test]
 fn the_text_is_canonical() {
     for (text, expected) in [
+        ("at - INTERVAL '1 year 2 days' > at", Some("at + INTERVAL '-12 months -2 days' > at")),
         ("status <> 'cancelled'", None),
         ("  (( a<>'it''s' ))", Some("a <> 'it''s'")),
         (

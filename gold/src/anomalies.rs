@@ -54,6 +54,9 @@ pub fn anomalies_schema() -> SchemaRef {
 #[derive(Serialize, Deserialize)]
 struct Context {
     rule: Arc<str>,
+    /// None in rows of before there were incidents.
+    #[serde(default)]
+    incident: Option<Arc<str>>,
     resolution: Option<Arc<str>>,
     contributions: Vec<Part>,
 }
@@ -77,6 +80,7 @@ fn context(alert: &Alert) -> Result<String, ArrowError> {
     };
     let context = Context {
         rule: Arc::clone(&alert.rule),
+        incident: Some(Arc::clone(&alert.incident)),
         resolution: alert.resolution.clone(),
         contributions: alert.contributions.iter().map(part).collect(),
     };
@@ -236,6 +240,7 @@ impl Columns {
                 grain: Grain::parse(grain).ok_or_else(|| wrong("grain", grain))?,
                 period_start: instant(&self.period_start).ok_or("period_start is null")?,
             },
+            incident: context.incident.unwrap_or_else(|| self.id.value(row).into()),
             rule: context.rule,
             anomaly_type: self.anomaly_type.value(row).into(),
             severity: Severity::parse(severity).ok_or_else(|| wrong("severity", severity))?,
@@ -291,6 +296,7 @@ mod tests {
         Alert {
             id: id.into(),
             key,
+            incident: "a".into(),
             rule: "cost_spike".into(),
             anomaly_type: "spike".into(),
             severity: Severity::Error,

@@ -27,7 +27,7 @@ use datafusion::prelude::SessionContext;
 use schemas::{Grain, Micros};
 
 use crate::catalog::Catalog;
-use crate::definition::{Definition, Kind};
+use crate::definition::Definition;
 pub use clocks::Clocks;
 use compare::{Cell, Held, Problem};
 pub use sql::recompute_sql;
@@ -135,7 +135,7 @@ pub async fn audit(
         for grain in definition.grains.iter().chain(catalog.windows(definition).iter()) {
             let expected = compare::expected(context, catalog, definition, grain).await?;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
-            let is_ratio = catalog.kind(definition) == Kind::Ratio;
+            let is_ratio = catalog.kind(definition).is_ratio();
             findings.push(finding(definition, is_ratio, grain, &expected, &held));
         }
     }

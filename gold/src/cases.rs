@@ -230,8 +230,7 @@ fn instant(at: Micros) -> String {
 
 /// A number without zeros at its end.
 fn shortest(units: i128) -> String {
-    let text = decimal::format(units, decimal::VALUE_SCALE);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    decimal::format(units, decimal::VALUE_SCALE)
 }
 
 #[cfg(test)]
@@ -273,6 +272,7 @@ mod tests {
         for (rows, cell, says) in [
             (rows, "failed_runs, day, 2026-03-02, , 2\n", "expected 2, found 1"),
             (rows, "failed_runs, day, 2026-03-03, , 1\n", "expected no cell, found 1"),
+            (rows, "failed_runs, day, 2026-03-02, , 10\n", "expected 10, found 1"),
             (rows, "failed_runz, day, 2026-03-02, , 1\n", "no KPI `failed_runz`"),
             (rows, "failed_runs, decade, 2026-03-02, , 1\n", "`decade` is no grain"),
             ("run_id\n1\n", "failed_runs, day, 2026-03-02, , 1\n", "`status` must have a value"),

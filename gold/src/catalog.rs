@@ -3,10 +3,15 @@
 //! # Guarantees
 //! - Every column and KPI that a definition of a catalog names exists and has the right type.
 //! - Sums of money have a `currency` dimension: currencies are never added together.
-//! - The parts of a ratio are flows with the same dimensions, so a ratio never adds cells up wrongly.
+//! - The parts of a ratio are flows, or stocks, with the same dimensions, so a ratio never adds cells up wrongly.
 
+mod budget;
+mod kin;
+mod lateness;
+mod quotient;
 mod resting;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use expr::{Columns, Expression};
@@ -14,7 +19,7 @@ use schemas::nearest::nearest;
 use schemas::{Calendar, ColumnType, Contract, Grain, Grains, KpiInfo, decimal};
 use views::View;
 
-use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Term, Unit};
+use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Unit};
 use crate::flow::Flow;
 use crate::relation::Relation;
 pub use resting::{Resting, Why};
@@ -53,9 +58,18 @@ impl Catalog {
     ) -> Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
         let relations = Relation::all(contracts, &views);
-        let is_stock = |definition: &Definition| match &definition.formula {
+        let is_alive = |definition: &Definition| match &definition.formula {
             Formula::OfView { view, .. } => relations.iter().any(|own| own.is_alive(view)),
             Formula::Flow { .. } | Formula::Ratio { .. } => false,
+        };
+        let alive: BTreeSet<Arc<str>> = definitions
+            .iter()
+            .filter(|own| is_alive(own))
+            .map(|own| Arc::clone(&own.key))
+            .collect();
+        let is_stock = |definition: &Definition| match &definition.formula {
+            Formula::Ratio { denominator, .. } => alive.contains(denominator.as_str()),
+            Formula::Flow { .. } | Formula::OfView { .. } => alive.contains(&definition.key),
         };
         // All that there are of what is alive at the end of a period.
         let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_stock(own));
@@ -87,6 +101,7 @@ impl Catalog {
     }
 
     fn check(&self, definition: &Definition) -> Result<(), DefinitionError> {
+        budget::check(self, definition)?;
         match &definition.formula {
             Formula::Flow { .. } => self.check_flow_of_contract(definition),
             Formula::Ratio { numerator, denominator } => {
@@ -125,10 +140,17 @@ impl Catalog {
     pub fn kind(&self, definition: &Definition) -> Kind {
         match definition.formula {
             Formula::Ratio { .. } => Kind::Ratio,
+            // What the file calls so has been checked.
+            Formula::OfView { kind: Some(Kind::Retention), .. } => Kind::Retention,
             Formula::Flow { .. } | Formula::OfView { .. } => {
                 self.computed(definition).map_or(Kind::Flow, |computed| computed.kind())
             }
         }
+    }
+
+    /// Whether it is of what is alive at the end of a period.
+    fn is_stock(&self, definition: &Definition) -> bool {
+        self.computed(definition).is_ok_and(|computed| computed.is_stock())
     }
 
     /// The definitions, ordered by key.
@@ -164,7 +186,8 @@ impl Catalog {
             return windows;
         }
         let kind = self.kind(definition);
-        let is_rolling = matches!(kind, Kind::Flow | Kind::Ratio | Kind::Distinct | Kind::Extreme);
+        let is_rolling = matches!(kind, Kind::Flow | Kind::Ratio | Kind::Distinct | Kind::Extreme)
+            && !self.is_stock(definition);
         let dims = self.dims(definition);
         let few = dims.iter().filter(|dim| *dim != CURRENCY).count() <= 1;
         if is_rolling && few { Grains::WINDOWS } else { Grains::NONE }
@@ -184,85 +207,12 @@ impl Catalog {
             grains: definition.grains,
             windows: self.windows(definition),
             breakdown_of: self.broken_down(definition),
+            parts: self.parts(definition),
+            is_net: definition.formula.is_net(),
+            watching: self.watching(definition),
         };
         self.definitions.iter().map(info).collect()
     }
-
-    /// The KPI with the most dimensions among those that say the same by fewer of them.
-    fn broken_down(&self, fine: &Definition) -> Option<Arc<str>> {
-        let Formula::Flow { dims: fine_dims, .. } = &fine.formula else { return None };
-        let coarser = self.definitions.iter().filter(|coarse| match &coarse.formula {
-            Formula::Flow { dims, .. } => {
-                let part = dims.iter().all(|dim| fine_dims.get_key_value(dim.0) == Some(dim));
-                part && dims.len() < fine_dims.len() && same_sum(&coarse.formula, &fine.formula)
-            }
-            Formula::Ratio { .. } | Formula::OfView { .. } => false,
-        });
-        coarser.max_by_key(|coarse| self.dims(coarse).len()).map(|coarse| Arc::clone(&coarse.key))
-    }
-
-    fn check_ratio(
-        &self,
-        ratio: &Definition,
-        numerator: &[Term],
-        denominator: &str,
-    ) -> Result<(), DefinitionError> {
-        let below = self.part(ratio, "denominator", denominator)?;
-        let mut unit = None;
-        for term in numerator {
-            let part = self.part(ratio, "numerator", &term.kpi)?;
-            if self.dims(part) != self.dims(below) {
-                let problem = format!(
-                    "`{}` has dimensions [{}] but `{denominator}` has [{}]; parts must have the same",
-                    term.kpi,
-                    self.dims(part).join(", "),
-                    self.dims(below).join(", "),
-                );
-                return Err(ratio.refuse("numerator", problem));
-            }
-            if unit.is_some_and(|unit| unit != part.unit) {
-                let problem = format!("`{}` has another unit than the KPIs before it", term.kpi);
-                return Err(ratio.refuse("numerator", problem));
-            }
-            unit = Some(part.unit);
-        }
-        Ok(())
-    }
-
-    fn part(
-        &self,
-        ratio: &Definition,
-        field: &'static str,
-        key: &str,
-    ) -> Result<&Definition, DefinitionError> {
-        let Some(part) = self.get(key) else {
-            let hint = nearest(key, self.definitions.iter().map(|d| &*d.key));
-            return Err(ratio.refuse(field, format!("there is no KPI `{key}`{hint}")));
-        };
-        if self.kind(part) == Kind::Stock {
-            let problem = format!("`{key}` is a stock, of which there are no quotients");
-            return Err(ratio.refuse(field, problem));
-        }
-        if self.kind(part) == Kind::Ratio {
-            let problem = format!(
-                "`{key}` is itself a ratio, and a quotient of rounded quotients is not exact; \
-                 name the flows it is made of"
-            );
-            return Err(ratio.refuse(field, problem));
-        }
-        Ok(part)
-    }
-}
-
-/// Whether two flows differ in nothing but their dimensions.
-fn same_sum(one: &Formula, two: &Formula) -> bool {
-    let without_dims = |formula: &Formula| match formula.clone() {
-        Formula::Flow { contract, filter, time, aggregate, .. } => {
-            Some((contract, filter, time, aggregate))
-        }
-        Formula::Ratio { .. } | Formula::OfView { .. } => None,
-    };
-    without_dims(one).is_some_and(|one| Some(one) == without_dims(two))
 }
 
 impl Catalog {
@@ -333,13 +283,14 @@ impl Catalog {
         let Formula::OfView { view, dims, .. } = &definition.formula else { return Ok(()) };
         let computed = self.computed(definition)?;
         computed.flows().try_for_each(|flow| self.check_flow(definition, flow))?;
-        let is = computed.kind();
-        if let Some(kind) = kind.filter(|kind| *kind != is) {
+        let (is, is_stock) = (computed.kind(), computed.is_stock());
+        let is_retention = kind == Some(Kind::Retention) && is == Kind::Ratio && is_stock;
+        if let Some(kind) = kind.filter(|kind| *kind != is && !is_retention) {
             let problem =
                 format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
             return Err(definition.refuse("kind", problem));
         }
-        definition.check_periods(is)?;
+        definition.check_periods(is, is_stock)?;
         if computed.above.len() > 1 && !computed.adds_up() {
             let problem = "only sums and counts may be added up; have the view say the rest";
             return Err(definition.refuse("value", problem));
@@ -457,6 +408,13 @@ mod tests {
         assert_eq!(of("cost_by_service").breakdown_of.as_deref(), Some("total_cost"));
         assert_eq!(of("revenue_by_channel").breakdown_of.as_deref(), Some("revenue_booked"));
         assert_eq!(of("total_cost").breakdown_of, None);
+        let parts = |key: &str| -> Vec<String> {
+            let sign = |lowers: bool| if lowers { "-" } else { "+" };
+            let parts = of(key).parts.iter();
+            parts.map(|part| format!("{}{}", sign(part.lowers), part.kpi)).collect()
+        };
+        assert_eq!(parts("roi"), ["+revenue_recognized", "-total_cost"]);
+        assert_eq!(parts("orders"), [""; 0]);
         assert!(of("roi").is_ratio());
     }
 

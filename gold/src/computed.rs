@@ -28,9 +28,13 @@ impl Catalog {
                     aggregate: aggregate.clone(),
                     dims: dims.clone(),
                 };
-                Ok(Computed { above: vec![(false, flow)], below: None })
+                Ok(Computed { above: vec![(false, flow)], below: None, over: None })
             }
             Formula::Ratio { numerator, denominator } => {
+                if let Some((above, below)) = self.quotients(numerator, denominator) {
+                    let over = Some(Box::new(self.computed(below)?));
+                    return Ok(Computed { over, ..self.computed(above)? });
+                }
                 let part = |field: &'static str, key: &str| {
                     // A ratio is no part, and might be one of itself.
                     let is_part =
@@ -40,12 +44,17 @@ impl Catalog {
                     let mut flows = found.into_iter().flat_map(|part| part.above);
                     match (flows.next(), flows.next()) {
                         (Some((_, flow)), None) => Ok(flow),
-                        _ => Err(definition.refuse(field, format!("`{key}` is no flow"))),
+                        _ => {
+                            let problem = format!(
+                                "`{key}` is a sum itself; name the KPIs that it is made of"
+                            );
+                            Err(definition.refuse(field, problem))
+                        }
                     }
                 };
                 let term = |term: &Term| Ok((term.minus, part("numerator", &term.kpi)?));
                 let above = numerator.iter().map(term).collect::<Result<_, DefinitionError>>()?;
-                Ok(Computed { above, below: Some(part("denominator", denominator)?) })
+                Ok(Computed { above, below: Some(part("denominator", denominator)?), over: None })
             }
             Formula::OfView { view, above, below, dims, .. } => {
                 self.of_view(definition, view, (above, below.as_deref()), dims)
@@ -86,10 +95,6 @@ impl Catalog {
             aggregate,
             dims: own_dims.clone(),
         };
-        if rows.until.is_some() && below.is_some() {
-            let problem = "a quotient of what is alive at the end of a period is not supported; make a KPI of each part";
-            return Err(definition.refuse("value", problem));
-        }
         let mut parts = Vec::new();
         for term in above {
             match measured(definition, (view, rows), &term.kpi)? {
@@ -98,6 +103,7 @@ impl Catalog {
                     return Ok(Computed {
                         above: vec![(term.minus, flow(sum))],
                         below: Some(flow(count)),
+                        over: None,
                     });
                 }
                 Measured::Average { .. } => return Err(average_inside(definition, &term.kpi)),
@@ -110,7 +116,24 @@ impl Catalog {
                 Measured::Average { .. } => return Err(average_inside(definition, name)),
             },
         };
-        Ok(Computed { above: parts, below })
+        Ok(Computed { above: parts, below, over: None })
+    }
+
+    /// The two quotients of views that one divides by the other.
+    pub(crate) fn quotients(
+        &self,
+        numerator: &[Term],
+        denominator: &str,
+    ) -> Option<(&Definition, &Definition)> {
+        let [Term { minus: false, kpi }] = numerator else { return None };
+        let quotient = |key: &str| {
+            // Those of KPIs are no parts: one might be of itself.
+            let is_one = |own: &&Definition| {
+                matches!(own.formula, Formula::OfView { .. }) && self.kind(own).is_ratio()
+            };
+            self.get(key).filter(is_one)
+        };
+        Some((quotient(kpi)?, quotient(denominator)?))
     }
 
     fn view_rows(

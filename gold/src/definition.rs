@@ -8,6 +8,7 @@
 //! # Non-guarantees
 //! - Whether its columns and KPIs exist is not known here: [`crate::Catalog`] checks that.
 
+mod anomaly;
 mod formula;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 pub use schemas::{Good, KpiKind as Kind, Unit};
-use schemas::{Grain, Grains};
+use schemas::{Grain, Grains, Watching};
 
 /// How the rows of a cell become one number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -114,6 +115,8 @@ pub struct Definition {
     pub grains: Grains,
     /// The windows that the file names; none that it does not speak of them.
     pub windows: Option<Grains>,
+    /// How it is watched.
+    pub watching: Watching,
     /// The file it was read from.
     pub file: String,
 }
@@ -179,6 +182,7 @@ struct File {
     kind: Option<String>,
     grains: Option<Vec<String>>,
     windows: Option<Vec<String>>,
+    anomaly: Option<anomaly::FileAnomaly>,
 }
 
 /// The definitions that come with Weir, as (file name, text), ordered by file name.
@@ -232,7 +236,7 @@ impl Definition {
     /// # Errors
     /// When the text is no TOML of the expected shape or its fields do not fit together.
     pub fn parse(file: &str, text: &str) -> Result<Definition, DefinitionError> {
-        let raw: File = toml::from_str(text).map_err(|source| DefinitionError::Toml {
+        let mut raw: File = toml::from_str(text).map_err(|source| DefinitionError::Toml {
             file: file.into(),
             source: Box::new(source),
         })?;
@@ -258,6 +262,7 @@ impl Definition {
             (raw.title.clone(), raw.description.clone(), raw.owner.clone());
         let grains = grains(file, raw.grains.as_deref())?;
         let windows = raw.windows.as_deref().map(|names| windows(file, names)).transpose()?;
+        let watching = anomaly::read(file, raw.anomaly.take())?;
         let formula = formula::read(file, raw)?;
         let file = file.into();
         Ok(Definition {
@@ -271,21 +276,23 @@ impl Definition {
             formula,
             grains,
             windows,
+            watching,
             file,
         })
     }
 
-    /// Refuses periods that a KPI of this kind cannot have.
-    pub(crate) fn check_periods(&self, is: Kind) -> Result<(), DefinitionError> {
-        if is == Kind::Stock && self.grains.has(Grain::Hour) {
+    /// Refuses periods that a KPI of this kind cannot have; `is_stock`: of what is alive at the end of a period.
+    pub(crate) fn check_periods(&self, is: Kind, is_stock: bool) -> Result<(), DefinitionError> {
+        if is_stock && self.grains.has(Grain::Hour) {
             let problem =
                 "what is alive at the end of a period has grains day and longer (PERIODS_HOUR)";
             return Err(self.refuse("grains", problem));
         }
         let has_windows = self.windows.is_some_and(|windows| windows != Grains::NONE);
-        if has_windows && matches!(is, Kind::Stock | Kind::Percentile) {
+        if has_windows && (is_stock || is == Kind::Percentile) {
+            let what = if is_stock { Kind::Stock } else { is };
             let problem =
-                format!("a KPI of kind `{}` has none; leave it out, or write []", is.name());
+                format!("a KPI of kind `{}` has none; leave it out, or write []", what.name());
             return Err(self.refuse("windows", problem));
         }
         Ok(())

@@ -25,12 +25,16 @@ pub(crate) struct Computed {
     /// Whether it is taken away, and the flow.
     pub(crate) above: Vec<(bool, Flow)>,
     pub(crate) below: Option<Flow>,
+    /// Another quotient, by which this one is divided.
+    pub(crate) over: Option<Box<Computed>>,
 }
 
 impl Computed {
-    /// The flows, the one below the line last.
-    pub(crate) fn flows(&self) -> impl Iterator<Item = &Flow> {
-        self.above.iter().map(|(_, flow)| flow).chain(&self.below)
+    /// The flows: those above the line, the one below it, then those of the quotient that it is divided by.
+    pub(crate) fn flows(&self) -> std::vec::IntoIter<&Flow> {
+        let own = self.above.iter().map(|(_, flow)| flow).chain(&self.below);
+        let over = self.over.iter().flat_map(|over| over.flows());
+        own.chain(over).collect::<Vec<_>>().into_iter()
     }
 
     /// Whether what stands above the line is made of sums and counts of rows.
@@ -50,10 +54,10 @@ impl Computed {
             |(_, flow): &(bool, Flow)| matches!(flow.aggregate, Aggregate::Distinct(_));
         let is_percentile =
             |(_, flow): &(bool, Flow)| matches!(flow.aggregate, Aggregate::Percentile { .. });
-        if self.is_stock() {
-            Kind::Stock
-        } else if self.below.is_some() {
+        if self.below.is_some() {
             Kind::Ratio
+        } else if self.is_stock() {
+            Kind::Stock
         } else if self.adds_up() {
             Kind::Flow
         } else if self.above.iter().any(is_distinct) {

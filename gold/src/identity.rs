@@ -52,8 +52,17 @@ impl Identity for Meaning<'_> {
         self.catalog.calendar().identify(self.definition.grains, out);
         let parts = parts(&self.definition.formula).filter_map(|key| self.catalog.get(key));
         out.list("parts", parts.map(|part| part as &dyn Identity));
-        if let Formula::OfView { view, .. } = &self.definition.formula {
-            // With all views that it reads.
+        for part in self::parts(&self.definition.formula).filter_map(|key| self.catalog.get(key)) {
+            self.identify_views(part, out);
+        }
+        self.identify_views(self.definition, out);
+    }
+}
+
+impl Meaning<'_> {
+    /// The view that a definition is over, with all that it reads.
+    fn identify_views(&self, definition: &Definition, out: &mut Fingerprint) {
+        if let Formula::OfView { view, .. } = &definition.formula {
             let views = self.catalog.relation(view).and_then(|relation| relation.view.as_ref());
             let sql = views.into_iter().flat_map(|rows| rows.sql.iter());
             out.texts("views", sql.map(String::as_str));

@@ -17,7 +17,7 @@ use schemas::{Grains, RowRef, decimal};
 use crate::bag::Extract;
 use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Unit};
-use crate::flow::Flow;
+use crate::flow::{Computed, Flow};
 use crate::relation::Relation;
 use crate::slabs::CellId;
 use crate::sum::Numbers;
@@ -107,6 +107,9 @@ impl Measure {
     }
 }
 
+/// What is added up above the line, and what stands below it.
+pub(crate) type Quotient = (Vec<(bool, Measure)>, Measure);
+
 /// How a KPI follows from the numbers of its cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -115,6 +118,8 @@ pub(crate) enum Rule {
     Sum(Vec<(bool, Measure)>),
     /// (minus, measure) terms above the line, one measure below.
     Ratio(Vec<(bool, Measure)>, Measure),
+    /// A ratio divided by another one.
+    Double(Box<[Quotient; 2]>),
 }
 
 impl Rule {
@@ -134,6 +139,9 @@ impl Rule {
             Rule::Ratio(terms, below) => {
                 holds(below) || terms.iter().any(|(_, measure)| holds(measure))
             }
+            Rule::Double(both) => both.iter().any(|(terms, below)| {
+                holds(below) || terms.iter().any(|(_, measure)| holds(measure))
+            }),
         }
     }
 }
@@ -218,15 +226,7 @@ impl Plan {
         for definition in catalog.definitions() {
             let computed = catalog.computed(definition)?;
             let cube = plan.cube(catalog.dims(definition), computed.is_stock());
-            let mut measure = |flow: &Flow| plan.measure(definition, cube, flow, relations);
-            let above = computed.above.iter().map(|(minus, flow)| Ok((*minus, measure(flow)?)));
-            let above = above.collect::<Result<Vec<_>, DefinitionError>>()?;
-            let below = computed.below.as_ref().map(&mut measure).transpose()?;
-            let rule = match (above.as_slice(), below) {
-                (_, Some(below)) => Rule::Ratio(above, below),
-                ([(false, one)], None) => Rule::Flow(*one),
-                (_, None) => Rule::Sum(above),
-            };
+            let rule = plan.rule(definition, cube, &computed, relations)?;
             let shape = &mut plan.cubes[cube];
             let place = shape.kpis.len();
             shape.kpis.push(plan.kpis.len());
@@ -257,6 +257,32 @@ impl Plan {
             });
         }
         Ok(plan)
+    }
+
+    /// How a KPI follows from the numbers of the cells of a cube, which hold what it needs from here on.
+    fn rule(
+        &mut self,
+        definition: &Definition,
+        cube: usize,
+        computed: &Computed,
+        relations: &[Relation],
+    ) -> Result<Rule, DefinitionError> {
+        let mut measure = |flow: &Flow| self.measure(definition, cube, flow, relations);
+        let above = computed.above.iter().map(|(minus, flow)| Ok((*minus, measure(flow)?)));
+        let above = above.collect::<Result<Vec<_>, DefinitionError>>()?;
+        let below = computed.below.as_ref().map(&mut measure).transpose()?;
+        let rule = match (above.as_slice(), below) {
+            (_, Some(below)) => Rule::Ratio(above, below),
+            ([(false, one)], None) => Rule::Flow(*one),
+            (_, None) => Rule::Sum(above),
+        };
+        let over = computed.over.as_ref().map(|own| self.rule(definition, cube, own, relations));
+        Ok(match (rule, over.transpose()?) {
+            (Rule::Ratio(above, below), Some(Rule::Ratio(terms, last))) => {
+                Rule::Double(Box::new([(above, below), (terms, last)]))
+            }
+            (rule, _) => rule,
+        })
     }
 
     /// The columns of a row that leave open which cells it feeds, ascending.

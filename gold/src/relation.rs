@@ -22,6 +22,8 @@ pub(crate) struct Relation {
     pub(crate) tenant: Option<usize>,
     /// The numbers of the contracts that its rows come from, ascending.
     pub(crate) contracts: Vec<usize>,
+    /// How long after its end a period of a contract is whole, in hours, where the contract says it.
+    pub(crate) lateness: Option<i64>,
     /// What a view has beside its rows.
     pub(crate) view: Option<OverRows>,
 }
@@ -71,6 +73,7 @@ impl Relation {
             schema: contract.columns.clone(),
             tenant: Some(contract.tenant),
             contracts: vec![number],
+            lateness: contract.lateness,
             view: None,
         }
     }
@@ -113,7 +116,7 @@ impl Relation {
         let columns = Columns::new(format!("view `{}`", view.name()), columns.collect());
         let name = view.name().to_owned();
         let contracts = contracts.into_iter().collect();
-        Relation { name, columns, schema, tenant, contracts, view: Some(over) }
+        Relation { name, columns, schema, tenant, contracts, lateness: None, view: Some(over) }
     }
 
     /// Whether it is the view of this name, of what is alive at the end of a period.

@@ -5,9 +5,10 @@
 //! - A number that does not fit makes the status `error`, never a wrong value.
 //! - A value that a row in doubt feeds is what it would be without the doubt, and says so.
 
+use arrow::datatypes::i256;
 use schemas::{CellValue, Status, decimal};
 
-use crate::plan::{Measure, Rule};
+use crate::plan::{Measure, Quotient, Rule};
 use crate::sum::{ExactSum, Numbers};
 
 /// One part of a KPI.
@@ -61,6 +62,7 @@ impl Parts {
                 let exists = exists || below != Amount::Absent || in_doubt;
                 exists.then_some(Parts { above, below, ratio: true, in_doubt })
             }
+            Rule::Double(both) => double(both, numbers),
         }
     }
 
@@ -99,6 +101,47 @@ impl Parts {
         };
         CellValue { value, numerator, denominator, status }
     }
+}
+
+/// A ratio divided by another one: what it says is its only part.
+fn double(both: &[Quotient; 2], numbers: Numbers<'_>) -> Option<Parts> {
+    let (mut exists, mut in_doubt) = (false, false);
+    let [(above, below), (over, last)] = both.each_ref().map(|(terms, below)| {
+        let (total, below_amount) = (Total::of(terms, numbers), amount(*below, numbers));
+        in_doubt |= total.in_doubt || self::in_doubt(below, numbers);
+        exists |= total.exists || below_amount != Amount::Absent;
+        (total.above, below_amount)
+    });
+    let is_beyond = [above, below, over, last].contains(&Amount::Overflow);
+    let nothing = |amount: Amount| amount.number().unwrap_or(0) == 0;
+    let above = match (is_beyond, nothing(below) || nothing(over) || nothing(last)) {
+        (true, _) => Amount::Overflow,
+        (false, true) => Amount::Absent,
+        (false, false) => {
+            let [above, below, over, last] =
+                [above, below, over, last].map(|amount| amount.number().unwrap_or(0));
+            quotient_of_products([above, last], [below, over])
+                .map_or(Amount::Overflow, Amount::Exact)
+        }
+    };
+    let parts = Parts { above, below: Amount::Absent, ratio: false, in_doubt };
+    (exists || in_doubt).then_some(parts)
+}
+
+/// The quotient of two products, rounded half to even at the scale of values; `None` when a number on the way does
+/// not fit into 256 bits, or the quotient into 38 digits.
+fn quotient_of_products(above: [i128; 2], below: [i128; 2]) -> Option<i128> {
+    let product = |[a, b]: [i128; 2]| i256::from_i128(a).checked_mul(i256::from_i128(b));
+    let one = i256::from_i128(10_i128.pow(decimal::VALUE_SCALE));
+    let (above, below) = (product(above)?.checked_mul(one)?, product(below)?);
+    let is_negative = (above < i256::ZERO) != (below < i256::ZERO);
+    let (above, below) = (above.wrapping_abs(), below.wrapping_abs());
+    let (whole, rest) = (above.checked_div(below)?, above.checked_rem(below)?);
+    let left = below.checked_sub(rest)?;
+    let is_odd = whole.checked_rem(i256::from_i128(2))? != i256::ZERO;
+    let whole = whole.to_i128()? + i128::from(rest > left || (rest == left && is_odd));
+    let fits = whole <= decimal::MANTISSA_MAX;
+    fits.then_some(if is_negative { -whole } else { whole })
 }
 
 /// Terms added up.
@@ -237,6 +280,21 @@ mod tests {
         sum.add(10_i128.pow(28));
         let value = Parts::of(&rule, Numbers { counts: &[1, 0], sums: &[sum] }).unwrap().value();
         assert_eq!((value.status, value.value), (Status::Error, None));
+    }
+
+    #[test]
+    fn a_quotient_of_quotients_is_rounded_once() {
+        let of = |above, below| quotient_of_products(above, below);
+        // (1 / 3) / (1 / 3) is 1, and (1 / 3) / (2 / 3) a half.
+        assert_eq!(of([ONE, 3 * ONE], [3 * ONE, ONE]), Some(ONE));
+        assert_eq!(of([ONE, 3 * ONE], [3 * ONE, 2 * ONE]), Some(ONE / 2));
+        assert_eq!(of([-ONE, ONE], [3 * ONE, ONE]), Some(-3_333_333_333));
+        assert_eq!(of([1, ONE], [2 * ONE, ONE]), Some(0), "half of the last digit, to even");
+        assert_eq!(of([3, ONE], [2 * ONE, ONE]), Some(2));
+        let most = decimal::MANTISSA_MAX;
+        assert_eq!(of([most, ONE], [ONE, ONE]), Some(most));
+        assert_eq!(of([most, 2 * ONE], [ONE, ONE]), None);
+        assert_eq!(of([most, most], [most, most]), None, "more than 256 bits on the way");
     }
 
     #[test]

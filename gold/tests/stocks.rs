@@ -27,7 +27,13 @@ const SUBSCRIPTIONS: &str = "name='subscriptions'\nformat='debezium-json'\nkey=[
 const ALIVE: &str = "
     SELECT s.tenant_id, p.period_start AS period, s.currency, SUM(s.mrr) AS mrr, COUNT(*) AS subscriptions,
            COUNT(*) FILTER (WHERE s.mrr > 50) AS large
-    FROM subscriptions s
+    FROM (
+      SELECT tenant_id, currency, mrr,
+             -- Literals that DataFusion reads in nanoseconds, and that are never taken.
+             COALESCE(started_at, CASE WHEN mrr < 0 THEN TIMESTAMP '2020-01-01' END) AS started_at,
+             COALESCE(ended_at, CASE WHEN mrr < 0 THEN TIMESTAMP '2020-01-01' END) AS ended_at
+      FROM subscriptions
+    ) s
     JOIN periods p ON s.started_at < p.period_end AND (s.ended_at IS NULL OR s.ended_at >= p.period_end)
     GROUP BY 1, 2, 3";
 const STARTED: &str = "
@@ -35,18 +41,30 @@ const STARTED: &str = "
     FROM subscriptions s JOIN periods p ON s.started_at >= p.period_start AND s.started_at < p.period_end
     GROUP BY 1, 2, 3";
 /// Key, view, value, unit, dims, kind.
-const KPIS: [[&str; 6]; 5] = [
+const KPIS: [[&str; 6]; 8] = [
     ["mrr", "alive", "mrr", "currency", "'currency'", "stock"],
     ["subscriptions", "alive", "subscriptions", "count", "", "stock"],
     ["subscriptions_by_currency", "alive", "subscriptions", "count", "'currency'", "stock"],
+    ["large", "alive", "large", "count", "", "stock"],
     ["small", "alive", "subscriptions - large", "count", "", "stock"],
+    ["mean", "alive", "mrr / subscriptions", "currency", "'currency'", "ratio"],
+    ["odds", "alive", "(subscriptions - large) / large", "ratio", "'currency'", "retention"],
     ["started", "started", "started", "count", "", "flow"],
 ];
+/// A quotient of stocks by their keys.
+const SMALL_SHARE: &str = "key='small_share'\ntitle='T'\nunit='ratio'\ngood='up'\nnumerator='subscriptions - large'\n\
+    denominator='subscriptions'\n";
+/// A quotient of two quotients.
+const MEAN_BY_ODDS: &str = "key='mean_by_odds'\ntitle='T'\nunit='ratio'\ngood='up'\nnumerator='mean'\n\
+    denominator='odds'\n";
 const DAY_US: i64 = 86_400_000_000;
 /// Days before clocks change in Berlin and in New York, and before a year that begins in May.
 const STARTS: [i64; 3] = [1_774_500_000_000_000, 1_793_200_000_000_000, 1_777_400_000_000_000];
 const ZONES: [(&str, Tz); 2] = [("a", chrono_tz::Europe::Berlin), ("b", chrono_tz::Asia::Kolkata)];
 const OTHER: Tz = chrono_tz::America::New_York;
+
+/// By cell what it says.
+type Values = BTreeMap<String, Option<i128>>;
 
 /// Numbers that follow from a seed.
 struct Dice(u64);
@@ -123,8 +141,20 @@ fn period(tenant: &str, grain: Grain, at: i64) -> (i64, i64) {
     (midnight(first), midnight(next))
 }
 
+/// A quotient at ten digits, rounded half to even; none by nothing.
+fn quotient(above: i128, below: i128) -> Option<i128> {
+    let scaled = above * 10_i128.pow(10);
+    let (whole, rest) = (scaled.checked_div_euclid(below)?, scaled.checked_rem_euclid(below)?);
+    let is_up = match (rest * 2).cmp(&below) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => whole % 2 != 0,
+        std::cmp::Ordering::Greater => true,
+    };
+    Some(whole + i128::from(is_up))
+}
+
 /// All cells of what is alive, of all rows, by the words of the definition alone.
-fn expected(rows: &BTreeMap<i64, Row>, now: i64) -> BTreeMap<String, i128> {
+fn expected(rows: &BTreeMap<i64, Row>, now: i64) -> Values {
     let mut cells = BTreeMap::new();
     let grains = [Grain::Day, Grain::Week, Grain::Month, Grain::Quarter, Grain::Year];
     let mut series: BTreeMap<(&str, String), Vec<&Row>> = BTreeMap::new();
@@ -146,20 +176,29 @@ fn expected(rows: &BTreeMap<i64, Row>, now: i64) -> BTreeMap<String, i128> {
                 let mrr: i64 = alive.iter().filter_map(|row| row.mrr).sum();
                 let large =
                     alive.iter().filter(|row| row.mrr.is_some_and(|mrr| mrr > 5_000)).count();
-                let mut put = |kpi: &str, number: i128| {
+                let mut put = |kpi: &str, number: Option<i128>| {
                     cells
                         .insert(format!("{kpi} {tenant} {dims} {grain} {}", Micros(start)), number);
                 };
                 let one = 10_i128.pow(10);
-                let count = i128::try_from(alive.len()).unwrap() * one;
+                let count = i128::try_from(alive.len()).unwrap();
+                let large = i128::try_from(large).unwrap();
                 match dims.as_str() {
                     "{}" => {
-                        put("subscriptions", count);
-                        put("small", count - i128::try_from(large).unwrap() * one);
+                        put("subscriptions", Some(count * one));
+                        put("large", Some(large * one));
+                        put("small", Some((count - large) * one));
+                        put("small_share", quotient(count - large, count));
                     }
                     _ => {
-                        put("subscriptions_by_currency", count);
-                        put("mrr", i128::from(mrr) * one / 100);
+                        put("subscriptions_by_currency", Some(count * one));
+                        put("mrr", Some(i128::from(mrr) * one / 100));
+                        put("mean", quotient(i128::from(mrr), count * 100));
+                        put("odds", quotient(count - large, large));
+                        // (mrr / count) / (small / large)
+                        let double =
+                            quotient(i128::from(mrr) * large, count * (count - large) * 100);
+                        put("mean_by_odds", double.filter(|_| large > 0));
                     }
                 }
                 (start, end) = period(tenant, grain, end);
@@ -193,11 +232,14 @@ impl World {
             );
             Definition::parse(&format!("{key}.toml"), &text).unwrap()
         });
+        let mut definitions = definitions.to_vec();
+        definitions.push(Definition::parse("small_share.toml", SMALL_SHARE).unwrap());
+        definitions.push(Definition::parse("mean_by_odds.toml", MEAN_BY_ODDS).unwrap());
         let zones = ZONES.map(|(tenant, zone)| (tenant.to_owned(), zone.name().to_owned()));
         let shape = Shape { from_sunday: true, year_from: 5 };
         let settings = CalendarSettings { zone: OTHER.name().into(), zones: zones.into(), shape };
         let calendar = Arc::new(Calendar::new(&settings).unwrap());
-        let catalog = Catalog::new(definitions.to_vec(), contracts, views).unwrap();
+        let catalog = Catalog::new(definitions, contracts, views).unwrap();
         let catalog = Arc::new(catalog.with_calendar(calendar));
         let layout = Arc::new(RowLayout::new(&contract.columns));
         World { contract, layout, rows: BTreeMap::new(), catalog }
@@ -272,11 +314,15 @@ impl World {
     /// The audit, which asks in SQL, finds nothing; and it finds a value that is wrong, or a cell that is missing.
     async fn audited(&self, rows: &[CellRow], now: i64) -> usize {
         let mut cells = 0;
-        for wrong in 0..3 {
+        for wrong in 0..5 {
             let mut rows = rows.to_vec();
-            let at = rows.iter().position(|row| *row.key.kpi == *"mrr");
+            let key = ["mrr", "mrr", "mrr", "mean", "mean_by_odds"][wrong];
+            let is_it = |row: &CellRow| *row.key.kpi == *key && row.value.value.is_some();
+            let at = rows.iter().position(is_it);
             if let Some(at) = at.filter(|_| wrong > 0) {
-                rows[at].value.value = rows[at].value.value.map(|value| value + 1);
+                let value = &mut rows[at].value;
+                let number = if wrong == 3 { &mut value.numerator } else { &mut value.value };
+                *number = number.map(|number| number + 1);
                 if wrong == 2 {
                     rows.remove(at);
                 }
@@ -317,20 +363,21 @@ impl World {
 }
 
 /// What the cells of stocks say.
-fn said(rows: &[CellRow]) -> BTreeMap<String, i128> {
+fn said(rows: &[CellRow]) -> Values {
     let own = rows.iter().filter(|row| *row.key.kpi != *"started");
     own.map(|row| {
         let CellKey { kpi, tenant, dims, grain, period_start } = &row.key;
-        assert_eq!(row.value.status, Status::Ok);
+        let status = if row.value.value.is_some() { Status::Ok } else { Status::NoData };
+        assert_eq!(row.value.status, status);
         let end = period(tenant, *grain, period_start.0).1;
         assert_eq!(row.period_end, Micros(end));
-        (format!("{kpi} {tenant} {dims} {grain} {period_start}"), row.value.value.unwrap())
+        (format!("{kpi} {tenant} {dims} {grain} {period_start}"), row.value.value)
     })
     .collect()
 }
 
 /// The cells are these; what differs is named.
-fn is_same(cells: &BTreeMap<String, i128>, expected: &BTreeMap<String, i128>, when: &str) {
+fn is_same(cells: &Values, expected: &Values, when: &str) {
     let names = cells.keys().chain(expected.keys());
     let wrong = names.filter(|name| cells.get(*name) != expected.get(*name));
     let wrong =
@@ -474,13 +521,50 @@ fn what_a_stock_cannot_say_is_refused() {
         (format!("{base}grains=['hour']\n"), "PERIODS_HOUR"),
         (format!("{base}windows=['last_7d']\n"), "a KPI of kind `stock` has none"),
         (format!("{base}kind='flow'\n"), "it is `stock`"),
+        (format!("{base}kind='retention'\n"), "it is `stock`"),
         (
-            "unit='currency'\nvalue='mrr / subscriptions'\ndims=['currency']\n".into(),
-            "a quotient of what",
+            "unit='ratio'\nvalue='large / subscriptions'\ndims=['currency']\nkind='stock'\n".into(),
+            "it is `ratio`",
         ),
+        (
+            "unit='ratio'\nvalue='large / subscriptions'\ndims=['currency']\nwindows=['all']\n"
+                .into(),
+            "has none",
+        ),
+        (
+            "unit='ratio'\nvalue='large / subscriptions'\ndims=['currency']\ngrains=['hour']\n"
+                .into(),
+            "PERIODS_HOUR",
+        ),
+        ("unit='currency'\nvalue='mrr / large'\n".into(), "needs the dimension `currency`"),
         ("unit='currency'\nvalue='mrr'\n".into(), "needs the dimension `currency`"),
     ] {
         let said = refusal(&text);
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    let quotient = |above: &str, below: &str| {
+        let text = format!(
+            "key='k'\ntitle='T'\ngood='up'\nunit='ratio'\nnumerator='{above}'\ndenominator='{below}'\n"
+        );
+        let own = Definition::parse("k.toml", &text).unwrap();
+        let mut all = world.catalog.definitions().to_vec();
+        let mean = "key='mean_of_started'\ntitle='T'\ngood='up'\nunit='ratio'\nview='started'\n\
+                    value='started / started'\ndims=['currency']\n";
+        all.extend([own, Definition::parse("mean_of_started.toml", mean).unwrap()]);
+        Catalog::new(all, contracts, Arc::clone(world.catalog.views())).unwrap_err().to_string()
+    };
+    for (above, below, says) in [
+        ("started", "subscriptions", "`subscriptions` is a stock and `started` is none"),
+        ("subscriptions", "started", "`subscriptions` is a stock and `started` is none"),
+        ("mean", "mean_of_started", "`mean` is a stock and `mean_of_started` is none"),
+        ("mean_by_odds", "mrr", "`mean_by_odds` is itself a ratio"),
+        ("odds", "k", "`k` is itself a ratio"),
+        ("small", "subscriptions", "`small` is a sum itself"),
+        ("mean", "mrr", "`mean` is itself a ratio"),
+        ("odds", "small", "`odds` is itself a ratio"),
+        ("mrr", "subscriptions", "parts must have the same"),
+    ] {
+        let said = quotient(above, below);
         assert!(said.contains(says), "{says}: {said}");
     }
 }

@@ -581,7 +581,7 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     };
     let written =
         bench.epoch(&mut engine, &mut rows, &stamp, &LOUD, &[((ORDERS, 0), Some(order.clone()))]);
-    assert_eq!(written.history.len(), 12, "booked and by channel, six grains");
+    assert_eq!(written.history.len(), 18, "booked, by channel and to bill, six grains");
     let mut grown = bench.engine();
     let bytes = bench.bytes(ORDERS, &order);
     grown.load_state(&Saved::of(&engine.freeze().parts()), &|_| true).unwrap();

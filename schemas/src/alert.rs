@@ -69,7 +69,9 @@ pub struct Alert {
     pub id: Arc<str>,
     /// The cell: its newest anomalous bucket.
     pub key: CellKey,
-    /// The rule that found it, `seasonal` or `cost_spike`.
+    /// The alert that leads those of the same cause, by its id; this one, if it leads.
+    pub incident: Arc<str>,
+    /// The rule that found it, as `seasonal`, or as the KPI's file names it.
     pub rule: Arc<str>,
     /// What kind of anomaly it is: `spike`, `drop`, `missing`.
     pub anomaly_type: Arc<str>,

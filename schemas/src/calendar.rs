@@ -1,5 +1,5 @@
 //! The calendar of KPIs: in which period of a grain an instant is, by the zone of its tenant, the first day of the
-//! week and the first month of the year.
+//! week and the first month of the year; and what is planned for them.
 //!
 //! # Guarantees
 //! - Each instant is in exactly one period of a grain, and a period ends where the next begins, over days of 23
@@ -7,11 +7,13 @@
 //! - Hours are those of UTC.
 //! - Without zones, weeks from Sunday or another year it is [`Grain::start`] and [`Grain::end`], at their cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::civil::{self, Shape};
+use crate::contract::ALL_TENANTS;
 use crate::identity::Fingerprint;
+use crate::planned::{Event, Mark, Planned};
 use crate::time::{Grain, Grains, Micros};
 use crate::zone::{self, Zone};
 
@@ -34,6 +36,7 @@ pub struct Periods {
     /// `None`: UTC.
     zone: Option<Arc<Zone>>,
     shape: Shape,
+    planned: Planned,
 }
 
 impl Periods {
@@ -60,6 +63,34 @@ impl Periods {
     /// When a day begins, counted from 1970-01-01.
     pub fn midnight(&self, day: i64) -> Micros {
         self.zone.as_ref().map_or_else(|| Micros::midnight(day), |zone| zone.midnight(day))
+    }
+
+    /// What is planned for some of the hour or day that starts at `start`.
+    pub fn planned(&self, grain: Grain, start: Micros) -> Option<&Arc<str>> {
+        if self.planned.is_empty() {
+            return None;
+        }
+        self.planned.title(start, self.end(grain, start))
+    }
+
+    /// Everything that is planned.
+    pub fn all_planned(&self) -> &Planned {
+        &self.planned
+    }
+
+    /// The same periods with these events planned.
+    fn with_planned(&self, events: &[&Event]) -> Arc<Periods> {
+        let local = |at: i64| {
+            // The offset of the time before, where the clocks show it twice or never.
+            let near = Micros(at.saturating_sub(self.offset(Micros(at))));
+            Micros(at.saturating_sub(self.offset(near)))
+        };
+        let planned = Planned::new(events, |mark| match mark {
+            Mark::Day(day) => self.midnight(day),
+            Mark::Local(at) => local(at),
+            Mark::Utc(at) => Micros(at),
+        });
+        Arc::new(Periods { planned, ..self.clone() })
     }
 
     /// The start of the period that contains `at`.
@@ -109,7 +140,8 @@ pub struct Calendar {
 impl Default for Calendar {
     /// UTC, weeks from Monday, years from January.
     fn default() -> Calendar {
-        let own = Arc::new(Periods { zone: None, shape: Shape::default() });
+        let own = Periods { zone: None, shape: Shape::default(), planned: Planned::default() };
+        let own = Arc::new(own);
         Calendar { own, tenants: BTreeMap::new() }
     }
 }
@@ -125,7 +157,7 @@ impl Calendar {
         let periods = |name: &str| {
             let zone = Zone::named(name)?;
             let zone = (!zone.is_utc()).then(|| Arc::new(zone));
-            Ok::<_, String>(Arc::new(Periods { zone, shape }))
+            Ok::<_, String>(Arc::new(Periods { zone, shape, planned: Planned::default() }))
         };
         let own = periods(&settings.zone).map_err(|reason| (None, reason))?;
         let mut tenants = BTreeMap::new();
@@ -140,6 +172,50 @@ impl Calendar {
         Ok(Calendar { own, tenants })
     }
 
+    /// The same calendar with events planned: each list for the tenants that it names, `*` being all.
+    #[must_use]
+    pub fn with_planned(self, all: &[(Vec<String>, Vec<Event>)]) -> Calendar {
+        let of = |tenant: Option<&str>| {
+            let is_for = |name: &String| name == ALL_TENANTS || Some(name.as_str()) == tenant;
+            let own = all.iter().filter(|(tenants, _)| tenants.iter().any(is_for));
+            own.flat_map(|(_, events)| events).collect::<Vec<&Event>>()
+        };
+        let named = all.iter().flat_map(|(tenants, _)| tenants).filter(|name| *name != ALL_TENANTS);
+        let named: BTreeSet<Arc<str>> = self
+            .tenants
+            .keys()
+            .cloned()
+            .chain(named.map(|name| Arc::from(name.as_str())))
+            .collect();
+        let periods = |tenant: Arc<str>| {
+            let own = self.of(&tenant).with_planned(&of(Some(&tenant)));
+            (tenant, own)
+        };
+        let tenants = named.into_iter().map(periods).collect();
+        Calendar { own: self.own.with_planned(&of(None)), tenants }
+    }
+
+    /// The periods of all tenants, and of those that have others, where anything is planned in them.
+    pub fn planned(&self) -> impl Iterator<Item = (Option<&str>, &Periods)> {
+        let tenants = self.tenants.iter().map(|(tenant, periods)| (Some(&**tenant), &**periods));
+        let all = std::iter::once((None, &*self.own)).chain(tenants);
+        all.filter(|(_, periods)| !periods.planned.is_empty())
+    }
+
+    /// What is planned, as a text that is another one when anything else is; `None` where nothing is.
+    pub fn planned_identity(&self) -> Option<String> {
+        let mut texts = Vec::new();
+        for (tenant, periods) in self.planned() {
+            let tenant = tenant.unwrap_or(ALL_TENANTS);
+            for (from, to, _) in periods.all_planned().intervals() {
+                texts.push(format!("{tenant} {} {}", from.0, to.0));
+            }
+        }
+        let mut out = Fingerprint::default();
+        out.texts("planned", texts.iter().map(String::as_str));
+        (!texts.is_empty()).then(|| out.finish())
+    }
+
     /// The periods of a tenant.
     pub fn of(&self, tenant: &str) -> &Arc<Periods> {
         self.tenants.get(tenant).unwrap_or(&self.own)
@@ -150,9 +226,10 @@ impl Calendar {
         self.own.zone()
     }
 
-    /// The tenants that a zone is named for, with it.
+    /// The tenants that have another zone, with it.
     pub fn zones(&self) -> impl Iterator<Item = (&str, &str)> + Clone {
-        self.tenants.iter().map(|(tenant, periods)| (&**tenant, periods.zone()))
+        let zones = self.tenants.iter().map(|(tenant, periods)| (&**tenant, periods.zone()));
+        zones.filter(|(_, zone)| *zone != self.zone())
     }
 
     /// How weeks and years begin.
@@ -170,7 +247,7 @@ impl Calendar {
         let default = Shape::default();
         if grains.iter().any(|grain| grain != Grain::Hour) && !self.is_utc() {
             out.text("zone", self.zone());
-            let zones = self.zones().filter(|(_, zone)| *zone != self.zone());
+            let zones = self.zones();
             out.texts("tenants", zones.clone().map(|(tenant, _)| tenant));
             out.texts("zones", zones.map(|(_, zone)| zone));
             out.text("zone_data", zone::release());

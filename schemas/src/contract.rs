@@ -14,6 +14,7 @@ use crate::column::{Column, ColumnType, RowSchema};
 use crate::event_field::{EventField, TimeUnit};
 use crate::identity::{Fingerprint, Identity};
 use crate::vocabulary::{ISO_4217, LISTED_MAX, Values, Vocabulary};
+use crate::watching;
 
 /// The tenant of rows that name none: null, or an empty text.
 pub const DEFAULT_TENANT: &str = "default";
@@ -44,6 +45,8 @@ pub struct Contract {
     pub key: Vec<usize>,
     /// Index of the tenant column.
     pub tenant: usize,
+    /// How long after its end a period of it is whole, in hours, where that is said.
+    pub lateness: Option<i64>,
 }
 
 /// Why a contract was refused.
@@ -68,6 +71,14 @@ pub enum ContractError {
         /// What was written.
         unit: String,
     },
+    /// A lateness that is none.
+    #[error("`lateness` of contract `{contract}`: {problem}")]
+    Lateness {
+        /// The contract.
+        contract: String,
+        /// What is wrong, and what to write instead.
+        problem: String,
+    },
     /// A key or tenant names no column, or a column is named twice.
     #[error("{what} `{column}` of contract `{contract}` {problem}")]
     Column {
@@ -89,6 +100,7 @@ struct File {
     format: String,
     key: Vec<String>,
     tenant: String,
+    lateness: Option<String>,
     columns: Vec<FileColumn>,
 }
 
@@ -152,9 +164,12 @@ impl Contract {
             let cannot = "has a `map`: message keys and deletes name the key as it is; use `from`";
             return Err(problem(&file.name, "key column", &column.name, cannot));
         }
+        let lateness = file.lateness.as_deref().map(watching::lateness).transpose();
+        let lateness = lateness
+            .map_err(|problem| ContractError::Lateness { contract: file.name.clone(), problem })?;
         let columns = RowSchema::new(columns);
         let File { name, format, .. } = file;
-        Ok(Contract { name, format, columns, fields, vocabularies, key, tenant })
+        Ok(Contract { name, format, columns, fields, vocabularies, key, tenant, lateness })
     }
 
     /// The columns that are computed: index and expression.
@@ -355,6 +370,18 @@ mod tests {
         assert_eq!(strict.vocabularies, [Vocabulary { column: 1, is_strict: true, values }]);
         assert_eq!(of("values='iso4217'").vocabularies[0].values, Values::Currencies);
         assert_eq!(strict.identity(), Contract::parse(plain).unwrap().identity());
+    }
+
+    #[test]
+    fn lateness_is_no_part_of_the_identity_of_a_table() {
+        use crate::identity::Identity;
+
+        let plain = "name='t'\nformat='f'\nkey=['a']\ntenant='a'\ncolumns=[{name='a',type='text'}]";
+        let with = |late: &str| Contract::parse(&format!("lateness='{late}'\n{plain}"));
+        assert_eq!(with("90m").unwrap().lateness, Some(2));
+        assert_eq!(with("2h").unwrap().identity(), Contract::parse(plain).unwrap().identity());
+        let refused = with("2").unwrap_err().to_string();
+        assert!(refused.contains("`lateness` of contract `t`: `2` is no duration"), "{refused}");
     }
 
     #[test]

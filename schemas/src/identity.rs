@@ -140,7 +140,7 @@ impl Identity for Column {
 }
 
 /// What people read of a KPI is not part of it, nor is which other KPI it breaks down: that is looked up
-/// when an alert is told.
+/// when an alert is told. What its formula says is part of the meaning of the KPI.
 impl Identity for KpiInfo {
     fn identify(&self, out: &mut Fingerprint) {
         out.text("key", &self.key);
@@ -155,7 +155,11 @@ impl Identity for KpiInfo {
         if self.kind == KpiKind::Stock {
             out.flag("stock", true);
         }
+        if self.kind == KpiKind::Retention {
+            out.flag("retention", true);
+        }
         out.texts("dims", self.dims.iter().map(String::as_str));
+        out.part("watching", &self.watching);
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::epoch::EpochId;
 use crate::time::{Grain, Grains, Micros};
+use crate::watching::Watching;
 use crate::window::Window;
 
 /// What names a cell.
@@ -118,18 +119,26 @@ pub enum KpiKind {
     Percentile,
     /// What there is at the end of a period: a longer one has that of its last day.
     Stock,
+    /// What is left at the end of a period of what there was before, as a share of that: a quotient of stocks.
+    Retention,
 }
 
 impl KpiKind {
     /// Every kind.
-    pub const ALL: [KpiKind; 6] = [
+    pub const ALL: [KpiKind; 7] = [
         KpiKind::Flow,
         KpiKind::Ratio,
         KpiKind::Distinct,
         KpiKind::Extreme,
         KpiKind::Percentile,
         KpiKind::Stock,
+        KpiKind::Retention,
     ];
+
+    /// Whether it is a quotient.
+    pub fn is_ratio(self) -> bool {
+        matches!(self, KpiKind::Ratio | KpiKind::Retention)
+    }
 
     /// The word used in files and HTTP.
     pub fn name(self) -> &'static str {
@@ -140,6 +149,7 @@ impl KpiKind {
             KpiKind::Extreme => "extreme",
             KpiKind::Percentile => "percentile",
             KpiKind::Stock => "stock",
+            KpiKind::Retention => "retention",
         }
     }
 }
@@ -169,12 +179,27 @@ pub struct KpiInfo {
     pub windows: Grains,
     /// The KPI whose cells this one splits up by more dimensions.
     pub breakdown_of: Option<Arc<str>>,
+    /// The KPIs that a ratio is a quotient of, each once.
+    pub parts: Vec<KpiPart>,
+    /// Whether it is a ratio above whose line what is below is taken away: (revenue - cost) / cost.
+    pub is_net: bool,
+    /// How it is watched.
+    pub watching: Watching,
+}
+
+/// A KPI that a ratio is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KpiPart {
+    /// Its key.
+    pub kpi: Arc<str>,
+    /// Whether more of it makes the ratio less.
+    pub lowers: bool,
 }
 
 impl KpiInfo {
     /// Whether it is a quotient of sums.
     pub fn is_ratio(&self) -> bool {
-        self.kind == KpiKind::Ratio
+        self.kind.is_ratio()
     }
 }
 

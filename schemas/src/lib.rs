@@ -29,6 +29,7 @@ pub mod event_field;
 pub mod exact_sum;
 pub mod feed;
 pub mod hex;
+pub mod ics;
 pub mod identity;
 pub mod in_force;
 pub mod key;
@@ -39,12 +40,14 @@ pub mod nearest;
 pub mod observe;
 pub mod paged;
 pub mod past;
+pub mod planned;
 pub mod position;
 mod provenance;
 pub mod row;
 pub mod state;
 pub mod time;
 pub mod vocabulary;
+pub mod watching;
 pub mod window;
 pub mod zone;
 
@@ -67,12 +70,15 @@ pub use feed::{Feed, Published, Reason, Start};
 pub use identity::{Fingerprint, Identity};
 pub use in_force::InForce;
 pub use key::RowKey;
-pub use kpi::{CellKey, CellValue, Good, KpiInfo, KpiKind, KpiUpdate, SeriesId, Status, Unit};
+pub use kpi::{
+    CellKey, CellValue, Good, KpiInfo, KpiKind, KpiPart, KpiUpdate, SeriesId, Status, Unit,
+};
 pub use letter::{Letter, LetterAt, StillDead};
 pub use marks::Marks;
 pub use observe::{Band, Bands, Cells, Feeding, FrozenObserver, Observer, OriginName, Sight};
 pub use paged::Paged;
 pub use past::{KpiHistory, PastCells, PastQuestion};
+pub use planned::{Event, Planned};
 pub use position::{Place, Position};
 pub use provenance::{
     FedCell, FedPart, FeedingRow, KpiProvenance, NotLedBack, Provenance, ProvenanceQuestion,
@@ -82,4 +88,5 @@ pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};
 pub use time::{Clock, Date, Grain, Grains, Micros};
 pub use vocabulary::{Values, Vocabulary};
+pub use watching::{Against, ChangeRule, Direction, Sensitivity, Watching};
 pub use window::{Counterpart, Window};

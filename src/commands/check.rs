@@ -23,7 +23,7 @@ use gold::Catalog;
 use gold::catalog::Why;
 use lake::{LOG_ENTRIES_MAX, Lake, WorkDir};
 use pipeline::source::{FileConfig, SourceConfig};
-use schemas::{Calendar, Contract, chain};
+use schemas::{Calendar, Contract, Micros, chain};
 use serde_json::{Value, json};
 
 use super::doubt::{Line, Waiting};
@@ -241,6 +241,18 @@ fn calendar(calendar: &Calendar) -> String {
         calendar.zones().map(|(tenant, zone)| format!("{tenant} in {zone}")).collect();
     if !zones.is_empty() {
         text.push_str(&format!("; tenants with a zone of their own: {}", zones.join(", ")));
+    }
+    for (tenant, periods) in calendar.planned() {
+        let of = tenant.map_or("all tenants".to_owned(), |tenant| format!("`{tenant}`"));
+        let (times, first) =
+            (periods.all_planned().intervals(), periods.all_planned().intervals().first());
+        if let Some((from, _, title)) = first {
+            let day = Micros::midnight(periods.day(*from)).date();
+            text.push_str(&format!(
+                "; planned for {of}: {} times, first {title} on {day}",
+                times.len()
+            ));
+        }
     }
     if !calendar.is_utc() {
         text.push_str(&format!(" (zones of release {})", schemas::zone::release()));

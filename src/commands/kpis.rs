@@ -17,7 +17,7 @@ use gold::nearest::nearest;
 use gold::{Catalog, Definition};
 use lake::{At, LakeError, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
-use schemas::{DefinitionChange, DefinitionKind, Grain, Micros, decimal};
+use schemas::{DefinitionChange, DefinitionKind, Grain, Micros, Watching, decimal};
 use serde_json::{Value, json};
 
 use super::in_force::{self, FROM_NEXT_START, InForceHere};
@@ -189,6 +189,7 @@ fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(),
         row("good is", definition.good.name().to_owned()),
         row("group", optional(&definition.group)),
         row("exactness", exactness(catalog, definition).to_owned()),
+        row("anomaly", anomaly(&definition.watching)),
         row("defined in", definition.file.clone()),
     ];
     output::table(&["field", "value"], &rows);
@@ -213,8 +214,28 @@ fn summary(catalog: &Catalog, definition: &Definition) -> Value {
         "good": definition.good.name(),
         "group": definition.group,
         "exactness": exactness(catalog, definition),
+        "anomaly": settings(&definition.watching),
         "file": definition.file,
     })
+}
+
+/// How it is watched where that is not as usual.
+fn settings(watching: &Watching) -> Value {
+    let (rules, told): (Vec<_>, Vec<_>) =
+        watching.told().into_iter().partition(|(field, _)| *field == "rule");
+    let mut object: serde_json::Map<String, Value> =
+        told.into_iter().map(|(field, value)| (field.to_owned(), json!(value))).collect();
+    if !rules.is_empty() {
+        object.insert("rules".into(), rules.into_iter().map(|(_, told)| json!(told)).collect());
+    }
+    Value::Object(object)
+}
+
+/// How it is watched, in one line.
+fn anomaly(watching: &Watching) -> String {
+    let told = watching.told();
+    let told: Vec<String> = told.iter().map(|(field, value)| format!("{field} {value}")).collect();
+    if told.is_empty() { "as usual".to_owned() } else { told.join("; ") }
 }
 
 /// The formula in words of SQL.
@@ -275,7 +296,9 @@ fn by_time(definition: &Definition) -> String {
 fn exactness(catalog: &Catalog, definition: &Definition) -> &'static str {
     match catalog.kind(definition) {
         Kind::Flow | Kind::Distinct | Kind::Extreme | Kind::Percentile | Kind::Stock => "exact",
-        Kind::Ratio => "exact parts, one division rounded half to even at 10 decimals",
+        Kind::Ratio | Kind::Retention => {
+            "exact parts, one division rounded half to even at 10 decimals"
+        }
     }
 }
 

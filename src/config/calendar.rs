@@ -11,6 +11,7 @@ use schemas::{Calendar, CalendarSettings};
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::planned::Plan;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,8 +37,12 @@ impl TimeConfig {
         &self.calendar
     }
 
-    /// Reads the zones that are named.
-    pub(super) fn read(&mut self, origins: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    /// Reads the zones that are named, and takes what is planned in them.
+    pub(super) fn read(
+        &mut self,
+        origins: &BTreeMap<String, String>,
+        planned: &[Plan],
+    ) -> Result<(), ConfigError> {
         let refuse = |key: String, reason: String| {
             let origin = origins.get(&key).cloned().unwrap_or_default();
             ConfigError::Value { key, origin, reason }
@@ -56,7 +61,7 @@ impl TimeConfig {
             let key = tenant.map_or("time.zone".to_owned(), |own| format!("time.zones.{own}"));
             refuse(key, reason)
         })?;
-        self.calendar = Arc::new(calendar);
+        self.calendar = Arc::new(calendar.with_planned(planned));
         Ok(())
     }
 }

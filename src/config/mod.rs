@@ -9,6 +9,7 @@ mod alerts;
 mod calendar;
 mod environment;
 mod fault;
+mod planned;
 mod units;
 
 use std::collections::BTreeMap;
@@ -64,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) api: ApiConfig,
     pub(crate) auth: AuthConfig,
     pub(crate) alerts: AlertsConfig,
+    #[serde(default)]
+    calendar: Vec<planned::CalendarConfig>,
     #[serde(default)]
     pub(crate) sources: Vec<SourceConfig>,
     /// Secrets that stand in the configuration file.
@@ -300,7 +303,8 @@ impl Effective {
         let mut config = config.map_err(|error| fault::name(&error, &tree, &origins))?;
         config.plain_secrets = plain_secrets(&config.sources, &origins);
         config.refuse_beyond_bounds(&origins)?;
-        config.time.read(&origins)?;
+        let planned = planned::read(&config.calendar, &origins)?;
+        config.time.read(&origins, &planned)?;
         Ok(Effective { config, values })
     }
 
@@ -336,12 +340,13 @@ fn refuse_unknown(file: &Table, known: &Table, origin: &str) -> Result<(), Confi
                     check_key(&format!("sources.{key}"), key, &SOURCE_KEYS, origin)?;
                 }
             }
-            // Refused by its type.
-            ("sources", _) => {}
+            ("calendar", Value::Array(calendars)) => planned::refuse_unknown(calendars, origin)?,
+            // Refused by their type.
+            ("sources" | "calendar", _) => {}
             ("alerts", Value::Table(alerts)) => alerts::refuse_unknown(alerts, known, origin)?,
             (_, value) => {
                 let sections: Vec<&str> =
-                    known.keys().map(String::as_str).chain(["sources"]).collect();
+                    known.keys().map(String::as_str).chain(["sources", "calendar"]).collect();
                 check_key(section, section, &sections, origin)?;
                 let keys = known.get(section).and_then(Value::as_table);
                 let names: Vec<&str> =

@@ -160,3 +160,35 @@ fn origins_are_checked_and_may_come_from_the_environment() {
     let config = load("", &two).unwrap().config;
     assert_eq!(config.api.origins().unwrap(), ["https://a.example", "https://b.example"]);
 }
+
+#[test]
+fn what_is_planned_is_read_or_refused_with_its_place() {
+    let with =
+        |events: &str| load(&format!("[[calendar]]\nname='Own'\ntenants=['acme']\n{events}"), &[]);
+    let read = with(
+        "events=[{from='2026-12-24',to='2026-12-26',title='Christmas'},{from='2027-01-01',title=''}]",
+    );
+    let config = read.unwrap().config;
+    let planned = config.time.calendar().of("acme").all_planned().clone();
+    let times: Vec<String> = planned
+        .intervals()
+        .iter()
+        .map(|(from, to, title)| format!("{title} {} {}", from.date(), to.date()))
+        .collect();
+    assert_eq!(times, ["Christmas 2026-12-24 2026-12-27", "Own 2027-01-01 2027-01-02"]);
+    assert!(config.time.calendar().of("bolt").all_planned().is_empty());
+    for (events, says) in [
+        ("", "`calendar.0.file` in"),
+        ("evnts=[]", "unknown key `calendar.evnts`"),
+        ("file='no.ics'", "could not read `no.ics`"),
+        ("events=[{form='2026-12-24',title='t'}]", "unknown key `calendar.events.form`"),
+        ("events=[{from='24.12.2026',title='t'}]", "`calendar.0.events.0.from` in"),
+        ("events=[{from='2026-12-24',to='2026-12-20',title='t'}]", "is before `from`"),
+        ("events=[{from='2026-12-24T18:00:00',title='t'}]", "`calendar.0.events.0.to` in"),
+    ] {
+        let refused = with(events).unwrap_err().to_string();
+        assert!(refused.contains(says), "{events}: {refused}");
+    }
+    let nobody = load("[[calendar]]\ntenants=[]\nfile='x.ics'", &[]).unwrap_err().to_string();
+    assert!(nobody.contains("is empty; name tenants"), "{nobody}");
+}

@@ -83,6 +83,7 @@ mod tests {
         Alert {
             id: format!("{kpi}{tenant}{hour}").into(),
             key,
+            incident: "".into(),
             rule: "seasonal".into(),
             anomaly_type: "spike".into(),
             severity: Severity::Error,

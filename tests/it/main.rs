@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, reason = "figures belong into the output of a test run")]
 
 mod additions;
+mod alert_rules;
 mod answers;
 mod connectors;
 mod decisions;
@@ -27,6 +28,7 @@ mod maria;
 mod on_call;
 mod origins;
 mod pg;
+mod planned;
 mod readers;
 mod retry;
 mod secure_kafka;

@@ -15,7 +15,7 @@ use crate::support::{Place, Weir, seeded, wait_until};
 const DAY: i64 = 86_400_000_000;
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     #[allow(clippy::disallowed_methods, reason = "the records are of today")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     i64::try_from(now.as_micros()).unwrap()
@@ -264,7 +264,7 @@ pub(crate) fn is_watched(port: u16, token: &str, tenant: &str) {
 }
 
 /// Waits until the costs of a tenant are served.
-fn history_is_read(port: u16, token: &str, tenant: &str) {
+pub(crate) fn history_is_read(port: u16, token: &str, tenant: &str) {
     let path = format!("/api/v1/kpis?kpi=total_cost&grain=day&tenant={tenant}");
     wait_until("the history is read", SOON, || {
         get(port, &path, token)["kpis"].as_array().is_some_and(|rows| !rows.is_empty())

@@ -110,8 +110,9 @@ fn kpis(place: &Place, expected: u64) {
         let shown = place.succeeds(&["kpis", "show", kpi]).stdout;
         assert!(shown.contains(kpi), "{shown}");
     }
-    // Beside these the seven that are over columns which the shop does not send: they have no cell.
-    let in_force = harness::kpis::UNITS.len() + 7;
+    // Beside these the seven that are over columns which the shop does not send, and have no cell, and those that the
+    // oracle leaves alone.
+    let in_force = harness::kpis::UNITS.len() + 7 + harness::kpis::LEFT_ALONE.len();
     assert_eq!(rows(&place.succeeds(&["kpis", "list", "--json"]).json()).len(), in_force);
     place.weir(&["kpis", "show", "revenu"]).exits(2).says(&["revenu"]);
     place.weir(&["kpis", "get", "revenu"]).exits(2).says(&["revenu"]);

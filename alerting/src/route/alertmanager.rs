@@ -157,7 +157,7 @@ mod tests {
         let open = alert(&notice("a", Kind::Opened, Severity::Error), Severity::Error, now);
         assert_eq!(open["endsAt"], "2026-11-21T10:32:00Z");
         let labels = json!({
-            "alertname": "KpiAnomaly", "kpi": "revenue_by_channel", "tenant": "acme", "grain": "hour",
+            "alertname": "KpiAnomaly", "kpi": "revenue_by_channel", "tenant": "acme", "grain": "hour", "incident": "a",
             "weir_alert_id": "a", "severity": "error", "dim_channel": "web",
         });
         assert_eq!(open["labels"], labels);

@@ -13,6 +13,7 @@ const MINUTE: i64 = 60 * 1_000_000;
 struct Heard {
     told: Option<Told>,
     answer: Answer,
+    company: Company,
     waits: bool,
 }
 
@@ -20,8 +21,9 @@ impl Heard {
     fn at(&mut self, minute: i64, severity: Severity, is_open: bool) -> Vec<Kind> {
         let alert = alert("a", severity, is_open);
         let News { kinds, known, waits } =
-            news(self.told.as_ref(), &alert, &self.answer, Micros(minute * MINUTE));
-        let again = news(Some(&known), &alert, &self.answer, Micros(minute * MINUTE));
+            news(self.told.as_ref(), &alert, (&self.answer, self.company), Micros(minute * MINUTE));
+        let again =
+            news(Some(&known), &alert, (&self.answer, self.company), Micros(minute * MINUTE));
         assert_eq!((&again.kinds, &again.known), (&Vec::new(), &known), "nothing is told twice");
         (self.told, self.waits) = (Some(known), waits);
         kinds
@@ -173,7 +175,41 @@ fn one_that_somebody_looks_after_is_told_again_only_when_it_is_worse_or_over() {
 fn what_an_older_release_wrote_is_read() {
     let text = r#"{"is_open":true,"severity":"error","round":2,"routes":["hook"]}"#;
     let told: Told = serde_json::from_str(text).unwrap();
-    let News { kinds, known, .. } =
-        news(Some(&told), &alert("a", Error, true), &Answer::default(), Micros(0));
+    let News { kinds, known, .. } = news(
+        Some(&told),
+        &alert("a", Error, true),
+        (&Answer::default(), Company::default()),
+        Micros(0),
+    );
     assert_eq!((kinds, known.round, known.is_open), (vec![], 2, true));
+}
+
+#[test]
+fn one_whose_incident_was_told_is_heard_of_when_it_is_alone() {
+    let mut heard = Heard::default();
+    heard.company.is_told = true;
+    assert_eq!(heard.at(0, Warning, true), []);
+    assert!(heard.waits);
+    heard.company.is_told = false;
+    assert_eq!(heard.at(1, Warning, true), [Kind::Opened]);
+    assert!(!heard.waits);
+}
+
+#[test]
+fn one_whose_incident_was_told_ends_unheard() {
+    let mut heard = Heard::default();
+    heard.company.is_told = true;
+    assert_eq!(heard.at(0, Warning, false), []);
+    assert!(!heard.waits);
+}
+
+#[test]
+fn an_incident_is_over_when_all_of_it_is() {
+    let mut heard = Heard::default();
+    assert_eq!(heard.at(0, Warning, true), [Kind::Opened]);
+    heard.company.goes_on = true;
+    assert_eq!(heard.at(1, Warning, false), []);
+    assert!(heard.waits);
+    heard.company.goes_on = false;
+    assert_eq!(heard.at(2, Warning, false), [Kind::Resolved]);
 }

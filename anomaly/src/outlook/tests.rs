@@ -1,7 +1,7 @@
 //! Tests of the module above.
 
 use super::*;
-use crate::shape::Seasons;
+use crate::shape::{Seasons, Tuning};
 
 struct Nothing;
 
@@ -20,6 +20,7 @@ fn shape(log: bool, count: bool) -> Shape {
         warm: 48,
         dated: false,
         patient: false,
+        tuning: Tuning::default(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! - Too high is said as soon as it is reached, too low only when the bucket is over. A ratio is
 //!   judged when its bucket is over: half of an hour's revenue over half of its cost proves nothing.
 
-use schemas::{Good, Grain, KpiInfo, Severity};
+use schemas::{Against, Good, Grain, KpiInfo, Severity};
 
 use super::{Bucket, Finding, Kind, Rule, Verdict, deviation, shown};
 
@@ -29,11 +29,11 @@ impl Rule for Seasonal {
         !grain.is_long()
     }
 
-    fn wants_week_before(&self) -> bool {
-        false
+    fn against(&self) -> Option<Against> {
+        None
     }
 
-    fn judge(&self, bucket: &Bucket) -> Verdict {
+    fn judge(&self, bucket: &Bucket<'_>) -> Verdict {
         let shape = bucket.shape;
         if bucket.running && !shape.flow {
             return Verdict::Unknown;

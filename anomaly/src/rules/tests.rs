@@ -6,7 +6,20 @@ use schemas::{Good, KpiKind, Unit};
 
 use super::*;
 use crate::outlook::Records;
-use crate::shape::{Seasons, Space};
+use crate::shape::{Seasons, Space, Tuning};
+
+/// A rule against everything there is.
+fn watching() -> Watching {
+    let step = |against: Against| schemas::ChangeRule {
+        name: against.detector().into(),
+        against,
+        up: Some(200_000),
+        down: Some(50_000),
+        severity: Severity::Warning,
+        budget: (against == Against::Budget).then(|| "orders".into()),
+    };
+    Watching { rules: Against::ALL.map(step).into(), ..Watching::default() }
+}
 
 fn kpis() -> Vec<KpiInfo> {
     let kpi = |key: &str, unit, is_ratio| KpiInfo {
@@ -21,6 +34,9 @@ fn kpis() -> Vec<KpiInfo> {
         grains: schemas::Grains::ALL,
         windows: schemas::Grains::WINDOWS,
         breakdown_of: None,
+        parts: Vec::new(),
+        is_net: false,
+        watching: watching(),
     };
     vec![
         kpi("orders", Unit::Count, false),
@@ -31,7 +47,21 @@ fn kpis() -> Vec<KpiInfo> {
 
 fn shape() -> Shape {
     let seasons = Seasons { day: 0, week: 7 };
-    Shape { seasons, log: true, count: false, flow: true, warm: 14, dated: true, patient: true }
+    Shape {
+        seasons,
+        log: true,
+        count: false,
+        flow: true,
+        warm: 14,
+        dated: true,
+        patient: true,
+        tuning: Tuning::default(),
+    }
+}
+
+#[test]
+fn the_names_that_files_may_list_are_those_of_the_rules() {
+    assert_eq!(REGISTRY.map(|rule| rule.name()), schemas::watching::DETECTORS);
 }
 
 #[test]
@@ -62,11 +92,13 @@ fn without_anything_to_compare_with_no_rule_knows() {
                 let good = Good::Up;
                 let bucket = Bucket {
                     shape,
+                    watching: &watching(),
+                    is_net: true,
                     good,
                     running,
                     cell,
                     outlook: None,
-                    week_before: None,
+                    baseline: None,
                     since: None,
                     held: false,
                     is_whole: true,
@@ -98,10 +130,12 @@ fn a_cell_without_a_value_is_no_number() {
         let bucket = Bucket {
             good: Good::Up,
             shape: shape(),
+            watching: &watching(),
+            is_net: false,
             running: false,
             cell: Some(broken),
             outlook: Some(outlook),
-            week_before: Some(broken),
+            baseline: Some(broken),
             since: None,
             held: false,
             is_whole: true,

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use schemas::decimal::quotient;
 use schemas::{
-    CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain, KpiInfo, KpiKind, KpiUpdate,
-    Micros, Observer, OriginName, SeriesId, Sight, Status, Unit,
+    Against, CellKey, CellValue, Cells, ChangeRule, EpochStamp, Feeding, Good, Grain, KpiInfo,
+    KpiKind, KpiUpdate, Micros, Observer, OriginName, SeriesId, Severity, Sight, Status, Unit,
+    Watching,
 };
 
 use super::plan::{Change, HOUR, Plan, SECOND};
@@ -33,6 +34,8 @@ pub(super) struct Opening {
     pub(super) grain: Grain,
     pub(super) bucket: Micros,
     pub(super) at: Micros,
+    /// Whether it leads its incident: the others are not told.
+    pub(super) leads: bool,
 }
 
 fn kpi(key: &str, unit: Unit, good: Good, breakdown_of: Option<&str>) -> KpiInfo {
@@ -48,7 +51,30 @@ fn kpi(key: &str, unit: Unit, good: Good, breakdown_of: Option<&str>) -> KpiInfo
         grains: schemas::Grains::ALL,
         windows: schemas::Grains::WINDOWS,
         breakdown_of: breakdown_of.map(Arc::from),
+        parts: Vec::new(),
+        is_net: key == ROI,
+        watching: rules(key),
     }
+}
+
+/// The rules that come with Weir, as in the files of these KPIs.
+fn rules(key: &str) -> Watching {
+    let step = |(far, severity): (u32, Severity)| ChangeRule {
+        name: if key == "roi" { "roi_drop" } else { "cost_spike" }.into(),
+        against: Against::WeekBefore,
+        up: (key == "total_cost").then_some(far),
+        down: (key == "roi").then_some(far),
+        severity,
+        budget: None,
+    };
+    let steps = match key {
+        "roi" => [50_000, 100_000, 200_000],
+        "total_cost" => [200_000, 500_000, 1_000_000],
+        _ => return Watching::default(),
+    };
+    let severities = [Severity::Warning, Severity::Error, Severity::Critical];
+    let rules = steps.into_iter().zip(severities).map(step).collect();
+    Watching { rules, ..Watching::default() }
 }
 
 fn kpis() -> Vec<KpiInfo> {
@@ -326,6 +352,7 @@ impl<'a> Player<'a> {
                     grain: alert.key.grain,
                     bucket: alert.key.period_start,
                     at,
+                    leads: alert.incident == alert.id,
                 });
             }
         }

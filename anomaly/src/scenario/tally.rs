@@ -20,7 +20,7 @@ pub(super) struct Tally {
     pub(super) by_grain: [[usize; 2]; 2],
     pub(super) causes: usize,
     pub(super) missed: usize,
-    /// Alerts of causes that must be found.
+    /// Alerts of causes that must be found, of each incident the one that leads it.
     pub(super) due: usize,
     /// Minutes from the start of a cause to its first alert.
     pub(super) minutes: Vec<f64>,
@@ -44,7 +44,7 @@ pub(super) fn tally(plan: &Plan) -> Tally {
         *wrong += usize::from(own.peek().is_none());
         match own.peek() {
             None => tally.wrong.push(said(plan, opening)),
-            Some(_) => tally.due += usize::from(own.any(|cause| cause.must)),
+            Some(_) => tally.due += usize::from(opening.leads && own.any(|cause| cause.must)),
         }
     }
     for cause in plan.causes.iter().filter(|cause| cause.must) {

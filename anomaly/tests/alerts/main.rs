@@ -7,6 +7,8 @@
 mod calibration;
 mod charts;
 mod episodes;
+mod planned;
 mod replay;
 mod rules;
+mod settings;
 mod world;

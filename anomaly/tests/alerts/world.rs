@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anomaly::Scorer;
 use schemas::civil::Shape;
 use schemas::{
-    Alert, Calendar, CalendarSettings, CellKey, CellValue, Cells, EpochStamp, Feeding, Good, Grain,
-    KpiInfo, KpiKind, KpiUpdate, Micros, Observer, OriginName, Saved, SeriesId, Sight, Status,
-    Unit,
+    Against, Alert, Calendar, CalendarSettings, CellKey, CellValue, Cells, ChangeRule, EpochStamp,
+    Event, Feeding, Good, Grain, KpiInfo, KpiKind, KpiUpdate, Micros, Observer, OriginName, Saved,
+    SeriesId, Severity, Sight, Status, Unit, Watching,
 };
 
 pub(crate) const SECOND: i64 = 1_000_000;
@@ -35,7 +35,30 @@ fn kpi(key: &str, title: &str, unit: Unit, is_ratio: bool, breakdown_of: Option<
         grains: schemas::Grains::ALL,
         windows: schemas::Grains::WINDOWS,
         breakdown_of: breakdown_of.map(Arc::from),
+        parts: Vec::new(),
+        is_net: is_ratio,
+        watching: rules(key),
     }
+}
+
+/// The rules that come with Weir, as in the files of these KPIs.
+fn rules(key: &str) -> Watching {
+    let step = |(far, severity): (u32, Severity)| ChangeRule {
+        name: if key == "roi" { "roi_drop" } else { "cost_spike" }.into(),
+        against: Against::WeekBefore,
+        up: (key == "total_cost").then_some(far),
+        down: (key == "roi").then_some(far),
+        severity,
+        budget: None,
+    };
+    let steps = match key {
+        "roi" => [50_000, 100_000, 200_000],
+        "total_cost" => [200_000, 500_000, 1_000_000],
+        _ => return Watching::default(),
+    };
+    let severities = [Severity::Warning, Severity::Error, Severity::Critical];
+    let rules = steps.into_iter().zip(severities).map(step).collect();
+    Watching { rules, ..Watching::default() }
 }
 
 pub(crate) fn kpis() -> Vec<KpiInfo> {
@@ -123,6 +146,7 @@ fn sight(store: &Store) -> Sight<'_> {
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) scorer: Scorer,
+    kpis: Vec<KpiInfo>,
     pub(crate) id: u64,
     /// The records of all freezes so far.
     saved: Saved,
@@ -135,17 +159,30 @@ impl World {
         World {
             store: Store::default(),
             scorer: Scorer::new(kpis()),
+            kpis: kpis(),
             id: 0,
             saved: Saved::default(),
             number: 0,
         }
     }
 
+    /// The same with one of the KPIs watched in another way.
+    pub(crate) fn watched(key: &str, watching: Watching) -> World {
+        let mut kpis = kpis();
+        kpis.iter_mut().find(|kpi| &*kpi.key == key).unwrap().watching = watching;
+        World { scorer: Scorer::new(kpis.clone()), kpis, ..World::new() }
+    }
+
     /// The same with the tenant in a zone.
     pub(crate) fn in_zone(zone: &str) -> World {
+        World::planned(zone, &[])
+    }
+
+    /// The same where something is planned.
+    pub(crate) fn planned(zone: &str, plan: &[(Vec<String>, Vec<Event>)]) -> World {
         let (zone, shape) = (zone.to_owned(), Shape::default());
         let settings = CalendarSettings { zone, zones: BTreeMap::new(), shape };
-        let calendar = Arc::new(Calendar::new(&settings).unwrap());
+        let calendar = Arc::new(Calendar::new(&settings).unwrap().with_planned(plan));
         World { scorer: Scorer::new(kpis()).with_calendar(calendar), ..World::new() }
     }
 
@@ -221,7 +258,7 @@ impl World {
             renumbered.cells.insert((moved(*id), *grain, *start), *value);
         }
         self.store = renumbered;
-        self.scorer = Scorer::new(kpis());
+        self.scorer = Scorer::new(self.kpis.clone());
         self.scorer.load(&state, alerts, &self.store, &|_| true).unwrap();
         // Numbers go on without meeting those that were moved, also after the next restart.
         self.number += 1_000;

@@ -38,8 +38,9 @@ const PROBLEMS: [(&str, &str); 9] = [
     ),
 ];
 
-/// Fields that are there with `compare` or `by` only.
-const ASKED: [&str; 6] = ["previous", "change", "change_ratio", "others", "parts", "adds_up"];
+/// Fields that are there with `compare` or `by` only, or where something is planned.
+const ASKED: [&str; 7] =
+    ["previous", "change", "change_ratio", "others", "parts", "adds_up", "planned"];
 
 /// Answers that change without an epoch, and have no tag.
 const UNTAGGED: [&str; 3] = ["/api/v1/status", "/api/v1/alerts/{id}", "/api/v1/kpis/{kpi}/explain"];

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use schemas::{Calendar, Grain, KpiInfo};
+use schemas::watching::{DETECTORS, share};
+use schemas::{Calendar, ChangeRule, Grain, KpiInfo, Watching, decimal};
 use serde::Serialize;
 
 use super::ask::{Ask, json, private};
@@ -91,8 +92,8 @@ struct Kpi {
     group: Option<Arc<str>>,
     /// Whether it is a quotient of sums.
     is_ratio: bool,
-    /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct`, `extreme`, `percentile` or
-    /// `stock` (they do not add up).
+    /// How its values go together: `flow` (they add up), `ratio` (by its parts), `distinct`, `extreme`, `percentile`,
+    /// `stock` or `retention` (they do not add up).
     kind: &'static str,
     /// The names of its dimensions.
     dims: Vec<String>,
@@ -105,6 +106,72 @@ struct Kpi {
     /// The KPI whose cells this one splits up by more dimensions.
     #[schema(value_type = Option<String>)]
     breakdown_of: Option<Arc<str>>,
+    anomaly: Anomaly,
+}
+
+/// How a KPI is watched.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Anomaly {
+    /// Whether it is.
+    enabled: bool,
+    /// How surprising a value must be: `low`, `normal` or `high`.
+    sensitivity: &'static str,
+    /// Which deviations open an alert: `both`, `up` or `down`.
+    direction: &'static str,
+    /// The least deviation that opens one, where it is set: of what was expected, of a ratio in points.
+    least_change: Option<String>,
+    /// The same in the KPI's unit.
+    least_impact: Option<String>,
+    /// How long after its end a period is waited for, in hours, where it is set.
+    lateness_hours: Option<i64>,
+    /// The detectors that look at it.
+    detectors: Vec<&'static str>,
+    /// Its rules.
+    rules: Vec<AnomalyRule>,
+}
+
+/// A step of a rule of a KPI.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct AnomalyRule {
+    /// The name of its alerts.
+    #[schema(value_type = String)]
+    name: Arc<str>,
+    /// What it compares with: `week_before`, `day_before` or `budget`.
+    against: &'static str,
+    /// How far above is too far.
+    up: Option<String>,
+    /// How far below.
+    down: Option<String>,
+    /// How bad that is.
+    severity: &'static str,
+    /// The KPI that says how much there should be, of a budget.
+    #[schema(value_type = Option<String>)]
+    budget: Option<Arc<str>>,
+}
+
+impl Anomaly {
+    fn new(watching: &Watching) -> Anomaly {
+        let rule = |rule: &ChangeRule| AnomalyRule {
+            name: Arc::clone(&rule.name),
+            against: rule.against.name(),
+            up: rule.up.map(share),
+            down: rule.down.map(share),
+            severity: rule.severity.name(),
+            budget: rule.budget.clone(),
+        };
+        Anomaly {
+            enabled: watching.enabled,
+            sensitivity: watching.sensitivity.name(),
+            direction: watching.direction.name(),
+            least_change: watching.least_change.map(share),
+            least_impact: watching
+                .least_impact
+                .map(|own| decimal::format(own, decimal::VALUE_SCALE)),
+            lateness_hours: watching.lateness,
+            detectors: DETECTORS.into_iter().filter(|own| watching.has(own)).collect(),
+            rules: watching.rules.iter().map(rule).collect(),
+        }
+    }
 }
 
 impl Kpi {
@@ -122,6 +189,7 @@ impl Kpi {
             grains: info.grains.iter().map(Grain::name).collect(),
             windows: info.windows.iter().map(Grain::name).collect(),
             breakdown_of: info.breakdown_of.clone(),
+            anomaly: Anomaly::new(&info.watching),
         }
     }
 }

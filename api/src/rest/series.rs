@@ -78,6 +78,8 @@ struct Point {
     expected: Option<String>,
     lower: Option<String>,
     upper: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned: Option<Arc<str>>,
     /// With `compare` only.
     #[serde(flatten)]
     compared: Option<wire::ComparedView>,
@@ -204,6 +206,7 @@ fn answer(
                 expected: band.map(|band| wire::decimal(band.expected)),
                 lower: band.map(|band| wire::decimal(band.lower)),
                 upper: band.map(|band| wire::decimal(band.upper)),
+                planned: periods.planned(grain, start).cloned(),
                 compared: compared(start, value),
             }
         };

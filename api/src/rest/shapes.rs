@@ -119,6 +119,8 @@ pub(super) struct PointShape {
     /// The most that is normal.
     #[schema(pattern = r"^-?[0-9]+(\.[0-9]+)?$")]
     upper: Option<String>,
+    /// What people have planned for some of the period. There only where something is.
+    planned: Option<String>,
     /// The counterpart; null when the calendar has none. There only with `compare`.
     previous: Option<PreviousShape>,
     /// The value less that of the counterpart; null when one of them is. There only with `compare`.
@@ -224,6 +226,8 @@ pub(super) struct AlertShape {
     severity: SeverityShape,
     /// Whether it goes on.
     state: StateShape,
+    /// The alert that leads those of the same cause, by its id; this one, if it leads.
+    incident: String,
     /// Who looks after it: the newest of those who said so.
     acknowledged_by: Option<String>,
     /// When they said so.

@@ -45,6 +45,7 @@ fn alert(id: &str, epoch: EpochId) -> Alert {
     Alert {
         id: id.into(),
         key: random_key(&mut StdRng::seed_from_u64(1)),
+        incident: id.into(),
         rule: "seasonal".into(),
         anomaly_type: "spike".into(),
         severity: Severity::Error,

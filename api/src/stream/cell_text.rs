@@ -232,6 +232,9 @@ mod tests {
             grains: schemas::Grains::ALL,
             windows: schemas::Grains::WINDOWS,
             breakdown_of: None,
+            parts: Vec::new(),
+            is_net: false,
+            watching: schemas::Watching::default(),
         };
         let kpis = [info];
         let mut text = CellText::new(&kpis, 1);

@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::support::World;
 
 /// Fields that are there when they are asked for.
-const ASKED: [&str; 6] = ["previous", "change", "change_ratio", "others", "parts", "adds_up"];
+const ASKED: [&str; 7] =
+    ["previous", "change", "change_ratio", "others", "parts", "adds_up", "planned"];
 
 /// Set this to write the document anew instead of comparing it.
 const BLESS: &str = "WEIR_BLESS";

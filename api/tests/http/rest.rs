@@ -184,6 +184,11 @@ async fn meta_and_status_say_what_there_is() {
             "unit": "ratio", "good": "up", "group": null, "is_ratio": true, "kind": "ratio", "dims": ["currency"],
             "grains": ["hour", "day", "week", "month", "quarter", "year"], "breakdown_of": null,
             "windows": ["last_24h", "last_7d", "last_30d", "last_90d", "all"],
+            "anomaly": {
+                "enabled": true, "sensitivity": "normal", "direction": "both", "least_change": null,
+                "least_impact": null, "lateness_hours": null, "rules": [],
+                "detectors": ["seasonal", "change_week_before", "change_day_before", "change_budget"],
+            },
         })
     );
     let status = world.t1("/api/v1/status").await.good();

@@ -193,6 +193,9 @@ pub(crate) fn kpi(key: &str, unit: Unit) -> KpiInfo {
         grains: schemas::Grains::ALL,
         windows: schemas::Grains::WINDOWS,
         breakdown_of: None,
+        parts: Vec::new(),
+        is_net: false,
+        watching: schemas::Watching::default(),
     }
 }
 
@@ -200,6 +203,7 @@ pub(crate) fn alert(id: &str, tenant: &str, opened: &str, resolved: Option<&str>
     Alert {
         id: id.into(),
         key: key("orders", tenant, Grain::Day, "2026-11-21"),
+        incident: id.into(),
         rule: "seasonal".into(),
         anomaly_type: "spike".into(),
         severity: Severity::Warning,

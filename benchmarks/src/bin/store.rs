@@ -123,6 +123,7 @@ fn alert(number: u32) -> Alert {
     };
     Alert {
         id: format!("{number:032x}").into(),
+        incident: "".into(),
         rule: "seasonal".into(),
         anomaly_type: "spike".into(),
         severity: Severity::Error,

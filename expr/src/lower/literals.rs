@@ -4,7 +4,7 @@ use datafusion::common::ScalarValue;
 use schemas::Micros;
 
 use crate::cast;
-use crate::node::Typed;
+use crate::node::{Span, Typed};
 use crate::refusal::{Code, Refusal};
 use crate::types::{BIGINT_DIGITS, Type};
 use crate::value::Value;
@@ -54,6 +54,29 @@ pub(super) fn literal(value: &ScalarValue) -> Result<Typed, Refusal> {
         let problem = format!("the literal {value} has a type that is not accepted; CAST a text");
         Refusal::new(Code::NotSupported, value, problem)
     })
+}
+
+/// The length of time that an INTERVAL says, or takes away; `None` where it is another literal.
+pub(super) fn span(value: &ScalarValue, is_less: bool) -> Option<Result<Span, Refusal>> {
+    let (months, days, nanos) = match value {
+        ScalarValue::IntervalMonthDayNano(Some(own)) => (own.months, own.days, own.nanoseconds),
+        ScalarValue::IntervalYearMonth(Some(months)) => (*months, 0, 0),
+        ScalarValue::IntervalDayTime(Some(own)) => {
+            (0, own.days, i64::from(own.milliseconds) * 1_000_000)
+        }
+        _ => return None,
+    };
+    let sign = if is_less { -1 } else { 1 };
+    let parts = (
+        months.checked_mul(sign),
+        days.checked_mul(sign),
+        (nanos % 1_000 == 0).then_some(nanos / 1_000 * i64::from(sign)),
+    );
+    let (Some(months), Some(days), Some(micros)) = parts else {
+        let problem = format!("the interval {value} is not one of whole microseconds, or too long");
+        return Some(Err(Refusal::new(Code::BadLiteral, value, problem)));
+    };
+    Some(Ok(Span { months, days, micros }))
 }
 
 /// A text literal beside an instant or a date as one of them; everything else as it is.

@@ -105,6 +105,9 @@ impl Lowering<'_> {
                 return Err(Refusal::unsupported(Expr::BinaryExpr(binary.clone()).human_display()));
             }
         };
+        if let Some(shifted) = self.shifted(operator, left, right) {
+            return shifted;
+        }
         let (left, right) = (self.lower(left)?, self.lower(right)?);
         if let Some(test) = test {
             let (left, right) = self.comparable(left, right)?;
@@ -167,6 +170,27 @@ impl Lowering<'_> {
             left.ty, right.ty
         );
         Err(Refusal::new(Code::TypeMismatch, place, problem))
+    }
+
+    /// An instant and an INTERVAL that is added to it, or taken away; `None` where it is neither.
+    fn shifted(self, operator: Option<Arithmetic>, left: &Expr, right: &Expr) -> Option<Lowered> {
+        let (at, interval, is_less) = match (operator?, left, right) {
+            (Arithmetic::Add, at, Expr::Literal(interval, _)) => (at, interval, false),
+            (Arithmetic::Subtract, at, Expr::Literal(interval, _)) => (at, interval, true),
+            (Arithmetic::Add, Expr::Literal(interval, _), at) => (at, interval, false),
+            _ => return None,
+        };
+        let by = literals::span(interval, is_less)?;
+        Some(by.and_then(|by| {
+            let at = self.lower(at)?;
+            if at.ty != Type::Timestamp {
+                let place = print::text(&at);
+                let problem =
+                    format!("`{place}` is {}, but INTERVAL is added to timestamps", at.ty);
+                return Err(Refusal::new(Code::TypeMismatch, place, problem));
+            }
+            Ok(Typed { node: Node::Shift { at: at.into(), by }, ty: Type::Timestamp })
+        }))
     }
 
     fn arithmetic(self, operator: Arithmetic, left: Typed, right: Typed) -> Lowered {

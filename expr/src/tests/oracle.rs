@@ -163,6 +163,20 @@ impl Choices<'_> {
         if depth == 0 || self.pick(3) == 0 {
             return "at".to_owned();
         }
+        if self.pick(2) == 0 {
+            let by = self.word(&[
+                "12 months",
+                "1 month",
+                "-6 months",
+                "30 days",
+                "1 month -1 days",
+                "0 days",
+                "36 hours",
+                "13 months 40 days 5 microseconds",
+            ]);
+            let sign = self.word(&["+", "-"]);
+            return format!("({} {sign} INTERVAL '{by}')", self.instant(depth - 1));
+        }
         let unit =
             self.word(&["year", "quarter", "month", "week", "day", "hour", "minute", "second"]);
         format!("date_trunc('{unit}', {})", self.instant(depth - 1))

@@ -42,6 +42,8 @@ pub(super) struct Expected {
     above: Part,
     /// A ratio's denominator, when a row feeds it.
     below: Option<Part>,
+    /// The numerator and the denominator of the ratio that it is divided by.
+    over: Option<[i256; 2]>,
     /// Whether a row that feeds it, or might, is in doubt; `None` where SQL does not know.
     in_doubt: Option<bool>,
 }
@@ -118,6 +120,11 @@ pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -
             .then(|| Problem(format!("status is {}, should be {should}", held.status)))
     };
     let above = expected.above.number();
+    if let Some(over) = expected.over {
+        return differs("numerator", held.numerator, None)
+            .or_else(|| differs("denominator", held.denominator, None))
+            .or_else(|| check_double(expected, over, held, wrong_status));
+    }
     if !ratio && !expected.is_fed {
         return wrong_status("no_data")
             .or_else(|| differs("value", held.value, None))
@@ -152,6 +159,45 @@ pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -
             })
         }),
     })
+}
+
+/// Compares a ratio that is divided by another one, by multiplying back: `value * below * over = above * last`.
+fn check_double(
+    expected: &Expected,
+    [over, last]: [i256; 2],
+    held: &Held,
+    wrong_status: impl Fn(&str) -> Option<Problem>,
+) -> Option<Problem> {
+    let below = expected.below.unwrap_or(Part::Exact(0));
+    let all = (expected.above.number(), below.number(), Part::new(over).number());
+    let ((Some(above), Some(below), Some(over)), Some(last)) = (all, Part::new(last).number())
+    else {
+        return wrong_status("error");
+    };
+    if below == 0 || over == 0 || last == 0 {
+        let has_value = held.value.is_some();
+        return wrong_status("no_data")
+            .or_else(|| has_value.then(|| Problem::new("no value can be")));
+    }
+    let wide = |number| i256::from_i128(number);
+    let unit = wide(10_i128.pow(decimal::VALUE_SCALE));
+    let exact = wide(above).checked_mul(wide(last)).and_then(|own| own.checked_mul(unit));
+    let by = wide(below).checked_mul(wide(over));
+    let Some(value) = held.value else {
+        // What leaves 256 bits on the way, or 38 digits, has none.
+        let most = by.and_then(|by| by.checked_mul(wide(decimal::MANTISSA_MAX)));
+        let is_beyond = exact.zip(most).is_none_or(|(e, m)| e.wrapping_abs() > m.wrapping_abs());
+        let fits = || Problem::new("status is error, but the quotient fits");
+        return wrong_status("error").or_else(|| (!is_beyond).then(fits));
+    };
+    let error = by.and_then(|by| wide(value).checked_mul(by)).zip(exact);
+    let error = error.and_then(|(back, exact)| back.checked_sub(exact));
+    let twice = error.and_then(|error| error.wrapping_abs().checked_mul(wide(2)));
+    let is_it = twice.zip(by).is_some_and(|(twice, by)| {
+        twice < by.wrapping_abs() || (twice == by.wrapping_abs() && value % 2 == 0)
+    });
+    let wrong = || Problem::new("the value is not the quotient of its quotients");
+    wrong_status("ok").or_else(|| (!is_it).then(wrong))
 }
 
 /// Whether `value` is `above / below` rounded half to even, by multiplying back: the error is at most
@@ -215,6 +261,10 @@ pub(super) async fn expected(
         let (above, below) = (wide("above")?, wide("below")?);
         let (beyond, below_count) = (count("beyond")?, count("below_cnt")?);
         let (fed, doubt) = (count("cnt")?, count("doubt")?);
+        let over = match batch.column_by_name("over_above") {
+            Some(_) => Some((wide("over_above")?, wide("over_below")?)),
+            None => None,
+        };
         let mut values = Vec::with_capacity(dims.len());
         for name in &dims {
             values.push((name, text(&format!("dim_{name}"))?));
@@ -233,7 +283,8 @@ pub(super) async fn expected(
             let in_doubt = knows_doubt.then(|| doubt.value(row) > 0);
             let is_fed = fed.value(row) > 0;
             let period_end = Micros(ends.value(row));
-            cells.insert(cell, Expected { period_end, is_fed, above, below, in_doubt });
+            let over = over.as_ref().map(|(above, below)| [above.value(row), below.value(row)]);
+            cells.insert(cell, Expected { period_end, is_fed, above, below, over, in_doubt });
         }
     }
     Ok(cells)

@@ -110,6 +110,12 @@ pub fn parts(catalog: &Catalog, definition: &Definition) -> Result<Vec<Part>, St
             definition.key, flow.relation
         ));
     }
+    if computed.over.is_some() {
+        return Err(format!(
+            "KPI `{}` is a quotient of quotients; ask for the two that it is made of",
+            definition.key
+        ));
+    }
     let names: Vec<String> = match &definition.formula {
         Formula::Ratio { numerator, denominator } => {
             numerator.iter().map(|term| term.kpi.clone()).chain([denominator.clone()]).collect()

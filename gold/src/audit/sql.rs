@@ -8,7 +8,7 @@ use schemas::civil::Shape;
 
 use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition};
-use crate::flow::Flow;
+use crate::flow::{Computed, Flow};
 use crate::relation::Relation;
 
 use super::stock::Alive;
@@ -26,12 +26,31 @@ const DAY_US: i64 = 86_400_000_000;
 /// `tenant_id`, one per dimension (`dim_<name>`), `period_start`, then `cnt` (rows that feed the cell),
 /// `doubt` (those of them that are in doubt, and rows that would feed it if values were known that were never
 /// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
-/// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it). Where periods are
+/// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it), and where it is divided by
+/// another quotient `over_above` and `over_below`. Where periods are
 /// not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, and of what is alive at the end of a
 /// period `weir_periods`, which [`super::Clocks`] gives.
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     // A definition of a catalog comes down to something.
     let Ok(computed) = catalog.computed(definition) else { return String::new() };
+    let dims = catalog.dims(definition);
+    let Some(over) = &computed.over else { return computed_sql(catalog, &computed, &dims, grain) };
+    let keys = keys(&dims);
+    let zero = format!("CAST(0 AS {NUMBER})");
+    format!(
+        "SELECT {keys}, SUM(cnt) AS cnt, SUM(doubt) AS doubt, SUM(above) AS above, SUM(beyond) AS beyond, \
+         SUM(below) AS below, SUM(below_cnt) AS below_cnt, SUM(over_above) AS over_above, SUM(over_below) AS over_below \
+         FROM (SELECT {keys}, cnt, doubt, above, beyond, below, below_cnt, {zero} AS over_above, {zero} AS over_below \
+         FROM ({}) AS one UNION ALL \
+         SELECT {keys}, cnt, doubt, {zero} AS above, beyond, {zero} AS below, CAST(0 AS BIGINT) AS below_cnt, \
+         other.above AS over_above, other.below AS over_below \
+         FROM ({}) AS other) AS quotients GROUP BY {keys}",
+        computed_sql(catalog, &Computed { over: None, ..computed.clone() }, &dims, grain),
+        computed_sql(catalog, over, &dims, grain),
+    )
+}
+
+fn computed_sql(catalog: &Catalog, computed: &Computed, dims: &[String], grain: Grain) -> String {
     if let ([(false, flow)], None) = (computed.above.as_slice(), &computed.below) {
         let none = format!("CAST(NULL AS {NUMBER}) AS below, CAST(0 AS BIGINT) AS below_cnt");
         return format!(
@@ -42,7 +61,7 @@ pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -
     }
     // Tagged parts, added up: the same cells as a full outer join of all parts.
     let mut parts = Vec::new();
-    let keys = keys(&catalog.dims(definition));
+    let keys = keys(dims);
     for (minus, flow) in &computed.above {
         let sign = if *minus { "-" } else { "" };
         parts.push(format!(
@@ -91,10 +110,15 @@ fn beyond() -> String {
     format!("CASE WHEN above BETWEEN -{greatest} AND {greatest} THEN 0 ELSE 1 END")
 }
 
+/// The microseconds since 1970 of a column: what a view computes may be in others, as literals of SQL are.
+pub(super) fn micros(column: &str) -> String {
+    format!("CAST(arrow_cast(\"{column}\", 'Timestamp(Microsecond, Some(\"UTC\"))') AS BIGINT)")
+}
+
 /// The start of the period that `time` is in, by arithmetic on microseconds: `date_trunc` goes through
 /// nanoseconds, which end in the year 2262.
 fn period_start(time: &str, grain: Grain) -> String {
-    let at = format!("CAST(\"{time}\" AS BIGINT)");
+    let at = micros(time);
     let floor = |unit: i64| format!("({at} - (({at} % {unit}) + {unit}) % {unit})");
     // The day so many days before.
     let back = |days: String| format!("({} - ({days}) * {DAY_US})", floor(DAY_US));
@@ -206,7 +230,7 @@ pub(super) fn start_of(calendar: &Calendar, tenant: &str, time: &str, grain: Gra
     if !is_own(calendar, grain) {
         return period_start(time, grain);
     }
-    let at = format!("CAST(\"{time}\" AS BIGINT)");
+    let at = micros(time);
     format!("to_timestamp_micros(weir_period_start({tenant}, '{grain}', {at}))")
 }
 

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf}
 use schemas::Grain;
 
 use super::Clocks;
-use super::sql::NUMBER;
+use super::sql::{NUMBER, micros};
 
 /// What is asked of rows.
 pub(super) struct Alive<'a> {
@@ -40,9 +40,10 @@ impl Alive<'_> {
         let on = columns(&|name, _| {
             format!(" AND (t.\"dim_{name}\" IS NOT DISTINCT FROM p.\"dim_{name}\")")
         });
+        let (came_at, went_at) = (micros(came), micros(went));
         format!(
-            "WITH taken AS (SELECT {tenant} AS tenant_id{taken}, CAST(\"{came}\" AS BIGINT) AS came, \
-             CAST(\"{went}\" AS BIGINT) AS went, CAST({amount} AS {NUMBER}) AS above \
+            "WITH taken AS (SELECT {tenant} AS tenant_id{taken}, {came_at} AS came, \
+             {went_at} AS went, CAST({amount} AS {NUMBER}) AS above \
              FROM \"{rows}\" WHERE \"{came}\" IS NOT NULL), \
              series AS (SELECT tenant_id{keys}, MIN(came) AS came FROM taken GROUP BY tenant_id{keys}), \
              starts AS (SELECT tenant_id{keys}, unnest(weir_periods(tenant_id, '{grain}', came)) AS \"start\" \

@@ -103,12 +103,15 @@ impl Cube {
 
     /// Takes what comes and goes on a day.
     pub(crate) fn take_step(&mut self, series: u32, day: Micros, step: &Step, noted: Noted) {
-        let none = self.no_step();
-        let Some(ledger) = &mut self.ledger else { return };
         if step.is_nothing() {
             return;
         }
-        let held = ledger.days.entry((series, day)).or_insert_with(|| none.clone());
+        let Some(ledger) = &mut self.ledger else { return };
+        let none = || Step {
+            counts: vec![0; step.counts.len()].into(),
+            sums: vec![ExactSum::default(); step.sums.len()].into(),
+        };
+        let held = ledger.days.entry((series, day)).or_insert_with(none);
         held.add(step);
         if held.is_nothing() {
             ledger.days.remove(&(series, day));
@@ -117,7 +120,7 @@ impl Cube {
             return;
         }
         let changed = ledger.changed.entry(series).or_default();
-        let fresh = || Changed { step: none, loud: BTreeSet::new() };
+        let fresh = || Changed { step: none(), loud: BTreeSet::new() };
         let changed = changed.entry(day).or_insert_with(fresh);
         changed.step.add(step);
         if noted == Noted::Loudly {

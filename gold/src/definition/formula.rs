@@ -7,6 +7,20 @@ use super::{Aggregate, DefinitionError, File, Formula, Kind, Term, choice, field
 /// Fields and whether they are there.
 type Given = [(&'static str, bool)];
 
+impl Formula {
+    /// Whether what is below the line is taken away above it: (revenue - cost) / cost.
+    pub(crate) fn is_net(&self) -> bool {
+        let (above, below) = match self {
+            Formula::Flow { .. } => return false,
+            Formula::Ratio { numerator, denominator } => (numerator, Some(denominator)),
+            Formula::OfView { above, below, .. } => (above, below.as_ref()),
+        };
+        let taken =
+            |below: &String| above.iter().filter(|term| term.minus && term.kpi == *below).count();
+        below.is_some_and(|below| taken(below) == 1)
+    }
+}
+
 /// Reads what a definition computes.
 pub(super) fn read(file: &str, raw: File) -> Result<Formula, DefinitionError> {
     if raw.view.is_some() {

@@ -206,15 +206,16 @@ impl Model {
         let value = self.cells.get(key).copied().unwrap_or(nothing);
         let unit = match &*key.kpi {
             "orders" => Unit::Count,
-            "roi" | "gross_margin" => Unit::Ratio,
+            "roi" | "gross_margin" | "book_to_bill" => Unit::Ratio,
             _ => Unit::Currency,
         };
         HistoryRow { key: key.clone(), value, unit, epoch, as_of: Micros(at), closed, restatement }
     }
 }
 
-const KPIS: [&str; 9] = [
+const KPIS: [&str; 10] = [
     "average_order_value",
+    "book_to_bill",
     "cost_by_service",
     "gross_margin",
     "orders",
@@ -408,6 +409,7 @@ pub(crate) fn recompute(
     let mut cells: BTreeMap<_, _> =
         sums.0.iter().map(|(key, part)| (key.clone(), flow(part))).collect();
     ratio(&sums, &mut cells, "average_order_value", &["revenue_booked"], "orders");
+    ratio(&sums, &mut cells, "book_to_bill", &["revenue_booked"], "revenue_recognized");
     ratio(&sums, &mut cells, "roi", &["revenue_recognized", "total_cost"], "total_cost");
     let margin = ["revenue_recognized", "total_cost"];
     ratio(&sums, &mut cells, "gross_margin", &margin, "revenue_recognized");

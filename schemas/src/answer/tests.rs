@@ -18,6 +18,7 @@ fn alert(id: &str, tenant: &str, severity: Severity) -> Alert {
             grain: Grain::Hour,
             period_start: Micros(0),
         },
+        incident: id.into(),
         rule: "seasonal".into(),
         anomaly_type: "drop".into(),
         severity,

@@ -364,3 +364,43 @@ fn the_offset_is_what_clocks_show_more_than_utc() {
     assert_eq!((offset("2999-01-15T12:00:00Z"), offset("2999-07-15T12:00:00Z")), (1, 2));
     assert_eq!(Calendar::default().of("t").offset(Micros(0)), 0);
 }
+
+#[test]
+fn what_is_planned_is_so_in_the_zone_of_its_tenants() {
+    use crate::planned::{Event, Mark};
+
+    let zones = [("acme", "Asia/Kolkata"), ("bolt", "America/New_York")];
+    let zones = zones.map(|(tenant, zone)| (tenant.to_owned(), zone.to_owned())).into();
+    let settings = CalendarSettings { zone: "UTC".into(), zones, shape: Shape::default() };
+    let day = crate::civil::day(2026, 12, 25);
+    let event = |from, to| Event {
+        title: "t".into(),
+        from,
+        to,
+        again: None,
+        except: std::collections::BTreeSet::new(),
+    };
+    let noon = Mark::Local(day * 86_400_000_000 + 43_200_000_000);
+    let all = [
+        (vec!["*".to_owned()], vec![event(Mark::Day(day), Mark::Day(day + 1))]),
+        (vec!["new".to_owned()], vec![event(noon, Mark::Day(day + 2))]),
+    ];
+    let plain = Calendar::new(&settings).unwrap();
+    let planned = plain.clone().with_planned(&all);
+    let times = |tenant: &str| -> Vec<(String, String)> {
+        let own = planned.of(tenant).all_planned().intervals().iter();
+        own.map(|(from, to, _)| (from.to_string(), to.to_string())).collect()
+    };
+    let utc = |from: &str, to: &str| vec![(from.to_owned(), to.to_owned())];
+    assert_eq!(times("other"), utc("2026-12-25T00:00:00Z", "2026-12-26T00:00:00Z"));
+    assert_eq!(times("new"), utc("2026-12-25T00:00:00Z", "2026-12-27T00:00:00Z"));
+    assert_eq!(times("acme"), utc("2026-12-24T18:30:00Z", "2026-12-25T18:30:00Z"));
+    assert_eq!(times("bolt"), utc("2026-12-25T05:00:00Z", "2026-12-26T05:00:00Z"));
+    assert!(planned.zones().eq(plain.zones()), "a plan is no zone");
+    assert_eq!(plain.planned_identity(), None);
+    assert!(planned.planned_identity().is_some());
+    let starts = |tenant: &str, text: &str| {
+        planned.of(tenant).planned(Grain::Hour, Micros::parse(text).unwrap()).is_some()
+    };
+    assert!(starts("bolt", "2026-12-25T05:00:00Z") && !starts("bolt", "2026-12-25T04:00:00Z"));
+}

@@ -146,6 +146,7 @@ fn a_kpi_without_windows_is_shown_by_its_grain(
     let has_none = |kpi: &&Value| {
         kpi["windows"].as_array().unwrap().is_empty()
             && kpi["dims"] == serde_json::json!(["currency"])
+            && kpi["grains"].as_array().is_none_or(|grains| grains.contains(&"day".into()))
     };
     let Some(kpi) = meta["kpis"].as_array().unwrap().iter().find(has_none) else { return };
     let (key, group) = (kpi["key"].as_str().unwrap(), kpi["group"].as_str().unwrap());

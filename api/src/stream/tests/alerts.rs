@@ -13,6 +13,7 @@ fn alert(id: &str, tenant: &str, epoch: u64) -> Alert {
     Alert {
         id: id.into(),
         key: key("orders", tenant, "EUR", Grain::Day, 0),
+        incident: id.into(),
         rule: "seasonal".into(),
         anomaly_type: "drop".into(),
         severity: Severity::Error,

@@ -45,6 +45,9 @@ pub(super) fn kpis() -> Vec<KpiInfo> {
         grains: schemas::Grains::ALL,
         windows: schemas::Grains::WINDOWS,
         breakdown_of: None,
+        parts: Vec::new(),
+        is_net: false,
+        watching: schemas::Watching::default(),
     };
     vec![kpi("margin", Unit::Ratio), kpi("orders", Unit::Count), kpi("revenue", Unit::Currency)]
 }

@@ -1,0 +1,91 @@
+//! Quotients of KPIs: what their parts must have in common.
+//!
+//! # Guarantees
+//! - The parts have the same dimensions, and are flows all of them, or stocks all of them: what is alive at the end of a
+//!   period is never divided by what happens in it.
+//! - A quotient of two quotients is one of views each, and computed of their exact parts.
+
+use schemas::nearest::nearest;
+
+use super::Catalog;
+use crate::definition::{Definition, DefinitionError, Kind, Term};
+
+impl Catalog {
+    pub(super) fn check_ratio(
+        &self,
+        ratio: &Definition,
+        numerator: &[Term],
+        denominator: &str,
+    ) -> Result<(), DefinitionError> {
+        if let Some((above, below)) = self.quotients(numerator, denominator) {
+            self.check_alike(ratio, above, below)?;
+            ratio.check_periods(Kind::Ratio, self.is_stock(below))?;
+            return self.computed(ratio).map(drop);
+        }
+        let below = self.part(ratio, "denominator", denominator)?;
+        let is_stock = self.is_stock(below);
+        ratio.check_periods(Kind::Ratio, is_stock)?;
+        let mut unit = None;
+        for term in numerator {
+            let part = self.part(ratio, "numerator", &term.kpi)?;
+            self.check_alike(ratio, part, below)?;
+            if unit.is_some_and(|unit| unit != part.unit) {
+                let problem = format!("`{}` has another unit than the KPIs before it", term.kpi);
+                return Err(ratio.refuse("numerator", problem));
+            }
+            unit = Some(part.unit);
+        }
+        self.computed(ratio).map(drop)
+    }
+
+    /// Refuses parts that are not of the same rows in time, or have other dimensions.
+    fn check_alike(
+        &self,
+        ratio: &Definition,
+        above: &Definition,
+        below: &Definition,
+    ) -> Result<(), DefinitionError> {
+        let is_stock = self.is_stock(below);
+        if self.is_stock(above) != is_stock {
+            let (stock, other) = if is_stock { (below, above) } else { (above, below) };
+            let problem = format!(
+                "`{}` is a stock and `{}` is none: what is alive at the end of a period is not divided by what \
+                 happens in it, nor the other way round; what a view has alive for so long after it happened is a \
+                 stock",
+                stock.key, other.key
+            );
+            return Err(ratio.refuse("numerator", problem));
+        }
+        if self.dims(above) == self.dims(below) {
+            return Ok(());
+        }
+        let problem = format!(
+            "`{}` has dimensions [{}] but `{}` has [{}]; parts must have the same",
+            above.key,
+            self.dims(above).join(", "),
+            below.key,
+            self.dims(below).join(", "),
+        );
+        Err(ratio.refuse("numerator", problem))
+    }
+
+    fn part(
+        &self,
+        ratio: &Definition,
+        field: &'static str,
+        key: &str,
+    ) -> Result<&Definition, DefinitionError> {
+        let Some(part) = self.get(key) else {
+            let hint = nearest(key, self.definitions.iter().map(|d| &*d.key));
+            return Err(ratio.refuse(field, format!("there is no KPI `{key}`{hint}")));
+        };
+        if self.kind(part).is_ratio() {
+            let problem = format!(
+                "`{key}` is itself a ratio, and a quotient of rounded quotients is not exact; \
+                 name the KPIs it is made of, or divide one quotient of a view by another"
+            );
+            return Err(ratio.refuse(field, problem));
+        }
+        Ok(part)
+    }
+}
