@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Days of history before the start.
-    #[arg(long, default_value_t = 35, value_name = "N")]
+    #[arg(long, default_value_t = 72, value_name = "N")]
     history_days: u32,
     /// Keep the lake in this folder, and go on with it next time; else it is deleted at the end.
     #[arg(long, value_name = "DIR")]

@@ -15,10 +15,32 @@ use super::generator::Incident;
 use super::generator::incidents::{IncidentKind, REACH_BACK};
 
 /// KPIs that follow from costs alone.
-const COST_KPIS: [&str; 2] = ["total_cost", "cost_by_service"];
+const COST_KPIS: [&str; 6] = [
+    "total_cost",
+    "cost_by_service",
+    "cost_per_conversion",
+    "cac",
+    "scored_charges",
+    "accuracy_points",
+];
 /// KPIs that follow from orders alone.
-const ORDER_KPIS: [&str; 5] =
-    ["revenue_booked", "revenue_recognized", "orders", "average_order_value", "revenue_by_channel"];
+const ORDER_KPIS: [&str; 15] = [
+    "revenue_booked",
+    "revenue_recognized",
+    "orders",
+    "average_order_value",
+    "revenue_by_channel",
+    "revenue_by_country",
+    "revenue_by_segment",
+    "revenue_by_category",
+    "revenue_per_buyer",
+    "costed_revenue",
+    "order_profit",
+    "order_margin",
+    "mrr_orders",
+    "units_sold",
+    "buyers",
+];
 /// KPIs that follow from both.
 const BOTH: [&str; 2] = ["gross_margin", "roi"];
 

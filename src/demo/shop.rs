@@ -16,13 +16,16 @@ use pipeline::source::{
 use schemas::{Clock, Micros, Span};
 use serde::{Deserialize, Serialize};
 
-use super::generator::{COSTS_TOPIC, Generator, GeneratorConfig, ORDERS_TOPIC};
+use super::generator::{Generator, GeneratorConfig, Table};
 
 /// The source's name, part of the app ids in the lake.
 pub(crate) const SOURCE: &str = "demo";
 
 /// The file in the lake's state folder by which a lake of the demo is recognised.
 const PLAN_FILE: &str = "demo.json";
+
+/// The generator's edition. It changes with the bytes of a seed.
+const EDITION: u32 = 2;
 
 /// The longest a sender sleeps before it looks whether it is to end.
 const NAP: Duration = Duration::from_millis(50);
@@ -31,6 +34,9 @@ const NAP: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
+    /// Which generator made it: another one gives other bytes for the same plan.
+    #[serde(default)]
+    edition: u32,
     seed: u64,
     start: i64,
     tenants: usize,
@@ -49,6 +55,7 @@ impl Plan {
     pub(crate) fn new(seed: u64, start: Micros, history_days: u32, business_rate: f64) -> Plan {
         let usual = GeneratorConfig::new(seed, start);
         Plan {
+            edition: EDITION,
             seed,
             start: start.0,
             tenants: usual.tenants,
@@ -77,6 +84,12 @@ impl Plan {
                 std::fs::read(&path).map_err(|e| format!("could not read `{place}`: {e}"))?;
             let kept = serde_json::from_slice::<Plan>(&text);
             let kept = kept.map_err(|e| format!("`{place}` is no plan of a demo: {e}"))?;
+            if kept.edition != EDITION {
+                return Err(format!(
+                    "`{place}` is of a demo of another version, whose shop had other records: give the demo an empty \
+                     folder by `--lake`"
+                ));
+            }
             return Ok(Plan { rate: self.rate, events: self.events, ..kept });
         }
         let text = serde_json::to_vec_pretty(&self).map_err(|e| e.to_string())?;
@@ -105,8 +118,8 @@ impl Plan {
 
 /// Topic to contract, for the pipeline.
 pub(crate) fn topics() -> Topics {
-    let entry = |topic: &str, contract: &str| ((SOURCE.into(), topic.into()), contract.into());
-    Topics::from([entry(ORDERS_TOPIC, "orders"), entry(COSTS_TOPIC, "costs")])
+    let entry = |table: Table| ((SOURCE.into(), table.topic().into()), table.name().into());
+    Table::ALL.into_iter().map(entry).collect()
 }
 
 /// The source. Its sender starts when the pipeline says from which offsets on.
@@ -130,7 +143,7 @@ impl Shop {
     /// # Errors
     /// When the embedded broker cannot start.
     pub(crate) fn new(plan: Plan, clock: Arc<dyn Clock>) -> Result<Shop, SourceError> {
-        let topics = [(ORDERS_TOPIC, plan.partitions), (COSTS_TOPIC, plan.partitions)];
+        let topics = Table::ALL.map(|table| (table.topic(), plan.partitions));
         let broker = EmbeddedBroker::start(&topics)?;
         let again = Again(Mutex::new(Generator::new(plan.config())));
         let inner = EmbeddedSource::new(SOURCE, &broker, Box::new(again))?;

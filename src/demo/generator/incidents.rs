@@ -111,7 +111,7 @@ pub(crate) fn trouble(world: &World, start: i64, number: u64) -> Trouble {
 /// One of the largest tenants, by the orders of the hour before: an incident in a shop that sleeps
 /// would be noise.
 fn busy_tenant(world: &World, hour: i64, dice: &mut Dice) -> usize {
-    let weight = |tenant: usize| (world.arrival_chance(tenant, hour - 1) >> 16) + 1;
+    let weight = |tenant: usize| (world.arrivals(tenant, hour - 1) >> 25) + 1;
     let candidates = 0..world.tenants.len().min(LARGEST);
     let mut draw = dice.below(candidates.clone().map(weight).sum());
     for tenant in candidates {

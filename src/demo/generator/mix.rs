@@ -73,4 +73,13 @@ pub(crate) mod tag {
     pub(crate) const INCIDENT: u64 = 9;
     pub(crate) const STRIKE: u64 = 10;
     pub(crate) const DAILY: u64 = 11;
+    pub(crate) const LINE: u64 = 12;
+    pub(crate) const CUSTOMER: u64 = 13;
+    pub(crate) const SUBSCRIPTION: u64 = 14;
+    pub(crate) const OPPORTUNITY: u64 = 15;
+    pub(crate) const BUDGET: u64 = 16;
+    pub(crate) const ACTIVITY: u64 = 17;
+    pub(crate) const RUN: u64 = 18;
+    pub(crate) const CHECK: u64 = 19;
+    pub(crate) const RATE: u64 = 20;
 }

@@ -1,4 +1,4 @@
-//! The demo's data: a shop platform's orders and its cloud bill, as Debezium change events.
+//! The demo's data: a shop platform's orders, customers, sales and use, and its cloud bill, as Debezium change events.
 //!
 //! # Guarantees
 //! - The sequence of records is a function of the configuration without `rate`: the same bytes on
@@ -16,12 +16,18 @@
 //! - Nothing is remembered outside the process: resuming walks the sequence again without writing
 //!   it out (millions of records per second) up to the offsets asked for.
 
+mod diary;
+mod fact_text;
+mod facts;
 pub(crate) mod incidents;
+mod lines;
 mod mix;
 mod orders;
 mod render;
 mod schedule;
 mod stream;
+mod subscriptions;
+mod tables;
 mod text;
 mod world;
 
@@ -37,12 +43,9 @@ pub(crate) use incidents::Incident;
 use render::Writer;
 use schedule::Schedule;
 use stream::{Cursor, Item, Stream};
+pub(crate) use tables::Table;
 use world::{DAY, World};
 
-/// Topic of the contract `orders`.
-pub(crate) const ORDERS_TOPIC: &str = "demo.public.orders";
-/// Topic of the contract `costs`.
-pub(crate) const COSTS_TOPIC: &str = "demo.public.costs";
 /// Live records per second unless told otherwise.
 pub(crate) const BASE_RATE: f64 = 200.0;
 
@@ -50,6 +53,10 @@ pub(crate) const BASE_RATE: f64 = 200.0;
 const SLICE: u64 = 1024;
 const MAX_PARTITIONS: i32 = 256;
 const MAX_HISTORY_DAYS: u32 = 3650;
+/// Customers, and what they agree to, go back so many times as far as the rest, and no further than this without
+/// being told to: they are few.
+const SPARSE: u32 = 6;
+const SPARSE_DAYS: u32 = 400;
 
 /// What to generate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,7 +66,8 @@ pub(crate) struct GeneratorConfig {
     pub(crate) start: Micros,
     /// 1 to 999.
     pub(crate) tenants: usize,
-    /// Up to ten years.
+    /// Up to ten years, of what there is much of; customers, subscriptions, opportunities, budgets and rates go back
+    /// six times as far, 400 days at most.
     pub(crate) history_days: u32,
     /// Live records delivered per second: only moves [`Event::at`].
     pub(crate) rate: f64,
@@ -106,14 +114,14 @@ struct Place {
 }
 
 impl GeneratorConfig {
-    /// Six tenants with 35 days of history, 200 records per second, two partitions.
+    /// Six tenants with 72 days of history, 200 records per second, two partitions.
     pub(crate) fn new(seed: u64, start: Micros) -> GeneratorConfig {
         let (rate, business_rate) = (BASE_RATE, BASE_RATE);
         GeneratorConfig {
             seed,
             start,
             tenants: 6,
-            history_days: 35,
+            history_days: 72,
             rate,
             business_rate,
             partitions: 2,
@@ -128,9 +136,12 @@ impl Generator {
         let start = config.start.0;
         let world = World::new(config.seed, start, config.tenants);
         let first = start - i64::from(config.history_days.min(MAX_HISTORY_DAYS)) * DAY;
-        let schedule = Schedule::new(world, first, start);
+        let days =
+            config.history_days.saturating_mul(SPARSE).min(SPARSE_DAYS.max(config.history_days));
+        let sparse = start - i64::from(days.min(MAX_HISTORY_DAYS)) * DAY;
+        let schedule = Schedule::new(world, (sparse, first), start);
         let stream = Stream::new(schedule, start, gap_ns(config.business_rate), partitions);
-        let lanes = usize::try_from(partitions).unwrap_or(1) * 2;
+        let lanes = usize::try_from(partitions).unwrap_or(1) * Table::ALL.len();
         let place = Place { cursor: Cursor::default(), offsets: vec![0; lanes] };
         let wanted = place.offsets.clone();
         Generator { config, stream, writer: Writer::default(), place, wanted, marks: vec![] }
@@ -206,8 +217,8 @@ impl Generator {
 
     fn lane_of(&self, topic: &str, partition: i32) -> Option<usize> {
         let partition = usize::try_from(partition).ok()?;
-        let partitions = self.wanted.len() / 2;
-        let topic = [ORDERS_TOPIC, COSTS_TOPIC].iter().position(|known| *known == topic)?;
+        let partitions = self.wanted.len() / Table::ALL.len();
+        let topic = Table::ALL.iter().position(|table| table.topic() == topic)?;
         (partition < partitions).then_some(topic * partitions + partition)
     }
 
@@ -220,8 +231,8 @@ impl Generator {
 
     fn write(&mut self, item: &Item, lane: usize, offset: i64) -> Event<'_> {
         self.writer.write(&self.stream, item);
-        let partitions = self.wanted.len() / 2;
-        let topic = if lane < partitions { ORDERS_TOPIC } else { COSTS_TOPIC };
+        let partitions = self.wanted.len() / Table::ALL.len();
+        let topic = Table::ALL.get(lane / partitions).unwrap_or(&Table::Orders).topic();
         let partition = i32::try_from(lane % partitions).unwrap_or(0);
         let (key, value) = (self.writer.key(), self.writer.value());
         let (timestamp, at) = (Micros(item.at), self.due(item.at));

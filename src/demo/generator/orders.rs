@@ -4,6 +4,8 @@
 //! skipped), with cancellation before recognition; times strictly increase; a deleted order has no
 //! change after its deletion. What an order is at an instant is a pure function of it.
 
+use super::diary::Diary;
+use super::facts::Customer;
 use super::incidents::{IncidentKind, REACH_BACK, Trouble};
 use super::mix::{Dice, mix, tag};
 use super::world::{AMOUNT_ONE, CAMPAIGNS, CHANNELS, DAY, HOUR, MINUTE, SECOND, World};
@@ -32,9 +34,14 @@ pub(crate) struct Order {
     pub(crate) channel: usize,
     pub(crate) campaign: Option<&'static str>,
     pub(crate) currency: &'static str,
-    pub(crate) customer: Option<u64>,
+    pub(crate) customer: Option<Customer>,
+    pub(crate) kind: &'static str,
+    /// What it costs the shop, permille of the amount; None where nobody knows.
+    pub(crate) cost: Option<i64>,
     /// The first one is the placement.
     pub(crate) steps: Vec<Step>,
+    /// The first step that is told.
+    pub(crate) told_from: usize,
     pub(crate) gone_at: Option<i64>,
     /// A discount error hits an order once.
     discounted: bool,
@@ -59,8 +66,9 @@ impl OrderStatus {
 }
 
 impl Order {
-    /// The order that `tenant` takes at `at`; `id` makes its fate.
-    pub(crate) fn place(world: &World, tenant: usize, at: i64, id: u64) -> Order {
+    /// The order that `tenant` takes at `at`, which makes its fate.
+    pub(crate) fn place(world: &World, diary: &Diary, tenant: usize, at: i64) -> Order {
+        let id = at.cast_unsigned();
         let mut dice = Dice::of(mix(world.seed, tag::ORDER, tenant as u64), tag::ORDER, id);
         let who = &world.tenants[tenant];
         let roll = dice.below(1000);
@@ -71,13 +79,22 @@ impl Order {
         });
         let campaign = dice.chance(380).then(|| CAMPAIGNS[dice.index(CAMPAIGNS.len())]);
         let second = who.second_currency.filter(|_| dice.chance(300));
-        let customer = (!dice.chance(40)).then(|| dice.below(4000) * dice.below(1000) / 1000);
+        let customer = (!dice.chance(40)).then(|| diary.customer(tenant, &mut dice));
+        let kind = match dice.below(1000) {
+            0..780 => "one_time",
+            780..910 => "recurring",
+            _ => "subscription",
+        };
+        let cost = (!dice.chance(30)).then(|| dice.between(480, 720));
         let mut order = Order {
             tenant,
             channel: channel.unwrap_or(0),
             campaign,
             currency: second.unwrap_or(who.currency),
             customer,
+            kind,
+            cost,
+            told_from: 0,
             steps: vec![Step {
                 at,
                 status: OrderStatus::Placed,
@@ -92,6 +109,18 @@ impl Order {
 
     pub(crate) fn placed_at(&self) -> i64 {
         self.steps[0].at
+    }
+
+    /// The step at which its revenue was recognized, or the last one.
+    pub(crate) fn settled(&self) -> usize {
+        let recognized = self.steps.iter().position(|step| step.status == OrderStatus::Recognized);
+        recognized.unwrap_or(self.steps.len() - 1)
+    }
+
+    /// Whether its amount is another one at the `step`th state than before.
+    pub(crate) fn reprices_at(&self, step: usize) -> bool {
+        let before = step.checked_sub(1).and_then(|before| self.steps.get(before));
+        before.zip(self.steps.get(step)).is_some_and(|(before, now)| before.amount != now.amount)
     }
 
     /// The last change at or before `at`; before the placement, the placement.
@@ -220,7 +249,7 @@ fn amount(price: i64, dice: &mut Dice) -> i64 {
     // The product of three factors with mean 1 leans to the left like real baskets do.
     let mut permille = 1000;
     for _ in 0..3 {
-        permille = permille * dice.between(450, 1550) / 1000;
+        permille = permille * dice.between(600, 1400) / 1000;
     }
     let raw = price / 1000 * permille;
     let cents = [9900, 9500, 9000, 5000, 0][dice.index(5)];

@@ -5,28 +5,34 @@
 //! Guarantees: the log position grows with the record's number; times are the business time, so
 //! the text depends on nothing but the record.
 
+use super::fact_text::customer_id;
+use super::lines;
 use super::mix::{Dice, mix, tag};
 use super::orders::Order;
 use super::schedule::{Change, Charge, ChargeKind};
-use super::stream::{Item, Stream, What};
+use super::stream::{Item, LineOp, Stream, What};
+use super::tables::Table;
 use super::text::Text;
-use super::world::{CHANNELS, DAY, HOUR, MINUTE, SERVICES, World};
+use super::world::{AMOUNT_ONE, CHANNELS, DAY, HOUR, MINUTE, SERVICES, World};
 
 /// The row is written this long before the connector sends it, and committed a little later.
-const ROW_BEFORE: i64 = 3400;
+pub(super) const ROW_BEFORE: i64 = 3400;
 const COMMIT_BEFORE: i64 = 3000;
 const FIRST_LSN: u64 = 26_391_584;
 const FIRST_TRANSACTION: u64 = 729;
 const FIRST_ORDER: u64 = 100_001;
+/// Who pays for a resource, by its number.
+const COST_CENTERS: [&str; 4] = ["product", "product", "marketing", "sales"];
 
-const BEFORE_ORDER: &str = r#","tenant_id":null,"customer_id":null,"status":"","amount":"0.0000","currency":"","channel":null,"campaign":null,"placed_at":"1970-01-01T00:00:00Z","recognized_at":null,"updated_at":"1970-01-01T00:00:00Z"}"#;
-const BEFORE_CHARGE: &str = r#","tenant_id":null,"service_name":"","charge_category":"","billed_cost":"0.0000000000","effective_cost":"0.0000000000","billing_currency":"","resource_id":null,"charge_period_start":"1970-01-01T00:00:00Z","charge_period_end":"1970-01-01T00:00:00Z","tags":null,"updated_at":"1970-01-01T00:00:00Z"}"#;
+const BEFORE_ORDER: &str = r#","tenant_id":null,"customer_id":null,"status":"","amount":"0.0000","currency":"","channel":null,"campaign":null,"placed_at":"1970-01-01T00:00:00Z","recognized_at":null,"type":null,"cost":null,"updated_at":"1970-01-01T00:00:00Z"}"#;
+const BEFORE_LINE: &str = r#","tenant_id":null,"order_id":0,"product_id":null,"category":null,"quantity":"0.0000","unit_price":"0.0000","currency":"","updated_at":"1970-01-01T00:00:00Z"}"#;
+const BEFORE_CHARGE: &str = r#","tenant_id":null,"service_name":"","charge_category":"","billed_cost":"0.0000000000","effective_cost":"0.0000000000","billing_currency":"","resource_id":null,"charge_period_start":"1970-01-01T00:00:00Z","charge_period_end":"1970-01-01T00:00:00Z","tags":null,"accuracy_score":null,"updated_at":"1970-01-01T00:00:00Z"}"#;
 
 /// The key and the value of one record at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    key: Text,
-    value: Text,
+    pub(super) key: Text,
+    pub(super) value: Text,
     has_value: bool,
 }
 
@@ -60,10 +66,15 @@ impl Writer {
         self.has_value = true;
         match item.what {
             What::Scheduled(Change::OrderStep { order, step }) => {
-                let op = if step == 0 { 'c' } else { 'u' };
+                let is_new = step == stream.schedule.orders[order].told_from;
+                let op = if is_new { 'c' } else { 'u' };
                 self.order(stream, item, order, op);
             }
             What::Touch(order) => self.order(stream, item, order, 'u'),
+            What::Line { order, index, op } => self.line(stream, item, (order, index), op),
+            What::Scheduled(Change::Fact(number)) => {
+                self.fact(stream, item, &stream.schedule.facts[number]);
+            }
             What::Scheduled(Change::OrderGone { order }) => {
                 self.order_key(order);
                 self.gone(item, "orders", BEFORE_ORDER);
@@ -113,6 +124,7 @@ impl Writer {
         let (word, service) = match charge.kind {
             ChargeKind::Hourly { service } => ("ch-", Some(service)),
             ChargeKind::Partial { service } => ("cp-", Some(service)),
+            ChargeKind::Daily { service } => ("cd-", Some(service)),
             ChargeKind::Tax => ("ct-", None),
             ChargeKind::Credit => ("cc-", None),
             ChargeKind::Purchase => ("cb-", None),
@@ -134,8 +146,48 @@ impl Writer {
         key.put("\"}");
     }
 
+    fn line(&mut self, stream: &Stream, item: &Item, (number, index): (usize, u8), op: LineOp) {
+        let world = &stream.schedule.world;
+        let order = &stream.schedule.orders[number];
+        let id = FIRST_ORDER + number as u64;
+        self.key.put("{\"order_item_id\":\"");
+        self.key.number(id);
+        self.key.put("-");
+        self.key.number(u64::from(index) + 1);
+        self.key.put("\"}");
+        match op {
+            LineOp::Tombstone => return self.has_value = false,
+            LineOp::Gone => return self.gone(item, Table::OrderItems.name(), BEFORE_LINE),
+            LineOp::Insert | LineOp::Update => {}
+        }
+        let amount = amount_now(world.seed, order, number, item);
+        let line = lines::line(world.seed, order, order.step_at(item.at), amount, index);
+        self.open("{\"before\":null,\"after\":");
+        let v = &mut self.value;
+        v.put(",\"tenant_id\":");
+        v.quoted(&world.tenants[order.tenant].name);
+        v.put(",\"order_id\":");
+        v.number(id);
+        v.put(",\"product_id\":\"");
+        v.put(line.category);
+        v.put("-");
+        v.number(line.product + 1);
+        v.put("\",\"category\":");
+        v.quoted(line.category);
+        v.put(",\"quantity\":");
+        v.decimal(line.quantity * AMOUNT_ONE, 4);
+        v.put(",\"unit_price\":");
+        v.decimal(line.unit_price, 4);
+        v.put(",\"currency\":");
+        v.quoted(order.currency);
+        v.put(",\"updated_at\":");
+        v.instant(item.at - ROW_BEFORE);
+        v.put("}");
+        self.close(item, Table::OrderItems.name(), if op == LineOp::Insert { 'c' } else { 'u' });
+    }
+
     /// Opens a value with the key's own field, which the row repeats.
-    fn open(&mut self, before: &str) {
+    pub(super) fn open(&mut self, before: &str) {
         self.value.put(before);
         let field = self.key.bytes.len().saturating_sub(1);
         self.value.bytes.extend_from_slice(&self.key.bytes[..field]);
@@ -160,8 +212,8 @@ impl Writer {
         v.put(",\"customer_id\":");
         match order.customer {
             Some(customer) => {
-                v.put("\"c-");
-                v.padded(customer, 5);
+                v.put("\"");
+                customer_id(v, customer);
                 v.put("\"");
             }
             None => v.put("null"),
@@ -184,6 +236,13 @@ impl Writer {
         v.put(",\"recognized_at\":");
         match order.recognized_at(item.at) {
             Some(at) => v.instant(at - ROW_BEFORE),
+            None => v.put("null"),
+        }
+        v.put(",\"type\":");
+        v.quoted(order.kind);
+        v.put(",\"cost\":");
+        match order.cost {
+            Some(permille) => v.decimal(order.steps[0].amount / 1000 * permille, 4),
             None => v.put("null"),
         }
         v.put(",\"updated_at\":");
@@ -258,6 +317,13 @@ impl Writer {
                 let hours = world.cost(tenant, service, hour) * (factor - 1);
                 usage(service, hours / super::incidents::SPIKE_CHARGES)
             }
+            ChargeKind::Daily { service } => ChargeRow {
+                from: hour_from - 23 * HOUR,
+                ..usage(
+                    service,
+                    (hour - 23..=hour).map(|hour| world.cost(tenant, service, hour)).sum(),
+                )
+            },
             ChargeKind::Tax => daily("Tax", day(20), hour_from - DAY, hour_from),
             ChargeKind::Credit => daily("Credit", -day(12), hour_from - DAY, hour_from),
             ChargeKind::Purchase => daily("Purchase", day(25), hour_from, hour_from + 7 * DAY),
@@ -311,7 +377,18 @@ impl Writer {
                 v.put(if resource == 3 { "staging" } else { "prod" });
                 v.put("\\\", \\\"team\\\": \\\"");
                 v.put(if row.service == "ai-api" { "data" } else { "platform" });
+                v.put("\\\", \\\"cost_center\\\": \\\"");
+                v.put(COST_CENTERS[usize::try_from(resource % 4).unwrap_or(0)]);
                 v.put("\\\"}\"");
+            }
+            None => v.put("null"),
+        }
+        v.put(",\"accuracy_score\":");
+        match row.resource {
+            // How sure it is whose charge it is depends on the service, and a little on the resource.
+            Some(resource) => {
+                let base = 990_000 - 23_000 * (row.service.len() as i64 % 6);
+                v.decimal(base - 9_000 * resource.cast_signed(), 6);
             }
             None => v.put("null"),
         }
@@ -322,7 +399,7 @@ impl Writer {
     }
 
     /// The rest of the envelope, after the row.
-    fn close(&mut self, item: &Item, table: &str, op: char) {
+    pub(super) fn close(&mut self, item: &Item, table: &str, op: char) {
         let v = &mut self.value;
         let lsn = FIRST_LSN + item.index * 184 + mix(0, 0, item.index) % 16 * 8;
         let commit = (item.at - COMMIT_BEFORE).max(0).cast_unsigned();

@@ -1,22 +1,37 @@
 //! What happens by the calendar: orders and their steps, hourly bills, daily taxes and credits,
-//! late charges, corrections and the charges of cost spikes.
+//! late charges, corrections and the charges of cost spikes, and the facts of all other tables.
 //!
 //! Guarantees: hour by hour from the first one, every hour's changes in order of their time; the
 //! same hours whoever asks and in whatever order. Cost: about
-//! 120 changes per hour for six tenants, kept in memory; an hour that is made is not made again.
+//! 500 changes per hour for six tenants, kept in memory; an hour that is made is not made again.
 
+use super::diary::Diary;
+use super::facts::Fact;
 use super::incidents::{self, IncidentKind, REACH_BACK, SPIKE_CHARGES};
 use super::mix::{Dice, mix, tag};
 use super::orders::Order;
-use super::world::{ARRIVAL_SLOTS, HOUR, MINUTE, World};
+use super::world::{DAY, HOUR, MINUTE, World};
+
+/// Orders that were placed longer before `start` are told from where they were settled: a database's snapshot has no
+/// history either, and a start must not take long.
+const TOLD_WHOLE: i64 = 10 * DAY;
+/// Charges of days longer ago are told as one a day.
+const BILLED_BY_HOUR: i64 = 35 * DAY;
 
 /// A charge that the calendar brings (as opposed to the metering of the live part).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChargeKind {
-    /// One service, one hour.
-    Hourly { service: usize },
+    /// One service, one hour; further back one service, one day.
+    Hourly {
+        service: usize,
+    },
+    Daily {
+        service: usize,
+    },
     /// The hour that `start` falls into, up to `start`; metering goes on from there.
-    Partial { service: usize },
+    Partial {
+        service: usize,
+    },
     /// Tax on the day that ended.
     Tax,
     /// A credit, every third day.
@@ -24,7 +39,12 @@ pub(crate) enum ChargeKind {
     /// A commitment bought, once a week.
     Purchase,
     /// The `n`th extra charge of an incident.
-    Spike { incident: u64, n: i64, service: usize, factor: i64 },
+    Spike {
+        incident: u64,
+        n: i64,
+        service: usize,
+        factor: i64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +56,7 @@ pub(crate) struct Charge {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The order's `step`th state; 0 inserts it.
+    /// The order's `step`th state; the first that is told inserts it.
     OrderStep {
         order: usize,
         step: usize,
@@ -58,6 +78,8 @@ pub(crate) enum Change {
     ChargeTombstone {
         charge: Charge,
     },
+    /// A state of a row of the other tables, by its number among all of them.
+    Fact(usize),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +92,10 @@ pub(crate) struct Scheduled {
 pub(crate) struct Schedule {
     pub(crate) world: World,
     pub(crate) orders: Vec<Order>,
+    pub(crate) facts: Vec<Fact>,
+    diary: Diary,
     start: i64,
+    /// Where orders and charges begin; the rest begins with the first hour.
     first: i64,
     first_hour: i64,
     hours: Vec<Vec<Scheduled>>,
@@ -78,10 +103,13 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// The calendar from `first` on; incidents happen after `start`.
-    pub(crate) fn new(world: World, first: i64, start: i64) -> Schedule {
-        let first_hour = first.div_euclid(HOUR);
-        Schedule { world, orders: vec![], start, first, first_hour, hours: vec![], made: 0 }
+    /// The calendar: orders, charges and use from `first` on, customers and what they agree to from `sparse` on;
+    /// incidents happen after `start`.
+    pub(crate) fn new(world: World, (sparse, first): (i64, i64), start: i64) -> Schedule {
+        let first_hour = sparse.min(first).div_euclid(HOUR);
+        let diary = Diary::new(&world, first_hour, first, start);
+        let (orders, facts, hours) = (vec![], vec![], vec![]);
+        Schedule { world, orders, facts, diary, start, first, first_hour, hours, made: 0 }
     }
 
     /// The changes of the `index`th hour since the first.
@@ -99,10 +127,24 @@ impl Schedule {
 
     fn make(&mut self) {
         let hour = self.hour_end(self.made) / HOUR - 1;
-        self.place_orders(hour);
+        for (at, fact) in self.diary.hour(&self.world, hour) {
+            let number = self.facts.len();
+            self.facts.push(fact);
+            self.push_any(at, Change::Fact(number));
+        }
+        if (hour + 1) * HOUR > self.first {
+            self.place_orders(hour);
+            self.bill(hour);
+        }
+        // Stable, so changes of the same microsecond keep the order in which they were made.
+        self.hour_mut(self.made).sort_by_key(|scheduled| scheduled.at);
+        self.made += 1;
+    }
+
+    fn bill(&mut self, hour: i64) {
         for tenant in 0..self.world.tenants.len() {
             for service in 0..self.world.tenants[tenant].services {
-                self.bill_hour(tenant, service, hour);
+                self.bill_service(tenant, service, hour);
             }
             self.bill_day(tenant, hour);
         }
@@ -120,23 +162,20 @@ impl Schedule {
                 }
             }
         }
-        // Stable, so changes of the same microsecond keep the order in which they were made.
-        self.hour_mut(self.made).sort_by_key(|scheduled| scheduled.at);
-        self.made += 1;
     }
 
     fn place_orders(&mut self, hour: i64) {
-        let slot_us = HOUR / ARRIVAL_SLOTS.cast_signed();
         let mut arrivals = vec![];
         for tenant in 0..self.world.tenants.len() {
-            let chance = self.world.arrival_chance(tenant, hour);
             let seed = mix(self.world.seed, tag::ARRIVALS, tenant as u64);
-            for slot in 0..ARRIVAL_SLOTS {
-                let draw = mix(seed, hour.cast_unsigned(), slot);
-                if draw >> 32 < chance {
-                    let within = (draw & 0xffff_ffff).cast_signed() % slot_us;
-                    arrivals.push((hour * HOUR + slot.cast_signed() * slot_us + within, tenant));
-                }
+            let draw = mix(seed, hour.cast_unsigned(), 0) >> 32;
+            // As many as the level says, give or take one: few orders must not make noisy hours.
+            let count = (self.world.arrivals(tenant, hour) + draw) >> 32;
+            let apart = HOUR / count.max(1).cast_signed();
+            for number in 0..count {
+                let within = mix(seed, hour.cast_unsigned(), number + 1) >> 32;
+                let within = within.cast_signed() % apart;
+                arrivals.push((hour * HOUR + number.cast_signed() * apart + within, tenant));
             }
         }
         arrivals.retain(|(at, _)| *at >= self.first);
@@ -145,16 +184,22 @@ impl Schedule {
         let reached = begin + HOUR + REACH_BACK;
         let troubles = incidents::troubles(&self.world, self.start, begin, reached);
         for (at, tenant) in arrivals {
-            let mut order = Order::place(&self.world, tenant, at, at.cast_unsigned());
+            let mut order = Order::place(&self.world, &self.diary, tenant, at);
             if troubles.iter().all(|trouble| order.suffer(self.world.seed, trouble)) {
                 self.enter(order);
             }
         }
     }
 
-    fn enter(&mut self, order: Order) {
+    fn enter(&mut self, mut order: Order) {
         let number = self.orders.len();
-        for (step, at) in order.steps.iter().map(|step| step.at).enumerate() {
+        if order.placed_at() < self.start - TOLD_WHOLE {
+            if order.gone_at.is_some() {
+                return;
+            }
+            order.told_from = order.settled();
+        }
+        for (step, at) in order.steps.iter().map(|step| step.at).enumerate().skip(order.told_from) {
             self.push(at, Change::OrderStep { order: number, step });
         }
         if let Some(at) = order.gone_at {
@@ -164,12 +209,20 @@ impl Schedule {
         self.orders.push(order);
     }
 
-    fn bill_hour(&mut self, tenant: usize, service: usize, hour: i64) {
+    fn bill_service(&mut self, tenant: usize, service: usize, hour: i64) {
         let end = hour * HOUR + HOUR;
         if end > self.start {
             if hour * HOUR < self.start {
                 let kind = ChargeKind::Partial { service };
                 self.charge(self.start - 1, Charge { tenant, hour, kind });
+            }
+            return;
+        }
+        let is_hourly = hour.div_euclid(24) >= (self.start - BILLED_BY_HOUR).div_euclid(DAY);
+        if !is_hourly {
+            if hour.rem_euclid(24) == 23 {
+                let charge = Charge { tenant, hour, kind: ChargeKind::Daily { service } };
+                self.charge(end + MINUTE, charge);
             }
             return;
         }
@@ -218,9 +271,12 @@ impl Schedule {
     }
 
     fn push(&mut self, at: i64, change: Change) {
-        if at < self.first {
-            return;
+        if at >= self.first {
+            self.push_any(at, change);
         }
+    }
+
+    fn push_any(&mut self, at: i64, change: Change) {
         let hour = usize::try_from(at.div_euclid(HOUR) - self.first_hour).unwrap_or(0);
         // Nothing is scheduled into an hour that was handed out.
         self.hour_mut(hour.max(self.made)).push(Scheduled { at, change });

@@ -7,10 +7,13 @@
 //! All records of a key are in one partition, in the order of their times.
 //!
 //! Slots come in blocks of 64: 25 metered charges, 9 corrections of charges metered 1 s to 20 min
-//! before (at 200/s), one deletion with its tombstone, 28 touches of orders that already exist.
+//! before (at 200/s), one deletion with its tombstone, 28 touches of orders that already exist. Behind each write of an
+//! order come the lines that change with it, as of one transaction, which take no slots.
 
+use super::lines;
 use super::mix::{Dice, mix, tag};
 use super::schedule::{Change, Charge, ChargeKind, Schedule};
+use super::tables::Table;
 use super::world::{HOUR, ONE};
 
 const BLOCK: u64 = 64;
@@ -37,6 +40,28 @@ pub(crate) struct Cursor {
     next: usize,
     /// Orders placed so far.
     orders: u64,
+    /// Lines that are still to be written behind their order.
+    lines: Option<Lines>,
+}
+
+/// Lines of an order that change with it, from `next` up to, not including, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lines {
+    order: usize,
+    next: u8,
+    end: u8,
+    op: LineOp,
+    at: i64,
+    block: Option<u64>,
+}
+
+/// What happens to a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineOp {
+    Insert,
+    Update,
+    Gone,
+    Tombstone,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +74,12 @@ pub(crate) enum What {
     MeterTombstone(u64),
     /// An existing order, written again with its amount of the moment.
     Touch(usize),
+    /// A line of an order, behind that.
+    Line {
+        order: usize,
+        index: u8,
+        op: LineOp,
+    },
 }
 
 /// One record, not yet written out.
@@ -104,13 +135,47 @@ impl Stream {
 
     /// The record at the cursor, which moves on.
     pub(crate) fn advance(&mut self, cursor: &mut Cursor) -> Item {
+        if let Some(lines) = cursor.lines {
+            return next_line(cursor, lines);
+        }
+        let item = self.next(cursor);
+        cursor.lines = self.lines(&item);
+        item
+    }
+
+    /// The lines that change with an order: all where they are new, gone or of another price, else the one that takes
+    /// what the others leave.
+    fn lines(&self, item: &Item) -> Option<Lines> {
+        let (order, op, all) = match item.what {
+            What::Scheduled(Change::OrderStep { order, step }) => {
+                let own = &self.schedule.orders[order];
+                let is_new = step == own.told_from;
+                let op = if is_new { LineOp::Insert } else { LineOp::Update };
+                let all = is_new || own.reprices_at(step);
+                if !all && item.block.is_none() {
+                    return None;
+                }
+                (order, op, all)
+            }
+            What::Scheduled(Change::OrderTombstone { order }) => (order, LineOp::Gone, true),
+            What::Touch(order) => (order, LineOp::Update, false),
+            _ => return None,
+        };
+        let own = &self.schedule.orders[order];
+        let end = if all { lines::count(self.schedule.world.seed, own) } else { 1 };
+        Some(Lines { order, next: 0, end, op, at: item.at, block: item.block })
+    }
+
+    fn next(&mut self, cursor: &mut Cursor) -> Item {
         let slot_at = self.slot_at(cursor.slot);
         loop {
             match self.schedule.hour(cursor.hour).get(cursor.next).copied() {
                 Some(scheduled) if scheduled.at <= slot_at => {
                     cursor.next += 1;
-                    let placed = matches!(scheduled.change, Change::OrderStep { step: 0, .. });
-                    cursor.orders += u64::from(placed);
+                    let placed = |order: usize, step| step == self.schedule.orders[order].told_from;
+                    if let Change::OrderStep { order, step } = scheduled.change {
+                        cursor.orders += u64::from(placed(order, step));
+                    }
                     let what = What::Scheduled(scheduled.change);
                     return self.item(cursor, scheduled.at, what);
                 }
@@ -192,35 +257,56 @@ impl Stream {
         Metered { tenant, service, at, effective, resource: dice.below(4) }
     }
 
-    /// Which of the `2 * partitions` (topic, partition) pairs the record belongs to: those of
-    /// orders come first.
+    /// Which of the (topic, partition) pairs the record belongs to: those of a table are together, in the order of
+    /// [`Table::ALL`].
     pub(crate) fn lane(&self, what: &What) -> usize {
-        let (costs, key) = match what {
+        let (table, key) = match what {
             What::Scheduled(
                 Change::OrderStep { order, .. }
                 | Change::OrderGone { order }
                 | Change::OrderTombstone { order },
             )
-            | What::Touch(order) => (false, *order as u64),
+            | What::Touch(order) => (Table::Orders, *order as u64),
+            What::Line { order, .. } => (Table::OrderItems, *order as u64),
+            What::Scheduled(Change::Fact(number)) => {
+                let fact = &self.schedule.facts[*number];
+                (fact.row.table(), mix(0, fact.row.table().lane(), fact.id))
+            }
             What::Scheduled(
                 Change::Charge { charge, .. }
                 | Change::ChargeGone { charge }
                 | Change::ChargeTombstone { charge },
-            ) => (true, charge_key(charge)),
+            ) => (Table::Costs, charge_key(charge)),
             What::Meter(slot)
             | What::MeterFix(slot)
             | What::MeterGone(slot)
-            | What::MeterTombstone(slot) => (true, mix(0, tag::METER, *slot)),
+            | What::MeterTombstone(slot) => (Table::Costs, mix(0, tag::METER, *slot)),
         };
-        let lane = u64::from(costs) * self.partitions + key % self.partitions;
+        let lane = table.lane() * self.partitions + key % self.partitions;
         usize::try_from(lane).unwrap_or(0)
     }
+}
+
+/// The next of the lines that are to be written.
+fn next_line(cursor: &mut Cursor, lines: Lines) -> Item {
+    let Lines { order, next: index, end, op, at, block } = lines;
+    let is_last = index + 1 >= end;
+    cursor.lines = match op {
+        // A tombstone follows its delete.
+        LineOp::Gone => Some(Lines { op: LineOp::Tombstone, ..lines }),
+        _ if is_last => None,
+        LineOp::Tombstone => Some(Lines { op: LineOp::Gone, next: index + 1, ..lines }),
+        _ => Some(Lines { next: index + 1, ..lines }),
+    };
+    cursor.index += 1;
+    Item { index: cursor.index - 1, at, block, what: What::Line { order, index, op } }
 }
 
 fn charge_key(charge: &Charge) -> u64 {
     let kind = match charge.kind {
         ChargeKind::Hourly { service } => service as u64,
         ChargeKind::Partial { service } => 100 + service as u64,
+        ChargeKind::Daily { service } => 50 + service as u64,
         ChargeKind::Tax => 200,
         ChargeKind::Credit => 201,
         ChargeKind::Purchase => 202,

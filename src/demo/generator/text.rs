@@ -65,6 +65,16 @@ impl Text {
         self.put("Z\"");
     }
 
+    /// `"2026-01-02"` of a day since 1970-01-01, in quotes.
+    pub(crate) fn date(&mut self, day: i64) {
+        if self.date.is_empty() || self.day != day {
+            self.remember_date(day);
+        }
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(&self.date);
+        self.bytes.push(b'"');
+    }
+
     fn remember_date(&mut self, day: i64) {
         let (year, month, date) = civil(day);
         let mut text = Text::default();
@@ -91,7 +101,7 @@ impl Text {
 }
 
 /// Year, month and day of the `day`th day since 1970-01-01 (proleptic Gregorian).
-fn civil(day: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(day: i64) -> (i64, i64, i64) {
     // Days are counted from 0000-03-01, so that the leap day ends a year of a 400-year era.
     let shifted = day + 719_468;
     let era = shifted.div_euclid(146_097);

@@ -16,11 +16,9 @@ pub(crate) const AMOUNT_ONE: i64 = 10_000;
 const COST_PER_AMOUNT: i64 = 1_000_000;
 
 /// Orders per hour of all tenants together, at level 1.
-const ORDERS_PER_HOUR: u64 = 128;
+const ORDERS_PER_HOUR: u64 = 42;
 /// Fixed-point one of shares and rates.
 pub(crate) const ONE: u64 = 1 << 16;
-/// Chances per tenant and hour for an order to arrive; bounds the orders of a tenant and hour.
-pub(crate) const ARRIVAL_SLOTS: u64 = 512;
 
 pub(crate) const CHANNELS: [(&str, u64); 4] =
     [("web", 470), ("app", 330), ("partner", 130), ("store", 70)];
@@ -84,13 +82,13 @@ impl World {
         World { seed, tenants, start_day: start.div_euclid(DAY) }
     }
 
-    /// The chance of an order in one of the tenant's `ARRIVAL_SLOTS` of this hour, of 2^32.
-    pub(crate) fn arrival_chance(&self, tenant: usize, hour: i64) -> u64 {
+    /// How many orders the tenant gets in this hour, in parts of 2^32.
+    pub(crate) fn arrivals(&self, tenant: usize, hour: i64) -> u64 {
         let who = &self.tenants[tenant];
         let per_hour = ORDERS_PER_HOUR * who.share;
         let level = self.traffic(who, hour) * self.day_level(tag::DAY_LEVEL, tenant, hour, 70);
         let level = u64::try_from(level / 1000).unwrap_or(0);
-        (per_hour * level / 1000) * (1 << 16) / ARRIVAL_SLOTS
+        (per_hour * level / 1000) * (1 << 16)
     }
 
     /// What the service costs the tenant in this hour, in cost units (ten decimals).
@@ -105,6 +103,17 @@ impl World {
         let jitter = Dice::of(self.seed, tag::COST_LEVEL ^ (key << 8), hour.cast_unsigned())
             .between(970, 1030);
         base / 1000 * (1000 + swing) / 1000 * level / 1000 * jitter
+    }
+
+    /// The tenant's share of what comes to all tenants, of [`ONE`]: half by size, half evenly, so that the small ones
+    /// have enough to show.
+    pub(crate) fn weight(&self, tenant: usize) -> u64 {
+        (ONE / self.tenants.len() as u64).midpoint(self.tenants[tenant].share)
+    }
+
+    /// The rhythm of the tenant's shop in this hour, permille of the mean.
+    pub(crate) fn rhythm(&self, tenant: usize, hour: i64) -> i64 {
+        self.traffic(&self.tenants[tenant], hour)
     }
 
     /// Whether the tenant's local clock says that this hour starts a day.

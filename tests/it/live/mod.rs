@@ -12,6 +12,7 @@ mod panel;
 mod past;
 mod proxy;
 mod rest;
+mod shop;
 mod stream;
 mod windows;
 mod zones;
