@@ -211,7 +211,7 @@ impl<'a> Kills<'a> {
         let ran = run.kill();
         self.committed += u64::from(ran && first_commit.is_some());
         if first_commit.is_none() {
-            self.end = (self.end * 5 / 4).min(KILL_AFTER_MAX);
+            self.end = (self.end * 3 / 2).min(KILL_AFTER_MAX);
         }
         self.recovery.extend(first_commit);
         ran

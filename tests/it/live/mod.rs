@@ -62,15 +62,22 @@ struct Demo {
     place: Place,
     port: u16,
     token: String,
+    days: u32,
     run: Option<Weir>,
 }
 
 impl Demo {
     fn start() -> Demo {
+        Demo::start_with(10)
+    }
+
+    /// A demo with so many days of history, and of what there is little of six times as many.
+    fn start_with(days: u32) -> Demo {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let mut demo = Demo { place: Place::new(), port, token: String::new(), run: None };
+        let (place, token) = (Place::new(), String::new());
+        let mut demo = Demo { place, port, token, days, run: None };
         demo.run();
         demo.token = std::fs::read_to_string(demo.place.path("token")).unwrap().trim().to_owned();
         demo
@@ -78,6 +85,7 @@ impl Demo {
 
     fn run(&mut self) {
         let (lake, token) = (self.place.path("demo"), self.place.path("token"));
+        let days = self.days.to_string();
         let listen = format!("127.0.0.1:{}", self.port);
         let run = self.place.start(&[
             "demo",
@@ -88,7 +96,7 @@ impl Demo {
             "--token-file",
             &token.display().to_string(),
             "--history-days",
-            "10",
+            &days,
             "--seed",
             "7",
         ]);

@@ -27,7 +27,7 @@ fn clients_hold_what_rest_says_over_kills_and_restarts() {
     };
     let some = |text: &str| Some(text.to_owned());
     let wishes = [
-        standard.clone(),
+        Options { tenant: some("tenant-01"), ..standard.clone() },
         Options { tenant: some("tenant-02"), grain: some("day"), ..standard.clone() },
         Options { kpi: some("cost_by_service"), grain: some("hour"), ..standard },
     ];
