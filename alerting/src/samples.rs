@@ -61,6 +61,7 @@ pub(crate) fn words() -> Words {
         breakdown_of: None,
         parts: Vec::new(),
         is_net: false,
+        currency: None,
         watching: schemas::Watching::default(),
     };
     let body = |alert: &Alert, _: &Answer| json!({"id": &*alert.id, "reason": &*alert.reason});

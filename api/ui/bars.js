@@ -9,7 +9,7 @@ import { byId, el, setAttr, setText } from "./dom.js";
 import { ratio, toNumber, toText } from "./decimal.js";
 import { grainOf, isRunning, isWindow, labelOf, reaches } from "./figures.js";
 import { changeOf, full, isCompact, share, short } from "./format.js";
-import { addsUp, dimsOf, marked, rowsOf } from "./stats.js";
+import { addsUp, currencyOf, dimsOf, marked, rowsOf } from "./stats.js";
 import { bucketLong, bucketShort } from "./time.js";
 
 /** Bars of a panel; what is smaller is one bar, "others". */
@@ -90,17 +90,18 @@ class BarPanel {
   }
 
   #short(units, view) {
-    return short(toText(units), this.kpi.unit, view.currency, this.isLarge);
+    return short(toText(units), this.kpi.unit, currencyOf(this.kpi, view.currency), this.isLarge);
   }
 
   #full(units, view) {
-    return full(toText(units), this.kpi.unit, view.currency);
+    return full(toText(units), this.kpi.unit, currencyOf(this.kpi, view.currency));
   }
 
   /** `isOpen`: a part of an hour is not held against a whole one, nor anything against what the history lacks. */
   #drawRows(rows, total, view, isOpen) {
     const { unit, good } = this.kpi;
-    const delta = ({ cell }) => (cell === null || isOpen(cell) ? null : changeOf(cell, unit, good, view.currency));
+    const currency = currencyOf(this.kpi, view.currency);
+    const delta = ({ cell }) => (cell === null || isOpen(cell) ? null : changeOf(cell, unit, good, currency));
     this.list.classList.toggle("is-compared", rows.some((row) => delta(row) !== null));
     const widest = rows.reduce((most, row) => (abs(row.units) > most ? abs(row.units) : most), 0n);
     const nodes = rows.map((row) => {
@@ -116,7 +117,7 @@ class BarPanel {
       setText(node.share, share(row.units, total));
       const change = delta(row);
       const before = row.cell?.previous?.value ?? null;
-      const against = () => `${this.#full(row.units, view)} against ${full(before, this.kpi.unit, view.currency)} before`;
+      const against = () => `${this.#full(row.units, view)} against ${full(before, unit, currency)} before`;
       setText(node.change, change ? change.words : "");
       setAttr(node.change, "data-tone", change ? change.tone : "flat");
       setAttr(node.change, "title", change ? against() : null);

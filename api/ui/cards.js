@@ -13,7 +13,7 @@ import { el, setAttr, setDigits, setText, svg } from "./dom.js";
 import { toNumber } from "./decimal.js";
 import { grainOf, isRunning, isWindow, labelOf, reaches } from "./figures.js";
 import { changeOf, full, short, unitWords } from "./format.js";
-import { dimsOf, largest } from "./stats.js";
+import { currencyOf, dimsOf, largest } from "./stats.js";
 import { addBuckets, bucketLong, bucketShort, bucketUtc, countBuckets, floorTo, utc, zoneName } from "./time.js";
 import { WINDOWS } from "./view.js";
 
@@ -160,7 +160,7 @@ class Card {
 
   #drawValue({ figure, grain, view, asOf, isRunning }) {
     const { kpi } = this;
-    const { currency } = view;
+    const currency = currencyOf(kpi, view.currency);
     const raw = figure?.value ?? null;
     const shown = short(raw, kpi.unit, currency);
     setDigits(this.value, shown);
@@ -215,7 +215,8 @@ function changeShown(kpi, { figure, grain, view, reach, isRunning }) {
     return { words: grain === "all" ? "all time" : "no comparison", label: "", tip };
   }
   const before = spanOf(previous, grain);
-  const spell = (text) => full(text, kpi.unit, view.currency);
+  const currency = currencyOf(kpi, view.currency);
+  const spell = (text) => full(text, kpi.unit, currency);
   const label = isWindow(grain) ? `vs the ${labelOf(grain)} before` : `vs ${before.short}`;
   const told = { raw: change, previous: previous.value };
   if (previous.value === null) {
@@ -232,9 +233,9 @@ function changeShown(kpi, { figure, grain, view, reach, isRunning }) {
   if (grain === "hour" && isRunning) {
     // A part of an hour is not held against a whole one.
     const tip = `The hour still runs; the whole one before, ${before.long}, had ${spell(previous.value)}.`;
-    return { words: "hour so far", label: `hour before: ${short(previous.value, kpi.unit, view.currency)}`, tip };
+    return { words: "hour so far", label: `hour before: ${short(previous.value, kpi.unit, currency)}`, tip };
   }
-  const shown = changeOf(figure, kpi.unit, kpi.good, view.currency);
+  const shown = changeOf(figure, kpi.unit, kpi.good, currency);
   if (shown === null) return { ...told, words: "no comparison", label, tip: "The change is too large a number." };
   const tip = `${spell(figure.value)} against ${spell(previous.value)} in ${before.long}.`;
   return { ...told, ...shown, label, tip };
@@ -257,6 +258,7 @@ function whyEmpty(figure, kpi, grain) {
   if (!figure) return isWindow(grain) ? `No row feeds this KPI in ${place}.` : "No row has fed this KPI yet.";
   if (figure.status === "error") return `This KPI could not be computed for ${place}.`;
   if (kpi.is_ratio) return `The denominator is 0 or has no rows in ${place}: there is no ratio.`;
+  if (kpi.currency && figure.status === "no_data") return `A rate to ${kpi.currency} is lacking for money of ${place}.`;
   return `No row feeds this KPI in ${place}.`;
 }
 

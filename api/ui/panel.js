@@ -8,7 +8,7 @@ import { chartData } from "./chart-data.js";
 import { groupName, groupsOf } from "./choice.js";
 import { byId, el, setAttr, setText } from "./dom.js";
 import { full, isCompact, plain, short } from "./format.js";
-import { dimsOf } from "./stats.js";
+import { currencyOf, dimsOf } from "./stats.js";
 import { bucketLong, bucketUtc, zoneName } from "./time.js";
 
 /** Rows of the table view; older ones are in the API. */
@@ -78,14 +78,14 @@ export class Panel {
 
   draw({ store, kpi, view, range, alerts, isLoading }) {
     this.#kpi = kpi;
-    this.#currency = view.currency;
+    this.#currency = currencyOf(kpi, view.currency);
     this.#grain = view.grain;
     this.#at = view.at;
     this.#drawUnzoom();
     const picker = byId("chart-kpi");
     if (picker.value !== kpi.key) picker.value = kpi.key;
     const extra = Object.values(view.dims).map((value) => value || "(none)");
-    const unit = kpi.unit === "currency" ? view.currency : kpi.unit === "ratio" ? "ratio" : null;
+    const unit = kpi.unit === "currency" ? this.#currency : kpi.unit === "ratio" ? "ratio" : null;
     setText(byId("chart-about"), [...extra, view.tenant, unit, `per ${view.grain}`, view.grain === "hour" ? "UTC" : zoneName()].filter(Boolean).join(" \u00b7 "));
     setAttr(picker, "title", kpi.description || null);
     setAttr(byId("ghost"), "aria-pressed", view.ghost && range.before !== null ? "true" : "false");
@@ -103,7 +103,7 @@ export class Panel {
       key: key.join("|"),
       grain: view.grain,
       unit: kpi.unit,
-      currency: view.currency,
+      currency: this.#currency,
       at: view.at,
     });
     if (this.#isTable) this.#drawTable();

@@ -29,6 +29,9 @@ export function dimsOf(kpi, currency, extra = {}) {
   return dims;
 }
 
+/** The currency that a KPI's money is in: its own where it has one, else the one that is shown. */
+export const currencyOf = (kpi, currency) => kpi.currency ?? currency;
+
 /** Whether values of several periods may be added. */
 export const addsUp = (kpi) => kpi.kind === undefined || kpi.kind === "flow";
 

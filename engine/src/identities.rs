@@ -398,6 +398,35 @@ mod tests {
     }
 
     #[test]
+    fn to_convert_a_kpi_costs_the_converted_one_alone() {
+        let mut world = World::new();
+        let offered = schemas::contract::offered().into_iter();
+        let rates = offered.filter(|(file, _)| *file == "fx_rates.toml");
+        world.contracts.extend(rates.map(|(_, text)| Contract::parse(text).unwrap()));
+        let text = "key='sold'\ntitle='Sold'\nunit='currency'\ngood='up'\ncontract='orders'\ntime='placed_at'\n\
+                    aggregate='sum(amount)'\ndims=['currency']\n";
+        let to = |currency: Option<&str>| {
+            let convert = if currency.is_some() { "convert=true\n" } else { "" };
+            let own = Definition::parse("sold.toml", &format!("{text}{convert}")).unwrap();
+            let (all, wrong) = gold::definition::with_converted(vec![own], currency);
+            assert!(wrong.is_empty(), "{wrong:?}");
+            all
+        };
+        let of = |keys: &[&str], gone: &[&str]| {
+            let (tables, kpis) = (BTreeSet::new(), set(keys));
+            Renewal { tables, kpis, unwatched: set(&[keys, gone].concat()) }
+        };
+        world.definitions = to(None);
+        let added = world.cost(&["shop.orders"], |now| now.definitions = to(Some("EUR")));
+        assert_eq!(added, of(&["sold_converted"], &[]));
+        world.definitions = to(Some("EUR"));
+        let other = world.cost(&["shop.orders"], |now| now.definitions = to(Some("USD")));
+        assert_eq!(other, of(&["sold_converted"], &[]));
+        let gone = world.cost(&["shop.orders"], |now| now.definitions = to(None));
+        assert_eq!(gone, of(&[], &["sold_converted"]));
+    }
+
+    #[test]
     fn what_is_kept_is_read_again() {
         let mut world = World::new();
         let continues = Some("shop.public.costs".to_owned());

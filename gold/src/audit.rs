@@ -14,6 +14,7 @@
 
 mod clocks;
 mod compare;
+mod converted;
 pub mod explain;
 mod sql;
 mod stock;

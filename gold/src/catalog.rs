@@ -6,6 +6,7 @@
 //! - The parts of a ratio are flows, or stocks, with the same dimensions, so a ratio never adds cells up wrongly.
 
 mod budget;
+mod converted;
 mod kin;
 mod lateness;
 mod quotient;
@@ -22,6 +23,7 @@ use views::View;
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Unit};
 use crate::flow::Flow;
 use crate::relation::Relation;
+pub(crate) use converted::{RATES, RateColumns};
 pub use resting::{Resting, Why};
 
 /// The dimension that keeps sums of money apart.
@@ -60,7 +62,7 @@ impl Catalog {
         let relations = Relation::all(contracts, &views);
         let is_alive = |definition: &Definition| match &definition.formula {
             Formula::OfView { view, .. } => relations.iter().any(|own| own.is_alive(view)),
-            Formula::Flow { .. } | Formula::Ratio { .. } => false,
+            Formula::Flow { .. } | Formula::Ratio { .. } | Formula::Converted { .. } => false,
         };
         let alive: BTreeSet<Arc<str>> = definitions
             .iter()
@@ -69,7 +71,9 @@ impl Catalog {
             .collect();
         let is_stock = |definition: &Definition| match &definition.formula {
             Formula::Ratio { denominator, .. } => alive.contains(denominator.as_str()),
-            Formula::Flow { .. } | Formula::OfView { .. } => alive.contains(&definition.key),
+            Formula::Flow { .. } | Formula::OfView { .. } | Formula::Converted { .. } => {
+                alive.contains(&definition.key)
+            }
         };
         // All that there are of what is alive at the end of a period.
         let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_stock(own));
@@ -108,6 +112,7 @@ impl Catalog {
                 self.check_ratio(definition, numerator, denominator)
             }
             Formula::OfView { kind, .. } => self.check_of_view(definition, *kind),
+            Formula::Converted { .. } => self.check_converted(definition),
         }
     }
 
@@ -142,7 +147,7 @@ impl Catalog {
             Formula::Ratio { .. } => Kind::Ratio,
             // What the file calls so has been checked.
             Formula::OfView { kind: Some(Kind::Retention), .. } => Kind::Retention,
-            Formula::Flow { .. } | Formula::OfView { .. } => {
+            Formula::Flow { .. } | Formula::OfView { .. } | Formula::Converted { .. } => {
                 self.computed(definition).map_or(Kind::Flow, |computed| computed.kind())
             }
         }
@@ -176,6 +181,10 @@ impl Catalog {
                 }
                 _ => Vec::new(),
             },
+            Formula::Converted { of, .. } => {
+                let dims = self.get(of).map(|of| self.dims(of)).unwrap_or_default();
+                dims.into_iter().filter(|dim| dim != CURRENCY).collect()
+            }
         }
     }
 
@@ -190,7 +199,10 @@ impl Catalog {
             && !self.is_stock(definition);
         let dims = self.dims(definition);
         let few = dims.iter().filter(|dim| *dim != CURRENCY).count() <= 1;
-        if is_rolling && few { Grains::WINDOWS } else { Grains::NONE }
+        // Hours are not converted.
+        let has = |window: &Grain| *window != Grain::Last24Hours || !definition.is_converted();
+        let all = Grain::WINDOWS.into_iter().filter(has).collect();
+        if is_rolling && few { all } else { Grains::NONE }
     }
 
     /// What other parts of Weir need to know of each KPI, ordered by key.
@@ -209,6 +221,10 @@ impl Catalog {
             breakdown_of: self.broken_down(definition),
             parts: self.parts(definition),
             is_net: definition.formula.is_net(),
+            currency: match &definition.formula {
+                Formula::Converted { to, .. } => Some(Arc::from(to.as_str())),
+                _ => None,
+            },
             watching: self.watching(definition),
         };
         self.definitions.iter().map(info).collect()

@@ -36,9 +36,10 @@ impl Catalog {
                     return Ok(Computed { over, ..self.computed(above)? });
                 }
                 let part = |field: &'static str, key: &str| {
-                    // A ratio is no part, and might be one of itself.
-                    let is_part =
-                        |part: &&Definition| !matches!(part.formula, Formula::Ratio { .. });
+                    // A ratio is no part, and might be one of itself; what is converted is no sum of rows.
+                    let is_part = |part: &&Definition| {
+                        !matches!(part.formula, Formula::Ratio { .. } | Formula::Converted { .. })
+                    };
                     let found = self.get(key).filter(is_part);
                     let found = found.map(|part| self.computed(part)).transpose()?;
                     let mut flows = found.into_iter().flat_map(|part| part.above);
@@ -59,6 +60,7 @@ impl Catalog {
             Formula::OfView { view, above, below, dims, .. } => {
                 self.of_view(definition, view, (above, below.as_deref()), dims)
             }
+            Formula::Converted { .. } => self.computed(self.converts(definition)?),
         }
     }
 

@@ -9,6 +9,7 @@
 //! - Whether its columns and KPIs exist is not known here: [`crate::Catalog`] checks that.
 
 mod anomaly;
+mod converted;
 mod formula;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use converted::with_converted;
 pub use schemas::{Good, KpiKind as Kind, Unit};
 use schemas::{Grain, Grains, Watching};
 
@@ -90,6 +92,13 @@ pub enum Formula {
         /// What the file says it is, to be checked.
         kind: Option<Kind>,
     },
+    /// The money of another KPI in one currency, day by day, by the rates of that day.
+    Converted {
+        /// The KPI.
+        of: String,
+        /// The currency.
+        to: String,
+    },
 }
 
 /// One KPI.
@@ -117,6 +126,8 @@ pub struct Definition {
     pub windows: Option<Grains>,
     /// How it is watched.
     pub watching: Watching,
+    /// Whether there is to be a KPI of its money in the reporting currency, too.
+    pub convert: bool,
     /// The file it was read from.
     pub file: String,
 }
@@ -182,6 +193,7 @@ struct File {
     kind: Option<String>,
     grains: Option<Vec<String>>,
     windows: Option<Vec<String>>,
+    convert: Option<bool>,
     anomaly: Option<anomaly::FileAnomaly>,
 }
 
@@ -263,6 +275,7 @@ impl Definition {
         let grains = grains(file, raw.grains.as_deref())?;
         let windows = raw.windows.as_deref().map(|names| windows(file, names)).transpose()?;
         let watching = anomaly::read(file, raw.anomaly.take())?;
+        let convert = raw.convert.unwrap_or(false);
         let formula = formula::read(file, raw)?;
         let file = file.into();
         Ok(Definition {
@@ -277,6 +290,7 @@ impl Definition {
             grains,
             windows,
             watching,
+            convert,
             file,
         })
     }

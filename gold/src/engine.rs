@@ -19,6 +19,7 @@
 //! - Nothing is durable here, and epochs must come in order with growing clocks.
 
 mod cells;
+mod converting;
 mod days;
 mod due;
 mod fold;
@@ -45,6 +46,8 @@ use crate::history::{SETTLE_US, Seen};
 use crate::plan::{Kpi, Plan};
 use crate::slabs::{Memory, Slabs};
 use crate::value::{NOTHING, Parts};
+use converting::Converting;
+pub use converting::Unconverted;
 use fold::Scratch;
 pub use frozen::Frozen;
 use held::Held;
@@ -156,6 +159,7 @@ pub struct Engine {
     plan: Arc<Plan>,
     cubes: Vec<Cube>,
     views: Option<Views>,
+    converting: Option<Converting>,
     timers: Timers,
     slots: Slots,
     /// The clock of the last epoch or tick, the one in progress included.
@@ -202,11 +206,13 @@ impl Engine {
         let plan = Arc::new(Plan::compile(&catalog)?);
         let cubes = plan.cubes.iter().map(|shape| Cube::new(shape, catalog.calendar())).collect();
         let views = Views::of(&catalog, contracts)?;
+        let converting = Converting::of(&plan);
         Ok(Engine {
             catalog,
             plan,
             cubes,
             views,
+            converting,
             timers: Timers::default(),
             slots: Slots::new(),
             clock: Micros(i64::MIN),
@@ -349,6 +355,7 @@ impl Engine {
     /// Ends an epoch with records, whether or not they changed a row.
     pub fn finish_epoch(&mut self, stamp: &EpochStamp) -> EpochOutput {
         let mut updates = std::mem::take(&mut self.spare);
+        self.convert();
         self.cubes.iter_mut().for_each(Cube::roll_up);
         self.roll_up_stocks(stamp.clock);
         self.cubes.iter_mut().for_each(Cube::sort_touched);

@@ -2,7 +2,7 @@
 
 use schemas::{Fingerprint, Grain, Grains, Identity};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, RATES};
 use crate::definition::{Aggregate, Definition, Formula, Term};
 
 /// A KPI with the flows it is made of and the semantics of the engine that computes it.
@@ -22,6 +22,7 @@ impl Catalog {
     pub fn contracts_of(&self, key: &str) -> Vec<&str> {
         let computed = self.get(key).and_then(|definition| self.computed(definition).ok());
         let mut contracts: Vec<&str> = Vec::new();
+        contracts.extend(self.get(key).filter(|own| own.is_converted()).map(|_| RATES));
         for flow in computed.iter().flat_map(|computed| computed.flows()) {
             let numbers = self.relation(&flow.relation).map(|own| own.contracts.iter());
             let relations =
@@ -34,13 +35,14 @@ impl Catalog {
     }
 }
 
-/// The KPIs that a ratio is made of, the one below the line last.
+/// The KPIs that a ratio is made of, the one below the line last; or the one that is converted.
 fn parts(formula: &Formula) -> impl Iterator<Item = &str> {
     let (above, below): (&[Term], Option<&str>) = match formula {
         Formula::Flow { .. } | Formula::OfView { .. } => (&[], None),
         Formula::Ratio { numerator, denominator } => {
             (numerator.as_slice(), Some(denominator.as_str()))
         }
+        Formula::Converted { of, .. } => (&[], Some(of.as_str())),
     };
     above.iter().map(|term| term.kpi.as_str()).chain(below)
 }
@@ -102,6 +104,10 @@ impl Identity for Formula {
                 out.text("below", below.as_deref().unwrap_or_default());
                 out.texts("dims", dims.keys().map(String::as_str));
                 out.texts("dim_columns", dims.values().map(String::as_str));
+            }
+            Formula::Converted { of, to } => {
+                out.text("converts", of);
+                out.text("to", to);
             }
         }
     }

@@ -18,6 +18,7 @@ mod bag;
 pub mod cases;
 pub mod catalog;
 mod computed;
+mod converted;
 mod cube;
 #[cfg(feature = "defects")]
 pub mod defect;
@@ -40,6 +41,7 @@ pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
 pub use engine::{
     CellRow, DeltaError, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError,
+    Unconverted,
 };
 pub use identity::Meaning;
 pub use schemas::nearest;

@@ -7,6 +7,8 @@
 //! # Guarantees
 //! - KPIs are in key order, which is the order of everything that the engine puts out.
 
+mod converted;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,6 +23,7 @@ use crate::flow::{Computed, Flow};
 use crate::relation::Relation;
 use crate::slabs::CellId;
 use crate::sum::Numbers;
+pub(crate) use converted::{Conversion, Conversions, Converted};
 
 /// Rows of one relation that pass one filter, grouped in one way.
 #[derive(Debug)]
@@ -120,6 +123,8 @@ pub(crate) enum Rule {
     Ratio(Vec<(bool, Measure)>, Measure),
     /// A ratio divided by another one.
     Double(Box<[Quotient; 2]>),
+    /// The money of another KPI in one currency.
+    Converted(Converted),
 }
 
 impl Rule {
@@ -142,6 +147,7 @@ impl Rule {
             Rule::Double(both) => both.iter().any(|(terms, below)| {
                 holds(below) || terms.iter().any(|(_, measure)| holds(measure))
             }),
+            Rule::Converted(own) => holds(&own.all()) || holds(&own.lacking()),
         }
     }
 }
@@ -213,6 +219,8 @@ pub(crate) struct Plan {
     pub(crate) cubes: Vec<CubeShape>,
     /// Per relation: the views it feeds.
     pub(crate) by_relation: Vec<Vec<usize>>,
+    /// Those KPIs that are others' money in one currency.
+    pub(crate) conversions: Option<Conversions>,
 }
 
 impl Plan {
@@ -224,37 +232,20 @@ impl Plan {
             ..Plan::default()
         };
         for definition in catalog.definitions() {
+            if definition.is_converted() {
+                plan.convert(catalog, definition)?;
+                continue;
+            }
             let computed = catalog.computed(definition)?;
             let cube = plan.cube(catalog.dims(definition), computed.is_stock());
             let rule = plan.rule(definition, cube, &computed, relations)?;
-            let shape = &mut plan.cubes[cube];
-            let place = shape.kpis.len();
-            shape.kpis.push(plan.kpis.len());
-            let grains = definition.grains;
-            let windows = catalog.windows(definition);
-            shape.grains = shape.grains.or(grains);
-            shape.windows = shape.windows.or(windows);
-            let is_bagged = |own: &Measure| own.sums().any(|sum| shape.bagged.contains(&sum));
-            let adds_up = !rule.any(is_bagged);
-            let key = Arc::clone(&definition.key);
             let views = plan.views.iter();
             let views = views.filter(|v| v.cube == cube && rule.any(|own| own.count == v.count));
             let mut reads: Vec<usize> =
                 views.flat_map(|view| relations[view.relation].contracts.iter().copied()).collect();
             reads.sort_unstable();
             reads.dedup();
-            let unit = definition.unit;
-            plan.kpis.push(Kpi {
-                key,
-                unit,
-                cube,
-                place,
-                rule,
-                grains,
-                windows,
-                adds_up,
-                contracts: reads,
-            });
+            plan.push(catalog, definition, cube, (rule, reads));
         }
         Ok(plan)
     }
@@ -293,7 +284,9 @@ impl Plan {
         let views = self.by_relation.get(contract).into_iter().flatten();
         let views = views.map(|view| &self.views[*view]);
         let takers = views.filter(|view| view.selects(row) || view.may_select(row));
-        takers.flat_map(View::placing).filter(|column| row.is_unknown(*column)).collect()
+        let rates = self.conversions.iter().filter(|own| own.relation == contract);
+        let placing = takers.flat_map(View::placing).chain(rates.flat_map(Conversions::placing));
+        placing.filter(|column| row.is_unknown(*column)).collect()
     }
 
     /// The KPIs whose cells a column of a contract tells apart.
@@ -303,9 +296,14 @@ impl Plan {
             let view = self.views.iter().find(of);
             view.is_some_and(|v| v.relation == contract && v.placing().any(|own| own == column))
         };
-        let own =
-            self.kpis.iter().filter(|kpi| kpi.rule.any(|measure| is_placing(kpi.cube, measure)));
-        own.map(|kpi| &*kpi.key).collect()
+        let rates = self.conversions.as_ref();
+        let is_of_rate =
+            rates.is_some_and(|own| own.relation == contract && own.placing().contains(&column));
+        let is_placed = |kpi: &&Kpi| match kpi.rule {
+            Rule::Converted(_) => is_of_rate,
+            ref rule => rule.any(|measure| is_placing(kpi.cube, measure)),
+        };
+        self.kpis.iter().filter(is_placed).map(|kpi| &*kpi.key).collect()
     }
 
     fn cube(&mut self, dims: Vec<String>, is_stock: bool) -> usize {

@@ -49,6 +49,16 @@ fn split_parts(mut raw: &[u8]) -> Option<Vec<Option<&str>>> {
     Some(parts)
 }
 
+/// Raw bytes of a series without one of its dimensions, and the value of that.
+pub(crate) fn without(raw: &[u8], dim: usize) -> Option<(Vec<u8>, Option<Arc<str>>)> {
+    let parts = split_parts(raw)?;
+    let value = *parts.get(dim + 1)?;
+    let mut rest = Vec::with_capacity(raw.len());
+    let others = parts.iter().enumerate().filter(|(at, _)| *at != dim + 1);
+    others.for_each(|(_, part)| push_part(&mut rest, part.map(str::as_bytes)));
+    Some((rest, value.map(Arc::from)))
+}
+
 /// One series.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {

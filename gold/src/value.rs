@@ -8,12 +8,13 @@
 use arrow::datatypes::i256;
 use schemas::{CellValue, Status, decimal};
 
-use crate::plan::{Measure, Quotient, Rule};
+use crate::converted::Exact;
+use crate::plan::{Converted, Measure, Quotient, Rule};
 use crate::sum::{ExactSum, Numbers};
 
 /// One part of a KPI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Amount {
+pub(crate) enum Amount {
     /// No row feeds it.
     Absent,
     Exact(i128),
@@ -63,7 +64,17 @@ impl Parts {
                 exists.then_some(Parts { above, below, ratio: true, in_doubt })
             }
             Rule::Double(both) => double(both, numbers),
+            Rule::Converted(own) => {
+                let (above, in_doubt) = converted(*own, numbers);
+                let exists = numbers.counts[own.counts().start] > 0 || in_doubt;
+                exists.then_some(Parts { above, below: Amount::Absent, ratio: false, in_doubt })
+            }
         }
+    }
+
+    /// What a flow says, and whether that is in doubt.
+    pub(crate) fn flow(self) -> (Amount, bool) {
+        (self.above, self.in_doubt)
     }
 
     /// The value.
@@ -176,6 +187,20 @@ impl Total {
 /// What a history row says of a cell that no row feeds.
 pub(crate) const NOTHING: CellValue =
     CellValue { value: None, numerator: None, denominator: None, status: Status::NoData };
+
+/// What is converted, rounded: nothing where a rate is lacking.
+fn converted(own: Converted, numbers: Numbers<'_>) -> (Amount, bool) {
+    let [sum, rest] = own.sums().map(|at| numbers.sums[at]);
+    let counts = &numbers.counts[own.counts()];
+    let above = match *counts {
+        [exists, _, 0, beyond] if exists > 0 => match beyond {
+            0 => Exact { sum, rest }.rounded().map_or(Amount::Overflow, Amount::Exact),
+            _ => Amount::Overflow,
+        },
+        _ => Amount::Absent,
+    };
+    (above, counts.get(1).is_some_and(|doubted| *doubted > 0))
+}
 
 fn in_doubt(measure: &Measure, numbers: Numbers<'_>) -> bool {
     numbers.counts[measure.doubt()] > 0

@@ -44,7 +44,7 @@ fn section(definition: &Definition, text: &str, views: &[ViewFile]) -> String {
         Formula::Flow { dims, .. } | Formula::OfView { dims, .. } => {
             dims.keys().map(|dim| format!("`{dim}`")).collect::<Vec<_>>().join(", ")
         }
-        Formula::Ratio { .. } => "those of its parts".to_owned(),
+        Formula::Ratio { .. } | Formula::Converted { .. } => "those of its parts".to_owned(),
     };
     let grains: Vec<_> = definition.grains.iter().map(schemas::Grain::name).collect();
     let (unit, good) = (definition.unit.name(), definition.good.name());
@@ -94,7 +94,8 @@ fn the_pages_are_those_of_the_definitions() {
         groups.entry(group).or_default().push((definition, text));
     }
     let mut index = "# KPIs that come with Weir\n\nMade of the files in `gold/kpis` and `gold/views`, where they are \
-                     changed. A KPI over a contract that no topic is of rests.\n\n"
+                     changed. A KPI over a contract that no topic is of rests. Money that adds up can be had \
+                     [in one currency](../reference/kpis.md#money-in-one-currency), too.\n\n"
         .to_owned();
     let mut pages: BTreeMap<String, String> = BTreeMap::new();
     for (group, title) in GROUPS {

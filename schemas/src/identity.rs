@@ -159,6 +159,9 @@ impl Identity for KpiInfo {
             out.flag("retention", true);
         }
         out.texts("dims", self.dims.iter().map(String::as_str));
+        if let Some(currency) = &self.currency {
+            out.text("currency", currency);
+        }
         out.part("watching", &self.watching);
     }
 }

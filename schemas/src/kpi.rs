@@ -32,7 +32,8 @@ pub enum Status {
     /// It has a value, or none, that may be another one: a row that feeds it is in doubt, because a value of
     /// it was never sent or its newest change could not be read.
     InDoubt,
-    /// It has none: a ratio whose denominator is zero or absent, or a cell whose last row left.
+    /// It has none: a ratio whose denominator is zero or absent, money that a rate is lacking for, or a cell whose
+    /// last row left.
     NoData,
     /// It could not be computed: a sum or quotient beyond `decimal(38, 10)`.
     Error,
@@ -183,6 +184,8 @@ pub struct KpiInfo {
     pub parts: Vec<KpiPart>,
     /// Whether it is a ratio above whose line what is below is taken away: (revenue - cost) / cost.
     pub is_net: bool,
+    /// The currency that all its money is in, where that is no dimension.
+    pub currency: Option<Arc<str>>,
     /// How it is watched.
     pub watching: Watching,
 }

@@ -260,6 +260,7 @@ fn formula(definition: &Definition) -> String {
         Formula::OfView { view, above, below, .. } => {
             format!("{} OF {view}", quotient(above, below.as_deref()))
         }
+        Formula::Converted { of, to } => format!("{of} IN {to}"),
     }
 }
 
@@ -284,7 +285,7 @@ fn quotient(terms: &[Term], below: Option<&str>) -> String {
 fn time_column(definition: &Definition) -> Option<&str> {
     match &definition.formula {
         Formula::Flow { time, .. } => Some(time),
-        Formula::Ratio { .. } | Formula::OfView { .. } => None,
+        Formula::Ratio { .. } | Formula::OfView { .. } | Formula::Converted { .. } => None,
     }
 }
 
@@ -294,6 +295,9 @@ fn by_time(definition: &Definition) -> String {
 
 /// How exact its values are.
 fn exactness(catalog: &Catalog, definition: &Definition) -> &'static str {
+    if let Formula::Converted { .. } = definition.formula {
+        return "exact sums and products, rounded half to even once, at 10 decimals";
+    }
     match catalog.kind(definition) {
         Kind::Flow | Kind::Distinct | Kind::Extreme | Kind::Percentile | Kind::Stock => "exact",
         Kind::Ratio | Kind::Retention => {

@@ -21,7 +21,7 @@ use pipeline::bronze;
 use pipeline::decode::Rows;
 use pipeline::source::{Mapping, Snapshots, Source, SourceConfig, is_control};
 use schemas::control::RESERVED;
-use schemas::{Clock, Contract, DefinitionChange, chain};
+use schemas::{Clock, Contract, DefinitionChange, DefinitionKind, chain};
 
 use crate::config::{Config, LakeConfig};
 use crate::demo::shop::Plan;
@@ -332,6 +332,9 @@ fn definitions_or_all_wrong(
             Err(error) => wrong.push(chain(&error)),
         }
     }
+    let (definitions, unfit) =
+        gold::definition::with_converted(definitions, config.gold.reporting_currency());
+    wrong.extend(unfit.iter().map(|error| chain(error)));
     // Without a contract that is refused nobody knows what fits it, nor without a view.
     if !is_whole {
         return Err(wrong);
@@ -375,6 +378,10 @@ pub(crate) fn wanted(config: &Config, catalog: &Catalog) -> Result<Vec<Definitio
     let wanted = engine::definitions::wanted(contracts, kpis, catalog.views());
     let mut wanted = wanted.map_err(Failure::Usage)?;
     wanted.retain(|own| around::is_wanted(own, catalog));
+    for text in catalog.definitions().iter().filter_map(gold::Definition::converted_text) {
+        let change = DefinitionChange::of_file(DefinitionKind::Kpi, &text);
+        wanted.push(change.map_err(Failure::Usage)?);
+    }
     Ok(wanted)
 }
 

@@ -7,6 +7,7 @@
 
 mod alerts;
 mod calendar;
+mod currency;
 mod environment;
 mod fault;
 mod planned;
@@ -25,6 +26,7 @@ use toml::{Table, Value};
 
 pub(crate) use alerts::AlertsConfig;
 pub(crate) use calendar::TimeConfig;
+pub(crate) use currency::GoldConfig;
 use environment::apply;
 pub(crate) use environment::variable_of;
 pub(crate) use units::parse_duration;
@@ -59,7 +61,7 @@ pub(crate) struct Config {
     pub(crate) lake: LakeConfig,
     pub(crate) ledger: LedgerConfig,
     pub(crate) epoch: EpochConfig,
-    pub(crate) gold: FolderConfig,
+    pub(crate) gold: GoldConfig,
     pub(crate) time: TimeConfig,
     pub(crate) contracts: FolderConfig,
     pub(crate) api: ApiConfig,
@@ -303,6 +305,7 @@ impl Effective {
         let mut config = config.map_err(|error| fault::name(&error, &tree, &origins))?;
         config.plain_secrets = plain_secrets(&config.sources, &origins);
         config.refuse_beyond_bounds(&origins)?;
+        config.gold.check(&origins)?;
         let planned = planned::read(&config.calendar, &origins)?;
         config.time.read(&origins, &planned)?;
         Ok(Effective { config, values })

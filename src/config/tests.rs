@@ -192,3 +192,19 @@ fn what_is_planned_is_read_or_refused_with_its_place() {
     let nobody = load("[[calendar]]\ntenants=[]\nfile='x.ics'", &[]).unwrap_err().to_string();
     assert!(nobody.contains("is empty; name tenants"), "{nobody}");
 }
+
+#[test]
+fn the_reporting_currency_is_one_of_iso_4217_or_none() {
+    let of = |code: &str| load(&format!("[gold]\nreporting_currency='{code}'"), &[]);
+    assert_eq!(of("").unwrap().config.gold.reporting_currency(), None);
+    assert_eq!(of("CHF").unwrap().config.gold.reporting_currency(), Some("CHF"));
+    for code in ["EURO", "eur"] {
+        let refused = of(code).unwrap_err().to_string();
+        let says = format!("is not valid: `{code}` is not a code of ISO 4217, such as `EUR`");
+        assert!(
+            refused.contains(&says) && refused.contains("`gold.reporting_currency`"),
+            "{refused}"
+        );
+        assert!(refused.contains("did you mean `EUR`?"), "{refused}");
+    }
+}

@@ -11,6 +11,7 @@ mod additions;
 mod alert_rules;
 mod answers;
 mod connectors;
+mod converted;
 mod decisions;
 mod definitions;
 mod explain;

@@ -20,6 +20,7 @@ fn kpis() -> Vec<KpiInfo> {
         windows: Grains::NONE,
         breakdown_of: breakdown_of.map(Arc::from),
         is_net: false,
+        currency: None,
         watching: schemas::Watching::default(),
         parts: parts
             .iter()

@@ -36,6 +36,7 @@ fn kpis() -> Vec<KpiInfo> {
         breakdown_of: None,
         parts: Vec::new(),
         is_net: false,
+        currency: None,
         watching: watching(),
     };
     vec![

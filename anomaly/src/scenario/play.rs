@@ -53,6 +53,7 @@ fn kpi(key: &str, unit: Unit, good: Good, breakdown_of: Option<&str>) -> KpiInfo
         breakdown_of: breakdown_of.map(Arc::from),
         parts: Vec::new(),
         is_net: key == ROI,
+        currency: None,
         watching: rules(key),
     }
 }

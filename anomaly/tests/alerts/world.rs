@@ -37,6 +37,7 @@ fn kpi(key: &str, title: &str, unit: Unit, is_ratio: bool, breakdown_of: Option<
         breakdown_of: breakdown_of.map(Arc::from),
         parts: Vec::new(),
         is_net: is_ratio,
+        currency: None,
         watching: rules(key),
     }
 }

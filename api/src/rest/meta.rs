@@ -106,6 +106,9 @@ struct Kpi {
     /// The KPI whose cells this one splits up by more dimensions.
     #[schema(value_type = Option<String>)]
     breakdown_of: Option<Arc<str>>,
+    /// The currency that all its money is in, of a converted KPI.
+    #[schema(value_type = Option<String>)]
+    currency: Option<Arc<str>>,
     anomaly: Anomaly,
 }
 
@@ -189,6 +192,7 @@ impl Kpi {
             grains: info.grains.iter().map(Grain::name).collect(),
             windows: info.windows.iter().map(Grain::name).collect(),
             breakdown_of: info.breakdown_of.clone(),
+            currency: info.currency.clone(),
             anomaly: Anomaly::new(&info.watching),
         }
     }

@@ -234,6 +234,7 @@ mod tests {
             breakdown_of: None,
             parts: Vec::new(),
             is_net: false,
+            currency: None,
             watching: schemas::Watching::default(),
         };
         let kpis = [info];

@@ -183,6 +183,7 @@ async fn meta_and_status_say_what_there_is() {
             "key": "gross_margin", "title": "gross margin", "description": "One sentence.",
             "unit": "ratio", "good": "up", "group": null, "is_ratio": true, "kind": "ratio", "dims": ["currency"],
             "grains": ["hour", "day", "week", "month", "quarter", "year"], "breakdown_of": null,
+            "currency": null,
             "windows": ["last_24h", "last_7d", "last_30d", "last_90d", "all"],
             "anomaly": {
                 "enabled": true, "sensitivity": "normal", "direction": "both", "least_change": null,

@@ -195,6 +195,7 @@ pub(crate) fn kpi(key: &str, unit: Unit) -> KpiInfo {
         breakdown_of: None,
         parts: Vec::new(),
         is_net: false,
+        currency: None,
         watching: schemas::Watching::default(),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) mod frozen;
 mod letters;
 mod load;
 mod removed;
+mod unconverted;
 mod unmapped;
 mod unplaced;
 pub(crate) mod watch;
@@ -42,6 +43,7 @@ pub(crate) use error::{RestoreError, SetupError};
 use feeders::Feeders;
 use frozen::{BarrierJob, CellsJob, SilverJob};
 use letters::Desk;
+use unconverted::Unconverted;
 use unmapped::Unmapped;
 pub(crate) use unplaced::Unplaced;
 use watch::Watch;
@@ -217,6 +219,11 @@ impl Core {
                 kpis: self.gold.placed_by(index, column),
             })
         })
+    }
+
+    /// Pairs of currencies that a rate is lacking for.
+    pub(crate) fn unconverted(&self) -> Vec<Unconverted> {
+        unconverted::by_pair(self.gold.unconverted())
     }
 
     /// Source and topic of records that became dead letters because no contract is named for them.

@@ -1,6 +1,7 @@
 //! Tables that stand still because their source went back, rows that a snapshot lacked, records that were
 //! gone before they were read, records that could not be read and have no row to mark, rows of which nobody
-//! knows which cells they feed, and topics without a contract, as reasons that travel with the results.
+//! knows which cells they feed, topics without a contract, and money without a rate, as reasons that travel with the
+//! results.
 //!
 //! # Guarantees
 //! - Each is logged once, when it comes and at the start of every run that finds it.
@@ -34,6 +35,8 @@ enum Kind {
     Unplaced,
     /// A topic has no contract.
     Unmapped,
+    /// A rate is lacking: the names are the currencies.
+    Unconverted,
 }
 
 impl Halts {
@@ -52,7 +55,9 @@ impl Halts {
                 Kind::Halt if is_news => tracing::error!("{text}"),
                 Kind::Lacking | Kind::Gap | Kind::Unmapped if is_news => tracing::warn!("{text}"),
                 // Each record or row brings another text.
-                Kind::Unread | Kind::Unplaced if held.is_none() => tracing::warn!("{text}"),
+                Kind::Unread | Kind::Unplaced | Kind::Unconverted if held.is_none() => {
+                    tracing::warn!("{text}");
+                }
                 _ => {}
             }
             now.insert(of, Reason { text, since });
@@ -70,6 +75,9 @@ impl Halts {
                     tracing::info!("table `{table}`: `{origin}` is known of every row again");
                 }
                 Kind::Unmapped => {}
+                Kind::Unconverted => {
+                    tracing::info!("all money of `{table}` has a rate to `{origin}` again")
+                }
                 Kind::Unread => {
                     tracing::info!("table `{table}` has no unread record without a row any longer");
                 }
@@ -115,5 +123,10 @@ fn reasons(core: &Core) -> impl Iterator<Item = (Of, String)> {
     let unplaced = core
         .unplaced()
         .map(move |own| (of(Kind::Unplaced, own.table, own.column), own.to_string()));
-    halts.chain(lacking).chain(gaps).chain(unread).chain(unplaced).chain(unmapped)
+    let unconverted = core.unconverted().into_iter().map(move |own| {
+        let from = own.from.as_deref().unwrap_or_default();
+        (of(Kind::Unconverted, from, &own.to), own.to_string())
+    });
+    let tables = halts.chain(lacking).chain(gaps).chain(unread).chain(unplaced);
+    tables.chain(unmapped).chain(unconverted)
 }

@@ -43,8 +43,13 @@ pub(super) fn held(subject: &Subject) -> (Subject, Vec<String>) {
 fn read(held: &InForce) -> Result<(Vec<Contract>, Arc<Catalog>), String> {
     let contracts = contracts_of(held)?;
     let mut definitions = Vec::new();
+    // What is converted has a key that comes first.
     for (key, version) in held.all_newest(DefinitionKind::Kpi) {
         let text = version.text.as_deref().unwrap_or_default();
+        if let Some(converted) = Definition::of_converted_text(text, &definitions) {
+            definitions.push(converted);
+            continue;
+        }
         definitions.push(Definition::parse(&format!("{key}.toml"), text).map_err(|e| chain(&e))?);
     }
     let file = |(name, version): (&str, &Version)| ViewFile {

@@ -7,13 +7,11 @@
 //! # Non-guarantees
 //! - It is made to be simple, not fast: an instant costs some microseconds.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod functions;
 
-use arrow::array::Int64Array;
-use arrow::datatypes::DataType;
-use datafusion::common::cast::{as_int64_array, as_string_array};
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use schemas::civil::Shape;
 use schemas::{Calendar, Grain, Micros};
 
@@ -122,6 +120,12 @@ impl Clocks {
         })
     }
 
+    /// The day of a tenant that an instant is in, counted from 1970-01-01.
+    fn day(&self, tenant: &str, at: i64) -> i64 {
+        let zone = self.tenants.get(tenant).copied().unwrap_or(0);
+        self.zones.get(zone).map_or(0, |clock| clock.day(at.div_euclid(SECOND)))
+    }
+
     /// The period that an instant is in.
     pub fn period(&self, tenant: &str, grain: Grain, at: i64) -> Period {
         let zone = self.tenants.get(tenant).copied().unwrap_or(0);
@@ -145,39 +149,6 @@ impl Clocks {
             }
             _ => (hour, hour + HOUR),
         }
-    }
-
-    /// `weir_period_start`, `weir_period_end`, and `weir_periods` for SQL: of a tenant, a grain and microseconds since
-    /// 1970. Of a window NULL for an instant that is not in it.
-    pub(super) fn functions(self: &Arc<Clocks>) -> [ScalarUDF; 3] {
-        let function = |name: &str, of: fn(Period) -> i64| {
-            let clocks = Arc::clone(self);
-            let run = move |arguments: &[ColumnarValue]| {
-                let arrays = ColumnarValue::values_to_arrays(arguments)?;
-                let [tenants, grains, instants] = arrays.as_slice() else {
-                    return datafusion::common::internal_err!("three arguments are needed");
-                };
-                let (tenants, grains) = (as_string_array(tenants)?, as_string_array(grains)?);
-                let rows = tenants.iter().zip(grains).zip(as_int64_array(instants)?);
-                let one = |((tenant, grain), at): ((Option<&str>, Option<&str>), Option<i64>)| {
-                    let (tenant, grain, at) = (tenant?, Grain::parse(grain?)?, at?);
-                    if grain.is_window() {
-                        let (start, end) = clocks.window(tenant, grain);
-                        return (start <= at && at < end).then(|| of((start, end)));
-                    }
-                    Some(of(clocks.period(tenant, grain, at)))
-                };
-                let found: Int64Array = rows.map(one).collect();
-                Ok(ColumnarValue::Array(Arc::new(found)))
-            };
-            let takes = vec![DataType::Utf8, DataType::Utf8, DataType::Int64];
-            create_udf(name, takes, DataType::Int64, Volatility::Immutable, Arc::new(run))
-        };
-        [
-            function("weir_period_start", |(start, _)| start),
-            function("weir_period_end", |(_, end)| end),
-            super::stock::periods(self),
-        ]
     }
 
     /// The first day of a period that has a day, and that of the next one.

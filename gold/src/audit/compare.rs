@@ -9,6 +9,7 @@ use datafusion::prelude::SessionContext;
 use rows::{ColumnError, columns};
 use schemas::{Grain, Micros, decimal};
 
+use super::converted::{EXACT_SCALE, rounded};
 use super::sql::period_end;
 use super::{AuditError, recompute_sql};
 use crate::catalog::Catalog;
@@ -245,7 +246,8 @@ pub(super) async fn expected(
 ) -> Result<BTreeMap<Cell, Expected>, AuditError> {
     let what = format!("{} by {grain}", definition.key);
     let dims = catalog.dims(definition);
-    let knows_doubt = !matches!(definition.formula, Formula::OfView { .. });
+    let made_of = catalog.converts(definition).unwrap_or(definition);
+    let knows_doubt = !matches!(made_of.formula, Formula::OfView { .. });
     let mut cells = BTreeMap::new();
     let cells_sql = recompute_sql(catalog, definition, grain);
     let end = period_end(catalog.calendar(), grain);
@@ -265,6 +267,9 @@ pub(super) async fn expected(
             Some(_) => Some((wide("over_above")?, wide("over_below")?)),
             None => None,
         };
+        let exact = batch.column_by_name("exact");
+        let exact = exact.map(|_| columns::wide(&batch, "exact", EXACT_SCALE)).transpose();
+        let exact = exact.map_err(shape)?;
         let mut values = Vec::with_capacity(dims.len());
         for name in &dims {
             values.push((name, text(&format!("dim_{name}"))?));
@@ -275,8 +280,9 @@ pub(super) async fn expected(
                 dims: canonical_json(&values, row),
                 period_start: Micros(starts.value(row)),
             };
-            let above = match beyond.value(row) {
-                0 => Part::new(above.value(row)),
+            let above = match (beyond.value(row), &exact) {
+                (0, None) => Part::new(above.value(row)),
+                (0, Some(exact)) => Part::new(rounded(exact.value(row))),
                 _ => Part::Beyond,
             };
             let below = (below_count.value(row) > 0).then(|| Part::new(below.value(row)));

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
-use schemas::{Contract, Grain, Micros};
+use schemas::{Contract, Grain, Micros, decimal};
 
 use super::sql::{NUMBER, start_of, tenant_of, totalled};
 use super::{AuditError, compare};
-use crate::catalog::Catalog;
+use crate::catalog::{CURRENCY, Catalog};
 use crate::definition::{Aggregate, Definition, Formula};
 use crate::flow::Flow;
 
@@ -55,12 +55,15 @@ pub struct Part {
     /// `count`, `sum`, `distinct`, `min`, `max` or `percentile`.
     pub aggregate: &'static str,
     flow: Flow,
+    /// The column with the currency of each row, where they are added up in another one.
+    currency: Option<String>,
 }
 
 impl Part {
     /// Whether the rows' amounts add up to it.
     pub fn adds_up(&self) -> bool {
-        matches!(self.flow.aggregate, Aggregate::Count | Aggregate::Sum(_))
+        self.currency.is_none()
+            && matches!(self.flow.aggregate, Aggregate::Count | Aggregate::Sum(_))
     }
 }
 
@@ -120,16 +123,21 @@ pub fn parts(catalog: &Catalog, definition: &Definition) -> Result<Vec<Part>, St
         Formula::Ratio { numerator, denominator } => {
             numerator.iter().map(|term| term.kpi.clone()).chain([denominator.clone()]).collect()
         }
+        Formula::Converted { of, .. } => vec![of.clone()],
         _ => vec![definition.key.to_string()],
     };
     let mut names = names.into_iter();
     let is_ratio = computed.below.is_some();
-    let mut part = |role: Role, minus: bool, flow: Flow| Part {
+    let mut part = |role: Role, minus: bool, mut flow: Flow| Part {
         kpi: names.next().unwrap_or_else(|| definition.key.to_string()),
         role,
         minus,
         contract: flow.relation.clone(),
         aggregate: word(&flow.aggregate),
+        currency: match definition.is_converted() {
+            true => flow.dims.remove(CURRENCY),
+            false => None,
+        },
         flow,
     };
     let above = if is_ratio { Role::Numerator } else { Role::Value };
@@ -182,6 +190,9 @@ fn rows_sql(
         _ => argument.to_owned(),
     };
     columns.push(format!("arrow_cast({amount}, 'Utf8') AS \"row_amount\""));
+    let currency = part.currency.as_ref();
+    let currency = currency.map_or("NULL".to_owned(), |column| format!("\"{column}\""));
+    columns.push(format!("arrow_cast({currency}, 'Utf8') AS \"row_currency\""));
     let start = start_of(catalog.calendar(), &tenant, time, place.grain);
     let is_in = match place.grain.is_window() {
         true => format!("{start} IS NOT NULL"),
@@ -232,9 +243,11 @@ pub async fn feeding(
             .collect::<Result<_, AuditError>>()?;
         let keys = (0..contract.key.len()).map(|at| column(&format!("key_{at}")));
         let keys: Vec<StringArray> = keys.collect::<Result<_, AuditError>>()?;
-        let own = ["row_origin", "row_position", "row_doubt", "row_amount"].map(column);
-        let [origin, position, doubt, amount] = own;
+        let own =
+            ["row_origin", "row_position", "row_doubt", "row_amount", "row_currency"].map(column);
+        let [origin, position, doubt, amount, currency] = own;
         let (origin, position, doubt, amount) = (origin?, position?, doubt?, amount?);
+        let currency = currency?;
         let epochs = batch.column_by_name("row_epoch");
         let epochs = epochs.and_then(|column| column.as_primitive_opt::<Int64Type>());
         let epochs = epochs.ok_or_else(|| shape(&part.kpi, "row_epoch"))?;
@@ -247,10 +260,21 @@ pub async fn feeding(
             position: some(&position, row).unwrap_or_default(),
             epoch: epochs.value(row),
             doubt: some(&doubt, row),
-            amount: some(&amount, row),
+            amount: match part.currency {
+                Some(_) => some(&amount, row).map(|own| money(&own, some(&currency, row))),
+                None => some(&amount, row),
+            },
         }));
     }
     Ok(found)
+}
+
+/// An amount with its currency.
+fn money(amount: &str, currency: Option<String>) -> String {
+    let scale = decimal::VALUE_SCALE;
+    let number = decimal::parse(amount.as_bytes(), scale);
+    let number = number.map_or_else(|| amount.to_owned(), |own| decimal::format(own, scale));
+    format!("{number} {}", currency.as_deref().unwrap_or("of no currency"))
 }
 
 fn texts(batch: &RecordBatch, what: &str, name: &str) -> Result<StringArray, AuditError> {

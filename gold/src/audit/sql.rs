@@ -7,10 +7,11 @@ use schemas::Calendar;
 use schemas::civil::Shape;
 
 use crate::catalog::Catalog;
-use crate::definition::{Aggregate, Definition};
+use crate::definition::{Aggregate, Definition, Formula};
 use crate::flow::{Computed, Flow};
 use crate::relation::Relation;
 
+use super::converted::converted_sql;
 use super::stock::Alive;
 
 /// Wide enough for any sum of numbers that fit into `decimal(38,10)`: SQL's sums wrap in silence.
@@ -27,10 +28,14 @@ const DAY_US: i64 = 86_400_000_000;
 /// `doubt` (those of them that are in doubt, and rows that would feed it if values were known that were never
 /// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
 /// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it), and where it is divided by
-/// another quotient `over_above` and `over_below`. Where periods are
+/// another quotient `over_above` and `over_below`; of converted money `exact`, with 20 digits after the point, in the
+/// place of `above`. Where periods are
 /// not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, and of what is alive at the end of a
-/// period `weir_periods`, which [`super::Clocks`] gives.
+/// period `weir_periods`, of converted money `weir_day(tenant, microseconds)`, which [`super::Clocks`] gives.
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
+    if let Formula::Converted { to, .. } = &definition.formula {
+        return converted_sql(catalog, definition, to, grain);
+    }
     // A definition of a catalog comes down to something.
     let Ok(computed) = catalog.computed(definition) else { return String::new() };
     let dims = catalog.dims(definition);
@@ -50,7 +55,12 @@ pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -
     )
 }
 
-fn computed_sql(catalog: &Catalog, computed: &Computed, dims: &[String], grain: Grain) -> String {
+pub(super) fn computed_sql(
+    catalog: &Catalog,
+    computed: &Computed,
+    dims: &[String],
+    grain: Grain,
+) -> String {
     if let ([(false, flow)], None) = (computed.above.as_slice(), &computed.below) {
         let none = format!("CAST(NULL AS {NUMBER}) AS below, CAST(0 AS BIGINT) AS below_cnt");
         return format!(
@@ -105,7 +115,7 @@ pub(super) fn views(catalog: &Catalog) -> Vec<String> {
     all
 }
 
-fn beyond() -> String {
+pub(super) fn beyond() -> String {
     let greatest = format!("CAST('{GREATEST}' AS {NUMBER})");
     format!("CASE WHEN above BETWEEN -{greatest} AND {greatest} THEN 0 ELSE 1 END")
 }
@@ -166,7 +176,7 @@ pub(super) fn period_end(calendar: &Calendar, grain: Grain) -> String {
     format!("period_start + INTERVAL '{length}'")
 }
 
-fn keys<'a>(dims: impl IntoIterator<Item = &'a String>) -> String {
+pub(super) fn keys<'a>(dims: impl IntoIterator<Item = &'a String>) -> String {
     let mut keys = String::from("tenant_id");
     for name in dims {
         keys.push_str(&format!(", \"dim_{name}\""));

@@ -16,7 +16,7 @@ impl Catalog {
                 let part = dims.iter().all(|dim| fine_dims.get_key_value(dim.0) == Some(dim));
                 part && dims.len() < fine_dims.len() && same_sum(&coarse.formula, &fine.formula)
             }
-            Formula::Ratio { .. } | Formula::OfView { .. } => false,
+            Formula::Ratio { .. } | Formula::OfView { .. } | Formula::Converted { .. } => false,
         });
         coarser.max_by_key(|coarse| self.dims(coarse).len()).map(|coarse| Arc::clone(&coarse.key))
     }
@@ -32,7 +32,9 @@ impl Catalog {
             }
         };
         match &ratio.formula {
-            Formula::Flow { .. } | Formula::OfView { below: None, .. } => {}
+            Formula::Flow { .. }
+            | Formula::OfView { below: None, .. }
+            | Formula::Converted { .. } => {}
             Formula::Ratio { numerator, denominator } => {
                 numerator.iter().for_each(|term| add(Some(&term.kpi), term.minus));
                 add(Some(denominator), true);
@@ -53,7 +55,10 @@ impl Catalog {
                 let is_column = |term: &Term| !term.minus && term.kpi == column;
                 view == name && above.len() == 1 && above.iter().all(is_column)
             }
-            Formula::OfView { .. } | Formula::Flow { .. } | Formula::Ratio { .. } => false,
+            Formula::OfView { .. }
+            | Formula::Flow { .. }
+            | Formula::Ratio { .. }
+            | Formula::Converted { .. } => false,
         };
         self.definitions.iter().filter(is_it).min_by_key(|own| self.dims(own).len())
     }
@@ -65,7 +70,7 @@ fn same_sum(one: &Formula, two: &Formula) -> bool {
         Formula::Flow { contract, filter, time, aggregate, .. } => {
             Some((contract, filter, time, aggregate))
         }
-        Formula::Ratio { .. } | Formula::OfView { .. } => None,
+        Formula::Ratio { .. } | Formula::OfView { .. } | Formula::Converted { .. } => None,
     };
     without_dims(one).is_some_and(|one| Some(one) == without_dims(two))
 }

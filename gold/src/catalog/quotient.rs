@@ -79,6 +79,13 @@ impl Catalog {
             let hint = nearest(key, self.definitions.iter().map(|d| &*d.key));
             return Err(ratio.refuse(field, format!("there is no KPI `{key}`{hint}")));
         };
+        if part.is_converted() {
+            let problem = format!(
+                "`{key}` is converted, and no sum of rows that a quotient could be made of; name the KPI that it \
+                 converts, in each currency"
+            );
+            return Err(ratio.refuse(field, problem));
+        }
         if self.kind(part).is_ratio() {
             let problem = format!(
                 "`{key}` is itself a ratio, and a quotient of rounded quotients is not exact; \

@@ -78,7 +78,7 @@ pub(super) fn take(
     let of_rows = |definition: &Definition| match &definition.formula {
         Formula::Flow { contract, .. } => lacking.get(contract).cloned(),
         Formula::OfView { view, .. } => lacking.get(view).cloned(),
-        Formula::Ratio { .. } => None,
+        Formula::Ratio { .. } | Formula::Converted { .. } => None,
     };
     let parts: BTreeMap<String, Why> =
         definitions.iter().filter_map(|own| Some((own.key.to_string(), of_rows(own)?))).collect();
@@ -86,6 +86,9 @@ pub(super) fn take(
         Formula::Ratio { numerator, denominator } => {
             let mut keys = numerator.iter().map(|term| &term.kpi).chain([denominator]);
             keys.find_map(|key| parts.get(key)).cloned()
+        }
+        Formula::Converted { of, .. } => {
+            parts.get(of).or_else(|| lacking.get(super::RATES)).cloned()
         }
         Formula::Flow { .. } | Formula::OfView { .. } => of_rows(definition),
     };

@@ -11,7 +11,7 @@ impl Formula {
     /// Whether what is below the line is taken away above it: (revenue - cost) / cost.
     pub(crate) fn is_net(&self) -> bool {
         let (above, below) = match self {
-            Formula::Flow { .. } => return false,
+            Formula::Flow { .. } | Formula::Converted { .. } => return false,
             Formula::Ratio { numerator, denominator } => (numerator, Some(denominator)),
             Formula::OfView { above, below, .. } => (above, below.as_ref()),
         };

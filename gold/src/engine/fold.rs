@@ -78,6 +78,7 @@ impl Engine {
     /// When there is no such contract, or there are too many cells.
     pub fn rebuild(&mut self, contract: usize, row: RowRef<'_>) -> Result<(), EngineError> {
         self.load_into_views(contract, row);
+        self.take_rates(contract, (None, Some(row)), Mode::Rebuild);
         self.fold_in(contract, None, Some(row), Mode::Rebuild)
     }
 
@@ -88,6 +89,7 @@ impl Engine {
         new: Option<RowRef<'_>>,
     ) -> Result<(), EngineError> {
         let mode = if self.is_loud { Mode::Loud } else { Mode::Epoch };
+        self.take_rates(contract, (old, new), mode);
         self.fold_in(contract, old, new, mode)
     }
 

@@ -231,6 +231,7 @@ impl Engine {
         if self.clock != Micros(i64::MIN) {
             self.cubes.iter_mut().for_each(|cube| cube.pass(self.clock));
         }
+        self.convert_all();
         self.cubes.iter_mut().for_each(Cube::roll_up_all);
         self.rebuild_stocks();
     }

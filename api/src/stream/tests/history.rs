@@ -47,6 +47,7 @@ pub(super) fn kpis() -> Vec<KpiInfo> {
         breakdown_of: None,
         parts: Vec::new(),
         is_net: false,
+        currency: None,
         watching: schemas::Watching::default(),
     };
     vec![kpi("margin", Unit::Ratio), kpi("orders", Unit::Count), kpi("revenue", Unit::Currency)]
