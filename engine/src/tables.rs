@@ -1,7 +1,9 @@
 //! The silver and gold tables of a lake.
 
+use gold::Catalog;
 use gold::anomalies::anomalies_schema;
 use gold::table::{current_schema, history_schema};
+use gold::view_table::{self, FOLDER};
 use lake::{Lake, LakeError, Table, TableSpec};
 use pipeline::silver::silver_schema;
 use schemas::{Contract, EpochId};
@@ -14,7 +16,7 @@ pub const HISTORY: &str = "gold/kpi_history";
 /// Alerts, one row each.
 pub const ANOMALIES: &str = "gold/anomalies";
 
-/// Every silver and gold table as it is created, silver first.
+/// Every silver and gold table but those of views, as it is created, silver first.
 pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
     let silver = |contract: &Contract| TableSpec {
         name: silver_name(contract),
@@ -44,13 +46,37 @@ pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
     specs
 }
 
+/// The tables of views as they are created.
+pub(crate) fn view_specs(catalog: &Catalog) -> Vec<TableSpec> {
+    let spec = |view: &gold::View| {
+        let columns = view_table::columns(view).ok()?;
+        Some(TableSpec {
+            name: view_table::name(view),
+            schema: view_table::schema(&columns),
+            partition_columns: Vec::new(),
+            description: format!("the rows of the view {}", view.name()),
+        })
+    };
+    catalog.tabled().filter_map(spec).collect()
+}
+
+/// Whether it is the name of the table of a view.
+pub(crate) fn is_of_view(name: &str) -> bool {
+    name.starts_with(FOLDER)
+}
+
 /// Opens every table for writing at its newest version. Silver tables may be outdated, because their contract
-/// has changed, and current values, because this release has other columns: the next barrier writes them whole.
-pub(crate) async fn open_all(lake: &Lake, contracts: &[Contract]) -> Result<Vec<Table>, LakeError> {
+/// has changed, and current values, because this release has other columns, and those of views: the next barrier
+/// writes them whole.
+pub(crate) async fn open_all(
+    lake: &Lake,
+    contracts: &[Contract],
+    catalog: &Catalog,
+) -> Result<Vec<Table>, LakeError> {
     let mut tables = Vec::new();
-    for (at, spec) in specs(contracts).iter().enumerate() {
+    for (at, spec) in specs(contracts).iter().chain(&view_specs(catalog)).enumerate() {
         let is_silver = at < contracts.len();
-        tables.push(match is_silver || spec.name == CURRENT {
+        tables.push(match is_silver || spec.name == CURRENT || is_of_view(&spec.name) {
             true => Table::open_or_replace(lake, spec).await?,
             false => Table::open_or_create(lake, spec).await?,
         });

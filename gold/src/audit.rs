@@ -18,6 +18,7 @@ mod converted;
 pub mod explain;
 mod sql;
 mod stock;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::definition::Definition;
 pub use clocks::Clocks;
 use compare::{Cell, Held, Problem};
 pub use sql::recompute_sql;
+pub use tables::{ViewFinding, audit_views, registered};
 
 /// How many mismatches of a KPI and grain are spelled out.
 pub const EXAMPLES_MAX: usize = 5;

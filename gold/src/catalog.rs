@@ -11,6 +11,7 @@ mod kin;
 mod lateness;
 mod quotient;
 mod resting;
+mod tabled;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use views::View;
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Unit};
 use crate::flow::Flow;
 use crate::relation::Relation;
+use crate::view_table::ViewTables;
 pub(crate) use converted::{RATES, RateColumns};
 pub use resting::{Resting, Why};
 
@@ -37,6 +39,9 @@ pub struct Catalog {
     relations: Vec<Relation>,
     calendar: Arc<Calendar>,
     resting: Vec<Resting>,
+    view_tables: ViewTables,
+    /// The views that have tables, by name.
+    tabled: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -78,7 +83,15 @@ impl Catalog {
         // All that there are of what is alive at the end of a period.
         let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_stock(own));
         all.for_each(|own| own.grains = own.grains.iter().filter(|g| *g != Grain::Hour).collect());
-        Catalog { definitions, views, relations, calendar: Arc::default(), resting: Vec::new() }
+        Catalog {
+            definitions,
+            views,
+            relations,
+            calendar: Arc::default(),
+            resting: Vec::new(),
+            view_tables: ViewTables::None,
+            tabled: BTreeSet::new(),
+        }
     }
 
     /// The same KPIs by the periods of another calendar.

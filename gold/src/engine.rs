@@ -29,6 +29,7 @@ mod over_views;
 mod slots;
 mod state;
 mod timers;
+mod view_tables;
 mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,7 @@ use over_views::Views;
 use slots::Slots;
 pub use state::StateError;
 use timers::{CellRef, Timers};
+pub use view_tables::{FrozenView, Locator};
 use windows::Told;
 
 /// As many equal rows of one key no epoch changes.

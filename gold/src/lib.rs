@@ -30,21 +30,24 @@ pub mod history;
 mod identity;
 mod plan;
 mod relation;
+pub mod semantic;
 mod series;
 mod slabs;
 mod sum;
 pub mod table;
 mod value;
 pub mod view_file;
+pub mod view_table;
 
 pub use catalog::Catalog;
 pub use definition::{Definition, DefinitionError, Good, Unit};
 pub use engine::{
-    CellRow, DeltaError, Engine, EngineError, EpochOutput, Frozen, HistoryRow, StateError,
-    Unconverted,
+    CellRow, DeltaError, Engine, EngineError, EpochOutput, Frozen, FrozenView, HistoryRow, Locator,
+    StateError, Unconverted,
 };
 pub use identity::Meaning;
 pub use schemas::nearest;
+pub use view_table::ViewTables;
 pub use views::View;
 
 /// Counts changes of what the engine computes from equal epochs: part of every fingerprint.

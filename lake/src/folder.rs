@@ -179,12 +179,17 @@ impl Lake {
         let mut names = Vec::new();
         let store = &*self.inner.store;
         let is_table = |name: &str| store.has_folder(&format!("{name}/{}", LOG_FOLDER));
-        for layer in sub_folders(store, "")? {
-            if layer == STATE_DIR {
-                continue;
+        let below = |folder: &str| -> Result<Vec<String>, LakeError> {
+            let found = sub_folders(store, folder)?.into_iter();
+            Ok(found.map(|name| format!("{folder}/{name}")).collect())
+        };
+        for layer in sub_folders(store, "")?.into_iter().filter(|layer| layer != STATE_DIR) {
+            for name in below(&layer)? {
+                match is_table(&name) {
+                    true => names.push(name),
+                    false => names.extend(below(&name)?.into_iter().filter(|it| is_table(it))),
+                }
             }
-            let tables = sub_folders(store, &layer)?.into_iter();
-            names.extend(tables.map(|table| format!("{layer}/{table}")).filter(|it| is_table(it)));
             if is_table(&layer) {
                 names.push(layer);
             }
@@ -205,7 +210,7 @@ impl Lake {
                 |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             !word.is_empty() && !word.starts_with('_') && word.bytes().all(plain)
         };
-        if name.split('/').count() > 2 || !name.split('/').all(word) {
+        if name.split('/').count() > 3 || !name.split('/').all(word) {
             return Err(LakeError::BadName { what: "table name", text: name.to_owned() });
         }
         Ok(self.inner.store.below(name))
@@ -235,6 +240,25 @@ impl Lake {
         self.writer(table)?;
         self.table_store(table)?;
         self.quarantine(table, None)
+    }
+
+    /// Puts a file beside the tables of a layer, such as `_metrics.json` in `gold`, in the place of an older one:
+    /// whole or not at all. Says whether that held anything else. The name begins with `_`, as that of no table.
+    pub fn put_beside(&self, layer: &str, name: &str, text: &str) -> Result<bool, LakeError> {
+        let path = format!("{layer}/{name}");
+        self.writer(&path)?;
+        self.table_store(layer)?;
+        if !name.starts_with('_') || name.contains('/') {
+            return Err(LakeError::BadName { what: "name of a file", text: path });
+        }
+        let store = &*self.inner.store;
+        if store.read(&path).is_ok_and(|held| held == text.as_bytes()) {
+            return Ok(false);
+        }
+        store.create_folder(layer).map_err(LakeError::at("create", store, layer))?;
+        store.remove_unfinished(layer).map_err(LakeError::at("list", store, layer))?;
+        store.put(&path, &[text.as_bytes()]).map_err(LakeError::at("write", store, &path))?;
+        Ok(true)
     }
 
     fn remove_staged(&self) -> Result<(), LakeError> {
@@ -386,10 +410,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let lake = open(folder.path()).unwrap();
         for bad in
-            ["", "..", "a/../b", "/a", "a/", "a/b/c", "A", "a b", "_weir", "a/_delta_log", "%2e"]
+            ["", "..", "a/../b", "/a", "a/", "a/b/c/d", "A", "a b", "_weir", "a/_delta_log", "%2e"]
         {
             assert!(lake.table_store(bad).is_err(), "{bad:?}");
         }
-        assert!(lake.table_store("silver/order_items2").is_ok());
+        for good in ["silver/order_items2", "gold/views/sales"] {
+            assert!(lake.table_store(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_file_beside_tables_is_put_whole_and_only_where_it_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = open(folder.path()).unwrap();
+        let read = || fs::read_to_string(folder.path().join("gold/_metrics.json")).unwrap();
+        assert!(lake.put_beside("gold", "_metrics.json", "one").unwrap());
+        assert!(!lake.put_beside("gold", "_metrics.json", "one").unwrap(), "as it is");
+        let left = folder.path().join("gold/_metrics.json#3");
+        fs::write(&left, "tw").unwrap();
+        assert!(lake.put_beside("gold", "_metrics.json", "two").unwrap());
+        assert_eq!((read().as_str(), left.exists()), ("two", false), "what a crash left goes");
+        assert_eq!(lake.table_names().unwrap(), [""; 0]);
+        for (layer, name) in [("gold", "metrics"), ("..", "_x"), ("_weir", "_x"), ("gold", "_x/y")]
+        {
+            assert!(lake.put_beside(layer, name, "x").is_err(), "{layer}/{name}");
+        }
+        let reader = Lake::open_reader(folder.path()).unwrap();
+        assert!(reader.put_beside("gold", "_metrics.json", "x").is_err());
     }
 }

@@ -359,7 +359,7 @@ fn definitions_or_all_wrong(
     let catalog = gold::catalog::with_built_in(definitions, &contracts, views);
     let catalog = catalog.map_err(|error| vec![chain(&error)])?;
     let catalog = Arc::unwrap_or_clone(catalog).with_calendar(Arc::clone(config.time.calendar()));
-    Ok((contracts, Arc::new(catalog)))
+    Ok((contracts, Arc::new(catalog.with_view_tables(config.gold.view_tables.into()))))
 }
 
 /// The views: the built-in ones and those of `[gold] definitions`.

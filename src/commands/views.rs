@@ -88,14 +88,12 @@ fn read(file: &Path) -> Result<(String, String), Failure> {
 
 /// What a column is, in a word, and what it is made of.
 fn role(role: &Role) -> (&'static str, Option<String>) {
-    match role {
-        Role::Tenant(_) => ("tenant", None),
-        Role::Period(_) => ("period", None),
-        Role::Group(_) => ("group", None),
-        Role::Measure(call) => ("measure", Some(call.text.clone())),
-        Role::Computed(expression) => ("computed", Some(expression.text().to_owned())),
-        Role::Window => ("window", None),
-    }
+    let of = match role {
+        Role::Measure(call) => Some(call.text.clone()),
+        Role::Computed(expression) => Some(expression.text().to_owned()),
+        Role::Tenant(_) | Role::Period(_) | Role::Group(_) | Role::Window => None,
+    };
+    (role.name(), of)
 }
 
 fn show(view: &View) {

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::repository::{documents, fences, files, prose, read, root, spans, toml, weir};
 
-/// Tables of the lake that look like paths of the repository.
-const TABLES: [&str; 4] = ["gold/anomalies", "gold/kpi_current", "gold/kpi_history", "gold/kpis"];
+/// What is in a lake and looks like a path of the repository.
+const TABLES: [&str; 5] =
+    ["gold/_metrics.json", "gold/anomalies", "gold/kpi_current", "gold/kpi_history", "gold/kpis"];
 
 #[test]
 fn named_paths_exist() {

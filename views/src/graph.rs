@@ -59,7 +59,7 @@ pub struct Graph {
 pub struct Changes<'a> {
     /// Of its rows.
     pub rows: &'a Delta,
-    /// Of what it holds: for views that are not regroupable, and for those that views read.
+    /// Of what it holds: for views that are not regroupable, for those that views read, and where it was asked for.
     pub result: Option<&'a Delta>,
 }
 
@@ -69,16 +69,48 @@ impl Graph {
     /// # Errors
     /// When one reads what is not there before it.
     pub fn new(views: &[View], relations: &Relations) -> Result<Graph, Refusal> {
-        let empty = |schema| Delta::new(Arc::new(RowLayout::new(schema)), RowKey::default());
-        let none = relations.iter().map(|relation| empty(&relation.schema)).collect();
-        let graph = Graph { none, steps: Vec::new(), views: Vec::new(), is_begun: false };
-        let mut building = Building { graph, relations, view: 0 };
+        Graph::with_results(views, relations, &|_| false)
+    }
+
+    /// The same, with what those views hold that are asked for.
+    ///
+    /// # Errors
+    /// As [`Graph::new`].
+    pub fn with_results(
+        views: &[View],
+        relations: &Relations,
+        is_asked: &dyn Fn(&View) -> bool,
+    ) -> Result<Graph, Refusal> {
+        let mut building = Building { graph: Graph::empty(relations), relations, view: 0 };
         for (at, view) in views.iter().enumerate() {
             building.view = at;
             let is_read = views.iter().any(|other| other.inputs().iter().any(|n| n == view.name()));
-            building.add(view, is_read)?;
+            building.add(view, is_read || is_asked(view))?;
         }
         Ok(building.graph)
+    }
+
+    /// The steps of a view above its rows alone: relation 0 are rows of it, and what changes of view 0 are the
+    /// rows that it holds over these.
+    ///
+    /// # Errors
+    /// When the view does nothing with its rows.
+    pub fn above_rows(view: &View) -> Result<Graph, Refusal> {
+        let mut relations = Relations::default();
+        relations.add(view.name(), view.rows_schema().clone(), None);
+        let graph = Graph::empty(&relations);
+        let mut building = Building { graph, relations: &relations, view: 0 };
+        let rows = building.above(view.plan(), view.rows(), Source::Relation(0))?;
+        let rows = building.stepped(rows, view.plan());
+        let name = view.name().to_owned();
+        building.graph.views.push(Outputs { name, rows, result: None });
+        Ok(building.graph)
+    }
+
+    fn empty(relations: &Relations) -> Graph {
+        let empty = |schema| Delta::new(Arc::new(RowLayout::new(schema)), RowKey::default());
+        let none = relations.iter().map(|relation| empty(&relation.schema)).collect();
+        Graph { none, steps: Vec::new(), views: Vec::new(), is_begun: false }
     }
 
     /// Takes the changes of relations, by number; each is consolidated. Gives what could not be done: the

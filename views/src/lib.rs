@@ -40,7 +40,7 @@ pub use operator::{
 };
 pub use refusal::{Code, Refusal};
 pub use relations::{Relation, Relations};
-pub use view::{Role, View, ViewColumn, accept, accept_all, check_all};
+pub use view::{Role, View, ViewColumn, accept, accept_all, canonical, check_all};
 
 #[cfg(test)]
 mod tests;

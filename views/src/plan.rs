@@ -89,6 +89,22 @@ impl Plan {
         (0..self.schema.len()).filter_map(|at| Expression::column(&columns, at)).collect()
     }
 
+    /// The same steps with a relation in the place of what the outermost group is over.
+    pub(crate) fn over_relation(&self, relation: &str) -> Plan {
+        let mut node = self.node.clone();
+        match &mut node {
+            Node::Group { input, .. } => {
+                input.node = Node::Scan { relation: relation.to_owned() };
+            }
+            Node::Map { input, .. }
+            | Node::Distinct { input }
+            | Node::TopN { input, .. }
+            | Node::Window { input, .. } => **input = input.over_relation(relation),
+            Node::Scan { .. } | Node::Union { .. } | Node::Join { .. } => {}
+        }
+        Plan { node, schema: self.schema.clone() }
+    }
+
     /// The steps right below.
     pub(crate) fn inputs(&self) -> Vec<&Plan> {
         match &self.node {

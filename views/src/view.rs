@@ -32,6 +32,20 @@ pub enum Role {
     Window,
 }
 
+impl Role {
+    /// The role in a word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Role::Tenant(_) => "tenant",
+            Role::Period(_) => "period",
+            Role::Group(_) => "group",
+            Role::Measure(_) => "measure",
+            Role::Computed(_) => "computed",
+            Role::Window => "window",
+        }
+    }
+}
+
 /// One column of what a view holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewColumn {
@@ -72,6 +86,11 @@ fn read(name: &str, text: &str, relations: &Relations) -> Result<View, Refusal> 
     let canonical = query.to_string();
     let planned = sql::plan(query, relations)?;
     View::of(name, canonical, lower::lower(&planned, relations)?)
+}
+
+/// A view's text as [`View::sql`] has it; `None` where it is no SELECT.
+pub fn canonical(text: &str) -> Option<String> {
+    sql::query(text).ok().map(|query| query.to_string())
 }
 
 /// Reads views, each a name and a text, that may read each other. They come in an order in which each
@@ -256,6 +275,11 @@ impl View {
     /// SQL that gives all that it holds, with what its orders leave open decided.
     pub fn result_sql(&self) -> String {
         print::sql(&self.plan)
+    }
+
+    /// The same of a view that groups, over those of its rows that a relation of this name has.
+    pub fn sql_above(&self, rows: &str) -> String {
+        print::sql(&self.plan.over_relation(rows))
     }
 
     /// Whether its rows may be grouped by fewer keys, or by longer periods, to the same effect as in its

@@ -1,6 +1,6 @@
 //! What the core hands to a barrier: everything as it was at one epoch, frozen, not copied.
 
-use gold::{Frozen, HistoryRow};
+use gold::{Frozen, FrozenView, HistoryRow};
 use pipeline::silver::{FrozenRuns, FrozenTable};
 use schemas::{EpochStamp, StatePart};
 
@@ -12,6 +12,7 @@ pub(crate) struct BarrierJob {
     pub(crate) stamp: EpochStamp,
     pub(crate) silver: Vec<SilverJob>,
     pub(crate) cells: CellsJob,
+    pub(crate) views: Vec<ViewJob>,
     pub(crate) watch: FrozenWatch,
     /// Writes every alert, changed or not.
     pub(crate) all_alerts: bool,
@@ -52,4 +53,12 @@ pub(crate) struct CellsJob {
     pub(crate) whole: bool,
     pub(crate) changed: Vec<u32>,
     pub(crate) cells: Frozen,
+}
+
+/// The table of a view.
+#[derive(Debug)]
+pub(crate) struct ViewJob {
+    /// Replaces all files that the table has.
+    pub(crate) whole: bool,
+    pub(crate) rows: FrozenView,
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use gold::Locator;
 use lake::state::Read;
 use pipeline::decode::PreparedContract;
 use pipeline::epoch;
@@ -194,9 +195,10 @@ impl Core {
     }
 
     /// A table on disk stands elsewhere than the rows that were loaded. The places of silver rows and of
-    /// alerts are found by key once bronze is replayed; other tables, and those built alone, are written whole.
+    /// alerts are found by key once bronze is replayed, those of views are always found; other tables, and those
+    /// built alone, are written whole.
     pub(crate) fn stands_elsewhere(&mut self, table: &str) {
-        if self.whole.contains(table) {
+        if self.whole.contains(table) || tables::is_of_view(table) {
             return;
         }
         if table == tables::ANOMALIES || self.silver_contract(table).is_some() {
@@ -209,6 +211,16 @@ impl Core {
     /// Whether a table of rows that are known by key stands further than the rows that were loaded.
     pub(crate) fn is_ahead(&self, table: &str) -> bool {
         self.ahead.contains(table)
+    }
+
+    /// What finds the rows of a table of a view in memory; `None` where the next barrier writes it whole.
+    pub(crate) fn locate_view(&mut self, table: &str) -> Option<Locator<'_>> {
+        if self.whole.contains(table) { None } else { self.gold.locate_view(table) }
+    }
+
+    /// The next barrier must bring this table of a view to the last epoch, also where nothing arrives.
+    pub(crate) fn is_left_behind(&mut self, table: &str) {
+        self.ahead.insert(table.to_owned());
     }
 
     /// The slots with a row of such a table whose places are about to be found: what has changed so

@@ -21,7 +21,7 @@ pub(crate) mod watch;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gold::{Catalog, Engine, HistoryRow};
+use gold::{Catalog, Engine, FrozenView, HistoryRow};
 use pipeline::bronze::EpochRecords;
 use pipeline::decode::{PreparedContract, Scratch};
 use pipeline::ledger::Entry;
@@ -41,7 +41,7 @@ use decoding::Decoding;
 use epoch::Epoch;
 pub(crate) use error::{RestoreError, SetupError};
 use feeders::Feeders;
-use frozen::{BarrierJob, CellsJob, SilverJob};
+use frozen::{BarrierJob, CellsJob, SilverJob, ViewJob};
 use letters::Desk;
 use unconverted::Unconverted;
 use unmapped::Unmapped;
@@ -446,6 +446,8 @@ impl Core {
             changed: self.gold.take_changed_slots(),
             cells: self.gold.freeze(),
         };
+        let view = |rows: FrozenView| ViewJob { whole: whole.contains(&rows.table), rows };
+        let views = self.gold.freeze_views().into_iter().map(view).collect();
         let texts = vec![
             (PART, self.identities.to_text()),
             (control::PART, serde_json::to_string(self.in_force()).unwrap_or_default()),
@@ -455,7 +457,7 @@ impl Core {
         let watch = self.watch.freeze();
         let all_alerts = whole.contains(tables::ANOMALIES);
         let history = std::mem::take(&mut self.history);
-        Some(BarrierJob { stamp, silver, cells, watch, all_alerts, history, texts })
+        Some(BarrierJob { stamp, silver, cells, views, watch, all_alerts, history, texts })
     }
 
     /// The runs of deleted keys as they are now, by table.

@@ -13,13 +13,13 @@ use gold::HistoryRow;
 use gold::table::history_batch;
 use lake::keyed::{Deletes, FrozenRows, IDLE_AFTER, KeyedError, KeyedTable};
 use lake::state::StateLog;
-use lake::{Commit, CommitError, LakeError, StagedFile, Table};
+use lake::{Commit, CommitError, Lake, LakeError, StagedFile, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
 use pipeline::silver::FrozenRuns;
 use schemas::EpochStamp;
 use tokio::runtime::Handle;
 
-use crate::core::frozen::{BarrierJob, SilverJob};
+use crate::core::frozen::{BarrierJob, SilverJob, ViewJob};
 use crate::run::insist::Insist;
 use crate::run::meters::Meters;
 use crate::run::stop::Stop;
@@ -53,7 +53,12 @@ pub(crate) struct Flusher {
     runtime: Handle,
     stop: Stop,
     meters: Arc<Meters>,
+    /// What the definitions in force are, until it is beside the tables.
+    metrics: Option<(Lake, String)>,
 }
+
+/// The file that says what the definitions in force are.
+const METRICS: &str = "_metrics.json";
 
 impl Flusher {
     /// A flusher over `tables`; `loaded` says what of them is in memory. `silver` is how rows leave the
@@ -77,7 +82,18 @@ impl Flusher {
             let loaded = loaded.remove(&name).unwrap_or_default();
             keyed.insert(name, keyed_table(table, deletes, loaded)?);
         }
-        Ok(Flusher { tables: keyed, state, runtime, stop, meters })
+        Ok(Flusher { tables: keyed, state, runtime, stop, meters, metrics: None })
+    }
+
+    /// Puts this text beside the tables of gold: at once, where they are written under these definitions
+    /// already, or with the next complete barrier.
+    pub(crate) fn with_metrics(mut self, lake: Lake, text: String, at_once: bool) -> Flusher {
+        let put = at_once.then(|| lake.put_beside("gold", METRICS, &text));
+        if let Some(Err(error)) = &put {
+            tracing::warn!("could not write gold/{METRICS}, the next barrier does: {error}");
+        }
+        self.metrics = (!matches!(put, Some(Ok(_)))).then_some((lake, text));
+        self
     }
 
     /// The tables, for upkeep between barriers.
@@ -109,14 +125,17 @@ impl Flusher {
         let Some(bytes) = written else { return false };
         tracing::debug!(epoch = job.stamp.id, bytes, "state written");
         drop(parts);
-        let BarrierJob { stamp, silver, cells, watch, all_alerts, history, .. } = job;
+        let BarrierJob { stamp, silver, cells, views, watch, all_alerts, history, .. } = job;
         let (alerts, changed) = watch.alerts();
         if !self.flush_keyed(ANOMALIES, &alerts, changed, all_alerts, stamp) {
             return false;
         }
         drop(watch);
-        // What was frozen of a table is let go before the next one is written.
-        silver.into_iter().all(|SilverJob { table, whole, changed, rows }| {
+        // What was frozen of a table is let go before the next one is written. When current values are at an epoch,
+        // so are the rows of views.
+        views.into_iter().all(|ViewJob { whole, rows }| {
+            self.flush_keyed(&rows.table, &rows, &rows.changed, whole, stamp)
+        }) && silver.into_iter().all(|SilverJob { table, whole, changed, rows }| {
             self.flush_keyed(&table, &rows, &changed, whole, stamp)
         }) && self.flush_keyed(CURRENT, &cells.cells, &cells.changed, cells.whole, stamp)
             && self.flush_history(&history, stamp)
@@ -125,8 +144,15 @@ impl Flusher {
                     tracing::warn!("could not delete old state: {error}");
                 }
                 self.merge_runs(&runs);
-                true
+                self.put_metrics()
             }
+    }
+
+    /// Puts beside the tables what the definitions are that they were written under.
+    fn put_metrics(&mut self) -> bool {
+        let Some((lake, text)) = self.metrics.take() else { return true };
+        let put = self.retry(METRICS, |_| Ok(lake.put_beside("gold", METRICS, &text)?));
+        put.is_some()
     }
 
     /// Keeps the runs of deleted keys few. The barrier after the next takes what was made.

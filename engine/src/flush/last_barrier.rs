@@ -20,7 +20,7 @@ use super::replay::{RUNS_EVERY, write_runs};
 use super::{alerts, preview, silver};
 use crate::core::{Core, RestoreError};
 use crate::identities::{Identities, PART, Renewal};
-use crate::tables::{self, number};
+use crate::tables::{self, is_of_view, number};
 
 /// The files whose rows were loaded, by table.
 pub(super) type Files = BTreeMap<String, LoadedTable>;
@@ -34,8 +34,9 @@ pub(super) fn load(
     bronze: &Table,
 ) -> Result<(Core, Files, Option<Read>), RecoverError> {
     let mut at_most = held.flushed;
-    // Current values are written whole after every load.
-    let outdated = newest.iter().filter(|t| t.is_outdated() && t.name() != tables::CURRENT);
+    // Current values are written whole after every load, and what the tables of views hold is found then.
+    let is_built = |table: &&Table| table.name() != tables::CURRENT && !is_of_view(table.name());
+    let outdated = newest.iter().filter(|table| table.is_outdated()).filter(is_built);
     let outdated = outdated.map(|table| table.name().to_owned()).collect();
     let mut barriers = Barriers { inputs, outdated, bronze };
     while at_most > 0 {

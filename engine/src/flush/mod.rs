@@ -11,3 +11,4 @@ pub(crate) mod recover;
 mod replay;
 mod silver;
 pub(crate) mod tail;
+mod views;

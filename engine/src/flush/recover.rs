@@ -21,7 +21,7 @@ use super::barrier::Flusher;
 use super::error::RecoverError;
 use super::generation::{self, new_generation};
 use super::replay::replay_bronze;
-use super::{alerts, last_barrier, silver};
+use super::{alerts, last_barrier, silver, views};
 use crate::core::Core;
 use crate::run::stop::Stop;
 use crate::tables;
@@ -53,7 +53,7 @@ pub(crate) fn recover(
 ) -> Result<Recovered, RecoverError> {
     let lake = &inputs.lake;
     let bronze = runtime.block_on(Table::open_or_create(lake, &bronze::spec()))?;
-    let newest = runtime.block_on(tables::open_all(lake, &inputs.contracts))?;
+    let newest = runtime.block_on(tables::open_all(lake, &inputs.contracts, &inputs.catalog))?;
     for warning in newest.iter().chain([&bronze]).flat_map(|table| table.warnings()) {
         tracing::warn!("{warning}");
     }
@@ -68,7 +68,11 @@ pub(crate) fn recover(
     if let Some(reason) = core.failure() {
         return Err(RecoverError::Runs(reason.to_owned()));
     }
-    for table in &newest {
+    for table in newest.iter().filter(|table| tables::is_of_view(table.name())) {
+        let located = views::locate(&mut core, table, held.flushed);
+        files.extend(located.map(|located| (table.name().to_owned(), located)));
+    }
+    for table in newest.iter().filter(|table| !tables::is_of_view(table.name())) {
         if core.is_ahead(table.name()) {
             let located = match table.name() {
                 tables::ANOMALIES => alerts::locate(&mut core, table, loaded)?,
@@ -95,6 +99,8 @@ pub(crate) fn recover(
     let meters = Arc::clone(&inputs.meters);
     let (runtime, stop) = (runtime.clone(), stop.clone());
     let flusher = Flusher::new(newest, files, inputs.silver, log, runtime, stop, meters)?;
+    let metrics = gold::semantic::metrics(&inputs.catalog);
+    let flusher = flusher.with_metrics(lake.clone(), metrics, !core.is_rebuilt());
     let bronze = BronzeWriter::new(bronze)?;
     Ok(Recovered { core, bronze, held, lasts, flusher, ledger, tail })
 }

@@ -16,7 +16,7 @@ use lake::{At, Copied, Finding, Lake, LakeError, Severity, Table};
 use pipeline::bronze::{self, EPOCH};
 use schemas::{EpochId, chain};
 
-use crate::tables::number;
+use crate::tables::{is_of_view, number};
 
 /// How long tables may take to stand at one barrier.
 const WAIT: Duration = Duration::from_secs(60);
@@ -201,8 +201,16 @@ fn others_at(lake: &Lake, barrier: EpochId) -> Result<Vec<Table>, BackupError> {
     let mut tables = Vec::new();
     for name in lake.table_names()?.into_iter().filter(|name| name != bronze::TABLE) {
         let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
-        let table = Table::open(lake, &name, at)?;
+        let table = match Table::open(lake, &name, at) {
+            // It is newer than the barrier.
+            Err(LakeError::NoVersion { .. }) if is_of_view(&name) => continue,
+            table => table?,
+        };
         if table.progress(EPOCH) != Some(number(barrier)) {
+            // What is left of a view that has no table any more.
+            if is_of_view(&name) {
+                continue;
+            }
             return Err(BackupError::Behind { table: name, barrier });
         }
         tables.push(table);

@@ -28,6 +28,9 @@ pub(super) fn held(subject: &Subject) -> (Subject, Vec<String>) {
     }
     match read(&held) {
         Ok((contracts, catalog)) => {
+            let configured = &subject.catalog;
+            let catalog = catalog.with_calendar(Arc::clone(configured.calendar()));
+            let catalog = Arc::new(catalog.with_view_tables(configured.view_tables()));
             let notes = changes.iter().map(|change| note(&held, change)).collect();
             (Subject { contracts, catalog, ..subject.clone() }, notes)
         }
@@ -40,7 +43,7 @@ pub(super) fn held(subject: &Subject) -> (Subject, Vec<String>) {
 }
 
 /// The definitions in force, by their texts.
-fn read(held: &InForce) -> Result<(Vec<Contract>, Arc<Catalog>), String> {
+fn read(held: &InForce) -> Result<(Vec<Contract>, Catalog), String> {
     let contracts = contracts_of(held)?;
     let mut definitions = Vec::new();
     // What is converted has a key that comes first.
@@ -62,7 +65,7 @@ fn read(held: &InForce) -> Result<(Vec<Contract>, Arc<Catalog>), String> {
         |refused: Vec<DefinitionError>| refused.first().map_or_else(String::new, |e| chain(e));
     let views = view_file::accept(&files, &contracts).map_err(first)?;
     let catalog = Catalog::new(definitions, &contracts, views).map_err(|e| chain(&e))?;
-    Ok((contracts, Arc::new(catalog)))
+    Ok((contracts, catalog))
 }
 
 fn note(held: &InForce, change: &DefinitionChange) -> String {

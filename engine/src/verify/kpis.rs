@@ -60,7 +60,7 @@ pub(super) fn recompute(
     Ok(checks.into_values().map(finish).collect())
 }
 
-fn register(
+pub(super) fn register(
     context: &SessionContext,
     name: &str,
     pinned: &Pinned,

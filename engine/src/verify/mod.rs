@@ -23,6 +23,7 @@ mod silver;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod views;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -252,11 +253,14 @@ fn compare_at(
     let silver = compare_silver(subject, bronze, pinned, (facts, found), &mut compared.checks);
     let checks = compared.add("silver", "silver", silver.map_err(|e| chain(&e)));
     compared.checks.extend(checks.into_iter().flatten());
-    let Subject { contracts, catalog, .. } = subject;
+    let Subject { lake, contracts, catalog, .. } = subject;
     let runtime = tokio_runtime().map_err(|e| format!("could not start the runtime: {e}"));
     let Some(runtime) = compared.add("kpi", CURRENT, runtime) else { return };
     let recomputed = kpis::recompute(&runtime, pinned, contracts, catalog);
     let checks = compared.add("kpi", CURRENT, recomputed);
+    compared.checks.extend(checks.into_iter().flatten());
+    let recomputed = views::recompute(&runtime, lake, pinned, contracts, catalog);
+    let checks = compared.add("view", "gold/views", recomputed);
     compared.checks.extend(checks.into_iter().flatten());
     let settling = quiet::settling(&facts.last_quiet, pinned.clock, &found.topics, catalog);
     let history = kpis::history(&runtime, pinned, &settling, catalog);

@@ -77,7 +77,7 @@ pub(crate) fn pin(lake: &Lake, names: &[String]) -> Result<Pin, String> {
 
 /// The newest version at an epoch not beyond `at_most`. Maintenance keeps a table's epoch, so the
 /// newest version of all is looked at first.
-fn open(lake: &Lake, name: &str, at_most: i64) -> Result<Table, LakeError> {
+pub(super) fn open(lake: &Lake, name: &str, at_most: i64) -> Result<Table, LakeError> {
     let newest = Table::open(lake, name, At::Newest);
     match newest {
         Ok(table) if table.progress(EPOCH).is_none_or(|epoch| epoch <= at_most) => Ok(table),

@@ -30,7 +30,8 @@ impl Status {
 /// One check of one table or KPI.
 #[derive(Debug, Clone)]
 pub struct Check {
-    /// What is checked: `seals`, `bronze`, `epoch`, `letters`, `silver`, `kpi`, `history` or `alerts`.
+    /// What is checked: `seals`, `bronze`, `epoch`, `letters`, `silver`, `kpi`, `view`, `history` or
+    /// `alerts`.
     pub name: &'static str,
     /// The table or KPI.
     pub subject: String,

@@ -5,6 +5,7 @@ mod fold;
 mod forgotten;
 mod preview;
 pub(super) mod shop;
+mod views;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -160,9 +160,14 @@ fn is_own(calendar: &Calendar, grain: Grain) -> bool {
 
 /// Where the period that starts at `period_start` ends.
 pub(super) fn period_end(calendar: &Calendar, grain: Grain) -> String {
+    end_of(calendar, "tenant_id", "period_start", grain)
+}
+
+/// Where the period of a tenant ends that starts then, both as SQL.
+pub(super) fn end_of(calendar: &Calendar, tenant: &str, start: &str, grain: Grain) -> String {
     if is_own(calendar, grain) {
-        let at = "CAST(period_start AS BIGINT)";
-        return format!("to_timestamp_micros(weir_period_end(tenant_id, '{grain}', {at}))");
+        let at = format!("CAST({start} AS BIGINT)");
+        return format!("to_timestamp_micros(weir_period_end({tenant}, '{grain}', {at}))");
     }
     let length = match grain {
         Grain::Hour => "1 hour",
@@ -173,7 +178,7 @@ pub(super) fn period_end(calendar: &Calendar, grain: Grain) -> String {
         Grain::Year => "12 months",
         _ => "0 days",
     };
-    format!("period_start + INTERVAL '{length}'")
+    format!("{start} + INTERVAL '{length}'")
 }
 
 pub(super) fn keys<'a>(dims: impl IntoIterator<Item = &'a String>) -> String {

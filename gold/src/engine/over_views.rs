@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemas::{Contract, Delta, EpochStamp, RowKey, RowLayout, RowRef};
-use views::{Graph, StepError};
+use views::{Graph, StepError, View};
 
 use super::fold::Mode;
+use super::view_tables::ViewTable;
 use super::{DeltaError, Engine, EngineError};
 use crate::catalog::Catalog;
 use crate::definition::DefinitionError;
@@ -23,6 +24,8 @@ const LOADED_AT_ONCE: usize = 1 << 14;
 #[derive(Debug)]
 pub(super) struct Views {
     graph: Graph,
+    /// The tables of views, in the order of the views.
+    pub(super) tables: Vec<ViewTable>,
     /// By contract; none for those that no view reads.
     loaded: Vec<Option<Delta>>,
     waiting: usize,
@@ -39,11 +42,17 @@ impl Views {
         if catalog.views().is_empty() {
             return Ok(None);
         }
-        let graph = Graph::new(catalog.views(), &view_file::relations(contracts));
-        let graph = graph.map_err(|refusal| DefinitionError::View {
+        let refused = |refusal| DefinitionError::View {
             file: "gold/views".into(),
             refusal: Box::new(refusal),
-        })?;
+        };
+        // Of a view with a period rows are grouped for each grain.
+        let is_asked = |view: &View| view.period().is_none() && catalog.has_table(view);
+        let relations = view_file::relations(contracts);
+        let graph = Graph::with_results(catalog.views(), &relations, &is_asked).map_err(refused)?;
+        let tabled = catalog.views().iter().enumerate().filter(|(_, view)| catalog.has_table(view));
+        let tables = tabled.map(|(at, view)| ViewTable::of(at, view, catalog.calendar()));
+        let tables = tables.filter_map(Result::transpose).collect::<Result<_, _>>();
         let views = catalog.relations().iter().filter(|relation| relation.view.is_some());
         let read: BTreeSet<usize> = views.flat_map(|view| view.contracts.clone()).collect();
         let none = |(number, contract): (usize, &Contract)| {
@@ -52,10 +61,21 @@ impl Views {
         };
         Ok(Some(Views {
             graph,
+            tables: tables.map_err(refused)?,
             loaded: contracts.iter().enumerate().map(none).collect(),
             waiting: 0,
             refused: Vec::new(),
         }))
+    }
+
+    /// Takes what the last step changed of views into their tables. Gives what could not be done.
+    fn fill_tables(&mut self) -> Vec<StepError> {
+        let Views { graph, tables, .. } = self;
+        let filled = tables.iter_mut().filter_map(|table| {
+            let changes = graph.changes(table.view)?;
+            Some(table.take(changes))
+        });
+        filled.flatten().collect()
     }
 }
 
@@ -80,6 +100,7 @@ impl Engine {
             let relation = self.first_view() + number;
             wrong.extend(self.step(stamp, relation, changes.rows).err());
         }
+        wrong.extend(views.fill_tables().into_iter().map(|error| of_view(stamp, error)));
         self.views = Some(views);
         wrong
     }
@@ -115,6 +136,8 @@ impl Engine {
         let deltas: Vec<(usize, &Delta)> =
             loaded.filter_map(|(contract, delta)| Some((contract, delta.as_ref()?))).collect();
         let refused = views.graph.step(&deltas);
+        views.refused.extend(refused.iter().map(ToString::to_string));
+        let refused = views.fill_tables();
         views.refused.extend(refused.iter().map(ToString::to_string));
         views.loaded.iter_mut().flatten().for_each(Delta::clear);
         for number in 0..self.catalog.views().len() {

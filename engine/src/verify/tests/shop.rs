@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gold::{Catalog, CellRow};
+use gold::view_file::ViewFile;
+use gold::{Catalog, CellRow, ViewTables};
 use lake::Lake;
 use pipeline::bronze::BronzeWriter;
 use pipeline::record::{RawBatch, TopicPartition};
@@ -41,7 +42,8 @@ pub(super) struct Shop {
     topic: String,
     key: &'static str,
     topics: Topics,
-    catalog: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
+    views: Vec<ViewFile>,
     core: Core,
     bronze: BronzeWriter,
     flusher: Flusher,
@@ -81,7 +83,7 @@ pub(super) fn order(id: &str, lsn: u64, amount: &str, status: &str) -> String {
     .to_string()
 }
 
-fn deleted(id: &str, lsn: u64) -> String {
+pub(super) fn deleted(id: &str, lsn: u64) -> String {
     json!({
         "op": "d",
         "before": { "order_id": id },
@@ -121,9 +123,11 @@ pub(super) fn charge(id: &str, tenant: &str, day: Micros, cost: &str, lsn: u64) 
     .to_string()
 }
 
-fn inputs(lake: &Lake, topics: &Topics, contracts: Vec<Contract>) -> Inputs {
-    let catalog =
-        gold::catalog::with_built_in(Vec::new(), &contracts, std::sync::Arc::from([])).unwrap();
+fn inputs(lake: &Lake, topics: &Topics, contracts: Vec<Contract>, views: &[ViewFile]) -> Inputs {
+    let views = gold::view_file::accept(views, &contracts).unwrap();
+    let catalog = gold::catalog::with_built_in(Vec::new(), &contracts, views).unwrap();
+    let catalog = Arc::unwrap_or_clone(catalog).with_view_tables(ViewTables::Own);
+    let catalog = Arc::new(catalog);
     Inputs {
         now: Still.now(),
         lake: lake.clone(),
@@ -143,7 +147,12 @@ impl Shop {
     }
 
     pub(super) fn with_topic(topic: &str) -> Shop {
-        Shop::of(topic, "orders", "order_id")
+        Shop::of(topic, "orders", "order_id", Vec::new())
+    }
+
+    /// Orders, and these views over them.
+    pub(super) fn with_views(views: Vec<ViewFile>) -> Shop {
+        Shop::of(TOPIC, "orders", "order_id", views)
     }
 
     /// Nine days of the same cost, then a charge that is none of the usual ones.
@@ -167,16 +176,16 @@ impl Shop {
     }
 
     pub(super) fn of_costs() -> Shop {
-        Shop::of("shop.public.costs", "costs", "charge_id")
+        Shop::of("shop.public.costs", "costs", "charge_id", Vec::new())
     }
 
-    fn of(topic: &str, contract: &str, key: &'static str) -> Shop {
+    fn of(topic: &str, contract: &str, key: &'static str, views: Vec<ViewFile>) -> Shop {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("lake");
         let lake = Lake::open_writer(&root, Duration::ZERO, Arc::new(Still)).unwrap();
         let runtime = tokio_runtime().unwrap();
         let topics: Topics = [(("kafka".to_owned(), topic.to_owned()), contract.into())].into();
-        let inputs = inputs(&lake, &topics, contracts());
+        let inputs = inputs(&lake, &topics, contracts(), &views);
         let (catalog, stop) = (Arc::clone(&inputs.catalog), Stop::default());
         let recovered = recover(&inputs, &mut [], runtime.handle(), &stop).unwrap();
         let Recovered { core, bronze, flusher, .. } = recovered;
@@ -188,6 +197,7 @@ impl Shop {
             key,
             topics,
             catalog,
+            views,
             core,
             bronze,
             flusher,
@@ -203,12 +213,20 @@ impl Shop {
     pub(super) fn restart(self) -> Shop {
         let Shop { core, bronze, flusher, .. } = self;
         drop((core, bronze, flusher));
-        let (inputs, stop) = (inputs(&self.lake, &self.topics, contracts()), Stop::default());
+        let inputs = inputs(&self.lake, &self.topics, contracts(), &self.views);
+        let stop = Stop::default();
         let recovered = recover(&inputs, &mut [], self.runtime.handle(), &stop).unwrap();
         let Recovered { core, bronze, flusher, .. } = recovered;
         let mut shop = Shop { core, bronze, flusher, stop, ..self };
+        shop.catalog = inputs.catalog;
         shop.tick();
         shop
+    }
+
+    /// The same with other views.
+    pub(super) fn restart_with(mut self, views: Vec<ViewFile>) -> Shop {
+        self.views = views;
+        self.restart()
     }
 
     /// Orders placed, changed, cancelled, deleted and restated, a poisoned record, two barriers.
@@ -303,7 +321,7 @@ impl Shop {
 
     /// What it is after a start with these contracts; what a feed hears before that goes to `feed`.
     pub(super) fn restarted(&self, contracts: Vec<Contract>, feed: Box<dyn Feed>) -> Recovered {
-        let inputs = inputs(&self.lake, &self.topics, contracts);
+        let inputs = inputs(&self.lake, &self.topics, contracts, &self.views);
         let stop = Stop::default();
         recover(&inputs, &mut [feed], self.runtime.handle(), &stop).unwrap()
     }
