@@ -1,4 +1,4 @@
-//! What was expected of past buckets, for charts.
+//! What was expected of past buckets, for charts, and what would be said of a value.
 //!
 //! # Guarantees
 //! - The band of a bucket is made from buckets before it, by the model that judges.
@@ -10,11 +10,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{Band, Bands, Calendar, CellValue, Grain, KpiInfo, Micros};
+use schemas::{Band, Bands, Calendar, CellValue, Grain, KpiInfo, Micros, Scored, Trial};
 
 use crate::entry::replay;
 use crate::number::mantissa;
 use crate::shape::Shape;
+use crate::trial;
 
 /// Bands of the KPIs it was made for.
 #[derive(Debug, Clone)]
@@ -58,5 +59,18 @@ impl Bands for Expected {
             })
         };
         outlooks.into_iter().map(band).collect()
+    }
+
+    fn score(&self, trial: &Trial<'_>) -> Scored {
+        match self.kpis.get(trial.kpi) {
+            Some(kpi) => trial::score(kpi, &self.calendar, trial),
+            None => Scored {
+                band: None,
+                statistics: None,
+                found: Vec::new(),
+                is_judged: false,
+                why: "there is no such KPI".into(),
+            },
+        }
     }
 }

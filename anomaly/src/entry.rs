@@ -282,12 +282,22 @@ impl Entry {
     /// What is expected of a bucket behind the first that is not learned: bills that come late are over long
     /// before they are whole.
     pub(crate) fn outlook_ahead(&self, start: Micros, cells: &dyn Cells) -> Option<Outlook> {
-        let is_ahead = start > self.next && self.wait() > 0 && !self.stale;
-        if !is_ahead || self.count(self.next, start) > AHEAD {
+        let is_ahead = self.wait() > 0 && !self.stale;
+        is_ahead.then(|| self.outlook_far(start, cells)).flatten()
+    }
+
+    /// The same of any series.
+    pub(crate) fn outlook_far(&self, start: Micros, cells: &dyn Cells) -> Option<Outlook> {
+        if start <= self.next || self.is_far(start) {
             return None;
         }
         let past = CellPast { entry: self, cells, of: start, end: self.next };
         self.learner.outlook_ahead(self.shape, self.place(start), &past)
+    }
+
+    /// Whether a bucket is too far behind what is learned to be forecast.
+    pub(crate) fn is_far(&self, start: Micros) -> bool {
+        self.count(self.next, start) > AHEAD
     }
 
     /// The first bucket that is not to be learned at `at`: more of it may come.

@@ -1,15 +1,18 @@
 //! Detectors, calibration and alert policy: pure functions of KPI updates, without tokio, IO or clock.
 //!
-//! [`Scorer`] watches KPIs; the binary calls it for every epoch. [`Expected`] says for charts what was
-//! expected. [`walk`] runs the same model over plain numbers, for measuring it.
+//! [`Scorer`] watches KPIs; the binary calls it for every epoch. [`backtest()`] plays cells through it that are there
+//! already. [`Expected`] says for charts what was expected. [`walk`] runs the same model over plain numbers, for
+//! measuring it.
 //!
 //! # Guarantees
 //! - Equal epochs give equal alerts, bit for bit, on one machine.
 //! - No score depends on what came after it.
 
 mod alert_book;
+mod backtest;
 mod bands;
 mod dates;
+mod driver;
 mod entry;
 mod incident;
 mod lags;
@@ -28,8 +31,10 @@ mod scorer;
 mod series_book;
 mod shape;
 mod tail;
+mod trial;
 mod walk;
 
+pub use backtest::{Backtest, Fired, History, Limits, Line, Played, Question, backtest};
 pub use bands::Expected;
 pub use scorer::Scorer;
 pub use walk::{Score, Series, walk};

@@ -6,9 +6,12 @@
 mod change;
 mod seasonal;
 
-use schemas::{Against, CellValue, Direction, Good, Grain, KpiInfo, Severity, Status, Watching};
+use schemas::{
+    Against, CellValue, Cells, Direction, Good, Grain, KpiInfo, Micros, Severity, Status, Watching,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::entry::Entry;
 use crate::number::{float, mantissa};
 use crate::outlook::Outlook;
 use crate::shape::Shape;
@@ -71,6 +74,32 @@ pub(crate) struct Bucket<'a> {
 
 /// The share of the surprise of an alert that a deviation from another day must be to the forecast, too.
 const UNUSUAL: f64 = 0.9;
+
+impl<'a> Bucket<'a> {
+    /// A bucket of a series that is over, as a rule sees it.
+    pub(crate) fn whole(
+        entry: &Entry,
+        (rule, kpi): (&dyn Rule, &'a KpiInfo),
+        (start, outlook): (Micros, Option<Outlook>),
+        cells: &dyn Cells,
+    ) -> Bucket<'a> {
+        let (against, watching) = (rule.against(), &kpi.watching);
+        let unforeseen = against.filter(|_| outlook.is_none());
+        Bucket {
+            shape: entry.shape,
+            watching,
+            is_net: kpi.is_net,
+            good: kpi.good,
+            running: false,
+            cell: entry.cell(start, cells),
+            outlook,
+            baseline: against.and_then(|own| entry.baseline(own, watching, start, cells)),
+            since: unforeseen.and_then(|own| entry.beside(own, start, cells)),
+            held: false,
+            is_whole: true,
+        }
+    }
+}
 
 impl Bucket<'_> {
     /// The least deviation that is worth an alert, as a mantissa.

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use schemas::{
     Alert, Calendar, CellKey, CellValue, Cells, EpochId, EpochStamp, FrozenObserver, Grain,
-    KpiInfo, KpiUpdate, Micros, Observer, OriginName, Saved, Sight, Status,
+    KpiInfo, KpiUpdate, Micros, Observer, OriginName, Saved, SeriesId, Sight, Status,
 };
 
 use crate::alert_book::AlertBook;
@@ -46,7 +46,7 @@ use crate::saved::{self, Frozen, Head};
 use crate::series_book::SeriesBook;
 
 /// How long after its end a bucket is waited for.
-const LATENESS: i64 = 30_000_000;
+pub(crate) const LATENESS: i64 = 30_000_000;
 /// Hours whose timers fire one by one after a silence; before them it is only learned.
 const HOURS_FIRED: i64 = 35 * 24;
 /// Alerts are for buckets that end within so many periods of the clock.
@@ -132,6 +132,11 @@ impl Scorer {
         };
         self.series.set_id(place, update.series);
         Some(place)
+    }
+
+    /// What is remembered of a series at a grain.
+    pub(crate) fn entry(&self, id: SeriesId, grain: Grain) -> Option<&Entry> {
+        self.series.get(self.series.find(id, grain)?)
     }
 
     /// Puts a series that was saved at its place.
@@ -345,19 +350,10 @@ impl Scorer {
             }
             let Some(kpi) = self.kpis.get(entry.kpi) else { return };
             let bucket = Bucket {
-                shape: entry.shape,
-                watching: &kpi.watching,
-                is_net: kpi.is_net,
-                good: kpi.good,
                 running: moment != Moment::Close && !entry.is_closed(start),
-                cell: entry.cell(start, cells),
-                outlook,
-                baseline: against.and_then(|own| entry.baseline(own, &kpi.watching, start, cells)),
-                since: against
-                    .filter(|_| outlook.is_none())
-                    .and_then(|own| entry.beside(own, start, cells)),
                 held: track.knows(start),
                 is_whole: entry.is_wait_known(),
+                ..Bucket::whole(entry, (*rule, kpi), (start, outlook), cells)
             };
             let verdict = match entry.is_planned(start) {
                 true => Verdict::Unknown,

@@ -12,6 +12,8 @@
 //! - A thread that cannot go on ends the run with a reason; nothing that was acknowledged is lost.
 //! - No command line, no configuration file, no HTTP: who wants any of that brings it.
 
+pub mod alerts;
+pub mod cells;
 pub mod census;
 pub mod contracts;
 mod core;

@@ -69,7 +69,7 @@ fn sql(at: Micros, question: &PastQuestion) -> String {
     )
 }
 
-fn cell(batch: &RecordBatch, row: usize) -> Option<(CellKey, CellValue)> {
+pub(crate) fn cell(batch: &RecordBatch, row: usize) -> Option<(CellKey, CellValue)> {
     let text = |name| Some(batch.column_by_name(name)?.as_string_opt::<i32>()?.value(row));
     let number = |name| {
         let column = batch.column_by_name(name)?.as_primitive_opt::<Decimal128Type>()?;

@@ -75,7 +75,9 @@ pub use kpi::{
 };
 pub use letter::{Letter, LetterAt, StillDead};
 pub use marks::Marks;
-pub use observe::{Band, Bands, Cells, Feeding, FrozenObserver, Observer, OriginName, Sight};
+pub use observe::{
+    Band, Bands, Cells, Feeding, Found, FrozenObserver, Observer, OriginName, Scored, Sight, Trial,
+};
 pub use paged::Paged;
 pub use past::{KpiHistory, PastCells, PastQuestion};
 pub use planned::{Event, Planned};

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::alert::Alert;
+use crate::alert::{Alert, Severity};
 use crate::epoch::EpochStamp;
 use crate::kpi::{CellValue, KpiUpdate, SeriesId};
 use crate::state::{Saved, StatePart};
@@ -145,7 +145,66 @@ pub struct Band {
     pub upper: i128,
 }
 
-/// Says for charts what was expected of past buckets.
+/// A value of a bucket that is asked about, whether the bucket has it or not.
+#[derive(Debug, Clone, Copy)]
+pub struct Trial<'a> {
+    /// The KPI.
+    pub kpi: &'a str,
+    /// The tenant.
+    pub tenant: &'a str,
+    /// The dimensions, as canonical JSON.
+    pub dims: &'a str,
+    /// The grain: hour or day.
+    pub grain: Grain,
+    /// The bucket's start.
+    pub start: Micros,
+    /// The value, as if the bucket were over with it.
+    pub value: i128,
+    /// Until when it is known what arrived.
+    pub as_of: Micros,
+    /// All known cells of the series at the grain, ascending by period.
+    pub points: &'a [(Micros, CellValue)],
+    /// What the KPI's budget has for the bucket, where it has one.
+    pub budget: Option<CellValue>,
+}
+
+/// What a rule finds of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The rule.
+    pub rule: Arc<str>,
+    /// What kind of anomaly it is: `spike`, `drop`, `missing`.
+    pub anomaly_type: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What the rule expects.
+    pub expected: Option<i128>,
+    /// The least that is normal by it.
+    pub lower: Option<i128>,
+    /// The most that is normal by it.
+    pub upper: Option<i128>,
+    /// (value - expected) / |expected|; of a number without a unit value - expected.
+    pub deviation: f64,
+    /// One plain sentence.
+    pub reason: Arc<str>,
+}
+
+/// What the detector says of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// What the forecast expects; `None` where it knows too little.
+    pub band: Option<Band>,
+    /// With it, deviation, distance in robust standard deviations, and p-value.
+    pub statistics: Option<[f64; 3]>,
+    /// What rules find, the worst first.
+    pub found: Vec<Found>,
+    /// Whether any rule could judge it.
+    pub is_judged: bool,
+    /// Why not, where that is so, or why nothing is found.
+    pub why: Arc<str>,
+}
+
+/// Says what was expected of past buckets, and what to make of a value.
 pub trait Bands: Send + Sync {
     /// For each of `wanted` (ascending) what is expected from the points before it. `points` are all
     /// known cells of one series of a KPI and a tenant at one grain, ascending by period.
@@ -156,4 +215,7 @@ pub trait Bands: Send + Sync {
         points: &[(Micros, CellValue)],
         wanted: &[Micros],
     ) -> Vec<Option<Band>>;
+
+    /// What would be said of a value. Nothing is kept of it, and nothing learned.
+    fn score(&self, trial: &Trial<'_>) -> Scored;
 }

@@ -227,7 +227,7 @@ impl Watching {
 
 impl ChangeRule {
     /// `cost_spike: 0.2 above week_before: warning`.
-    fn told(&self) -> String {
+    pub fn told(&self) -> String {
         let side = |by: Option<u32>, word: &str| by.map(|by| format!("{} {word}", share(by)));
         let sides: Vec<String> =
             side(self.up, "above").into_iter().chain(side(self.down, "below")).collect();

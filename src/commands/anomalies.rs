@@ -1,7 +1,9 @@
-//! `weir anomalies`: what people think of what was found.
+//! `weir anomalies`: why an alert is there, and what people think of it.
 //!
 //! # Guarantees
 //! - Nothing is changed here: the decision is kept, and takes effect in the epoch that reads it.
+
+mod explain;
 
 use std::path::PathBuf;
 
@@ -16,6 +18,8 @@ use crate::failure::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// All that is known of an alert: figures, rule, incident, parts, answers, and the way to its rows.
+    Explain(explain::Arguments),
     /// Say whether an alert was right.
     Feedback(Feedback),
 }
@@ -56,7 +60,10 @@ pub(super) fn alert_id(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure> {
-    let Command::Feedback(Feedback { id, verdict, comment, lake, json }) = command;
+    let Feedback { id, verdict, comment, lake, json } = match command {
+        Command::Explain(arguments) => return explain::execute(config, arguments),
+        Command::Feedback(feedback) => feedback,
+    };
     let lake = open(config, lake.as_deref())?;
     let (alert, comment) = (id.clone(), comment.clone());
     let feedback = answer::Feedback { alert, verdict: *verdict, comment };

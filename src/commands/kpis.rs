@@ -87,7 +87,7 @@ fn parse_calendar_grain(text: &str) -> Result<Grain, String> {
     grain.ok_or_else(|| format!("use {}", Grain::names()))
 }
 
-fn parse_time(text: &str) -> Result<Micros, String> {
+pub(super) fn parse_time(text: &str) -> Result<Micros, String> {
     Micros::parse(text).ok_or_else(|| "use RFC 3339 or YYYY-MM-DD, such as 2026-03-01".to_owned())
 }
 

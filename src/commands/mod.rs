@@ -5,6 +5,7 @@
 
 mod alerts;
 mod anomalies;
+mod backtest;
 mod check;
 mod clock;
 mod config;
@@ -92,9 +93,11 @@ enum Command {
     /// Measures the detector on what business series do.
     #[command(subcommand)]
     Eval(eval::Command),
-    /// What people think of what was found.
+    /// Why an alert is there, and what people think of it.
     #[command(subcommand)]
     Anomalies(anomalies::Command),
+    /// What would have fired of a KPI: its cells through the detector, with the settings of the configuration.
+    Backtest(backtest::Arguments),
     /// Tell nobody of some alerts for a while.
     Mute(mute::Arguments),
     /// Development tokens for API and stream.
@@ -171,6 +174,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Alerts(command) => alerts::execute(&load(file)?.config, &command),
         Command::Eval(command) => eval::execute(&command),
         Command::Anomalies(command) => anomalies::execute(&load(file)?.config, &command),
+        Command::Backtest(arguments) => backtest::execute(&load(file)?.config, &arguments),
         Command::Mute(arguments) => mute::execute(&load(file)?.config, &arguments),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),

@@ -30,6 +30,7 @@ mod on_call;
 mod origins;
 mod pg;
 mod planned;
+mod questioned;
 mod readers;
 mod retry;
 mod secure_kafka;

@@ -12,7 +12,7 @@ use crate::support::receivers::{MailServer, Webhook};
 use crate::support::services::{script, sql};
 use crate::support::{Place, Weir, seeded, wait_until};
 
-const DAY: i64 = 86_400_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000;
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 pub(crate) fn now() -> i64 {
@@ -47,6 +47,16 @@ pub(crate) struct Shop {
 impl Shop {
     /// Eight days of a hundred a day for each tenant, and these routes.
     pub(crate) fn new(tenants: &[&str], routes: &str) -> Shop {
+        Shop::of(tenants, routes, 9, |_| "100")
+    }
+
+    /// So many days, today the first, of what each cost by how many days ago it was.
+    pub(crate) fn of(
+        tenants: &[&str],
+        routes: &str,
+        count: i64,
+        cost: fn(i64) -> &'static str,
+    ) -> Shop {
         let place = Place::new();
         place.configure_files(
             "lake.flush_interval = \"100ms\"\nlake.barrier_interval = \"500ms\"\n",
@@ -56,11 +66,11 @@ impl Shop {
         std::fs::write(&file, configured + routes).unwrap();
         let mut shop = Shop { place, offset: 0 };
         let today = now() / DAY * DAY;
-        let days = (0_i64..9).map(|day| (format!("d{day}"), today - day * DAY));
-        let days: Vec<(String, i64)> = days.collect();
         let all = tenants.iter().flat_map(|tenant| {
-            days.iter()
-                .map(move |(id, day)| charge(tenant, &format!("{tenant}-{id}"), *day, "100", 1))
+            (0..count).map(move |day| {
+                let id = format!("{tenant}-d{day}");
+                charge(tenant, &id, today - day * DAY, cost(day), 1)
+            })
         });
         shop.send(&all.collect::<Vec<_>>());
         shop

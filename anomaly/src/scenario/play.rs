@@ -12,13 +12,13 @@ use std::sync::Arc;
 
 use schemas::decimal::quotient;
 use schemas::{
-    Against, CellKey, CellValue, Cells, ChangeRule, EpochStamp, Feeding, Good, Grain, KpiInfo,
-    KpiKind, KpiUpdate, Micros, Observer, OriginName, SeriesId, Severity, Sight, Status, Unit,
-    Watching,
+    Against, Alert, CellValue, ChangeRule, Good, Grain, KpiInfo, KpiKind, Micros, Severity, Status,
+    Unit, Watching,
 };
 
 use super::plan::{Change, HOUR, Plan, SECOND};
 use crate::Scorer;
+use crate::driver::Driver;
 
 const TENANT: &str = "t";
 const ROI: &str = "roi";
@@ -88,40 +88,6 @@ fn kpis() -> Vec<KpiInfo> {
     ]
 }
 
-/// The cells of one line, or of what is made of two.
-#[derive(Debug, Default)]
-struct Held {
-    kpi: Arc<str>,
-    dims: Arc<str>,
-    cells: BTreeMap<(Grain, Micros), CellValue>,
-}
-
-#[derive(Debug, Default)]
-struct Store {
-    series: Vec<Held>,
-}
-
-fn place(id: SeriesId) -> usize {
-    usize::try_from(id.series).unwrap_or(usize::MAX)
-}
-
-impl Cells for Store {
-    fn series(&self, kpi: &str, _tenant: &str, dims: &str) -> Option<SeriesId> {
-        let found = self.series.iter().position(|own| *own.kpi == *kpi && *own.dims == *dims)?;
-        Some(SeriesId { kpi: 0, series: u32::try_from(found).ok()? })
-    }
-
-    fn value(&self, series: SeriesId, grain: Grain, start: Micros) -> Option<CellValue> {
-        self.series.get(place(series))?.cells.get(&(grain, start)).copied()
-    }
-}
-
-impl Feeding for Store {
-    fn feeds(&self, _by: &OriginName, _kpi: &str, _tenant: &str) -> bool {
-        true
-    }
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "amounts of a scenario are small")]
 fn mantissa(value: f64) -> i128 {
     (value * CENT).round() as i128 * MANTISSA_OF_CENT
@@ -130,16 +96,20 @@ fn mantissa(value: f64) -> i128 {
 /// A plan that is being played.
 struct Player<'a> {
     plan: &'a Plan,
-    scorer: Scorer,
-    store: Store,
+    driver: Driver,
     /// The sums of hours and days of each line, as they stand.
     days: Vec<BTreeMap<Micros, i128>>,
     hours: Vec<Vec<i128>>,
-    epoch: u64,
-    open: BTreeSet<Arc<str>>,
-    openings: Vec<Opening>,
+    openings: Openings,
     /// The lines that a return is made of: revenue and cost, and the place of the return.
     roi: Option<(usize, usize, usize)>,
+}
+
+/// The alerts that opened, and those that are open.
+#[derive(Default)]
+struct Openings {
+    all: Vec<Opening>,
+    open: BTreeSet<Arc<str>>,
 }
 
 /// Plays it to its end.
@@ -151,7 +121,7 @@ pub(super) fn play(plan: &Plan) -> Vec<Opening> {
         player.epoch(at, quiet, &changes);
     }
     player.tick_to(end);
-    player.openings
+    player.openings.all
 }
 
 type Epoch = (Micros, bool, Vec<Change>);
@@ -203,60 +173,45 @@ fn epochs(plan: &Plan) -> Vec<Epoch> {
 
 impl<'a> Player<'a> {
     fn new(plan: &'a Plan) -> Player<'a> {
-        let held = |kpi: &str, dims: &Arc<str>| Held {
-            kpi: kpi.into(),
-            dims: Arc::clone(dims),
-            cells: BTreeMap::new(),
-        };
-        let mut series: Vec<Held> =
-            plan.lines.iter().map(|line| held(line.kpi, &line.dims)).collect();
+        let scorer = Scorer::new(kpis()).with_calendar(Arc::clone(&plan.calendar));
+        let mut driver = Driver::new(scorer);
+        let tenant = TENANT.into();
+        for line in &plan.lines {
+            driver.add(&line.kpi.into(), &tenant, &line.dims);
+        }
         let of = |kpi: &str| plan.lines.iter().position(|line| line.kpi == kpi);
         let sides = of("revenue_booked").zip(of("total_cost"));
-        let roi = sides.map(|(revenue, cost)| (revenue, cost, series.len()));
-        let dims = plan.lines.first().map(|line| Arc::clone(&line.dims));
-        series.extend(roi.zip(dims).map(|(_, dims)| held(ROI, &dims)));
+        let dims = plan.lines.first().map(|line| &line.dims);
+        let roi = sides
+            .zip(dims)
+            .map(|((revenue, cost), dims)| (revenue, cost, driver.add(&ROI.into(), &tenant, dims)));
         Player {
             plan,
-            scorer: Scorer::new(kpis()).with_calendar(Arc::clone(&plan.calendar)),
-            store: Store { series },
+            driver,
             days: vec![BTreeMap::new(); plan.lines.len()],
             hours: vec![vec![0; plan.hours]; plan.lines.len()],
-            epoch: 0,
-            open: BTreeSet::new(),
-            openings: Vec::new(),
+            openings: Openings::default(),
             roi,
         }
     }
 
     /// Lets timers fire that are due before an instant.
     fn tick_to(&mut self, at: Micros) {
-        while let Some(due) = self.scorer.next_due().filter(|due| *due < at) {
-            let stamp = EpochStamp { id: self.epoch, clock: due, quiet: false };
-            let sight = Sight { cells: &self.store, feeding: &self.store };
-            self.scorer.advance(&stamp, true, &[], sight);
-            self.take(due);
-        }
+        let Player { driver, openings, .. } = self;
+        driver.tick_to(at, |due, alerts| openings.take(due, alerts));
     }
 
     fn epoch(&mut self, clock: Micros, quiet: bool, changes: &[Change]) {
-        self.epoch += 1;
-        let stamp = EpochStamp { id: self.epoch, clock, quiet };
-        let origin = OriginName { contract: "c".into(), origin: "o".into() };
-        let lagging: &[OriginName] = if quiet { &[origin] } else { &[] };
-        let sight = Sight { cells: &self.store, feeding: &self.store };
-        self.scorer.advance(&stamp, false, lagging, sight);
-        let mut touched = BTreeSet::new();
+        self.driver.begin(clock, quiet);
         for change in changes {
-            self.apply(*change, &mut touched);
+            self.apply(*change);
         }
-        let updates = self.updates(&touched, clock);
-        let sight = Sight { cells: &self.store, feeding: &self.store };
-        self.scorer.observe(&stamp, &updates, sight);
-        self.take(clock);
+        let alerts = self.driver.finish();
+        self.openings.take(clock, alerts);
     }
 
     /// Changes the cells of an hour and of its day.
-    fn apply(&mut self, change: Change, touched: &mut BTreeSet<(usize, Grain, Micros)>) {
+    fn apply(&mut self, change: Change) {
         let hour = self.plan.at(change.hour);
         let day = self.plan.periods().start(Grain::Day, hour);
         let value = mantissa(change.value);
@@ -281,72 +236,35 @@ impl<'a> Player<'a> {
                 denominator: None,
                 status: Status::Ok,
             };
-            if let Some(series) = self.store.series.get_mut(change.line) {
-                series.cells.insert((grain, start), cell);
-                touched.insert((change.line, grain, start));
-            }
-            self.returned(change.line, grain, start, touched);
+            self.driver.set(change.line, grain, start, cell);
+            self.returned(change.line, grain, start);
         }
     }
 
     /// The return follows from revenue and cost.
-    fn returned(
-        &mut self,
-        line: usize,
-        grain: Grain,
-        start: Micros,
-        touched: &mut BTreeSet<(usize, Grain, Micros)>,
-    ) {
+    fn returned(&mut self, line: usize, grain: Grain, start: Micros) {
         let Some((revenue, cost, place)) = self.roi else { return };
         if line != revenue && line != cost {
             return;
         }
-        let side = |of: usize| {
-            let cell = self.store.series.get(of)?.cells.get(&(grain, start))?;
-            cell.value
-        };
+        let side = |of: usize| self.driver.cell(of, grain, start)?.value;
         let (revenue, cost) = (side(revenue).unwrap_or(0), side(cost).unwrap_or(0));
         let (n, d) = (revenue - cost, cost);
         let value = quotient(n, d);
         let status = if value.is_some() { Status::Ok } else { Status::NoData };
         let cell = CellValue { value, numerator: Some(n), denominator: Some(d), status };
-        if let Some(series) = self.store.series.get_mut(place) {
-            series.cells.insert((grain, start), cell);
-            touched.insert((place, grain, start));
-        }
+        self.driver.set(place, grain, start, cell);
     }
+}
 
-    fn updates(&self, touched: &BTreeSet<(usize, Grain, Micros)>, clock: Micros) -> Vec<KpiUpdate> {
-        let update = |(place, grain, start): &(usize, Grain, Micros)| {
-            let series = self.store.series.get(*place)?;
-            let key = CellKey {
-                kpi: Arc::clone(&series.kpi),
-                tenant: TENANT.into(),
-                dims: Arc::clone(&series.dims),
-                grain: *grain,
-                period_start: *start,
-            };
-            Some(KpiUpdate {
-                key,
-                series: SeriesId { kpi: 0, series: u32::try_from(*place).ok()? },
-                value: series.cells.get(&(*grain, *start)).copied(),
-                epoch: self.epoch,
-                as_of: clock,
-                window: None,
-            })
-        };
-        let mut updates: Vec<KpiUpdate> = touched.iter().filter_map(update).collect();
-        updates.sort_by(|a, b| a.key.cmp(&b.key));
-        updates
-    }
-
+impl Openings {
     /// Notes which alerts opened.
-    fn take(&mut self, at: Micros) {
-        for alert in self.scorer.take_changes() {
+    fn take(&mut self, at: Micros, alerts: Vec<Alert>) {
+        for alert in alerts {
             if !alert.is_open() {
                 self.open.remove(&alert.id);
             } else if self.open.insert(Arc::clone(&alert.id)) {
-                self.openings.push(Opening {
+                self.all.push(Opening {
                     kpi: Arc::clone(&alert.key.kpi),
                     dims: Arc::clone(&alert.key.dims),
                     rule: Arc::clone(&alert.rule),

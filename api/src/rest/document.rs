@@ -27,7 +27,7 @@ const PROBLEMS: [(&str, &str); 9] = [
     ),
     ("401", "There is no token, or it is not accepted"),
     ("403", "The token is for another tenant, or lacks the scope"),
-    ("404", "There is no such KPI, alert, mute or path"),
+    ("404", "There is no such KPI, series, alert, mute or path"),
     ("406", "`Accept` leaves out every form of the answer: JSON, and of lists of values CSV"),
     ("414", "The address is longer than 8 KiB"),
     ("429", "The token's subject has made too many requests; `Retry-After` says when to go on"),
@@ -46,7 +46,7 @@ const ASKED: [&str; 7] =
 const UNTAGGED: [&str; 3] = ["/api/v1/status", "/api/v1/alerts/{id}", "/api/v1/kpis/{kpi}/explain"];
 
 /// What clients send, and may leave parts of out.
-const REQUESTS: [&str; 4] = ["Acknowledgement", "Feedback", "NewMute", "Match"];
+const REQUESTS: [&str; 5] = ["Acknowledgement", "Feedback", "NewMute", "Match", "ScoreRequest"];
 
 #[derive(utoipa::OpenApi)]
 #[openapi(

@@ -17,6 +17,7 @@ mod listing;
 mod meta;
 mod mutes;
 mod past;
+mod score;
 mod series;
 mod shapes;
 mod sources;
@@ -44,6 +45,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(alerts::one))
         .routes(routes!(answers::acknowledge))
         .routes(routes!(answers::feedback))
+        .routes(routes!(score::score))
         .routes(routes!(mutes::mutes, mutes::mute))
         .routes(routes!(mutes::unmute))
         .routes(routes!(meta::meta))

@@ -11,6 +11,7 @@ mod page;
 mod past;
 mod probes;
 mod rest;
+mod score;
 mod serve;
 mod server;
 mod support;

@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 use schemas::civil::Shape;
 use schemas::{
     Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution,
-    Decision, Good, Grain, KpiHistory, KpiInfo, KpiProvenance, Micros, NotLedBack, PastCells,
-    PastQuestion, Provenance, ProvenanceQuestion, Severity, Start, Status, Unit,
+    Decision, Found, Good, Grain, KpiHistory, KpiInfo, KpiProvenance, Micros, NotLedBack,
+    PastCells, PastQuestion, Provenance, ProvenanceQuestion, Scored, Severity, Start, Status,
+    Trial, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -152,6 +153,27 @@ impl Bands for PointBefore {
             Some(Band { expected, lower: expected - ONE, upper: expected + ONE })
         };
         wanted.iter().map(band).collect()
+    }
+
+    /// By the same band; a warning outside of it, and unknown where there is none.
+    fn score(&self, trial: &Trial<'_>) -> Scored {
+        let of = (trial.kpi, trial.tenant);
+        let band = self.bands(of, trial.grain, trial.points, &[trial.start]).pop().flatten();
+        let is_outside = |band: &Band| trial.value < band.lower || trial.value > band.upper;
+        let found = |band: &Band| Found {
+            rule: "seasonal".into(),
+            anomaly_type: if trial.value > band.upper { "spike" } else { "drop" },
+            severity: Severity::Warning,
+            expected: Some(band.expected),
+            lower: Some(band.lower),
+            upper: Some(band.upper),
+            deviation: f64::INFINITY,
+            reason: "it is outside".into(),
+        };
+        let found = band.iter().filter(|band| is_outside(band)).map(found).collect();
+        let (statistics, is_judged) = (band.map(|_| [0.5, f64::INFINITY, 0.25]), band.is_some());
+        let why = if is_judged { "it is inside" } else { "not learned yet" };
+        Scored { band, statistics, found, is_judged, why: why.into() }
     }
 }
 

@@ -20,7 +20,7 @@ use super::Subject;
 use super::pin::Pinned;
 use super::report::Check;
 use crate::Topics;
-use crate::core::control::ANSWERS_PART;
+use crate::alerts::{rows, saved_answers};
 use crate::core::{Changes, Core};
 use crate::tables::ANOMALIES;
 
@@ -53,7 +53,7 @@ pub(super) fn compare(
     for (id, alert) in found.iter().filter(|(id, _)| !expected.contains_key(*id)) {
         check.problem(|| format!("alert {id} is not a result of bronze: {}", alert.reason));
     }
-    if saved_answers(subject, pinned).is_some_and(|saved| !saved.agrees(&answers)) {
+    if held_answers(subject, pinned).is_some_and(|saved| !saved.agrees(&answers)) {
         check.problem(|| {
             "what people said of alerts is not what the decisions in bronze say".to_owned()
         });
@@ -65,23 +65,15 @@ type Alerts = BTreeMap<Arc<str>, Alert>;
 
 fn read(pinned: &Pinned) -> Result<Alerts, Box<dyn std::error::Error>> {
     let table = pinned.tables.get(ANOMALIES).ok_or("there is no table gold/anomalies")?;
-    let files: Vec<_> = table.files().collect();
-    let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
-    let mut alerts = Alerts::new();
-    for batch in table.read(&files, None)? {
-        for alert in gold::anomalies::read_anomalies(&batch?)? {
-            alerts.insert(Arc::clone(&alert.id), alert);
-        }
-    }
-    Ok(alerts)
+    let alerts = rows(table)?.into_iter();
+    Ok(alerts.map(|alert| (Arc::clone(&alert.id), alert)).collect())
 }
 
 /// What people said of alerts, as the state of the epoch has it; `None` without one, or of an older release.
-fn saved_answers(subject: &Subject, pinned: &Pinned) -> Option<Answers> {
+fn held_answers(subject: &Subject, pinned: &Pinned) -> Option<Answers> {
     let folder = subject.lake.work_dir().join("state");
     let state = lake::state::read(&folder, u64::try_from(pinned.epoch).ok()?).ok()?;
-    let text = state.saved.head::<&str>(ANSWERS_PART).ok()?;
-    serde_json::from_str(text).ok()
+    saved_answers(&state.saved)
 }
 
 fn rerun(

@@ -9,8 +9,8 @@ use super::Catalog;
 use crate::definition::Definition;
 
 impl Catalog {
-    /// How a KPI is watched.
-    pub(super) fn watching(&self, definition: &Definition) -> Watching {
+    /// How a KPI is watched: as its file says, and as late as its contracts are.
+    pub fn watching(&self, definition: &Definition) -> Watching {
         let mut watching = definition.watching.clone();
         if watching.lateness.is_none() {
             let contracts = self.contracts_of(&definition.key);
