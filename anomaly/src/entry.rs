@@ -380,7 +380,8 @@ impl Entry {
             let of = self.later(self.next, 1);
             let mut learner = self.learner.clone();
             let past = CellPast { entry: self, cells, of, end: of };
-            learner.learn(self.shape, observed, self.place(self.next), &past);
+            let places = (self.place(self.next), self.place(of));
+            learner.learn(self.shape, observed, places, &past);
             self.learner = learner;
             self.learned(end);
         }
@@ -401,8 +402,8 @@ impl Entry {
             let of = (place.saturating_add(1), self.later(self.next, 1));
             let periods = Arc::clone(&self.periods);
             let past = ReadPast { values: &values, of, periods: &periods, grain: self.name.grain };
-            let place = self.place(self.next);
-            self.learner.learn(self.shape, observed, place, &past);
+            let places = (self.place(self.next), self.place(of.1));
+            self.learner.learn(self.shape, observed, places, &past);
             self.learned(end);
         }
     }
@@ -451,7 +452,8 @@ pub(crate) fn replay(
             let of = (values.len(), periods.later(grain, at, 1));
             let past = ReadPast { values: &values, of, periods, grain };
             let observed = values.last().copied().flatten();
-            learner.learn(shape, observed, Place::of(periods, grain, at), &past);
+            let places = [at, of.1].map(|own| Place::of(periods, grain, own));
+            learner.learn(shape, observed, places.into(), &past);
         }
         at = periods.later(grain, at, 1);
     }

@@ -22,6 +22,7 @@ mod number;
 mod odd;
 mod outlook;
 mod policy;
+mod profile;
 mod raised;
 mod reason;
 mod rules;

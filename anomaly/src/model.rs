@@ -1,8 +1,8 @@
 //! The forecast of a series' next bucket, and how far off it usually is.
 //!
-//! Nine simple predictors are mixed by how well each did lately: the last value, two smoothed levels,
-//! medians of the same phase of past days and weeks (also moved by their recent error), the same
-//! bucket yesterday and a week ago.
+//! Eleven simple predictors are mixed by how well each did lately: the last value, two smoothed levels,
+//! medians of the same phase of past days and weeks, and what is usual at that hour and on that day of the week
+//! (all three also moved by their recent error), the same bucket yesterday and a week ago.
 //!
 //! # Guarantees
 //! - A forecast depends on buckets before the one it is for, and on nothing else.
@@ -12,6 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::profile::{Profile, Spot};
 use crate::shape::{BINS, Seasons, Space};
 use crate::tail::{SPREAD_OF_MAD, Tail};
 
@@ -26,11 +27,15 @@ pub(crate) trait Past {
     }
 }
 
-/// Where errors are alike: the phase of the season, and the tier of the forecast's level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a bucket is: errors are alike in one phase of the season, and in one tier of the forecast's level.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Bin {
     pub(crate) phase: usize,
     pub(crate) tier: usize,
+    pub(crate) spot: Spot,
+    pub(crate) space: Space,
+    /// The size of errors there, where all else is alike: they are remembered in it.
+    pub(crate) scale: f64,
 }
 
 /// What learning a bucket came to.
@@ -43,8 +48,10 @@ pub(crate) enum Lesson {
     Adopted,
 }
 
+/// How much a predictor counts for that is off by less than another: this power of their losses.
+const SHARPNESS: i32 = 12;
 /// Predictors in the mix.
-pub(crate) const EXPERTS: usize = 9;
+pub(crate) const EXPERTS: usize = 11;
 
 /// Errors beyond so many spreads teach as if they were this large.
 const WINSOR: f64 = 3.5;
@@ -91,8 +98,8 @@ pub(crate) struct Model {
     pub(crate) last: f64,
     pub(crate) fast: f64,
     pub(crate) slow: f64,
-    /// The recent error of the medians of day and week.
-    pub(crate) lifts: [f64; 2],
+    /// The recent error of the medians of day and week, and of the profile.
+    pub(crate) lifts: [f64; 3],
     /// The recent absolute error of each predictor; NaN before its first.
     pub(crate) losses: [f64; EXPERTS],
     /// Errors that those are the means of.
@@ -110,6 +117,7 @@ pub(crate) struct Model {
     pub(crate) steadied: [u8; BINS],
     pub(crate) seen: [u8; BINS],
     pub(crate) tail: Tail,
+    pub(crate) profile: Profile,
 }
 
 impl Model {
@@ -123,7 +131,7 @@ impl Model {
             last: f64::NAN,
             fast: f64::NAN,
             slow: f64::NAN,
-            lifts: [0.0; 2],
+            lifts: [0.0; 3],
             losses: [f64::NAN; EXPERTS],
             counts: [0; EXPERTS],
             guesses: [f64::NAN; EXPERTS],
@@ -135,6 +143,7 @@ impl Model {
             steadied: [0; BINS],
             seen: [0; BINS],
             tail: Tail::new(),
+            profile: Profile::new(),
         }
     }
 
@@ -143,18 +152,16 @@ impl Model {
         if self.learned == 0 {
             (self.last, self.fast, self.slow) = (value, value, value);
             self.learned = 1;
+            self.profile.learn(bin.spot, bin.space.sharp(value));
             return Lesson::Usual;
         }
         let error = value - self.center;
         let spread = self.recent_spread(bin).max(floor);
         let outlier = self.learned > FIRST_ERRORS && error.abs() > WINSOR * spread;
         self.run = if outlier { self.run.saturating_add(1) } else { 0 };
-        let taught = if outlier && self.run < ADOPT_AFTER {
-            self.center + error.signum() * WINSOR * spread
-        } else {
-            value
-        };
-        self.learn_errors(taught, spread);
+        let is_odd = outlier && self.run < ADOPT_AFTER;
+        let taught = if is_odd { self.center + error.signum() * WINSOR * spread } else { value };
+        self.learn_errors(taught, spread, is_odd);
         if self.learned > FIRST_ERRORS {
             self.tail.learn(error / self.spread(bin).max(floor));
         }
@@ -165,17 +172,20 @@ impl Model {
             return Lesson::Adopted;
         }
         // A level is no more to be moved by an outlier than a season is.
-        let taught = if outlier && self.run < ADOPT_AFTER { self.center } else { taught };
+        let taught = if is_odd { self.center } else { taught };
+        self.profile.learn(bin.spot, bin.space.sharp(taught));
         self.last = taught;
         self.fast += 0.3 * (taught - self.fast);
         self.slow += 0.05 * (taught - self.slow);
-        let is_odd = self.learned > FEW_ERRORS && error.abs() > WINSOR * spread;
-        if is_odd && self.run < ADOPT_AFTER { Lesson::Odd } else { Lesson::Usual }
+        let is_noted = self.learned > FEW_ERRORS && error.abs() > WINSOR * spread;
+        if is_noted && self.run < ADOPT_AFTER { Lesson::Odd } else { Lesson::Usual }
     }
 
-    fn learn_errors(&mut self, taught: f64, spread: f64) {
-        for (lift, guess) in self.lifts.iter_mut().zip([self.guesses[3], self.guesses[4]]) {
-            if guess.is_finite() {
+    fn learn_errors(&mut self, taught: f64, spread: f64, is_odd: bool) {
+        let [_, _, _, day, week, .., usual, _] = self.guesses;
+        // Nor is what they are moved by.
+        for (lift, guess) in self.lifts.iter_mut().zip([day, week, usual]) {
+            if guess.is_finite() && !is_odd {
                 *lift += 0.2 * (taught - guess - *lift);
             }
         }
@@ -197,6 +207,7 @@ impl Model {
     }
 
     fn learn_spread(&mut self, missed: f64, bin: Bin, floor: f64) {
+        let (missed, floor) = (missed / bin.scale, floor / bin.scale);
         let cap = |spread: f64| {
             if self.learned > FIRST_ERRORS {
                 missed.min(WIDENS * spread.max(floor))
@@ -204,7 +215,8 @@ impl Model {
                 missed
             }
         };
-        let (recent, usual) = (cap(self.recent_spread(bin)), cap(self.usual_spread(bin)));
+        let [recent, usual] =
+            [self.recent_spread(bin), self.usual_spread(bin)].map(|own| cap(own / bin.scale));
         self.known = self.known.saturating_add(1);
         let pace = 1.0 / f64::from(self.known);
         self.error += SPREAD_PACE.max(pace) * (recent - self.error);
@@ -226,7 +238,8 @@ impl Model {
     }
 
     /// Predicts the next bucket.
-    pub(crate) fn foresee(&mut self, past: &dyn Past, seasons: Seasons, space: Space) {
+    pub(crate) fn foresee(&mut self, past: &dyn Past, seasons: Seasons, space: Space, next: Spot) {
+        let usual = self.profile.guess(next).map_or(f64::NAN, |own| space.blunt(own));
         let scaled = |value: Option<f64>| value.map_or(f64::NAN, |value| space.scaled(value));
         let at = |back: usize| scaled(if back == 0 { None } else { past.value(back) });
         let day = scaled(median::<7>(seasons.day, 3, past));
@@ -244,6 +257,8 @@ impl Model {
             week + self.lifts[1],
             at(seasons.day),
             at(seasons.week),
+            usual,
+            usual + self.lifts[2],
         ];
         self.center = self.mix();
     }
@@ -266,7 +281,7 @@ impl Model {
         self.tail = Tail::new();
     }
 
-    /// The mean of the predictions, weighted by the sixth power of how small their loss is.
+    /// The mean of the predictions, weighted by how small their loss is.
     fn mix(&self) -> f64 {
         let least = self.losses.iter().copied().filter(|loss| loss.is_finite());
         let least = least.fold(f64::INFINITY, f64::min);
@@ -274,7 +289,7 @@ impl Model {
         for (guess, loss) in self.guesses.iter().zip(self.losses) {
             if guess.is_finite() {
                 let weight = match loss.is_finite() {
-                    true => ((least + 1e-9) / (loss + 1e-9)).powi(6),
+                    true => ((least + 1e-9) / (loss + 1e-9)).powi(SHARPNESS),
                     // Without any loss yet, all are alike; later a newcomer only listens.
                     false if least.is_finite() => 0.0,
                     false => 1.0,
@@ -295,14 +310,14 @@ impl Model {
     fn usual_spread(&self, bin: Bin) -> f64 {
         let own = self.steady.get(bin.tier).copied().map_or(0.0, f64::from);
         let seen = f64::from(self.steadied.get(bin.tier).copied().unwrap_or(0).min(STEADY));
-        self.early((seen * own + STEADY_PRIOR * self.usual) / (seen + STEADY_PRIOR))
+        bin.scale * self.early((seen * own + STEADY_PRIOR * self.usual) / (seen + STEADY_PRIOR))
     }
 
     /// The recent size of an error in this phase.
     fn recent_spread(&self, bin: Bin) -> f64 {
         let own = self.bins.get(bin.phase).copied().map_or(0.0, f64::from);
         let seen = f64::from(self.seen.get(bin.phase).copied().unwrap_or(0).min(16));
-        self.early((seen * own + BIN_PRIOR * self.error) / (seen + BIN_PRIOR))
+        bin.scale * self.early((seen * own + BIN_PRIOR * self.error) / (seen + BIN_PRIOR))
     }
 
     /// A mean error as a spread. Few errors say little about it: it is taken larger at first.

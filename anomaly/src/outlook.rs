@@ -52,7 +52,7 @@ const COUNTS_MAX: f64 = 1000.0;
 
 /// How many times as surprising a bucket must be while its week is not known, and before one is over.
 const NOT_SEASONED: f64 = 2.5;
-const NEW: f64 = 3.0;
+const NEW: f64 = 8.0;
 /// The same until so many weeks are known: what is new grows.
 const GROWING: f64 = 1.5;
 const YOUNG: u32 = 5;
@@ -163,10 +163,10 @@ impl Learner {
         &mut self,
         shape: Shape,
         observed: Option<Observed>,
-        place: Place,
+        (place, next): (Place, Place),
         past: &dyn Past,
     ) {
-        let (number, bin) = (place.number, place.phase);
+        let number = place.number;
         self.surprise = self.surprise_of(shape, observed, place);
 
         let counted = observed.filter(|own| own.weight >= LEAST_WEIGHT * self.weight);
@@ -191,7 +191,7 @@ impl Learner {
             }
             if let Some(space) = self.space(shape) {
                 let floor = floor(shape, space, self.model.center);
-                let at = self.bin((shape, space), bin);
+                let at = self.bin((shape, space), place);
                 let error = space.scaled(own.value) - self.model.center;
                 let lesson = self.model.learn(space.scaled(own.value), at, floor);
                 self.note(lesson, (place, space.scaled(own.value), error), (shape, space), past);
@@ -199,13 +199,13 @@ impl Learner {
         }
         if let Some(space) = self.space(shape).filter(|_| self.model.learned > 0) {
             let sound = Sound { past, odd: &self.odd, of: number.saturating_add(1) };
-            self.model.foresee(&sound, shape.seasons, space);
+            self.model.foresee(&sound, shape.seasons, space, next.spot(shape.seasons));
         }
     }
 
     /// How surprising a bucket is, as a number with the sign of its error.
     fn surprise_of(&self, shape: Shape, observed: Option<Observed>, place: Place) -> f32 {
-        let judged = self.bare(shape, place.phase).zip(observed);
+        let judged = self.bare(shape, place).zip(observed);
         let judged = judged.filter(|(outlook, own)| own.weight >= outlook.weight);
         judged.map_or(0.0, |(outlook, own)| {
             let sign = if own.value < outlook.expected { -1.0 } else { 1.0 };
@@ -221,7 +221,7 @@ impl Learner {
         (shape, space): (Shape, Space),
         past: &dyn Past,
     ) {
-        let (number, bin) = (place.number, place.phase);
+        let number = place.number;
         self.adopted = self.adopted.saturating_add(1);
         match lesson {
             Lesson::Usual => {}
@@ -235,7 +235,7 @@ impl Learner {
                     self.dates.note(place.date(shape.seasons), error);
                 }
                 let floor = floor(shape, space, self.model.center);
-                let near = ALIKE * self.model.spread(self.bin((shape, space), bin)).max(floor);
+                let near = ALIKE * self.model.spread(self.bin((shape, space), place)).max(floor);
                 let mut is_pattern = false;
                 for season in
                     [shape.seasons.day, shape.seasons.week].into_iter().filter(|own| *own > 0)
@@ -255,13 +255,15 @@ impl Learner {
     }
 
     /// Where the error of the forecast is like others: of a ratio by its hour, and of its days anywhere.
-    fn bin(&self, (shape, space): (Shape, Space), phase: usize) -> Bin {
-        let tier = match (space.log, shape.seasons.day > 0) {
-            (true, _) => tier(self.model.center),
+    fn bin(&self, (shape, space): (Shape, Space), place: Place) -> Bin {
+        let phase = place.phase;
+        let tier = match (shape.log, shape.seasons.day > 0) {
+            (true, _) => tier(self.model.center, space),
             (false, true) => phase,
             (false, false) => 0,
         };
-        Bin { phase, tier }
+        let scale = space.scale(space.value(self.model.center));
+        Bin { phase, tier, spot: place.spot(shape.seasons), space, scale }
     }
 
     /// The space of the model, once it has begun.
@@ -273,7 +275,7 @@ impl Learner {
     /// What is expected of the next bucket, at its place; `None` until enough was learned, and
     /// for a series that is 0 most of the time.
     pub(crate) fn outlook(&self, shape: Shape, place: Place) -> Option<Outlook> {
-        let mut outlook = self.bare(shape, place.phase)?;
+        let mut outlook = self.bare(shape, place)?;
         let expected = outlook.expected;
         let least = match (shape.tuning.least_change, shape.log) {
             (None, true) => (LEAST_OF_EXPECTED * expected.abs()).max(LEAST_OF_LEVEL * self.level),
@@ -309,7 +311,7 @@ impl Learner {
         let space = self.space(shape).filter(|_| self.model.learned > 0)?;
         let mut ahead = self.clone();
         let sound = Sound { past, odd: &self.odd, of: place.number };
-        ahead.model.foresee(&sound, shape.seasons, space);
+        ahead.model.foresee(&sound, shape.seasons, space, place.spot(shape.seasons));
         ahead.model.widen(FARTHER);
         ahead.surprise = 0.0;
         ahead.outlook(shape, place)
@@ -320,13 +322,14 @@ impl Learner {
         let dated = self.dates.expected(place.date(shape.seasons)).filter(|_| shape.dated);
         let dated = dated.into_iter().flat_map(move |(low, high)| [center + low, center + high]);
         let is_new = shape.dated && usize::from(self.adopted) < shape.seasons.week;
-        let [_, _, _, day, week, ..] = self.model.guesses;
-        let before = [day, week].into_iter().filter(move |guess| is_new && guess.is_finite());
+        let [_, _, _, day, week, .., usual, _] = self.model.guesses;
+        let before =
+            [day, week, usual].into_iter().filter(move |guess| is_new && guess.is_finite());
         dated.chain(before)
     }
 
     /// The same without its limits.
-    fn bare(&self, shape: Shape, bin: usize) -> Option<Outlook> {
+    fn bare(&self, shape: Shape, place: Place) -> Option<Outlook> {
         let model = &self.model;
         let sparse = shape.flow && self.active < LEAST_ACTIVE;
         if self.seen < shape.warm || sparse || !model.center.is_finite() {
@@ -335,7 +338,7 @@ impl Learner {
         let (space, center) = (self.space(shape)?, model.center);
         let expected = space.value(center);
         let mut spread =
-            model.spread(self.bin((shape, space), bin)).max(floor(shape, space, center));
+            model.spread(self.bin((shape, space), place)).max(floor(shape, space, center));
         if shape.count {
             spread = spread.max((expected.max(0.0) + 1.0).sqrt() * space.slope(expected));
         }
@@ -373,8 +376,8 @@ impl Learner {
 }
 
 /// The tier of a level in a bent space: quarters of an octave around the usual size.
-fn tier(center: f64) -> usize {
-    let octaves = center.abs().exp_m1().max(f64::MIN_POSITIVE).log2();
+fn tier(center: f64, space: Space) -> usize {
+    let octaves = (space.value(center).abs() / space.unit).max(f64::MIN_POSITIVE).log2();
     let steps = (octaves * 4.0 + BINS as f64 / 2.0).round().clamp(0.0, BINS as f64 - 1.0);
     usize::try_from(whole(steps)).unwrap_or(0)
 }

@@ -12,7 +12,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::dates::Date;
 use crate::number::float;
+use crate::profile::Spot;
 
+/// Where a logarithm begins to bend, in usual sizes; and where that of a profile does, in which hours and days of the
+/// week are factors.
+const BENDS_AT: f64 = 0.25;
+const SHARP_AT: f64 = 0.1;
+/// Anscombe's constant: with it the root of a count has the same spread wherever it is.
+const ANSCOMBE: f64 = 0.375;
+/// Counts of this usual size and more vary less by chance than by what moves all of them alike.
+const COUNTS_MAX: f64 = 1000.0;
+/// The least scale of errors: where next to nothing is expected.
+const LEAST_SCALE: f64 = 0.1;
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// 1970-01-01 was a Thursday; weeks start on Monday.
@@ -95,12 +106,23 @@ pub(crate) struct Observed {
     pub(crate) weight: f64,
 }
 
-/// The space in which a series is forecast: values as they are, or bent like a logarithm from about the
-/// series' usual size on. Below it steps count as they are, so that next to nothing is not infinitely
-/// less than little.
+/// How the values of a space are bent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Bend {
+    /// As they are.
+    None,
+    /// By their logarithm.
+    Log,
+    /// By their root, which chance moves alike of any count.
+    Root,
+}
+
+/// The space in which a series is forecast: values as they are, the roots of counts, or values bent like a logarithm
+/// from a part of the series' usual size on. Below it steps count as they are, so that next to nothing is not
+/// infinitely less than little.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Space {
-    pub(crate) log: bool,
+    pub(crate) bend: Bend,
     /// The usual size.
     pub(crate) unit: f64,
 }
@@ -108,22 +130,70 @@ pub(crate) struct Space {
 impl Space {
     /// The space for numbers of this shape whose usual size is `unit`.
     pub(crate) fn of(shape: Shape, unit: f64) -> Space {
-        Space { log: shape.log, unit }
+        let bend = match shape {
+            Shape { log: false, .. } => Bend::None,
+            Shape { count: true, .. } if unit < COUNTS_MAX => Bend::Root,
+            _ => Bend::Log,
+        };
+        Space { bend, unit }
     }
 
     /// Into the space.
     pub(crate) fn scaled(self, value: f64) -> f64 {
-        if self.log { value.signum() * (value.abs() / self.unit).ln_1p() } else { value }
+        match self.bend {
+            Bend::None => value,
+            Bend::Log => value.signum() * (value.abs() / (BENDS_AT * self.unit)).ln_1p(),
+            Bend::Root => {
+                let root = (value.abs() + ANSCOMBE).sqrt() - ANSCOMBE.sqrt();
+                value.signum() * root * 2.0 / self.unit.sqrt()
+            }
+        }
     }
 
     /// Back from it.
     pub(crate) fn value(self, scaled: f64) -> f64 {
-        if self.log { scaled.signum() * scaled.abs().exp_m1() * self.unit } else { scaled }
+        match self.bend {
+            Bend::None => scaled,
+            Bend::Log => scaled.signum() * scaled.abs().exp_m1() * BENDS_AT * self.unit,
+            Bend::Root => {
+                let root = scaled.abs() * self.unit.sqrt() / 2.0 + ANSCOMBE.sqrt();
+                scaled.signum() * (root.powi(2) - ANSCOMBE)
+            }
+        }
+    }
+
+    /// The size of errors where `value` is expected, but for what a series has of its own: what is larger is off by more.
+    pub(crate) fn scale(self, value: f64) -> f64 {
+        match self.bend {
+            // Between that of what is off by its share, and that of a sum of many of one size.
+            Bend::Log => (value.abs() * self.slope(value)).sqrt().max(LEAST_SCALE),
+            Bend::None | Bend::Root => 1.0,
+        }
+    }
+
+    /// The space of a profile.
+    fn as_sharp(self) -> Space {
+        let bend = if self.bend == Bend::None { Bend::None } else { Bend::Log };
+        Space { bend, unit: SHARP_AT / BENDS_AT * self.unit }
+    }
+
+    /// From the space into that of a profile.
+    pub(crate) fn sharp(self, scaled: f64) -> f64 {
+        self.as_sharp().scaled(self.value(scaled))
+    }
+
+    /// Back from that.
+    pub(crate) fn blunt(self, sharp: f64) -> f64 {
+        self.scaled(self.as_sharp().value(sharp))
     }
 
     /// What a small step at `value` becomes.
     pub(crate) fn slope(self, value: f64) -> f64 {
-        if self.log { 1.0 / (value.abs() + self.unit) } else { 1.0 }
+        match self.bend {
+            Bend::None => 1.0,
+            Bend::Log => 1.0 / (value.abs() + BENDS_AT * self.unit),
+            Bend::Root => 1.0 / ((value.abs() + ANSCOMBE) * self.unit).sqrt(),
+        }
     }
 }
 
@@ -202,6 +272,15 @@ impl Place {
             number: periods.number(grain, start),
             phase: phase(periods, grain, start),
             day: periods.day(start),
+        }
+    }
+
+    /// Its place in day and week, by the seasons of its grain.
+    pub(crate) fn spot(self, seasons: Seasons) -> Spot {
+        let weekday = (self.day + THURSDAY).rem_euclid(7);
+        Spot {
+            clock: (seasons.day > 0).then_some(self.phase),
+            weekday: usize::try_from(weekday).unwrap_or(0),
         }
     }
 

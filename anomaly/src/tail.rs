@@ -35,8 +35,9 @@ const FIRST_SQUARE: f64 = 0.048;
 const FIRST_COUNT: f64 = 8.0;
 /// Errors that are remembered.
 const LAST_COUNT: f64 = 100.0;
-/// Errors more surprising than this teach no more than one that is.
-const TEACHES: f64 = 4.0;
+/// Errors more surprising than this are anomalies, and teach no more than one that is as surprising as that.
+const FAR: f64 = 4.0;
+const TEACHES: f64 = 3.0;
 /// How fast the distance follows, and the excess at which it gets faster.
 const PACE: f64 = 0.05;
 const USUAL_EXCESS: f64 = 0.25;
@@ -91,9 +92,13 @@ impl Tail {
     /// Learns an error of `distance` spreads.
     pub(crate) fn learn(&mut self, distance: f64) {
         for (side, distance) in self.sides.iter_mut().zip([-distance, distance]) {
-            // One that is beyond all is no measure of the next.
-            let cap = if distance > 0.0 { side.curve().reach(TEACHES) } else { 0.0 };
-            side.learn(distance.min(cap));
+            // One that is beyond all is no measure of the next; what is heavy-tailed has many that are not.
+            let curve = side.curve();
+            let taught = match distance > 0.0 && curve.surprise(distance) > FAR {
+                true => curve.reach(TEACHES),
+                false => distance,
+            };
+            side.learn(taught);
         }
     }
 

@@ -68,8 +68,11 @@ pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
         let phase = (at + phase) % length;
         if length <= BINS { phase } else { phase * BINS / length }
     };
-    let place =
-        |at: usize| Place { number: i64::try_from(at).unwrap_or(i64::MAX), phase: bin(at), day: 0 };
+    let place = |at: usize| Place {
+        number: i64::try_from(at).unwrap_or(i64::MAX),
+        phase: bin(at),
+        day: i64::try_from(at / length).unwrap_or(0),
+    };
     let mut learner = Learner::new();
     let mut scores = Vec::with_capacity(values.len());
     for (at, value) in values.iter().enumerate() {
@@ -83,7 +86,7 @@ pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
         }));
         let (known, _) = values.split_at(at + 1);
         let observed = Observed { value: *value, weight: 1.0 };
-        learner.learn(shape, Some(observed), place(at), &Slice { values: known });
+        learner.learn(shape, Some(observed), (place(at), place(at + 1)), &Slice { values: known });
     }
     scores
 }

@@ -23,7 +23,7 @@ pub fn metrics(catalog: &Catalog) -> String {
     let kpis = definitions.zip(catalog.infos()).map(|(definition, info)| {
         let view = match &definition.formula {
             Formula::OfView { view, .. } => catalog.views().iter().find(|own| own.name() == view),
-            Formula::Flow { .. } | Formula::Ratio { .. } => None,
+            Formula::Flow { .. } | Formula::Ratio { .. } | Formula::Converted { .. } => None,
         };
         let contracts = catalog.contracts_of(&info.key).into_iter();
         let tables: Vec<String> = contracts.map(|own| format!("silver/{own}")).collect();

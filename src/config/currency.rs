@@ -1,4 +1,4 @@
-//! `[gold]`: definitions of one's own, and the currency that money is converted to.
+//! `[gold]`: definitions of one's own, tables of views, and the currency that money is converted to.
 //!
 //! # Guarantees
 //! - A currency that ISO 4217 does not have is refused, with the nearest one that it has.
@@ -16,7 +16,17 @@ use super::ConfigError;
 #[serde(deny_unknown_fields)]
 pub(crate) struct GoldConfig {
     definitions: PathBuf,
+    pub(crate) view_tables: TabledViews,
     reporting_currency: String,
+}
+
+/// Of which views there are tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TabledViews {
+    None,
+    Own,
+    All,
 }
 
 impl GoldConfig {
@@ -41,5 +51,15 @@ impl GoldConfig {
         let hint = known.nearest(&code.to_ascii_uppercase());
         let reason = format!("`{code}` is not {}, such as `EUR`{hint}", known.allowed());
         Err(ConfigError::Value { key, origin, reason })
+    }
+}
+
+impl From<TabledViews> for gold::ViewTables {
+    fn from(views: TabledViews) -> gold::ViewTables {
+        match views {
+            TabledViews::None => gold::ViewTables::None,
+            TabledViews::Own => gold::ViewTables::Own,
+            TabledViews::All => gold::ViewTables::All,
+        }
     }
 }

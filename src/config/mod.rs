@@ -136,22 +136,6 @@ pub(crate) struct FolderConfig {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct GoldConfig {
-    definitions: PathBuf,
-    pub(crate) view_tables: TabledViews,
-}
-
-/// Of which views there are tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum TabledViews {
-    None,
-    Own,
-    All,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ApiConfig {
     pub(crate) listen: String,
     public_url: String,
@@ -215,23 +199,6 @@ impl FolderConfig {
     /// The folder, when one is configured.
     pub(crate) fn folder(&self) -> Option<&Path> {
         (!self.definitions.as_os_str().is_empty()).then_some(self.definitions.as_path())
-    }
-}
-
-impl GoldConfig {
-    /// The folder of definitions, when one is configured.
-    pub(crate) fn folder(&self) -> Option<&Path> {
-        (!self.definitions.as_os_str().is_empty()).then_some(self.definitions.as_path())
-    }
-}
-
-impl From<TabledViews> for gold::ViewTables {
-    fn from(views: TabledViews) -> gold::ViewTables {
-        match views {
-            TabledViews::None => gold::ViewTables::None,
-            TabledViews::Own => gold::ViewTables::Own,
-            TabledViews::All => gold::ViewTables::All,
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Power, VOLUMES};
 
 const SIGMAS: [f64; 6] = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
 /// Days between two of them: what one teaches must not hide the next.
-const APART: usize = 10;
+const APART: usize = 25;
 /// What money is off by.
 const NOISE: f64 = 0.05;
 

@@ -62,3 +62,19 @@ fn what_flaps_within_an_hour_is_not_told_each_time() {
         assert!(own.missed == 0 && own.per_cause.is_some_and(|each| each <= 6.0), "{own:?}");
     }
 }
+
+#[test]
+fn six_standard_deviations_are_found_mostly_and_two_in_a_row_nearly_always() {
+    let curve = power(3, 3);
+    let share = |grain: Grain, buckets: usize, sigmas: f64| {
+        let own = curve.iter().find(|own| {
+            own.grain == grain && own.buckets == buckets && (own.sigmas - sigmas).abs() < 0.5
+        });
+        own.map_or(0.0, |own| own.found as f64 / own.tried as f64)
+    };
+    for (grain, once, twice) in [(Grain::Hour, 0.6, 0.85), (Grain::Day, 0.6, 0.7)] {
+        assert!(share(grain, 1, 6.0) >= once, "{grain:?}: {curve:?}");
+        assert!(share(grain, 2, 6.0) >= twice, "{grain:?}: {curve:?}");
+        assert!(share(grain, 1, 3.0) <= 0.1, "{grain:?}: {curve:?}");
+    }
+}

@@ -18,6 +18,7 @@ fn kpi(watching: Watching) -> KpiInfo {
         group: None,
         kind: KpiKind::Flow,
         dims: vec!["currency".into()],
+        currency: None,
         grains: schemas::Grains::ALL,
         windows: schemas::Grains::WINDOWS,
         breakdown_of: None,

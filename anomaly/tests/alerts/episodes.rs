@@ -107,7 +107,7 @@ fn a_running_hour_is_too_high_at_once_and_too_low_at_its_end() {
     assert!(high.lower < high.expected && high.expected < high.upper && high.upper < high.value);
     assert_eq!(*high.id, *alert_id(&high.key, "seasonal"));
     assert!(
-        high.reason.starts_with("Orders of t1 (USD) are 5")
+        high.reason.starts_with("Orders of t1 (USD) are ")
             && high.reason.contains(" % above expected for Monday 2026-09-07 01:00 UTC: "),
         "{}",
         high.reason
