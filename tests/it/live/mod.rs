@@ -57,6 +57,9 @@ pub(crate) fn get(port: u16, path: &str, token: &str) -> Value {
     answer.json()
 }
 
+/// Tenants of a demo.
+const TENANTS: usize = 6;
+
 /// A demo on a port that stays the same over restarts.
 struct Demo {
     place: Place,
@@ -80,6 +83,11 @@ impl Demo {
         let mut demo = Demo { place, port, token, days, run: None };
         demo.run();
         demo.token = std::fs::read_to_string(demo.place.path("token")).unwrap().trim().to_owned();
+        // A page knows the tenants that there were when it was opened.
+        wait_until("tenants are known", SOON, || {
+            let meta = get(demo.port, "/api/v1/meta", &demo.token);
+            meta["tenants"].as_array().is_some_and(|tenants| tenants.len() == TENANTS)
+        });
         demo
     }
 
