@@ -9,6 +9,8 @@
 use schemas::civil;
 use serde::{Deserialize, Serialize};
 
+use crate::number::narrow;
+
 /// Days with outliers that are remembered.
 const KEPT: usize = 24;
 /// Outliers of hours that make the whole day one.
@@ -111,11 +113,6 @@ impl Dates {
             (low, high) => low.or(high),
         }
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a float that loses digits, on purpose")]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 use schemas::Grain;
 use serde::{Deserialize, Serialize};
 
+use crate::number::narrow;
+
 const HOUR_US: i64 = 3_600_000_000;
 /// How late something may be, in hours: the steps.
 const STEPS: [u8; 26] =
@@ -142,11 +144,6 @@ fn step_of(after: i64) -> Option<u8> {
 /// The number of an hour or a day, which is far from the end of its type.
 fn short(number: i64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a value that is compared by its tenth")]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ mod profile;
 mod raised;
 mod reason;
 mod rules;
+#[cfg(test)]
+mod samples;
 mod saved;
 pub mod scenario;
 mod scorer;

@@ -12,6 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::number::narrow;
 use crate::profile::{Profile, Spot};
 use crate::shape::{BINS, Seasons, Space};
 use crate::tail::{SPREAD_OF_MAD, Tail};
@@ -324,12 +325,6 @@ impl Model {
     fn early(&self, error: f64) -> f64 {
         SPREAD_OF_MAD * error * (1.0 + EARLY / f64::from(self.known.max(1)))
     }
-}
-
-/// A statistic that may lose digits, in half the memory.
-#[expect(clippy::cast_possible_truncation, reason = "a float that loses digits, on purpose")]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }
 
 /// The median of the values 1 to `N` seasons ago, if at least `least` of them are known.

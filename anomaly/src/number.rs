@@ -15,6 +15,12 @@ pub(crate) fn float(mantissa: i128) -> f64 {
     mantissa as f64 / UNIT
 }
 
+/// A statistic that may lose digits, in half the memory.
+#[expect(clippy::cast_possible_truncation, reason = "a float that loses digits, on purpose")]
+pub(crate) fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
 /// A statistic as a mantissa with six significant digits: more would claim a precision that an
 /// expectation does not have.
 pub(crate) fn mantissa(value: f64) -> Option<i128> {

@@ -13,6 +13,7 @@ use statrs::distribution::{DiscreteCDF, Poisson};
 
 use crate::dates::Dates;
 use crate::model::{ADOPT_AFTER, Bin, Lesson, Model, Past};
+use crate::number::narrow;
 use crate::odd::Odd;
 use crate::shape::{BINS, Observed, Place, Shape, Space};
 use crate::tail::{ALERT, ALERT_P, Curve};
@@ -480,12 +481,6 @@ fn poisson(mean: f64, value: f64) -> f64 {
     let count = whole(value);
     let tail = if value > mean { law.sf(count.saturating_sub(1)) } else { law.cdf(count) };
     (2.0 * tail).min(1.0)
-}
-
-/// A statistic that may lose digits, in half the memory.
-#[expect(clippy::cast_possible_truncation, reason = "a float that loses digits, on purpose")]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]

@@ -11,6 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::number::narrow;
 use crate::shape::BINS;
 
 const WEEKDAYS: usize = 7;
@@ -106,12 +107,6 @@ fn part((parts, seen): (&[f32], &[u8]), at: usize, least: u8) -> Option<f64> {
 fn pace(seen: &mut u8, least: f64) -> f64 {
     *seen = seen.saturating_add(1);
     least.max(1.0 / f64::from(*seen))
-}
-
-/// A statistic that may lose digits, in half the memory.
-#[expect(clippy::cast_possible_truncation, reason = "a float that loses digits, on purpose")]
-fn narrow(value: f64) -> f32 {
-    value as f32
 }
 
 #[cfg(test)]

@@ -2,43 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use schemas::{Against, Bands, ChangeRule, Good, KpiKind, Unit, Watching};
+use schemas::{Against, Bands, ChangeRule, Watching};
 
 use super::*;
 use crate::Expected;
 use crate::number::mantissa;
+use crate::samples::{at, cell, kpi};
 
 const HOUR: i64 = 3_600 * SECOND;
 const DAY: i64 = 24 * HOUR;
 const LIMITS: Limits = Limits { lines: 100, buckets: 1_000_000 };
-
-fn kpi(watching: Watching) -> KpiInfo {
-    KpiInfo {
-        key: "total_cost".into(),
-        title: "Total cost".into(),
-        description: None,
-        unit: Unit::Currency,
-        good: Good::Down,
-        group: None,
-        kind: KpiKind::Flow,
-        dims: vec!["currency".into()],
-        currency: None,
-        grains: schemas::Grains::ALL,
-        windows: schemas::Grains::WINDOWS,
-        breakdown_of: None,
-        parts: Vec::new(),
-        is_net: false,
-        watching,
-    }
-}
-
-fn cell(value: f64) -> CellValue {
-    CellValue { value: mantissa(value), numerator: None, denominator: None, status: Status::Ok }
-}
-
-fn at(text: &str) -> Micros {
-    Micros::parse(text).unwrap()
-}
 
 /// About a hundred an hour at noon, less at night, and a little off each time.
 fn usual(hour: i64) -> f64 {

@@ -1,40 +1,13 @@
 //! Tests of the module above: against replays in which a bucket has the value, and against rules worked out by hand.
 
-use schemas::{Against, Bands, ChangeRule, Good, KpiKind, Severity, Unit, Watching};
+use schemas::{Against, Bands, ChangeRule, Severity, Watching};
 
 use super::*;
+use crate::samples::{at, cell, kpi};
 use crate::{Expected, History, Limits, Question, backtest};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
-
-fn kpi(watching: Watching) -> KpiInfo {
-    KpiInfo {
-        key: "total_cost".into(),
-        title: "Total cost".into(),
-        description: None,
-        unit: Unit::Currency,
-        good: Good::Down,
-        group: None,
-        kind: KpiKind::Flow,
-        dims: vec!["currency".into()],
-        currency: None,
-        grains: schemas::Grains::ALL,
-        windows: schemas::Grains::WINDOWS,
-        breakdown_of: None,
-        parts: Vec::new(),
-        is_net: false,
-        watching,
-    }
-}
-
-fn at(text: &str) -> Micros {
-    Micros::parse(text).unwrap()
-}
-
-fn cell(value: f64) -> CellValue {
-    CellValue { value: mantissa(value), numerator: None, denominator: None, status: Status::Ok }
-}
 
 /// So many buckets from 2026-03-02 on.
 fn points(count: i64, step: i64, value: impl Fn(i64) -> f64) -> Vec<(Micros, CellValue)> {
