@@ -92,6 +92,14 @@ pub struct Fired {
     pub resolved: Option<(Micros, Arc<str>)>,
 }
 
+impl Fired {
+    /// What the answer is sorted by.
+    fn order(&self) -> (Micros, &str, &str, Grain) {
+        let key = &self.alert.key;
+        (self.said_at, &key.tenant, &key.dims, key.grain)
+    }
+}
+
 /// A bucket that was played.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Played {
@@ -135,7 +143,7 @@ pub struct Backtest {
     pub buckets: usize,
     /// Those of them of which enough was known to judge them.
     pub judged: usize,
-    /// The alerts, in the order in which they would have been said.
+    /// The alerts, in the order in which they would have been said; of one instant, by tenant and dimensions.
     pub fired: Vec<Fired>,
 }
 
@@ -178,6 +186,7 @@ pub fn backtest(question: &Question) -> Backtest {
     };
     stage.size();
     stage.play(&mut driver);
+    stage.out.fired.sort_by(|a, b| a.order().cmp(&b.order()));
     stage.out
 }
 
