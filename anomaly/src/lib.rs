@@ -25,6 +25,7 @@ mod policy;
 mod profile;
 mod raised;
 mod reason;
+mod records;
 mod rules;
 #[cfg(test)]
 mod samples;

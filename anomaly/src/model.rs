@@ -28,10 +28,9 @@ pub(crate) trait Past {
     }
 }
 
-/// Where a bucket is: errors are alike in one phase of the season, and in one tier of the forecast's level.
+/// Where a bucket is: errors are alike in one tier of the forecast's level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Bin {
-    pub(crate) phase: usize,
     pub(crate) tier: usize,
     pub(crate) spot: Spot,
     pub(crate) space: Space,
@@ -76,14 +75,10 @@ const RECENT: f64 = 0.25;
 const EARLY: f64 = 3.0;
 /// Errors from before there was a season count as so many.
 const AT_SEASON: u32 = 1;
-/// Weight of the newest error in the spread of a phase.
-const BIN_PACE: f64 = 0.1;
-/// The same in its long-run spread, and errors that this is made of at most.
+/// Weight of the newest error in the long-run spread at a level, and errors that this is made of at most.
 const STEADY_PACE: f64 = 0.02;
 const STEADY: u8 = 50;
 const STEADY_PRIOR: f64 = 16.0;
-/// The overall spread counts as so many errors of a phase.
-const BIN_PRIOR: f64 = 8.0;
 
 /// What is remembered of a series: no history, which is read where it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,11 +107,9 @@ pub(crate) struct Model {
     /// The recent mean absolute error, and the usual one.
     pub(crate) error: f64,
     pub(crate) usual: f64,
-    pub(crate) bins: [f32; BINS],
     /// The usual one where the forecast is about as high: noise goes with the level.
     pub(crate) steady: [f32; BINS],
     pub(crate) steadied: [u8; BINS],
-    pub(crate) seen: [u8; BINS],
     pub(crate) tail: Tail,
     pub(crate) profile: Profile,
 }
@@ -139,10 +132,8 @@ impl Model {
             center: f64::NAN,
             error: 0.0,
             usual: 0.0,
-            bins: [0.0; BINS],
             steady: [0.0; BINS],
             steadied: [0; BINS],
-            seen: [0; BINS],
             tail: Tail::new(),
             profile: Profile::new(),
         }
@@ -222,14 +213,6 @@ impl Model {
         let pace = 1.0 / f64::from(self.known);
         self.error += SPREAD_PACE.max(pace) * (recent - self.error);
         self.usual += USUAL_PACE.max(pace) * (usual - self.usual);
-        if let (Some(own), Some(seen)) =
-            (self.bins.get_mut(bin.phase), self.seen.get_mut(bin.phase))
-        {
-            *seen = seen.saturating_add(1);
-            let pace = BIN_PACE.max(1.0 / f64::from(*seen));
-            let moved = f64::from(*own) + pace * (recent - f64::from(*own));
-            *own = narrow(moved);
-        }
         let tier = self.steady.get_mut(bin.tier).zip(self.steadied.get_mut(bin.tier));
         if let Some((own, seen)) = tier {
             *seen = seen.saturating_add(1);
@@ -267,7 +250,7 @@ impl Model {
     /// Takes errors for so many times as large.
     pub(crate) fn widen(&mut self, factor: f64) {
         (self.error, self.usual) = (self.error * factor, self.usual * factor);
-        for own in self.bins.iter_mut().chain(&mut self.steady) {
+        for own in &mut self.steady {
             *own = narrow(f64::from(*own) * factor);
         }
     }
@@ -277,7 +260,6 @@ impl Model {
         self.seasoned = true;
         self.known = self.known.min(AT_SEASON);
         self.counts = self.counts.map(|count| count.min(8));
-        self.seen = self.seen.map(|seen| seen.min(1));
         self.steadied = self.steadied.map(|seen| seen.min(1));
         self.tail = Tail::new();
     }
@@ -302,7 +284,7 @@ impl Model {
         if weights > 0.0 { sum / weights } else { self.last }
     }
 
-    /// The usual size of an error in the phase `bin`: what one standard deviation is to a normal one.
+    /// The usual size of an error in `bin`: what one standard deviation is to a normal one.
     pub(crate) fn spread(&self, bin: Bin) -> f64 {
         self.recent_spread(bin).powf(RECENT) * self.usual_spread(bin).powf(1.0 - RECENT)
     }
@@ -314,11 +296,9 @@ impl Model {
         bin.scale * self.early((seen * own + STEADY_PRIOR * self.usual) / (seen + STEADY_PRIOR))
     }
 
-    /// The recent size of an error in this phase.
+    /// The recent size of an error.
     fn recent_spread(&self, bin: Bin) -> f64 {
-        let own = self.bins.get(bin.phase).copied().map_or(0.0, f64::from);
-        let seen = f64::from(self.seen.get(bin.phase).copied().unwrap_or(0).min(16));
-        bin.scale * self.early((seen * own + BIN_PRIOR * self.error) / (seen + BIN_PRIOR))
+        bin.scale * self.early(self.error)
     }
 
     /// A mean error as a spread. Few errors say little about it: it is taken larger at first.

@@ -15,6 +15,7 @@ use crate::dates::Dates;
 use crate::model::{ADOPT_AFTER, Bin, Lesson, Model, Past};
 use crate::number::narrow;
 use crate::odd::Odd;
+use crate::records::Records;
 use crate::shape::{BINS, Observed, Place, Shape, Space};
 use crate::tail::{ALERT, ALERT_P, Curve};
 
@@ -33,13 +34,6 @@ const LEAST_ACTIVE: f64 = 0.25;
 const LEAST_WEIGHT: f64 = 0.1;
 /// Weight of the newest bucket in the usual level.
 const LEVEL_PACE: f64 = 0.02;
-/// What a record adds to the surprise of its error: of the surprise that a record is by itself, one in as
-/// many values as there were, only a third, because errors and records come together.
-const RECORD_SHARE: f64 = 0.05;
-/// Values of which that is counted at most.
-const RECORD_VALUES: u32 = 3000;
-/// And so much for going beyond all that ever was by the whole of its range.
-const RECORD_SIZE: f64 = 8.0;
 /// How much wider errors are of what does not come next.
 const FARTHER: f64 = 1.25;
 /// Two odd values are alike within so many spreads.
@@ -105,15 +99,6 @@ impl Past for Sound<'_> {
         let number = self.of.saturating_sub(i64::try_from(back).ok()?);
         if self.odd.has(number) { None } else { self.past.value(back) }
     }
-}
-
-/// The least and the most there ever was.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Records {
-    pub(crate) low: f64,
-    pub(crate) high: f64,
-    /// What beating them adds to the surprise, however little they are beaten by.
-    pub(crate) surprise: f64,
 }
 
 /// What is expected of one bucket.
@@ -264,7 +249,7 @@ impl Learner {
             (false, false) => 0,
         };
         let scale = space.scale(space.value(self.model.center));
-        Bin { phase, tier, spot: place.spot(shape.seasons), space, scale }
+        Bin { tier, spot: place.spot(shape.seasons), space, scale }
     }
 
     /// The space of the model, once it has begun.
@@ -343,9 +328,7 @@ impl Learner {
         if shape.count {
             spread = spread.max((expected.max(0.0) + 1.0).sqrt() * space.slope(expected));
         }
-        let known = f64::from(self.seen.min(RECORD_VALUES));
-        let records =
-            Records { low: self.low, high: self.high, surprise: RECORD_SHARE * known.log10() };
+        let records = Records::new(self.low, self.high, self.seen);
         let curves = model.tail.curves();
         let weight = LEAST_WEIGHT * self.weight;
         let before = f64::from(self.surprise);
@@ -387,22 +370,6 @@ fn floor(shape: Shape, space: Space, center: f64) -> f64 {
     if shape.log { FLOOR_LOG } else { FLOOR_RATIO * space.value(center).abs().max(0.01) }
 }
 
-impl Records {
-    fn range(&self) -> f64 {
-        self.high - self.low
-    }
-
-    /// What `value` adds to the surprise by being beyond all there ever was.
-    fn surprise(&self, value: f64) -> f64 {
-        let beyond = (value - self.high).max(self.low - value);
-        if beyond > 0.0 && beyond.is_finite() {
-            self.surprise + RECORD_SIZE * beyond / self.range().max(f64::MIN_POSITIVE)
-        } else {
-            0.0
-        }
-    }
-}
-
 impl Outlook {
     /// Whether `value` is outside of the band.
     pub(crate) fn is_anomalous(&self, value: f64) -> bool {
@@ -437,7 +404,7 @@ impl Outlook {
             return far;
         }
         // From the record on less of an error is enough; and large enough, a record alone.
-        let alone = record + sign * need / RECORD_SIZE * self.records.range();
+        let alone = record + sign * need / self.records.size * self.records.range();
         let (mut near, mut far) = match side {
             0 => (record.min(self.expected), far.max(alone)),
             _ => (record.max(self.expected), far.min(alone)),

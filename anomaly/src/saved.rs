@@ -22,7 +22,7 @@ use crate::rules::REGISTRY;
 use crate::series_book::FrozenSeries;
 
 /// The version of the records.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 const HEAD: &str = "detector";
 const SERIES: &str = "detector/series";
 

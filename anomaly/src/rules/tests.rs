@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use schemas::{Good, KpiKind, Unit};
 
 use super::*;
-use crate::outlook::Records;
+use crate::records::Records;
 use crate::shape::{Seasons, Space, Tuning};
 
 /// A rule against everything there is.
@@ -117,7 +117,7 @@ fn a_cell_without_a_value_is_no_number() {
         center: 0.9,
         spread: 0.1,
         curves: crate::tail::Tail::new().curves(),
-        records: Records { low: 50.0, high: 400.0, surprise: 1.0 },
+        records: Records { low: 50.0, high: 400.0, surprise: 1.0, size: 8.0 },
         needs: [3.6; 2],
         wide: false,
         expected: 147.0,

@@ -1,5 +1,7 @@
 //! What the calendar does to a business: fees, ends of months and quarters, holidays, clocks that change.
 
+use std::ops::Range;
+
 use super::chance::Chance;
 use super::plan::{CHARGE, LEARNED_DAYS, Plan, Shop};
 
@@ -54,10 +56,12 @@ pub(super) fn quarter_end(chance: &mut Chance, volume: f64) -> Plan {
     plan
 }
 
+const HOLIDAYS: [usize; 2] = [LEARNED_DAYS + 20, LEARNED_DAYS + 41];
+
 /// Two days of a third of the business, which nothing announces. The days themselves may be said.
 pub(super) fn holiday_unknown(chance: &mut Chance, volume: f64) -> Plan {
     let mut plan = Shop::of(volume).plan(chance);
-    for day in [LEARNED_DAYS + 20, LEARNED_DAYS + 41] {
+    for day in HOLIDAYS {
         let hours = plan.days(day..day + 1);
         plan.scale(&SALES, hours.clone(), 0.3);
         plan.may(&SALES, hours);
@@ -65,10 +69,11 @@ pub(super) fn holiday_unknown(chance: &mut Chance, volume: f64) -> Plan {
     plan
 }
 
-/// The same two days, which are in a calendar that people would give.
+/// The same two days, which are in a calendar that people have given.
 pub(super) fn holiday_known(chance: &mut Chance, volume: f64) -> Plan {
     let mut plan = holiday_unknown(chance, volume);
     plan.causes.clear();
+    plan.announce(&HOLIDAYS.map(|day| day..day + 1));
     plan
 }
 
@@ -98,19 +103,22 @@ pub(super) fn clocks_in_new_york(chance: &mut Chance, volume: f64) -> Plan {
     clocks(chance, volume, "America/New_York", from)
 }
 
+const CAMPAIGN: Range<usize> = LEARNED_DAYS + 23..LEARNED_DAYS + 26;
+
 /// A campaign of three days with 80 % more, which nothing announces.
 pub(super) fn campaign_unplanned(chance: &mut Chance, volume: f64) -> Plan {
     let mut plan = Shop::of(volume).plan(chance);
-    let hours = plan.days(LEARNED_DAYS + 23..LEARNED_DAYS + 26);
+    let hours = plan.days(CAMPAIGN);
     plan.scale(&SALES, hours.clone(), 1.8);
     plan.must(&SALES, hours);
     plan
 }
 
-/// The same, which people would have said.
+/// The same, which people have said.
 pub(super) fn campaign_planned(chance: &mut Chance, volume: f64) -> Plan {
     let mut plan = campaign_unplanned(chance, volume);
     plan.causes.clear();
+    plan.announce(&[CAMPAIGN]);
     plan
 }
 

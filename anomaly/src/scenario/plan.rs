@@ -3,11 +3,12 @@
 //! # Guarantees
 //! - Hours are counted from the start; a day is that of the tenant's zone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use schemas::civil::Shape;
+use schemas::planned::{Event, Mark};
 use schemas::{Calendar, CalendarSettings, Micros, Periods, civil};
 
 use super::chance::Chance;
@@ -217,6 +218,20 @@ impl Plan {
     /// The hours of `days`.
     pub(super) fn days(&self, days: Range<usize>) -> Range<usize> {
         self.day(days.start)..self.day(days.end)
+    }
+
+    /// People have said that some days will be otherwise; nothing else is planned.
+    pub(super) fn announce(&mut self, days: &[Range<usize>]) {
+        let first = self.periods().day(self.start);
+        let event = |own: &Range<usize>| Event {
+            title: "planned".into(),
+            from: Mark::Day(first + int(own.start)),
+            to: Mark::Day(first + int(own.end)),
+            again: None,
+            except: BTreeSet::new(),
+        };
+        let events = vec![(vec!["*".to_owned()], days.iter().map(event).collect())];
+        self.calendar = Arc::new(Calendar::clone(&self.calendar).with_planned(&events));
     }
 
     /// Changes what hours of KPIs come to, rounded as they are.

@@ -1,0 +1,75 @@
+//! The least and the most that a series ever was, and what it means to go beyond them.
+//!
+//! # Guarantees
+//! - What is farther beyond is never less surprising.
+//!
+//! # Non-guarantees
+//! - A series that grows goes beyond all the time; that this is usual for it is not known here.
+
+use serde::{Deserialize, Serialize};
+
+/// What a record adds to the surprise of its error: of the surprise that a record is by itself, one in as
+/// many values as there were, only a part, because errors and records come together.
+const SHARE: f64 = 0.05;
+/// Values of which that is counted at most.
+const COUNTED: u32 = 3000;
+/// And so much for going beyond all that ever was by the whole of its range; and so much more once so many values are
+/// known, of which the part that is known counts by its square: the range of few is no measure.
+const SIZE: f64 = 8.0;
+const GROWS: f64 = 56.0;
+const SETTLED: f64 = 6000.0;
+
+/// The least and the most there ever was.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Records {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    /// What beating them adds to the surprise, however little they are beaten by; and by the whole of their range.
+    pub(crate) surprise: f64,
+    pub(crate) size: f64,
+}
+
+impl Records {
+    /// The records of so many values.
+    pub(crate) fn new(low: f64, high: f64, seen: u32) -> Records {
+        let settled = (f64::from(seen) / SETTLED).min(1.0);
+        Records {
+            low,
+            high,
+            surprise: SHARE * f64::from(seen.min(COUNTED)).log10(),
+            size: SIZE + GROWS * settled * settled,
+        }
+    }
+
+    /// The distance between them.
+    pub(crate) fn range(&self) -> f64 {
+        self.high - self.low
+    }
+
+    /// What `value` adds to the surprise by being beyond all there ever was.
+    pub(crate) fn surprise(&self, value: f64) -> f64 {
+        let beyond = (value - self.high).max(self.low - value);
+        if beyond > 0.0 && beyond.is_finite() {
+            self.surprise + self.size * beyond / self.range().max(f64::MIN_POSITIVE)
+        } else {
+            0.0
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_all_of_many_values_says_more_than_beyond_few() {
+        let [few, many] = [100, 20_000].map(|seen| Records::new(10.0, 20.0, seen));
+        for records in [few, many] {
+            assert_eq!((records.surprise(10.0), records.surprise(20.0)), (0.0, 0.0));
+            assert!(records.surprise(21.0) > records.surprise(20.1));
+            assert_eq!(records.surprise(9.0), records.surprise(21.0));
+        }
+        assert!((few.surprise(30.0) - 8.1).abs() < 0.02, "{few:?}");
+        assert!(many.surprise(21.0) > 6.0 && many.surprise(30.0) > 64.0, "{many:?}");
+    }
+}
