@@ -1,8 +1,8 @@
 //! Detectors, calibration and alert policy: pure functions of KPI updates, without tokio, IO or clock.
 //!
 //! [`Scorer`] watches KPIs; the binary calls it for every epoch. [`backtest()`] plays cells through it that are there
-//! already. [`Expected`] says for charts what was expected. [`walk`] runs the same model over plain numbers, for
-//! measuring it.
+//! already. [`Expected`] says for charts what was expected. [`walk`] runs the same model over plain numbers, and
+//! [`labelled`] measures it on series that people have labelled.
 //!
 //! # Guarantees
 //! - Equal epochs give equal alerts, bit for bit, on one machine.
@@ -11,10 +11,12 @@
 mod alert_book;
 mod backtest;
 mod bands;
+mod chance;
 mod dates;
 mod driver;
 mod entry;
 mod incident;
+pub mod labelled;
 mod lags;
 mod lateness;
 mod model;

@@ -11,7 +11,6 @@
 //! - A generator is kinder than a business: what is found here is not always found there.
 
 mod arrival;
-mod chance;
 mod dates;
 mod plan;
 mod play;
@@ -24,9 +23,9 @@ mod usual;
 
 use schemas::Grain;
 
-use self::chance::Chance;
 use self::plan::Plan;
 use self::tally::{Tally, tally};
+use crate::chance::Chance;
 
 /// Orders in a usual hour of the shops.
 const VOLUMES: [f64; 3] = [30.0, 300.0, 3_000.0];

@@ -8,7 +8,6 @@
 //! - Figures of different machines cannot be compared; ratios taken in one run can.
 
 pub mod ceiling;
-pub mod detector;
 pub mod events;
 pub mod failure;
 pub mod http;

@@ -3,6 +3,8 @@
 //! # Guarantees
 //! - It reads no configuration and no lake, and what it prints follows from its flags.
 
+mod labelled;
+
 use anomaly::scenario::{Outcome, Part, Power, names, power, scenario};
 use clap::Subcommand;
 use schemas::nearest::nearest;
@@ -28,10 +30,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Score the detector as the Numenta Anomaly Benchmark does, beside plain rules.
+    Nab(labelled::Arguments),
+    /// Events of hourly series with labels of experts: those found, and alerts that were none.
+    Ms(labelled::Arguments),
 }
 
 pub(crate) fn execute(command: &Command) -> Result<(), Failure> {
-    let Command::Scenarios { seed, scenario: only, shops, json } = command;
+    let (seed, only, shops, json) = match command {
+        Command::Nab(arguments) => return labelled::nab(arguments),
+        Command::Ms(arguments) => return labelled::ms(arguments),
+        Command::Scenarios { seed, scenario, shops, json } => (seed, scenario, shops, json),
+    };
     let shops = usize::from(*shops);
     let chosen: Vec<&str> = match only {
         None => names().collect(),

@@ -23,6 +23,7 @@ mod history;
 mod inference;
 mod kafka;
 mod kills;
+mod labelled;
 mod live;
 mod maps;
 mod maria;

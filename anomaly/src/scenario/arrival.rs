@@ -2,8 +2,8 @@
 
 use schemas::Micros;
 
-use super::chance::Chance;
 use super::plan::{Change, HOUR, LEARNED_DAYS, Plan, SECOND, Shop};
+use crate::chance::Chance;
 
 const COST: [&str; 1] = ["total_cost"];
 const ALL: [&str; 3] = ["orders", "revenue_booked", "total_cost"];

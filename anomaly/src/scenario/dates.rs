@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::chance::Chance;
 use super::plan::{CHARGE, LEARNED_DAYS, Plan, Shop};
+use crate::chance::Chance;
 
 const SALES: [&str; 2] = ["orders", "revenue_booked"];
 const COST: [&str; 1] = ["total_cost"];

@@ -11,7 +11,7 @@ use schemas::civil::Shape;
 use schemas::planned::{Event, Mark};
 use schemas::{Calendar, CalendarSettings, Micros, Periods, civil};
 
-use super::chance::Chance;
+use crate::chance::Chance;
 
 pub(super) const SECOND: i64 = 1_000_000;
 pub(super) const HOUR: i64 = 3_600 * SECOND;

@@ -6,10 +6,10 @@
 
 use schemas::Grain;
 
-use super::chance::Chance;
 use super::plan::{CHARGE, LEARNED_DAYS, Plan, Shop, cents, wave};
 use super::play::play;
 use super::{Power, VOLUMES};
+use crate::chance::Chance;
 
 const SIGMAS: [f64; 6] = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
 /// Days between two of them: what one teaches must not hide the next.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::chance::Chance;
 use super::plan::{CHARGE, Change, LEARNED_DAYS, Plan, SECOND, Shop};
+use crate::chance::Chance;
 
 const SALES: [&str; 2] = ["orders", "revenue_booked"];
 const REVENUE: [&str; 1] = ["revenue_booked"];

@@ -1,7 +1,7 @@
 //! What is usual for one business and not for another: nothing here is worth an alert.
 
-use super::chance::Chance;
 use super::plan::{Plan, Shop, cents};
+use crate::chance::Chance;
 
 /// A shop and nothing else.
 pub(super) fn shop(chance: &mut Chance, volume: f64) -> Plan {

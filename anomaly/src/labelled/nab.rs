@@ -4,19 +4,23 @@
 //! - The scoring of its `sweeper.py`: the first 15 % (750 at most) are not scored, the best placed
 //!   detection of a window counts, every detection outside of windows costs.
 
-use super::data::Labelled;
-use super::scores::{Detector, openings};
-use super::{Table, float, percent};
+use super::compared::{Detector, openings};
+use super::{Labelled, categories};
+use crate::chance::Chance;
 
-/// What a false detection costs; a missed window costs 1.
-const FALSE: [(&str, f64); 2] = [("standard", 0.11), ("low FP", 0.22)];
+/// The scores, and what a false detection costs in each; a missed window costs 1.
+pub const FALSE: [(&str, f64); 2] = [("standard", 0.11), ("low FP", 0.22)];
+/// Parts of the series of which each is scored with a threshold from the others.
+const FOLDS: usize = 5;
+/// Draws of the series.
+const DRAWS: usize = 1000;
 /// Thresholds that are tried for the one fitted to the labels.
 const TRIED: usize = 200;
 
 /// What a threshold gives on some series.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
-    /// Windows, and those with a detection.
+    /// Windows.
     pub windows: usize,
     /// Those with a detection.
     pub hit: usize,
@@ -109,58 +113,138 @@ fn fitted(series: &[(&Labelled, Vec<f64>)], price: f64) -> f64 {
     tried.max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or(f64::INFINITY)
 }
 
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the length")]
 fn share_of(length: usize, share: f64) -> usize {
     (float(length) * share) as usize
 }
 
-fn row(name: &str, threshold: &str, tally: Tally) -> Vec<String> {
-    let score = |price: f64| {
-        if tally.windows == 0 { "-".to_owned() } else { format!("{:.1}", tally.score(price)) }
-    };
-    vec![
-        name.to_owned(),
-        threshold.to_owned(),
-        score(FALSE[0].1),
-        score(FALSE[1].1),
-        format!("{}/{}", tally.hit, tally.windows),
-        tally.alerts.to_string(),
-        tally.outside.to_string(),
-        percent(tally.outside, tally.alerts),
-    ]
+/// Where a detector's threshold is from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Threshold {
+    /// It is the detector's own: no label was looked at.
+    Own,
+    /// It is the best for these labels.
+    Fitted(f64),
+    /// For each fifth of the series, the best for the labels of the others.
+    Crossed,
 }
 
-/// The tables.
-pub fn report(all: &[Labelled]) -> Vec<Table> {
-    let columns = |first: &'static str, second: &'static str| {
-        let [a, b] = FALSE.map(|(name, _)| name);
-        [first, second, a, b, "windows hit", "alerts", "false", "false/alerts"]
-    };
-    let title = format!("NAB layout, {} series", all.len());
-    let mut table = Table::new(&title, &columns("detector", "threshold"));
-    let scored = |detector: Detector| -> Vec<(&Labelled, Vec<f64>)> {
+/// What a detector comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Its name.
+    pub detector: &'static str,
+    /// Its threshold.
+    pub threshold: Threshold,
+    /// What it found.
+    pub tally: Tally,
+}
+
+/// The score of the product's detector when some series are drawn for others, each with its own threshold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Resampled {
+    /// The name of the score.
+    pub profile: &'static str,
+    /// Below it are 5 % of the draws, above the other 5 %.
+    pub low: f64,
+    /// See there.
+    pub high: f64,
+    /// The share of the draws in which it is above range novelty.
+    pub above: f64,
+}
+
+/// What comes of some series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Each detector with each threshold.
+    pub lines: Vec<Line>,
+    /// The product's by category, at its own threshold: name, series, what it found.
+    pub categories: Vec<(String, usize, Tally)>,
+    /// What would come of other series like these.
+    pub resampled: Vec<Resampled>,
+}
+
+type Scored<'a> = Vec<(&'a Labelled, Vec<f64>)>;
+
+/// Scores the detectors on some series.
+pub fn evaluate(all: &[Labelled]) -> Report {
+    let scored = |detector: Detector| -> Scored<'_> {
         all.iter().map(|own| (own, detector.scores(own, probation(own.values.len())))).collect()
     };
+    let mut lines = Vec::new();
+    let mut own = Vec::new();
     for detector in Detector::ALL {
         let series = scored(detector);
-        table.row(row(detector.name(), "its own", sum(&series, detector.threshold())));
         let best = fitted(&series, FALSE[0].1);
-        let name = format!("{best:.3}, fitted to these labels");
-        table.row(row(detector.name(), &name, sum(&series, best)));
+        let line = |threshold, tally| Line { detector: detector.name(), threshold, tally };
+        lines.push(line(Threshold::Own, sum(&series, detector.threshold())));
+        lines.push(line(Threshold::Crossed, crossed(&series)));
+        lines.push(line(Threshold::Fitted(best), sum(&series, best)));
+        let each = series.iter().map(|own| sum(std::slice::from_ref(own), detector.threshold()));
+        own.push(each.collect::<Vec<Tally>>());
     }
-    let title = "NAB layout by category, Weir at its own threshold";
-    let mut by_category = Table::new(title, &columns("category", "series"));
-    let mut categories: Vec<&str> = all.iter().map(|own| own.category.as_str()).collect();
-    categories.sort_unstable();
-    categories.dedup();
-    let series = scored(Detector::Weir);
-    for category in categories {
-        let own: Vec<(&Labelled, Vec<f64>)> =
-            series.iter().filter(|(own, _)| own.category == category).cloned().collect();
-        let count = own.len().to_string();
-        by_category.row(row(category, &count, sum(&own, Detector::Weir.threshold())));
+    let (weir, novelty) = match &own[..] {
+        [weir, novelty, ..] => (&weir[..], &novelty[..]),
+        _ => (&[][..], &[][..]),
+    };
+    let of = |category: &str| {
+        let own = all.iter().zip(weir).filter(|(own, _)| own.category == category);
+        let tallies: Vec<Tally> = own.map(|(_, tally)| *tally).collect();
+        (category.to_owned(), tallies.len(), total(tallies.iter()))
+    };
+    Report {
+        lines,
+        categories: categories(all).into_iter().map(of).collect(),
+        resampled: resampled(weir, novelty),
     }
-    vec![table, by_category]
+}
+
+fn total<'a>(all: impl Iterator<Item = &'a Tally>) -> Tally {
+    let mut total = Tally::default();
+    all.for_each(|own| total.add(*own));
+    total
+}
+
+/// Each fifth of the series with the threshold that is best for the others.
+fn crossed(series: &Scored<'_>) -> Tally {
+    let mut out = Tally::default();
+    for fold in 0..FOLDS {
+        let part = |is_own: bool| -> Scored<'_> {
+            let all = series.iter().enumerate();
+            let own = all.filter(|(at, _)| (at % FOLDS == fold) == is_own);
+            own.map(|(_, own)| own.clone()).collect()
+        };
+        out.add(sum(&part(true), fitted(&part(false), FALSE[0].1)));
+    }
+    out
+}
+
+fn resampled(weir: &[Tally], novelty: &[Tally]) -> Vec<Resampled> {
+    let mut chance = Chance::new(1);
+    let mut draws: Vec<[Tally; 2]> = Vec::new();
+    for _ in 0..DRAWS {
+        let places: Vec<usize> = weir.iter().map(|_| chance.below(weir.len())).collect();
+        let of = |all: &[Tally]| total(places.iter().filter_map(|at| all.get(*at)));
+        draws.push([of(weir), of(novelty)]);
+    }
+    draws.retain(|[own, _]| own.windows > 0);
+    let of = |(profile, price): (&'static str, f64)| {
+        let mut scores: Vec<f64> = draws.iter().map(|[own, _]| own.score(price)).collect();
+        scores.sort_by(f64::total_cmp);
+        let at = |part: f64| scores.get(share_of(scores.len(), part)).copied();
+        let is_above = |[own, other]: &&[Tally; 2]| own.score(price) > other.score(price);
+        Some(Resampled {
+            profile,
+            low: at(0.05)?,
+            high: at(0.95)?,
+            above: float(draws.iter().filter(is_above).count()) / float(draws.len()),
+        })
+    };
+    FALSE.into_iter().filter_map(of).collect()
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@
 //! - A score depends on numbers before it and on its own, nothing else. The scale of a series is taken
 //!   from its first numbers, which no protocol judges.
 
-use anomaly::{Series, walk};
-
-use super::data::Labelled;
+use super::Labelled;
+use crate::walk::{Score, Series, walk};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -68,7 +67,7 @@ fn weir(labelled: &Labelled, day: usize, first: usize) -> Vec<f64> {
     let series = Series { day: seasons.0, week: seasons.1, phase, count: false, warm };
     let unit = unit(&labelled.values, first);
     let values: Vec<f64> = labelled.values.iter().map(|value| value / unit).collect();
-    let score = |score: &Option<anomaly::Score>| {
+    let score = |score: &Option<Score>| {
         let Some(score) = score else { return 0.0 };
         let surprise = -score.p.max(1e-300).log10();
         if score.anomalous { surprise.max(ALERT) } else { surprise.min(ALERT - 1e-6) }

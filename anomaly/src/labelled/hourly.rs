@@ -4,22 +4,30 @@
 //! - An alert is true inside an event or up to three hours after it. After an alert, a day passes
 //!   before the next one of the series. The first week is not judged.
 
-use super::data::Labelled;
-use super::scores::{Detector, openings};
-use super::{Table, float, percent};
+use super::compared::{Detector, openings};
+use super::{Labelled, categories};
 
 const HOUR_US: i64 = 3_600_000_000;
 const COOLDOWN_US: i64 = 24 * HOUR_US;
 const AFTER_US: i64 = 3 * HOUR_US;
 const WEEK_US: i64 = 168 * HOUR_US;
 
+/// The largest score that is tried as a threshold, by rank.
+const FIRST_RANK: usize = 4;
+
+/// What a threshold gives on some series.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Found {
-    events: usize,
-    found: usize,
-    alerts: usize,
-    wrong: usize,
-    weeks: f64,
+pub struct Found {
+    /// What people call an event, after the first week.
+    pub events: usize,
+    /// Those of them with an alert.
+    pub found: usize,
+    /// Alerts.
+    pub alerts: usize,
+    /// Those of them without an event.
+    pub wrong: usize,
+    /// Weeks of all series.
+    pub weeks: f64,
 }
 
 /// Values of the first week.
@@ -68,56 +76,67 @@ fn sum<'a>(all: impl Iterator<Item = &'a (&'a Labelled, Vec<f64>)>, threshold: f
     )
 }
 
-fn row(name: &str, threshold: &str, found: Found) -> Vec<String> {
-    vec![
-        name.to_owned(),
-        threshold.to_owned(),
-        format!("{} ({}/{})", percent(found.found, found.events), found.found, found.events),
-        found.alerts.to_string(),
-        found.wrong.to_string(),
-        percent(found.wrong, found.alerts),
-        format!("{:.3}", float(found.wrong) / found.weeks.max(1e-9)),
-    ]
+/// What a detector comes to at one threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Its name, or the category that it is about.
+    pub name: String,
+    /// Its threshold in words.
+    pub threshold: String,
+    /// What it found.
+    pub found: Found,
 }
 
-/// The table.
-pub fn report(all: &[Labelled]) -> Vec<Table> {
-    let columns = [
-        "detector",
-        "threshold",
-        "events found",
-        "alerts",
-        "false",
-        "false/alerts",
-        "false per series-week",
-    ];
-    let title = format!("Microsoft layout, {} series", all.len());
-    let mut table = Table::new(&title, &columns);
+type Scored<'a> = Vec<(&'a Labelled, Vec<f64>)>;
+
+const OWN: &str = "its own";
+
+/// Scores the detectors on some series.
+pub fn evaluate(all: &[Labelled]) -> Vec<Line> {
+    let mut lines = Vec::new();
     for detector in Detector::ALL {
-        let scored: Vec<(&Labelled, Vec<f64>)> =
+        let scored: Scored<'_> =
             all.iter().map(|own| (own, detector.scores(own, first_week(own)))).collect();
-        let found = sum(scored.iter(), detector.threshold());
-        table.row(row(detector.name(), "its own", found));
+        let mut line = |name: &str, threshold: &str, found: Found| {
+            lines.push(Line { name: name.to_owned(), threshold: threshold.to_owned(), found });
+        };
+        line(detector.name(), OWN, sum(scored.iter(), detector.threshold()));
+        if let Some(fitted) = fitted(&scored) {
+            let threshold =
+                format!("{fitted:.3}, most found at a tenth false, fitted to these labels");
+            line(detector.name(), &threshold, sum(scored.iter(), fitted));
+        }
         if detector != Detector::Weir {
             continue;
         }
-        for p in [3.0, 5.0, 7.0] {
-            let name = if p < 4.0 {
-                "p < 1e-3, no least deviation".into()
-            } else {
-                format!("p < 1e-{p:.0}")
-            };
-            table.row(row(detector.name(), &name, sum(scored.iter(), p)));
+        line(detector.name(), "p < 1e-3, no least deviation", sum(scored.iter(), 3.0));
+        for p in [5.0, 7.0] {
+            line(detector.name(), &format!("p < 1e-{p:.0}"), sum(scored.iter(), p));
         }
-        let mut categories: Vec<&str> = all.iter().map(|own| own.category.as_str()).collect();
-        categories.sort_unstable();
-        categories.dedup();
-        for category in categories {
+        for category in categories(all) {
             let own = scored.iter().filter(|(own, _)| own.category == category);
-            table.row(row(category, "its own", sum(own, detector.threshold())));
+            line(category, OWN, sum(own, detector.threshold()));
         }
     }
-    vec![table]
+    lines
+}
+
+/// The threshold that finds most with at most a tenth of the alerts false.
+fn fitted(scored: &Scored<'_>) -> Option<f64> {
+    let mut all: Vec<f64> = scored.iter().flat_map(|(_, scores)| scores.iter().copied()).collect();
+    all.retain(|score| *score > 0.0);
+    all.sort_by(|a, b| b.total_cmp(a));
+    let mut best = None;
+    let mut rank = FIRST_RANK;
+    while let Some(threshold) = all.get(rank) {
+        let found = sum(scored.iter(), *threshold);
+        let is_better = best.is_none_or(|(held, _)| found.found > held);
+        if found.wrong * 10 <= found.alerts && is_better {
+            best = Some((found.found, *threshold));
+        }
+        rank += 1 + rank / 8;
+    }
+    best.map(|(_, threshold)| threshold)
 }
 
 #[cfg(test)]
