@@ -4,24 +4,9 @@ use serde_json::{Value, json};
 
 use crate::live::{get, mint};
 use crate::on_call::{SOON, Shop, alerts, history_is_read};
+use crate::support::definitions::CLOUD_SPEND;
 use crate::support::receivers::Webhook;
 use crate::support::wait_until;
-
-/// The costs once more, under a key of the user's, by days.
-const SPEND: &str = r#"
-key = "cloud_spend"
-title = "Cloud spend"
-unit = "currency"
-good = "down"
-contract = "costs"
-time = "charge_period_start"
-aggregate = "sum(effective_cost)"
-dims = { currency = "billing_currency" }
-grains = ["day"]
-
-[anomaly]
-detectors = ["change_week_before"]
-"#;
 
 const RULE: &str = r#"
 [[anomaly.rule]]
@@ -37,7 +22,7 @@ fn a_rule_of_a_users_file_opens_an_alert() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("cloud_spend.toml");
     let wrong = RULE.replace("week_before", "year_before");
-    std::fs::write(&file, format!("{SPEND}{wrong}")).unwrap();
+    std::fs::write(&file, format!("{CLOUD_SPEND}{wrong}")).unwrap();
     let mut shop = Shop::new(&["acme"], &format!("[gold]\ndefinitions = {:?}\n", folder.path()));
     let refused = shop.place.weir(&["run", "--until-end"]).exits(2);
     refused.says(&[
@@ -47,7 +32,7 @@ fn a_rule_of_a_users_file_opens_an_alert() {
         "budget",
     ]);
 
-    std::fs::write(&file, format!("{SPEND}{RULE}")).unwrap();
+    std::fs::write(&file, format!("{CLOUD_SPEND}{RULE}")).unwrap();
     let shown = shop.place.succeeds(&["kpis", "show", "cloud_spend", "--json"]).json();
     let rules = json!(["spend_jump: 0.3 above week_before: critical"]);
     assert_eq!(shown["anomaly"], json!({"detectors": "change_week_before", "rules": rules}));

@@ -17,7 +17,12 @@ fn write(path: &Path, text: &str) {
 }
 
 /// Rows of a wave over the day, a little off by turns, times `factor` at its place.
-fn rows(count: i64, step_us: i64, factor: impl Fn(i64) -> f64, label: impl Fn(i64) -> bool) -> String {
+fn rows(
+    count: i64,
+    step_us: i64,
+    factor: impl Fn(i64) -> f64,
+    label: impl Fn(i64) -> bool,
+) -> String {
     let mut text = "timestamp,value,label\n".to_owned();
     for at in 0..count {
         let instant = START_US + at * step_us;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::live::mint;
 use crate::on_call::{DAY, SOON, Shop, alerts, is_watched, now};
+use crate::support::definitions::CLOUD_SPEND;
 use crate::support::http::send;
 use crate::support::wait_until;
 
@@ -106,28 +107,13 @@ fn an_alert_that_is_not_there_is_refused_with_what_to_do() {
     refused.says(&["`12` is no id of an alert"]);
 }
 
-/// The costs once more, under a key of the user's, by days.
-const SPEND: &str = r#"
-key = "cloud_spend"
-title = "Cloud spend"
-unit = "currency"
-good = "down"
-contract = "costs"
-time = "charge_period_start"
-aggregate = "sum(effective_cost)"
-dims = { currency = "billing_currency" }
-grains = ["day"]
-
-[anomaly]
-detectors = ["change_week_before"]
-
-[[anomaly.rule]]
-name = "spend_jump"
-kind = "change"
-against = "week_before"
-up = 0.5
-severity = "critical"
-"#;
+/// The costs by days, of which half as much again as a week before is an alert.
+fn spend(up: &str) -> String {
+    format!(
+        "{CLOUD_SPEND}\n[[anomaly.rule]]\nname = \"spend_jump\"\nkind = \"change\"\n\
+         against = \"week_before\"\nup = {up}\nseverity = \"critical\"\n"
+    )
+}
 
 /// A hundred a day for a month, but for one day.
 fn cost(days_ago: i64) -> &'static str {
@@ -137,7 +123,7 @@ fn cost(days_ago: i64) -> &'static str {
 /// A lake with that month, and the file that says how it is watched.
 fn month() -> (Shop, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("cloud_spend.toml"), SPEND).unwrap();
+    std::fs::write(folder.path().join("cloud_spend.toml"), spend("0.5")).unwrap();
     let settings = format!("[gold]\ndefinitions = {:?}\n", folder.path());
     let shop = Shop::of(&["acme", "zeta"], &settings, 30, cost);
     shop.place.succeeds(&["run", "--until-end"]);
@@ -205,8 +191,7 @@ fn a_replay_says_what_would_have_fired_and_settings_can_be_tried() {
 
     // Another threshold, which no run has seen yet.
     assert_eq!(jumps(0.7), Vec::<i64>::new());
-    let other = SPEND.replace("up = 0.5", "up = 0.7");
-    std::fs::write(folder.path().join("cloud_spend.toml"), other).unwrap();
+    std::fs::write(folder.path().join("cloud_spend.toml"), spend("0.7")).unwrap();
     let tried = replay(&[]);
     assert_eq!((&tried["alerts"], &tried["settings_in_force"]), (&json!(0), &json!(false)));
     let text = shop.place.succeeds(&["backtest", "cloud_spend"]).stdout;
@@ -233,7 +218,7 @@ fn a_replay_that_cannot_be_is_refused_with_what_to_do() {
         &["no cells of `cloud_spend` of tenant `nobody`"],
     );
     refused(&["cloud_spend", "--plot", "/nowhere/a.svg"], &["/nowhere/a.svg", "name a file"]);
-    let off = SPEND.replace("[anomaly]", "[anomaly]\nenabled = false");
+    let off = spend("0.5").replace("[anomaly]", "[anomaly]\nenabled = false");
     std::fs::write(folder.path().join("cloud_spend.toml"), off).unwrap();
     refused(&["cloud_spend"], &["`cloud_spend` is not watched", "enabled"]);
 }

@@ -11,36 +11,11 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+use crate::support::sales::{CLIENTS, DAY_MS, SALES, START_MS};
 use crate::support::{Place, log_entries, seeded};
 
 /// Within which a start commits what it finds, however slow the machine.
 const COMMITS: Duration = Duration::from_secs(60);
-const DAY_MS: i64 = 86_400_000;
-/// 2026-01-30, so that months are crossed.
-const START_MS: i64 = 20_483 * DAY_MS;
-
-const SALES: &str = r#"name = "sales"
-format = "rows"
-key = ["id"]
-tenant = "shop"
-columns = [
-  { name = "id", type = "bigint" },
-  { name = "shop", type = "text" },
-  { name = "client", type = "bigint" },
-  { name = "amount", type = "decimal(12,2)" },
-  { name = "sold_at", type = "timestamp", unit = "ms" },
-]
-"#;
-const CLIENTS: &str = r#"name = "clients"
-format = "rows"
-key = ["id"]
-tenant = "shop"
-columns = [
-  { name = "id", type = "bigint" },
-  { name = "shop", type = "text" },
-  { name = "country", type = "text" },
-]
-"#;
 const BY_COUNTRY: &str = "SELECT s.shop AS tenant_id, period(s.sold_at) AS period, c.country,
        SUM(s.amount) AS sold, COUNT(DISTINCT s.client) AS buyers
 FROM sales s LEFT JOIN clients c ON c.id = s.client

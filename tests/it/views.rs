@@ -7,34 +7,8 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
+use crate::support::sales::{CLIENTS, DAY_MS, SALES, START_MS};
 use crate::support::{Place, seeded};
-
-const DAY_MS: i64 = 86_400_000;
-/// 2026-01-30, so that months are crossed.
-const START_MS: i64 = 20_483 * DAY_MS;
-
-const SALES: &str = r#"name = "sales"
-format = "rows"
-key = ["id"]
-tenant = "shop"
-columns = [
-  { name = "id", type = "bigint" },
-  { name = "shop", type = "text" },
-  { name = "client", type = "bigint" },
-  { name = "amount", type = "decimal(12,2)" },
-  { name = "sold_at", type = "timestamp", unit = "ms" },
-]
-"#;
-const CLIENTS: &str = r#"name = "clients"
-format = "rows"
-key = ["id"]
-tenant = "shop"
-columns = [
-  { name = "id", type = "bigint" },
-  { name = "shop", type = "text" },
-  { name = "country", type = "text" },
-]
-"#;
 
 fn view(condition: &str) -> String {
     format!(

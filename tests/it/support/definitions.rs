@@ -18,3 +18,19 @@ pub(crate) fn count_of(key: &str, contract: &str, time: &str, more: &str) -> Str
          contract = \"{contract}\"\ntime = \"{time}\"\naggregate = \"count(*)\"\n{more}"
     )
 }
+
+/// The costs once more, under a key of the user's, by days.
+pub(crate) const CLOUD_SPEND: &str = r#"
+key = "cloud_spend"
+title = "Cloud spend"
+unit = "currency"
+good = "down"
+contract = "costs"
+time = "charge_period_start"
+aggregate = "sum(effective_cost)"
+dims = { currency = "billing_currency" }
+grains = ["day"]
+
+[anomaly]
+detectors = ["change_week_before"]
+"#;

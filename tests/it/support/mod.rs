@@ -4,6 +4,7 @@ pub(crate) mod browser;
 pub(crate) mod definitions;
 pub(crate) mod http;
 pub(crate) mod receivers;
+pub(crate) mod sales;
 pub(crate) mod services;
 pub(crate) mod stream;
 pub(crate) mod weir;
