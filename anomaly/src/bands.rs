@@ -1,4 +1,4 @@
-//! What was expected of past buckets, for charts, and what would be said of a value.
+//! What was expected of past buckets, for charts, what would be said of a value, and what a period will come to.
 //!
 //! # Guarantees
 //! - The band of a bucket is made from buckets before it, by the model that judges.
@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{Band, Bands, Calendar, CellValue, Grain, KpiInfo, Micros, Scored, Trial};
+use schemas::{Band, Bands, Calendar, CellValue, Forecast, Grain, KpiInfo, Micros, Scored, Trial};
 
-use crate::entry::replay;
+use crate::forecast;
 use crate::number::mantissa;
+use crate::replay::replay;
 use crate::shape::Shape;
 use crate::trial;
 
@@ -72,5 +73,16 @@ impl Bands for Expected {
                 why: "there is no such KPI".into(),
             },
         }
+    }
+
+    fn forecast(
+        &self,
+        (kpi, tenant): (&str, &str),
+        grain: Grain,
+        points: &[(Micros, CellValue)],
+        at: Micros,
+    ) -> Result<[Forecast; 2], Arc<str>> {
+        let kpi = self.kpis.get(kpi).ok_or("there is no such KPI")?;
+        forecast::forecast(kpi, (self.calendar.of(tenant), grain), points, at)
     }
 }

@@ -16,6 +16,7 @@ use crate::lateness::Lateness;
 use crate::model::Past;
 use crate::outlook::{Learner, Outlook};
 use crate::policy::Track;
+use crate::replay::ReadPast;
 use crate::rules::{REGISTRY, value_of};
 use crate::shape::{Observed, Place, Shape, moved, step};
 
@@ -30,7 +31,7 @@ const READ_AHEAD_FROM: i64 = 24;
 const AHEAD: i64 = 80;
 const HOUR_US: i64 = 3_600_000_000;
 /// Buckets that a forecast looks back at most: four weeks of hours.
-const LOOK_BACK: i64 = 4 * 168;
+pub(crate) const LOOK_BACK: i64 = 4 * 168;
 
 /// The rules of [`REGISTRY`].
 pub(crate) const RULES: usize = REGISTRY.len();
@@ -109,28 +110,6 @@ impl Past for CellPast<'_> {
     fn moved(&self, back: usize) -> usize {
         match self.entry.name.grain {
             Grain::Hour => moved(&self.entry.periods, self.of, back),
-            _ => back,
-        }
-    }
-}
-
-/// Past values that were read at once.
-struct ReadPast<'a> {
-    values: &'a [Option<Observed>],
-    /// The place of the bucket to be forecast, and its start.
-    of: (usize, Micros),
-    periods: &'a Periods,
-    grain: Grain,
-}
-
-impl Past for ReadPast<'_> {
-    fn value(&self, back: usize) -> Option<f64> {
-        Some((*self.values.get(self.of.0.checked_sub(back)?)?)?.value)
-    }
-
-    fn moved(&self, back: usize) -> usize {
-        match self.grain {
-            Grain::Hour => moved(self.periods, self.of.1, back),
             _ => back,
         }
     }
@@ -421,46 +400,8 @@ impl Entry {
     }
 }
 
-/// What was expected of each of `wanted` (ascending), from the points of one series before it.
-pub(crate) fn replay(
-    shape: Shape,
-    (periods, grain): (&Periods, Grain),
-    points: &[(Micros, CellValue)],
-    wanted: &[Micros],
-) -> Vec<Option<Outlook>> {
-    let mut out = vec![None; wanted.len()];
-    let Some(&(first, _)) = points.first().filter(|_| step(grain).is_some()) else { return out };
-    let (Some(earliest), Some(last)) = (wanted.first(), wanted.last()) else { return out };
-    let from = periods.later(grain, *earliest, -catch_up(grain)).max(first);
-    let read_from = periods.later(grain, from, -LOOK_BACK).max(first);
-    let mut points = points.iter().skip_while(|(at, _)| *at < read_from).peekable();
-    let mut wanted = wanted.iter().enumerate().peekable();
-    let mut learner = Learner::new();
-    let mut values: Vec<Option<Observed>> = Vec::new();
-    let mut at = read_from;
-    while at <= *last {
-        while let Some((place, _)) = wanted.next_if(|(_, own)| **own <= at) {
-            if let Some(slot) = out.get_mut(place) {
-                *slot = learner.outlook(shape, Place::of(periods, grain, at));
-            }
-        }
-        while points.next_if(|(own, _)| *own < at).is_some() {}
-        let cell = points.next_if(|(own, _)| *own == at).map(|(_, cell)| *cell);
-        let is_planned = periods.planned(grain, at).is_some();
-        values.push(if is_planned { None } else { shape.observe(cell) });
-        if at >= from {
-            let of = (values.len(), periods.later(grain, at, 1));
-            let past = ReadPast { values: &values, of, periods, grain };
-            let observed = values.last().copied().flatten();
-            let places = [at, of.1].map(|own| Place::of(periods, grain, own));
-            learner.learn(shape, observed, places.into(), &past);
-        }
-        at = periods.later(grain, at, 1);
-    }
-    out
-}
-
-fn catch_up(grain: Grain) -> i64 {
+/// Buckets that are learned when a series is caught up with.
+pub(crate) fn catch_up(grain: Grain) -> i64 {
     if grain == Grain::Hour { CATCH_UP_HOURS } else { CATCH_UP_DAYS }
 }
 

@@ -15,6 +15,7 @@ mod chance;
 mod dates;
 mod driver;
 mod entry;
+mod forecast;
 mod incident;
 pub mod labelled;
 mod lags;
@@ -28,6 +29,7 @@ mod profile;
 mod raised;
 mod reason;
 mod records;
+mod replay;
 mod rules;
 #[cfg(test)]
 mod samples;

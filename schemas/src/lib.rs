@@ -76,7 +76,8 @@ pub use kpi::{
 pub use letter::{Letter, LetterAt, StillDead};
 pub use marks::Marks;
 pub use observe::{
-    Band, Bands, Cells, Feeding, Found, FrozenObserver, Observer, OriginName, Scored, Sight, Trial,
+    Band, Bands, Cells, Feeding, Forecast, Found, FrozenObserver, Observer, OriginName, Scored,
+    Sight, Trial,
 };
 pub use paged::Paged;
 pub use past::{KpiHistory, PastCells, PastQuestion};

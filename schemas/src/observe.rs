@@ -204,7 +204,21 @@ pub struct Scored {
     pub why: Arc<str>,
 }
 
-/// Says what was expected of past buckets, and what to make of a value.
+/// What a period will come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forecast {
+    /// Where it starts.
+    pub start: Micros,
+    /// What it says now; `None` of a period that has not begun.
+    pub so_far: Option<i128>,
+    /// What it will say when it is over.
+    pub expected: i128,
+    /// Nine of ten were between these, as far ahead, when they were over: the least and the most. `None` where too
+    /// little was learned to say it.
+    pub between: Option<(i128, i128)>,
+}
+
+/// Says what was expected of past buckets, what to make of a value, and what will be.
 pub trait Bands: Send + Sync {
     /// For each of `wanted` (ascending) what is expected from the points before it. `points` are all
     /// known cells of one series of a KPI and a tenant at one grain, ascending by period.
@@ -218,4 +232,17 @@ pub trait Bands: Send + Sync {
 
     /// What would be said of a value. Nothing is kept of it, and nothing learned.
     fn score(&self, trial: &Trial<'_>) -> Scored;
+
+    /// What the period that runs at `at` and the next one will come to. `points` are all known cells of one series of
+    /// a KPI and a tenant, ascending by period: hours where `grain` is the hour, else days.
+    ///
+    /// # Errors
+    /// Says why nothing can be said, as part of a sentence.
+    fn forecast(
+        &self,
+        of: (&str, &str),
+        grain: Grain,
+        points: &[(Micros, CellValue)],
+        at: Micros,
+    ) -> Result<[Forecast; 2], Arc<str>>;
 }

@@ -4,7 +4,7 @@
 use schemas::Micros;
 use serde_json::{Value, json};
 
-use crate::live::mint;
+use crate::live::{get, mint};
 use crate::on_call::{DAY, SOON, Shop, alerts, is_watched, now};
 use crate::support::definitions::CLOUD_SPEND;
 use crate::support::http::send;
@@ -250,5 +250,36 @@ fn a_value_is_scored_by_the_rules_in_force_and_nothing_comes_of_it() {
     assert_eq!(json!(found), json!(["cost_spike", "100", "120", null]));
     assert!(told["reason"].as_str().unwrap().contains("51 % above the week before"), "{told}");
     assert_eq!(alerts(port, &token, "all"), Vec::<Value>::new());
+    run.stops();
+}
+
+#[test]
+fn what_a_month_will_come_to_is_said_before_it_is_over() {
+    let shop = Shop::of(&["acme"], "", 70, |_| "100");
+    let (run, port) = shop.run();
+    let token = mint(&shop.place, &[]);
+    is_watched(port, &token, "acme");
+    let path = "/api/v1/kpis/total_cost/forecast?grain=month";
+    let answer = get(port, path, &token);
+    let periods = answer["series"][0]["periods"].as_array().unwrap();
+    let instant = |own: &Value, name: &str| Micros::parse(own[name].as_str().unwrap()).unwrap();
+    let number = |own: &Value, name: &str| own[name].as_str().unwrap().parse::<f64>().unwrap();
+    let days = |own: &Value| (instant(own, "period_end").0 - instant(own, "period_start").0) / DAY;
+    let [running, next] = &periods[..] else { panic!("{answer}") };
+    assert_eq!(running["period_end"], next["period_start"]);
+    // A hundred a day; what has come of today may be all of it, and some is expected of what is left of today.
+    let (own, after) = (100.0 * days(running) as f64, 100.0 * days(next) as f64);
+    assert!((own - 1.0..own + 101.0).contains(&number(running, "expected")), "{running}");
+    assert!((number(next, "expected") - after).abs() < 2.0, "{next}");
+    for period in periods {
+        let [low, high] = ["lower", "upper"].map(|name| number(period, name));
+        assert!(
+            low <= number(period, "expected") && number(period, "expected") <= high,
+            "{period}"
+        );
+    }
+    let gone = (now() - instant(running, "period_start").0).div_euclid(DAY) as f64;
+    let so_far = number(running, "so_far") / 100.0;
+    assert!((gone..=gone + 1.0).contains(&so_far), "{running}, {gone} days");
     run.stops();
 }

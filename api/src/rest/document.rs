@@ -293,6 +293,22 @@ pub(super) struct SeriesQuery {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "the fields are read by the derived description only")]
+pub(super) struct ForecastQuery {
+    /// Only this tenant; without it all that the token may see.
+    #[param(min_length = 1, max_length = 256, required = false)]
+    tenant: String,
+    /// `hour`, `day`, `week`, `month` or `quarter`; `month` without it.
+    #[param(inline, required = false)]
+    grain: GrainShape,
+    /// Only series with one of these values of a dimension, as in `dim.channel=web`; may be repeated. An empty
+    /// value: those without one.
+    #[param(rename = "dim.NAME", required = false)]
+    dim: String,
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "the fields are read by the derived description only")]
 pub(super) struct ExplainQuery {
     /// Whose cells; needed where the token is for several tenants.
     #[param(min_length = 1, max_length = 256, required = false)]

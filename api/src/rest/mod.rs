@@ -12,6 +12,7 @@ pub(crate) mod ask;
 mod csv;
 pub(crate) mod document;
 mod explain;
+mod forecast;
 mod kpis;
 mod listing;
 mod meta;
@@ -41,6 +42,7 @@ pub(crate) fn documented() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(kpis::kpis))
         .routes(routes!(series::series))
         .routes(routes!(explain::explain))
+        .routes(routes!(forecast::forecast))
         .routes(routes!(alerts::alerts))
         .routes(routes!(alerts::one))
         .routes(routes!(answers::acknowledge))

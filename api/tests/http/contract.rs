@@ -119,6 +119,7 @@ async fn answers_are_what_the_document_says() {
         ("/api/v1/kpis", "?as_of=2026-11-20"),
         ("/api/v1/kpis/{kpi}/series", ""),
         ("/api/v1/kpis/{kpi}/series", "?compare=year"),
+        ("/api/v1/kpis/{kpi}/forecast", ""),
         ("/api/v1/kpis/{kpi}/explain", "?tenant=t1"),
         ("/api/v1/alerts", "?state=all"),
         ("/api/v1/alerts/{id}", ""),

@@ -6,6 +6,7 @@ mod compare;
 mod contract;
 mod csv;
 mod explain;
+mod forecast;
 mod listing;
 mod page;
 mod past;

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use schemas::civil::Shape;
 use schemas::{
     Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution,
-    Decision, Found, Good, Grain, KpiHistory, KpiInfo, KpiProvenance, Micros, NotLedBack,
+    Decision, Forecast, Found, Good, Grain, KpiHistory, KpiInfo, KpiProvenance, Micros, NotLedBack,
     PastCells, PastQuestion, Provenance, ProvenanceQuestion, Scored, Severity, Start, Status,
     Trial, Unit,
 };
@@ -174,6 +174,22 @@ impl Bands for PointBefore {
         let (statistics, is_judged) = (band.map(|_| [0.5, f64::INFINITY, 0.25]), band.is_some());
         let why = if is_judged { "it is inside" } else { "not learned yet" };
         Scored { band, statistics, found, is_judged, why: why.into() }
+    }
+
+    /// As the last point, give or take one, of the running period, and unknown how far off of the next.
+    fn forecast(
+        &self,
+        _: (&str, &str),
+        grain: Grain,
+        points: &[(Micros, CellValue)],
+        at: Micros,
+    ) -> Result<[Forecast; 2], Arc<str>> {
+        let last = points.last().and_then(|(_, cell)| cell.value);
+        let expected = last.ok_or("it has no values")?;
+        let (start, so_far) = (grain.start(at), Some(expected));
+        let between = Some((expected - ONE, expected + ONE));
+        let next = Forecast { start: grain.end(start), so_far: None, expected, between: None };
+        Ok([Forecast { start, so_far, expected, between }, next])
     }
 }
 
