@@ -12,6 +12,7 @@ mod alert_book;
 mod backtest;
 mod bands;
 mod chance;
+pub mod causes;
 mod dates;
 mod driver;
 mod entry;
