@@ -4,6 +4,7 @@
 //! - It reads no configuration and no lake, and what it prints follows from its flags.
 
 mod labelled;
+mod rs;
 
 use anomaly::scenario::{Outcome, Part, Power, names, power, scenario};
 use clap::Subcommand;
@@ -34,12 +35,15 @@ pub(crate) enum Command {
     Nab(labelled::Arguments),
     /// Events of hourly series with labels of experts: those found, and alerts that were none.
     Ms(labelled::Arguments),
+    /// Name the causes of cases whose causes are known: which are found, beside plain methods.
+    Rs(rs::Arguments),
 }
 
 pub(crate) fn execute(command: &Command) -> Result<(), Failure> {
     let (seed, only, shops, json) = match command {
         Command::Nab(arguments) => return labelled::nab(arguments),
         Command::Ms(arguments) => return labelled::ms(arguments),
+        Command::Rs(arguments) => return rs::execute(arguments),
         Command::Scenarios { seed, scenario, shops, json } => (seed, scenario, shops, json),
     };
     let shops = usize::from(*shops);
