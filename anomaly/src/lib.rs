@@ -25,6 +25,7 @@ mod model;
 mod number;
 mod odd;
 mod outlook;
+mod parts;
 mod policy;
 mod profile;
 mod raised;

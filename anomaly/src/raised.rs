@@ -4,7 +4,6 @@
 //! - A row that was resolved and opens again keeps its id and the instant at which it first opened.
 //! - Parts are looked up only when an alert opens or changes.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use schemas::{
@@ -14,13 +13,12 @@ use schemas::{
 use crate::alert_book::AlertBook;
 use crate::entry::{Entry, Name};
 use crate::number::mantissa;
+use crate::parts::{Part, largest, parts};
 use crate::policy::{Step, Why};
 use crate::reason;
 use crate::rules::{Finding, REGISTRY, name_of, value_of};
 use crate::series_book::SeriesBook;
 
-/// Parts that an alert names.
-const PARTS: usize = 3;
 /// Series that are looked at for parts.
 const PARTS_SEEN: usize = 10_000;
 
@@ -112,8 +110,8 @@ impl Raiser<'_> {
         }
     }
 
-    /// The largest parts of a deviation that have its direction: series of KPIs that break this one down,
-    /// against what was expected of each.
+    /// The largest parts of a deviation that have its direction: series of KPIs that break this one down, or elements of
+    /// them, against what was expected of each.
     fn parts(
         &self,
         of: &Entry,
@@ -127,6 +125,7 @@ impl Raiser<'_> {
         let dims = reason::dims(&of.name.dims);
         let mut found: Vec<Contribution> = Vec::new();
         for child in self.kpis.iter().filter(is_child) {
+            let mut series = Vec::new();
             for entry in children(self.series, child, of).take(PARTS_SEEN) {
                 let own = reason::dims(&entry.name.dims);
                 if !dims.iter().all(|(name, value)| own.get(name) == Some(value)) {
@@ -141,20 +140,12 @@ impl Raiser<'_> {
                     Some(outlook) => mantissa(outlook.expected),
                     None => shown(entry.before(day.unwrap_or(Against::WeekBefore), bucket)),
                 };
-                let expected = expected.unwrap_or(0);
-                let gap = value.saturating_sub(expected);
-                if gap != 0 && (gap < 0) == (figures.deviation < 0.0) {
-                    let (kpi, dims) = (Arc::clone(&entry.name.kpi), Arc::clone(&entry.name.dims));
-                    found.push(Contribution { kpi, dims, value, expected });
-                }
+                let (expected, dims) = (expected.unwrap_or(0), Arc::clone(&entry.name.dims));
+                series.push(Part { dims, value, expected });
             }
+            found.extend(parts(kpi, child, series, figures.deviation < 0.0));
         }
-        let gap = |part: &Contribution| part.value.saturating_sub(part.expected).unsigned_abs();
-        found.sort_by(|a, b| {
-            (Reverse(gap(a)), &a.kpi, &a.dims).cmp(&(Reverse(gap(b)), &b.kpi, &b.dims))
-        });
-        found.truncate(PARTS);
-        found
+        largest(found)
     }
 }
 

@@ -251,3 +251,43 @@ fn parts_of_a_deviation_are_named() {
     assert!((total.contributions[0].expected - money(300.0)).abs() < money(5.0));
     assert_eq!(&*total.key.dims, USD);
 }
+
+#[test]
+fn elements_of_several_dimensions_are_named() {
+    const PLACES: [(&str, f64); 9] = [
+        (r#"{"currency":"USD","region":"ap","service":"compute"}"#, 150.0),
+        (r#"{"currency":"USD","region":"ap","service":"queue"}"#, 90.0),
+        (r#"{"currency":"USD","region":"ap","service":"storage"}"#, 120.0),
+        (r#"{"currency":"USD","region":"eu","service":"compute"}"#, 130.0),
+        (r#"{"currency":"USD","region":"eu","service":"queue"}"#, 70.0),
+        (r#"{"currency":"USD","region":"eu","service":"storage"}"#, 100.0),
+        (r#"{"currency":"USD","region":"us","service":"compute"}"#, 140.0),
+        (r#"{"currency":"USD","region":"us","service":"queue"}"#, 80.0),
+        (r#"{"currency":"USD","region":"us","service":"storage"}"#, 120.0),
+    ];
+    let mut world = World::with_places();
+    let place = |dims, hour: i64, value: f64| {
+        let value = flow(value);
+        Change { kpi: "cost_by_place", dims, grain: Grain::Hour, start: at(hour), value }
+    };
+    let mut changes = Vec::new();
+    for hour in -35 * 24..0 {
+        changes.push(change("total_cost", Grain::Hour, at(hour), flow(1000.0)));
+        let off = hour.rem_euclid(3) as f64;
+        changes.extend(PLACES.map(|(dims, value)| place(dims, hour, value + off)));
+    }
+    assert_eq!(world.epoch(at(0).plus(31 * SECOND), true, &changes), vec![]);
+    // Europe doubles, whatever the service.
+    let mut live = vec![change("total_cost", Grain::Hour, at(0), flow(1300.0))];
+    live.extend(PLACES.map(|(dims, value)| {
+        let factor = if dims.contains(r#""eu""#) { 2.0 } else { 1.01 };
+        place(dims, 0, value * factor)
+    }));
+    world.epoch(at(0).plus(40 * SECOND), false, &[]);
+    let alerts = world.epoch(at(0).plus(60 * SECOND), false, &live);
+    let total = alerts.iter().find(|alert| &*alert.key.kpi == "total_cost").unwrap();
+    let names: Vec<&str> = total.contributions.iter().map(|part| &*part.dims).collect();
+    assert_eq!(names, [r#"{"currency":"USD","region":"eu"}"#]);
+    assert_eq!(total.contributions[0].value, money(600.0));
+    assert!((total.contributions[0].expected - money(303.0)).abs() < money(5.0));
+}

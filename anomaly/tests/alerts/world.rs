@@ -174,6 +174,16 @@ impl World {
         World { scorer: Scorer::new(kpis.clone()), kpis, ..World::new() }
     }
 
+    /// The same with a KPI `cost_by_place`, which breaks the total cost down by region and service.
+    pub(crate) fn with_places() -> World {
+        let mut kpis = kpis();
+        let mut places =
+            kpi("cost_by_place", "Cost by place", Unit::Currency, false, Some("total_cost"));
+        places.dims = ["currency", "region", "service"].map(str::to_owned).to_vec();
+        kpis.insert(0, places);
+        World { scorer: Scorer::new(kpis.clone()), kpis, ..World::new() }
+    }
+
     /// The same with the tenant in a zone.
     pub(crate) fn in_zone(zone: &str) -> World {
         World::planned(zone, &[])
@@ -221,7 +231,7 @@ impl World {
     fn apply(&mut self, change: &Change, clock: Micros) -> KpiUpdate {
         let name = (change.kpi.to_owned(), "t1".to_owned(), change.dims.to_owned());
         let number = &mut self.number;
-        let kpi = kpis().iter().position(|kpi| &*kpi.key == change.kpi).unwrap();
+        let kpi = self.kpis.iter().position(|kpi| &*kpi.key == change.kpi).unwrap();
         let series = *self.store.names.entry(name).or_insert_with(|| {
             *number += 1;
             SeriesId { kpi: u32::try_from(kpi).unwrap(), series: *number }
