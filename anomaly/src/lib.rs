@@ -11,8 +11,8 @@
 mod alert_book;
 mod backtest;
 mod bands;
-mod chance;
 pub mod causes;
+mod chance;
 mod dates;
 mod driver;
 mod entry;
