@@ -32,6 +32,15 @@ impl Http {
     /// # Errors
     /// When the connection breaks, or the answer has no length.
     pub async fn get(&mut self, target: &str, token: &str) -> io::Result<(u16, usize)> {
+        let (status, body) = self.read_all(target, token).await?;
+        Ok((status, body.len()))
+    }
+
+    /// The status and what is there.
+    ///
+    /// # Errors
+    /// When the connection breaks, or the answer has no length.
+    pub async fn read_all(&mut self, target: &str, token: &str) -> io::Result<(u16, Vec<u8>)> {
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
             self.address
@@ -51,8 +60,9 @@ impl Http {
         while self.buffer.len() < end + length {
             self.read().await?;
         }
+        let body = self.buffer[end..end + length].to_vec();
         self.buffer.drain(..end + length);
-        Ok((status, length))
+        Ok((status, body))
     }
 
     async fn read(&mut self) -> io::Result<()> {

@@ -8,6 +8,7 @@
 //! - Figures of different machines cannot be compared; ratios taken in one run can.
 
 pub mod ceiling;
+pub mod charges;
 pub mod events;
 pub mod failure;
 pub mod http;
@@ -17,6 +18,7 @@ pub mod load;
 pub mod machine;
 pub mod prepared;
 pub mod process;
+pub mod receiver;
 pub mod report;
 pub mod subscriber;
 pub mod times;

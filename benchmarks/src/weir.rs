@@ -104,7 +104,7 @@ impl Run<'_> {
             let text = format!("it took {taken} records of {}:\n{said}", self.topic.records);
             return Err(Failure::Worthless(text));
         }
-        let verify = if self.verify { Some(self.verify(&config)?) } else { None };
+        let verify = if self.verify { Some(verify(self.program, &config)?) } else { None };
         let middle_rate = middle_rate(&lake);
         Ok(Figures { usage, seconds, middle_rate, counts, verify })
     }
@@ -122,22 +122,24 @@ impl Run<'_> {
         std::fs::write(&path, text).map_err(Failure::io("write", &path))?;
         Ok(path)
     }
+}
 
-    /// With the configuration, because that says which contract the topic has.
-    fn verify(&self, config: &Path) -> Result<Verify, Failure> {
-        let begin = Instant::now();
-        let output = Command::new(self.program)
-            .args(["verify", "--config"])
-            .arg(config)
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(Failure::io("start", self.program))?;
-        let texts =
-            [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
-        let seconds = begin.elapsed().as_secs_f64();
-        Ok(Verify { code: output.status.code(), seconds, output: texts.concat() })
-    }
+/// Has a lake verified, with the configuration, because that says which contract a topic has.
+///
+/// # Errors
+/// When the product cannot be started.
+pub fn verify(program: &Path, config: &Path) -> Result<Verify, Failure> {
+    let begin = Instant::now();
+    let output = Command::new(program)
+        .args(["verify", "--config"])
+        .arg(config)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(Failure::io("start", program))?;
+    let texts = [output.stdout, output.stderr].map(|b| String::from_utf8_lossy(&b).into_owned());
+    let seconds = begin.elapsed().as_secs_f64();
+    Ok(Verify { code: output.status.code(), seconds, output: texts.concat() })
 }
 
 /// Seconds between the first and the last word, and the numbers of the last.
