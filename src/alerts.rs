@@ -8,7 +8,7 @@ use alerting::{Alerting, Outbox, Parts, Surroundings, Trouble, Words};
 use api::{Deliveries, Pending, wire};
 use engine::Meters;
 use gold::Catalog;
-use schemas::{Alert, Answer, chain};
+use schemas::{Alert, Answer, Clock, chain};
 use tokio::runtime::Runtime;
 
 use crate::config::Config;
@@ -81,12 +81,14 @@ impl Deliveries for ToldAlerts {
 }
 
 fn as_served(told: alerting::Delivery) -> api::Delivery {
+    let quiet_until = told.quiet_until(WallClock.now());
     api::Delivery {
         route: told.route,
         kind: told.notice.kind.name(),
         state: told.state.name(),
         attempts: told.attempts,
         made_at: told.made_at,
+        quiet_until,
         ended_at: told.ended_at,
         error: told.error,
     }

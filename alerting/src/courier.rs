@@ -21,6 +21,7 @@ use crate::error::{DeliveryError, StoreError};
 use crate::feed::Heard;
 use crate::heartbeat::{SignOfLife, is_due};
 use crate::outbox::{Delivery, Outbox, State};
+use crate::quiet;
 use crate::route::Taker;
 use crate::surroundings::Surroundings;
 
@@ -109,9 +110,28 @@ impl Courier {
             return Ok(Duration::from_micros(micros).clamp(Duration::from_millis(1), LOOK));
         }
         match self.outbox.next(&self.taker.name, now).await? {
-            Some(delivery) => self.carry(&delivery).await.map(|()| Duration::ZERO),
+            Some(delivery) => {
+                if !self.is_moot(&delivery).await? {
+                    self.carry(&delivery).await?;
+                }
+                Ok(Duration::ZERO)
+            }
             None => Ok(LOOK.min(Duration::from_millis(200))),
         }
+    }
+
+    /// Whether a delivery that was put off need not be sent any more; then it is marked so, and all that follows from it.
+    async fn is_moot(&self, delivery: &Delivery) -> Result<bool, StoreError> {
+        if delivery.held_until.is_none() || delivery.attempts > 0 {
+            return Ok(false);
+        }
+        let alert = &delivery.notice.alert;
+        let moot = quiet::moot(&self.outbox.waits(&self.taker.name, alert).await?);
+        if moot.is_empty() {
+            return Ok(false);
+        }
+        self.outbox.skip(&moot, self.clock.now()).await?;
+        Ok(moot.contains(&delivery.number))
     }
 
     /// Tries a delivery and marks what came of it.
@@ -122,6 +142,7 @@ impl Courier {
         let tried = tried.unwrap_or_else(|_| Err(DeliveryError::later("no answer")));
         let now = self.clock.now();
         let (route, id) = (self.taker.name.as_str(), delivery.notice.id.as_str());
+        let since = delivery.held_until.unwrap_or(delivery.made_at);
         match tried {
             Ok(()) => {
                 self.rested();
@@ -134,7 +155,7 @@ impl Courier {
                 self.taker.tally.lost.fetch_add(1, Ordering::Relaxed);
                 self.outbox.end(delivery.number, State::Refused, Some(&why), now).await
             }
-            Err(DeliveryError::Later { why, .. }) if now.0 - delivery.made_at.0 > GIVEN_UP_US => {
+            Err(DeliveryError::Later { why, .. }) if now.0 - since.0 > GIVEN_UP_US => {
                 tracing::error!(route, id, "a notice is given up after three days: {why}");
                 self.taker.tally.lost.fetch_add(1, Ordering::Relaxed);
                 self.outbox.end(delivery.number, State::GivenUp, Some(&why), now).await

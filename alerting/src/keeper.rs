@@ -17,7 +17,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::feed::Heard;
 use crate::notice::{Kind, Notice, Words, id};
-use crate::outbox::{Outbox, Written};
+use crate::outbox::{Addressed, Outbox, Written};
 use crate::own_troubles::{OwnTroubles, PREFIX, Trouble};
 use crate::route::Taker;
 use crate::surroundings::Surroundings;
@@ -208,13 +208,16 @@ impl Keeper {
         told: &mut Told,
         written: &mut Written,
     ) {
+        let now = self.clock.now();
         let takes = |taker: &Arc<Taker>| {
             !notice.kind.is_last() && taker.takes(&notice) && !heard.contains(&taker.name)
         };
         for taker in &self.takers {
             if takes(taker) || told.routes.contains(&taker.name) {
                 told.routes.insert(taker.name.clone());
-                written.deliveries.push((taker.name.clone(), notice.clone()));
+                let held_until = taker.holds(&notice, now);
+                let (route, notice) = (taker.name.clone(), notice.clone());
+                written.deliveries.push(Addressed { route, notice, held_until });
             }
         }
     }

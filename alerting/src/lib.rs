@@ -27,11 +27,13 @@ mod migrations;
 mod notice;
 mod outbox;
 mod own_troubles;
+mod quiet;
 mod route;
 #[cfg(test)]
 mod samples;
 mod settings;
 mod surroundings;
+mod times;
 mod told;
 mod trial;
 
@@ -50,6 +52,7 @@ pub use metrics::{Tallies, register};
 pub use notice::{About, Kind, Notice, Words};
 pub use outbox::{Delivery, Outbox, State};
 pub use own_troubles::Trouble;
+pub use quiet::{QuietSettings, Weekday};
 pub use route::kinds;
 pub use settings::{ROUTE_KEYS, RouteSettings, Urls};
 pub use surroundings::Surroundings;

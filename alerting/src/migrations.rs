@@ -9,7 +9,8 @@ use sqlx::{SqlSafeStr, SqlStr};
 /// All steps from nothing to today's tables. One that was released is never changed.
 pub(crate) const MIGRATIONS: Migrations = Migrations;
 
-const STEPS: [(&str, &str); 1] = [(
+const STEPS: [(&str, &str); 2] = [
+    (
     "deliveries",
     "CREATE TABLE outbox_began (at BIGINT NOT NULL);
      CREATE TABLE alerts_told (alert TEXT PRIMARY KEY, told TEXT NOT NULL, is_open BIGINT NOT NULL, at BIGINT NOT NULL);
@@ -28,7 +29,9 @@ const STEPS: [(&str, &str); 1] = [(
      );
      CREATE INDEX deliveries_by_route ON deliveries (route, state, due_at);
      CREATE INDEX deliveries_by_alert ON deliveries (alert, route, number);",
-)];
+    ),
+    ("quiet", "ALTER TABLE deliveries ADD COLUMN held_until BIGINT;"),
+];
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Migrations;

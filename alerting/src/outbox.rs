@@ -3,9 +3,11 @@
 //! # Guarantees
 //! - What is told of an alert is written for all its routes in one transaction, with what people know of the alert
 //!   then: it is told to each of them or to none yet.
-//! - A delivery leaves the outbox as `delivered`, `refused` or `given up`, and never otherwise. One that was sent
+//! - A delivery leaves the outbox as `delivered`, `refused`, `given up` or `skipped`, and never otherwise. One that was sent
 //!   and not marked, because the process ended between, is sent again under its id.
 //! - Of one alert a route is told in order: a delivery waits while an earlier one of its alert does.
+//! - What is put off to the end of quiet hours is due before, when a later notice of its alert does not wait or ends it:
+//!   then the courier sends it, or finds it moot ([`crate::quiet::moot`]).
 //!
 //! # Non-guarantees
 //! - A store that is lost is made again. Alerts that are open then are told once more, under the same ids.
@@ -22,10 +24,13 @@ use sqlx::{Any, AnyPool, Row, Transaction};
 use crate::error::StoreError;
 use crate::migrations::MIGRATIONS;
 use crate::notice::Notice;
+use crate::quiet::Waits;
 use crate::told::Told;
 
 /// How long a lock of another process is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Why something was skipped.
+const OVER: &str = "it was over before the quiet hours were";
 /// How long a delivery is kept after it ended.
 const KEPT_US: i64 = 45 * 24 * 3_600 * 1_000_000;
 
@@ -40,6 +45,8 @@ pub enum State {
     Refused,
     /// It was tried for too long.
     GivenUp,
+    /// It waited for quiet hours to end, and was over by then.
+    Skipped,
 }
 
 impl State {
@@ -50,13 +57,14 @@ impl State {
             State::Delivered => "delivered",
             State::Refused => "refused",
             State::GivenUp => "given up",
+            State::Skipped => "skipped",
         }
     }
 
     fn parse(name: &str) -> Option<State> {
-        [State::Waiting, State::Delivered, State::Refused, State::GivenUp]
-            .into_iter()
-            .find(|state| state.name() == name)
+        const ALL: [State; 5] =
+            [State::Waiting, State::Delivered, State::Refused, State::GivenUp, State::Skipped];
+        ALL.into_iter().find(|state| state.name() == name)
     }
 }
 
@@ -73,12 +81,21 @@ pub struct Delivery {
     pub state: State,
     /// When it was written.
     pub made_at: Micros,
-    /// When it was delivered or given up.
+    /// Until when it was put off, because of quiet hours.
+    pub held_until: Option<Micros>,
+    /// When it was delivered, given up or skipped.
     pub ended_at: Option<Micros>,
     /// How often it was tried.
     pub attempts: u32,
     /// Why the last try failed.
     pub error: Option<String>,
+}
+
+impl Delivery {
+    /// Until when it waits because of quiet hours, if it does at an instant.
+    pub fn quiet_until(&self, now: Micros) -> Option<Micros> {
+        self.held_until.filter(|until| self.state == State::Waiting && *until > now)
+    }
 }
 
 /// The store of deliveries.
@@ -139,13 +156,10 @@ impl Outbox {
             query.bind(now.0).execute(&mut *transaction).await?;
         }
         let mut number = last_number(&mut transaction).await?;
-        for (route, notice) in &written.deliveries {
+        for addressed in &written.deliveries {
             number += 1;
-            let sql = "INSERT INTO deliveries (number, route, alert, kind, notice, state, made_at, attempts, due_at) \
-                       VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, $7)";
-            let query = sqlx::query(sql).bind(number).bind(route).bind(&notice.alert);
-            let query = query.bind(notice.kind.name()).bind(print(notice)?).bind(now.0).bind(now.0);
-            query.execute(&mut *transaction).await?;
+            release(&mut transaction, addressed, now).await?;
+            insert(&mut transaction, number, addressed, now).await?;
         }
         if written.begins {
             let sql = "INSERT INTO outbox_began (at) VALUES ($1)";
@@ -169,17 +183,43 @@ impl Outbox {
         row.as_ref().map(delivery).transpose()
     }
 
-    /// When the first delivery of a route that waits is due, and when the oldest of them was written.
+    /// When the first delivery of a route that waits is due, since when the oldest of them could have been sent, and how
+    /// many there are.
     pub(crate) async fn waiting(
         &self,
         route: &str,
     ) -> Result<Option<(Micros, Micros, u64)>, StoreError> {
-        let sql = "SELECT MIN(due_at) AS due, MIN(made_at) AS made, COUNT(*) AS n FROM deliveries \
-                   WHERE route = $1 AND state = 'waiting'";
+        let sql = "SELECT MIN(due_at) AS due, MIN(COALESCE(held_until, made_at)) AS made, COUNT(*) AS n \
+                   FROM deliveries WHERE route = $1 AND state = 'waiting'";
         let row = sqlx::query(sql).bind(route).fetch_one(&self.pool).await?;
         let (due, made): (Option<i64>, Option<i64>) = (row.try_get("due")?, row.try_get("made")?);
         let count = u64::try_from(row.try_get::<i64, _>("n")?).unwrap_or_default();
         Ok(due.zip(made).map(|(due, made)| (Micros(due), Micros(made), count)))
+    }
+
+    /// The deliveries of an alert to a route that wait, in order.
+    pub(crate) async fn waits(&self, route: &str, alert: &str) -> Result<Vec<Waits>, StoreError> {
+        let sql = "SELECT * FROM deliveries WHERE route = $1 AND alert = $2 AND state = 'waiting' ORDER BY number";
+        let rows = sqlx::query(sql).bind(route).bind(alert).fetch_all(&self.pool).await?;
+        let found: Vec<Delivery> = rows.iter().map(delivery).collect::<Result<_, _>>()?;
+        let waits = |own: Delivery| Waits {
+            number: own.number,
+            kind: own.notice.kind,
+            is_held: own.held_until.is_some() && own.attempts == 0,
+        };
+        Ok(found.into_iter().map(waits).collect())
+    }
+
+    /// Marks that these need not be sent, all or none.
+    pub(crate) async fn skip(&self, numbers: &[i64], now: Micros) -> Result<(), StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        for number in numbers {
+            let sql = "UPDATE deliveries SET state = 'skipped', error = $1, ended_at = $2 WHERE number = $3";
+            let query = sqlx::query(sql).bind(OVER).bind(now.0).bind(number);
+            query.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
     }
 
     /// Marks how a delivery ended.
@@ -263,11 +303,19 @@ impl Outbox {
     }
 }
 
+/// A notice, for whom it is, and until when it waits for quiet hours to end.
+#[derive(Debug)]
+pub(crate) struct Addressed {
+    pub(crate) route: String,
+    pub(crate) notice: Notice,
+    pub(crate) held_until: Option<Micros>,
+}
+
 /// What is written at once.
 #[derive(Debug, Default)]
 pub(crate) struct Written {
     pub(crate) told: Vec<(String, Told)>,
-    pub(crate) deliveries: Vec<(String, Notice)>,
+    pub(crate) deliveries: Vec<Addressed>,
     /// Whether this is the first that is ever written.
     pub(crate) begins: bool,
 }
@@ -285,6 +333,47 @@ impl Written {
     }
 }
 
+/// What was put off of the same alert does not wait behind its quiet hours any more, when something is told of it
+/// now or it is over.
+async fn release(
+    transaction: &mut Transaction<'_, Any>,
+    addressed: &Addressed,
+    now: Micros,
+) -> Result<(), StoreError> {
+    let sql = match (addressed.notice.kind.is_last(), addressed.held_until) {
+        (false, Some(_)) => return Ok(()),
+        // Whether it is moot is seen by that it was put off.
+        (true, _) => {
+            "UPDATE deliveries SET due_at = $1 WHERE route = $2 AND alert = $3 AND state = 'waiting' \
+             AND held_until > $4 AND attempts = 0"
+        }
+        (false, None) => {
+            "UPDATE deliveries SET due_at = $1, held_until = NULL WHERE route = $2 AND alert = $3 \
+             AND state = 'waiting' AND held_until > $4 AND attempts = 0"
+        }
+    };
+    let query = sqlx::query(sql).bind(now.0).bind(&addressed.route);
+    query.bind(&addressed.notice.alert).bind(now.0).execute(&mut **transaction).await?;
+    Ok(())
+}
+
+async fn insert(
+    transaction: &mut Transaction<'_, Any>,
+    number: i64,
+    addressed: &Addressed,
+    now: Micros,
+) -> Result<(), StoreError> {
+    let Addressed { route, notice, held_until } = addressed;
+    let due = held_until.unwrap_or(now);
+    let sql = "INSERT INTO deliveries \
+               (number, route, alert, kind, notice, state, made_at, attempts, due_at, held_until) \
+               VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, $7, $8)";
+    let query = sqlx::query(sql).bind(number).bind(route).bind(&notice.alert);
+    let query = query.bind(notice.kind.name()).bind(print(notice)?).bind(now.0).bind(due.0);
+    query.bind(held_until.map(|until| until.0)).execute(&mut **transaction).await?;
+    Ok(())
+}
+
 async fn last_number(transaction: &mut Transaction<'_, Any>) -> Result<i64, StoreError> {
     let sql = "SELECT COALESCE(MAX(number), 0) FROM deliveries";
     Ok(sqlx::query(sql).fetch_one(&mut **transaction).await?.try_get(0)?)
@@ -300,6 +389,7 @@ fn delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
         notice: parse(row.try_get("notice")?)?,
         state,
         made_at: Micros(row.try_get("made_at")?),
+        held_until: row.try_get::<Option<i64>, _>("held_until")?.map(Micros),
         ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(Micros),
         attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
         error: row.try_get("error")?,

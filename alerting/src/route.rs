@@ -27,6 +27,7 @@ use crate::error::DeliveryError;
 use crate::heartbeat::SignOfLife;
 use crate::matching::Match;
 use crate::notice::Notice;
+use crate::quiet::Quiet;
 use crate::settings::RouteSettings;
 
 /// A delivery under way.
@@ -36,6 +37,11 @@ pub(crate) type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), DeliveryErr
 pub(crate) trait Route: Send + Sync {
     /// Tells them this.
     fn deliver<'a>(&'a self, notice: &'a Notice, now: Micros) -> Sending<'a>;
+
+    /// Whether something goes on at the receiver until it hears the end: that does not wait for quiet hours to end.
+    fn keeps_going(&self) -> bool {
+        false
+    }
 
     /// How often the receiver wants to hear again of what goes on, if it forgets otherwise.
     fn repeats(&self) -> Option<Duration> {
@@ -57,6 +63,7 @@ pub(crate) trait Route: Send + Sync {
 pub(crate) struct Taker {
     pub(crate) name: String,
     pub(crate) matching: Match,
+    pub(crate) quiet: Option<Quiet>,
     pub(crate) route: Box<dyn Route>,
     /// Something waits for it.
     pub(crate) wake: Notify,
@@ -71,9 +78,11 @@ impl Taker {
     /// # Errors
     /// When its settings are not those of its kind; the text names the route and the setting.
     pub(crate) fn make(settings: &RouteSettings, client: &Client) -> Result<Taker, String> {
+        let quiet = settings.quiet.as_ref().map(Quiet::read).transpose();
         Ok(Taker {
             name: settings.name.clone(),
             matching: settings.matching.clone(),
+            quiet: quiet.map_err(|why| named(settings, &why))?,
             route: make(settings, client)?,
             wake: Notify::new(),
             tally: Arc::default(),
@@ -83,6 +92,12 @@ impl Taker {
 
     pub(crate) fn takes(&self, notice: &Notice) -> bool {
         self.matching.takes(notice)
+    }
+
+    /// Until when a notice of it waits, where it falls into quiet hours.
+    pub(crate) fn holds(&self, notice: &Notice, now: Micros) -> Option<Micros> {
+        let waits = !(notice.kind.is_last() && self.route.keeps_going());
+        self.quiet.as_ref().filter(|_| waits)?.holds(notice.severity, now)
     }
 }
 
@@ -104,8 +119,13 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(name, _)| *name)
 }
 
+/// What is wrong with a route.
+fn named(settings: &RouteSettings, why: &str) -> String {
+    format!("[[alerts.routes]] `{}`: {why}", settings.name)
+}
+
 fn make(settings: &RouteSettings, client: &Client) -> Result<Box<dyn Route>, String> {
-    let named = |why: String| format!("[[alerts.routes]] `{}`: {why}", settings.name);
+    let named = |why: String| named(settings, &why);
     let make = KINDS.iter().find(|(name, _)| *name == settings.kind).map(|(_, make)| make);
     let make = make.ok_or_else(|| {
         let all: Vec<&str> = kinds().collect();

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::matching::Match;
+use crate::notice::Notice;
+use crate::quiet::QuietSettings;
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,6 +28,9 @@ pub struct RouteSettings {
     /// What it takes.
     #[serde(default, rename = "match")]
     pub matching: Match,
+    /// When its notices wait.
+    #[serde(default)]
+    pub quiet: Option<QuietSettings>,
     /// The file that its secret is in.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
@@ -41,8 +46,8 @@ pub struct RouteSettings {
 }
 
 /// The settings of a route, by name.
-pub const ROUTE_KEYS: [&str; 8] =
-    ["name", "kind", "url", "match", "secret_file", "secret_env", "from", "to"];
+pub const ROUTE_KEYS: [&str; 9] =
+    ["name", "kind", "url", "match", "quiet", "secret_file", "secret_env", "from", "to"];
 
 /// One URL or several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -77,6 +82,11 @@ impl fmt::Debug for Secret {
 }
 
 impl RouteSettings {
+    /// Whether the route takes a notice.
+    pub fn takes(&self, notice: &Notice) -> bool {
+        self.matching.takes(notice)
+    }
+
     /// Its secret, if it has one.
     ///
     /// # Errors

@@ -38,13 +38,15 @@ pub struct Delivery {
     pub route: String,
     /// What is told: `opened`, `updated`, `resolved` or `withdrawn`.
     pub kind: &'static str,
-    /// `waiting`, `delivered`, `refused` or `given up`.
+    /// `waiting`, `delivered`, `refused`, `given up` or `skipped`.
     pub state: &'static str,
     /// How often it was tried.
     pub attempts: u32,
     /// When it was written.
     pub made_at: Micros,
-    /// When it was delivered or given up.
+    /// Until when it waits because of the route's quiet hours, if it does.
+    pub quiet_until: Option<Micros>,
+    /// When it was delivered, given up or skipped.
     pub ended_at: Option<Micros>,
     /// Why the last try failed.
     pub error: Option<String>,

@@ -182,6 +182,7 @@ function toldList(open) {
       {},
       `${told.route}: ${told.kind}, ${told.state}${tries}, `,
       el("time", { "data-from": at, title: utc(at) }),
+      told.quiet_until ? `, quiet hours until ${utc(Date.parse(told.quiet_until))}` : "",
       told.error ? el("span", { class: "alert-wrong", text: ` ${told.error}` }) : null,
     );
   };

@@ -105,8 +105,14 @@ impl Zone {
 
     /// When a day begins: the first instant at which the clocks show it, or a later one.
     pub fn midnight(&self, day: i64) -> Micros {
+        self.when(day, 0)
+    }
+
+    /// The first instant at which the clocks show a time of a day, in microseconds from its midnight, or a later one:
+    /// of a time that they show twice the first, of one that they leave out the instant at which they do.
+    pub fn when(&self, day: i64, of_day: i64) -> Micros {
         let cycles = cycles_beyond(day, end_of_list() / DAY_US, CYCLE_DAYS);
-        let local = (day - cycles * CYCLE_DAYS).saturating_mul(DAY_US);
+        let local = (day - cycles * CYCLE_DAYS).saturating_mul(DAY_US).saturating_add(of_day);
         // The first span in whose time the clocks come that far.
         let place = self.spans.partition_point(|span| span.reached <= local).saturating_sub(1);
         let Some(Span { from, offset, .. }) = self.spans.get(place) else { return Micros(0) };

@@ -3,14 +3,15 @@
 //! # Guarantees
 //! - Nothing is told to anybody but by `test`, which sends to the named route only.
 
+mod told;
+
 use std::path::PathBuf;
 
-use alerting::{Delivery, Outbox, RouteSettings};
+use alerting::RouteSettings;
 use clap::Subcommand;
+use schemas::Decision;
 use schemas::answer::Acknowledge;
 use schemas::nearest::nearest;
-use schemas::{Decision, chain};
-use serde_json::{Value, json};
 
 use super::anomalies::alert_id;
 use super::decisions;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
 use crate::wall_clock::WallClock;
+use told::Wanted;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -30,6 +32,17 @@ pub(crate) enum Command {
         /// How many at most.
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Which routes take an alert, what each was told of it, and what became of that.
+    Route {
+        /// The alert's id, as in `weir alerts list --json`.
+        id: String,
+        /// The lake's folder, instead of the configured one.
+        #[arg(long, value_name = "DIR")]
+        lake: Option<PathBuf>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -63,11 +76,14 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
     match command {
         Command::List { lake, limit, json } => {
             let lake = open(config, lake.as_deref())?;
-            let found = deliveries(config, lake.work_dir(), *limit)?;
-            match json {
-                true => output::json(&found.iter().map(as_json).collect()),
-                false => print(&found),
-            }
+            let found = told::deliveries(config, lake.work_dir(), &Wanted::Newest(*limit))?;
+            told::print_list(&found, *json);
+            Ok(())
+        }
+        Command::Route { id, lake, json } => {
+            let lake = open(config, lake.as_deref())?;
+            let found = told::deliveries(config, lake.work_dir(), &Wanted::Of(id))?;
+            told::print_routes(&config.alerts.routes, &found, id, *json);
             Ok(())
         }
         Command::Acknowledge { id, by, comment, lake, json } => {
@@ -99,52 +115,4 @@ fn route_named<'a>(routes: &'a [RouteSettings], name: &str) -> Result<&'a RouteS
         };
         Failure::Usage(format!("there is no route `{name}`{hint}"))
     })
-}
-
-/// What is in the outbox; a store that was never made is empty.
-fn deliveries(
-    config: &Config,
-    work_dir: &std::path::Path,
-    limit: u32,
-) -> Result<Vec<Delivery>, Failure> {
-    let url = config.alerts.store(work_dir);
-    if config.alerts.has_own_file() && !config.alerts.file(work_dir).is_file() {
-        return Ok(Vec::new());
-    }
-    let read = async { Outbox::open(&url).await?.list(limit).await };
-    let read = tokio_runtime()?.block_on(read);
-    read.map_err(|e| Failure::Unreachable(format!("[alerts] store: {}", chain(&e))))
-}
-
-fn as_json(delivery: &Delivery) -> Value {
-    let notice = &delivery.notice;
-    json!({
-        "id": notice.id,
-        "alert": notice.alert,
-        "kind": notice.kind.name(),
-        "severity": notice.severity.name(),
-        "route": delivery.route,
-        "state": delivery.state.name(),
-        "made_at": delivery.made_at.to_string(),
-        "ended_at": delivery.ended_at.map(|at| at.to_string()),
-        "attempts": delivery.attempts,
-        "error": delivery.error,
-        "summary": notice.summary(),
-    })
-}
-
-fn print(found: &[Delivery]) {
-    let row = |delivery: &Delivery| {
-        vec![
-            delivery.made_at.to_string(),
-            delivery.route.clone(),
-            delivery.state.name().to_owned(),
-            delivery.attempts.to_string(),
-            delivery.notice.title(),
-            delivery.notice.id.clone(),
-            delivery.error.clone().unwrap_or_default(),
-        ]
-    };
-    let rows: Vec<_> = found.iter().map(row).collect();
-    output::table(&["at", "route", "state", "attempts", "notice", "id", "error"], &rows);
 }

@@ -81,6 +81,10 @@ impl Route for Alertmanager {
         Box::pin(self.post(alerts(notice, now)))
     }
 
+    fn keeps_going(&self) -> bool {
+        true
+    }
+
     fn repeats(&self) -> Option<Duration> {
         Some(AGAIN)
     }

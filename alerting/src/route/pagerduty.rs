@@ -34,6 +34,10 @@ impl Route for PagerDuty {
         let request = http::post(&self.client, &self.url, &event(notice, &self.routing_key));
         Box::pin(async move { http::send(request).await.map(drop) })
     }
+
+    fn keeps_going(&self) -> bool {
+        true
+    }
 }
 
 fn event(notice: &Notice, key: &Secret) -> Value {

@@ -95,6 +95,7 @@ struct DeliveryView {
     state: &'static str,
     attempts: u32,
     made_at: String,
+    quiet_until: Option<String>,
     ended_at: Option<String>,
     error: Option<String>,
 }
@@ -107,6 +108,7 @@ impl DeliveryView {
             state: told.state,
             attempts: told.attempts,
             made_at: told.made_at.to_string(),
+            quiet_until: told.quiet_until.map(|at| at.to_string()),
             ended_at: told.ended_at.map(|at| at.to_string()),
             error: told.error,
         }

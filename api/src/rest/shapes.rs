@@ -315,14 +315,17 @@ struct DeliveryShape {
     route: String,
     /// What is told: `opened`, `updated`, `resolved` or `withdrawn`.
     kind: String,
-    /// `waiting`, `delivered`, `refused` or `given up`.
+    /// `waiting`, `delivered`, `refused`, `given up` or `skipped`.
     state: String,
     /// How often it was tried.
     attempts: u32,
     /// When it was written.
     #[schema(format = DateTime)]
     made_at: String,
-    /// When it was delivered or given up.
+    /// Until when it waits because of the quiet hours of its route, if it does.
+    #[schema(format = DateTime)]
+    quiet_until: Option<String>,
+    /// When it was delivered, given up or skipped.
     #[schema(format = DateTime)]
     ended_at: Option<String>,
     /// Why the last try failed.

@@ -129,6 +129,7 @@ impl Deliveries for OneDelivery {
             state: "waiting",
             attempts: 3,
             made_at: at("2026-11-21T10:00:00Z"),
+            quiet_until: Some(at("2026-11-22T06:00:00Z")),
             ended_at: None,
             error: Some("no answer".into()),
         };

@@ -366,6 +366,22 @@ fn the_offset_is_what_clocks_show_more_than_utc() {
 }
 
 #[test]
+fn a_time_of_a_day_is_when_clocks_show_it_first() {
+    let berlin = Zone::named("Europe/Berlin").unwrap();
+    let when = |month, day, minutes: i64| {
+        berlin.when(crate::civil::day(2026, month, day), minutes * 60_000_000).to_string()
+    };
+    assert_eq!(when(1, 15, 22 * 60), "2026-01-15T21:00:00Z");
+    assert_eq!(when(7, 15, 22 * 60), "2026-07-15T20:00:00Z");
+    // 02:30 is left out on 29 March, and comes twice on 25 October.
+    assert_eq!(when(3, 29, 150), "2026-03-29T01:00:00Z");
+    assert_eq!(when(3, 29, 7 * 60), "2026-03-29T05:00:00Z");
+    assert_eq!(when(10, 25, 150), "2026-10-25T00:30:00Z");
+    assert_eq!(when(10, 25, 7 * 60), "2026-10-25T06:00:00Z");
+    assert_eq!(when(10, 25, 24 * 60), "2026-10-25T23:00:00Z");
+}
+
+#[test]
 fn what_is_planned_is_so_in_the_zone_of_its_tenants() {
     use crate::planned::{Event, Mark};
 
