@@ -15,9 +15,10 @@ use schemas::{Alert, Answers, Clock, Micros, chain};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::digest::compose;
 use crate::feed::Heard;
 use crate::notice::{Kind, Notice, Words, id};
-use crate::outbox::{Addressed, Outbox, Written};
+use crate::outbox::{Addressed, Outbox, Wait, Written};
 use crate::own_troubles::{OwnTroubles, PREFIX, Trouble};
 use crate::route::Taker;
 use crate::surroundings::Surroundings;
@@ -46,6 +47,8 @@ pub(crate) struct Keeper {
     pub(crate) withdraw_after: Duration,
     /// Alerts of which there is more to tell later: they are muted, or flap.
     pub(crate) waiting: BTreeMap<String, Alert>,
+    /// Up to when digests were made, by route.
+    pub(crate) digested: HashMap<String, Micros>,
     /// Becomes true when nothing more is to be heard.
     pub(crate) ending: watch::Receiver<bool>,
 }
@@ -215,9 +218,13 @@ impl Keeper {
         for taker in &self.takers {
             if takes(taker) || told.routes.contains(&taker.name) {
                 told.routes.insert(taker.name.clone());
-                let held_until = taker.holds(&notice, now);
+                let wait = match (&taker.digest, taker.holds(&notice, now)) {
+                    (Some(_), _) => Wait::Digest,
+                    (None, Some(until)) => Wait::Until(until),
+                    (None, None) => Wait::No,
+                };
                 let (route, notice) = (taker.name.clone(), notice.clone());
-                written.deliveries.push(Addressed { route, notice, held_until });
+                written.deliveries.push(Addressed { route, notice, wait });
             }
         }
     }
@@ -237,6 +244,32 @@ impl Keeper {
         let written = self.compare_waiting();
         self.write(written).await;
         self.look_at_troubles().await;
+        self.make_digests().await;
+    }
+
+    /// Makes the digests that are due.
+    async fn make_digests(&mut self) {
+        let now = self.clock.now();
+        for taker in &self.takers {
+            let Some((date, upto)) = taker.digest.as_ref().map(|digest| digest.due(now)) else {
+                continue;
+            };
+            if self.digested.get(&taker.name).is_some_and(|done| *done >= upto) {
+                continue;
+            }
+            let link = self.words.public_url.as_deref();
+            let compose = |collected: &[Notice]| compose(&taker.name, &date, collected, link);
+            match self.outbox.digest(&taker.name, upto, compose, now).await {
+                Ok(()) => {
+                    self.digested.insert(taker.name.clone(), upto);
+                    taker.wake.notify_one();
+                }
+                Err(error) => {
+                    let route = &taker.name;
+                    tracing::warn!(route, "a digest is not made yet: {}", chain(&error));
+                }
+            }
+        }
     }
 
     async fn look_at_troubles(&mut self) {

@@ -16,6 +16,7 @@
 
 mod backoff;
 mod courier;
+mod digest;
 mod error;
 mod feed;
 mod heartbeat;
@@ -46,6 +47,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use courier::Tally;
+pub use digest::DigestSettings;
 pub use error::{DeliveryError, StoreError};
 pub use matching::Match;
 pub use metrics::{Tallies, register};
@@ -158,6 +160,7 @@ impl Alerting {
             missing: HashMap::new(),
             withdraw_after: parts.withdraw_after,
             waiting: BTreeMap::new(),
+            digested: HashMap::new(),
             ending,
         };
         tasks.spawn(keeper.run());

@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 /// All steps from nothing to today's tables. One that was released is never changed.
 pub(crate) const MIGRATIONS: Migrations = Migrations;
 
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     (
     "deliveries",
     "CREATE TABLE outbox_began (at BIGINT NOT NULL);
@@ -31,6 +31,7 @@ const STEPS: [(&str, &str); 2] = [
      CREATE INDEX deliveries_by_alert ON deliveries (alert, route, number);",
     ),
     ("quiet", "ALTER TABLE deliveries ADD COLUMN held_until BIGINT;"),
+    ("digests", "CREATE TABLE digests (route TEXT PRIMARY KEY, upto BIGINT NOT NULL);"),
 ];
 
 #[derive(Debug, Clone, Copy)]

@@ -29,6 +29,8 @@ pub enum Kind {
     Resolved,
     /// It should not have been: what made it open is not in the lake any more.
     Withdrawn,
+    /// A digest: what happened since the last one.
+    Digest,
 }
 
 impl Kind {
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Updated => "updated",
             Kind::Resolved => "resolved",
             Kind::Withdrawn => "withdrawn",
+            Kind::Digest => "digest",
         }
     }
 
@@ -129,6 +132,10 @@ impl Notice {
         };
         match self.kind {
             Kind::Opened | Kind::Updated => format!("[{}] {what}", self.severity.name()),
+            Kind::Digest => {
+                let date = self.labels.get("date").map_or("", String::as_str);
+                format!("Weir, digest of {date}")
+            }
             kind => format!("[{}] {what}", kind.name()),
         }
     }
@@ -297,7 +304,7 @@ fn annotations(
 fn summary(alert: &Alert, about: &About, kind: Kind) -> String {
     let whose = format!("{} of {}", about.title, about.tenant);
     match kind {
-        Kind::Opened | Kind::Updated => format!("{whose}: {}", alert.reason),
+        Kind::Opened | Kind::Updated | Kind::Digest => format!("{whose}: {}", alert.reason),
         Kind::Resolved | Kind::Withdrawn => {
             let why = alert.resolution.as_deref().unwrap_or("it is over");
             format!("{whose}: {}, {why}", kind.name())

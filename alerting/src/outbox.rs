@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - What is told of an alert is written for all its routes in one transaction, with what people know of the alert
 //!   then: it is told to each of them or to none yet.
+//! - What a route collects for its digest is in one digest, which is written with the mark that it was made.
 //! - A delivery leaves the outbox as `delivered`, `refused`, `given up` or `skipped`, and never otherwise. One that was sent
 //!   and not marked, because the process ended between, is sent again under its id.
 //! - Of one alert a route is told in order: a delivery waits while an earlier one of its alert does.
@@ -27,6 +28,8 @@ use crate::notice::Notice;
 use crate::quiet::Waits;
 use crate::told::Told;
 
+mod digest;
+
 /// How long a lock of another process is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Why something was skipped.
@@ -47,6 +50,10 @@ pub enum State {
     GivenUp,
     /// It waited for quiet hours to end, and was over by then.
     Skipped,
+    /// The next digest of its route tells of it.
+    Collected,
+    /// A digest told of it.
+    Digested,
 }
 
 impl State {
@@ -58,12 +65,21 @@ impl State {
             State::Refused => "refused",
             State::GivenUp => "given up",
             State::Skipped => "skipped",
+            State::Collected => "collected",
+            State::Digested => "digested",
         }
     }
 
     fn parse(name: &str) -> Option<State> {
-        const ALL: [State; 5] =
-            [State::Waiting, State::Delivered, State::Refused, State::GivenUp, State::Skipped];
+        const ALL: [State; 7] = [
+            State::Waiting,
+            State::Delivered,
+            State::Refused,
+            State::GivenUp,
+            State::Skipped,
+            State::Collected,
+            State::Digested,
+        ];
         ALL.into_iter().find(|state| state.name() == name)
     }
 }
@@ -296,6 +312,9 @@ impl Outbox {
         let before = now.0 - KEPT_US;
         let over = "DELETE FROM alerts_told WHERE is_open = 0 AND at < $1";
         sqlx::query(over).bind(before).execute(&self.pool).await?;
+        // Of a route that makes no digests any more.
+        let collected = "DELETE FROM deliveries WHERE state = 'collected' AND made_at < $1";
+        sqlx::query(collected).bind(before).execute(&self.pool).await?;
         let ended = "DELETE FROM deliveries WHERE state <> 'waiting' AND ended_at < $1 \
                      AND alert NOT IN (SELECT alert FROM alerts_told)";
         sqlx::query(ended).bind(before).execute(&self.pool).await?;
@@ -303,12 +322,23 @@ impl Outbox {
     }
 }
 
-/// A notice, for whom it is, and until when it waits for quiet hours to end.
+/// A notice, for whom it is, and what it waits for.
 #[derive(Debug)]
 pub(crate) struct Addressed {
     pub(crate) route: String,
     pub(crate) notice: Notice,
-    pub(crate) held_until: Option<Micros>,
+    pub(crate) wait: Wait,
+}
+
+/// What a notice waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// For nothing.
+    No,
+    /// For quiet hours to end.
+    Until(Micros),
+    /// For the next digest, which tells of it.
+    Digest,
 }
 
 /// What is written at once.
@@ -340,14 +370,14 @@ async fn release(
     addressed: &Addressed,
     now: Micros,
 ) -> Result<(), StoreError> {
-    let sql = match (addressed.notice.kind.is_last(), addressed.held_until) {
-        (false, Some(_)) => return Ok(()),
+    let sql = match (addressed.notice.kind.is_last(), addressed.wait) {
+        (false, Wait::Until(_)) | (_, Wait::Digest) => return Ok(()),
         // Whether it is moot is seen by that it was put off.
         (true, _) => {
             "UPDATE deliveries SET due_at = $1 WHERE route = $2 AND alert = $3 AND state = 'waiting' \
              AND held_until > $4 AND attempts = 0"
         }
-        (false, None) => {
+        (false, Wait::No) => {
             "UPDATE deliveries SET due_at = $1, held_until = NULL WHERE route = $2 AND alert = $3 \
              AND state = 'waiting' AND held_until > $4 AND attempts = 0"
         }
@@ -363,13 +393,19 @@ async fn insert(
     addressed: &Addressed,
     now: Micros,
 ) -> Result<(), StoreError> {
-    let Addressed { route, notice, held_until } = addressed;
+    let Addressed { route, notice, wait } = addressed;
+    let (state, held_until) = match wait {
+        Wait::No => (State::Waiting, None),
+        Wait::Until(until) => (State::Waiting, Some(*until)),
+        Wait::Digest => (State::Collected, None),
+    };
     let due = held_until.unwrap_or(now);
     let sql = "INSERT INTO deliveries \
                (number, route, alert, kind, notice, state, made_at, attempts, due_at, held_until) \
-               VALUES ($1, $2, $3, $4, $5, 'waiting', $6, 0, $7, $8)";
+               VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9)";
     let query = sqlx::query(sql).bind(number).bind(route).bind(&notice.alert);
-    let query = query.bind(notice.kind.name()).bind(print(notice)?).bind(now.0).bind(due.0);
+    let query = query.bind(notice.kind.name()).bind(print(notice)?).bind(state.name());
+    let query = query.bind(now.0).bind(due.0);
     query.bind(held_until.map(|until| until.0)).execute(&mut **transaction).await?;
     Ok(())
 }

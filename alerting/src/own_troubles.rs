@@ -103,7 +103,7 @@ fn notice(
         Kind::Resolved | Kind::Withdrawn => {
             "Weir is well again: numbers are complete and up to date".to_owned()
         }
-        Kind::Opened | Kind::Updated => {
+        Kind::Opened | Kind::Updated | Kind::Digest => {
             format!("Weir is degraded, numbers may be old or incomplete: {}", texts.join("; "))
         }
     };

@@ -23,6 +23,7 @@ use schemas::Micros;
 use tokio::sync::Notify;
 
 use crate::courier::Tally;
+use crate::digest::Digest;
 use crate::error::DeliveryError;
 use crate::heartbeat::SignOfLife;
 use crate::matching::Match;
@@ -37,6 +38,11 @@ pub(crate) type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), DeliveryErr
 pub(crate) trait Route: Send + Sync {
     /// Tells them this.
     fn deliver<'a>(&'a self, notice: &'a Notice, now: Micros) -> Sending<'a>;
+
+    /// Whether it can bring a digest.
+    fn brings_digests(&self) -> bool {
+        true
+    }
 
     /// Whether something goes on at the receiver until it hears the end: that does not wait for quiet hours to end.
     fn keeps_going(&self) -> bool {
@@ -64,6 +70,7 @@ pub(crate) struct Taker {
     pub(crate) name: String,
     pub(crate) matching: Match,
     pub(crate) quiet: Option<Quiet>,
+    pub(crate) digest: Option<Digest>,
     pub(crate) route: Box<dyn Route>,
     /// Something waits for it.
     pub(crate) wake: Notify,
@@ -78,12 +85,24 @@ impl Taker {
     /// # Errors
     /// When its settings are not those of its kind; the text names the route and the setting.
     pub(crate) fn make(settings: &RouteSettings, client: &Client) -> Result<Taker, String> {
-        let quiet = settings.quiet.as_ref().map(Quiet::read).transpose();
+        let wrong = |why: String| named(settings, &why);
+        let quiet = settings.quiet.as_ref().map(Quiet::read).transpose().map_err(wrong)?;
+        let digest = settings.digest.as_ref().map(Digest::read).transpose().map_err(wrong)?;
+        let route = make(settings, client)?;
+        if digest.is_some() && !route.brings_digests() {
+            let text = format!("a route of kind `{}` brings no `digest`", settings.kind);
+            return Err(wrong(text));
+        }
+        if digest.is_some() && quiet.is_some() {
+            let text = "has `digest` and `quiet`; a digest is sent at its time: leave one out";
+            return Err(wrong(text.to_owned()));
+        }
         Ok(Taker {
             name: settings.name.clone(),
-            matching: settings.matching.clone(),
-            quiet: quiet.map_err(|why| named(settings, &why))?,
-            route: make(settings, client)?,
+            matching: settings.effective_match(),
+            quiet,
+            digest,
+            route,
             wake: Notify::new(),
             tally: Arc::default(),
             why: Mutex::default(),

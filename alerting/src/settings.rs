@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use schemas::Severity;
 use serde::Deserialize;
 
+use crate::digest::DigestSettings;
 use crate::matching::Match;
 use crate::notice::Notice;
 use crate::quiet::QuietSettings;
@@ -31,6 +33,9 @@ pub struct RouteSettings {
     /// When its notices wait.
     #[serde(default)]
     pub quiet: Option<QuietSettings>,
+    /// When it sends a digest of what it takes, instead of a notice of each.
+    #[serde(default)]
+    pub digest: Option<DigestSettings>,
     /// The file that its secret is in.
     #[serde(default)]
     pub secret_file: Option<PathBuf>,
@@ -46,8 +51,8 @@ pub struct RouteSettings {
 }
 
 /// The settings of a route, by name.
-pub const ROUTE_KEYS: [&str; 9] =
-    ["name", "kind", "url", "match", "quiet", "secret_file", "secret_env", "from", "to"];
+pub const ROUTE_KEYS: [&str; 10] =
+    ["name", "kind", "url", "match", "quiet", "digest", "secret_file", "secret_env", "from", "to"];
 
 /// One URL or several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -84,7 +89,16 @@ impl fmt::Debug for Secret {
 impl RouteSettings {
     /// Whether the route takes a notice.
     pub fn takes(&self, notice: &Notice) -> bool {
-        self.matching.takes(notice)
+        self.effective_match().takes(notice)
+    }
+
+    /// What it takes: a digest what pages nobody, unless severities are named.
+    pub(crate) fn effective_match(&self) -> Match {
+        let mut matching = self.matching.clone();
+        if self.digest.is_some() && matching.0.severity.is_empty() {
+            matching.0.severity = vec![Severity::Info, Severity::Warning];
+        }
+        matching
     }
 
     /// Its secret, if it has one.

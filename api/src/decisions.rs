@@ -38,7 +38,7 @@ pub struct Delivery {
     pub route: String,
     /// What is told: `opened`, `updated`, `resolved` or `withdrawn`.
     pub kind: &'static str,
-    /// `waiting`, `delivered`, `refused`, `given up` or `skipped`.
+    /// `waiting`, `delivered`, `refused`, `given up`, `skipped`, `collected` or `digested`.
     pub state: &'static str,
     /// How often it was tried.
     pub attempts: u32,

@@ -81,6 +81,10 @@ impl Route for Alertmanager {
         Box::pin(self.post(alerts(notice, now)))
     }
 
+    fn brings_digests(&self) -> bool {
+        false
+    }
+
     fn keeps_going(&self) -> bool {
         true
     }

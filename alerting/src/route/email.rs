@@ -53,7 +53,7 @@ impl Email {
             message = message.to(to.clone());
         }
         message = match notice.kind {
-            crate::Kind::Opened => message.message_id(Some(first)),
+            crate::Kind::Opened | crate::Kind::Digest => message.message_id(Some(first)),
             _ => message
                 .message_id(Some(format!("<{}@weir>", notice.id)))
                 .in_reply_to(first.clone())
@@ -85,6 +85,11 @@ fn subject(notice: &Notice) -> String {
 
 fn body(notice: &Notice) -> String {
     let mut text = format!("{}\n\n", notice.summary());
+    if notice.kind == crate::Kind::Digest {
+        text.push_str(notice.annotations.get("description").map_or("", String::as_str));
+        text.push('\n');
+        return text;
+    }
     for (name, said) in notice.annotations.iter().filter(|(name, _)| *name != "summary") {
         text.push_str(&format!("{name}: {said}\n"));
     }

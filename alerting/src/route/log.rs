@@ -5,7 +5,7 @@ use schemas::{Micros, Severity};
 
 use super::{Route, Sending};
 use crate::heartbeat::SignOfLife;
-use crate::notice::Notice;
+use crate::notice::{Kind, Notice};
 use crate::settings::RouteSettings;
 
 struct Log;
@@ -23,6 +23,10 @@ pub(super) fn make(settings: &RouteSettings, _client: &Client) -> Result<Box<dyn
 impl Route for Log {
     fn deliver<'a>(&'a self, notice: &'a Notice, _now: Micros) -> Sending<'a> {
         let (id, title, summary) = (&notice.id, notice.title(), notice.summary());
+        if notice.kind == Kind::Digest {
+            tracing::info!(id, "{title}: {summary}");
+            return Box::pin(async { Ok(()) });
+        }
         match notice.severity >= Severity::Error && !notice.kind.is_last() {
             true => tracing::error!(id, "alert {title} {summary}"),
             false => tracing::warn!(id, "alert {title} {summary}"),

@@ -35,6 +35,10 @@ impl Route for PagerDuty {
         Box::pin(async move { http::send(request).await.map(drop) })
     }
 
+    fn brings_digests(&self) -> bool {
+        false
+    }
+
     fn keeps_going(&self) -> bool {
         true
     }

@@ -13,7 +13,7 @@ use super::{Route, Sending};
 use crate::error::DeliveryError;
 use crate::heartbeat::SignOfLife;
 use crate::http;
-use crate::notice::Notice;
+use crate::notice::{Kind, Notice};
 use crate::settings::RouteSettings;
 
 struct Webhook {
@@ -52,6 +52,16 @@ impl Webhook {
 
 impl Route for Webhook {
     fn deliver<'a>(&'a self, notice: &'a Notice, now: Micros) -> Sending<'a> {
+        if notice.kind == Kind::Digest {
+            let body = json!({
+                "type": "digest",
+                "timestamp": now.to_string(),
+                "digest": notice.body,
+                "summary": notice.summary(),
+                "link": notice.link,
+            });
+            return Box::pin(self.post(&notice.id, now, body));
+        }
         let body = json!({
             "type": format!("alert.{}", notice.kind.name()),
             "timestamp": now.to_string(),

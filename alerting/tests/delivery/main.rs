@@ -1,6 +1,7 @@
 //! Alerts on their way to a receiver that misbehaves, over restarts and lost stores.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod digest;
 mod quiet;
 mod support;
 

@@ -315,7 +315,7 @@ struct DeliveryShape {
     route: String,
     /// What is told: `opened`, `updated`, `resolved` or `withdrawn`.
     kind: String,
-    /// `waiting`, `delivered`, `refused`, `given up` or `skipped`.
+    /// `waiting`, `delivered`, `refused`, `given up`, `skipped`, `collected` or `digested`.
     state: String,
     /// How often it was tried.
     attempts: u32,
