@@ -91,6 +91,8 @@ fn as_served(told: alerting::Delivery) -> api::Delivery {
         quiet_until,
         ended_at: told.ended_at,
         error: told.error,
+        silenced_by: told.silenced_by,
+        inhibited_by: told.inhibited_by,
     }
 }
 

@@ -21,6 +21,8 @@ use crate::error::DeliveryError;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of an answer is told in an error.
 const TOLD: usize = 200;
+/// The longest answer that is read whole.
+const ANSWER_MAX: usize = 32 << 20;
 /// How much of an answer is read for that.
 const READ: usize = 4_096;
 
@@ -78,6 +80,19 @@ pub(crate) async fn send(request: RequestBuilder) -> Result<Response, DeliveryEr
         true => Err(DeliveryError::Later { why, after }),
         false => Err(DeliveryError::Refused { why }),
     }
+}
+
+/// Reads an answer of JSON.
+pub(crate) async fn json(mut response: Response) -> Result<serde_json::Value, DeliveryError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| DeliveryError::later(plain(e)))? {
+        if bytes.len() + chunk.len() > ANSWER_MAX {
+            return Err(DeliveryError::later("its answer is too long"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let read = serde_json::from_slice(&bytes);
+    read.map_err(|e| DeliveryError::later(format!("its answer is not JSON: {e}")))
 }
 
 fn may_pass(status: StatusCode) -> bool {

@@ -29,6 +29,7 @@ mod notice;
 mod outbox;
 mod own_troubles;
 mod quiet;
+mod read_back;
 mod route;
 #[cfg(test)]
 mod samples;
@@ -64,6 +65,7 @@ use courier::Courier;
 use feed::{AlertFeed, Heard};
 use keeper::Keeper;
 use own_troubles::OwnTroubles;
+use read_back::Reader;
 use route::Taker;
 
 /// How long the end waits until what was heard is written, and then until what is under way has arrived.
@@ -144,6 +146,9 @@ impl Alerting {
                 ending: ending.clone(),
             };
             tasks.spawn(courier.run());
+            let (taker, outbox) = (Arc::clone(taker), outbox.clone());
+            let reader = Reader { taker, outbox, last: None, ending: ending.clone() };
+            tasks.spawn(reader.run());
         }
         let tallies =
             takers.iter().map(|taker| (taker.name.clone(), Arc::clone(&taker.tally))).collect();

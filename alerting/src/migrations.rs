@@ -9,7 +9,7 @@ use sqlx::{SqlSafeStr, SqlStr};
 /// All steps from nothing to today's tables. One that was released is never changed.
 pub(crate) const MIGRATIONS: Migrations = Migrations;
 
-const STEPS: [(&str, &str); 3] = [
+const STEPS: [(&str, &str); 4] = [
     (
     "deliveries",
     "CREATE TABLE outbox_began (at BIGINT NOT NULL);
@@ -32,6 +32,16 @@ const STEPS: [(&str, &str); 3] = [
     ),
     ("quiet", "ALTER TABLE deliveries ADD COLUMN held_until BIGINT;"),
     ("digests", "CREATE TABLE digests (route TEXT PRIMARY KEY, upto BIGINT NOT NULL);"),
+    (
+        "suppressed",
+        "CREATE TABLE suppressed (
+             route TEXT NOT NULL,
+             alert TEXT NOT NULL,
+             silenced_by TEXT NOT NULL,
+             inhibited_by TEXT NOT NULL,
+             PRIMARY KEY (route, alert)
+         );",
+    ),
 ];
 
 #[derive(Debug, Clone, Copy)]

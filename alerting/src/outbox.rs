@@ -29,6 +29,7 @@ use crate::quiet::Waits;
 use crate::told::Told;
 
 mod digest;
+mod shown;
 
 /// How long a lock of another process is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -105,6 +106,10 @@ pub struct Delivery {
     pub attempts: u32,
     /// Why the last try failed.
     pub error: Option<String>,
+    /// Silences of the receiver that keep it from passing the alert on.
+    pub silenced_by: Vec<String>,
+    /// Alerts that keep the receiver from passing this one on.
+    pub inhibited_by: Vec<String>,
 }
 
 impl Delivery {
@@ -286,27 +291,6 @@ impl Outbox {
         row.map(|row| parse(row.try_get("notice")?)).transpose()
     }
 
-    /// Deliveries, the newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn list(&self, most: u32) -> Result<Vec<Delivery>, StoreError> {
-        let sql = "SELECT * FROM deliveries ORDER BY number DESC LIMIT $1";
-        let rows = sqlx::query(sql).bind(i64::from(most)).fetch_all(&self.pool).await?;
-        rows.iter().map(delivery).collect()
-    }
-
-    /// Deliveries of an alert, the newest first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub async fn of_alert(&self, alert: &str, most: u32) -> Result<Vec<Delivery>, StoreError> {
-        let sql = "SELECT * FROM deliveries WHERE alert = $1 ORDER BY number DESC LIMIT $2";
-        let query = sqlx::query(sql).bind(alert).bind(i64::from(most));
-        let rows = query.fetch_all(&self.pool).await?;
-        rows.iter().map(delivery).collect()
-    }
-
     /// Deletes what ended long ago of alerts that are over.
     pub(crate) async fn tidy(&self, now: Micros) -> Result<(), StoreError> {
         let before = now.0 - KEPT_US;
@@ -429,6 +413,8 @@ fn delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
         ended_at: row.try_get::<Option<i64>, _>("ended_at")?.map(Micros),
         attempts: u32::try_from(row.try_get::<i64, _>("attempts")?).unwrap_or(u32::MAX),
         error: row.try_get("error")?,
+        silenced_by: Vec::new(),
+        inhibited_by: Vec::new(),
     })
 }
 

@@ -29,6 +29,7 @@ use crate::heartbeat::SignOfLife;
 use crate::matching::Match;
 use crate::notice::Notice;
 use crate::quiet::Quiet;
+use crate::read_back::Reading;
 use crate::settings::RouteSettings;
 
 /// A delivery under way.
@@ -47,6 +48,11 @@ pub(crate) trait Route: Send + Sync {
     /// Whether something goes on at the receiver until it hears the end: that does not wait for quiet hours to end.
     fn keeps_going(&self) -> bool {
         false
+    }
+
+    /// Asks which alerts the receiver does not pass on, where it says that.
+    fn read_back(&self) -> Option<Reading<'_>> {
+        None
     }
 
     /// How often the receiver wants to hear again of what goes on, if it forgets otherwise.

@@ -50,6 +50,10 @@ pub struct Delivery {
     pub ended_at: Option<Micros>,
     /// Why the last try failed.
     pub error: Option<String>,
+    /// Silences of the receiver that keep it from passing the alert on.
+    pub silenced_by: Vec<String>,
+    /// Alerts that keep the receiver from passing this one on.
+    pub inhibited_by: Vec<String>,
 }
 
 /// Knows what was told of alerts.

@@ -183,6 +183,8 @@ function toldList(open) {
       `${told.route}: ${told.kind}, ${told.state}${tries}, `,
       el("time", { "data-from": at, title: utc(at) }),
       told.quiet_until ? `, quiet hours until ${utc(Date.parse(told.quiet_until))}` : "",
+      told.silenced_by?.length ? `, silenced by ${told.silenced_by.join(", ")}` : "",
+      told.inhibited_by?.length ? `, inhibited by ${told.inhibited_by.join(", ")}` : "",
       told.error ? el("span", { class: "alert-wrong", text: ` ${told.error}` }) : null,
     );
   };

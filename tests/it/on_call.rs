@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::live::{get, mint, port, ready};
 use crate::support::receivers::{MailServer, Webhook};
+use crate::support::http::{self, request};
 use crate::support::services::{script, sql};
 use crate::support::{Place, Weir, seeded, wait_until};
 
@@ -264,6 +265,60 @@ fn every_route_is_told_of_an_alert_and_of_its_end() {
         of_id.map(|(notice, state)| (notice.split(' ').next().unwrap(), state.as_str())).collect();
     let expected = ["am", "chat", "hook", "log", "mail", "pager"].map(|route| (route, "delivered"));
     assert_eq!(states, expected.into(), "{listed:?}");
+    script("alertmanager.sh", &["stop", &name]);
+}
+
+/// The id of a silence of an alert that begins now.
+fn silence(alertmanager: u16, alert: &str) -> String {
+    let body = json!({
+        "matchers": [{ "name": "weir_alert_id", "value": alert, "isRegex": false, "isEqual": true }],
+        "startsAt": Micros(now()).to_string(), "endsAt": Micros(now() + DAY).to_string(),
+        "createdBy": "kim", "comment": "known",
+    });
+    let path = "/api/v2/silences";
+    let answer = http::send("POST", alertmanager, path, None, &body.to_string());
+    answer.json()["silenceID"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_alertmanager_silences_is_shown_as_long_as_it_does() {
+    let name = format!("it-silence-{}", std::process::id());
+    let behind = Webhook::start();
+    let alertmanager = free_port();
+    script("alertmanager.sh", &["start", &name, &alertmanager.to_string(), &behind.url()]);
+    let routes = format!(
+        "[[alerts.routes]]\nname = \"am\"\nkind = \"alertmanager\"\nurl = \"http://127.0.0.1:{alertmanager}\"\n\
+         [[alerts.routes]]\nname = \"log\"\nkind = \"log\"\n"
+    );
+    let mut shop = Shop::new(&["acme"], &routes);
+    let (run, port) = shop.run();
+    let token = mint(&shop.place, &[]);
+    is_watched(port, &token, "acme");
+    shop.spike("acme", "40", 10);
+    let id = || alerts(port, &token, "firing").first().map(|own| own["id"].as_str().unwrap().to_owned());
+    wait_until("the alert is open", SOON, || id().is_some());
+    let id = id().unwrap();
+    // By route, what keeps the alert back.
+    let kept_back = || -> BTreeMap<String, Value> {
+        let told = get(port, &format!("/api/v1/alerts/{id}"), &token);
+        let told = told["deliveries"].as_array().unwrap().iter();
+        told.map(|own| (own["route"].as_str().unwrap().to_owned(), own["silenced_by"].clone())).collect()
+    };
+    let by = |silences: Value| {
+        BTreeMap::from([("am".to_owned(), silences), ("log".to_owned(), json!([]))])
+    };
+    wait_until("it is told", SOON, || kept_back() == by(json!([])));
+    let silence = silence(alertmanager, &id);
+    wait_until("the silence is shown", SOON, || kept_back() == by(json!([silence])));
+    let listed = shop.place.succeeds(&["alerts", "route", &id, "--json"]).json();
+    assert_eq!(listed[0]["deliveries"][0]["silenced_by"], json!([silence]));
+    assert_eq!((&listed[0]["route"], &listed[0]["takes"]), (&json!("am"), &json!(true)));
+    let told = shop.place.succeeds(&["alerts", "route", &id]).stdout;
+    assert!(told.contains(&format!("silenced by {silence}")), "{told}");
+    let expired = request("DELETE", alertmanager, &format!("/api/v2/silence/{silence}"), None);
+    assert_eq!(expired.status, 200);
+    wait_until("it is shown no more", SOON, || kept_back() == by(json!([])));
+    run.stops();
     script("alertmanager.sh", &["stop", &name]);
 }
 

@@ -6,6 +6,7 @@
 //! - What goes on ends by itself two minutes after Weir has fallen silent.
 //! - The severity is a label. When it rises, the alert of the lower severity ends.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use reqwest::{Client, Url};
@@ -17,18 +18,23 @@ use crate::error::DeliveryError;
 use crate::heartbeat::SignOfLife;
 use crate::http;
 use crate::notice::{Kind, Notice};
+use crate::read_back::{Reading, Suppressed};
 use crate::settings::{RouteSettings, Secret};
 
 /// How often it is told again what goes on.
 const AGAIN: Duration = Duration::from_secs(30);
 /// How long an alert goes on without being told again, in microseconds.
 const LASTS_US: i64 = 4 * 30 * 1_000_000;
+/// The alerts that it is asked about, as its matchers have it.
+const OURS: &str = r#"alertname=~"KpiAnomaly|WeirDegraded""#;
 /// Alerts in one request.
 const BATCH: usize = 200;
 
 struct Alertmanager {
     client: Client,
     instances: Vec<Url>,
+    /// Where each says how its alerts are.
+    reads: Vec<Url>,
     bearer: Option<Secret>,
 }
 
@@ -44,8 +50,13 @@ pub(super) fn make(settings: &RouteSettings, client: &Client) -> Result<Box<dyn 
         .0
         .iter()
         .map(|text| http::url(&format!("{}/api/v2/alerts", text.trim_end_matches('/'))));
-    let instances = posts.collect::<Result<_, _>>()?;
-    Ok(Box::new(Alertmanager { client: client.clone(), instances, bearer: settings.secret()? }))
+    let instances = posts.collect::<Result<Vec<Url>, _>>()?;
+    let reads = instances.iter().cloned().map(|mut url| {
+        url.query_pairs_mut().append_pair("filter", OURS);
+        url
+    });
+    let (client, reads) = (client.clone(), reads.collect());
+    Ok(Box::new(Alertmanager { client, instances, reads, bearer: settings.secret()? }))
 }
 
 impl Alertmanager {
@@ -65,6 +76,33 @@ impl Alertmanager {
             }
         }
         failed.filter(|_| !taken).map_or(Ok(()), Err)
+    }
+
+    /// Asks every instance; one that answers is enough.
+    async fn suppressed(&self) -> Result<Vec<Suppressed>, DeliveryError> {
+        let mut found = None;
+        let mut failed = None;
+        for instance in &self.reads {
+            let mut request = self.client.get(instance.clone());
+            if let Some(Secret(token)) = &self.bearer {
+                request = request.bearer_auth(token);
+            }
+            let answer = async { http::json(http::send(request).await?).await };
+            match answer.await {
+                Ok(alerts) => suppressed(&alerts, found.get_or_insert_default()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let named = |(alert, by): (String, Reasons)| Suppressed {
+            alert,
+            silenced_by: by.silences.into_iter().collect(),
+            inhibited_by: by.alerts.into_iter().collect(),
+        };
+        match (found, failed) {
+            (Some(found), _) => Ok(found.into_iter().map(named).collect()),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(Vec::new()),
+        }
     }
 
     async fn again(&self, standing: &[Notice], now: Micros) -> Result<(), DeliveryError> {
@@ -87,6 +125,10 @@ impl Route for Alertmanager {
 
     fn keeps_going(&self) -> bool {
         true
+    }
+
+    fn read_back(&self) -> Option<Reading<'_>> {
+        Some(Box::pin(self.suppressed()))
     }
 
     fn repeats(&self) -> Option<Duration> {
@@ -149,6 +191,34 @@ fn alert(notice: &Notice, severity: Severity, now: Micros) -> Value {
     alert
 }
 
+/// Why an alert is not passed on.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Reasons {
+    silences: BTreeSet<String>,
+    alerts: BTreeSet<String>,
+}
+
+/// Adds what an instance says of the alerts that it does not pass on.
+fn suppressed(alerts: &Value, found: &mut BTreeMap<String, Reasons>) {
+    let alerts = || alerts.as_array().into_iter().flatten();
+    let id = |alert: &Value| alert["labels"]["weir_alert_id"].as_str().map(str::to_owned);
+    let named = |alert: &Value| Some((alert["fingerprint"].as_str()?.to_owned(), id(alert)?));
+    let ids: BTreeMap<String, String> = alerts().filter_map(named).collect();
+    for alert in alerts() {
+        let texts = |name: &str| {
+            let all = alert["status"][name].as_array().into_iter().flatten();
+            all.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let (silences, by) = (texts("silencedBy"), texts("inhibitedBy"));
+        let Some(own) = id(alert).filter(|_| !(silences.is_empty() && by.is_empty())) else {
+            continue;
+        };
+        let reasons = found.entry(own).or_default();
+        reasons.silences.extend(silences);
+        reasons.alerts.extend(by.into_iter().map(|by| ids.get(&by).cloned().unwrap_or(by)));
+    }
+}
+
 /// A name that Alertmanager takes for a label.
 fn label(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
@@ -171,6 +241,31 @@ mod tests {
         assert_eq!(open["labels"], labels);
         let over = alert(&notice("a", Kind::Resolved, Severity::Error), Severity::Error, now);
         assert_eq!(over["endsAt"], "2026-11-21T10:30:00Z", "not in the future");
+    }
+
+    #[test]
+    fn what_is_not_passed_on_is_known_by_the_alert_and_so_is_what_goes_before_it() {
+        let alert = |id: &str, print: &str, silenced: Value, inhibited: Value| {
+            json!({
+                "labels": { "weir_alert_id": id }, "fingerprint": print,
+                "status": { "state": "suppressed", "silencedBy": silenced, "inhibitedBy": inhibited },
+            })
+        };
+        let answer = json!([
+            alert("a", "f1", json!(["s1", "s2"]), json!([])),
+            alert("b", "f2", json!([]), json!(["f1", "f9"])),
+            alert("c", "f3", json!([]), json!([])),
+        ]);
+        let mut found = BTreeMap::new();
+        suppressed(&answer, &mut found);
+        // Another instance says the same, and one more.
+        suppressed(&json!([alert("a", "f1", json!(["s2", "s3"]), json!([]))]), &mut found);
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let expected = [
+            ("a".to_owned(), Reasons { silences: set(&["s1", "s2", "s3"]), alerts: set(&[]) }),
+            ("b".to_owned(), Reasons { silences: set(&[]), alerts: set(&["a", "f9"]) }),
+        ];
+        assert_eq!(found, expected.into());
     }
 
     #[test]

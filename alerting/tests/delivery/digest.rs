@@ -69,7 +69,7 @@ async fn what_pages_nobody_is_told_once_a_day_whatever_happens() {
     let mut feed = Some(alerting.feed());
     let d = alert("d", Info, true);
     tell(&mut feed, [all, vec![d]].concat(), true).await;
-    holds(&outbox, 5).await;
+    holds(&outbox, 6).await;
     alerting.stop().await;
     hands.set("2026-12-03T12:00:00Z");
     let alerting = run().await;
@@ -82,9 +82,15 @@ async fn what_pages_nobody_is_told_once_a_day_whatever_happens() {
 #[test]
 fn a_route_that_cannot_bring_a_digest_is_refused() {
     for (rest, says) in [
-        ("kind = 'alertmanager'\nurl = 'http://127.0.0.1:1'\ndigest = '08:00'", "kind `alertmanager`"),
+        (
+            "kind = 'alertmanager'\nurl = 'http://127.0.0.1:1'\ndigest = '08:00'",
+            "kind `alertmanager`",
+        ),
         ("kind = 'log'\ndigest = '8'", "digest: `8`"),
-        ("kind = 'log'\ndigest = '08:00'\nquiet = { from = '22:00', to = '07:00' }", "leave one out"),
+        (
+            "kind = 'log'\ndigest = '08:00'\nquiet = { from = '22:00', to = '07:00' }",
+            "leave one out",
+        ),
     ] {
         let settings = toml::from_str(&format!("name = 'x'\n{rest}")).unwrap();
         let refused = alerting::check(&[settings]).unwrap_err();

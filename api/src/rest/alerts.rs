@@ -98,6 +98,8 @@ struct DeliveryView {
     quiet_until: Option<String>,
     ended_at: Option<String>,
     error: Option<String>,
+    silenced_by: Vec<String>,
+    inhibited_by: Vec<String>,
 }
 
 impl DeliveryView {
@@ -111,6 +113,8 @@ impl DeliveryView {
             quiet_until: told.quiet_until.map(|at| at.to_string()),
             ended_at: told.ended_at.map(|at| at.to_string()),
             error: told.error,
+            silenced_by: told.silenced_by,
+            inhibited_by: told.inhibited_by,
         }
     }
 }

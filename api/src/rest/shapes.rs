@@ -330,6 +330,12 @@ struct DeliveryShape {
     ended_at: Option<String>,
     /// Why the last try failed.
     error: Option<String>,
+    /// Silences of the receiver that keep it from passing the alert on, as it said last.
+    #[schema(max_items = 1000)]
+    silenced_by: Vec<String>,
+    /// Alerts that keep the receiver from passing this one on: their ids, or how the receiver names them.
+    #[schema(max_items = 1000)]
+    inhibited_by: Vec<String>,
 }
 
 /// A part of an alert's deviation.

@@ -248,7 +248,7 @@ async fn an_alert_says_what_was_told_of_it() {
     let told = json!([{
         "route": "hook", "kind": "opened", "state": "waiting", "attempts": 3, "error": "no answer",
         "made_at": "2026-11-21T10:00:00Z", "ended_at": null,
-        "quiet_until": "2026-11-22T06:00:00Z",
+        "quiet_until": "2026-11-22T06:00:00Z", "silenced_by": ["s1"], "inhibited_by": [],
     }]);
     assert_eq!(answer["deliveries"], told);
     let said = world.t1("/api/v1/alerts/b1").await.problem(404);

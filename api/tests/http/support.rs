@@ -132,6 +132,8 @@ impl Deliveries for OneDelivery {
             quiet_until: Some(at("2026-11-22T06:00:00Z")),
             ended_at: None,
             error: Some("no answer".into()),
+            silenced_by: vec!["s1".into()],
+            inhibited_by: Vec::new(),
         };
         Box::pin(async move { Some(vec![one]) })
     }

@@ -143,10 +143,15 @@ fn by_route<'a>(
 
 /// Why it is as it is.
 fn why(delivery: &Delivery, now: Micros) -> String {
-    match delivery.quiet_until(now) {
-        Some(until) => format!("quiet hours until {until}"),
-        None => delivery.error.clone().unwrap_or_default(),
-    }
+    let quiet = delivery.quiet_until(now).map(|until| format!("quiet hours until {until}"));
+    let by = |what: &str, names: &[String]| match names {
+        [] => None,
+        names => Some(format!("{what} by {}", names.join(", "))),
+    };
+    let silenced = by("silenced", &delivery.silenced_by);
+    let inhibited = by("inhibited", &delivery.inhibited_by);
+    let all = [quiet, delivery.error.clone(), silenced, inhibited].into_iter().flatten();
+    all.collect::<Vec<_>>().join("; ")
 }
 
 fn json_of(delivery: &Delivery, now: Micros) -> Value {
@@ -163,6 +168,8 @@ fn json_of(delivery: &Delivery, now: Micros) -> Value {
         "ended_at": delivery.ended_at.map(|at| at.to_string()),
         "attempts": delivery.attempts,
         "error": delivery.error,
+        "silenced_by": delivery.silenced_by,
+        "inhibited_by": delivery.inhibited_by,
         "summary": notice.summary(),
     })
 }
