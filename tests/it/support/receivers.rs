@@ -1,10 +1,11 @@
 //! Receivers of notices: an HTTP server and a mail server that keep what they are sent, on loopback.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,19 +17,38 @@ pub(crate) struct Post {
     pub(crate) body: Value,
 }
 
+/// What a server does with a POST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// It takes it.
+    Takes,
+    /// It says nothing for longer than anybody waits.
+    Hangs,
+    /// It closes the connection without an answer.
+    Resets,
+    /// It answers this, and did not take it.
+    Answers(&'static str),
+}
+
+/// No client waits so long for an answer.
+const HANGS: Duration = Duration::from_secs(30);
+
 /// An HTTP server that takes every POST, or refuses all of them while it is down.
 #[derive(Debug, Clone)]
 pub(crate) struct Webhook {
     pub(crate) port: u16,
     posts: Arc<Mutex<Vec<Post>>>,
     is_down: Arc<AtomicBool>,
+    /// What it does, in turns.
+    moods: Arc<Mutex<VecDeque<Mood>>>,
 }
 
 impl Webhook {
     pub(crate) fn start() -> Webhook {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let webhook = Webhook { port, posts: Arc::default(), is_down: Arc::default() };
+        let (posts, is_down, moods) = (Arc::default(), Arc::default(), Arc::default());
+        let webhook = Webhook { port, posts, is_down, moods };
         let served = webhook.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -48,6 +68,21 @@ impl Webhook {
         self.is_down.store(is_down, Ordering::SeqCst);
     }
 
+    /// Does these things in turns from now on; of none it takes everything.
+    pub(crate) fn set_moods(&self, moods: &[Mood]) {
+        *self.moods.lock().unwrap() = moods.iter().copied().collect();
+    }
+
+    fn mood(&self) -> Mood {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Mood::Answers("503 Down");
+        }
+        let mut moods = self.moods.lock().unwrap();
+        let step = usize::from(!moods.is_empty());
+        moods.rotate_left(step);
+        moods.back().copied().unwrap_or(Mood::Takes)
+    }
+
     /// What came so far.
     pub(crate) fn posts(&self) -> Vec<Post> {
         self.posts.lock().unwrap().clone()
@@ -57,11 +92,15 @@ impl Webhook {
         let Ok(mut writer) = stream.try_clone() else { return };
         let mut reader = BufReader::new(stream);
         while let Some(post) = read(&mut reader) {
-            let is_down = self.is_down.load(Ordering::SeqCst);
-            if !is_down {
-                self.posts.lock().unwrap().push(post);
-            }
-            let status = if is_down { "503 Down" } else { "200 OK" };
+            let status = match self.mood() {
+                Mood::Takes => {
+                    self.posts.lock().unwrap().push(post);
+                    "200 OK"
+                }
+                Mood::Hangs => return std::thread::sleep(HANGS),
+                Mood::Resets => return,
+                Mood::Answers(status) => status,
+            };
             if write!(writer, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").is_err() {
                 return;
             }
