@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use gold::Definition;
 use gold::definition::{Formula, built_in_files};
-use gold::view_file::ViewFile;
+use gold::view_file::{ViewFile, accept};
+use gold::{Catalog, Definition};
+use schemas::{Contract, Grain};
 
 const BLESS: &str = "WEIR_BLESS";
 const GROUPS: [(&str, &str); 5] = [
@@ -37,22 +38,34 @@ fn with_inputs<'a>(name: &str, views: &'a [ViewFile], into: &mut Vec<&'a ViewFil
     }
 }
 
-fn section(definition: &Definition, text: &str, views: &[ViewFile]) -> String {
+/// All that comes with Weir, with topics of all contracts.
+fn catalog(views: &[ViewFile]) -> Catalog {
+    let texts = [schemas::contract::built_in(), schemas::contract::offered()].concat();
+    let contracts: Vec<Contract> =
+        texts.iter().map(|(_, text)| Contract::parse(text).unwrap()).collect();
+    let views = accept(views, &contracts).unwrap();
+    Catalog::new(gold::definition::built_in().unwrap(), &contracts, views).unwrap()
+}
+
+/// Names, or that there is none.
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn section(definition: &Definition, text: &str, views: &[ViewFile], catalog: &Catalog) -> String {
     let mut page = format!("## {}\n\n`{}`. ", definition.title, definition.key);
     let said = definition.description.as_deref().unwrap_or_default();
-    let dims = match &definition.formula {
-        Formula::Flow { dims, .. } | Formula::OfView { dims, .. } => {
-            dims.keys().map(|dim| format!("`{dim}`")).collect::<Vec<_>>().join(", ")
-        }
-        Formula::Ratio { .. } | Formula::Converted { .. } => "those of its parts".to_owned(),
-    };
-    let grains: Vec<_> = definition.grains.iter().map(schemas::Grain::name).collect();
+    // As the catalogue has them: what a file does not say depends on the view.
+    let own = catalog.get(&definition.key).unwrap();
+    let dims: Vec<String> = catalog.dims(own).iter().map(|dim| format!("`{dim}`")).collect();
+    let names = |grain: Grain| grain.name().to_owned();
+    let grains: Vec<String> = own.grains.iter().map(names).collect();
+    let windows: Vec<String> = catalog.windows(own).iter().map(names).collect();
     let (unit, good) = (definition.unit.name(), definition.good.name());
-    let dims = if dims.is_empty() { "none" } else { &dims };
-    let grains = grains.join(", ");
+    let (dims, grains, windows) = (listed(&dims), listed(&grains), listed(&windows));
     writeln!(
         page,
-        "{said}\n\nUnit {unit}; good is {good}; dimensions: {dims}; grains: {grains}.\n"
+        "{said}\n\nUnit {unit}; good is {good}; dimensions: {dims}; grains: {grains}; windows: {windows}.\n"
     )
     .unwrap();
     writeln!(page, "```toml\n{}\n```\n", text.trim()).unwrap();
@@ -86,6 +99,7 @@ fn cases(keys: &[String]) -> String {
 #[test]
 fn the_pages_are_those_of_the_definitions() {
     let views = gold::view_file::built_in();
+    let catalog = catalog(&views);
     let mut groups: BTreeMap<String, Vec<(Definition, &str)>> = BTreeMap::new();
     for (file, text) in built_in_files() {
         let definition = Definition::parse(file, text).unwrap();
@@ -105,7 +119,7 @@ fn the_pages_are_those_of_the_definitions() {
         for (definition, text) in &own {
             let said = definition.description.as_deref().unwrap_or_default();
             writeln!(index, "- `{}`: {said}", definition.key).unwrap();
-            page.push_str(&section(definition, text, &views));
+            page.push_str(&section(definition, text, &views, &catalog));
         }
         index.push('\n');
         let keys: Vec<String> = own.iter().map(|(own, _)| own.key.to_string()).collect();

@@ -1,14 +1,17 @@
 -- Points of each day (UTC) out of 100: 60 for uptime, 40 for runs that succeed of those that ended. Where a day
--- has only one of them, that one has all the weight.
+-- has only one of them, that one has all the weight. It counts at ten o'clock in UTC, when nearly all
+-- zones have its date.
 SELECT tenant_id, period(day) AS period, SUM(points) AS points, SUM(weight) AS weight
 FROM (
-  SELECT tenant_id, date_trunc('day', checked_at) AS day,
+  SELECT COALESCE(NULLIF(tenant_id, ''), 'default') AS tenant_id,
+         date_trunc('day', checked_at) + INTERVAL '10 hours' AS day,
          CAST(CAST(60 AS DECIMAL(20,6)) * COUNT(*) FILTER (WHERE up) / NULLIF(COUNT(*), 0) AS DECIMAL(20,10)) AS points,
          CAST(0.6 AS DECIMAL(20,10)) AS weight
   FROM uptime
   GROUP BY 1, 2
   UNION ALL
-  SELECT tenant_id, date_trunc('day', started_at) AS day,
+  SELECT COALESCE(NULLIF(tenant_id, ''), 'default') AS tenant_id,
+         date_trunc('day', started_at) + INTERVAL '10 hours' AS day,
          CAST(CAST(40 AS DECIMAL(20,6)) * COUNT(*) FILTER (WHERE status = 'succeeded') / NULLIF(COUNT(*), 0) AS DECIMAL(20,10)) AS points,
          CAST(0.4 AS DECIMAL(20,10)) AS weight
   FROM runs

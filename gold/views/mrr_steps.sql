@@ -6,10 +6,12 @@ SELECT tenant_id, customer_id, currency, at, step,
 FROM (
   SELECT tenant_id, customer_id, currency, at, SUM(step) AS step
   FROM (
-    SELECT tenant_id, customer_id, currency, started_at AS at, mrr AS step
+    SELECT COALESCE(NULLIF(tenant_id, ''), 'default') AS tenant_id, customer_id, currency, started_at AS at,
+           mrr AS step
     FROM subscriptions WHERE status <> 'trial'
     UNION ALL
-    SELECT tenant_id, customer_id, currency, ended_at AS at, -mrr AS step
+    SELECT COALESCE(NULLIF(tenant_id, ''), 'default') AS tenant_id, customer_id, currency, ended_at AS at,
+           -mrr AS step
     FROM subscriptions WHERE status <> 'trial' AND ended_at IS NOT NULL
   ) changes
   GROUP BY 1, 2, 3, 4
