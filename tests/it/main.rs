@@ -10,6 +10,7 @@
 mod additions;
 mod alert_rules;
 mod answers;
+mod catalogue;
 mod connectors;
 mod converted;
 mod decisions;

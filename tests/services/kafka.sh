@@ -11,7 +11,8 @@ cluster_id=WeirTestServicesKafkaA
 usage() {
   say "usage: kafka.sh start | stop | restart | kill | status
        kafka.sh topic NAME PARTITIONS
-       kafka.sh delete-topic NAME
+       kafka.sh delete-topic NAME|PATTERN   waits for one by its name, not for those of a pattern
+       kafka.sh partitions NAME
        kafka.sh produce FILE TOPIC [PARTITIONER]   key, tab, value per line; no value: tombstone"
   exit 2
 }
@@ -134,6 +135,7 @@ case "${1:-} $#" in
   'status 1') report_status kafka ;;
   'topic 3') create_topic "$2" "$3" ;;
   'delete-topic 2') delete_topic "$2" ;;
+  'partitions 2') partition_count "$2" ;;
   'produce 3' | 'produce 4') produce "${@:2}" ;;
   *) usage ;;
 esac

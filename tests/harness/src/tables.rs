@@ -182,13 +182,52 @@ pub fn read_current(lake: &Path) -> Result<Option<Table<BTreeMap<CellId, Current
         log.read(file, None, |batch| {
             for cell in kpi_rows(batch)? {
                 let Some(id) = cell.id else {
-                    table.unknown_kpis.insert(cell.kpi);
+                    table.unknown_kpis.insert(cell.name.kpi);
                     continue;
                 };
                 let row = (cell.value, cell.epoch, cell.as_of, cell.unit);
                 let rows = if id.grain.is_window() { &mut table.windows } else { &mut table.rows };
                 if rows.insert(id.clone(), row).is_some() {
                     table.doubled.add(|| format!("kpi_current: two rows for {}", show(&id)));
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Some(table))
+}
+
+/// What names a cell of any KPI, also of one that the oracle does not know.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedCell {
+    /// The KPI.
+    pub kpi: String,
+    /// The tenant.
+    pub tenant: String,
+    /// Canonical JSON text.
+    pub dims: String,
+    /// The grain, or the window.
+    pub grain: String,
+    /// Start of the period in microseconds.
+    pub start: i64,
+}
+
+/// Cells by their names: where the period ends, and what they say.
+pub type NamedCells = BTreeMap<NamedCell, (i64, CellValue)>;
+
+/// Reads every row of `gold/kpi_current`; `None` when there is no such table.
+///
+/// # Errors
+/// When it cannot be read or has other columns than it should.
+pub fn read_cells(lake: &Path) -> Result<Option<Table<NamedCells>>, Error> {
+    let found = open::<NamedCells>(lake, "gold/kpi_current")?;
+    let Some((log, snapshot, mut table)) = found else { return Ok(None) };
+    for file in &snapshot.files {
+        log.read(file, None, |batch| {
+            let ends = columns::times(batch, "period_end")?;
+            for (row, cell) in kpi_rows(batch)?.into_iter().enumerate() {
+                if table.rows.insert(cell.name.clone(), (ends.value(row), cell.value)).is_some() {
+                    table.doubled.add(|| format!("kpi_current: two rows for {:?}", cell.name));
                 }
             }
             Ok(())
@@ -210,7 +249,7 @@ pub fn read_history(lake: &Path) -> Result<Option<Table<Vec<HistoryRow>>>, Error
             let restatement = columns::flags(batch, "restatement")?;
             for (row, read) in kpi_rows(batch)?.into_iter().enumerate() {
                 let Some(cell) = read.id else {
-                    table.unknown_kpis.insert(read.kpi);
+                    table.unknown_kpis.insert(read.name.kpi);
                     continue;
                 };
                 if kpis::unit(cell.kpi) != Some(&read.unit) {
@@ -235,7 +274,7 @@ pub fn read_history(lake: &Path) -> Result<Option<Table<Vec<HistoryRow>>>, Error
 
 /// The columns that both KPI tables have.
 struct KpiRow {
-    kpi: String,
+    name: NamedCell,
     /// `None` for KPIs that the oracle does not know.
     id: Option<CellId>,
     value: CellValue,
@@ -256,10 +295,17 @@ fn kpi_rows(batch: &RecordBatch) -> Result<Vec<KpiRow>, Error> {
     let (epoch, as_of) = (columns::integers(batch, "epoch")?, columns::times(batch, "as_of")?);
     let mut rows = Vec::new();
     for row in 0..batch.num_rows() {
-        let name = kpi.value(row).to_owned();
+        let text = |array: &arrow::array::StringArray| array.value(row).to_owned();
+        let name = NamedCell {
+            kpi: text(&kpi),
+            tenant: text(&tenant),
+            dims: text(&dims),
+            grain: text(&grain),
+            start: start.value(row),
+        };
         let grain = Grain::parse(grain.value(row))
             .ok_or_else(|| Error::new(format!("unknown grain {}", grain.value(row))))?;
-        let id = kpis::kpi(&name).map(|kpi| {
+        let id = kpis::kpi(&name.kpi).map(|kpi| {
             let (tenant, dims) = (tenant.value(row).into(), dims.value(row).into());
             CellId { kpi, tenant, dims, grain, start: start.value(row) }
         });
@@ -275,7 +321,7 @@ fn kpi_rows(batch: &RecordBatch) -> Result<Vec<KpiRow>, Error> {
         };
         let unit = unit.value(row).to_owned();
         let (epoch, as_of) = (epoch.value(row), as_of.value(row));
-        rows.push(KpiRow { kpi: name, id, value, unit, epoch, as_of });
+        rows.push(KpiRow { name, id, value, unit, epoch, as_of });
     }
     Ok(rows)
 }
