@@ -12,6 +12,7 @@
 //!   changed of their days, [`Cube::roll_up_all`] what the days hold.
 
 mod different;
+mod kept;
 mod rolling;
 mod stock;
 mod windows;
@@ -32,6 +33,8 @@ use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
 use crate::sum::{ExactSum, Numbers};
 use different::{Days, Later};
 pub(crate) use different::{Spot, Telling};
+use kept::Kept;
+pub(crate) use kept::{FrozenKept, KeptNumbers};
 pub(crate) use rolling::Moved;
 use rolling::Rolling;
 use stock::Ledger;
@@ -95,6 +98,7 @@ pub(crate) struct Cube {
     changed: Marks,
     /// Series that the last freeze had.
     frozen_series: usize,
+    kept: Kept,
 }
 
 /// What changed of a cube since the freeze before; `None` when everything has another number.
@@ -134,6 +138,7 @@ impl Cube {
             ranks: Vec::new(),
             changed: Marks::default(),
             frozen_series: 0,
+            kept: Kept::default(),
         }
     }
 
@@ -480,6 +485,7 @@ impl Cube {
             entry.remove();
         }
         self.changed.mark(cell);
+        self.kept.mark(cell);
         self.slabs.set_live(cell, false);
         self.free.push(cell);
     }

@@ -25,6 +25,7 @@ mod due;
 mod fold;
 mod frozen;
 mod held;
+mod kept;
 mod over_views;
 mod slots;
 mod state;
@@ -52,6 +53,7 @@ pub use converting::Unconverted;
 use fold::Scratch;
 pub use frozen::Frozen;
 use held::Held;
+use kept::Kept;
 use over_views::Views;
 use slots::Slots;
 pub use state::StateError;
@@ -162,6 +164,7 @@ pub struct Engine {
     cubes: Vec<Cube>,
     views: Option<Views>,
     converting: Option<Converting>,
+    kept: Kept,
     timers: Timers,
     slots: Slots,
     /// The clock of the last epoch or tick, the one in progress included.
@@ -206,8 +209,10 @@ impl Engine {
     /// When the catalog was checked against other contracts.
     pub fn new(catalog: Arc<Catalog>, contracts: &[Contract]) -> Result<Engine, DefinitionError> {
         let plan = Arc::new(Plan::compile(&catalog)?);
-        let cubes = plan.cubes.iter().map(|shape| Cube::new(shape, catalog.calendar())).collect();
+        let cubes = plan.cubes.iter().map(|shape| Cube::new(shape, catalog.calendar()));
+        let mut cubes: Vec<Cube> = cubes.collect();
         let views = Views::of(&catalog, contracts)?;
+        let kept = Kept::of(&plan, &catalog, &mut cubes);
         let converting = Converting::of(&plan);
         Ok(Engine {
             catalog,
@@ -215,6 +220,7 @@ impl Engine {
             cubes,
             views,
             converting,
+            kept,
             timers: Timers::default(),
             slots: Slots::new(),
             clock: Micros(i64::MIN),

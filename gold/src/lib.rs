@@ -28,6 +28,7 @@ pub mod engine;
 mod flow;
 pub mod history;
 mod identity;
+mod keeping;
 mod plan;
 mod relation;
 pub mod semantic;

@@ -96,6 +96,18 @@ impl ExactSum {
         Some(if is_negative { (-quotient, -rest) } else { (quotient, rest) })
     }
 
+    /// Its lower 128 bits, and the rest, for keeping it.
+    pub fn to_parts(self) -> (i128, i64) {
+        (self.low().cast_signed(), self.high)
+    }
+
+    /// The sum that [`ExactSum::to_parts`] gave.
+    pub fn of_parts((low, high): (i128, i64)) -> ExactSum {
+        let mut sum = ExactSum { high, ..ExactSum::default() };
+        sum.set_low(low.cast_unsigned());
+        sum
+    }
+
     #[inline]
     fn low(self) -> u128 {
         u128::from(self.low[0]) | (u128::from(self.low[1]) << 64)
@@ -163,6 +175,13 @@ mod tests {
             for number in &numbers { sum.add(*number); }
             for number in numbers.iter().rev() { sum.subtract(*number); }
             prop_assert_eq!(sum.get(), Some(extra));
+        }
+
+        #[test]
+        fn what_is_kept_is_read_back(numbers in prop::collection::vec(number(), 0..20)) {
+            let mut sum = ExactSum::default();
+            numbers.iter().for_each(|number| sum.add(*number));
+            prop_assert_eq!(ExactSum::of_parts(sum.to_parts()), sum);
         }
 
         #[test]

@@ -3,10 +3,12 @@
 //! # Guarantees
 //! - One step takes the changes of all relations at once, and every view sees them in it.
 //! - What a view gives is consolidated.
+//! - Steps that are not [`Needed`] are left out of a step only where they keep nothing.
 //!
 //! # Non-guarantees
 //! - The steps of two views are not shared, be they the same.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemas::key::RowKey;
@@ -63,6 +65,42 @@ pub struct Changes<'a> {
     pub result: Option<&'a Delta>,
 }
 
+/// Steps that have to see the rows of relations, because they keep some or because of what they lead to.
+#[derive(Debug)]
+pub struct Needed {
+    steps: Vec<Need>,
+    relations: BTreeSet<usize>,
+}
+
+/// What of a step is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    Nothing,
+    /// What it keeps.
+    Kept,
+    /// That, and what it gives.
+    Given,
+}
+
+impl Needed {
+    /// Whether they read this relation.
+    pub fn reads(&self, relation: usize) -> bool {
+        self.relations.contains(&relation)
+    }
+
+    /// Whether more is needed of what changes come from than was known.
+    fn grows(&mut self, source: Source, need: Need) -> bool {
+        match source {
+            Source::Step(at) => self.steps.get_mut(at).is_some_and(|own| {
+                let grows = *own < need;
+                *own = need.max(*own);
+                grows
+            }),
+            Source::Relation(relation) => self.relations.insert(relation),
+        }
+    }
+}
+
 impl Graph {
     /// The steps of `views` over `relations`, each view behind those that it reads.
     ///
@@ -116,11 +154,25 @@ impl Graph {
     /// Takes the changes of relations, by number; each is consolidated. Gives what could not be done: the
     /// rows are left out, all else is done.
     pub fn step(&mut self, changes: &[(usize, &Delta)]) -> Vec<StepError> {
+        self.step_needed(changes, None)
+    }
+
+    /// The same of those steps alone that are needed, where it is said which. No others give anything, nor do those
+    /// of which only what they keep is needed.
+    pub fn step_needed(
+        &mut self,
+        changes: &[(usize, &Delta)],
+        needed: Option<&Needed>,
+    ) -> Vec<StepError> {
         let mut errors = Vec::new();
         for at in 0..self.steps.len() {
             let (before, rest) = self.steps.split_at_mut(at);
             let Some(step) = rest.first_mut() else { break };
             step.out.clear();
+            let need = needed.and_then(|needed| needed.steps.get(at)).copied();
+            if need == Some(Need::Nothing) {
+                continue;
+            }
             let inputs = step.inputs.iter().filter_map(|source| match source {
                 Source::Step(at) => before.get(*at).map(|step| &step.out),
                 Source::Relation(at) => {
@@ -132,7 +184,11 @@ impl Graph {
             if self.is_begun && inputs.iter().all(|input| input.is_empty()) {
                 continue;
             }
-            if let Err(mut error) = step.operator.step(&inputs, &mut step.out) {
+            let done = match need {
+                Some(Need::Kept) => step.operator.take_in(&inputs, &mut step.out),
+                _ => step.operator.step(&inputs, &mut step.out),
+            };
+            if let Err(mut error) = done {
                 let name = self.views.get(step.view).map_or("", |view| &view.name);
                 error.node = format!("view {name}: {}", error.node);
                 errors.push(error);
@@ -150,6 +206,26 @@ impl Graph {
         let outputs = self.views.get(view)?;
         let rows = self.out(outputs.rows)?;
         Some(Changes { rows, result: outputs.result.and_then(|source| self.out(source)) })
+    }
+
+    /// The steps that keep something, those that lead to what is wanted of views, and all before them.
+    pub fn needed(&self, is_wanted: &dyn Fn(usize) -> bool) -> Needed {
+        let steps = vec![Need::Nothing; self.steps.len()];
+        let mut needed = Needed { steps, relations: BTreeSet::new() };
+        let wanted = self.views.iter().enumerate().filter(|(number, _)| is_wanted(*number));
+        let wanted = wanted.flat_map(|(_, own)| [Some(own.rows), own.result]).flatten();
+        let keeping = self.steps.iter().enumerate().filter(|(_, s)| !s.operator.is_stateless());
+        let keeping = keeping.map(|(at, _)| (Source::Step(at), Need::Kept));
+        let mut open: Vec<_> = wanted.map(|source| (source, Need::Given)).chain(keeping).collect();
+        while let Some((source, need)) = open.pop() {
+            if needed.grows(source, need)
+                && let Source::Step(at) = source
+            {
+                let inputs = self.steps.get(at).into_iter().flat_map(|step| &step.inputs);
+                open.extend(inputs.map(|input| (*input, Need::Given)));
+            }
+        }
+        needed
     }
 
     /// Rows, groups and values that the steps of a view keep.

@@ -32,7 +32,7 @@ mod sql;
 mod view;
 
 pub use explain::{Explain, NodeCost};
-pub use graph::{Changes, Graph};
+pub use graph::{Changes, Graph, Needed};
 pub use names::period;
 pub use operator::{
     Call, Distinct, Function, Group, Join, JoinKind, Map, Operator, SortBy, StepError, TopN, Union,

@@ -168,6 +168,9 @@ impl Core {
             self.control.clock_ahead = serde_json::from_str(held)?;
         }
         self.gold.finish_load();
+        for unkept in self.gold.take_unkept() {
+            tracing::info!("{unkept}");
+        }
         for refused in self.gold.take_refused() {
             self.counts.engine_errors += 1;
             tracing::error!("{refused}");

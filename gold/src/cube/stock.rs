@@ -9,8 +9,9 @@
 //! - A change of an old day costs every later period of its series.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, RangeBounds};
 
-use schemas::{Grain, Micros, Periods};
+use schemas::{Grain, Marks, Micros, Paged, Periods};
 
 use super::{Cube, Number};
 use crate::slabs::CellId;
@@ -37,7 +38,11 @@ impl Step {
         }
     }
 
-    fn is_nothing(&self) -> bool {
+    pub(super) fn as_numbers(&self) -> Numbers<'_> {
+        Numbers { counts: &self.counts, sums: &self.sums }
+    }
+
+    pub(super) fn is_nothing(&self) -> bool {
         self.counts.iter().all(|count| *count == 0)
             && self.sums.iter().all(|sum| *sum == ExactSum::default())
     }
@@ -59,10 +64,22 @@ struct Changed {
     loud: BTreeSet<Number>,
 }
 
-/// The days of all series on which something comes or goes.
-#[derive(Debug, Default)]
+/// A day of a series on which something comes or goes.
+#[derive(Debug, Clone)]
+pub(crate) struct StockDay {
+    pub(crate) series: u32,
+    pub(crate) day: Micros,
+    pub(super) step: Step,
+}
+
+/// The days of all series on which something comes or goes, each under a number of its own.
+#[derive(Debug)]
 pub(super) struct Ledger {
-    days: BTreeMap<(u32, Micros), Step>,
+    places: BTreeMap<(u32, Micros), u32>,
+    pub(super) days: Paged<Option<StockDay>>,
+    free: BTreeSet<u32>,
+    /// Days that changed since the last freeze.
+    pub(super) marked: Marks,
     changed: BTreeMap<u32, BTreeMap<Micros, Changed>>,
 }
 
@@ -75,15 +92,97 @@ pub(crate) enum Noted {
     Loudly,
 }
 
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger {
+            places: BTreeMap::new(),
+            days: Paged::new(1),
+            free: BTreeSet::new(),
+            marked: Marks::default(),
+            changed: BTreeMap::new(),
+        }
+    }
+}
+
 impl Ledger {
+    /// The days of a series within these bounds, in order.
+    fn within(
+        &self,
+        series: u32,
+        days: impl RangeBounds<Micros>,
+    ) -> impl Iterator<Item = (Micros, &Step)> {
+        let bound = |own: Bound<&Micros>| own.map(|day| (series, *day));
+        let all = (
+            Bound::Included((series, Micros(i64::MIN))),
+            Bound::Included((series, Micros(i64::MAX))),
+        );
+        let from = match bound(days.start_bound()) {
+            Bound::Unbounded => all.0,
+            bound => bound,
+        };
+        let to = match bound(days.end_bound()) {
+            Bound::Unbounded => all.1,
+            bound => bound,
+        };
+        let places = self.places.range((from, to));
+        places.filter_map(|((_, day), place)| Some((*day, self.at(*place)?)))
+    }
+
     /// The days of a series, in order.
     fn of(&self, series: u32) -> impl Iterator<Item = (Micros, &Step)> {
-        let days = (series, Micros(i64::MIN))..=(series, Micros(i64::MAX));
-        self.days.range(days).map(|((_, day), step)| (*day, step))
+        self.within(series, ..)
     }
 
     fn series(&self) -> BTreeSet<u32> {
-        self.days.keys().map(|(series, _)| *series).collect()
+        self.places.keys().map(|(series, _)| *series).collect()
+    }
+
+    fn at(&self, place: u32) -> Option<&Step> {
+        self.days.get(place as usize)?.as_ref().map(|own| &own.step)
+    }
+
+    fn get(&self, series: u32, day: Micros) -> Option<&Step> {
+        self.at(*self.places.get(&(series, day))?)
+    }
+
+    /// Puts a day back under the number that it was saved with.
+    pub(super) fn restore(&mut self, place: u32, day: StockDay) {
+        for fresh in self.days.len()..=place as usize {
+            self.days.push(None);
+            self.free.extend(u32::try_from(fresh));
+        }
+        self.free.remove(&place);
+        self.places.insert((day.series, day.day), place);
+        self.put(place, Some(day));
+    }
+
+    fn put(&mut self, place: u32, day: Option<StockDay>) {
+        if let Some(held) = self.days.get_mut(place as usize) {
+            *held = day;
+        }
+    }
+
+    /// Adds what comes and goes on a day; returns its number. A day on which nothing is left is no more.
+    fn add(&mut self, series: u32, day: Micros, step: &Step) -> u32 {
+        let Some(place) = self.places.get(&(series, day)).copied() else {
+            let place = self.free.pop_first();
+            let place =
+                place.unwrap_or_else(|| u32::try_from(self.days.push(None)).unwrap_or(u32::MAX));
+            self.places.insert((series, day), place);
+            self.put(place, Some(StockDay { series, day, step: step.clone() }));
+            return place;
+        };
+        let held = self.days.get_mut(place as usize).and_then(Option::as_mut);
+        let is_over = held.is_none_or(|held| {
+            held.step.add(step);
+            held.step.is_nothing()
+        });
+        if is_over {
+            self.places.remove(&(series, day));
+            self.put(place, None);
+            self.free.insert(place);
+        }
+        place
     }
 }
 
@@ -96,8 +195,7 @@ impl Cube {
 
     /// Whether a row that came on a day was counted there.
     pub(crate) fn has_come(&self, series: u32, day: Micros, count: usize) -> bool {
-        let ledger = self.ledger.as_ref();
-        let step = ledger.and_then(|ledger| ledger.days.get(&(series, day)));
+        let step = self.ledger.as_ref().and_then(|ledger| ledger.get(series, day));
         step.and_then(|step| step.counts.get(count)).is_some_and(|count| *count > 0)
     }
 
@@ -106,19 +204,19 @@ impl Cube {
         if step.is_nothing() {
             return;
         }
+        let is_kept = self.kept.has(step.as_numbers());
         let Some(ledger) = &mut self.ledger else { return };
+        let place = ledger.add(series, day, step);
+        if noted == Noted::Not {
+            return;
+        }
+        if is_kept {
+            ledger.marked.mark(place);
+        }
         let none = || Step {
             counts: vec![0; step.counts.len()].into(),
             sums: vec![ExactSum::default(); step.sums.len()].into(),
         };
-        let held = ledger.days.entry((series, day)).or_insert_with(none);
-        held.add(step);
-        if held.is_nothing() {
-            ledger.days.remove(&(series, day));
-        }
-        if noted == Noted::Not {
-            return;
-        }
         let changed = ledger.changed.entry(series).or_default();
         let fresh = || Changed { step: none(), loud: BTreeSet::new() };
         let changed = changed.entry(day).or_insert_with(fresh);
@@ -195,10 +293,10 @@ impl Cube {
                 Some(cell) => Step::of(self.slabs.numbers(cell)),
                 None => self.no_step(),
             };
-            let days = (series, day)..(series, periods.end(grain, day));
+            let days = day..periods.end(grain, day);
             let ledger = self.ledger.iter();
             ledger
-                .flat_map(|ledger| ledger.days.range(days.clone()))
+                .flat_map(|ledger| ledger.within(series, days.clone()))
                 .for_each(|(_, step)| total.add(step));
             if total.is_nothing() {
                 continue;

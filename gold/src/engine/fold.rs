@@ -100,11 +100,17 @@ impl Engine {
         new: Option<RowRef<'_>>,
         mode: Mode,
     ) -> Result<(), EngineError> {
-        let Engine { plan, cubes, scratch, .. } = self;
+        let Engine { plan, cubes, scratch, kept, .. } = self;
         let views = plan.by_relation.get(contract).ok_or(EngineError::Limit("no such contract"))?;
         let mut result = Ok(());
-        for view in views.iter().map(|view| &plan.views[*view]) {
-            let mut fold = Fold { view, cube: &mut cubes[view.cube], mode };
+        for number in views.iter().copied() {
+            // Saved state has given back what all rows of it add up to.
+            if mode == Mode::Rebuild && kept.is_restored(number) {
+                continue;
+            }
+            let view = &plan.views[number];
+            let is_kept = kept.keeping.has(number);
+            let mut fold = Fold { view, cube: &mut cubes[view.cube], mode, is_kept };
             let (old, new) = (Taken::by(view, old), Taken::by(view, new));
             if let Some(until) = view.until {
                 result = result.and(fold.change_alive(until, [old, new], scratch));
@@ -169,6 +175,8 @@ struct Fold<'a> {
     view: &'a View,
     cube: &'a mut Cube,
     mode: Mode,
+    /// Whether saved state keeps what it changes.
+    is_kept: bool,
 }
 
 impl Fold<'_> {
@@ -231,9 +239,7 @@ impl Fold<'_> {
     fn insert(&mut self, row: Taken<'_>, place: Place) -> Result<(), EngineError> {
         for id in self.cells(place) {
             let cell = self.cube.find_or_create(id);
-            if self.mode != Mode::Rebuild {
-                self.cube.touch(cell);
-            }
+            self.touch(cell);
             if self.mode == Mode::Loud {
                 self.cube.mark_loud(cell, Number::Count(self.view.count));
             }
@@ -273,9 +279,7 @@ impl Fold<'_> {
                 continue;
             };
             // What a view gave while its tables were loaded may go again.
-            if self.mode != Mode::Rebuild {
-                self.cube.touch(cell);
-            }
+            self.touch(cell);
             if self.mode == Mode::Loud {
                 self.mark_loud(cell, old, new);
             }
@@ -293,6 +297,17 @@ impl Fold<'_> {
         }
         self.put_different(place, Some(old), new);
         result
+    }
+
+    /// In an epoch: puts the numbers of a cell aside, and notes that they are to be saved.
+    fn touch(&mut self, cell: u32) {
+        if self.mode == Mode::Rebuild {
+            return;
+        }
+        self.cube.touch(cell);
+        if self.is_kept {
+            self.cube.mark_kept(cell);
+        }
     }
 
     /// Takes the values of the old row out of the bags of a cell, and puts those of the new one in.

@@ -14,7 +14,8 @@ use super::held::Held;
 use super::timers::CellRef;
 use super::{CellRow, Engine};
 use crate::catalog::Catalog;
-use crate::cube::CubeChanges;
+use crate::cube::{CubeChanges, FrozenKept};
+use crate::keeping::Keeping;
 use crate::plan::Plan;
 use crate::slabs::Slabs;
 use crate::table::current_batch;
@@ -27,6 +28,11 @@ pub struct Frozen {
     pub(super) cubes: Vec<Slabs>,
     /// What changed of each cube since the freeze before.
     pub(super) changed: Vec<CubeChanges>,
+    /// The numbers that are saved, by cube.
+    pub(super) kept: Vec<FrozenKept>,
+    pub(super) keeping: Arc<Keeping>,
+    /// Whether these are not to be used again.
+    pub(super) is_doubtful: bool,
     pub(super) slots: Paged<Option<CellRef>>,
     pub(super) clock: Micros,
     pub(super) last_data: Option<(EpochId, Micros)>,
@@ -52,6 +58,7 @@ impl Engine {
     /// The cells as they are now.
     pub fn freeze(&mut self) -> Frozen {
         let renumbered = std::mem::take(&mut self.renumbered);
+        let kept = self.cubes.iter_mut().map(|cube| cube.freeze_kept(renumbered)).collect();
         let cubes = self.cubes.iter_mut().map(|cube| cube.freeze(renumbered));
         let (cubes, changed) = cubes.unzip();
         Frozen {
@@ -59,6 +66,9 @@ impl Engine {
             plan: Arc::clone(&self.plan),
             cubes,
             changed,
+            kept,
+            keeping: Arc::clone(&self.kept.keeping),
+            is_doubtful: self.kept.is_doubtful,
             slots: self.slots.freeze(),
             clock: self.clock,
             last_data: self.last_data,

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemas::{Contract, Delta, EpochStamp, RowKey, RowLayout, RowRef};
-use views::{Graph, StepError, View};
+use views::{Graph, Needed, StepError, View};
 
 use super::fold::Mode;
 use super::view_tables::ViewTable;
@@ -29,6 +29,8 @@ pub(super) struct Views {
     /// By contract; none for those that no view reads.
     loaded: Vec<Option<Delta>>,
     waiting: usize,
+    /// The steps that need rows that are loaded, where not all do.
+    needed: Option<Needed>,
     /// What could not be taken of rows that were loaded.
     refused: Vec<String>,
 }
@@ -64,8 +66,21 @@ impl Views {
             tables: tables.map_err(refused)?,
             loaded: contracts.iter().enumerate().map(none).collect(),
             waiting: 0,
+            needed: None,
             refused: Vec::new(),
         }))
+    }
+
+    /// From here on rows that are loaded are for steps that keep them, for tables, and for the views that are wanted.
+    pub(super) fn need(&mut self, is_wanted: &dyn Fn(usize) -> bool) {
+        let has_table = |view: usize| self.tables.iter().any(|table| table.view == view);
+        let needed = self.graph.needed(&|view| is_wanted(view) || has_table(view));
+        for (contract, loaded) in self.loaded.iter_mut().enumerate() {
+            if !needed.reads(contract) {
+                *loaded = None;
+            }
+        }
+        self.needed = Some(needed);
     }
 
     /// Takes what the last step changed of views into their tables. Gives what could not be done.
@@ -101,12 +116,13 @@ impl Engine {
             wrong.extend(self.step(stamp, relation, changes.rows).err());
         }
         wrong.extend(views.fill_tables().into_iter().map(|error| of_view(stamp, error)));
+        self.kept.is_doubtful |= !wrong.is_empty();
         self.views = Some(views);
         wrong
     }
 
     /// The number of the first relation that is a view.
-    fn first_view(&self) -> usize {
+    pub(super) fn first_view(&self) -> usize {
         self.plan.relations.len() - self.catalog.views().len()
     }
 
@@ -135,7 +151,7 @@ impl Engine {
         let loaded = views.loaded.iter().enumerate();
         let deltas: Vec<(usize, &Delta)> =
             loaded.filter_map(|(contract, delta)| Some((contract, delta.as_ref()?))).collect();
-        let refused = views.graph.step(&deltas);
+        let refused = views.graph.step_needed(&deltas, views.needed.as_ref());
         views.refused.extend(refused.iter().map(ToString::to_string));
         let refused = views.fill_tables();
         views.refused.extend(refused.iter().map(ToString::to_string));
@@ -155,6 +171,7 @@ impl Engine {
                 }
             }
         }
+        self.kept.is_doubtful |= !views.refused.is_empty();
         self.views = Some(views);
     }
 }

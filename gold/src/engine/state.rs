@@ -6,12 +6,14 @@
 //! | `gold/series/<dims>` | series | its raw bytes |
 //! | `gold/cells/<dims>` | cell | what names it, and the memory of each KPI |
 //!
+//! Numbers that are kept are parts of their own (`kept.rs`).
+//!
 //! # Guarantees
 //! - Records that are no state are refused; nothing is half loaded without an error.
 //! - Series and cells keep their numbers, so that after a restart only what changes is written.
 //!
 //! # Non-guarantees
-//! - The counts and sums are not in it: they come from the rows ([`Engine::rebuild`]).
+//! - All other counts and sums are not in it: they come from the rows ([`Engine::rebuild`]).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -141,6 +143,7 @@ impl Frozen {
             parts.push(StatePart::new(series_part(&name), SeriesRecords(self, number)));
             parts.push(StatePart::new(cells_part(&name), CellRecords(self, number)));
         }
+        parts.extend(self.kept_parts());
         parts
     }
 
@@ -217,11 +220,11 @@ impl Engine {
             let is_it = |kpi: u32| plan.kpis.get(kpi as usize).is_some_and(|kpi| *kpi.key == **key);
             self.timers.settle_after(*due, is_it);
         }
-        if self.timers.is_whole() {
-            Ok(())
-        } else {
-            Err("what quiet rows changed never settles".into())
+        if !self.timers.is_whole() {
+            return Err("what quiet rows changed never settles".into());
         }
+        self.load_kept(saved, kept);
+        Ok(())
     }
 
     /// Brings the rows that [`Engine::rebuild`] was given so far into the longer periods, which

@@ -184,6 +184,15 @@ pub(super) struct Subject<'a, O> {
 impl<O: Operator + Dump> Subject<'_, O> {
     /// Does one step; returns what was given, with and without being quiet.
     pub(super) fn step(&self, own: &mut O, changes: &[Change]) -> (Delta, Result<(), StepError>) {
+        let deltas = self.deltas(changes);
+        let mut out = Delta::new(Arc::clone(own.layout()), RowKey::default());
+        let result = own.step(&deltas.iter().collect::<Vec<_>>(), &mut out);
+        out.consolidate();
+        (out, result)
+    }
+
+    /// What changes of each input.
+    fn deltas(&self, changes: &[Change]) -> Vec<Delta> {
         let delta = |(input, layout): (usize, &Arc<RowLayout>)| {
             let mut delta = Delta::new(Arc::clone(layout), RowKey::default());
             for change in changes.iter().filter(|change| change.input == input) {
@@ -193,11 +202,7 @@ impl<O: Operator + Dump> Subject<'_, O> {
             delta.consolidate();
             delta
         };
-        let deltas: Vec<Delta> = self.inputs.iter().enumerate().map(delta).collect();
-        let mut out = Delta::new(Arc::clone(own.layout()), RowKey::default());
-        let result = own.step(&deltas.iter().collect::<Vec<_>>(), &mut out);
-        out.consolidate();
-        (out, result)
+        self.inputs.iter().enumerate().map(delta).collect()
     }
 
     fn good(&self, own: &mut O, changes: &[Change]) -> Delta {
@@ -213,6 +218,25 @@ impl<O: Operator + Dump> Subject<'_, O> {
         self.gives_differences(history);
         self.parts_and_order_change_nothing(history);
         self.taking_back_leaves_no_trace(history);
+        self.what_nobody_looks_at_is_kept(history);
+    }
+
+    /// A step that is only taken in leaves what it leaves otherwise, and gives nothing.
+    fn what_nobody_looks_at_is_kept(&self, history: &History) {
+        let (mut own, mut other) = ((self.make)(), (self.make)());
+        let mut spare = Delta::new(Arc::clone(own.layout()), RowKey::default());
+        for (number, step) in history.iter().enumerate() {
+            let (out, result) = self.step(&mut own, step);
+            if number % 2 == 0 {
+                let deltas = self.deltas(step);
+                let taken = other.take_in(&deltas.iter().collect::<Vec<_>>(), &mut spare);
+                assert!(spare.is_empty() && taken == result, "what is taken in");
+            } else {
+                assert_eq!(given(&self.step(&mut other, step).0), given(&out), "after that");
+            }
+            assert_eq!((own.dump(), own.held()), (other.dump(), other.held()));
+            assert!(own.held() == 0 || !own.is_stateless(), "it keeps something");
+        }
     }
 
     /// Each step gives what the recompute differs by, and what is quiet is quiet.

@@ -154,6 +154,9 @@ impl Join {
 
     /// Adds the pairs of a changed row with all rows of the other side.
     fn pair(&mut self, change: &Change, out: &mut Delta) {
+        if self.pairs.is_silent {
+            return;
+        }
         let [left, right] = &self.sides;
         let (own, other) = if change.side == LEFT { (left, right) } else { (right, left) };
         let row = own.row(change.row);
@@ -167,6 +170,9 @@ impl Join {
 
     /// Adds the left rows of a key, each beside nulls.
     fn lone_rows(&mut self, key: u32, sign: i64, out: &mut Delta) {
+        if self.pairs.is_silent {
+            return;
+        }
         let [left, _] = &self.sides;
         let Some(key) = self.keys.get(key) else { return };
         for (at, weight) in left.chain(key.first[LEFT]) {
@@ -238,6 +244,13 @@ impl Operator for Join {
         problems.finish()
     }
 
+    fn take_in(&mut self, inputs: &[&Delta], spare: &mut Delta) -> Result<(), StepError> {
+        self.pairs.is_silent = true;
+        let done = self.step(inputs, spare);
+        self.pairs.is_silent = false;
+        done
+    }
+
     fn held(&self) -> usize {
         self.sides.iter().map(|side| side.rows.len()).sum()
     }
@@ -298,6 +311,8 @@ struct Pairs {
     layout: Arc<RowLayout>,
     builder: RowBuilder,
     bytes: Vec<u8>,
+    /// Nobody looks at them: none is given.
+    is_silent: bool,
 }
 
 impl Pairs {
@@ -308,7 +323,8 @@ impl Pairs {
         });
         let columns = left.schema().iter().cloned().chain(right).collect();
         let layout = Arc::new(RowLayout::new(&RowSchema::new(columns)));
-        Pairs { layout, builder: RowBuilder::default(), bytes: Vec::new() }
+        let builder = RowBuilder::default();
+        Pairs { layout, builder, bytes: Vec::new(), is_silent: false }
     }
 
     /// Adds a left row beside a right one.
@@ -324,6 +340,9 @@ impl Pairs {
 
     /// Adds a left row beside nulls, or beside what is unknown.
     fn alone(&mut self, left: RowRef<'_>, is_unknown: bool, weight: i64, out: &mut Delta) {
+        if self.is_silent {
+            return;
+        }
         self.start(left);
         if is_unknown {
             let right = left.schema().len()..self.layout.len();

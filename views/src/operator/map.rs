@@ -102,4 +102,8 @@ impl Operator for Map {
     fn held(&self) -> usize {
         0
     }
+
+    fn is_stateless(&self) -> bool {
+        true
+    }
 }

@@ -54,8 +54,23 @@ pub trait Operator: fmt::Debug + Send {
     /// The first row that cannot be so; all others are done.
     fn step(&mut self, inputs: &[&Delta], out: &mut Delta) -> Result<(), StepError>;
 
+    /// The same where nobody looks at what it gives: `spare` is empty before and after.
+    ///
+    /// # Errors
+    /// As [`Operator::step`].
+    fn take_in(&mut self, inputs: &[&Delta], spare: &mut Delta) -> Result<(), StepError> {
+        let done = self.step(inputs, spare);
+        spare.clear();
+        done
+    }
+
     /// Rows, groups or values that it keeps.
     fn held(&self) -> usize;
+
+    /// Whether it never keeps any: what it gives in a step follows from the changes of that step.
+    fn is_stateless(&self) -> bool {
+        false
+    }
 }
 
 /// Gives the changes of an operator's inputs with their weights, and whether each is quiet. What comes is there

@@ -35,4 +35,8 @@ impl Operator for Union {
     fn held(&self) -> usize {
         0
     }
+
+    fn is_stateless(&self) -> bool {
+        true
+    }
 }
