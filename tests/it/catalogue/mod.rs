@@ -206,7 +206,7 @@ fn changed(place: &Place, shop: &mut Shop, money: &[&Question]) {
     for (table, ..) in TABLES {
         wait_for_last(place, &mut weir, table);
     }
-    weir.stops();
+    assert!(weir.kill());
     // The last rows are there, so Connect has sent all: read what the other partitions still have.
     place.succeeds(&["run", "--until-end"]);
 }
