@@ -123,9 +123,9 @@ struct Known {
 impl Known {
     fn of(points: &[(Micros, CellValue)], (from, now): (Micros, Micros), is_flow: bool) -> Known {
         let own = points.iter().filter(|(at, _)| (from..=now).contains(at));
-        let values = own.filter_map(|(_, cell)| cell.value);
+        let mut values = own.filter_map(|(_, cell)| cell.value);
         if !is_flow {
-            return Known { so_far: values.last(), counts: 0.0 };
+            return Known { so_far: values.next_back(), counts: 0.0 };
         }
         let so_far = values.fold(0_i128, i128::saturating_add);
         Known { so_far: Some(so_far), counts: float(so_far) }
