@@ -50,7 +50,7 @@ cross join (values ('day', '1 day'), ('week', '7 days'), ('month', '1 month'), (
   lengths(grain, length)
 cross join lateral (
   select distinct first_day(grain, day::date) as first
-  from generate_series(@NOW@ - interval '4 years', @NOW@ + interval '1 year', interval '1 day') day
+  from generate_series(@NOW@ - interval '4 years', @NOW@ + interval '4 years', interval '1 day') day
 ) firsts
 cross join lateral (select (first + length::interval)::date as next) nexts;
 

@@ -85,10 +85,8 @@ impl Question {
         let (kpi, rows) = (&self.kpi, &self.rows);
         let periods = self.periods.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>();
         let periods = periods.join(", ");
-        let facts = format!(
-            "with f as (select *, tenant(tenant_id) as tenant, to_jsonb(q) - {NO_DIMENSIONS} as dims from ({rows}) q)\n"
-        );
-        let insert = format!("insert into cells {facts}select '{kpi}'");
+        let facts = self.facts();
+        let insert = format!("insert into cells {facts}\nselect '{kpi}'");
         if self.shape == "cells" {
             return format!(
                 "insert into cells select '{kpi}', tenant_id, dims, grain, period_start, period_end, {value}\n\
@@ -121,9 +119,17 @@ impl Question {
         )
     }
 
+    /// Its rows as `f`, each with its tenant and its dimensions.
+    fn facts(&self) -> String {
+        let rows = &self.rows;
+        format!(
+            "with f as (select *, tenant(tenant_id) as tenant, to_jsonb(q) - {NO_DIMENSIONS} as dims from ({rows}) q)"
+        )
+    }
+
     /// SQL that puts what its money is in one currency into the table `cells`: each day's sum at the day's rate.
     pub(super) fn converted(&self, to: &str) -> String {
-        let (kpi, plain) = (format!("{}_converted", self.kpi), &self.kpi);
+        let (kpi, facts) = (format!("{}_converted", self.kpi), self.facts());
         let periods = self.periods.iter().filter(|name| !["hour", "last_24h"].contains(name));
         let periods = periods.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
         let rate = |whose: &str| {
@@ -134,17 +140,22 @@ impl Question {
         };
         let (own, general) = (rate("= c.tenant"), rate("is null"));
         format!(
-            "insert into cells with days as (\n\
-               select c.tenant, dims - 'currency' as dims, period_start as at, value,\n\
+            "insert into cells {facts}, c as (\n\
+               select f.tenant, dims, p.first, s.period_start as at, coalesce(sum(amount), 0) as value\n\
+               from f join stamps s on s.tenant = f.tenant and s.at = f.at and s.grain = 'day'\n\
+               join periods p on (p.tenant, p.grain, p.period_start) = (s.tenant, s.grain, s.period_start)\n\
+               group by 1, 2, 3, 4\n\
+             ), days as (\n\
+               select c.tenant, dims - 'currency' as dims, at, value,\n\
                       case dims ->> 'currency' when '{to}' then 1 else coalesce({own}, {general}) end as rate\n\
-               from cells c join periods p using (tenant, grain, period_start) where kpi = '{plain}' and grain = 'day'\n\
+               from c\n\
              ), spans as (\n\
-               select tenant, grain, period_start, period_end from periods union all select * from windows\n\
+               select distinct tenant, grain, period_start, period_end from stamps where grain in ({periods})\n\
              )\n\
              select '{kpi}', d.tenant, dims, grain, s.period_start, s.period_end,\n\
                     case when bool_and(coalesce(rate > 0, false)) then whole(sum(value * rate)) end, null, null\n\
              from days d join spans s on s.tenant = d.tenant and d.at >= s.period_start and d.at < s.period_end\n\
-             where grain in ({periods}) group by 2, 3, 4, 5, 6;\n"
+             group by 2, 3, 4, 5, 6;\n"
         )
     }
 }
