@@ -35,7 +35,7 @@ const TIME: &str = "[time]\nweek_start = \"sunday\"\nfiscal_year_start = 2\n[tim
                     kolkata = \"Asia/Kolkata\"\nazores = \"Atlantic/Azores\"\n";
 
 /// Batches of transactions, transactions of each, and changes before the connector is there.
-const BATCHES: u32 = 16;
+const BATCHES: u32 = 12;
 const TRANSACTIONS: u32 = 40;
 const FIRST_ROWS: u32 = 1_500;
 
