@@ -223,7 +223,7 @@ fn wait_for_last(place: &Place, weir: &mut Weir, table: &str) {
     let contract = Contract::parse(&text.unwrap()).unwrap();
     wait_until(
         &format!("the last rows of {table} are in silver"),
-        Duration::from_secs(120),
+        Duration::from_secs(300),
         || {
             assert!(weir.is_running(), "{}", weir.log());
             std::thread::sleep(Duration::from_millis(300));
