@@ -93,7 +93,7 @@ start_saved() { # start_saved NAME
       org.apache.kafka.connect.cli.ConnectStandalone \
       "$workers/$name/worker.properties" "$workers/$name/connector.json"
   fi
-  wait_ready "connect-$name" 120 task_runs "$name" "$port"
+  wait_ready "connect-$name" 300 task_runs "$name" "$port"
 }
 
 restart() { # restart NAME
