@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use alerting::{Alerting, Outbox, Parts, Surroundings, Trouble, Words};
 use api::{Deliveries, Pending, wire};
-use engine::Meters;
+use engine::{Meters, Weight};
 use gold::Catalog;
 use schemas::{Alert, Answer, Clock, chain};
 use tokio::runtime::Runtime;
@@ -102,7 +102,11 @@ struct Process(Arc<Meters>);
 impl Surroundings for Process {
     fn troubles(&self) -> Vec<Trouble> {
         let troubles = self.0.troubles.list().into_iter();
-        troubles.map(|(text, is_slight)| Trouble { text, is_slight }).collect()
+        let trouble = |(text, weight): (String, Weight)| Trouble {
+            text,
+            is_slight: weight == Weight::Slight,
+        };
+        troubles.map(trouble).collect()
     }
 
     fn set(&self, key: &str, trouble: Option<&str>) {

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use alerting::Alerting;
 use api::stream::{StreamLimits, Streams};
 use api::{
-    App, AppParts, DevKeys, Doubts, Health, Jwks, JwksConfig, PageSessions, Report, ServerLimits,
-    SourceLag, Store, TokenCheck, may_listen,
+    App, AppParts, Audits, DevKeys, Doubts, Health, Jwks, JwksConfig, PageSessions, Report,
+    ServerLimits, SourceLag, Store, TokenCheck, may_listen,
 };
 use engine::past::LakeHistory;
 use engine::provenance::LakeProvenance;
-use engine::{ContractDoubts, Meters, Stop};
+use engine::{ContractDoubts, Meters, Stop, Weight};
 use gold::Catalog;
 use schemas::{Clock, Contract, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
@@ -274,6 +274,15 @@ fn doubts_of(of: ContractDoubts) -> (String, Doubts) {
     (of.contract, Doubts { rows: of.rows as u64, unplaced: of.unplaced })
 }
 
+fn audits_of(audits: &engine::Audits) -> Audits {
+    Audits {
+        ok: audits.ok.get(),
+        mismatch: audits.mismatch.get(),
+        passed_over: audits.passed_over.get(),
+        cells: audits.cells.get(),
+    }
+}
+
 /// The meters of a run as its probes show them.
 struct ProcessHealth(Arc<Meters>);
 
@@ -281,7 +290,7 @@ impl Health for ProcessHealth {
     fn report(&self) -> Report {
         let meters = &self.0;
         let troubles = meters.troubles.list();
-        let unready = troubles.iter().filter(|(_, is_slight)| !is_slight);
+        let unready = troubles.iter().filter(|(_, weight)| *weight == Weight::Grave);
         let unready = unready.map(|(text, _)| text.clone()).collect();
         let lag = meters.lag.lock();
         let lag = lag.values().flatten().map(|lag| SourceLag {
@@ -304,6 +313,7 @@ impl Health for ProcessHealth {
             bronze_commits: meters.bronze_commits.get(),
             barriers: meters.barriers.get(),
             barrier_ms: meters.barrier_ms.get(),
+            audits: audits_of(&meters.audits),
             epoch_recorded: meters.recorded.get(),
             epoch_bronze: meters.in_bronze.get(),
             epoch_flushed: meters.flushed.get(),

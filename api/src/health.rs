@@ -27,6 +27,19 @@ pub struct Doubts {
     pub unplaced: u64,
 }
 
+/// Groups of cells that were computed again from silver since the start, and what came of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Audits {
+    /// All cells were as computed.
+    pub ok: u64,
+    /// Some were not.
+    pub mismatch: u64,
+    /// It was not done: it would have cost too much, or something could not be read.
+    pub passed_over: u64,
+    /// Cells that were not as computed.
+    pub cells: u64,
+}
+
 /// The pipeline at a moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {
@@ -53,6 +66,8 @@ pub struct Report {
     pub barriers: u64,
     /// Milliseconds that barriers took in all.
     pub barrier_ms: u64,
+    /// What audits found.
+    pub audits: Audits,
     /// The last epoch in the ledger.
     pub epoch_recorded: u64,
     /// The last epoch in bronze.

@@ -35,7 +35,7 @@ pub use auth::{DevKeys, Jwks, JwksConfig, ListenRefused, MintRequest, may_listen
 pub use claims::{AuthError, Claims, Refused, Scope, Tenants, TokenCheck};
 pub use compare::Against;
 pub use decisions::{Decisions, Deliveries, Delivery, NotKept, Pending};
-pub use health::{Doubts, Health, Report, SourceLag};
+pub use health::{Audits, Doubts, Health, Report, SourceLag};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use rest::{ALERTS_MAX, POINTS_MAX};
 pub use router::router;

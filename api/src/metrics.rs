@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use schemas::{Contents, Debt, Severity};
 
 use crate::VERSION;
-use crate::health::{Doubts, Health, Report};
+use crate::health::{Audits, Doubts, Health, Report};
 use crate::store::Store;
 
 /// The media type of the metrics.
@@ -148,6 +148,14 @@ impl Out<'_> {
         }
         Ok(())
     }
+
+    fn counters(&mut self, name: &str, help: &str, values: Vec<(Labels, u64)>) -> fmt::Result {
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
 }
 
 impl Collector for Pipeline {
@@ -155,6 +163,7 @@ impl Collector for Pipeline {
         let report = self.health.report();
         let mut out = Out(encoder);
         counters(&mut out, &report)?;
+        audits(&mut out, &report.audits)?;
         progress(&mut out, &report)?;
         debt(&mut out, &report)?;
         contents(&mut out, &report)?;
@@ -198,6 +207,18 @@ fn counters(out: &mut Out<'_>, report: &Report) -> fmt::Result {
     out.counter("weir_barriers", "Flushes of silver and gold", report.barriers)?;
     let seconds = Duration::from_millis(report.barrier_ms).as_secs_f64();
     out.counter("weir_barrier_seconds", "How long those took in all", seconds)
+}
+
+fn audits(out: &mut Out<'_>, audits: &Audits) -> fmt::Result {
+    let of = |status: &str, count: u64| (vec![("status", status.to_owned())], count);
+    let values = vec![
+        of("ok", audits.ok),
+        of("mismatch", audits.mismatch),
+        of("passed_over", audits.passed_over),
+    ];
+    out.counters("weir_audits", "Groups of cells that were computed again from silver", values)?;
+    let text = "Cells that were not as computed again";
+    out.counter("weir_audit_mismatches", text, audits.cells)
 }
 
 fn doubts(out: &mut Out<'_>, report: &Report) -> fmt::Result {

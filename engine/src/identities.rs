@@ -25,6 +25,9 @@ use crate::tables::silver_name;
 /// The part of a state file that holds them.
 pub(crate) const PART: &str = "identities";
 
+/// The identity of a KPI whose cells are not what they should be.
+const DISOWNED: &str = "rebuild";
+
 /// Topics, by source.
 pub(crate) type Seen = BTreeMap<String, BTreeSet<String>>;
 
@@ -53,6 +56,8 @@ pub(crate) struct Renewal {
     pub(crate) kpis: BTreeSet<String>,
     /// KPIs that are gone, and those whose detectors start anew.
     pub(crate) unwatched: BTreeSet<String>,
+    /// Those KPIs of which it was decided.
+    pub(crate) repaired: BTreeSet<String>,
 }
 
 impl Renewal {
@@ -128,6 +133,13 @@ impl Identities {
         Identities { tables, kpis, detectors, topics: topics.collect(), seen: Seen::new() }
     }
 
+    /// Says that the cells of a KPI are not what they should be, so that the next start computes them anew.
+    pub(crate) fn disown(&mut self, kpi: &str) {
+        if let Some(identity) = self.kpis.get_mut(kpi) {
+            DISOWNED.clone_into(identity);
+        }
+    }
+
     /// Notes that records of this topic are folded.
     pub(crate) fn see(&mut self, of: &TopicPartition) {
         if !self.seen.get(&*of.source).is_some_and(|topics| topics.contains(&*of.topic)) {
@@ -182,7 +194,9 @@ impl Identities {
         let mut unwatched = differing(&self.detectors, &held.detectors);
         let is_gone = |kpi: &&String| !self.kpis.contains_key(*kpi);
         unwatched.extend(held.kpis.keys().filter(is_gone).cloned());
-        Renewal { tables: BTreeSet::new(), kpis, unwatched }.with_tables(&tables, catalog)
+        let is_disowned = |kpi: &&String| held.kpis.get(*kpi).is_some_and(|own| own == DISOWNED);
+        let repaired = self.kpis.keys().filter(is_disowned).cloned().collect();
+        Renewal { tables: BTreeSet::new(), kpis, unwatched, repaired }.with_tables(&tables, catalog)
     }
 }
 
@@ -276,6 +290,19 @@ mod tests {
     }
 
     #[test]
+    fn a_kpi_that_is_not_what_it_should_be_is_computed_anew_alone() {
+        let world = World::new();
+        let mut held = world.identities();
+        held.disown("roi");
+        held.disown("nothing");
+        let held = Identities::parse(held.to_text().as_bytes()).unwrap();
+        let renewal = world.identities().renewal(&held, &Seen::new(), &world.catalog());
+        let (kpis, repaired) = (set(&["roi"]), set(&["roi"]));
+        assert_eq!(renewal, Renewal { kpis, repaired, ..Renewal::default() });
+        assert!(renewal.shows(), "other numbers were published");
+    }
+
+    #[test]
     fn additions_cost_only_themselves() {
         let world = World::new();
         let seen = ["shop.orders", "shop.costs"];
@@ -297,7 +324,7 @@ mod tests {
             now.definitions.push(Definition::parse("heads.toml", HEADS).unwrap());
         });
         let (tables, kpis, unwatched) = (set(&["silver/people"]), set(&["heads"]), set(&["heads"]));
-        assert_eq!(kpi, Renewal { tables, kpis, unwatched });
+        assert_eq!(kpi, Renewal { tables, kpis, unwatched, ..Renewal::default() });
         assert!(kpi.shows());
     }
 
@@ -324,7 +351,9 @@ mod tests {
             costs.lateness = Some(2);
         });
         let (tables, kpis) = (BTreeSet::new(), BTreeSet::new());
-        assert_eq!(late, Renewal { tables, kpis, unwatched: of("costs") }, "only alerts differ");
+        let unwatched = of("costs");
+        let expected = Renewal { tables, kpis, unwatched, ..Renewal::default() };
+        assert_eq!(late, expected, "only alerts differ");
         // Records that are in bronze feed another table now.
         let moved = world.cost(&seen, |now| now.topic("shop.costs", "orders"));
         assert_eq!(moved.tables, set(&["silver/costs", "silver/orders"]));
@@ -393,7 +422,7 @@ mod tests {
             let calendar = Arc::new(Calendar::new(&settings).unwrap());
             let cost = world.cost(&["shop.orders"], |now| now.calendar = calendar);
             let (kpis, unwatched) = (built_in.clone(), built_in.clone());
-            assert_eq!(cost, Renewal { tables: BTreeSet::new(), kpis, unwatched });
+            assert_eq!(cost, Renewal { kpis, unwatched, ..Renewal::default() });
         }
     }
 
@@ -414,7 +443,10 @@ mod tests {
         };
         let of = |keys: &[&str], gone: &[&str]| {
             let (tables, kpis) = (BTreeSet::new(), set(keys));
-            Renewal { tables, kpis, unwatched: set(&[keys, gone].concat()) }
+            {
+                let unwatched = set(&[keys, gone].concat());
+                Renewal { tables, kpis, unwatched, ..Renewal::default() }
+            }
         };
         world.definitions = to(None);
         let added = world.cost(&["shop.orders"], |now| now.definitions = to(Some("EUR")));

@@ -13,6 +13,7 @@
 //! - No command line, no configuration file, no HTTP: who wants any of that brings it.
 
 pub mod alerts;
+mod audit;
 pub mod cells;
 pub mod census;
 pub mod contracts;
@@ -37,11 +38,12 @@ use gold::Catalog;
 use pipeline::source::Mapping;
 use schemas::Observer;
 
+pub use audit::Audits;
 pub use run::{
     ContractDoubts, Count, Doubts, Durations, Meters, Outcome, Reached, Run, Stop, Stopped,
-    Troubles, run,
+    Troubles, Weight, run,
 };
-pub use settings::Settings;
+pub use settings::{AuditSettings, Settings};
 pub use upkeep::Upkeep;
 
 /// (source, topic) to what the topic is; the topic `*` stands for every other topic of the source.

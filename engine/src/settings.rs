@@ -32,4 +32,15 @@ pub struct Settings {
     pub upkeep: Upkeep,
     /// How rows leave the files of silver tables.
     pub silver: lake::keyed::Deletes,
+    /// Whether and how groups of cells are computed again while running.
+    pub audit: Option<AuditSettings>,
+}
+
+/// How often a group of cells is computed again, and what that may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditSettings {
+    /// From the end of one audit to the begin of the next.
+    pub interval: Duration,
+    /// How long a core may be busy with one audit; what takes more is passed over.
+    pub budget: Duration,
 }

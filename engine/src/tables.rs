@@ -16,6 +16,9 @@ pub const HISTORY: &str = "gold/kpi_history";
 /// Alerts, one row each.
 pub const ANOMALIES: &str = "gold/anomalies";
 
+/// Groups of cells that were computed again, one row each: written beside barriers.
+pub const AUDIT: &str = "gold/audit";
+
 /// Every silver and gold table but those of views, as it is created, silver first.
 pub(crate) fn specs(contracts: &[Contract]) -> Vec<TableSpec> {
     let silver = |contract: &Contract| TableSpec {

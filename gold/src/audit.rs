@@ -16,6 +16,7 @@ mod clocks;
 mod compare;
 mod converted;
 pub mod explain;
+pub mod group;
 mod sql;
 mod stock;
 mod tables;
@@ -29,7 +30,7 @@ use datafusion::prelude::SessionContext;
 use schemas::{Grain, Micros};
 
 use crate::catalog::Catalog;
-use crate::definition::Definition;
+use crate::definition::{Definition, Unit};
 pub use clocks::Clocks;
 use compare::{Cell, Held, Problem};
 pub use sql::recompute_sql;
@@ -84,7 +85,10 @@ const WRONG_RULES: [&str; 2] =
 /// A session in which views can be asked: SQL is read as they are, and nothing is left of rules that make it
 /// mean something else.
 pub fn session() -> SessionContext {
-    let mut context = SessionContext::new();
+    tuned(SessionContext::new())
+}
+
+fn tuned(mut context: SessionContext) -> SessionContext {
     for rule in WRONG_RULES {
         // One that is gone does no harm.
         let _removed = context.remove_optimizer_rule(rule);
@@ -132,11 +136,11 @@ pub async fn audit(
     for sql in sql::views(catalog) {
         compare::rows(context, "a view", &sql).await?;
     }
-    let mut held = compare::held(context).await?;
+    let mut held = compare::held(context, None).await?;
     let mut findings = Vec::new();
     for definition in catalog.definitions() {
         for grain in definition.grains.iter().chain(catalog.windows(definition).iter()) {
-            let expected = compare::expected(context, catalog, definition, grain).await?;
+            let expected = compare::expected(context, catalog, definition, grain, None).await?;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
             let is_ratio = catalog.kind(definition).is_ratio();
             findings.push(finding(definition, is_ratio, grain, &expected, &held));
@@ -161,13 +165,7 @@ fn finding(
     let (mut mismatches, mut examples) = (0, Vec::new());
     for cell in cells {
         let rows = held.get(cell).map_or(&[][..], Vec::as_slice);
-        let problem = match (expected.get(cell), rows) {
-            (Some(expected), [row]) => compare::check(is_ratio, definition.unit, expected, row),
-            (Some(_), []) => Some(Problem::new("no row, but rows feed it")),
-            (None, _) => Some(Problem::new("a row, but no row feeds it")),
-            (Some(_), _) => Some(Problem::new("more than one row")),
-        };
-        if let Some(problem) = problem {
+        if let Some(problem) = judge(is_ratio, definition.unit, expected.get(cell), rows) {
             mismatches += 1;
             if examples.len() < EXAMPLES_MAX {
                 examples.push(format!("{cell}: {problem}"));
@@ -180,6 +178,21 @@ fn finding(
         cells: expected.len(),
         mismatches,
         examples,
+    }
+}
+
+/// What is wrong with a cell, that SQL says this of and the table has these rows of.
+fn judge(
+    is_ratio: bool,
+    unit: Unit,
+    expected: Option<&compare::Expected>,
+    rows: &[Held],
+) -> Option<Problem> {
+    match (expected, rows) {
+        (Some(expected), [row]) => compare::check(is_ratio, unit, expected, row),
+        (Some(_), []) => Some(Problem::new("no row, but rows feed it")),
+        (None, _) => Some(Problem::new("a row, but no row feeds it")),
+        (Some(_), _) => Some(Problem::new("more than one row")),
     }
 }
 

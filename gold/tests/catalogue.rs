@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod groups;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -385,6 +387,10 @@ impl World {
         let found = gold::audit::audit(&context, &self.catalog, Micros(now)).await.unwrap();
         let bad: Vec<_> = found.iter().filter(|finding| finding.mismatches > 0).collect();
         assert!(bad.is_empty(), "{bad:#?}");
+        let tables = self.contracts.iter().enumerate();
+        let tables: Vec<_> =
+            tables.map(|(table, contract)| (contract.name.as_str(), self.batch(table))).collect();
+        groups::are_as_computed(&self.catalog, &tables, rows, Micros(now), 12).await;
         found.iter().map(|finding| finding.cells).sum()
     }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod groups;
 #[path = "converted/model.rs"]
 mod model;
 
@@ -274,6 +275,11 @@ impl World {
             let found = gold::audit::audit(&context, &self.catalog, Micros(now)).await.unwrap();
             let bad: Vec<_> = found.iter().filter(|finding| finding.mismatches > 0).collect();
             assert_eq!(bad.len(), usize::from(at.is_some()), "{bad:?}");
+            if at.is_none() {
+                let [sales, rates] = self.batches();
+                let tables = [("sales", sales), ("fx_rates", rates)];
+                groups::are_as_computed(&self.catalog, &tables, &rows, Micros(now), 4).await;
+            }
             let own = found.iter().filter(|finding| finding.kpi.ends_with("_converted"));
             cells = own.map(|finding| finding.cells).sum();
         }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -336,6 +338,10 @@ impl World {
             let bad: Vec<_> = found.iter().filter(|finding| finding.mismatches > 0).collect();
             assert_eq!(bad.len(), usize::from(wrong > 0 && at.is_some()), "{bad:?}");
             cells = found.iter().map(|finding| finding.cells).sum();
+            if wrong == 0 {
+                let tables = [("subscriptions", self.batch())];
+                groups::are_as_computed(&self.catalog, &tables, &rows, Micros(now), 4).await;
+            }
         }
         cells
     }

@@ -56,7 +56,18 @@ pub fn register(
     name_in_sql: &str,
     table: &Table,
 ) -> Result<(), LakeError> {
-    let provider = LiveFiles::new(table);
+    let files: Vec<&DataFile> = table.files().map(AsRef::as_ref).collect();
+    register_files(context, name_in_sql, table, &files)
+}
+
+/// The same of some of these files only: of those that may hold what is asked for.
+pub fn register_files(
+    context: &SessionContext,
+    name_in_sql: &str,
+    table: &Table,
+    files: &[&DataFile],
+) -> Result<(), LakeError> {
+    let provider = LiveFiles::new(table, files);
     provider
         .and_then(|provider| context.register_table(name_in_sql, Arc::new(provider)))
         .map_err(LakeError::engine("register table", table.name()))?;
@@ -77,12 +88,12 @@ impl fmt::Debug for LiveFiles {
 }
 
 impl LiveFiles {
-    fn new(table: &Table) -> Result<LiveFiles> {
+    fn new(table: &Table, files: &[&DataFile]) -> Result<LiveFiles> {
         let all = table.schema();
         let column = |name: &String| Ok(Arc::new(all.field_with_name(name)?.clone()));
         let partition: Vec<Arc<Field>> =
             table.partition_columns().iter().map(column).collect::<Result<_>>()?;
-        let files = table.files().map(|file| {
+        let files = files.iter().copied().map(|file| {
             let placed = partitioned_file(table.folder(), file, &partition)?;
             if file.live_rows() == file.rows {
                 return Ok(placed);

@@ -55,17 +55,29 @@ impl DataFile {
 
     /// The least and the greatest value of an integer or timestamp (microseconds) column.
     pub fn range_i64(&self, column: &str) -> Option<(i64, i64)> {
+        self.range(column, |value| {
+            value.as_i64().or_else(|| Some(schemas::Micros::parse(value.as_str()?)?.0))
+        })
+    }
+
+    /// A text at or below all values of a text column, and one at or above them: either may be shortened.
+    pub fn range_text(&self, column: &str) -> Option<(String, String)> {
+        self.range(column, |value| value.as_str().map(str::to_owned))
+    }
+
+    fn range<T>(
+        &self,
+        column: &str,
+        of: impl Fn(&serde_json::Value) -> Option<T>,
+    ) -> Option<(T, T)> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Bounds {
             min_values: serde_json::Map<String, serde_json::Value>,
             max_values: serde_json::Map<String, serde_json::Value>,
         }
-        let number = |value: &serde_json::Value| {
-            value.as_i64().or_else(|| Some(schemas::Micros::parse(value.as_str()?)?.0))
-        };
         let bounds: Bounds = serde_json::from_str(&self.stats).ok()?;
-        Some((number(bounds.min_values.get(column)?)?, number(bounds.max_values.get(column)?)?))
+        Some((of(bounds.min_values.get(column)?)?, of(bounds.max_values.get(column)?)?))
     }
 
     pub(crate) fn from_add(add: Add) -> Result<DataFile, String> {

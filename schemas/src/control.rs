@@ -3,8 +3,8 @@
 //! A decision is a record like any other: in an epoch, in bronze, in the ledger's spans. So what it
 //! does is a function of the epochs, and replay agrees. Nothing else changes state from outside.
 //!
-//! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. Kinds
-//! that are to come are model and rebuild.
+//! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. A kind
+//! that is to come is model.
 //!
 //! # Guarantees
 //! - [`ControlRecord::to_json`] and [`ControlRecord::parse`] are inverse.
@@ -15,6 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::EpochId;
 use crate::answer::{Acknowledge, Feedback, Mute, Unmute};
 use crate::letter::{Letter, LetterAt};
 use crate::time::Micros;
@@ -71,6 +72,14 @@ pub enum Decision {
         table: String,
         /// The records as they came.
         letters: Vec<Letter>,
+    },
+    /// A KPI's cells were found other than what silver says: they are written again, and computed anew at the next
+    /// start.
+    RebuildKpi {
+        /// The KPI.
+        kpi: String,
+        /// The epoch at which that was found.
+        epoch: EpochId,
     },
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
@@ -193,6 +202,7 @@ const ACCEPT_CLOCK: &str = "clock.accept";
 const END_BATCH: &str = "batch.end";
 const DROP: &str = "dead_letters.drop";
 const RETRY: &str = "dead_letters.retry";
+const REBUILD: &str = "kpi.rebuild";
 const DEFINITIONS: &str = "definitions";
 const ACKNOWLEDGE: &str = "alert.acknowledge";
 const FEEDBACK: &str = "alert.feedback";
@@ -235,6 +245,13 @@ struct Carried {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct OfKpi {
+    kpi: String,
+    epoch: EpochId,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Definitions {
     changes: Vec<DefinitionChange>,
 }
@@ -273,6 +290,10 @@ impl ControlRecord {
             RETRY => {
                 let Carried { table, letters } = body_of(RETRY, body)?;
                 Decision::RetryDeadLetters { table, letters }
+            }
+            REBUILD => {
+                let OfKpi { kpi, epoch } = body_of(REBUILD, body)?;
+                Decision::RebuildKpi { kpi, epoch }
             }
             DEFINITIONS => {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
@@ -327,6 +348,10 @@ impl Decision {
                 let (table, letters) = (table.clone(), letters.clone());
                 (RETRY, serde_json::to_value(Carried { table, letters }).unwrap_or_default())
             }
+            Decision::RebuildKpi { kpi, epoch } => {
+                let body = serde_json::to_value(OfKpi { kpi: kpi.clone(), epoch: *epoch });
+                (REBUILD, body.unwrap_or_default())
+            }
             Decision::Define(changes) => {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
                 (DEFINITIONS, body.unwrap_or_default())
@@ -373,6 +398,10 @@ mod tests {
         let contract = change(DefinitionKind::Contract, "orders", Some("x"));
         let gone = change(DefinitionKind::Kpi, "roi", None);
         let define = record(Decision::Define(vec![contract, gone]));
+        let rebuild = record(Decision::RebuildKpi { kpi: "roi".into(), epoch: 7 });
+        assert!(
+            rebuild.to_json().ends_with("\"kpi.rebuild\",\"body\":{\"epoch\":7,\"kpi\":\"roi\"}}")
+        );
         let sweep = record(Decision::SweepTable { table: "orders".into() });
         assert!(sweep.to_json().ends_with("\"table.sweep\",\"body\":{\"table\":\"orders\"}}"));
         let body = "{\"table\":\"t\",\"letters\":[{\"source\":\"s\",\"topic\":\"t\",\"incarnation\":\"i\",\
@@ -400,7 +429,7 @@ mod tests {
             assert!(Answers::is_answer(&answer.decision), "{answer:?}");
             assert_eq!(answer.to_json(), text);
         }
-        for record in [resume, sweep, define, retry] {
+        for record in [resume, sweep, define, retry, rebuild] {
             assert_eq!(ControlRecord::parse(record.to_json().as_bytes()).unwrap(), record);
         }
     }

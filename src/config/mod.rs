@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{Settings, Upkeep};
+use engine::{AuditSettings, Settings, Upkeep};
 use gold::nearest::nearest;
 use lake::keyed::Deletes;
 use pipeline::source::{Limits, Properties, SourceConfig};
@@ -62,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) ledger: LedgerConfig,
     pub(crate) epoch: EpochConfig,
     pub(crate) gold: GoldConfig,
+    audit: AuditConfig,
     pub(crate) time: TimeConfig,
     pub(crate) contracts: FolderConfig,
     pub(crate) api: ApiConfig,
@@ -126,6 +127,20 @@ pub(crate) struct EpochConfig {
     pub(crate) max_records: usize,
     max_bytes: Bytes,
     max_unflushed: Bytes,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AuditConfig {
+    interval: Span,
+    budget: Span,
+}
+
+impl AuditConfig {
+    fn settings(&self) -> Option<AuditSettings> {
+        let (interval, budget) = (self.interval.0, self.budget.0);
+        (!interval.is_zero()).then_some(AuditSettings { interval, budget })
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -228,6 +243,7 @@ impl Config {
                 compact: lake.compact,
             },
             silver: if lake.deletion_vectors { Deletes::Mark } else { Deletes::Rewrite },
+            audit: self.audit.settings(),
         }
     }
 

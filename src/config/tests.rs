@@ -145,6 +145,20 @@ fn intervals_have_bounds() {
 }
 
 #[test]
+fn audits_are_made_unless_their_interval_is_nothing() {
+    let audit = |text: &str| {
+        load(text, &[]).unwrap().config.settings(std::path::Path::new("lake/_weir")).audit
+    };
+    let usual = audit("").unwrap();
+    assert_eq!((usual.interval.as_secs(), usual.budget.as_secs()), (60, 1));
+    let own = audit("audit.interval='50ms'\naudit.budget='2s'").unwrap();
+    assert_eq!((own.interval.as_millis(), own.budget.as_secs()), (50, 2));
+    assert!(audit("[audit]\ninterval='0s'").is_none());
+    let wrong = load("audit.intervall='1s'", &[]).unwrap_err().to_string();
+    assert!(wrong.contains("audit.intervall") && wrong.contains("interval"), "{wrong}");
+}
+
+#[test]
 fn origins_are_checked_and_may_come_from_the_environment() {
     let origins = |text: &str| load(text, &[]).unwrap().config.api.origins();
     let both = "[api]\npublic_url='https://Weir.example/'\nallowed_origins=['http://[::1]:8080']";

@@ -10,6 +10,7 @@
 mod additions;
 mod alert_rules;
 mod answers;
+mod audited;
 mod catalogue;
 mod connectors;
 mod converted;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use schemas::clock_guard::JUMP_US;
 use schemas::{
-    Answers, Contract, ControlRecord, Decision, DefinitionChange, DefinitionKind, EpochStamp,
-    InForce, Letter, Micros, StillDead,
+    Answers, Contract, ControlRecord, Decision, DefinitionChange, DefinitionKind, EpochId,
+    EpochStamp, InForce, Letter, Micros, StillDead,
 };
 
 use super::KeyedTable;
@@ -39,6 +39,8 @@ pub(super) struct Control {
     pub(super) clock_ahead: i64,
     /// What people said of alerts.
     pub(super) answers: Arc<Answers>,
+    /// KPIs that were decided to be computed anew, and are still to be marked so.
+    pub(super) rebuilt: Vec<String>,
 }
 
 /// Takes the contract in a definition's text, if it is of this table: which values it refuses from here on.
@@ -114,6 +116,15 @@ impl Control {
         format!("the machine's clock is accepted, with the lake {ahead_s} s ahead")
     }
 
+    /// The cells of a KPI are not what they should be.
+    fn rebuild(&mut self, kpi: &str, epoch: EpochId) -> String {
+        self.rebuilt.push(kpi.to_owned());
+        format!(
+            "the KPI `{kpi}` is written again, and computed anew at the next start: an audit found it other than silver at \
+             epoch {epoch}"
+        )
+    }
+
     /// Takes the decisions of an epoch. Gives the dead letters that were to be read again and still cannot be,
     /// by the number of the decision.
     pub(super) fn take(
@@ -165,6 +176,7 @@ impl Control {
                     still_dead.extend((!is_usual).then_some((number, still)));
                     (is_usual, said)
                 }
+                Decision::RebuildKpi { kpi, epoch } => (false, self.rebuild(kpi, *epoch)),
                 Decision::Acknowledge(_)
                 | Decision::Feedback(_)
                 | Decision::Mute(_)

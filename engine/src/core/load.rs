@@ -176,6 +176,7 @@ impl Core {
             tracing::error!("{refused}");
         }
         self.is_redefined = renewal.shows();
+        self.is_repaired = !renewal.repaired.is_empty();
         self.unwatched.clone_from(&renewal.unwatched);
         let kept = |kpi: &str| !renewal.unwatched.contains(kpi);
         self.watch.load(saved, alerts, &self.gold, &kept)?;
@@ -183,6 +184,20 @@ impl Core {
         self.write_whole(tables::CURRENT);
         self.last = Some(stamp);
         Ok(())
+    }
+
+    /// Whether a KPI was computed anew because that was decided: who was told of it heard other numbers.
+    pub(crate) fn is_repaired(&self) -> bool {
+        self.is_repaired
+    }
+
+    /// Does to KPIs what was decided of them in the epoch: the next barrier writes current values whole, and says
+    /// that these KPIs are not what they should be.
+    pub(super) fn mark_rebuilt(&mut self) {
+        for kpi in std::mem::take(&mut self.control.rebuilt) {
+            self.identities.disown(&kpi);
+            self.write_whole(tables::CURRENT);
+        }
     }
 
     /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under

@@ -64,6 +64,8 @@ pub(crate) struct Core {
     unwatched: BTreeSet<String>,
     /// Whether cells or alerts on disk were computed under other definitions.
     is_redefined: bool,
+    /// Whether KPIs were computed anew because that was decided.
+    is_repaired: bool,
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
@@ -151,6 +153,7 @@ impl Core {
             ahead: BTreeSet::new(),
             unwatched: BTreeSet::new(),
             is_redefined: false,
+            is_repaired: false,
             last: None,
             history: Vec::new(),
             scratch: Scratch::default(),
@@ -327,6 +330,7 @@ impl Core {
     /// Folds the epoch after the last one. Gives back its records, and what it changed.
     pub(crate) fn fold(&mut self, mut epoch: Epoch) -> (EpochRecords, Changes) {
         let changes = self.fold_changes(&mut epoch);
+        self.mark_rebuilt();
         let Epoch { records, changes: spare, .. } = epoch;
         self.decoding.recycle(spare);
         (records, changes)

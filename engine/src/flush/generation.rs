@@ -37,6 +37,7 @@ pub(super) fn read_ledger(
     inputs: &Inputs,
     held: &Held,
     identities: &Identities,
+    is_repaired: bool,
 ) -> Result<(Header, Vec<Entry>, Segments), RecoverError> {
     let folder = &inputs.ledger_dir;
     let found =
@@ -58,6 +59,9 @@ pub(super) fn read_ledger(
         (None, None) if held.epoch == 0 => return Ok(fresh()),
         (None, None) => Some("it is missing".to_owned()),
         (Some(header), None) if header.lake != lake => Some("it is of another lake".to_owned()),
+        (Some(_), None) if is_repaired => {
+            Some("KPIs were computed anew, because an audit found them wrong".to_owned())
+        }
         (Some(header), None) if shows(header) => {
             Some("what KPIs or detectors compute has changed".to_owned())
         }

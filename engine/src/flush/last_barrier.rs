@@ -107,6 +107,9 @@ impl Barriers<'_> {
         };
         let renewal = core.identities().renewal(&identities, &identities.seen, &inputs.catalog);
         let renewal = renewal.with_tables(&self.outdated, &inputs.catalog);
+        for kpi in &renewal.repaired {
+            tracing::warn!("the KPI `{kpi}` is computed anew from silver, as was decided");
+        }
         let unusable = |error: RestoreError| {
             tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
             Ok(Loaded::Earlier(earlier))

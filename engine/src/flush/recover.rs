@@ -82,7 +82,7 @@ pub(crate) fn recover(
         }
     }
     let (mut header, mut tail, mut segments) =
-        generation::read_ledger(inputs, &held, core.identities())?;
+        generation::read_ledger(inputs, &held, core.identities(), core.is_repaired())?;
     let recorded = tail.last().map_or(held.epoch, |entry| entry.epoch);
     if let Some(beyond) = furthest(&newest).filter(|stamp| stamp.id > recorded) {
         tracing::warn!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use pipeline::decode::Scratch;
 use pipeline::epoch;
 use pipeline::ledger::{Entry, Ledger, LedgerError};
 use pipeline::record::{RawBatch, TopicPartition};
-use pipeline::source::{Limits, Notice, Source};
+use pipeline::source::{Limits, Notice, Progress, Source};
 use schemas::{Clock, EpochId, EpochStamp, KpiUpdate, chain};
 use tokio::runtime::Handle;
 
@@ -19,7 +20,9 @@ use super::contact::Contact;
 use super::insist::Insist;
 use super::memory::MemoryBound;
 use super::meters::Meters;
+use super::outcome::Stopped;
 use super::stop::{Reached, Stop};
+use super::threads::{Turn, spawn};
 use super::turns::{InTurn, NextTurn};
 use crate::core::decoding::{Decoded, Decoding};
 use crate::core::frozen::BarrierJob;
@@ -99,6 +102,11 @@ impl Shared {
         Insist { trouble, meanwhile, troubles: &self.meters.troubles, stop: &self.stop }
     }
 
+    /// Why the run failed, if it did.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.stop.failure()
+    }
+
     /// Whether nothing more is read: what is held is flushed, and the run ends.
     pub(super) fn is_ending(&self) -> bool {
         self.hurry.load(Ordering::Relaxed) || self.stop.is_asked()
@@ -140,6 +148,24 @@ pub(super) struct Poll {
     pub(super) turn: Option<InTurn>,
 }
 
+/// Starts every source; returns which of them are at their end already.
+pub(super) fn start_sources(
+    sources: &mut [Box<dyn Source>],
+    progress: &Progress,
+    until_end: bool,
+) -> Result<Vec<bool>, Stopped> {
+    for source in sources.iter_mut() {
+        let name = source.name().to_owned();
+        let own = progress.iter().filter(|(of, _)| *of.source == *name);
+        let own: Progress = own.map(|(of, reached)| (of.clone(), *reached)).collect();
+        source.start(&own)?;
+        if until_end {
+            source.stop_at_end()?;
+        }
+    }
+    Ok(vec![false; sources.len()])
+}
+
 /// How one source is polled.
 #[derive(Debug)]
 pub(super) struct Polling<'a> {
@@ -170,6 +196,26 @@ impl<'a> Polling<'a> {
             decoding: Arc::clone(decoding),
         }
     }
+}
+
+/// Starts a thread for each source.
+///
+/// # Errors
+/// When the operating system refuses one.
+pub(super) fn start_reading<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    sources: &'scope mut [Box<dyn Source>],
+    polling: impl Fn(Option<usize>) -> Polling<'scope>,
+    to_core: &SyncSender<Poll>,
+    shared: &'scope Shared,
+) -> Result<(), String> {
+    for (index, source) in sources.iter_mut().enumerate() {
+        let (out, polling) = (to_core.clone(), polling(Some(index)));
+        spawn(scope, "source", Turn::Live, move || {
+            read_source(&polling, source.as_mut(), &out, shared);
+        })?;
+    }
+    Ok(())
 }
 
 /// Polls one source until the run stops or the end that was fixed is reached, and decodes what it

@@ -10,9 +10,10 @@ use pipeline::bronze::EpochRecords;
 use pipeline::ledger::{Entry, Ledger};
 use pipeline::record::RawBatch;
 use pipeline::source::{ControlFile, Limits, Progress, Source};
-use schemas::{Clock, Feed, Micros, Published, Start};
+use schemas::{Clock, EpochId, Feed, Micros, Published, Start};
 use tokio::runtime::Handle;
 
+use super::auditing::{self, Auditing};
 use super::control::ControlDesk;
 use super::fanout::{Fanout, Results};
 use super::halts::Halts;
@@ -74,11 +75,13 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
     };
     let (clock, mut feeds) = (run.clock, run.feeds);
     let recovered = recover(&inputs, &mut feeds, runtime, &run.stop)?;
+    let auditing = Auditing::new(&inputs, &settings, &control).filter(|_| !run.until_end);
     let mut threads = Threads {
         settings: &settings,
         runtime,
         clock: clock.as_ref(),
         until_end: run.until_end,
+        auditing,
         desk: ControlDesk::open(control, run.definitions)?,
     };
     let outcome = threads.run(recovered, sources, feeds, &shared)?;
@@ -93,6 +96,7 @@ struct Threads<'a> {
     runtime: &'a Handle,
     clock: &'a dyn Clock,
     until_end: bool,
+    auditing: Option<Auditing>,
     desk: ControlDesk,
 }
 
@@ -109,7 +113,7 @@ impl Threads<'_> {
         shared.stand_at(recorded_last, held.epoch, held.flushed);
         let tail = self.reread(tail, &mut sources, &mut ledger, &shared.stop)?;
         let progress = progress(&held.next, &lasts, &tail);
-        let ended = self.start_sources(&mut sources, &progress)?;
+        let ended = loops::start_sources(&mut sources, &progress, self.until_end)?;
         let (to_core, polls) = sync_channel(QUEUE);
         let (to_ledger, entries) = sync_channel(EPOCH_QUEUE);
         let (to_publish, results) = sync_channel(RESULT_QUEUE);
@@ -135,10 +139,11 @@ impl Threads<'_> {
             said: Instant::now(),
             probes: Probes::default(),
         };
-        let Threads { settings, clock, runtime, until_end, ref mut desk } = *self;
+        let (auditing, audited_from) = (self.auditing.take(), main.audited_from(recorded_last));
+        let Threads { settings, clock, runtime, until_end, ref mut desk, .. } = *self;
         let meters = || Arc::clone(&shared.meters);
         let keeper = Keeper::new(bronze.table(), settings.upkeep, to_upkeep.clone(), meters());
-        let keepers = Keepers::new(settings.upkeep, to_upkeep, meters());
+        let keepers = Keepers::new(settings.upkeep, to_upkeep.clone(), meters());
         std::thread::scope(|scope| {
             spawn(scope, "ledger", Turn::Live, move || {
                 loops::write_ledger(ledger, &entries, clock, shared)
@@ -154,16 +159,13 @@ impl Threads<'_> {
             spawn(scope, "upkeep", Turn::Background, move || {
                 upkeep::work(&tasks, &shared.meters, &|| !shared.is_ending());
             })?;
+            let surroundings = (to_upkeep, clock, runtime, shared);
+            let _going = auditing::start(auditing, scope, audited_from, surroundings)?;
             main.recover(tail);
             main.decide(desk, &progress, settings)?;
             let decoding = Arc::clone(main.core.decoding());
             let polling = |index| loops::Polling::new(index, settings, until_end, &decoding);
-            for (index, source) in sources.iter_mut().enumerate() {
-                let (out, polling) = (to_core.clone(), polling(Some(index)));
-                spawn(scope, "source", Turn::Live, move || {
-                    loops::read_source(&polling, source.as_mut(), &out, shared);
-                })?;
-            }
+            loops::start_reading(scope, &mut sources, polling, &to_core, shared)?;
             // At a fixed end nobody follows decisions: the end reads what was decided meanwhile.
             if until_end {
                 drop(to_core);
@@ -198,24 +200,6 @@ impl Threads<'_> {
             Tail::Unreachable(reason) => Err(Stopped::Unreachable(reason)),
             Tail::Stopped => Err(Stopped::Asked),
         }
-    }
-
-    /// Starts every source; returns which of them are at their end already.
-    fn start_sources(
-        &self,
-        sources: &mut [Box<dyn Source>],
-        progress: &Progress,
-    ) -> Result<Vec<bool>, Stopped> {
-        for source in sources.iter_mut() {
-            let name = source.name().to_owned();
-            let own = progress.iter().filter(|(of, _)| *of.source == *name);
-            let own: Progress = own.map(|(of, reached)| (of.clone(), *reached)).collect();
-            source.start(&own)?;
-            if self.until_end {
-                source.stop_at_end()?;
-            }
-        }
-        Ok(vec![false; sources.len()])
     }
 }
 
@@ -256,6 +240,13 @@ impl Main<'_> {
             // Tables may stand at the last epoch already, with other rows: write at a later one.
             self.tick(self.present.now(&self.core));
         }
+    }
+
+    /// The first epoch at which tables are of the definitions of this run. Where they are to be written anew, what they hold
+    /// meanwhile may be of others.
+    fn audited_from(&self, recorded_last: EpochId) -> EpochId {
+        let last = self.core.last().map_or(0, |stamp| stamp.id).max(recorded_last);
+        if self.core.is_rebuilt() { last + 1 } else { 0 }
     }
 
     /// Takes what has been decided so far, the definitions of this run included.
@@ -490,11 +481,5 @@ impl Main<'_> {
             Ok(polls) => polls.into_iter().for_each(|poll| self.take(poll)),
             Err(error) => tracing::warn!("history rows wait for the next run: {error}"),
         }
-    }
-}
-
-impl Shared {
-    fn failure(&self) -> Option<String> {
-        self.stop.failure()
     }
 }

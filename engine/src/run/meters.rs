@@ -12,6 +12,7 @@ use schemas::{Contents, Debt};
 use super::doubts::Doubts;
 use super::stop::Reached;
 use super::troubles::Troubles;
+use crate::audit::Audits;
 
 /// Significant digits of a duration: a quantile is exact to one percent.
 const DIGITS: u8 = 2;
@@ -37,6 +38,8 @@ pub struct Meters {
     pub barrier_ms: Count,
     /// Commits to bronze.
     pub bronze_commits: Count,
+    /// Groups of cells that were computed again.
+    pub audits: Audits,
     /// The last epoch published.
     pub published: Count,
     /// From a live record's Kafka timestamp to the publication of its epoch.

@@ -1,5 +1,6 @@
 //! A run: the main loop, the threads beside it, and what is known of them from outside.
 
+mod auditing;
 mod contact;
 mod control;
 mod doubts;
@@ -29,4 +30,4 @@ pub use meters::{Count, Durations, Meters};
 pub use outcome::{Outcome, Stopped};
 pub use parts::Run;
 pub use stop::{Reached, Stop};
-pub use troubles::Troubles;
+pub use troubles::{Troubles, Weight};

@@ -13,25 +13,40 @@ pub struct Troubles(Mutex<BTreeMap<String, Trouble>>);
 struct Trouble {
     since: Instant,
     text: String,
-    /// Everything is read and written all the same.
-    is_slight: bool,
+    weight: Weight,
+}
+
+/// What a trouble means for who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    /// Everything is read and written, and right, all the same.
+    Slight,
+    /// Some numbers may be wrong; everything is read and written all the same.
+    Wrong,
+    /// Something is out of reach: nobody should be sent here.
+    Grave,
 }
 
 impl Troubles {
     /// Says that something is out of reach; a trouble that is there already keeps its age.
     pub fn set(&self, key: &str, text: &str) {
-        self.put(key, text, false);
+        self.put(key, text, Weight::Grave);
     }
 
     /// Says that something is wrong that keeps nothing from being read and written.
     pub fn set_slight(&self, key: &str, text: &str) {
-        self.put(key, text, true);
+        self.put(key, text, Weight::Slight);
     }
 
-    fn put(&self, key: &str, text: &str, is_slight: bool) {
+    /// Says that some numbers may be wrong, although everything is read and written.
+    pub fn set_wrong(&self, key: &str, text: &str) {
+        self.put(key, text, Weight::Wrong);
+    }
+
+    fn put(&self, key: &str, text: &str, weight: Weight) {
         let mut held = self.0.lock();
         let since = held.get(key).map_or_else(Instant::now, |trouble| trouble.since);
-        held.insert(key.to_owned(), Trouble { since, text: text.to_owned(), is_slight });
+        held.insert(key.to_owned(), Trouble { since, text: text.to_owned(), weight });
     }
 
     /// Says that it is over.
@@ -41,14 +56,14 @@ impl Troubles {
 
     /// Whether everything is in reach.
     pub fn is_ready(&self) -> bool {
-        self.0.lock().values().all(|trouble| trouble.is_slight)
+        self.0.lock().values().all(|trouble| trouble.weight != Weight::Grave)
     }
 
-    /// What is wrong and for how long, and whether that is slight.
-    pub fn list(&self) -> Vec<(String, bool)> {
+    /// What is wrong and for how long, and what that means.
+    pub fn list(&self) -> Vec<(String, Weight)> {
         let held = self.0.lock();
-        let say = |Trouble { since, text, is_slight }: &Trouble| {
-            (format!("{text}, for {} s", since.elapsed().as_secs()), *is_slight)
+        let say = |Trouble { since, text, weight }: &Trouble| {
+            (format!("{text}, for {} s", since.elapsed().as_secs()), *weight)
         };
         held.values().map(say).collect()
     }
@@ -64,14 +79,17 @@ mod tests {
         assert!(troubles.is_ready() && troubles.list().is_empty());
         troubles.set("broker", "the broker cannot be reached");
         troubles.set("lake", "the lake is read-only");
-        let first = ("the broker cannot be reached, for 0 s".to_owned(), false);
+        let first = ("the broker cannot be reached, for 0 s".to_owned(), Weight::Grave);
         assert_eq!(troubles.list()[0], first);
         troubles.clear("broker");
         assert!(troubles.list().len() == 1 && !troubles.is_ready());
         troubles.clear("lake");
         troubles.set_slight("topic", "it is not there");
-        assert!(troubles.is_ready() && troubles.list()[0].1);
+        assert!(troubles.is_ready() && troubles.list()[0].1 == Weight::Slight);
         troubles.clear("topic");
+        troubles.set_wrong("audit", "a number is wrong");
+        assert!(troubles.is_ready() && troubles.list()[0].1 == Weight::Wrong);
+        troubles.clear("audit");
         assert!(troubles.list().is_empty());
     }
 }

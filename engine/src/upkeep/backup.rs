@@ -16,7 +16,7 @@ use lake::{At, Copied, Finding, Lake, LakeError, Severity, Table};
 use pipeline::bronze::{self, EPOCH};
 use schemas::{EpochId, chain};
 
-use crate::tables::{is_of_view, number};
+use crate::tables::{AUDIT, is_of_view, number};
 
 /// How long tables may take to stand at one barrier.
 const WAIT: Duration = Duration::from_secs(60);
@@ -203,10 +203,11 @@ fn others_at(lake: &Lake, barrier: EpochId) -> Result<Vec<Table>, BackupError> {
         let at = At::Progress { app: EPOCH.into(), at_most: number(barrier) };
         let table = match Table::open(lake, &name, at) {
             // It is newer than the barrier.
-            Err(LakeError::NoVersion { .. }) if is_of_view(&name) => continue,
+            Err(LakeError::NoVersion { .. }) if is_of_view(&name) || name == AUDIT => continue,
             table => table?,
         };
-        if table.progress(EPOCH) != Some(number(barrier)) {
+        // Audits are of some barriers only.
+        if name != AUDIT && table.progress(EPOCH) != Some(number(barrier)) {
             // What is left of a view that has no table any more.
             if is_of_view(&name) {
                 continue;

@@ -69,6 +69,7 @@ pub(crate) fn merge_rule(table: &str) -> Option<MergeRule> {
     match table {
         bronze::TABLE => Some(MergeRule { order: "epoch", limit: "epoch" }),
         tables::HISTORY => Some(MergeRule { order: "as_of", limit: "epoch" }),
+        tables::AUDIT => Some(MergeRule { order: "epoch", limit: "epoch" }),
         _ => None,
     }
 }

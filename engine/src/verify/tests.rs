@@ -1,5 +1,6 @@
 //! A small lake, made by the pipeline itself; then one defect at a time, and who sees it.
 
+mod audited;
 mod damaged;
 mod fold;
 mod forgotten;

@@ -140,6 +140,14 @@ impl Clocks {
         (start * SECOND, end * SECOND)
     }
 
+    /// Where a period lies that starts then, or a window.
+    pub(super) fn span(&self, tenant: &str, grain: Grain, start: i64) -> Period {
+        match grain.is_window() {
+            true => self.window(tenant, grain),
+            false => self.period(tenant, grain, start),
+        }
+    }
+
     fn find(&self, zone: usize, grain: Grain, at: i64) -> Period {
         let hour = at - at.rem_euclid(HOUR);
         match self.zones.get(zone) {

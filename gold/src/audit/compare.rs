@@ -27,6 +27,13 @@ pub(super) struct Cell {
     period_start: Micros,
 }
 
+impl Cell {
+    /// Its dimensions, JSON.
+    pub(super) fn dims(&self) -> &str {
+        &self.dims
+    }
+}
+
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.tenant, self.dims, self.period_start)
@@ -47,6 +54,22 @@ pub(super) struct Expected {
     over: Option<[i256; 2]>,
     /// Whether a row that feeds it, or might, is in doubt; `None` where SQL does not know.
     in_doubt: Option<bool>,
+}
+
+impl Expected {
+    /// In words: the value, or what it is the quotient of.
+    pub(super) fn told(&self) -> String {
+        let part = |part: Part| part.number().map_or("beyond decimal(38,10)".into(), formatted);
+        match (self.below, self.is_fed) {
+            (Some(below), _) => format!("{} / {}", part(self.above), part(below)),
+            (None, true) => part(self.above),
+            (None, false) => "no_data".to_owned(),
+        }
+    }
+}
+
+fn formatted(number: i128) -> String {
+    decimal::format(number, decimal::VALUE_SCALE)
 }
 
 /// A recomputed number.
@@ -82,6 +105,20 @@ pub(super) struct Held {
     status: String,
 }
 
+impl Held {
+    /// In words: the value, with what it is the quotient of, or the status where there is none.
+    pub(super) fn told(&self) -> String {
+        let value = self.value.map_or_else(|| self.status.clone(), formatted);
+        match (self.numerator, self.denominator) {
+            (None, None) => value,
+            (above, below) => {
+                let part = |part: Option<i128>| part.map_or("null".into(), formatted);
+                format!("{} / {} = {value}", part(above), part(below))
+            }
+        }
+    }
+}
+
 /// What is wrong with a cell, in words.
 #[derive(Debug)]
 pub(super) struct Problem(String);
@@ -100,9 +137,7 @@ impl fmt::Display for Problem {
 
 /// Compares one cell.
 pub(super) fn check(ratio: bool, unit: Unit, expected: &Expected, held: &Held) -> Option<Problem> {
-    let text = |number: Option<i128>| {
-        number.map_or("null".into(), |number| decimal::format(number, decimal::VALUE_SCALE))
-    };
+    let text = |number: Option<i128>| number.map_or("null".into(), formatted);
     let differs = |what: &str, is: Option<i128>, should: Option<i128>| {
         (is != should)
             .then(|| Problem(format!("{what} is {}, should be {}", text(is), text(should))))
@@ -237,12 +272,13 @@ pub(super) async fn rows(
     context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)
 }
 
-/// Recomputes a KPI at a grain.
+/// Recomputes a KPI at a grain; where there is a condition, those of its cells that it holds for.
 pub(super) async fn expected(
     context: &SessionContext,
     catalog: &Catalog,
     definition: &Definition,
     grain: Grain,
+    condition: Option<&str>,
 ) -> Result<BTreeMap<Cell, Expected>, AuditError> {
     let what = format!("{} by {grain}", definition.key);
     let dims = catalog.dims(definition);
@@ -251,7 +287,8 @@ pub(super) async fn expected(
     let mut cells = BTreeMap::new();
     let cells_sql = recompute_sql(catalog, definition, grain);
     let end = period_end(catalog.calendar(), grain);
-    let sql = format!("SELECT *, {end} AS period_end FROM ({cells_sql}) AS cells");
+    let only = condition.map(|own| format!(" WHERE {own}")).unwrap_or_default();
+    let sql = format!("SELECT *, {end} AS period_end FROM ({cells_sql}) AS cells{only}");
     for batch in rows(context, &what, &sql).await? {
         let shape = |e: ColumnError| AuditError::Shape { what: what.clone(), column: e.column };
         let text = |name: &str| columns::text(&batch, name).map_err(shape);
@@ -307,13 +344,19 @@ pub(super) fn canonical_json(values: &[(&String, StringArray)], row: usize) -> S
 /// Per KPI and grain, the rows of each cell; more than one is a defect.
 pub(super) type HeldCells = BTreeMap<(String, Grain), BTreeMap<Cell, Vec<Held>>>;
 
-/// Reads the table of current values.
-pub(super) async fn held(context: &SessionContext) -> Result<HeldCells, AuditError> {
+/// Reads the table of current values; where there is a condition, the rows that it holds for.
+pub(super) async fn held(
+    context: &SessionContext,
+    condition: Option<&str>,
+) -> Result<HeldCells, AuditError> {
     let what = "kpi_current";
-    let sql = "SELECT kpi, tenant_id, dims, grain, period_start, period_end, value, numerator, \
-               denominator, unit, status FROM kpi_current";
+    let only = condition.map(|own| format!(" WHERE {own}")).unwrap_or_default();
+    let sql = format!(
+        "SELECT kpi, tenant_id, dims, grain, period_start, period_end, value, numerator, \
+         denominator, unit, status FROM kpi_current{only}"
+    );
     let mut cells = HeldCells::new();
-    for batch in rows(context, what, sql).await? {
+    for batch in rows(context, what, &sql).await? {
         let shape = |e: ColumnError| AuditError::Shape { what: what.into(), column: e.column };
         let text = |name: &str| columns::text(&batch, name).map_err(shape);
         let numbers = |name: &str| columns::number(&batch, name, NUMBER).map_err(shape);

@@ -1,5 +1,7 @@
 //! The SQL that recomputes a KPI.
 
+use std::collections::BTreeSet;
+
 use schemas::Grain;
 use schemas::contract::DEFAULT_TENANT;
 
@@ -97,18 +99,28 @@ pub(super) fn computed_sql(
 
 /// The SQL that makes the rows of views, `rows_<view>`, over the tables `silver_<contract>`.
 pub(super) fn views(catalog: &Catalog) -> Vec<String> {
+    if catalog.views().is_empty() {
+        return Vec::new();
+    }
+    views_of(catalog, &|_| true)
+}
+
+/// The same for these views and contracts alone.
+pub(super) fn views_for(catalog: &Catalog, names: &BTreeSet<String>) -> Vec<String> {
+    views_of(catalog, &|name| names.contains(name))
+}
+
+fn views_of(catalog: &Catalog, is_needed: &dyn Fn(&str) -> bool) -> Vec<String> {
     let create = |name: &str, sql: &str| format!("CREATE VIEW \"{name}\" AS {sql}");
     let mut all = Vec::new();
-    if catalog.views().is_empty() {
-        return all;
-    }
-    for relation in catalog.relations().iter().filter(|relation| relation.view.is_none()) {
+    let contracts = catalog.relations().iter().filter(|relation| relation.view.is_none());
+    for relation in contracts.filter(|relation| is_needed(&relation.name)) {
         let columns = relation.schema.iter().map(|column| format!("\"{}\"", column.name));
         let columns = columns.collect::<Vec<_>>().join(", ");
         let table = relation.rows_table();
         all.push(create(&relation.name, &format!("SELECT {columns} FROM \"{table}\"")));
     }
-    for view in catalog.views().iter() {
+    for view in catalog.views().iter().filter(|view| is_needed(view.name())) {
         all.push(create(view.name(), &view.result_sql()));
         all.push(create(&format!("rows_{}", view.name()), &view.rows_sql()));
     }

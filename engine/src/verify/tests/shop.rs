@@ -9,7 +9,7 @@ use gold::{Catalog, CellRow, ViewTables};
 use lake::Lake;
 use pipeline::bronze::BronzeWriter;
 use pipeline::record::{RawBatch, TopicPartition};
-use schemas::{Clock, Contract, Feed, Micros};
+use schemas::{CONTROL, Clock, Contract, ControlRecord, Decision, Feed, Micros};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -324,6 +324,28 @@ impl Shop {
         let inputs = inputs(&self.lake, &self.topics, contracts, &self.views);
         let stop = Stop::default();
         recover(&inputs, &mut [feed], self.runtime.handle(), &stop).unwrap()
+    }
+
+    /// Somebody decides, in an epoch of its own.
+    pub(super) fn decide(&mut self, decision: Decision) {
+        self.now = self.now.plus(SECOND);
+        let mut batch = RawBatch::new(Arc::new(TopicPartition {
+            source: CONTROL.into(),
+            topic: CONTROL.into(),
+            incarnation: "i1".into(),
+            partition: 0,
+        }));
+        batch.set_first_prev_offset(0);
+        let (id, by) = ("d1".to_owned(), "a test".to_owned());
+        let record = ControlRecord { id, at: self.now, by, decision }.to_json();
+        batch.push(0, Some(self.now.0 / 1000), None, Some(record.as_bytes()), &[]);
+        let epoch = self.core.cut(vec![batch], self.now);
+        self.process(epoch);
+    }
+
+    /// Whether its start computed KPIs anew because that was decided.
+    pub(super) fn is_repaired(&self) -> bool {
+        self.core.is_repaired()
     }
 
     fn process(&mut self, epoch: Epoch) {
