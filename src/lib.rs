@@ -11,7 +11,9 @@ mod demo;
 mod failure;
 mod output;
 mod progress;
+mod retraining;
 mod serve;
+mod training;
 mod wall_clock;
 
 use std::process::ExitCode;

@@ -157,6 +157,12 @@ impl Driver {
         self.scorer.take_changes()
     }
 
+    /// Puts regressions in force; of how many series.
+    #[cfg(test)]
+    pub(crate) fn train(&mut self, models: &schemas::Models) -> usize {
+        self.scorer.train(models)
+    }
+
     /// The scorer, and the cells that it sees.
     pub(crate) fn scorer(&self) -> (&Scorer, &dyn Cells) {
         (&self.scorer, &self.store)

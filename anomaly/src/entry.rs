@@ -6,15 +6,16 @@
 
 use std::sync::Arc;
 
+use schemas::answer::Verdict;
 use schemas::{
     Against, Calendar, CellKey, CellValue, Cells, Grain, KpiInfo, Micros, Periods, SeriesId,
-    Watching,
+    Status, Watching,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::lateness::Lateness;
 use crate::model::Past;
-use crate::outlook::{Learner, Outlook};
+use crate::outlook::{Learner, NOES_MOST, Outlook};
 use crate::policy::Track;
 use crate::replay::ReadPast;
 use crate::rules::{REGISTRY, value_of};
@@ -239,6 +240,11 @@ impl Entry {
         cells.value(self.id?, self.name.grain, start)
     }
 
+    /// Whether a bucket has a value that is in doubt.
+    pub(crate) fn is_in_doubt(&self, start: Micros, cells: &dyn Cells) -> bool {
+        self.cell(start, cells).is_some_and(|cell| cell.status == Status::InDoubt)
+    }
+
     fn observed(&self, start: Micros, cells: &dyn Cells) -> Option<Observed> {
         self.shape.observe(self.cell(start, cells))
     }
@@ -317,6 +323,28 @@ impl Entry {
         start < self.next
     }
 
+    /// Takes what people said of an alert whose newest bucket starts at `start`.
+    pub(crate) fn heed(
+        &mut self,
+        start: Micros,
+        before: Option<Verdict>,
+        verdict: Verdict,
+    ) -> bool {
+        let number = self.periods.number(self.name.grain, start);
+        let Learner { noes, odd, .. } = &mut self.learner;
+        if before == Some(Verdict::No) {
+            *noes = noes.saturating_sub(1);
+        }
+        match verdict {
+            Verdict::No => *noes = noes.saturating_add(1).min(NOES_MOST),
+            Verdict::Yes => *noes = noes.saturating_sub(1),
+            // What was meant to be so is no ground for a forecast.
+            Verdict::Planned if odd.is_kept(number) => odd.note(number, true),
+            Verdict::Planned => {}
+        }
+        true
+    }
+
     /// Notes that a bucket has a value.
     pub(crate) fn note(&mut self, start: Micros) {
         self.first = self.first.min(start);
@@ -346,7 +374,7 @@ impl Entry {
         let horizon = self.horizon(end);
         if self.stale {
             self.stale = false;
-            self.learner = Learner::new();
+            self.learner = self.learner.anew();
             self.outlooks.clear();
             self.next = self.first;
         }
@@ -414,5 +442,8 @@ mod tests {
         let outlooks = (OUTLOOKS + 1) * size_of::<(Micros, Outlook)>();
         let own = size_of::<Entry>() + outlooks + Lateness::MOST + crate::dates::MOST;
         assert!(own <= 4_096, "{own} bytes, of which {outlooks} are outlooks");
+        // One that a regression was trained for takes more.
+        let own = own + crate::regression::Trained::MOST;
+        assert!(own <= 26_000, "{own} bytes with a regression");
     }
 }

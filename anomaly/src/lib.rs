@@ -31,7 +31,9 @@ mod profile;
 mod raised;
 mod reason;
 mod records;
+mod regression;
 mod replay;
+mod retrain;
 mod rules;
 #[cfg(test)]
 mod samples;
@@ -46,5 +48,8 @@ mod walk;
 
 pub use backtest::{Backtest, Fired, History, Limits, Line, Played, Question, backtest};
 pub use bands::Expected;
+pub use regression::{CALENDAR, Trained};
+pub use retrain::{Challenge, Contest, Retrained, Training, retrain};
+pub use saved::in_force;
 pub use scorer::Scorer;
 pub use walk::{Score, Series, walk};

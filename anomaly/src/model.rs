@@ -1,8 +1,9 @@
 //! The forecast of a series' next bucket, and how far off it usually is.
 //!
-//! Eleven simple predictors are mixed by how well each did lately: the last value, two smoothed levels,
-//! medians of the same phase of past days and weeks, and what is usual at that hour and on that day of the week
-//! (all three also moved by their recent error), the same bucket yesterday and a week ago.
+//! Thirteen simple predictors are mixed by how well each did lately: the last value, two smoothed levels,
+//! medians of the same phase of past days and weeks, what is usual at that hour and on that day of the week, and
+//! what a regression says that was trained (all four also moved by their recent error), the same bucket yesterday
+//! and a week ago.
 //!
 //! # Guarantees
 //! - A forecast depends on buckets before the one it is for, and on nothing else.
@@ -51,7 +52,7 @@ pub(crate) enum Lesson {
 /// How much a predictor counts for that is off by less than another: this power of their losses.
 const SHARPNESS: i32 = 12;
 /// Predictors in the mix.
-pub(crate) const EXPERTS: usize = 11;
+pub(crate) const EXPERTS: usize = 13;
 
 /// Errors beyond so many spreads teach as if they were this large.
 const WINSOR: f64 = 3.5;
@@ -65,6 +66,8 @@ const FIRST_ERRORS: u32 = 20;
 const FEW_ERRORS: u32 = 8;
 /// Weight of the newest error in the loss of a predictor.
 const LOSS_PACE: f64 = 0.01;
+/// Errors that the one counts for which a regression was measured with.
+const TRIED: u8 = 20;
 /// Weight of the newest error in the recent spread.
 const SPREAD_PACE: f64 = 0.01;
 /// The same in the usual spread.
@@ -94,8 +97,8 @@ pub(crate) struct Model {
     pub(crate) last: f64,
     pub(crate) fast: f64,
     pub(crate) slow: f64,
-    /// The recent error of the medians of day and week, and of the profile.
-    pub(crate) lifts: [f64; 3],
+    /// The recent error of the medians of day and week, of the profile, and of what was trained.
+    pub(crate) lifts: [f64; 4],
     /// The recent absolute error of each predictor; NaN before its first.
     pub(crate) losses: [f64; EXPERTS],
     /// Errors that those are the means of.
@@ -125,7 +128,7 @@ impl Model {
             last: f64::NAN,
             fast: f64::NAN,
             slow: f64::NAN,
-            lifts: [0.0; 3],
+            lifts: [0.0; 4],
             losses: [f64::NAN; EXPERTS],
             counts: [0; EXPERTS],
             guesses: [f64::NAN; EXPERTS],
@@ -153,7 +156,7 @@ impl Model {
         self.run = if outlier { self.run.saturating_add(1) } else { 0 };
         let is_odd = outlier && self.run < ADOPT_AFTER;
         let taught = if is_odd { self.center + error.signum() * WINSOR * spread } else { value };
-        self.learn_errors(taught, spread, is_odd);
+        self.learn_errors((value, taught), spread, is_odd);
         if self.learned > FIRST_ERRORS {
             self.tail.learn(error / self.spread(bin).max(floor));
         }
@@ -173,10 +176,10 @@ impl Model {
         if is_noted && self.run < ADOPT_AFTER { Lesson::Odd } else { Lesson::Usual }
     }
 
-    fn learn_errors(&mut self, taught: f64, spread: f64, is_odd: bool) {
-        let [_, _, _, day, week, .., usual, _] = self.guesses;
+    fn learn_errors(&mut self, (value, taught): (f64, f64), spread: f64, is_odd: bool) {
+        let [_, _, _, day, week, .., usual, _, trained, _] = self.guesses;
         // Nor is what they are moved by.
-        for (lift, guess) in self.lifts.iter_mut().zip([day, week, usual]) {
+        for (lift, guess) in self.lifts.iter_mut().zip([day, week, usual, trained]) {
             if guess.is_finite() && !is_odd {
                 *lift += 0.2 * (taught - guess - *lift);
             }
@@ -186,7 +189,8 @@ impl Model {
         for ((loss, count), guess) in self.losses.iter_mut().zip(&mut self.counts).zip(self.guesses)
         {
             if guess.is_finite() {
-                let missed = (taught - guess).abs();
+                // Who foresaw an outlier has not missed it.
+                let missed = (taught - guess).abs().min((value - guess).abs());
                 *count = count.saturating_add(1);
                 *loss = if loss.is_finite() {
                     *loss + LOSS_PACE.max(1.0 / f64::from(*count)) * (missed - *loss)
@@ -221,10 +225,24 @@ impl Model {
         }
     }
 
-    /// Predicts the next bucket.
-    pub(crate) fn foresee(&mut self, past: &dyn Past, seasons: Seasons, space: Space, next: Spot) {
+    /// Predicts the next bucket, of which a regression that was trained may say something.
+    pub(crate) fn foresee(
+        &mut self,
+        past: &dyn Past,
+        seasons: Seasons,
+        space: Space,
+        (next, trained): (Spot, Option<(f64, f64)>),
+    ) {
         let usual = self.profile.guess(next).map_or(f64::NAN, |own| space.blunt(own));
         let scaled = |value: Option<f64>| value.map_or(f64::NAN, |value| space.scaled(value));
+        if let (Some((_, error)), [.., loss, _], [.., count, _]) =
+            (trained, &mut self.losses, &mut self.counts)
+            && !loss.is_finite()
+        {
+            // Unlike other newcomers it was tried.
+            (*loss, *count) = (error, TRIED);
+        }
+        let trained = scaled(trained.map(|(value, _)| value));
         let at = |back: usize| scaled(if back == 0 { None } else { past.value(back) });
         let day = scaled(median::<7>(seasons.day, 3, past));
         let week = scaled(median::<4>(seasons.week, 2, past));
@@ -243,8 +261,18 @@ impl Model {
             at(seasons.week),
             usual,
             usual + self.lifts[2],
+            trained,
+            trained + self.lifts[3],
         ];
         self.center = self.mix();
+    }
+
+    /// What was trained is another now.
+    pub(crate) fn forget_trained(&mut self) {
+        let ([.., plain, moved], [.., counts, counts_moved]) = (&mut self.losses, &mut self.counts);
+        (*plain, *moved, *counts, *counts_moved) = (f64::NAN, f64::NAN, 0, 0);
+        let [.., lift] = &mut self.lifts;
+        *lift = 0.0;
     }
 
     /// Takes errors for so many times as large.

@@ -37,7 +37,7 @@ impl Odd {
 
     /// Says otherwise of a bucket that was noted.
     pub(crate) fn excuse(&mut self, number: i64) {
-        if number <= self.newest && self.newest - number < KEPT {
+        if self.is_kept(number) {
             self.set(number, false);
         }
     }
@@ -49,11 +49,15 @@ impl Odd {
         }
     }
 
+    /// Whether it is known of a bucket.
+    pub(crate) fn is_kept(&self, number: i64) -> bool {
+        number <= self.newest && self.newest.saturating_sub(number) < KEPT
+    }
+
     /// Whether a bucket was odd.
     pub(crate) fn has(&self, number: i64) -> bool {
-        let is_kept = number <= self.newest && self.newest.saturating_sub(number) < KEPT;
         let (word, bit) = place(number);
-        is_kept && self.bits.get(word).is_some_and(|bits| bits & bit != 0)
+        self.is_kept(number) && self.bits.get(word).is_some_and(|bits| bits & bit != 0)
     }
 }
 

@@ -8,6 +8,8 @@
 //! # Non-guarantees
 //! - The band is that of a whole bucket. A bucket that still runs can be too high, not too low.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{DiscreteCDF, Poisson};
 
@@ -16,6 +18,7 @@ use crate::model::{ADOPT_AFTER, Bin, Lesson, Model, Past};
 use crate::number::narrow;
 use crate::odd::Odd;
 use crate::records::Records;
+use crate::regression::Trained;
 use crate::shape::{BINS, Observed, Place, Shape, Space};
 use crate::tail::{ALERT, ALERT_P, Curve};
 
@@ -53,6 +56,9 @@ const GROWING: f64 = 1.5;
 const YOUNG: u32 = 5;
 /// The same of ratios: both of their sides are restless.
 const RATIO: f64 = 1.25;
+/// The same for each alert of which people said that nothing was wrong; for more of them it is no more.
+const RELUCTANCE: f64 = 1.2;
+pub(crate) const NOES_MOST: u8 = 4;
 /// The surprise that two buckets in a row need on one side together, and the second at least, where one alone
 /// needs [`ALERT`].
 const TOGETHER: f64 = 6.0;
@@ -83,6 +89,10 @@ pub(crate) struct Learner {
     pub(crate) dates: Dates,
     /// Buckets since outliers became the new normal.
     pub(crate) adopted: u16,
+    /// A regression that is in force.
+    pub(crate) trained: Option<Arc<Trained>>,
+    /// Alerts of which people said that nothing was wrong, less those that they said were right.
+    pub(crate) noes: u8,
 }
 
 /// The past without what was odd.
@@ -141,6 +151,8 @@ impl Learner {
             surprise: 0.0,
             dates: Dates::default(),
             adopted: u16::MAX,
+            trained: None,
+            noes: 0,
         }
     }
 
@@ -185,8 +197,30 @@ impl Learner {
         }
         if let Some(space) = self.space(shape).filter(|_| self.model.learned > 0) {
             let sound = Sound { past, odd: &self.odd, of: number.saturating_add(1) };
-            self.model.foresee(&sound, shape.seasons, space, next.spot(shape.seasons));
+            let foreseen = (next.spot(shape.seasons), self.trained_guess(shape, next));
+            self.model.foresee(&sound, shape.seasons, space, foreseen);
         }
+    }
+
+    /// Puts another regression in force, or none.
+    pub(crate) fn put_in_force(&mut self, trained: Option<Arc<Trained>>) {
+        self.trained = trained;
+        self.model.forget_trained();
+    }
+
+    /// What the regression in force says of a bucket.
+    fn trained_guess(&self, shape: Shape, place: Place) -> Option<(f64, f64)> {
+        self.trained.as_ref()?.guess(shape, place)
+    }
+
+    /// One that has learned nothing from buckets, but keeps what was decided.
+    pub(crate) fn anew(&self) -> Learner {
+        Learner { trained: self.trained.clone(), noes: self.noes, ..Learner::new() }
+    }
+
+    /// How many times as surprising a bucket must be after what people said.
+    fn reluctance(&self) -> f64 {
+        RELUCTANCE.powi(i32::from(self.noes.min(NOES_MOST)))
     }
 
     /// How surprising a bucket is, as a number with the sign of its error.
@@ -279,7 +313,7 @@ impl Learner {
         if shape.count && expected < COUNTS_MAX {
             // Cornish and Fisher's expansion: Poisson's law is skewed where counts are small.
             let mean = expected.max(0.0);
-            let reach = NORMAL_REACH * shape.tuning.need.sqrt();
+            let reach = NORMAL_REACH * (shape.tuning.need * self.reluctance()).sqrt();
             let skew = (reach * reach - 1.0) / 6.0;
             outlook.lower = outlook.lower.min(mean - reach * mean.sqrt() + skew);
             outlook.upper = outlook.upper.max(mean + reach * mean.sqrt() + skew);
@@ -297,7 +331,8 @@ impl Learner {
         let space = self.space(shape).filter(|_| self.model.learned > 0)?;
         let mut ahead = self.clone();
         let sound = Sound { past, odd: &self.odd, of: place.number };
-        ahead.model.foresee(&sound, shape.seasons, space, place.spot(shape.seasons));
+        let foreseen = (place.spot(shape.seasons), self.trained_guess(shape, place));
+        ahead.model.foresee(&sound, shape.seasons, space, foreseen);
         ahead.model.widen(FARTHER);
         ahead.surprise = 0.0;
         ahead.outlook(shape, place)
@@ -308,7 +343,7 @@ impl Learner {
         let dated = self.dates.expected(place.date(shape.seasons)).filter(|_| shape.dated);
         let dated = dated.into_iter().flat_map(move |(low, high)| [center + low, center + high]);
         let is_new = shape.dated && usize::from(self.adopted) < shape.seasons.week;
-        let [_, _, _, day, week, .., usual, _] = self.model.guesses;
+        let [_, _, _, day, week, .., usual, _, _, _] = self.model.guesses;
         let before =
             [day, week, usual].into_iter().filter(move |guess| is_new && guess.is_finite());
         dated.chain(before)
@@ -342,6 +377,7 @@ impl Learner {
             _ => 1.0,
         };
         let calm = if shape.log { 1.0 } else { RATIO };
+        let calm = calm * self.reluctance();
         let needs = needs.map(|need| need * patience * calm * shape.tuning.need);
         Some(Outlook {
             space,

@@ -4,12 +4,13 @@
 //! - What is read back goes on exactly from where it was written: floats are kept as their bits.
 //! - Records of another version are refused.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemas::state::{SavedError, encode};
 use schemas::{
-    Alert, Calendar, Cells, EpochId, FrozenObserver, KpiInfo, Micros, OriginName, Records, Saved,
-    StatePart,
+    Alert, Calendar, CellKey, Cells, EpochId, FrozenObserver, KpiInfo, Micros, OriginName, Records,
+    Saved, StatePart,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,11 +19,12 @@ use crate::entry::{Entry, Name};
 use crate::lateness::Lateness;
 use crate::outlook::{Learner, Outlook};
 use crate::policy::Track;
+use crate::regression::Trained;
 use crate::rules::REGISTRY;
 use crate::series_book::FrozenSeries;
 
 /// The version of the records.
-const VERSION: u8 = 6;
+const VERSION: u8 = 7;
 const HEAD: &str = "detector";
 const SERIES: &str = "detector/series";
 
@@ -137,6 +139,15 @@ impl Records for &FrozenSeries {
         encode(&Series::of(entry), out);
         true
     }
+}
+
+/// The regressions that are in force in a saved state, each by a cell of its series at no period; none where the state
+/// is of another version.
+pub fn in_force(saved: &Saved) -> BTreeMap<CellKey, Arc<Trained>> {
+    let is_own = saved.head::<Versioned>(HEAD).is_ok_and(|own| own.version == VERSION);
+    let series = saved.values::<Series>(SERIES).filter(|_| is_own);
+    let trained = |own: Series| Some((own.name.cell(Micros(0)), own.learner.trained?));
+    series.filter_map(|own| trained(own.ok()?.1)).collect()
 }
 
 /// Reads the state back: `put` is given every series of a KPI that is `kept`, and its place.

@@ -30,9 +30,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use schemas::answer::Verdict as Opinion;
 use schemas::{
-    Alert, Calendar, CellKey, CellValue, Cells, EpochId, EpochStamp, FrozenObserver, Grain,
-    KpiInfo, KpiUpdate, Micros, Observer, OriginName, Saved, SeriesId, Sight, Status,
+    Alert, Calendar, CellKey, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo,
+    KpiUpdate, Micros, Models, Observer, OriginName, Saved, SeriesId, Sight,
 };
 
 use crate::alert_book::AlertBook;
@@ -41,6 +42,7 @@ use crate::incident;
 use crate::lags::Lags;
 use crate::policy::{Moment, RETELL_US, Step};
 use crate::raised::{Raiser, Stamp};
+use crate::regression;
 use crate::rules::{Bucket, REGISTRY, Verdict};
 use crate::saved::{self, Frozen, Head};
 use crate::series_book::SeriesBook;
@@ -55,7 +57,7 @@ const NEAR_PERIODS: i64 = 2;
 const OLD_US: i64 = 28 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
-const VERSION: &str = "weir-anomaly-7";
+const VERSION: &str = "weir-anomaly-8";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
@@ -333,7 +335,7 @@ impl Scorer {
             let Some(entry) = self.series.get(place) else { return };
             let Some(track) = entry.tracks.get(number) else { return };
             // What a bucket in doubt says corrects nothing that was said of it before.
-            if track.knows(start) && is_in_doubt(entry.cell(start, cells)) {
+            if track.knows(start) && entry.is_in_doubt(start, cells) {
                 continue;
             }
             let is_watched = entry.watched.get(number).copied().unwrap_or(false);
@@ -382,10 +384,6 @@ impl Scorer {
         let opened = self.alerts.take_opened();
         incident::group(&mut self.alerts, (&self.kpis, &self.calendar), opened);
     }
-}
-
-fn is_in_doubt(cell: Option<CellValue>) -> bool {
-    cell.is_some_and(|cell| cell.status == Status::InDoubt)
 }
 
 impl Observer for Scorer {
@@ -438,6 +436,16 @@ impl Observer for Scorer {
         // Only here, and not by a timer: how many ticks there were must change nothing.
         self.retell(stamp, sight);
         self.group();
+    }
+
+    fn train(&mut self, models: &Models) -> usize {
+        regression::put_in_force(&mut self.series, models)
+    }
+
+    fn heed(&mut self, alert: &str, before: Option<Opinion>, verdict: Opinion) -> bool {
+        // One that may have been forgotten already teaches nothing any more.
+        let held = self.alerts.find(alert).filter(|(_, own)| !own.is_long_over(self.clock));
+        held.is_some_and(|(_, alert)| self.series.heed(&alert.key, before, verdict))
     }
 
     fn take_changes(&mut self) -> Vec<Alert> {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use schemas::{Grain, Marks, Paged, SeriesId};
+use schemas::answer::Verdict;
+use schemas::{CellKey, Grain, Marks, Paged, SeriesId};
 
 use crate::entry::{Entry, Name};
 
@@ -65,6 +66,14 @@ impl SeriesBook {
         let entry = self.places.get_mut(place)?.as_mut()?;
         self.changed.mark(u32::try_from(place).unwrap_or(u32::MAX));
         Some(Arc::make_mut(entry))
+    }
+
+    /// Takes what people said of an alert whose newest bucket this is; false where the series is not watched.
+    pub(crate) fn heed(&mut self, of: &CellKey, before: Option<Verdict>, verdict: Verdict) -> bool {
+        let CellKey { kpi, tenant, dims, grain, period_start } = of.clone();
+        let place = self.find_name(&Name { kpi, tenant, dims, grain });
+        let entry = place.and_then(|place| self.get_mut(place));
+        entry.is_some_and(|entry| entry.heed(period_start, before, verdict))
     }
 
     /// Notes the handle of a series, which is not saved.

@@ -309,6 +309,11 @@ impl Answers {
         self.alerts.get(alert)?.answer.acknowledged.as_ref()
     }
 
+    /// What somebody thinks of an alert.
+    pub fn verdict(&self, alert: &str) -> Option<Verdict> {
+        self.alerts.get(alert)?.answer.feedback.as_ref().map(|(verdict, _)| *verdict)
+    }
+
     /// Until when nobody is told of such an alert.
     pub fn muted_until(&self, about: &About<'_>) -> Option<Micros> {
         self.muting(about).map(|muted| muted.mute.until).max()

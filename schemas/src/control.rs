@@ -3,8 +3,7 @@
 //! A decision is a record like any other: in an epoch, in bronze, in the ledger's spans. So what it
 //! does is a function of the epochs, and replay agrees. Nothing else changes state from outside.
 //!
-//! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`. A kind
-//! that is to come is model.
+//! Their form is tagged JSON, `{"v":1,"id":"...","at":"...","by":"...","kind":"...","body":{...}}`.
 //!
 //! # Guarantees
 //! - [`ControlRecord::to_json`] and [`ControlRecord::parse`] are inverse.
@@ -18,6 +17,7 @@ use serde_json::Value;
 use crate::EpochId;
 use crate::answer::{Acknowledge, Feedback, Mute, Unmute};
 use crate::letter::{Letter, LetterAt};
+use crate::models::Models;
 use crate::time::Micros;
 
 /// The name of the built-in source, and of its only topic. Names that begin with `_weir` are reserved.
@@ -83,6 +83,8 @@ pub enum Decision {
     },
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
+    /// Models that were trained are in force from here on.
+    Train(Models),
     /// Somebody looks after an alert.
     Acknowledge(Acknowledge),
     /// Somebody says whether an alert was right.
@@ -204,6 +206,7 @@ const DROP: &str = "dead_letters.drop";
 const RETRY: &str = "dead_letters.retry";
 const REBUILD: &str = "kpi.rebuild";
 const DEFINITIONS: &str = "definitions";
+const MODELS: &str = "models";
 const ACKNOWLEDGE: &str = "alert.acknowledge";
 const FEEDBACK: &str = "alert.feedback";
 const MUTE: &str = "mute";
@@ -299,6 +302,7 @@ impl ControlRecord {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
                 Decision::Define(changes)
             }
+            MODELS => Decision::Train(body_of(MODELS, body)?),
             ACKNOWLEDGE => Decision::Acknowledge(body_of(ACKNOWLEDGE, body)?),
             FEEDBACK => Decision::Feedback(body_of(FEEDBACK, body)?),
             MUTE => Decision::Mute(body_of(MUTE, body)?),
@@ -356,6 +360,7 @@ impl Decision {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
                 (DEFINITIONS, body.unwrap_or_default())
             }
+            Decision::Train(of) => (MODELS, serde_json::to_value(of).unwrap_or_default()),
             Decision::Acknowledge(of) => {
                 (ACKNOWLEDGE, serde_json::to_value(of).unwrap_or_default())
             }
@@ -429,7 +434,15 @@ mod tests {
             assert!(Answers::is_answer(&answer.decision), "{answer:?}");
             assert_eq!(answer.to_json(), text);
         }
-        for record in [resume, sweep, define, retry, rebuild] {
+        let body = "{\"detector\":\"calendar\",\"kpi\":\"roi\",\"series\":[{\"dims\":\"{}\",\"grain\":\"day\",\"model\":\"0f\",\
+                    \"tenant\":\"t\"}]}";
+        let models = text.replace("table.resume", "models").replace("{\"table\":\"orders\"}", body);
+        let models = ControlRecord::parse(models.as_bytes()).unwrap();
+        assert!(models.to_json().contains(body), "{}", models.to_json());
+        let other = models.to_json().replace("\"day\"", "\"fortnight\"");
+        let error = ControlRecord::parse(other.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("fortnight"), "{error}");
+        for record in [resume, sweep, define, retry, rebuild, models] {
             assert_eq!(ControlRecord::parse(record.to_json().as_bytes()).unwrap(), record);
         }
     }

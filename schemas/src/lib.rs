@@ -36,6 +36,7 @@ pub mod key;
 pub mod kpi;
 pub mod letter;
 pub mod marks;
+pub mod models;
 pub mod nearest;
 pub mod observe;
 pub mod paged;
@@ -75,6 +76,7 @@ pub use kpi::{
 };
 pub use letter::{Letter, LetterAt, StillDead};
 pub use marks::Marks;
+pub use models::{ModelOf, Models};
 pub use observe::{
     Band, Bands, Cells, Feeding, Forecast, Found, FrozenObserver, Observer, OriginName, Scored,
     Sight, Trial,

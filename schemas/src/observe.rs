@@ -16,8 +16,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, Severity};
+use crate::answer::Verdict;
 use crate::epoch::EpochStamp;
 use crate::kpi::{CellValue, KpiUpdate, SeriesId};
+use crate::models::Models;
 use crate::state::{Saved, StatePart};
 use crate::time::{Grain, Micros};
 
@@ -82,6 +84,18 @@ pub trait Observer: Send {
 
     /// Sees the updates of an epoch with records.
     fn observe(&mut self, epoch: &EpochStamp, updates: &[KpiUpdate], sight: Sight<'_>);
+
+    /// Models that were trained are in force from here on; of how many series that are known. Without it an observer
+    /// has none to be trained.
+    fn train(&mut self, _models: &Models) -> usize {
+        0
+    }
+
+    /// Somebody says of an alert whether it was right, having said `before` something else; false where there is no
+    /// such alert. Without it an observer learns nothing from people.
+    fn heed(&mut self, _alert: &str, _before: Option<Verdict>, _verdict: Verdict) -> bool {
+        false
+    }
 
     /// The alerts that opened, changed or were resolved since the last call, each once, ordered by id.
     fn take_changes(&mut self) -> Vec<Alert>;

@@ -21,6 +21,7 @@ mod in_force;
 mod infer;
 mod kpis;
 mod mute;
+mod retrain;
 mod run;
 mod saved;
 mod setup;
@@ -98,6 +99,8 @@ enum Command {
     Anomalies(anomalies::Command),
     /// What would have fired of a KPI: its cells through the detector, with the settings of the configuration.
     Backtest(backtest::Arguments),
+    /// Train models of detectors on what came, and put those in force that foresee better.
+    Retrain(retrain::Arguments),
     /// Tell nobody of some alerts for a while.
     Mute(mute::Arguments),
     /// Development tokens for API and stream.
@@ -175,6 +178,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Eval(command) => eval::execute(&command),
         Command::Anomalies(command) => anomalies::execute(&load(file)?.config, &command),
         Command::Backtest(arguments) => backtest::execute(&load(file)?.config, &arguments),
+        Command::Retrain(arguments) => retrain::execute(&load(file)?.config, &arguments),
         Command::Mute(arguments) => mute::execute(&load(file)?.config, &arguments),
         Command::Token(command) => token::execute(&load(file)?.config, &command),
         Command::Config(command) => config::execute(&load(file)?, &command),

@@ -10,6 +10,7 @@ use super::setup::{self, Setup, open_lake, tokio_runtime};
 use crate::alerts;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::retraining;
 use crate::serve::{Served, Serving};
 use crate::wall_clock::WallClock;
 
@@ -48,6 +49,9 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
             return Ok(());
         }
     }
+    let retraining = (!arguments.until_end)
+        .then(|| retraining::start(&config, &lake, &catalog, &stop))
+        .flatten();
     let run = Run {
         settings: config.settings(lake.work_dir()),
         lake,
@@ -57,12 +61,15 @@ pub(crate) fn execute(config: Config, arguments: &Arguments) -> Result<(), Failu
         sources,
         until_end: arguments.until_end,
         clock: Arc::new(WallClock),
-        stop,
+        stop: stop.clone(),
         meters: Arc::clone(&meters),
         feeds: serving.iter().map(Serving::feed).chain(told.iter().map(Alerting::feed)).collect(),
         definitions,
     };
     let outcome = engine::run(run, runtime.handle());
+    stop.ask();
+    // It ends with the series that it is at.
+    drop(retraining.map(std::thread::JoinHandle::join));
     if let Some(serving) = serving {
         serving.finish(&runtime);
     }

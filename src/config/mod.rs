@@ -63,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) epoch: EpochConfig,
     pub(crate) gold: GoldConfig,
     audit: AuditConfig,
+    anomaly: AnomalyConfig,
     pub(crate) time: TimeConfig,
     pub(crate) contracts: FolderConfig,
     pub(crate) api: ApiConfig,
@@ -127,6 +128,12 @@ pub(crate) struct EpochConfig {
     pub(crate) max_records: usize,
     max_bytes: Bytes,
     max_unflushed: Bytes,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnomalyConfig {
+    retrain: Span,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -245,6 +252,11 @@ impl Config {
             silver: if lake.deletion_vectors { Deletes::Mark } else { Deletes::Rewrite },
             audit: self.audit.settings(),
         }
+    }
+
+    /// How often models of detectors are trained while running; `None`: never.
+    pub(crate) fn retrain_interval(&self) -> Option<Duration> {
+        Some(self.anomaly.retrain.0).filter(|own| !own.is_zero())
     }
 
     /// Refuses intervals at which nothing else would be done, or nothing would ever be.

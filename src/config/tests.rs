@@ -159,6 +159,14 @@ fn audits_are_made_unless_their_interval_is_nothing() {
 }
 
 #[test]
+fn models_are_trained_every_week_or_as_it_is_set() {
+    let interval = |text: &str| load(text, &[]).unwrap().config.retrain_interval();
+    assert_eq!(interval("").unwrap().as_secs(), 7 * 86_400);
+    assert_eq!(interval("anomaly.retrain='1s'").unwrap().as_secs(), 1);
+    assert_eq!(interval("[anomaly]\nretrain='0s'"), None);
+}
+
+#[test]
 fn origins_are_checked_and_may_come_from_the_environment() {
     let origins = |text: &str| load(text, &[]).unwrap().config.api.origins();
     let both = "[api]\npublic_url='https://Weir.example/'\nallowed_origins=['http://[::1]:8080']";

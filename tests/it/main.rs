@@ -35,6 +35,7 @@ mod pg;
 mod planned;
 mod questioned;
 mod readers;
+mod retraining;
 mod retry;
 mod secure_kafka;
 mod semantic;

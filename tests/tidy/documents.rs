@@ -5,8 +5,14 @@ use std::collections::BTreeSet;
 use crate::repository::{documents, fences, files, prose, read, root, spans, toml, weir};
 
 /// What is in a lake and looks like a path of the repository.
-const TABLES: [&str; 5] =
-    ["gold/_metrics.json", "gold/anomalies", "gold/kpi_current", "gold/kpi_history", "gold/kpis"];
+const TABLES: [&str; 6] = [
+    "gold/_metrics.json",
+    "gold/anomalies",
+    "gold/audit",
+    "gold/kpi_current",
+    "gold/kpi_history",
+    "gold/kpis",
+];
 
 #[test]
 fn named_paths_exist() {

@@ -11,4 +11,5 @@ mod planned;
 mod replay;
 mod rules;
 mod settings;
+mod taught;
 mod world;

@@ -181,8 +181,8 @@ impl Control {
                 | Decision::Feedback(_)
                 | Decision::Mute(_)
                 | Decision::Unmute(_) => Arc::make_mut(&mut self.answers).take(record, stamp),
-                // Definitions came first; whether a batch ends, the core asks the epoch.
-                Decision::EndBatch | Decision::Define(_) => continue,
+                // Definitions came first, and models are the observer's; whether a batch ends, the core asks the epoch.
+                Decision::EndBatch | Decision::Define(_) | Decision::Train(_) => continue,
                 Decision::Unknown { kind, version } => {
                     let unknown =
                         "is kept and has no effect: this version of weir does not know it";

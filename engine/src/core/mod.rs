@@ -346,6 +346,8 @@ impl Core {
         let sight = Sight { cells: &self.gold, feeding: &feeders };
         self.watch.advance(&stamp, epoch.is_tick(), &hushed.origins, sight);
         self.control.pass(&stamp);
+        let control = &self.control;
+        self.watch.decide(&stamp, &epoch.decisions, (&control.answers, control.is_replay));
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
             let mut desk = Desk { decoding: &self.decoding, scratch: &mut self.scratch };
             drop(self.control.take(&stamp, &epoch.decisions, &mut self.tables, &mut desk));

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use gold::Engine;
 use gold::anomalies::FrozenAlerts;
+use schemas::answer::{Feedback, Verdict};
 use schemas::state::{FrozenSlots, SavedError, Slots};
 use schemas::{
-    Alert, CellKey, EpochId, EpochStamp, FrozenObserver, KpiUpdate, Micros, Observer, OriginName,
-    Saved, Sight, StatePart,
+    Alert, Answers, CellKey, ControlRecord, Decision, EpochId, EpochStamp, FrozenObserver,
+    KpiUpdate, Micros, Observer, OriginName, Saved, Sight, StatePart,
 };
 
 use super::error::RestoreError;
@@ -114,6 +115,37 @@ impl Watch {
         sight: Sight<'_>,
     ) {
         self.observer.advance(stamp, is_tick, quiet, sight);
+    }
+
+    /// Takes what was decided of detectors, after timers and before the rows of an epoch; `answers` are those of before.
+    pub(crate) fn decide(
+        &mut self,
+        stamp: &EpochStamp,
+        decisions: &[ControlRecord],
+        (answers, is_replay): (&Answers, bool),
+    ) {
+        let mut verdicts: BTreeMap<&str, Verdict> = BTreeMap::new();
+        for record in decisions {
+            match &record.decision {
+                Decision::Train(models) => {
+                    let (taken, all) = (self.observer.train(models), models.series.len());
+                    if !is_replay {
+                        let (detector, kpi, by) = (&models.detector, &models.kpi, &record.by);
+                        tracing::info!(
+                            epoch = stamp.id,
+                            by,
+                            "models of `{detector}` for the KPI `{kpi}` are in force: {taken} of {all} series"
+                        );
+                    }
+                }
+                Decision::Feedback(Feedback { alert, verdict, .. }) => {
+                    let before = verdicts.insert(alert, *verdict);
+                    let before = before.or_else(|| answers.verdict(alert));
+                    self.observer.heed(alert, before, *verdict);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// After them: the alerts that changed.
