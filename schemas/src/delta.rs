@@ -6,9 +6,10 @@
 //! # Guarantees
 //! - After [`Delta::consolidate`] each row is there once, with a weight that is not 0, and the rows of a
 //!   key stand together. Rows of quiet origins and of others are not taken for one.
-//! - Rows that were added one by one then stand by key and bytes, so that equal changes give equal
-//!   deltas, in whatever order they were added. Keys of which [`Delta::first_change`] alone was called
-//!   come before them, in the order of the calls, and were not sorted.
+//! - Rows that were added one by one then stand by key and bytes, those without a key by a hash of their
+//!   bytes, so that equal changes give equal deltas, in whatever order they were added. Keys of which
+//!   [`Delta::first_change`] alone was called come before them, in the order of the calls, and were not
+//!   sorted.
 //! - Weights are added modulo 2^64, so that no order of adding gives another sum.
 //!
 //! # Non-guarantees
@@ -16,6 +17,8 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::key::RowKey;
 use crate::row::{RowLayout, RowRef};
@@ -42,7 +45,7 @@ pub struct Delta {
 /// A row with its weight; its bytes are `key..row` and `row..end` of the arena.
 #[derive(Debug, Clone, Copy)]
 struct Weighted {
-    /// The first eight bytes of the key, by which most keys are told apart.
+    /// The first eight bytes of the key, by which most keys are told apart; without a key a hash of the row.
     prefix: u64,
     key: usize,
     row: usize,
@@ -105,7 +108,10 @@ impl Delta {
         self.key.write(row, &mut self.bytes);
         let at = self.bytes.len();
         self.bytes.extend_from_slice(row.bytes());
-        let prefix = prefix(self.bytes.get(key..at).unwrap_or_default());
+        let prefix = match self.is_keyless() {
+            true => xxh3_64(row.bytes()),
+            false => prefix(self.bytes.get(key..at).unwrap_or_default()),
+        };
         let end = self.bytes.len();
         let is_quiet = self.is_quiet;
         self.entries.push(Weighted { prefix, key, row: at, end, weight, is_first, is_quiet });
@@ -217,9 +223,18 @@ impl Delta {
     }
 
     fn order(&self, a: &Weighted, b: &Weighted) -> Ordering {
-        let bytes =
-            |entry: &Weighted| (self.key_of(entry), entry.is_quiet, self.row(entry).bytes());
+        let row = |entry: &Weighted| self.row(entry).bytes();
+        if self.is_keyless() {
+            let first = |entry: &Weighted| (entry.is_quiet, entry.prefix);
+            return first(a).cmp(&first(b)).then_with(|| row(a).cmp(row(b)));
+        }
+        let bytes = |entry: &Weighted| (self.key_of(entry), entry.is_quiet, row(entry));
         a.prefix.cmp(&b.prefix).then_with(|| bytes(a).cmp(&bytes(b)))
+    }
+
+    /// Whether rows have no key but themselves: all are of one key, the empty one.
+    fn is_keyless(&self) -> bool {
+        self.key.columns().is_empty()
     }
 
     fn key_of(&self, entry: &Weighted) -> &[u8] {

@@ -172,6 +172,39 @@ proptest! {
     }
 
     #[test]
+    fn rows_without_a_key_add_up_too(steps in steps(), bits in any::<[bool; 40]>(), cut in 0..40_usize) {
+        let fresh = || Delta::new(layout(), RowKey::default());
+        let all = || steps.iter().zip(bits);
+        let (mut mixed, mut turned) = (fresh(), fresh());
+        let put = |delta: &mut Delta, (step, bit): (&Step, bool)| {
+            delta.set_quiet(bit);
+            add(delta, step);
+        };
+        all().for_each(|own| put(&mut mixed, own));
+        let mut parts = all().collect::<Vec<_>>();
+        parts.rotate_left(cut.min(steps.len()));
+        parts.into_iter().rev().for_each(|own| put(&mut turned, own));
+        mixed.consolidate();
+        turned.consolidate();
+        prop_assert!(mixed == turned, "the order of adding makes a difference");
+        let (mut last, mut rows) = (None, 0);
+        for change in mixed.keys() {
+            prop_assert!(change.key().is_empty() && last < Some(change.is_quiet()));
+            last = Some(change.is_quiet());
+            let own = all().filter(|(_, bit)| *bit == change.is_quiet());
+            let expected = by_map(&own.map(|(step, _)| step.clone()).collect::<Vec<_>>());
+            let found = change.rows().map(|(row, weight)| {
+                ((row.text(0).unwrap().to_owned(), row.bigint(1).unwrap()), weight)
+            });
+            let found: Vec<_> = found.collect();
+            rows += found.len();
+            prop_assert_eq!(found.len(), expected.len(), "a row is there twice");
+            prop_assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), expected);
+        }
+        prop_assert_eq!(rows, mixed.len());
+    }
+
+    #[test]
     fn a_delta_and_its_opposite_are_nothing(steps in steps()) {
         let forth = delta(&steps);
         let mut back = forth.clone();

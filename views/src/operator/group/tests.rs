@@ -268,7 +268,9 @@ fn many_errors_are_one_with_their_number() {
         let mut group = make(&[0], &calls).unwrap();
         let strays = ["a", "b", "c"].map(|key| numbered(key, 5, -1));
         let error = subject.step(&mut group, &strays).1.unwrap_err();
-        assert!(error.row.starts_with("c0=a, c1=5, c2=null"), "{error}");
+        // The first by the hash of its bytes.
+        let is_one = ["a", "b", "c"].map(|key| format!("c0={key}, c1=5, c2=null"));
+        assert!(is_one.iter().any(|row| error.row.starts_with(row)), "{error}");
         assert!(error.problem.ends_with("and 2 more in this step"), "{error}");
     });
 }
