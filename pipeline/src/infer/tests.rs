@@ -43,6 +43,52 @@ fn proposed(sample: &Sample) -> (String, Contract) {
     (text, contract)
 }
 
+/// Columns of a bill by FOCUS 1.2, and one that identifies a charge.
+const FOCUS_COLUMNS: [&str; 29] = [
+    "BilledCost",
+    "BillingCurrency",
+    "BillingPeriodStart",
+    "ChargeCategory",
+    "ChargeClass",
+    "ChargeFrequency",
+    "ChargePeriodEnd",
+    "ChargePeriodStart",
+    "ConsumedQuantity",
+    "ConsumedUnit",
+    "ContractedCost",
+    "EffectiveCost",
+    "InvoiceId",
+    "ListCost",
+    "PricingCategory",
+    "ProviderName",
+    "PublisherName",
+    "RegionId",
+    "ResourceId",
+    "ResourceName",
+    "ResourceType",
+    "ServiceCategory",
+    "ServiceName",
+    "ServiceSubcategory",
+    "SkuId",
+    "SubAccountId",
+    "SubAccountName",
+    "Tags",
+    "x_ChargeId",
+];
+
+/// Charges: use, a commitment, a tax without a resource, and a credit that corrects a closed bill.
+const FOCUS: [&str; 4] = [
+    "1.50000|USD|2026-01-01T00:00:00Z|Usage||Usage-Based|2026-01-02T01:00:00Z|2026-01-02T00:00:00Z|730.125|GB-Hours|1.40000|\
+     1.25000|INV-7|2.00000|Standard|AWS|AWS|eu-central-1|i-1|web|Instance|Compute|EC2|Virtual Machines|SKU1|acme|Acme|\
+     {\"team\":\"a\"}|c-1",
+    "3.00000|USD|2026-01-01T00:00:00Z|Purchase||Recurring|2026-02-01T00:00:00Z|2026-01-01T00:00:00Z|||3.00000|0.00000|INV-7|\
+     3.00000|Committed|AWS|AWS|eu-central-1|||Instance|Compute|EC2|Virtual Machines|SKU2|acme|Acme||c-2",
+    "0.75001|USD|2026-01-01T00:00:00Z|Tax||One-Time|2026-02-01T00:00:00Z|2026-01-01T00:00:00Z|||0.75001|0.75001||0.75001|\
+     Other|AWS|AWS|||||Other|EC2|Other|||||c-3",
+    "-0.25000|USD|2026-01-01T00:00:00Z|Credit|Correction|One-Time|2025-12-31T00:00:00Z|2025-12-30T00:00:00Z|1.000|Hours|\
+     -0.25000|-0.25000||-0.25000|Other|AWS|AWS|||||Other|EC2|Other||globex|Globex|{\"team\":\"b\"}|c-4",
+];
+
 /// Name, type, unit and whether it is required, of each column.
 fn columns(contract: &Contract) -> Vec<String> {
     let fields = contract.columns.iter().zip(&contract.fields);
@@ -124,6 +170,57 @@ fn change_events_and_flattened_rows_with_their_schema() {
         assert!(text.contains("key = [\"id\"]  # as the message keys"), "{text}");
         assert_eq!(columns(&contract), expected, "{text}");
     }
+}
+
+#[test]
+fn bills_by_focus() {
+    let rows = FOCUS.iter().map(|row| {
+        let fields = FOCUS_COLUMNS.into_iter().zip(row.split('|'));
+        let cell = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
+        (Value::Null, fields.map(|(name, text)| (name, cell(text))).collect())
+    });
+    let (text, contract) = proposed(&sample("focus-1.2.csv", Some("csv"), rows.collect()));
+    let expected = [
+        "billed_cost decimal(12,5) from BilledCost required",
+        "billing_currency text from BillingCurrency required",
+        "billing_period_start timestamp from BillingPeriodStart required",
+        "charge_category text from ChargeCategory required",
+        "charge_class text from ChargeClass",
+        "charge_frequency text from ChargeFrequency required",
+        "charge_period_end timestamp from ChargePeriodEnd required",
+        "charge_period_start timestamp from ChargePeriodStart required",
+        "consumed_quantity decimal(12,3) from ConsumedQuantity",
+        "consumed_unit text from ConsumedUnit",
+        "contracted_cost decimal(12,5) from ContractedCost required",
+        "effective_cost decimal(12,5) from EffectiveCost required",
+        "invoice_id text from InvoiceId",
+        "list_cost decimal(12,5) from ListCost required",
+        "pricing_category text from PricingCategory required",
+        "provider_name text from ProviderName required",
+        "publisher_name text from PublisherName required",
+        "region_id text from RegionId",
+        "resource_id text from ResourceId",
+        "resource_name text from ResourceName",
+        "resource_type text from ResourceType",
+        "service_category text from ServiceCategory required",
+        "service_name text from ServiceName required",
+        "service_subcategory text from ServiceSubcategory required",
+        "sku_id text from SkuId",
+        "sub_account_id text from SubAccountId",
+        "sub_account_name text from SubAccountName",
+        "tags json from Tags",
+        "x_charge_id text from x_ChargeId required",
+    ];
+    assert!(text.contains("key = [\"x_charge_id\"]  # unique in 4 rows"), "{text}");
+    assert!(text.contains("tenant = \"sub_account_id\""), "{text}");
+    assert_eq!(columns(&contract), expected, "{text}");
+    // By their names they are those of the contract that comes with Weir, but for what identifies a charge.
+    let come = schemas::contract::built_in();
+    let costs = Contract::parse(come.iter().find(|(file, _)| *file == "costs.toml").unwrap().1);
+    let costs = costs.unwrap().columns;
+    let own = ["charge_id", "tenant_id", "accuracy_score", "updated_at", "billing_account_id"];
+    let missing = costs.iter().filter(|column| contract.columns.find(&column.name).is_none());
+    assert!(missing.clone().all(|column| own.contains(&column.name.as_str())), "{missing:?}");
 }
 
 #[test]
