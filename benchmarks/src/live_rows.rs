@@ -8,7 +8,6 @@
 //! - What other threads of the process allocate meanwhile is counted too.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pipeline::decode::{ChangeBatch, DebeziumJson, Scratch, decode_batch};
 use pipeline::record::{RawBatch, TopicPartition};
@@ -18,12 +17,10 @@ use schemas::{Delta, EpochStamp, Micros};
 use crate::events::{Events, Shape};
 use crate::failure::Failure;
 use crate::prepared;
-use crate::process::resident_kib;
+use crate::process::settled_bytes;
 
 /// Orders that may still change.
 const OPEN: usize = 10_000;
-/// How often memory is looked at.
-const LOOKS: u32 = 20;
 /// Records of one epoch.
 const EPOCH: usize = 2_000;
 
@@ -34,25 +31,11 @@ const EPOCH: usize = 2_000;
 pub fn bytes_a_row(from: usize, to: usize) -> Result<f64, Failure> {
     let mut orders = Orders::new();
     orders.grow(from);
-    let before = (orders.fold.len(), memory()?);
+    let before = (orders.fold.len(), settled_bytes()?);
     orders.grow(to);
-    let after = (orders.fold.len(), memory()?);
+    let after = (orders.fold.len(), settled_bytes()?);
     let rows = u32::try_from(after.0.saturating_sub(before.0)).unwrap_or(u32::MAX).max(1);
     Ok((after.1 - before.1) / f64::from(rows))
-}
-
-/// Bytes of this program in memory, when the allocator has given back what was needed for a moment only: it does so
-/// some time later, and when it is asked for something.
-fn memory() -> Result<f64, Failure> {
-    let none = || Failure::Worthless("the system does not say how much memory this takes".into());
-    let mut least = f64::INFINITY;
-    for _ in 0..LOOKS {
-        std::thread::sleep(Duration::from_millis(20));
-        drop(std::hint::black_box(vec![1_u8; 1 << 20]));
-        let bytes = resident_kib(std::process::id()).map(|kib| kib * 1024.0).ok_or_else(none)?;
-        least = least.min(bytes);
-    }
-    Ok(least)
 }
 
 /// The silver table of orders, and the stream that fills it.

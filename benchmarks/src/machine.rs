@@ -8,16 +8,20 @@ pub fn now() -> Micros {
     Micros(chrono::Utc::now().timestamp_micros())
 }
 
-/// Cores, processor, memory, kernel and load, as Markdown list items.
+/// Cores, processor, memory and kernel, and where the broker is, as Markdown list items.
 pub fn facts() -> String {
+    format!("{}- the broker runs on the same machine\n", hardware())
+}
+
+/// Cores, processor, memory and kernel, as Markdown list items.
+pub fn hardware() -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
     let memory = field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into());
     let kib = memory.trim_end_matches("kB").trim().parse::<f64>().unwrap_or(0.0);
     let kernel = first("/proc/sys/kernel/osrelease");
     format!(
-        "- {cores} cores, {processor}\n- {:.1} GiB memory, Linux {kernel}\n\
-         - the broker runs on the same machine\n",
+        "- {cores} cores, {processor}\n- {:.1} GiB memory, Linux {kernel}\n",
         kib / 1024.0 / 1024.0
     )
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use pipeline::decode::PreparedContract;
 use pipeline::record::{RawBatch, TopicPartition};
-use schemas::{Contract, contract::built_in};
+use schemas::Contract;
+use schemas::contract::{all_that_come, built_in};
 
 use crate::events::{Events, Shape};
 
@@ -13,10 +14,19 @@ use crate::events::{Events, Shape};
 /// # Panics
 /// When one of them cannot be read, which a test of its own excludes.
 pub fn contracts() -> Vec<Contract> {
-    let parse = |(name, text): &(&str, &str)| {
-        Contract::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"))
-    };
     built_in().iter().map(parse).collect()
+}
+
+/// Every contract that comes with Weir, those too that rest until a topic is of them.
+///
+/// # Panics
+/// As [`contracts`].
+pub fn all_contracts() -> Vec<Contract> {
+    all_that_come().iter().map(parse).collect()
+}
+
+fn parse((name, text): &(&str, &str)) -> Contract {
+    Contract::parse(text).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
 /// The contract of orders.

@@ -18,6 +18,9 @@ use crate::failure::Failure;
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// How often memory is looked at until it has settled.
+const LOOKS: u32 = 20;
+
 /// Linux shows CPU time in hundredths of a second to every program, whatever the kernel counts in.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -95,6 +98,60 @@ fn high_water(folder: &Path) -> Option<f64> {
 /// Memory of a process now, in KiB.
 pub fn resident_kib(process: u32) -> Option<f64> {
     kib(Path::new(&format!("/proc/{process}")), "VmRSS:")
+}
+
+/// Bytes of this program in memory, when the allocator has given back what was needed for a moment only: it does so
+/// some time later, and when it is asked for something.
+///
+/// # Errors
+/// When the system does not say how much memory this takes.
+pub fn settled_bytes() -> Result<f64, Failure> {
+    let none = || Failure::Worthless("the system does not say how much memory this takes".into());
+    let mut least = f64::INFINITY;
+    for _ in 0..LOOKS {
+        std::thread::sleep(INTERVAL);
+        drop(std::hint::black_box(vec![1_u8; 1 << 20]));
+        let bytes = resident_kib(std::process::id()).map(|kib| kib * 1024.0).ok_or_else(none)?;
+        least = least.min(bytes);
+    }
+    Ok(least)
+}
+
+/// What a piece of work took of this thread.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Spent {
+    /// Seconds on a core.
+    pub cpu: f64,
+    /// Seconds from begin to end.
+    pub wall: f64,
+}
+
+impl Spent {
+    /// Adds what another piece took.
+    pub fn add(&mut self, other: Spent) {
+        self.cpu += other.cpu;
+        self.wall += other.wall;
+    }
+}
+
+/// Does a piece of work, and says what it took: seconds, as the kernel counts them from time to time.
+///
+/// # Errors
+/// When the kernel does not count them.
+pub fn spent<T>(work: impl FnOnce() -> T) -> Result<(T, Spent), Failure> {
+    let (cpu, begin) = (on_core()?, Instant::now());
+    let done = work();
+    let wall = begin.elapsed().as_secs_f64();
+    Ok((done, Spent { cpu: on_core()? - cpu, wall }))
+}
+
+/// Seconds that this thread was on a core.
+fn on_core() -> Result<f64, Failure> {
+    let path = Path::new("/proc/thread-self/schedstat");
+    let text = std::fs::read_to_string(path).map_err(Failure::io("read", path))?;
+    let nanos = text.split(' ').next().and_then(|word| word.parse::<f64>().ok());
+    let none = || Failure::Worthless(format!("`{}` does not count", path.display()));
+    nanos.map(|nanos| nanos / 1e9).ok_or_else(none)
 }
 
 fn kib(folder: &Path, field: &str) -> Option<f64> {

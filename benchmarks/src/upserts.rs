@@ -12,9 +12,9 @@ mod merge;
 mod ours;
 mod rows;
 
+pub use self::rows::{Rows, schema};
 pub use merge::Merged;
 pub use ours::Keyed;
-pub use rows::{Rows, schema};
 
 use std::path::Path;
 
