@@ -20,6 +20,7 @@
 pub mod defect;
 mod explain;
 mod graph;
+pub mod lineage;
 mod lower;
 mod names;
 mod operator;

@@ -6,14 +6,22 @@ use crate::percentile::share;
 use crate::plan::{Node, Plan};
 
 /// A name in double quotes.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The step as SQL. What an order leaves open is in it.
 pub(crate) fn sql(plan: &Plan) -> String {
+    let sources: Vec<String> = plan.inputs().into_iter().map(source).collect();
+    step(plan, &sources, &[])
+}
+
+/// The same over these in the place of the steps below it, with `more` of each in its SELECT.
+pub(crate) fn step(plan: &Plan, sources: &[String], more: &[String]) -> String {
     let own = |at: usize| quoted(plan.schema.get(at).map_or("", |column| &column.name));
     let of = |of: &Plan, at: usize| quoted(of.schema.get(at).map_or("", |column| &column.name));
+    let text = |of: &[String], at: usize| of.get(at).cloned().unwrap_or_default();
+    let (from, also) = (format!("{} AS it", text(sources, 0)), text(more, 0));
     let renamed = |input: &Plan, count: usize| {
         let columns = (0..count).map(|at| format!("{} AS {}", of(input, at), own(at)));
         columns.collect::<Vec<_>>().join(", ")
@@ -23,21 +31,22 @@ pub(crate) fn sql(plan: &Plan) -> String {
             let columns: Vec<String> = (0..plan.schema.len()).map(own).collect();
             format!("SELECT {} FROM {}", columns.join(", "), quoted(relation))
         }
-        Node::Map { input, condition, columns } => {
+        Node::Map { condition, columns, .. } => {
             let columns = columns.iter().enumerate();
             let columns = columns.map(|(at, column)| format!("{column} AS {}", own(at)));
             let columns = columns.collect::<Vec<_>>().join(", ");
             let condition = condition.iter().map(|c| format!(" WHERE {c}")).collect::<String>();
-            format!("SELECT {columns} FROM {}{condition}", from(input))
+            format!("SELECT {columns}{also} FROM {from}{condition}")
         }
         Node::Union { inputs } => {
-            let inputs = inputs.iter().map(|input| {
-                format!("SELECT {} FROM {}", renamed(input, plan.schema.len()), from(input))
+            let inputs = inputs.iter().enumerate().map(|(at, input)| {
+                let (columns, also) = (renamed(input, plan.schema.len()), text(more, at));
+                format!("SELECT {columns}{also} FROM {} AS it", text(sources, at))
             });
             inputs.collect::<Vec<_>>().join(" UNION ALL ")
         }
         Node::Distinct { input } => {
-            format!("SELECT DISTINCT {} FROM {}", renamed(input, plan.schema.len()), from(input))
+            format!("SELECT DISTINCT {}{also} FROM {from}", renamed(input, plan.schema.len()))
         }
         Node::Join { left, right, on, kind } => {
             let columns =
@@ -45,18 +54,17 @@ pub(crate) fn sql(plan: &Plan) -> String {
                     None => format!("l.{} AS {}", of(left, at), own(at)),
                     Some(other) => format!("r.{} AS {}", of(right, other), own(at)),
                 });
-            let columns = columns.collect::<Vec<_>>().join(", ");
+            let columns = columns.collect::<Vec<_>>().join(", ") + &more.concat();
             let on = on.iter().map(|(a, b)| format!("l.{} = r.{}", of(left, *a), of(right, *b)));
             let on = on.collect::<Vec<_>>().join(" AND ");
             let kind = if *kind == JoinKind::Left { "LEFT JOIN" } else { "JOIN" };
-            let (left, right) = (source(left), source(right));
+            let (left, right) = (text(sources, 0), text(sources, 1));
             format!("SELECT {columns} FROM {left} AS l {kind} {right} AS r ON {on}")
         }
-        Node::Group { input, keys, calls } => group_sql(plan, input, keys, calls),
+        Node::Group { input, keys, calls } => group_sql(plan, (input, &from), keys, calls),
         Node::TopN { input, partition, order, limit, rank } => {
-            let columns = renamed(input, input.schema.len());
-            let order = by(input, order);
-            let (last, from) = (own(input.schema.len()), from(input));
+            let columns = renamed(input, input.schema.len()) + &also;
+            let (order, last) = (by(input, order), own(input.schema.len()));
             if !rank && partition.is_empty() {
                 return format!("SELECT {columns} FROM {from} ORDER BY {order} LIMIT {limit}");
             }
@@ -65,10 +73,9 @@ pub(crate) fn sql(plan: &Plan) -> String {
             format!("SELECT * FROM ({inner}) AS it WHERE {last} <= {limit}")
         }
         Node::Window { input, partition, order, function } => {
-            let columns = renamed(input, input.schema.len());
+            let columns = renamed(input, input.schema.len()) + &also;
             let (each, order) = (each(input, partition), by(input, order));
-            let (last, from) = (own(input.schema.len()), from(input));
-            let function = window_sql(*function, input);
+            let (function, last) = (window_sql(*function, input), own(input.schema.len()));
             format!(
                 "SELECT {columns}, {function} OVER ({each}ORDER BY {order}) AS {last} FROM {from}"
             )
@@ -76,7 +83,7 @@ pub(crate) fn sql(plan: &Plan) -> String {
     }
 }
 
-fn group_sql(plan: &Plan, input: &Plan, keys: &[usize], calls: &[Call]) -> String {
+fn group_sql(plan: &Plan, (input, from): (&Plan, &str), keys: &[usize], calls: &[Call]) -> String {
     let name = |of: &Plan, at: usize| quoted(of.schema.get(at).map_or("", |column| &column.name));
     let columns = keys.iter().enumerate();
     let columns = columns.map(|(at, key)| format!("{} AS {}", name(input, *key), name(plan, at)));
@@ -87,7 +94,7 @@ fn group_sql(plan: &Plan, input: &Plan, keys: &[usize], calls: &[Call]) -> Strin
     let columns = columns.chain(results).collect::<Vec<_>>().join(", ");
     let keys: Vec<String> = keys.iter().map(|key| name(input, *key)).collect();
     let by = if keys.is_empty() { "" } else { " GROUP BY " };
-    format!("SELECT {columns} FROM {}{by}{}", from(input), keys.join(", "))
+    format!("SELECT {columns} FROM {from}{by}{}", keys.join(", "))
 }
 
 /// The partition of an OVER.
@@ -128,13 +135,9 @@ fn by(input: &Plan, order: &[SortBy]) -> String {
 }
 
 /// A step as what FROM takes, without a name.
-fn source(plan: &Plan) -> String {
+pub(crate) fn source(plan: &Plan) -> String {
     match &plan.node {
         Node::Scan { relation } => quoted(relation),
         _ => format!("({})", sql(plan)),
     }
-}
-
-fn from(plan: &Plan) -> String {
-    format!("{} AS it", source(plan))
 }
