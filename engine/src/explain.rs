@@ -2,26 +2,30 @@
 //!
 //! # Guarantees
 //! - Cells and rows are of one epoch, also while a `weir run` goes on.
-//! - Rows are told that the SQL counts which recomputes the KPI, so that what adds up adds up to the cell.
+//! - Rows are told that the SQL counts which recomputes the KPI, so that what adds up adds up to the cell. Of a KPI over
+//!   a view these are rows of the view, each with the rows of contracts that it is made of.
 //!
 //! # Non-guarantees
 //! - A row is told with the record that wrote it last, and those of values that this one left out; records before
 //!   them are in bronze.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, TimestampMicrosecondType};
 use datafusion::prelude::SessionContext;
-use gold::audit::explain::{Feeding, Part, Place, feeding, parts};
+use gold::audit::explain::{Bounds, Feeding, Input, Part, Place, feeding, parts, ready};
 use gold::{Catalog, Definition};
 use lake::Lake;
 use lake::state::{barriers, read};
 use pipeline::silver::{TopicLife, topics_in};
-use schemas::decimal::{VALUE_SCALE, format, parse};
+use schemas::decimal::{VALUE_SCALE, parse};
 use schemas::{Contract, Grain, Micros, Position, chain};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::tables::{CURRENT, silver_name};
 use crate::tokio_runtime;
@@ -75,7 +79,19 @@ pub struct Cell {
 pub struct Row {
     /// The row.
     pub row: Feeding,
-    /// The record that wrote it last, then those of values that this left out.
+    /// The record that wrote it last, then those of values that this left out. Of a row of a view that is the first of
+    /// its inputs.
+    pub records: Vec<Record>,
+    /// Of a row of a view the rows of contracts that it is made of.
+    pub inputs: Vec<Arc<Made>>,
+}
+
+/// A row of a contract that a row of a view is made of, and the records that it was read from.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The row.
+    pub input: Arc<Input>,
+    /// As those of a [`Row`].
     pub records: Vec<Record>,
 }
 
@@ -92,7 +108,7 @@ pub struct Record {
     pub column: Option<String>,
 }
 
-/// Leads cells back to their rows and records.
+/// Leads cells back to their rows and records, and rows of views to at most so many.
 ///
 /// # Errors
 /// Why that cannot be done.
@@ -100,19 +116,24 @@ pub fn explain(
     lake: &Lake,
     contracts: &[Contract],
     catalog: &Catalog,
-    definition: &Definition,
-    place: &Place,
+    (definition, place): (&Definition, &Place),
+    inputs: usize,
 ) -> Result<Explained, String> {
-    explain_within(lake, contracts, catalog, (definition, place), None).map_err(|e| e.to_string())
+    let bound = Bound { rows: None, time: None, inputs, others: true };
+    explain_within(lake, contracts, catalog, (definition, place), bound).map_err(|e| e.to_string())
 }
 
 /// How much may be looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bound {
     /// So many rows of all parts together.
-    pub(crate) rows: usize,
+    pub(crate) rows: Option<usize>,
     /// So long, from the first query on.
-    pub(crate) time: Duration,
+    pub(crate) time: Option<Duration>,
+    /// Of what a row of a view is made of, so many rows are told.
+    pub(crate) inputs: usize,
+    /// Whether rows of other tenants are told.
+    pub(crate) others: bool,
 }
 
 /// Why cells are not led back.
@@ -144,10 +165,11 @@ pub(crate) fn explain_within(
     contracts: &[Contract],
     catalog: &Catalog,
     (definition, place): (&Definition, &Place),
-    bound: Option<Bound>,
+    bound: Bound,
 ) -> Result<Explained, ExplainError> {
     let parts = parts(catalog, definition)?;
-    let named: BTreeSet<&str> = parts.iter().map(|part| part.contract.as_str()).collect();
+    let named: BTreeSet<&str> =
+        parts.iter().flat_map(|part| &part.contracts).map(String::as_str).collect();
     let of = |name: &str| contracts.iter().find(|own| own.name == *name);
     let contracts: BTreeMap<&str, &Contract> =
         named.into_iter().filter_map(|name| Some((name, of(name)?))).collect();
@@ -161,13 +183,12 @@ pub(crate) fn explain_within(
     let context = session(&pinned, &contracts)?;
     let topics = topics(lake, &contracts)?;
     let named = Named { contracts: &contracts, catalog, topics: &topics };
-    let most = bound.map(|bound| bound.rows);
     let read =
-        read_groups(&context, &named, (&parts, place), (pinned.clock, &definition.key, most));
+        read_groups(&context, &named, (&parts, place), (pinned.clock, &definition.key, bound));
     let groups = runtime.block_on(async {
-        match bound {
-            Some(bound) => {
-                tokio::time::timeout(bound.time, read).await.map_err(|_| ExplainError::TooLong)?
+        match bound.time {
+            Some(time) => {
+                tokio::time::timeout(time, read).await.map_err(|_| ExplainError::TooLong)?
             }
             None => read.await,
         }
@@ -184,11 +205,38 @@ struct Named<'n, 'c> {
     topics: &'n BTreeMap<&'c str, Vec<TopicLife>>,
 }
 
+impl Named<'_, '_> {
+    /// A row with its records. `made` has the inputs that are known.
+    fn recorded(
+        &self,
+        row: Feeding,
+        part: &Part,
+        made: &mut BTreeMap<*const Input, Arc<Made>>,
+    ) -> Row {
+        let told = |input: &Arc<Input>| {
+            let records = || self.records(&input.position, &input.contract);
+            let new = || Arc::new(Made { input: Arc::clone(input), records: records() });
+            Arc::clone(made.entry(Arc::as_ptr(input)).or_insert_with(new))
+        };
+        let inputs: Vec<Arc<Made>> = row.inputs.iter().map(told).collect();
+        let records = match (part.is_view, inputs.first()) {
+            (false, _) => self.records(&row.position, &part.contract),
+            (true, first) => first.map(|own| own.records.clone()).unwrap_or_default(),
+        };
+        Row { row, records, inputs }
+    }
+
+    fn records(&self, position: &str, contract: &str) -> Vec<Record> {
+        let lives = self.topics.get(contract).map(Vec::as_slice).unwrap_or_default();
+        self.contracts.get(contract).map(|own| records(position, lives, own)).unwrap_or_default()
+    }
+}
+
 async fn read_groups(
     context: &SessionContext,
     named: &Named<'_, '_>,
     (parts, place): (&[Part], &Place),
-    (clock, kpi, most): (Micros, &str, Option<usize>),
+    (clock, kpi, bound): (Micros, &str, Bound),
 ) -> Result<Vec<Group>, ExplainError> {
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     let empty = |dims: &str| Group {
@@ -196,26 +244,29 @@ async fn read_groups(
         cell: None,
         rows: vec![Vec::new(); parts.len()],
     };
-    gold::audit::prepared(context, named.catalog, clock).await.map_err(|e| chain(&e))?;
+    ready(context, named.catalog, parts, clock).await.map_err(|e| chain(&e))?;
     for (dims, cell) in cells(context, kpi, place).await? {
         groups.entry(dims.clone()).or_insert_with(|| empty(&dims)).cell = Some(cell);
     }
-    let mut left = most;
+    let mut left = bound.rows;
     for (at, part) in parts.iter().enumerate() {
-        let Some(contract) = named.contracts.get(part.contract.as_str()) else { continue };
-        // One more than is told says that there are more.
-        let limit = left.map(|left| left + 1);
-        let rows = feeding(context, named.catalog, contract, part, place, limit).await;
-        let rows = rows.map_err(|e| chain(&e))?;
-        if let Some(left) = &mut left {
-            *left = left.checked_sub(rows.len()).ok_or(ExplainError::TooMany)?;
+        if part.is_stock() && place.start > clock {
+            continue;
         }
-        let lives = named.topics.get(part.contract.as_str()).map(Vec::as_slice).unwrap_or_default();
+        // One more than is told says that there are more.
+        let rows = left.map(|left| left + 1);
+        let bounds = Bounds { rows, inputs: bound.inputs, others: bound.others };
+        let found = feeding(context, named.catalog, named.contracts, (part, place), bounds).await;
+        let (rows, read) = found.map_err(|e| chain(&e))?;
+        if let Some(left) = &mut left {
+            *left = left.checked_sub(read).ok_or(ExplainError::TooMany)?;
+        }
+        let mut made = BTreeMap::new();
         for row in rows {
             let group = groups.entry(row.dims.clone()).or_insert_with(|| empty(&row.dims));
-            let records = records(&row.position, lives, contract);
+            let row = named.recorded(row, part, &mut made);
             if let Some(rows) = group.rows.get_mut(at) {
-                rows.push(Row { row, records });
+                rows.push(row);
             }
         }
     }
@@ -344,90 +395,6 @@ impl Group {
 
 fn number(text: &str) -> Option<i128> {
     parse(text.as_bytes(), VALUE_SCALE)
-}
-
-impl Explained {
-    /// As JSON; with at most so many rows a cell and part.
-    pub fn to_json(&self, contracts: &[Contract], most: usize) -> Value {
-        let group = |group: &Group| {
-            let dims: Value = serde_json::from_str(&group.dims).unwrap_or_default();
-            let shown = |number: Option<i128>| number.map(|number| format(number, VALUE_SCALE));
-            let cell = group.cell.as_ref();
-            let parts = self.parts.iter().zip(&group.rows).enumerate();
-            let parts = parts.map(|(at, (part, rows))| {
-                let contract = contracts.iter().find(|own| own.name == part.contract);
-                let rows_shown = rows.iter().take(most).map(|row| row.to_json(contract));
-                json!({
-                    "kpi": part.kpi,
-                    "role": part.role.name(),
-                    "minus": part.minus,
-                    "contract": part.contract,
-                    "aggregate": part.aggregate,
-                    "sum": shown(group.sum(at, part)),
-                    "rows_total": rows.len(),
-                    "rows": rows_shown.collect::<Vec<_>>(),
-                })
-            });
-            json!({
-                "dims": dims,
-                "period_start": cell.map(|cell| cell.period_start.to_string()),
-                "period_end": cell.map(|cell| cell.period_end.to_string()),
-                "value": cell.and_then(|cell| shown(cell.value)),
-                "numerator": cell.and_then(|cell| shown(cell.numerator)),
-                "denominator": cell.and_then(|cell| shown(cell.denominator)),
-                "unit": cell.map(|cell| cell.unit.clone()),
-                "status": cell.map(|cell| cell.status.clone()),
-                "parts": parts.collect::<Vec<_>>(),
-            })
-        };
-        json!({
-            "epoch": self.epoch,
-            "as_of": self.as_of.to_string(),
-            "groups": self.groups.iter().map(group).collect::<Vec<_>>(),
-        })
-    }
-}
-
-impl Row {
-    /// The columns of the row's key with their values.
-    pub fn key(&self, contract: Option<&Contract>) -> BTreeMap<String, String> {
-        self.key_in_order(contract).into_iter().collect()
-    }
-
-    /// The same in the order of the contract.
-    pub(crate) fn key_in_order(&self, contract: Option<&Contract>) -> Vec<(String, String)> {
-        let names = contract.into_iter().flat_map(|own| {
-            own.key.iter().filter_map(|at| own.columns.get(*at)).map(|column| column.name.clone())
-        });
-        names.zip(self.row.key.iter().cloned()).collect()
-    }
-
-    /// What it brings. Text is shown as it is, a number as short as it can be.
-    pub(crate) fn shown_amount(&self) -> Option<String> {
-        let amount = self.row.amount.as_deref();
-        amount.map(|own| number(own).map_or(own.to_owned(), |own| format(own, VALUE_SCALE)))
-    }
-
-    fn to_json(&self, contract: Option<&Contract>) -> Value {
-        let record = |record: &Record| {
-            let topic = record.topic.as_ref();
-            json!({
-                "source": topic.map(|own| own.source.clone()),
-                "topic": topic.map(|own| own.topic.clone()),
-                "partition": record.partition,
-                "offset": record.offset,
-                "column": record.column,
-            })
-        };
-        json!({
-            "key": self.key(contract),
-            "origin": self.row.origin,
-            "amount": self.shown_amount(),
-            "doubt": self.row.doubt,
-            "epoch": self.row.epoch,
-            "records": self.records.iter().map(record).collect::<Vec<_>>(),
-        })
-    }
 }
 
 /// Where the period of a tenant starts that a date or an instant is in. A date is the tenant's own.

@@ -86,8 +86,8 @@ pub use past::{KpiHistory, PastCells, PastQuestion};
 pub use planned::{Event, Planned};
 pub use position::{Place, Position};
 pub use provenance::{
-    FedCell, FedPart, FeedingRow, KpiProvenance, NotLedBack, Provenance, ProvenanceQuestion,
-    SourceRecord,
+    FedCell, FedInput, FedPart, FeedingRow, KpiProvenance, NotLedBack, Provenance,
+    ProvenanceQuestion, SourceRecord,
 };
 pub use row::{RowBuilder, RowLayout, RowRef};
 pub use state::{Records, Saved, SavedPart, StatePart};

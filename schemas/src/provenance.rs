@@ -1,6 +1,7 @@
 //! The seam between the rows and records that a KPI's cells come from and whoever serves them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::epoch::EpochId;
 use crate::kpi::CellValue;
@@ -19,6 +20,8 @@ pub struct ProvenanceQuestion {
     pub start: Micros,
     /// Values of dimensions; the empty one means none.
     pub dims: BTreeMap<String, String>,
+    /// Whether rows of other tenants are told, which a view may join with those of the tenant.
+    pub others: bool,
 }
 
 /// Cells with what they come from.
@@ -45,7 +48,7 @@ pub struct FedCell {
     pub parts: Vec<FedPart>,
 }
 
-/// A part of a KPI's formula: an aggregate of a contract's rows.
+/// A part of a KPI's formula: an aggregate of rows of a contract, or of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FedPart {
     /// The KPI that it is.
@@ -54,8 +57,14 @@ pub struct FedPart {
     pub role: &'static str,
     /// Whether it is taken away.
     pub minus: bool,
-    /// The contract of its rows.
+    /// The contract of its rows, or the view.
     pub contract: String,
+    /// The view, where it is one.
+    pub view: Option<String>,
+    /// The contracts of the rows that its rows are made of.
+    pub contracts: Vec<String>,
+    /// `exact`, or `partition` where rows are made of some of the rows that are told.
+    pub lineage: &'static str,
     /// What is done with the rows' amounts.
     pub aggregate: &'static str,
     /// What the rows add up to; `None` where they do not.
@@ -64,7 +73,7 @@ pub struct FedPart {
     pub rows: usize,
 }
 
-/// A row that feeds a cell.
+/// A row that feeds a cell. Of a row of a view key, origin and records are those of the first of its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FeedingRow {
     /// The number of its group.
@@ -82,6 +91,31 @@ pub struct FeedingRow {
     /// The epoch that changed it last.
     pub epoch: i64,
     /// The record that wrote it last, then those of values that this left out.
+    pub records: Vec<SourceRecord>,
+    /// Of a row of a view the rows of contracts that it is made of.
+    pub inputs: Vec<Arc<FedInput>>,
+    /// Whether it is made of more of them.
+    pub more_inputs: bool,
+    /// How many rows of other tenants it is made of, which are not told.
+    pub withheld: usize,
+    /// Tells rows apart that have the same key and origin.
+    pub tie: String,
+}
+
+/// A row of a contract that a row of a view is made of.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FedInput {
+    /// The contract.
+    pub contract: String,
+    /// The columns of its key, in their order, with their values.
+    pub key: Vec<(String, String)>,
+    /// The table of the source that it came from.
+    pub origin: String,
+    /// Why it is in doubt.
+    pub doubt: Option<String>,
+    /// The epoch that changed it last.
+    pub epoch: i64,
+    /// As those of a [`FeedingRow`].
     pub records: Vec<SourceRecord>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use engine::explain::{Explained, Group, Row, explain, period_start};
+use engine::explain::{Explained, Group, Record, Row, explain, period_start};
 use gold::audit::explain::{Part, Place};
 use schemas::decimal::{VALUE_SCALE, format};
 use schemas::{Contract, Grain, Micros};
@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// other dimensions.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_dim)]
     dim: Vec<(String, String)>,
-    /// At most so many rows of a cell.
+    /// At most so many rows of a cell, and of those that a row of a view is made of.
     #[arg(long, default_value_t = 100, value_name = "ROWS")]
     limit: usize,
     /// The lake's folder, instead of the configured one.
@@ -67,7 +67,8 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
     // What cannot be explained is said before the lake is opened.
     gold::audit::explain::parts(&catalog, definition).map_err(Failure::Usage)?;
     let lake = open(config, arguments.lake.as_deref())?;
-    let explained = explain(&lake, &contracts, &catalog, definition, &place);
+    let asked = (definition, &place);
+    let explained = explain(&lake, &contracts, &catalog, asked, arguments.limit);
     let explained = explained.map_err(Failure::Stopped)?;
     if arguments.json {
         output::json(&explained.to_json(&contracts, arguments.limit));
@@ -109,11 +110,11 @@ fn print(explained: &Explained, contracts: &[Contract], most: usize) {
         output::line(&heading(group));
         for (at, (part, rows)) in parts.iter().zip(&group.rows).enumerate() {
             output::line(&summary(group, at, part, rows));
-            let contract = contracts.iter().find(|own| own.name == part.contract);
+            let told = rows.iter().take(most);
             let table: Vec<Vec<String>> =
-                rows.iter().take(most).map(|row| line(row, contract)).collect();
+                told.flat_map(|row| lines(row, part, contracts)).collect();
             if !table.is_empty() {
-                output::table(&["key", "origin", "amount", "topic", "partition", "offset"], &table);
+                output::table(header(part), &table);
             }
             if rows.len() > most {
                 output::line(&format!("and {} rows more; `--limit` shows them", rows.len() - most));
@@ -136,18 +137,51 @@ fn summary(group: &Group, at: usize, part: &Part, rows: &[Row]) -> String {
         None => String::new(),
     };
     let (role, kpi, contract) = (part.role.name(), &part.kpi, &part.contract);
-    format!("{role}: {sign}{kpi}, {} of {} rows of {contract}{sum}", part.aggregate, rows.len())
+    let of = if part.is_view { format!("the view {contract}") } else { contract.clone() };
+    let superset = match part.is_exact {
+        true => "",
+        false => "; rows below are all those of a partition, more than decide each",
+    };
+    let (aggregate, count) = (part.aggregate, rows.len());
+    format!("{role}: {sign}{kpi}, {aggregate} of {count} rows of {of}{sum}{superset}")
 }
 
-fn line(row: &Row, contract: Option<&Contract>) -> Vec<String> {
-    let key: Vec<String> = row.key(contract).into_values().collect();
-    let amount = row.row.amount.as_deref().unwrap_or("-");
-    let record = row.records.first();
+fn header(part: &Part) -> &'static [&'static str] {
+    match part.is_view {
+        true => &["amount", "contract", "key", "origin", "topic", "partition", "offset"],
+        false => &["key", "origin", "amount", "topic", "partition", "offset"],
+    }
+}
+
+/// A row; of a view with a line for each row that it is made of.
+fn lines(row: &Row, part: &Part, contracts: &[Contract]) -> Vec<Vec<String>> {
+    let amount = row.shown_amount().unwrap_or_else(|| "-".to_owned());
+    if !part.is_view {
+        let key: Vec<String> = row.key(part, contracts).into_values().collect();
+        let own = vec![key.join(", "), row.row.origin.clone(), amount];
+        return vec![[own, place(&row.records).to_vec()].concat()];
+    }
+    let made = row.inputs.iter().map(|input| {
+        let key: Vec<String> =
+            input.key_in_order(contracts).into_iter().map(|(_, value)| value).collect();
+        let own = vec![input.input.contract.clone(), key.join(", "), input.input.origin.clone()];
+        [own, place(&input.records).to_vec()].concat()
+    });
+    let more = row.row.has_more.then(|| vec!["and more; `--limit` shows them".to_owned()]);
+    let mut all: Vec<Vec<String>> = made.chain(more).collect();
+    if all.is_empty() {
+        all.push(vec!["-".to_owned()]);
+    }
+    // What it brings stands in its first line.
+    let amounts = std::iter::once(amount).chain(std::iter::repeat(String::new()));
+    amounts.zip(all).map(|(amount, own)| [vec![amount], own].concat()).collect()
+}
+
+/// Topic, partition and offset of the record that wrote a row.
+fn place(records: &[Record]) -> [String; 3] {
+    let record = records.first();
     let topic = record.and_then(|record| record.topic.as_ref()).map_or("-", |own| &own.topic);
     let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |own| own.to_string());
     let partition = number(record.map(|record| i64::from(record.partition)));
-    let offset = number(record.map(|record| record.offset));
-    let short = schemas::decimal::parse(amount.as_bytes(), VALUE_SCALE);
-    let amount = short.map_or_else(|| amount.to_owned(), |number| format(number, VALUE_SCALE));
-    vec![key.join(", "), row.row.origin.clone(), amount, topic.to_owned(), partition, offset]
+    [topic.to_owned(), partition, number(record.map(|record| record.offset))]
 }

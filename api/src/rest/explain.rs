@@ -15,8 +15,8 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemas::{
-    FedCell, FedPart, FeedingRow, Grain, KpiInfo, KpiProvenance, Micros, NotLedBack, Provenance,
-    ProvenanceQuestion, SourceRecord,
+    FedCell, FedInput, FedPart, FeedingRow, Grain, KpiInfo, KpiProvenance, Micros, NotLedBack,
+    Provenance, ProvenanceQuestion, SourceRecord,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -95,7 +95,7 @@ struct Group {
     parts: Vec<PartOf>,
 }
 
-/// A part of a KPI's formula: an aggregate of a contract's rows.
+/// A part of a KPI's formula: an aggregate of rows of a contract, or of a view.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = ExplainedPart)]
 struct PartOf {
@@ -105,8 +105,15 @@ struct PartOf {
     role: &'static str,
     /// Whether it is taken away.
     minus: bool,
-    /// The contract of its rows.
+    /// The contract of its rows, or the view.
     contract: String,
+    /// The view, where its rows are those of one.
+    view: Option<String>,
+    /// The contracts of the rows that its rows are made of.
+    contracts: Vec<String>,
+    /// `exact`, or `partition`: then some of the inputs that are told make the row, all in the partition of a window
+    /// function of the view.
+    lineage: &'static str,
     /// What is done with the rows' amounts: `count`, `sum`, `distinct`, `min`, `max` or `percentile`.
     aggregate: &'static str,
     /// What the rows' amounts add up to; null where they do not.
@@ -116,7 +123,7 @@ struct PartOf {
     rows_total: usize,
 }
 
-/// A row that feeds a cell.
+/// A row that feeds a cell. Of a row of a view key, origin and records are those of the first of its inputs.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = ExplainedRow)]
 struct Row {
@@ -130,6 +137,30 @@ struct Row {
     origin: String,
     /// What it brings: the number that is added, or the value that is counted.
     amount: Option<String>,
+    /// Why it is in doubt.
+    doubt: Option<String>,
+    /// The epoch that changed it last.
+    epoch: i64,
+    /// The record that wrote it last, then those of values that this left out.
+    records: Vec<Record>,
+    /// Of a row of a view the rows of contracts that it is made of.
+    inputs: Vec<Input>,
+    /// Whether it is made of more of them.
+    more_inputs: bool,
+    /// How many rows of other tenants it is made of, which this token may not see.
+    withheld: usize,
+}
+
+/// A row of a contract that a row of a view is made of.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ExplainedInput)]
+struct Input {
+    /// Its contract.
+    contract: String,
+    /// The columns of its key with their values.
+    key: BTreeMap<String, String>,
+    /// The table of the source that it came from.
+    origin: String,
     /// Why it is in doubt.
     doubt: Option<String>,
     /// The epoch that changed it last.
@@ -162,6 +193,7 @@ struct Place {
     part: usize,
     key: Vec<(String, String)>,
     origin: String,
+    tie: String,
 }
 
 /// Which page of the rows is asked for.
@@ -173,7 +205,8 @@ struct Page {
 
 /// The rows and records that the cells of one period come from, as the tables say it.
 ///
-/// Of KPIs over contracts; a KPI over a view is refused. Over at most 100,000 rows.
+/// Of a KPI over a view these are the rows of the view, each with the rows of contracts that it is made of, of which a
+/// hundred are told. Over at most 100,000 rows.
 #[utoipa::path(
     get,
     path = "/api/v1/kpis/{kpi}/explain",
@@ -238,8 +271,9 @@ fn asked(
     let grain = query.grain()?.unwrap_or(Grain::Day);
     let start = start(app, query, &tenant, grain)?;
     let dims = query.own_dims(info)?;
-    let (kpi, own) = (kpi.to_owned(), Arc::clone(&tenant));
-    Ok((ProvenanceQuestion { kpi, tenant: tenant.to_string(), grain, start, dims }, own))
+    let others = ask.claims.require_all_tenants().is_ok();
+    let (kpi, own) = (kpi.to_owned(), tenant.to_string());
+    Ok((ProvenanceQuestion { kpi, tenant: own, grain, start, dims, others }, tenant))
 }
 
 /// Where the period starts that is asked for: the one that holds the instant, or that begins on the tenant's date.
@@ -325,6 +359,7 @@ impl Page {
             part: row.part,
             key: row.key.clone(),
             origin: row.origin.clone(),
+            tie: row.tie.clone(),
         };
         let is_behind = |row: &FeedingRow| {
             self.after.as_ref().is_none_or(|after| place(row).order() > after.order())
@@ -340,8 +375,8 @@ impl Page {
 }
 
 impl Place {
-    fn order(&self) -> (&str, usize, &[(String, String)], &str) {
-        (&self.dims, self.part, &self.key, &self.origin)
+    fn order(&self) -> (&str, usize, &[(String, String)], &str, &str) {
+        (&self.dims, self.part, &self.key, &self.origin, &self.tie)
     }
 
     fn read(text: &str, question: &str) -> Result<Place, Problem> {
@@ -380,12 +415,16 @@ impl Group {
 
 impl PartOf {
     fn shown(part: &FedPart) -> PartOf {
-        let FedPart { kpi, role, minus, contract, aggregate, sum, rows } = part.clone();
+        let FedPart { kpi, role, minus, contract, view, contracts, lineage, .. } = part.clone();
+        let FedPart { aggregate, sum, rows, .. } = *part;
         PartOf {
             kpi,
             role,
             minus,
             contract,
+            view,
+            contracts,
+            lineage,
             aggregate,
             sum: sum.map(wire::decimal),
             rows_total: rows,
@@ -395,12 +434,36 @@ impl PartOf {
 
 impl Row {
     fn shown(row: FeedingRow) -> Row {
-        let FeedingRow { group, part, key, origin, amount, doubt, epoch, records } = row;
-        let record = |SourceRecord { topic, partition, offset, column }| {
-            let (source, topic) = topic.unzip();
-            Record { source, topic, partition, offset, column }
-        };
-        let records = records.into_iter().map(record).collect();
-        Row { group, part, key: key.into_iter().collect(), origin, amount, doubt, epoch, records }
+        let FeedingRow { group, part, key, origin, amount, doubt, epoch, .. } = row;
+        Row {
+            group,
+            part,
+            key: key.into_iter().collect(),
+            origin,
+            amount,
+            doubt,
+            epoch,
+            records: row.records.iter().map(Record::shown).collect(),
+            inputs: row.inputs.iter().map(|own| Input::shown(own)).collect(),
+            more_inputs: row.more_inputs,
+            withheld: row.withheld,
+        }
+    }
+}
+
+impl Input {
+    fn shown(input: &FedInput) -> Input {
+        let FedInput { contract, key, origin, doubt, epoch, records } = input.clone();
+        let key = key.into_iter().collect();
+        let records = records.iter().map(Record::shown).collect();
+        Input { contract, key, origin, doubt, epoch, records }
+    }
+}
+
+impl Record {
+    fn shown(record: &SourceRecord) -> Record {
+        let SourceRecord { topic, partition, offset, column } = record.clone();
+        let (source, topic) = topic.unzip();
+        Record { source, topic, partition, offset, column }
     }
 }

@@ -4,12 +4,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::{
-    CellValue, FedCell, FedPart, FeedingRow, Grain, Micros, NotLedBack, Provenance,
+    CellValue, FedCell, FedInput, FedPart, FeedingRow, Grain, Micros, NotLedBack, Provenance,
     ProvenanceQuestion, SourceRecord,
 };
 use serde_json::{Value, json};
 
 use crate::support::{ONE, World, at, value};
+
+/// A cell of a view, whose rows are made of a shared row and one of their own; the keys of all are those of the first.
+fn told_of_view() -> Provenance {
+    let mut told = told();
+    told.groups.truncate(1);
+    let part = &mut told.groups[0].parts;
+    part.truncate(1);
+    part[0].contract = "sales".to_owned();
+    part[0].view = Some("sales".to_owned());
+    part[0].contracts = vec!["orders".to_owned(), "items".to_owned()];
+    part[0].lineage = "partition";
+    let first = told.rows.remove(0);
+    let input = |contract: &str, number: usize| FedInput {
+        contract: contract.to_owned(),
+        key: vec![(format!("{contract}_id"), format!("k{number}"))],
+        origin: format!("shop.{contract}"),
+        doubt: (number == 2).then(|| "letter".to_owned()),
+        epoch: 5,
+        records: first.records.clone(),
+    };
+    let shared = Arc::new(input("orders", 1));
+    let row = |number: usize| FeedingRow {
+        inputs: vec![Arc::clone(&shared), Arc::new(input("items", number))],
+        more_inputs: number == 0,
+        withheld: number,
+        tie: format!("{number:02}"),
+        ..first.clone()
+    };
+    Provenance { rows: (0..5).map(row).collect(), ..told }
+}
 
 /// Two cells of a ratio with some rows each; the last row's topic is not known any more.
 pub(crate) fn told() -> Provenance {
@@ -18,6 +48,9 @@ pub(crate) fn told() -> Provenance {
         role,
         minus: false,
         contract: "orders".to_owned(),
+        view: None,
+        contracts: vec!["orders".to_owned()],
+        lineage: "exact",
         aggregate: "sum",
         sum,
         rows: 3,
@@ -45,6 +78,10 @@ pub(crate) fn told() -> Provenance {
             doubt: (number == 1).then(|| "letter".to_owned()),
             epoch: 5,
             records: vec![SourceRecord { topic, partition: 3, offset: 10 + number, column: None }],
+            inputs: Vec::new(),
+            more_inputs: false,
+            withheld: 0,
+            tie: String::new(),
         });
     }
     Provenance { epoch: 6, as_of: at("2026-11-21T09:59:58Z"), groups, rows }
@@ -115,9 +152,47 @@ async fn cells_rows_and_records_are_told() {
         "doubt": "letter", "epoch": 5, "records": [
             {"source": "kafka", "topic": "shop.orders", "partition": 3, "offset": 11, "column": null},
         ],
+        "inputs": [], "more_inputs": false, "withheld": 0,
     });
     assert_eq!(rows[4], expected);
     assert_eq!(rows[11]["records"][0]["topic"], Value::Null);
+}
+
+#[tokio::test]
+async fn rows_of_a_view_are_told_with_the_rows_that_they_are_made_of() {
+    let world = world(Ok(told_of_view()));
+    let path = "/api/v1/kpis/orders/explain?period_start=2026-11-20";
+    let answer = world.t1(path).await.good();
+    let part = &answer["groups"][0]["parts"][0];
+    let told = ["contract", "view", "contracts", "lineage"].map(|name| part[name].clone());
+    assert_eq!(json!(told), json!(["sales", "sales", ["orders", "items"], "partition"]));
+    let rows = answer["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 5);
+    let record = json!({"source": "kafka", "topic": "shop.orders", "partition": 3, "offset": 10, "column": null});
+    for (number, row) in rows.iter().enumerate() {
+        let doubt = if number == 2 { json!("letter") } else { Value::Null };
+        let items = json!({
+            "contract": "items", "key": {"items_id": format!("k{number}")}, "origin": "shop.items",
+            "doubt": doubt, "epoch": 5, "records": [record],
+        });
+        assert_eq!(row["inputs"][1], items);
+        assert_eq!(row["inputs"][0]["key"], json!({"orders_id": "k1"}));
+        assert_eq!((&row["more_inputs"], &row["withheld"]), (&json!(number == 0), &json!(number)));
+        assert_eq!(row["records"], json!([record]));
+    }
+    // Rows of one key stand in different places.
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = world.t1(&format!("{path}&limit=2{cursor}")).await.good();
+        pages.extend(page["rows"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(pages, *rows);
+    // Who may see all tenants may see what a view joins of others.
+    assert!(!asked(&world).others);
+    world.all(&format!("{path}&tenant=t1")).await.good();
+    assert!(asked(&world).others);
 }
 
 #[tokio::test]
@@ -177,7 +252,7 @@ async fn what_cannot_be_told_is_said() {
     assert!(detail.contains("say whose cells"), "{detail}");
     assert!(own.provenance.asked.lock().is_empty(), "nothing was read for what is refused");
     for (error, status, expected) in [
-        (NotLedBack::Never("it is over a view".into()), 400, "it is over a view"),
+        (NotLedBack::Never("it is a quotient".into()), 400, "it is a quotient"),
         (NotLedBack::TooMany, 400, "more than 100000 rows feed these cells; narrow it"),
         (NotLedBack::TooLong, 503, "took too long and was given up; narrow it"),
         (NotLedBack::NotYet("nothing was flushed".into()), 503, "nothing was flushed"),

@@ -297,12 +297,17 @@ pub async fn audit_group(
 /// The relations that a KPI over views needs, those under its views included; nothing for other KPIs.
 fn needed(catalog: &Catalog, group: &Group) -> BTreeSet<String> {
     let computed = catalog.get(&group.kpi).and_then(|own| catalog.computed(own).ok());
-    let mut needed: BTreeSet<String> = BTreeSet::new();
     let mut open: Vec<String> = Vec::new();
     for flow in computed.iter().flat_map(|computed| computed.flows()) {
         let is_view = catalog.relation(&flow.relation).is_some_and(|own| own.view.is_some());
         open.extend(is_view.then(|| flow.relation.clone()));
     }
+    under(catalog, open)
+}
+
+/// Relations, and all those that they read.
+pub(super) fn under(catalog: &Catalog, mut open: Vec<String>) -> BTreeSet<String> {
+    let mut needed: BTreeSet<String> = BTreeSet::new();
     while let Some(name) = open.pop() {
         if needed.insert(name.clone()) {
             let view = catalog.views().iter().find(|view| view.name() == name);
