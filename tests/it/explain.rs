@@ -1,6 +1,8 @@
 //! `weir explain` from outside: every cell of some KPIs leads back to the rows and records that made it, against the
 //! same kept by hand while the records were made.
 
+mod views;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::Rng;
