@@ -34,7 +34,7 @@ pub(crate) fn start(
         return Ok(None);
     }
     let words = Words {
-        kpis: catalog.infos(),
+        kpis: catalog.infos().into(),
         public_url: config.api.public_url().map(str::to_owned),
         body: Box::new(body),
     };
@@ -111,7 +111,7 @@ impl Surroundings for Process {
 
     fn set(&self, key: &str, trouble: Option<&str>) {
         match trouble {
-            Some(text) => self.0.troubles.set_slight(key, text),
+            Some(text) => self.0.troubles.set_around(key, text),
             None => self.0.troubles.clear(key),
         }
     }

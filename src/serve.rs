@@ -3,7 +3,9 @@
 //! # Guarantees
 //! - With a development key nothing but a loopback address is listened on.
 //! - What is published is in the store before any client is told of it.
+//! - Where one run follows another, what the first has left is served until the second has recovered.
 
+use std::fmt;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,18 +15,20 @@ use std::time::{Duration, Instant};
 use alerting::Alerting;
 use api::stream::{StreamLimits, Streams};
 use api::{
-    App, AppParts, Audits, DevKeys, Doubts, Health, Jwks, JwksConfig, PageSessions, Report,
+    App, AppParts, Audits, DevKeys, Doubts, Front, Health, Jwks, JwksConfig, PageSessions, Report,
     ServerLimits, SourceLag, Store, TokenCheck, may_listen,
 };
 use engine::past::LakeHistory;
 use engine::provenance::LakeProvenance;
 use engine::{ContractDoubts, Meters, Stop, Weight};
 use gold::Catalog;
+use parking_lot::Mutex;
 use schemas::{Clock, Contract, Feed, Micros, Published, Start, chain};
 use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::alerts::ToldAlerts;
+use crate::commands::UNDER_WAY;
 use crate::config::Config;
 use crate::decisions::{ClientDecisions, Records};
 use crate::failure::Failure;
@@ -60,47 +64,75 @@ pub(crate) struct Served<'a> {
 /// A running API.
 #[derive(Debug)]
 pub(crate) struct Serving {
-    store: Arc<Store>,
+    doors: Doors,
+    front: Front,
+    /// What answers now.
+    shown: Arc<Mutex<Surface>>,
     server: JoinHandle<()>,
 }
 
-impl Serving {
-    /// Listens and serves; every answer is 503 until the run has recovered.
-    ///
-    /// `None` when the run is to stop before another process has left the port.
-    ///
-    /// # Errors
-    /// When the address may not or cannot be listened on, or tokens cannot be checked.
-    pub(crate) fn start(served: &Served<'_>) -> Result<Option<Serving>, Failure> {
-        let Served { config, catalog, runtime, .. } = served;
+/// Who may come in, for as long as the process lives.
+struct Doors {
+    tokens: Arc<dyn TokenCheck>,
+    /// Where tokens are the lake's own.
+    keys: Option<Arc<DevKeys>>,
+    origins: Vec<String>,
+}
+
+impl Doors {
+    fn new(config: &Config) -> Result<Doors, Failure> {
         let keys = match config.auth.jwks_url() {
             Some(_) => None,
             None => Some(Arc::new(dev_keys(&config.lake.uri)?)),
         };
-        let listener = listen(address(config)?, served.stop)?;
-        let Some(listener) = listener else { return Ok(None) };
-        let address = listener.local_addr().map_err(|e| Failure::Stopped(e.to_string()))?;
         let clock: Arc<dyn Clock> = Arc::new(WallClock);
         let tokens: Arc<dyn TokenCheck> = match &keys {
             Some(keys) => Arc::clone(keys) as Arc<dyn TokenCheck>,
             None => Arc::new(jwks(config, &clock)?),
         };
         let origins = config.api.origins().map_err(Failure::Usage)?;
+        Ok(Doors { tokens, keys, origins })
+    }
+}
+
+impl fmt::Debug for Doors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Doors").field("origins", &self.origins).finish_non_exhaustive()
+    }
+}
+
+/// What answers for one run.
+#[derive(Debug, Clone)]
+struct Surface {
+    store: Arc<Store>,
+    app: Arc<App>,
+    streams: Arc<Streams>,
+}
+
+impl Surface {
+    /// For this run, with an empty store. `before`: what answered for the run before, whose counts go on.
+    fn new(served: &Served<'_>, doors: &Doors, before: Option<&Surface>) -> Surface {
+        let Served { config, catalog, runtime, .. } = served;
+        let clock: Arc<dyn Clock> = Arc::new(WallClock);
+        let tokens = Arc::clone(&doors.tokens);
         let infos = catalog.infos();
         let calendar = Arc::clone(catalog.calendar());
         let store = Store::with_calendar(infos.clone(), Arc::clone(&calendar));
         let health: Arc<dyn Health> = Arc::new(ProcessHealth(Arc::clone(served.meters)));
-        let page = keys.filter(|_| served.page_session);
+        let (page, origins) = (doors.keys.clone().filter(|_| served.page_session), &doors.origins);
         // The stream's hub is a task of the runtime.
         let _entered = runtime.enter();
-        let streams = Streams::new(
-            Arc::clone(&store),
-            Arc::clone(&tokens),
-            Arc::clone(&health),
-            Arc::clone(&clock),
-            StreamLimits { allowed_origins: origins.clone(), ..stream_limits(config) },
-        );
-        let app = App::new(AppParts {
+        let streams = match before {
+            Some(before) => before.streams.with_store(Arc::clone(&store)),
+            None => Streams::new(
+                Arc::clone(&store),
+                Arc::clone(&tokens),
+                Arc::clone(&health),
+                Arc::clone(&clock),
+                StreamLimits { allowed_origins: origins.clone(), ..stream_limits(config) },
+            ),
+        };
+        let parts = AppParts {
             store: Arc::clone(&store),
             bands: Arc::new(anomaly::Expected::new(infos).with_calendar(Arc::clone(&calendar))),
             calendar,
@@ -117,37 +149,73 @@ impl Serving {
             decisions: Arc::new(ClientDecisions(Arc::new(Records::new(config, served.work_dir)))),
             deliveries: served.told.map(|told| Arc::new(ToldAlerts(told.outbox().clone())) as _),
             page: page.map(|keys| PageSessions { keys, ttl: PAGE_TOKEN, origins: origins.clone() }),
-        });
+        };
+        let app = match before {
+            Some(before) => before.app.with_parts(parts),
+            None => App::new(parts),
+        };
         app.metrics.register(|registry| {
             streams.register(registry);
             let tallies = served.told.map(|told| told.tallies().clone());
             alerting::register(registry, tallies.unwrap_or_default());
         });
-        let router = api::router(Arc::clone(&app), streams.route());
-        let stop = served.stop.clone();
+        Surface { store, app, streams }
+    }
+}
+
+impl Serving {
+    /// Listens and serves; every answer is 503 until the run has recovered.
+    ///
+    /// `None` when the run is to stop before another process has left the port.
+    ///
+    /// # Errors
+    /// When the address may not or cannot be listened on, or tokens cannot be checked.
+    pub(crate) fn start(served: &Served<'_>) -> Result<Option<Serving>, Failure> {
+        let doors = Doors::new(served.config)?;
+        let listener = listen(address(served.config)?, served.stop)?;
+        let Some(listener) = listener else { return Ok(None) };
+        let address = listener.local_addr().map_err(|e| Failure::Stopped(e.to_string()))?;
+        let surface = Surface::new(served, &doors, None);
+        let (front, app) =
+            (Front::new(&surface.app, surface.streams.route()), Arc::clone(&surface.app));
+        let shown = Arc::new(Mutex::new(surface));
+        let (stop, last) = (served.stop.clone(), Arc::clone(&shown));
         let ended = async move {
             while !stop.is_asked() {
                 tokio::time::sleep(STOP_POLL).await;
             }
+            let streams = Arc::clone(&last.lock().streams);
             streams.shutdown().await;
         };
-        let server = runtime.spawn(async move {
+        let router = front.router();
+        let server = served.runtime.spawn(async move {
             if let Err(error) = api::serve(listener, app, router, ended).await {
                 tracing::error!("the API ended: {}", chain(&error));
             }
         });
         tracing::info!("listening on http://{address}");
-        Ok(Some(Serving { store, server }))
+        Ok(Some(Serving { doors, front, shown, server }))
     }
 
     /// The newest numbers.
-    pub(crate) fn store(&self) -> &Arc<Store> {
-        &self.store
+    pub(crate) fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.shown.lock().store)
     }
 
-    /// What the run tells of its epochs.
+    /// What the first run tells of its epochs.
     pub(crate) fn feed(&self) -> Box<dyn Feed> {
-        Box::new(StoreFeed(Arc::clone(&self.store)))
+        Box::new(StoreFeed { store: self.store(), showing: None })
+    }
+
+    /// What another run tells of its epochs. What the run before has left is served until this one has recovered;
+    /// then clients of the stream are told to connect again.
+    pub(crate) fn next_feed(&self, served: &Served<'_>) -> Box<dyn Feed> {
+        let surface = Surface::new(served, &self.doors, Some(&*self.shown.lock()));
+        let store = Arc::clone(&surface.store);
+        let (front, shown) = (self.front.clone(), Arc::clone(&self.shown));
+        let (runtime, meters) = (served.runtime.clone(), Arc::clone(served.meters));
+        let showing = Some(Showing { surface, front, shown, runtime, meters });
+        Box::new(StoreFeed { store, showing })
     }
 
     /// Waits until clients have been told; the run's stop has begun it.
@@ -249,8 +317,31 @@ fn listen(address: SocketAddr, stop: &Stop) -> Result<Option<TcpListener>, Failu
     }
 }
 
+/// What is to be shown in the place of what the run before has left.
+struct Showing {
+    surface: Surface,
+    front: Front,
+    shown: Arc<Mutex<Surface>>,
+    runtime: Handle,
+    meters: Arc<Meters>,
+}
+
+impl Showing {
+    fn show(self) {
+        self.front.show(&self.surface.app, self.surface.streams.route());
+        let before = std::mem::replace(&mut *self.shown.lock(), self.surface);
+        self.runtime.spawn(async move { before.streams.shutdown().await });
+        self.meters.troubles.clear(UNDER_WAY);
+        tracing::info!("another run serves");
+    }
+}
+
 /// The store as the feed of the run.
-struct StoreFeed(Arc<Store>);
+struct StoreFeed {
+    store: Arc<Store>,
+    /// What shows it, as long as it is not shown.
+    showing: Option<Showing>,
+}
 
 impl Feed for StoreFeed {
     fn name(&self) -> &'static str {
@@ -258,15 +349,16 @@ impl Feed for StoreFeed {
     }
 
     fn start(&mut self, start: Start) {
-        self.0.start(start);
+        self.store.start(start);
+        self.showing.take().into_iter().for_each(Showing::show);
     }
 
     fn epoch(&mut self, published: &Published) {
-        self.0.publish(published);
+        self.store.publish(published);
     }
 
     fn idle(&mut self, as_of: Micros) {
-        self.0.idle(as_of);
+        self.store.idle(as_of);
     }
 }
 

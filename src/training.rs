@@ -78,7 +78,7 @@ pub(crate) fn watched(catalog: &Catalog) -> Vec<KpiInfo> {
     catalog.infos().into_iter().filter(|kpi| kpi.watching.enabled).collect()
 }
 
-/// Trains the series of a KPI; `None` where the lake has no cells of it.
+/// Trains the series of a KPI, one after the other; `None` where the lake has no cells of it, or it is ending.
 ///
 /// # Errors
 /// When the table of current values cannot be read.
@@ -87,25 +87,30 @@ pub(crate) fn train(
     catalog: &Catalog,
     kpi: &KpiInfo,
     in_force: &InForce,
+    is_ending: &dyn Fn() -> bool,
 ) -> Result<Option<Outcome>, String> {
     let grains = vec![Grain::Hour, Grain::Day];
     let asked = Asked { kpis: vec![kpi.key.to_string()], tenant: None, grains };
     let LakeCells { as_of, cells } = current(lake, &asked)?;
     let Some(as_of) = as_of.filter(|_| !cells.is_empty()) else { return Ok(None) };
     let (series, left_out) = largest(histories(cells));
-    let held = |history: History| {
-        let held = in_force.get(&name(&history)).map(Arc::clone);
-        (history, held)
-    };
-    let training = Training {
+    let mut training = Training {
         kpi: kpi.clone(),
         calendar: Arc::clone(catalog.calendar()),
-        series: series.into_iter().map(held).collect(),
+        series: Vec::new(),
         // What is still running has no final value.
         to: Grain::Hour.start(as_of.1.plus(-ARRIVED)),
     };
-    let series = retrain(&training);
-    Ok(Some(Outcome { kpi: Arc::clone(&kpi.key), as_of, series, left_out }))
+    let mut trained = Vec::new();
+    for history in series {
+        if is_ending() {
+            return Ok(None);
+        }
+        let held = in_force.get(&name(&history)).map(Arc::clone);
+        training.series = vec![(history, held)];
+        trained.extend(retrain(&training));
+    }
+    Ok(Some(Outcome { kpi: Arc::clone(&kpi.key), as_of, series: trained, left_out }))
 }
 
 /// What names a series: a cell of it, at no period.

@@ -22,6 +22,7 @@ mod feed;
 mod heartbeat;
 mod http;
 mod keeper;
+mod kpi_infos;
 mod matching;
 mod metrics;
 mod migrations;
@@ -50,6 +51,7 @@ use tokio::task::JoinSet;
 pub use courier::Tally;
 pub use digest::DigestSettings;
 pub use error::{DeliveryError, StoreError};
+pub use kpi_infos::KpiInfos;
 pub use matching::Match;
 pub use metrics::{Tallies, register};
 pub use notice::{About, Kind, Notice, Words};
@@ -99,6 +101,7 @@ pub struct Alerting {
     outbox: Outbox,
     heard: Arc<Heard>,
     tallies: Tallies,
+    kpis: KpiInfos,
     tasks: JoinSet<()>,
     /// Tells the tasks to end when they have done what they are at.
     ends: watch::Sender<bool>,
@@ -152,6 +155,7 @@ impl Alerting {
         }
         let tallies =
             takers.iter().map(|taker| (taker.name.clone(), Arc::clone(&taker.tally))).collect();
+        let kpis = parts.words.kpis.clone();
         let keeper = Keeper {
             own: OwnTroubles::resume(told.iter()),
             outbox: outbox.clone(),
@@ -169,12 +173,17 @@ impl Alerting {
             ending,
         };
         tasks.spawn(keeper.run());
-        Ok(Alerting { outbox, heard, tallies, tasks, ends })
+        Ok(Alerting { outbox, heard, tallies, kpis, tasks, ends })
     }
 
     /// What the run tells of its epochs.
     pub fn feed(&self) -> Box<dyn Feed> {
         Box::new(AlertFeed(Arc::clone(&self.heard)))
+    }
+
+    /// The KPIs that notices name.
+    pub fn kpis(&self) -> &KpiInfos {
+        &self.kpis
     }
 
     /// The store of what is told.

@@ -14,6 +14,8 @@ use schemas::{Alert, Answer, Answers, KpiInfo, Micros, Severity, Unit};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::kpi_infos::KpiInfos;
+
 /// As many other alerts of an incident are named.
 const RELATED: usize = 5;
 
@@ -147,7 +149,7 @@ pub(crate) type Body = dyn Fn(&Alert, &Answer) -> Value + Send + Sync;
 /// What alerts do not say of themselves.
 pub struct Words {
     /// The KPIs that there are.
-    pub kpis: Vec<KpiInfo>,
+    pub kpis: KpiInfos,
     /// Where people reach the page, without a `/` at its end.
     pub public_url: Option<String>,
     /// An alert as clients of the API see it.
@@ -163,7 +165,8 @@ impl std::fmt::Debug for Words {
 impl Words {
     /// What is told of an alert, the `round`th time that it opened, people having said this of alerts.
     pub fn notice(&self, alert: &Alert, kind: Kind, round: u32, answers: &Answers) -> Notice {
-        let info = self.kpis.iter().find(|info| info.key == alert.key.kpi);
+        let info = self.kpis.get(&alert.key.kpi);
+        let info = info.as_ref();
         let dims = dims_of(&alert.key.dims);
         let about = About {
             kpi: alert.key.kpi.to_string(),
@@ -211,8 +214,8 @@ impl Words {
 
     /// An alert in a list of others.
     fn name(&self, alert: &Alert) -> String {
-        let info = self.kpis.iter().find(|info| info.key == alert.key.kpi);
-        let title = info.map_or(&*alert.key.kpi, |info| info.title.as_str());
+        let info = self.kpis.get(&alert.key.kpi);
+        let title = info.as_ref().map_or(&*alert.key.kpi, |info| info.title.as_str());
         let dims = dims_of(&alert.key.dims).into_values().collect::<Vec<_>>().join(", ");
         let dims = if dims.is_empty() { dims } else { format!(" ({dims})") };
         format!("{title}{dims}, {}", alert.key.grain.name())

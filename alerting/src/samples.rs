@@ -65,7 +65,8 @@ pub(crate) fn words() -> Words {
         watching: schemas::Watching::default(),
     };
     let body = |alert: &Alert, _: &Answer| json!({"id": &*alert.id, "reason": &*alert.reason});
-    Words { kpis: vec![kpi], public_url: Some("https://weir.example".into()), body: Box::new(body) }
+    let kpis = vec![kpi].into();
+    Words { kpis, public_url: Some("https://weir.example".into()), body: Box::new(body) }
 }
 
 /// What is told of it.

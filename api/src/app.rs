@@ -121,21 +121,45 @@ pub struct App {
     pub decisions: Arc<dyn Decisions>,
     /// Knows what was told of alerts.
     pub deliveries: Option<Arc<dyn Deliveries>>,
-    pub(crate) rates: RequestRates,
+    pub(crate) rates: Arc<RequestRates>,
     pub(crate) series_turns: Arc<Semaphore>,
     pub(crate) explain_turns: Arc<Semaphore>,
+}
+
+/// What bounds all clients together.
+struct Shared {
+    rates: Arc<RequestRates>,
+    series_turns: Arc<Semaphore>,
+    explain_turns: Arc<Semaphore>,
 }
 
 impl App {
     /// The state made of these parts.
     pub fn new(parts: AppParts) -> Arc<App> {
+        let metrics = Metrics::new(Arc::clone(&parts.health), Arc::clone(&parts.store));
+        let limits = &parts.limits;
+        let rates = RequestRates::new(quota(limits.requests_per_s, limits.requests_burst));
+        let rates = Arc::new(rates);
+        let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
+        let explain_turns = Arc::new(Semaphore::new(1));
+        App::of(parts, metrics, Shared { rates, series_turns, explain_turns })
+    }
+
+    /// The state made of other parts in the place of this one: what is counted and bounded goes on.
+    #[must_use]
+    pub fn with_parts(&self, parts: AppParts) -> Arc<App> {
+        let (health, store) = (Arc::clone(&parts.health), Arc::clone(&parts.store));
+        let metrics = self.metrics.with_store(health, store);
+        let (rates, series_turns) = (Arc::clone(&self.rates), Arc::clone(&self.series_turns));
+        let explain_turns = Arc::clone(&self.explain_turns);
+        App::of(parts, metrics, Shared { rates, series_turns, explain_turns })
+    }
+
+    fn of(parts: AppParts, metrics: Metrics, shared: Shared) -> Arc<App> {
+        let Shared { rates, series_turns, explain_turns } = shared;
         let AppParts { store, bands, calendar, tokens, health, clock, history, .. } = parts;
         let (limits, page, provenance) = (parts.limits, parts.page, parts.provenance);
         let (decisions, deliveries) = (parts.decisions, parts.deliveries);
-        let metrics = Metrics::new(Arc::clone(&health), Arc::clone(&store));
-        let rates = RequestRates::new(quota(limits.requests_per_s, limits.requests_burst));
-        let series_turns = Arc::new(Semaphore::new(SERIES_AT_ONCE));
-        let explain_turns = Arc::new(Semaphore::new(1));
         let parts = App {
             store,
             bands,

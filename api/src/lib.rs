@@ -16,6 +16,7 @@ pub mod auth;
 pub mod claims;
 mod compare;
 pub mod decisions;
+mod front;
 pub mod health;
 pub mod metrics;
 mod page;
@@ -35,6 +36,7 @@ pub use auth::{DevKeys, Jwks, JwksConfig, ListenRefused, MintRequest, may_listen
 pub use claims::{AuthError, Claims, Refused, Scope, Tenants, TokenCheck};
 pub use compare::Against;
 pub use decisions::{Decisions, Deliveries, Delivery, NotKept, Pending};
+pub use front::Front;
 pub use health::{Audits, Doubts, Health, Report, SourceLag};
 pub use problem::{PROBLEM_JSON, Problem};
 pub use rest::{ALERTS_MAX, POINTS_MAX};

@@ -41,12 +41,16 @@ type Seconds = Family<Labels, Histogram, fn() -> Histogram>;
 /// Counters and gauges of the server, and of the pipeline at the moment of a scrape.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    counted: Counted,
+}
+
+/// What the server itself counts. Clones count the same.
+#[derive(Clone)]
+struct Counted {
     requests: Family<Labels, Counter>,
     seconds: Seconds,
-    /// Open connections, streams included.
-    pub(crate) connections: Gauge,
-    /// Connections that were turned away because there were too many.
-    pub(crate) refused: Counter,
+    connections: Gauge,
+    refused: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -61,11 +65,23 @@ fn new_histogram() -> Histogram {
 
 impl Metrics {
     pub(crate) fn new(health: Arc<dyn Health>, store: Arc<Store>) -> Metrics {
+        let counted = Counted {
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(new_histogram),
+            connections: Gauge::default(),
+            refused: Counter::default(),
+        };
+        Metrics::of(health, store, counted)
+    }
+
+    /// Those of another store, whose requests and connections are counted on.
+    pub(crate) fn with_store(&self, health: Arc<dyn Health>, store: Arc<Store>) -> Metrics {
+        Metrics::of(health, store, self.counted.clone())
+    }
+
+    fn of(health: Arc<dyn Health>, store: Arc<Store>, counted: Counted) -> Metrics {
         let mut registry = Registry::default();
-        let requests = Family::default();
-        let seconds: Seconds = Family::new_with_constructor(new_histogram);
-        let connections = Gauge::default();
-        let refused = Counter::default();
+        let Counted { requests, seconds, connections, refused } = &counted;
         let text = "HTTP requests by route and status";
         registry.register("weir_http_requests", text, requests.clone());
         let text = "How long HTTP requests took";
@@ -78,7 +94,7 @@ impl Metrics {
         build.get_or_create(&vec![("version", VERSION.to_owned())]).set(1);
         registry.register("weir_build_info", "The version that runs; always 1", build);
         registry.register_collector(Box::new(Pipeline { health, store }));
-        Metrics { registry: Mutex::new(registry), requests, seconds, connections, refused }
+        Metrics { registry: Mutex::new(registry), counted }
     }
 
     /// Adds metrics of another part of the program.
@@ -86,12 +102,22 @@ impl Metrics {
         add(&mut self.registry.lock());
     }
 
+    /// Open connections, streams included.
+    pub(crate) fn connections(&self) -> &Gauge {
+        &self.counted.connections
+    }
+
+    /// Connections that were turned away because there were too many.
+    pub(crate) fn refused(&self) -> &Counter {
+        &self.counted.refused
+    }
+
     /// Counts a request. `route` is the template of a route, not the path that was asked for.
     pub(crate) fn answered(&self, route: &str, status: u16, took: Duration) {
         let labels = vec![("route", route.to_owned()), ("status", status.to_string())];
-        self.requests.get_or_create(&labels).inc();
+        self.counted.requests.get_or_create(&labels).inc();
         let labels = vec![("route", route.to_owned())];
-        self.seconds.get_or_create(&labels).observe(took.as_secs_f64());
+        self.counted.seconds.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// All of it as text.

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gold::View;
+use lake::state::Read;
 use lake::{At, Lake, LakeError, Table};
 use pipeline::bronze::{FLUSHED, TABLE};
 use schemas::in_force::Version;
-use schemas::{Contract, DefinitionChange, DefinitionKind, InForce, chain};
+use schemas::{Contract, DefinitionChange, DefinitionKind, EpochId, InForce, chain};
 
 use crate::contracts::toml_files;
 use crate::core::control::PART;
+use crate::identities::{self, Identities};
 
 /// Every contract and KPI definition, the built-in ones and those of two folders, and every view.
 ///
@@ -57,27 +59,49 @@ fn of_kind(
     Ok(all.into_values().collect())
 }
 
-/// The definitions in force in a lake, as of its last complete barrier; `None` before the first.
+/// The last complete barrier of a lake; `None` before the first.
 ///
 /// # Errors
 /// When the lake cannot be read.
-pub fn in_force(lake: &Lake) -> Result<Option<InForce>, LakeError> {
+pub fn last_barrier(lake: &Lake) -> Result<Option<EpochId>, LakeError> {
     let bronze = match Table::open(lake, TABLE, At::Newest) {
         Err(LakeError::NoTable { .. }) => return Ok(None),
         table => table?,
     };
     let flushed = bronze.progress(FLUSHED).and_then(|epoch| u64::try_from(epoch).ok());
-    let Some(flushed) = flushed.filter(|epoch| *epoch > 0) else { return Ok(None) };
-    match lake::state::read(&lake.work_dir().join("state"), flushed) {
-        Ok(state) => {
-            let held = state.saved.head::<&str>(PART).ok();
-            Ok(held.and_then(|text| serde_json::from_str(text).ok()))
-        }
-        Err(error) => {
+    Ok(flushed.filter(|epoch| *epoch > 0))
+}
+
+/// The definitions in force in a lake, as of its last complete barrier; `None` before the first.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub fn in_force(lake: &Lake) -> Result<Option<InForce>, LakeError> {
+    let Some(state) = last_state(lake)? else { return Ok(None) };
+    let held = state.saved.head::<&str>(PART).ok();
+    Ok(held.and_then(|text| serde_json::from_str(text).ok()))
+}
+
+/// Whether the cells of a KPI are, as of the last complete barrier, as its definition and silver say, and not to be
+/// computed anew by the next run.
+///
+/// # Errors
+/// When the lake cannot be read.
+pub fn is_computed(lake: &Lake, kpi: &str) -> Result<bool, LakeError> {
+    let Some(state) = last_state(lake)? else { return Ok(false) };
+    let identities = state.saved.head::<&str>(identities::PART).ok();
+    let identities = identities.and_then(|text| Identities::parse(text.as_bytes()));
+    Ok(identities.is_some_and(|identities| identities.owns(kpi)))
+}
+
+fn last_state(lake: &Lake) -> Result<Option<Read>, LakeError> {
+    let Some(flushed) = last_barrier(lake)? else { return Ok(None) };
+    let read = lake::state::read(&lake.work_dir().join("state"), flushed);
+    Ok(read
+        .map_err(|error| {
             tracing::warn!("could not read the state of barrier {flushed}: {}", chain(&error));
-            Ok(None)
-        }
-    }
+        })
+        .ok())
 }
 
 /// The contracts among the definitions in force, by their texts.

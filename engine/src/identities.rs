@@ -133,11 +133,16 @@ impl Identities {
         Identities { tables, kpis, detectors, topics: topics.collect(), seen: Seen::new() }
     }
 
-    /// Says that the cells of a KPI are not what they should be, so that the next start computes them anew.
-    pub(crate) fn disown(&mut self, kpi: &str) {
-        if let Some(identity) = self.kpis.get_mut(kpi) {
-            DISOWNED.clone_into(identity);
-        }
+    /// Says that the cells of a KPI are not what they should be, so that the next run computes them anew. Whether
+    /// there is such a KPI.
+    pub(crate) fn disown(&mut self, kpi: &str) -> bool {
+        let identity = self.kpis.get_mut(kpi);
+        identity.map(|identity| DISOWNED.clone_into(identity)).is_some()
+    }
+
+    /// Whether there is such a KPI, whose cells are what they should be as far as anybody has decided.
+    pub(crate) fn owns(&self, kpi: &str) -> bool {
+        self.kpis.get(kpi).is_some_and(|identity| identity != DISOWNED)
     }
 
     /// Notes that records of this topic are folded.
@@ -293,7 +298,9 @@ mod tests {
     fn a_kpi_that_is_not_what_it_should_be_is_computed_anew_alone() {
         let world = World::new();
         let mut held = world.identities();
+        assert!(held.owns("roi") && !held.owns("nothing"));
         held.disown("roi");
+        assert!(!held.owns("roi"));
         held.disown("nothing");
         let held = Identities::parse(held.to_text().as_bytes()).unwrap();
         let renewal = world.identities().renewal(&held, &Seen::new(), &world.catalog());

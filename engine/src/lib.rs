@@ -38,10 +38,11 @@ use gold::Catalog;
 use pipeline::source::Mapping;
 use schemas::Observer;
 
+pub use crate::core::wish::Wish;
 pub use audit::Audits;
 pub use run::{
-    ContractDoubts, Count, Doubts, Durations, Meters, Outcome, Reached, Run, Stop, Stopped,
-    Troubles, Weight, run,
+    ContractDoubts, Count, Doubts, Durations, Meters, Outcome, Reached, Reloads, Run, Stop,
+    Stopped, Troubles, Weight, run,
 };
 pub use settings::{AuditSettings, Settings};
 pub use upkeep::Upkeep;

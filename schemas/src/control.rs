@@ -73,14 +73,16 @@ pub enum Decision {
         /// The records as they came.
         letters: Vec<Letter>,
     },
-    /// A KPI's cells were found other than what silver says: they are written again, and computed anew at the next
-    /// start.
+    /// A KPI's cells are not what they should be, or somebody wants to be sure: they are written again, and the next
+    /// run computes them anew.
     RebuildKpi {
         /// The KPI.
         kpi: String,
-        /// The epoch at which that was found.
+        /// The epoch as of which that was found.
         epoch: EpochId,
     },
+    /// The files of definitions have changed, and are to be read again without waiting for a start.
+    ApplyDefinitions,
     /// These definitions are in force from here on.
     Define(Vec<DefinitionChange>),
     /// Models that were trained are in force from here on.
@@ -205,6 +207,7 @@ const END_BATCH: &str = "batch.end";
 const DROP: &str = "dead_letters.drop";
 const RETRY: &str = "dead_letters.retry";
 const REBUILD: &str = "kpi.rebuild";
+const APPLY: &str = "definitions.apply";
 const DEFINITIONS: &str = "definitions";
 const MODELS: &str = "models";
 const ACKNOWLEDGE: &str = "alert.acknowledge";
@@ -298,6 +301,10 @@ impl ControlRecord {
                 let OfKpi { kpi, epoch } = body_of(REBUILD, body)?;
                 Decision::RebuildKpi { kpi, epoch }
             }
+            APPLY => {
+                let Nothing {} = body_of(APPLY, body)?;
+                Decision::ApplyDefinitions
+            }
             DEFINITIONS => {
                 let Definitions { changes } = body_of(DEFINITIONS, body)?;
                 Decision::Define(changes)
@@ -356,6 +363,9 @@ impl Decision {
                 let body = serde_json::to_value(OfKpi { kpi: kpi.clone(), epoch: *epoch });
                 (REBUILD, body.unwrap_or_default())
             }
+            Decision::ApplyDefinitions => {
+                (APPLY, serde_json::to_value(Nothing {}).unwrap_or_default())
+            }
             Decision::Define(changes) => {
                 let body = serde_json::to_value(Definitions { changes: changes.clone() });
                 (DEFINITIONS, body.unwrap_or_default())
@@ -407,6 +417,8 @@ mod tests {
         assert!(
             rebuild.to_json().ends_with("\"kpi.rebuild\",\"body\":{\"epoch\":7,\"kpi\":\"roi\"}}")
         );
+        let apply = record(Decision::ApplyDefinitions);
+        assert!(apply.to_json().ends_with("\"kind\":\"definitions.apply\",\"body\":{}}"));
         let sweep = record(Decision::SweepTable { table: "orders".into() });
         assert!(sweep.to_json().ends_with("\"table.sweep\",\"body\":{\"table\":\"orders\"}}"));
         let body = "{\"table\":\"t\",\"letters\":[{\"source\":\"s\",\"topic\":\"t\",\"incarnation\":\"i\",\
@@ -442,7 +454,7 @@ mod tests {
         let other = models.to_json().replace("\"day\"", "\"fortnight\"");
         let error = ControlRecord::parse(other.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("fortnight"), "{error}");
-        for record in [resume, sweep, define, retry, rebuild, models] {
+        for record in [resume, sweep, define, retry, rebuild, apply, models] {
             assert_eq!(ControlRecord::parse(record.to_json().as_bytes()).unwrap(), record);
         }
     }

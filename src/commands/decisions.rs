@@ -109,12 +109,20 @@ fn effect(lake: &Lake, offset: i64) -> Result<Effect, Failure> {
 }
 
 /// Whether a process holds the lake for writing. A shared lock is tried and given back at once.
-fn is_written(lake: &Lake) -> bool {
+pub(crate) fn is_written(lake: &Lake) -> bool {
     let lock = File::open(lake.state_dir().join("lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 impl Decided {
+    /// The epoch in which it took effect, if it has.
+    pub(crate) fn epoch(&self) -> Option<EpochId> {
+        match self.effect {
+            Effect::Taken(epoch) => Some(epoch),
+            Effect::Waiting | Effect::AtNextStart => None,
+        }
+    }
+
     /// Tells what became of it; `what` was decided, and `note` is to be known beside.
     pub(crate) fn print(&self, what: &str, note: Option<&str>, as_json: bool) {
         let Decided { id, effect } = self;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use api::{CellFilter, MintRequest, Periods, Scope, SeriesName, Store, Tenants};
 use clap::Args;
-use engine::{Meters, Outcome, Run, Stop};
+use engine::{Meters, Outcome, Reloads, Run, Stop};
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
 use schemas::{Clock, Grain, Micros, chain};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         work_dir: lake.work_dir(),
     })?;
     let Some(serving) = serving else { return Ok(()) };
-    let store = Arc::clone(serving.store());
+    let store = serving.store();
     let run = Run {
         settings: config.settings(lake.work_dir()),
         lake,
@@ -129,6 +129,8 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         stop: stop.clone(),
         meters: Arc::clone(&meters),
         feeds: vec![serving.feed()],
+        reloads: Reloads::default(),
+        goes_on: false,
     };
     let (length, table) = (arguments.length, !arguments.json);
     let watch = Watch { stop: &stop, meters: &meters, store: &store, length, table };

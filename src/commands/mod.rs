@@ -21,6 +21,8 @@ mod in_force;
 mod infer;
 mod kpis;
 mod mute;
+mod obeyed;
+mod reload;
 mod retrain;
 mod run;
 mod saved;
@@ -43,6 +45,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::Effective;
 use crate::failure::Failure;
 use crate::output;
+pub(crate) use reload::UNDER_WAY;
 
 /// Turns database change streams into KPIs people can trust.
 #[derive(Debug, Parser)]
@@ -163,7 +166,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let file = arguments.config.as_deref();
     match arguments.command {
         Command::Demo(arguments) => demo::execute(arguments),
-        Command::Run(arguments) => run::execute(load(file)?.config, &arguments),
+        Command::Run(arguments) => run::execute(file, &arguments),
         Command::Check(arguments) => check::execute(&load(file)?.config, &arguments),
         Command::Verify(arguments) => verify::execute(&load(file)?.config, &arguments),
         Command::Explain(arguments) => explain::execute(&load(file)?.config, &arguments),

@@ -48,7 +48,8 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
     let in_force = saved_models(&lake).map_err(Failure::Stopped)?;
     let mut outcomes = Vec::new();
     for kpi in &kpis {
-        outcomes.extend(train(&lake, &catalog, kpi, &in_force).map_err(Failure::Stopped)?);
+        outcomes
+            .extend(train(&lake, &catalog, kpi, &in_force, &|| false).map_err(Failure::Stopped)?);
     }
     if outcomes.is_empty() {
         return Err(Failure::Usage(

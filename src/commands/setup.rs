@@ -105,11 +105,12 @@ pub(crate) fn failure(refusals: &[Refusal]) -> Failure {
     Failure::Usage(first + &more)
 }
 
-fn refusal(subject: &str, text: String, advice: Option<&'static str>) -> Refusal {
+pub(crate) fn refusal(subject: &str, text: String, advice: Option<&'static str>) -> Refusal {
     Refusal { subject: subject.to_owned(), text, advice }
 }
 
-fn sources(
+/// The sources that are configured, not started yet. What is wrong with them is added to `refusals`.
+pub(crate) fn sources(
     config: &Config,
     contracts: &[Contract],
     refusals: &mut Vec<Refusal>,

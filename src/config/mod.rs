@@ -10,6 +10,7 @@ mod calendar;
 mod currency;
 mod environment;
 mod fault;
+mod fixed;
 mod planned;
 mod units;
 

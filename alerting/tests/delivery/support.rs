@@ -164,7 +164,7 @@ pub(crate) async fn start_at(
 ) -> Alerting {
     let body =
         |alert: &Alert, _: &schemas::Answer| json!({"id": &*alert.id, "state": alert.is_open()});
-    let words = Words { kpis: Vec::new(), public_url: None, body: Box::new(body) };
+    let words = Words { kpis: Vec::new().into(), public_url: None, body: Box::new(body) };
     let around = Arc::new(Around::default());
     let withdraw_after = Duration::from_millis(100);
     let parts = Parts { routes, heartbeat: None, withdraw_after, words, around, clock };

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,8 +11,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
-
-use crate::app::App;
 
 /// A client's connection.
 #[derive(Debug)]
@@ -27,13 +24,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Takes a connection on; `room` is its part of the limit.
-    pub(super) fn new(stream: TcpStream, room: OwnedSemaphorePermit, app: &Arc<App>) -> Connection {
+    /// Takes a connection on; `room` is its part of the limit, `open` counts it, and for `timeout` its client may
+    /// take nothing of what is sent.
+    pub(super) fn new(
+        stream: TcpStream,
+        room: OwnedSemaphorePermit,
+        open: Gauge,
+        timeout: Duration,
+    ) -> Connection {
         // Small answers must not wait for one another. If it cannot be set they do, and still arrive.
         drop(stream.set_nodelay(true));
-        let open = app.metrics.connections.clone();
         open.inc();
-        let timeout = app.limits.write_timeout;
         Connection { stream, stalled: None, timeout, open, _room: room }
     }
 

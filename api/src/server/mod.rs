@@ -67,7 +67,7 @@ pub(crate) fn bounded(listener: std::net::TcpListener) -> io::Result<TcpListener
     socket.listen(BACKLOG)
 }
 
-/// Serves connections until `shutdown` is over.
+/// Serves connections until `shutdown` is over. Of `app` only limits and counters are kept.
 ///
 /// # Errors
 /// When the listener cannot be used.
@@ -78,7 +78,10 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let listener = bounded(listener)?;
-    let room = Arc::new(Semaphore::new(app.limits.connections));
+    let limits = app.limits.clone();
+    let (connections, refused) = (app.metrics.connections().clone(), app.metrics.refused().clone());
+    drop(app);
+    let room = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let (stop, stopping) = watch::channel(false);
     let mut open = JoinSet::new();
@@ -100,13 +103,13 @@ pub async fn serve(
         };
         match Arc::clone(&room).try_acquire_owned() {
             Ok(permit) => {
-                let connection = Connection::new(stream, permit, &app);
+                let gauge = connections.clone();
+                let connection = Connection::new(stream, permit, gauge, limits.write_timeout);
                 let router = router.clone();
-                let limits = app.limits.clone();
                 open.spawn(run(connection, router, limits.header_timeout, stopping.clone()));
             }
             Err(_) => {
-                app.metrics.refused.inc();
+                refused.inc();
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                     tokio::spawn(async move {
                         drop(tokio::time::timeout(REFUSAL_TIMEOUT, refuse(stream)).await);
@@ -119,7 +122,7 @@ pub async fn serve(
     drop(listener);
     stop.send_replace(true);
     let all = async { while open.join_next().await.is_some() {} };
-    if tokio::time::timeout(app.limits.shutdown, all).await.is_err() {
+    if tokio::time::timeout(limits.shutdown, all).await.is_err() {
         open.abort_all();
     }
     Ok(())

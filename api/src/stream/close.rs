@@ -11,7 +11,7 @@ pub const SLOW: u16 = 4008;
 pub const NO_PONG: u16 = 4009;
 /// What the client has cannot be continued: it must subscribe anew.
 pub const INSUFFICIENT_STATE: u16 = 4010;
-/// The server stops.
+/// The server stops, or goes on with another store.
 pub const SHUTDOWN: u16 = 4012;
 /// Something the server needs is not there at the moment.
 pub const TRY_LATER: u16 = 4013;
@@ -55,7 +55,7 @@ impl Verdict {
     pub(crate) fn of(code: u16) -> Verdict {
         let reason = match code {
             INSUFFICIENT_STATE => "the stream was rebuilt; connect again for a snapshot",
-            SHUTDOWN => "the server stops; connect again",
+            SHUTDOWN => "the server stops, or goes on with other definitions; connect again",
             _ => "",
         };
         Verdict::new(code, reason)

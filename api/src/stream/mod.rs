@@ -99,7 +99,7 @@ pub(crate) struct Shared {
     limits: StreamLimits,
     hub: Arc<Hub>,
     admission: Arc<Admission>,
-    counts: Counts,
+    counts: Arc<Counts>,
     bulk: Arc<Semaphore>,
     troubles: Mutex<Option<(Instant, Arc<[String]>)>>,
     is_closing: AtomicBool,
@@ -120,6 +120,25 @@ impl Streams {
         clock: Arc<dyn Clock>,
         limits: StreamLimits,
     ) -> Arc<Streams> {
+        Streams::of(store, tokens, health, clock, (limits, Arc::default()))
+    }
+
+    /// Starts to follow another store in the place of this one, whose connections are still to be shut down. What
+    /// is counted goes on. To be called inside a tokio runtime.
+    #[must_use]
+    pub fn with_store(&self, store: Arc<Store>) -> Arc<Streams> {
+        let Shared { tokens, health, clock, limits, counts, .. } = &*self.shared;
+        let (tokens, health, clock) = (Arc::clone(tokens), Arc::clone(health), Arc::clone(clock));
+        Streams::of(store, tokens, health, clock, (limits.clone(), Arc::clone(counts)))
+    }
+
+    fn of(
+        store: Arc<Store>,
+        tokens: Arc<dyn TokenCheck>,
+        health: Arc<dyn Health>,
+        clock: Arc<dyn Clock>,
+        (limits, counts): (StreamLimits, Arc<Counts>),
+    ) -> Arc<Streams> {
         let hub = Arc::new(Hub::new(Arc::clone(&store), limits.clone()));
         let task = tokio::spawn(Arc::clone(&hub).run()).abort_handle();
         let shared = Shared {
@@ -129,7 +148,7 @@ impl Streams {
             clock,
             hub,
             admission: Arc::new(Admission::new(&limits)),
-            counts: Counts::default(),
+            counts,
             bulk: Arc::new(Semaphore::new(limits.bulk_reads.max(1))),
             troubles: Mutex::default(),
             is_closing: AtomicBool::new(false),

@@ -16,6 +16,7 @@ use schemas::{
 
 use super::KeyedTable;
 use super::letters::{Desk, retry};
+use super::wish::Wish;
 
 /// The part of a state file with the definitions in force.
 pub(crate) const PART: &str = "control";
@@ -41,6 +42,8 @@ pub(super) struct Control {
     pub(super) answers: Arc<Answers>,
     /// KPIs that were decided to be computed anew, and are still to be marked so.
     pub(super) rebuilt: Vec<String>,
+    /// What decisions ask another run for.
+    pub(super) wish: Wish,
 }
 
 /// Takes the contract in a definition's text, if it is of this table: which values it refuses from here on.
@@ -116,13 +119,22 @@ impl Control {
         format!("the machine's clock is accepted, with the lake {ahead_s} s ahead")
     }
 
-    /// The cells of a KPI are not what they should be.
+    /// The cells of a KPI are to be computed anew.
     fn rebuild(&mut self, kpi: &str, epoch: EpochId) -> String {
         self.rebuilt.push(kpi.to_owned());
         format!(
-            "the KPI `{kpi}` is written again, and computed anew at the next start: an audit found it other than silver at \
+            "the KPI `{kpi}` is written again, and the next run computes it anew, as was decided when the lake stood at \
              epoch {epoch}"
         )
+    }
+
+    /// Files of definitions are to be read again. An epoch that is folded again wants nothing: who folds it has read
+    /// them since.
+    fn apply(&mut self, at: Micros) -> String {
+        if !self.is_replay {
+            self.wish.definitions = self.wish.definitions.max(Some(at));
+        }
+        "the files of definitions are to be read again".to_owned()
     }
 
     /// Takes the decisions of an epoch. Gives the dead letters that were to be read again and still cannot be,
@@ -177,6 +189,7 @@ impl Control {
                     (is_usual, said)
                 }
                 Decision::RebuildKpi { kpi, epoch } => (false, self.rebuild(kpi, *epoch)),
+                Decision::ApplyDefinitions => (true, self.apply(record.at)),
                 Decision::Acknowledge(_)
                 | Decision::Feedback(_)
                 | Decision::Mute(_)

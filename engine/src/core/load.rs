@@ -18,6 +18,7 @@ use schemas::{Alert, EpochStamp, Micros, Saved};
 
 use super::error::RestoreError;
 use super::letters::Desk;
+use super::wish::Wish;
 use super::{Core, KeyedTable, control};
 use crate::identities::{Identities, Renewal};
 use crate::tables::{self, silver_name};
@@ -192,12 +193,17 @@ impl Core {
     }
 
     /// Does to KPIs what was decided of them in the epoch: the next barrier writes current values whole, and says
-    /// that these KPIs are not what they should be.
+    /// that these KPIs are not what they should be, so that another run computes them anew.
     pub(super) fn mark_rebuilt(&mut self) {
         for kpi in std::mem::take(&mut self.control.rebuilt) {
-            self.identities.disown(&kpi);
+            self.control.wish.cells |= self.identities.disown(&kpi);
             self.write_whole(tables::CURRENT);
         }
+    }
+
+    /// What decisions ask another run for, since this was asked last.
+    pub(crate) fn take_wish(&mut self) -> Wish {
+        std::mem::take(&mut self.control.wish)
     }
 
     /// Whether a table on disk stands elsewhere than this state: at other rows, or further, or under

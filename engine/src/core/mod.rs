@@ -17,6 +17,7 @@ mod unconverted;
 mod unmapped;
 mod unplaced;
 pub(crate) mod watch;
+pub(crate) mod wish;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

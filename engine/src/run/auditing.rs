@@ -3,10 +3,9 @@
 //! # Guarantees
 //! - One audit at a time, at a lower priority than everything between a record and a client.
 //! - A KPI of which cells were found other than silver says is named in what is wrong with the run until they are as
-//!   they should be, and a decision to compute it anew is recorded once.
+//!   they should be, and a decision to compute it anew is recorded once a process.
 //! - An audit that fails, however it does, ends no run.
 
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -76,7 +75,7 @@ pub(super) fn start<'scope>(
     let (meters, runtime) = (Arc::clone(&shared.meters), runtime.clone());
     let log = AuditLog::new(lake.clone(), upkeep, tasks, meters, runtime);
     let auditor = Auditor::new(lake, catalog, settings, seed, from);
-    let desk = Desk { control, clock, shared, decided: BTreeSet::new() };
+    let desk = Desk { control, clock, shared };
     let thread = Auditors { auditor, log, doubted: Doubted::default(), desk };
     spawn(scope, "audit", Turn::Background, move || thread.work(&ended, settings.interval))?;
     Ok(Some(going))
@@ -138,12 +137,10 @@ struct Desk<'a> {
     control: ControlFile,
     clock: &'a dyn Clock,
     shared: &'a Shared,
-    /// KPIs that this run has decided to compute anew.
-    decided: BTreeSet<String>,
 }
 
 impl Desk<'_> {
-    fn say(&mut self, audited: &Audited, news: News) {
+    fn say(&self, audited: &Audited, news: News) {
         let Audited { epoch, group, cells, mismatches, .. } = audited;
         let (kpi, tenant, grain, start) =
             (&group.kpi, &group.tenant, group.grain, group.period_start);
@@ -163,13 +160,12 @@ impl Desk<'_> {
         }
         match (&audited.verdict, news) {
             (Verdict::Mismatch(_), News::Doubted) => {
+                let follows = self.decide(kpi, *epoch);
                 let text = format!(
-                    "numbers of KPI `{kpi}` may be wrong: an audit found of {} (the table gold/audit says which); they are \
-                     written again, and where that does not end it, restart Weir: the KPI is computed anew then",
+                    "numbers of KPI `{kpi}` may be wrong: an audit found of {} (the table gold/audit says which); {follows}",
                     differs()
                 );
                 self.shared.meters.troubles.set_wrong(&trouble, &text);
-                self.decide(kpi, *epoch);
             }
             (Verdict::Mismatch(_), _) => {
                 tracing::debug!(epoch, "audit: KPI `{kpi}` of {}", differs())
@@ -188,19 +184,23 @@ impl Desk<'_> {
         }
     }
 
-    /// Decides that a KPI is computed anew. Once: what is wrong again is not cured so.
-    fn decide(&mut self, kpi: &str, epoch: EpochId) {
-        if !self.decided.insert(kpi.to_owned()) {
-            return;
+    /// Decides that a KPI is computed anew, and says what follows. Once a process: what is wrong again is not cured
+    /// so.
+    fn decide(&self, kpi: &str, epoch: EpochId) -> &'static str {
+        let rebuilt = &self.shared.meters.rebuilt;
+        if !rebuilt.lock().insert(kpi.to_owned()) {
+            return "computing the KPI anew has not ended it: run `weir verify`, and report what it says";
         }
         let id = uuid::Uuid::new_v4().simple().to_string();
         let decision = Decision::RebuildKpi { kpi: kpi.to_owned(), epoch };
         let record =
             ControlRecord { id, at: self.clock.now(), by: "weir run".to_owned(), decision };
         if let Err(error) = self.control.append(&record) {
-            self.decided.remove(kpi);
+            rebuilt.lock().remove(kpi);
             tracing::error!("KPI `{kpi}` is not computed anew: {}", chain(&error));
+            return "that it is computed anew could not be recorded";
         }
+        "the KPI is computed anew from silver"
     }
 }
 

@@ -1,4 +1,4 @@
-//! Insisting: a step that the disk refuses is tried again, for as long as the run is not to stop.
+//! Insisting: a step that the disk refuses is tried again, for as long as the process is not to stop.
 //!
 //! # Guarantees
 //! - While the disk refuses, that is a trouble; it is said once, and cleared by the first success.
@@ -27,7 +27,7 @@ impl Insist<'_> {
     /// Runs `step` until it succeeds.
     ///
     /// # Errors
-    /// The last one: when trying again does not help, or the run is to stop.
+    /// The last one: when trying again does not help, or the process is to stop.
     pub(crate) fn on<T, E: Display>(
         self,
         mut step: impl FnMut() -> Result<T, E>,
@@ -51,7 +51,7 @@ impl Insist<'_> {
                 tracing::warn!("{error}; trying again every second, {meanwhile}");
                 said = true;
             }
-            if self.stop.is_asked() {
+            if self.stop.is_final() || self.stop.failure().is_some() {
                 return Err(error);
             }
             std::thread::sleep(RETRY);

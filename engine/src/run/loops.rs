@@ -21,6 +21,7 @@ use super::insist::Insist;
 use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::outcome::Stopped;
+use super::reloads::Reloads;
 use super::stop::{Reached, Stop};
 use super::threads::{Turn, spawn};
 use super::turns::{InTurn, NextTurn};
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     pub(super) missing: Mutex<Vec<String>>,
     /// Sources that hold records back.
     pub(super) holding: AtomicUsize,
+    /// What decisions ask another run for.
+    pub(super) reloads: Reloads,
     /// Offsets reached by bronze, for the sources' group offsets.
     pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
 }

@@ -58,9 +58,10 @@ const HEAR: Duration = Duration::from_secs(10);
 /// # Errors
 /// When it cannot start, or a thread cannot go on; the text says why and what to do.
 pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
-    let Run { settings, lake, contracts, catalog, topics, sources, .. } = run;
+    let Run { settings, lake, contracts, catalog, topics, sources, reloads, .. } = run;
     let memory = MemoryBound::new(settings.memory_limit);
     let shared = Shared::new(run.stop.clone(), Arc::clone(&run.meters), memory);
+    let shared = Shared { reloads, ..shared };
     let control = ControlFile::new(lake.work_dir(), settings.durable);
     let inputs = Inputs {
         now: run.clock.now(),
@@ -74,7 +75,9 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         meters: Arc::clone(&run.meters),
     };
     let (clock, mut feeds) = (run.clock, run.feeds);
-    let recovered = recover(&inputs, &mut feeds, runtime, &run.stop)?;
+    let previewed: &mut [Box<dyn Feed>] = if run.goes_on { &mut [] } else { &mut feeds };
+    let recovered = recover(&inputs, previewed, runtime, &run.stop)?;
+    run.meters.begin_run();
     let auditing = Auditing::new(&inputs, &settings, &control).filter(|_| !run.until_end);
     let mut threads = Threads {
         settings: &settings,
@@ -236,6 +239,7 @@ impl Main<'_> {
         self.halts.update(&self.core, self.core.last().map_or(Micros(0), |stamp| stamp.clock));
         self.shared.meters.doubts.update(&self.core);
         self.begin();
+        self.shared.reloads.ask(self.core.take_wish());
         if self.core.is_rebuilt() {
             // Tables may stand at the last epoch already, with other rows: write at a later one.
             self.tick(self.present.now(&self.core));
@@ -408,6 +412,7 @@ impl Main<'_> {
         meters.doubts.update(&self.core);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);
+        self.shared.reloads.ask(self.core.take_wish());
         let Changes { mut updates, alerts } = changes;
         if !self.has_feeds {
             self.core.recycle(std::mem::take(&mut updates));

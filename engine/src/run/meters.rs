@@ -1,6 +1,6 @@
 //! What the running pipeline counts, for the progress line, the summary and the metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -17,7 +17,7 @@ use crate::audit::Audits;
 /// Significant digits of a duration: a quantile is exact to one percent.
 const DIGITS: u8 = 2;
 
-/// Counters of one run. All are totals since it started.
+/// Counters of the runs of a process. All are totals since it started.
 #[derive(Debug, Default)]
 pub struct Meters {
     /// Records.
@@ -65,6 +65,18 @@ pub struct Meters {
     pub doubts: Doubts,
     /// Live rows of each silver table, as of the last barrier that began.
     pub table_rows: Mutex<Vec<(String, usize)>>,
+    /// KPIs that the process has decided to compute anew.
+    pub(crate) rebuilt: Mutex<BTreeSet<String>>,
+}
+
+impl Meters {
+    /// Forgets what an earlier run of the process said of its surroundings: the next one finds out for itself.
+    pub(super) fn begin_run(&self) {
+        self.troubles.forget_run();
+        self.unflushed.store(0, Ordering::Relaxed);
+        self.lag.lock().clear();
+        self.debt.lock().clear();
+    }
 }
 
 /// A counter that any thread may add to.

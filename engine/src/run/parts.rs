@@ -8,6 +8,7 @@ use pipeline::source::Source;
 use schemas::{Clock, Contract, DefinitionChange, Feed};
 
 use super::meters::Meters;
+use super::reloads::Reloads;
 use super::stop::Stop;
 use crate::Topics;
 use crate::settings::Settings;
@@ -38,6 +39,11 @@ pub struct Run {
     pub feeds: Vec<Box<dyn Feed>>,
     /// The definitions of this run, which it puts in force where others are.
     pub definitions: Vec<DefinitionChange>,
+    /// Are told what decisions ask another run for.
+    pub reloads: Reloads,
+    /// Whether an earlier run of this process ended for this one. Feeds were told then all that a preview could say,
+    /// and hear nothing before this one has recovered.
+    pub goes_on: bool,
 }
 
 impl std::fmt::Debug for Run {

@@ -8,7 +8,11 @@ use schemas::EpochId;
 
 /// Shared by all threads of a run.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<Inner>);
+pub struct Stop {
+    own: Arc<Inner>,
+    /// That of the process, where this is one of several runs of it.
+    process: Option<Arc<Inner>>,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -17,26 +21,38 @@ struct Inner {
 }
 
 impl Stop {
+    /// That of one run of several: it ends with this one, and by itself without ending this one.
+    #[must_use]
+    pub fn of_run(&self) -> Stop {
+        Stop { own: Arc::default(), process: Some(Arc::clone(&self.own)) }
+    }
+
     /// Asks every thread to finish what it holds and end.
     pub fn ask(&self) {
-        self.0.asked.store(true, Ordering::SeqCst);
+        self.own.asked.store(true, Ordering::SeqCst);
     }
 
     /// Whether the run is ending.
     pub fn is_asked(&self) -> bool {
-        self.0.asked.load(Ordering::SeqCst)
+        self.own.is_asked() || self.process.as_ref().is_some_and(|process| process.is_asked())
+    }
+
+    /// Whether the process is ending, so that nobody waits for a disk any longer. A run that ends for another one
+    /// waits.
+    pub fn is_final(&self) -> bool {
+        self.process.as_ref().unwrap_or(&self.own).is_asked()
     }
 
     /// Ends the run because `reason`; the first reason is the one reported.
     pub fn fail(&self, reason: String) {
         tracing::error!("{reason}");
-        self.0.failure.lock().get_or_insert(reason);
+        self.own.failure.lock().get_or_insert(reason);
         self.ask();
     }
 
     /// Why the run failed, if it did.
     pub fn failure(&self) -> Option<String> {
-        self.0.failure.lock().clone()
+        self.own.failure.lock().clone()
     }
 
     /// Turns the first SIGINT or SIGTERM into [`Stop::ask`], and ends the process at the second.
@@ -64,6 +80,12 @@ impl Stop {
             }
         });
         Ok(())
+    }
+}
+
+impl Inner {
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
     }
 }
 
@@ -96,5 +118,24 @@ impl Reached {
             self.0.1.wait_for(&mut held, std::time::Duration::from_millis(50));
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_with_its_process_and_not_the_process_with_it() {
+        let process = Stop::default();
+        let (first, second) = (process.of_run(), process.of_run());
+        first.fail("broken".to_owned());
+        assert!(first.is_asked() && !first.is_final());
+        assert!(!process.is_asked() && !second.is_asked() && second.failure().is_none());
+        process.ask();
+        assert!(second.is_asked() && second.is_final() && process.is_final());
+        let alone = Stop::default();
+        alone.ask();
+        assert!(alone.is_final(), "a run that is alone is the process");
     }
 }

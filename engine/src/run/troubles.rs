@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-/// The troubles of a run, each under a key by which it is cleared.
+/// The troubles of a process, each under a key by which it is cleared.
 #[derive(Debug, Default)]
 pub struct Troubles(Mutex<BTreeMap<String, Trouble>>);
 
@@ -14,6 +14,8 @@ struct Trouble {
     since: Instant,
     text: String,
     weight: Weight,
+    /// Whether it is of the process around: it outlasts a run.
+    is_around: bool,
 }
 
 /// What a trouble means for who asks.
@@ -30,23 +32,34 @@ pub enum Weight {
 impl Troubles {
     /// Says that something is out of reach; a trouble that is there already keeps its age.
     pub fn set(&self, key: &str, text: &str) {
-        self.put(key, text, Weight::Grave);
+        self.put(key, text, Weight::Grave, false);
     }
 
     /// Says that something is wrong that keeps nothing from being read and written.
     pub fn set_slight(&self, key: &str, text: &str) {
-        self.put(key, text, Weight::Slight);
+        self.put(key, text, Weight::Slight, false);
+    }
+
+    /// The same of what is around the runs of a process: it is not over when a run ends.
+    pub fn set_around(&self, key: &str, text: &str) {
+        self.put(key, text, Weight::Slight, true);
     }
 
     /// Says that some numbers may be wrong, although everything is read and written.
     pub fn set_wrong(&self, key: &str, text: &str) {
-        self.put(key, text, Weight::Wrong);
+        self.put(key, text, Weight::Wrong, false);
     }
 
-    fn put(&self, key: &str, text: &str, weight: Weight) {
+    /// Forgets what is not of the process around.
+    pub(super) fn forget_run(&self) {
+        self.0.lock().retain(|_, trouble| trouble.is_around);
+    }
+
+    fn put(&self, key: &str, text: &str, weight: Weight, is_around: bool) {
         let mut held = self.0.lock();
         let since = held.get(key).map_or_else(Instant::now, |trouble| trouble.since);
-        held.insert(key.to_owned(), Trouble { since, text: text.to_owned(), weight });
+        let text = text.to_owned();
+        held.insert(key.to_owned(), Trouble { since, text, weight, is_around });
     }
 
     /// Says that it is over.
@@ -62,7 +75,7 @@ impl Troubles {
     /// What is wrong and for how long, and what that means.
     pub fn list(&self) -> Vec<(String, Weight)> {
         let held = self.0.lock();
-        let say = |Trouble { since, text, weight }: &Trouble| {
+        let say = |Trouble { since, text, weight, .. }: &Trouble| {
             (format!("{text}, for {} s", since.elapsed().as_secs()), *weight)
         };
         held.values().map(say).collect()
@@ -89,7 +102,11 @@ mod tests {
         troubles.clear("topic");
         troubles.set_wrong("audit", "a number is wrong");
         assert!(troubles.is_ready() && troubles.list()[0].1 == Weight::Wrong);
-        troubles.clear("audit");
+        troubles.set_around("route", "it refuses");
+        assert!(troubles.is_ready());
+        troubles.forget_run();
+        assert_eq!(troubles.list()[0].0, "it refuses, for 0 s");
+        troubles.clear("route");
         assert!(troubles.list().is_empty());
     }
 }

@@ -74,15 +74,17 @@ fn note(held: &InForce, change: &DefinitionChange) -> String {
     match (version, &change.identity) {
         (Some(version), Some(_)) => format!(
             "the {of} `{name}` is configured otherwise than it is in force (version {}, since epoch {}): that is in \
-             force from the next start of `weir run` on",
+             force from the next start of `weir run`, or `weir kpis apply`, on",
             version.number, version.since
         ),
         (Some(_), None) => format!(
-            "the {of} `{name}` is not configured any more: it is in force until the next start of `weir run`"
+            "the {of} `{name}` is not configured any more: it is in force until the next start of `weir run`, or \
+             `weir kpis apply`"
         ),
         (None, _) => {
             format!(
-                "the {of} `{name}` is configured, and not in force until the next start of `weir run`"
+                "the {of} `{name}` is configured, and not in force until the next start of `weir run`, or `weir kpis \
+                 apply`"
             )
         }
     }
