@@ -10,6 +10,7 @@
 mod additions;
 mod alert_rules;
 mod answers;
+mod applied;
 mod audited;
 mod catalogue;
 mod connectors;
