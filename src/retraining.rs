@@ -102,9 +102,9 @@ impl Retraining {
             if self.stop.is_asked() {
                 return Ok(());
             }
-            let Some(outcome) = train(&self.lake, &self.catalog, &kpi, &in_force)? else {
-                continue;
-            };
+            let is_ending = || self.stop.is_asked();
+            let outcome = train(&self.lake, &self.catalog, &kpi, &in_force, &is_ending)?;
+            let Some(outcome) = outcome else { continue };
             let (own_won, own_tried) = outcome.score();
             (won, tried) = (won + own_won, tried + own_tried);
             if let Some(decision) = outcome.decision() {

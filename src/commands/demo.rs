@@ -100,9 +100,7 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
     let shop = Shop::new(plan.clone(), Arc::clone(&clock));
     let shop = shop.map_err(|e| Failure::Stopped(chain(&e)))?;
     let meters = Arc::new(Meters::default());
-    if let Some(file) = &arguments.token_file {
-        write_token(&config, file)?;
-    }
+    arguments.token_file.iter().try_for_each(|file| write_token(&config, file))?;
     let serving = Serving::start(&Served {
         config: &config,
         catalog: &catalog,
