@@ -385,23 +385,6 @@ fn a_change_that_needs_one_read_after_it_is_there_once_it_is_read_again() {
     }
 }
 
-/// The restored database has rows that are read before the first by which places are seen to have gone back: from a row
-/// that is held, or only from the snapshot before, which ends in between.
-#[test]
-fn rows_that_are_read_before_a_restore_is_seen_are_of_its_snapshot() {
-    let (commit, delete) = (Step::Commit(0, 0), Step::Write(0, 0, Statement::Delete { key: 0 }));
-    let unseen = [put(5), WHOLE, put(2), commit, put(6), commit, Step::Restore(0, 1)];
-    let begun = [put(1), put(0), commit, delete, WHOLE];
-    let swept: Vec<Step> =
-        begun.into_iter().chain([put(0), commit, put(1), commit, Step::Restore(0, 3)]).collect();
-    for kind in [Kind::Postgres, Kind::SqlServer] {
-        for partitions in 1..4 {
-            is_right(kind, &[Accidents::RESTORE], partitions, &unseen);
-            is_right(kind, &[Accidents::RESTORE], partitions, &swept);
-        }
-    }
-}
-
 /// The table is truncated behind the first complete snapshot, which took away what an unfinished one had left; a row of it
 /// is read after that.
 #[test]
@@ -447,3 +430,5 @@ fn a_null_value_in_a_shared_topic_is_of_the_table_that_its_key_names() {
 
 #[path = "simulator/moves.rs"]
 mod moves;
+#[path = "simulator/restores.rs"]
+mod restores;

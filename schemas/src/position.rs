@@ -139,6 +139,20 @@ impl Position {
         }
     }
 
+    /// Whether a row of a snapshot of PostgreSQL shows what a live change left: that lies before it, and was
+    /// committed before, as the source's clock says. It may be streamed behind it all the same.
+    pub fn has_seen(&self, live: &Position) -> bool {
+        let is_below = match (self.place, live.place) {
+            (Some(Place::Wal { commit, lsn }), Some(Place::Wal { commit: before, lsn: own })) => {
+                taken(before, own) < taken(commit, lsn)
+            }
+            _ => false,
+        };
+        let is_earlier = live.source_ms > 0 && live.source_ms < self.source_ms;
+        let is_one = self.incarnation == live.incarnation;
+        self.snapshot && !live.snapshot && is_below && is_earlier && is_one
+    }
+
     /// Whether both lie in one partition of one life of a topic.
     pub fn is_beside(&self, other: &Position) -> bool {
         self.topic == other.topic && self.partition == other.partition
@@ -176,7 +190,7 @@ impl Position {
     }
 
     /// Whether the source itself went back between this change and `came`: to a lower place of a log that
-    /// is written in the order of commits, or behind an earlier commit, at a later time of its own clock.
+    /// is written in the order of commits, or behind an earlier commit, at a later time.
     pub fn went_back_to(&self, came: &Position) -> bool {
         let is_lower = match (self.place, came.place) {
             (Some(Place::Log { log, at }), Some(Place::Log { log: other, at: then })) => {
@@ -193,10 +207,17 @@ impl Position {
             },
             _ => false,
         };
-        is_lower
-            && self.incarnation == came.incarnation
-            && self.source_ms > 0
-            && came.source_ms > self.source_ms
+        is_lower && self.incarnation == came.incarnation && self.is_earlier_than(came)
+    }
+
+    /// Whether the source's clock says that `came` is later. Of two rows of snapshots, the first of which says nothing,
+    /// their partition does: no connector takes a snapshot of before one that it has sent.
+    fn is_earlier_than(&self, came: &Position) -> bool {
+        if self.source_ms > 0 {
+            return came.source_ms > self.source_ms;
+        }
+        let is_sent_before = self.is_beside(came) && self.offset < came.offset;
+        self.snapshot && came.snapshot && came.source_ms > 0 && is_sent_before
     }
 
     /// Reads what `Display` wrote.

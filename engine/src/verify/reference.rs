@@ -26,7 +26,7 @@ use schemas::{Micros, Place, Position, RowBuilder};
 use admission::Admitted;
 use doubt::is_newer;
 use moved::Moves;
-use order::{is_again, is_behind, is_ordered, order};
+use order::{has_seen, is_again, is_behind, is_ordered, order, source_went_back};
 use restart::Restart;
 use snapshot::{ASIDE_US, Snapshot, note_snapshot};
 
@@ -168,6 +168,9 @@ impl Reference {
         clock: Micros,
     ) {
         let topic = self.arrive(changes);
+        if let Some((partition, ..)) = changes.covers() {
+            self.note_life(changes, (topic, partition));
+        }
         for change in changes.iter() {
             self.take(contract, change, topic, epoch, clock);
         }
@@ -263,8 +266,15 @@ impl Reference {
         let held = self.held(id, clock);
         let is_incremental = what.marker == SnapshotMarker::Incremental;
         let origin = self.origins.entry(id.0.clone()).or_default();
-        let back = if is_incremental { None } else { origin.back_from(held, &at, full) };
-        if let Some(held) = back {
+        let other = (id.0.clone(), change.other.to_vec());
+        let other = self.rows.get(&other).filter(|row| matches!(row.state, State::Row { .. }));
+        let shown = held.into_iter().chain(other.map(|row| row.at)).collect();
+        let back = if is_incremental { None } else { origin.back_from(shown, &at, full) };
+        let is_last = full && what.marker == SnapshotMarker::Last;
+        let is_before =
+            |(of, row): &(&RowId, &Known)| is_last && of.0 == id.0 && is_sent_before(row, &at);
+        let sent = || self.rows.iter().filter(is_before).map(|(_, row)| row.at);
+        if let Some(held) = back.or_else(|| sent().max_by_key(|before| before.source_ms)) {
             let begun = if full { Some(at) } else { origin.snapshot_between(&held, &at) };
             let Some(begun) = begun else {
                 let key = String::from_utf8_lossy(change.key);
@@ -279,9 +289,11 @@ impl Reference {
             let over = origin.over.as_mut().map(|(run, _)| run);
             note_snapshot(&mut origin.snapshots, over, &at, what.marker, clock);
         }
+        let is_row = matches!(self.rows.get(id), Some(Known { state: State::Row { .. }, .. }));
+        let comes = is_row && what.kind == ChangeKind::Upsert && !change.other.is_empty();
         let is_late = |held: Position| {
             let is_overtaken = full && self.is_overtaken(id, &at, &held);
-            is_overtaken || order(&at, &held) == Ordering::Less
+            is_overtaken || order(&at, &held) == Ordering::Less || comes && has_seen(&held, &at)
         };
         if self.is_swept(id, &at) || held.is_some_and(is_late) {
             return self.late(contract, id, change, &at, (epoch, clock));
@@ -319,19 +331,29 @@ impl Reference {
         again: bool,
         (epoch, clock): (u64, Micros),
     ) -> bool {
+        self.come_from(contract, &id, change.other, at, (epoch, clock));
         let has_other = !change.other.is_empty();
         let waiting = self.moves.row_for(&id, &at).filter(|_| has_other).cloned();
         let is_awaited = waiting.is_some();
         let old_key = (id.0.clone(), change.other.to_vec());
-        let is_its = |row: &&Known| has_other && !is_behind(&row.at, &at);
+        let is_its =
+            |row: &&Known| has_other && !is_behind(&row.at, &at) && !has_seen(&row.at, &at);
         let under_old_key = self.rows.get(&old_key).filter(is_its).cloned();
         let before = waiting.or(under_old_key);
         let own = self.rows.get(&id).cloned();
         let mut bytes: Box<[u8]> = change.row.into();
         let (mut missing, mut carried) = (change.unavailable.to_vec(), BTreeMap::new());
-        for source in [before, own.clone()].into_iter().flatten() {
+        let is_required =
+            |column: &usize| contract.columns().get(*column).is_some_and(|own| own.required);
+        // A row that came from another key is not the one that the log has before it under its own.
+        let is_other = |row: &Known| has_other && !again && is_behind(&at, &row.at);
+        let other = own.as_ref().is_some_and(is_other);
+        let sources = [(before, false), (own.clone(), other)];
+        for (source, is_other) in sources.into_iter().filter_map(|(row, other)| Some((row?, other)))
+        {
             let State::Row { bytes: from, .. } = &source.state else { continue };
-            let unknown = source.unsent(contract, from);
+            let mut unknown = source.unsent(contract, from);
+            unknown.extend(missing.iter().filter(|column| is_other && !is_required(column)));
             let found: Vec<usize> =
                 missing.iter().copied().filter(|column| !unknown.contains(column)).collect();
             for column in &found {
@@ -341,8 +363,6 @@ impl Reference {
             missing.retain(|column| unknown.contains(column));
         }
         carried.extend(change.absent.iter().map(|column| (*column, at)));
-        let is_required =
-            |column: &usize| contract.columns().get(*column).is_some_and(|own| own.required);
         if missing.iter().any(is_required) {
             self.doubt(contract, id, at, epoch, clock);
             return false;
@@ -455,6 +475,13 @@ impl Reference {
     pub(super) fn live(&self) -> usize {
         self.rows.values().filter(|row| matches!(row.state, State::Row { .. })).count()
     }
+}
+
+/// Whether a row came before the last one of a snapshot in its partition, though the source's log has it behind that.
+fn is_sent_before(row: &Known, last: &Position) -> bool {
+    let is_before = (row.at.topic, row.at.partition) == (last.topic, last.partition)
+        && row.at.offset < last.offset;
+    matches!(row.state, State::Row { .. }) && is_before && source_went_back(&row.at, last)
 }
 
 fn is_forgotten(since: Micros, now: Micros) -> bool {

@@ -175,6 +175,11 @@ impl PreparedContract {
         &self.columns
     }
 
+    /// Whether a column has a value in every row.
+    pub(crate) fn is_required(&self, column: usize) -> bool {
+        self.columns.get(column).is_some_and(|own| own.required)
+    }
+
     /// How many cells of a record are looked at.
     pub(super) fn cells(&self) -> usize {
         self.fields.len()

@@ -349,6 +349,20 @@ impl TableFold {
         self.put_changed(which, set, stamp, delta);
     }
 
+    /// Columns were filled from changes that turn out to be of another row.
+    pub(super) fn forget_values(
+        &mut self,
+        which: Which<'_>,
+        columns: &[usize],
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        let empty = |filling: &mut Filling, contract: &PreparedContract, _: Position| {
+            filling.empty(contract, columns);
+        };
+        self.put_changed(which, empty, stamp, delta);
+    }
+
     /// Puts a row that stands where it stood in its slot, once it is changed.
     fn put_changed(
         &mut self,

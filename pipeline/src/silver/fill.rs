@@ -59,6 +59,17 @@ impl Filling {
         self.sends_nulls = sends_nulls(&held.position);
     }
 
+    /// Fills what may not be missing from a row that is held, until what the row had is known.
+    pub(super) fn fill_required(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
+        let missing = std::mem::take(&mut self.missing);
+        let (required, rest) =
+            missing.into_iter().partition(|column| contract.is_required(*column));
+        self.missing = required;
+        self.fill(contract, held);
+        self.missing.extend::<Vec<usize>>(rest);
+        self.missing.sort_unstable();
+    }
+
     /// Fills what is missing from a row that is held.
     pub(super) fn fill(&mut self, contract: &PreparedContract, held: LiveRow<'_>) {
         if self.missing.is_empty() {
@@ -135,6 +146,14 @@ impl Filling {
         self.rebuild(contract, |_| None, &[column], None);
     }
 
+    /// These columns have no value yet, after all.
+    pub(super) fn empty(&mut self, contract: &PreparedContract, columns: &[usize]) {
+        columns.iter().for_each(|column| self.carried.remove(*column));
+        self.missing.extend(columns);
+        self.missing.sort_unstable();
+        self.rebuild(contract, |_| None, columns, None);
+    }
+
     /// Takes these columns from another row. What is null there and would have been sent is unknown.
     fn copy(&mut self, contract: &PreparedContract, from: &[u8], columns: &[usize]) {
         if columns.is_empty() {
@@ -194,10 +213,7 @@ impl Filling {
 
     /// The first required column without a value.
     pub(super) fn first_missing(&self, contract: &PreparedContract) -> Option<usize> {
-        let is_required = |column: &&usize| {
-            contract.columns().get(**column).is_some_and(|column| column.required)
-        };
-        self.missing.iter().find(is_required).copied()
+        self.missing.iter().find(|column| contract.is_required(**column)).copied()
     }
 }
 
@@ -228,6 +244,9 @@ impl TableFold {
     ) {
         let is_upsert = change.change.kind == ChangeKind::Upsert;
         let (mut left, mut is_filled) = (None, false);
+        if is_upsert {
+            self.note_arrival(which, change.other, *position, stamp, delta);
+        }
         if is_upsert && let Some(followed) = self.follow(which, change, position, stamp, delta) {
             (left, is_filled) = (Some(followed.0), followed.1);
         } else if change.change.kind == ChangeKind::Delete {

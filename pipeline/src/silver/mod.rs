@@ -171,6 +171,9 @@ impl TableFold {
         self.fire(stamp.clock, delta);
         self.refused.clear();
         self.origins.begin(changes.topic(), changes.is_whole(), changes.origins());
+        if let Some((partition, ..)) = changes.covers() {
+            self.origins.follow_lives(partition);
+        }
         self.note_gap(changes, stamp.clock);
         for change in changes.iter() {
             if change.change.kind == ChangeKind::Unreadable {
@@ -256,7 +259,18 @@ impl TableFold {
         };
         let is_incremental = what.marker == SnapshotMarker::Incremental;
         let own = self.origins.get(origin).filter(|_| !is_incremental);
-        if let Some(held) = own.and_then(|own| own.back_from(held, &position, is_whole)) {
+        let other = Some(change.other).filter(|key| !key.is_empty());
+        let beside = other.and_then(|key| self.rows.get(self.rows.find(key, origin)?));
+        let beside = beside.map(|row| row.position);
+        let known = held.into_iter().chain(beside);
+        let back = own.and_then(|own| own.back_from(known, &position, is_whole));
+        let back = match back {
+            None if is_whole && what.marker == SnapshotMarker::Last => {
+                self.sent_before(origin, &position)
+            }
+            back => back,
+        };
+        if let Some(held) = back {
             let between = || self.origins.get(origin)?.taken_between(&held, &position);
             let begun = if is_whole { Some(position) } else { between() };
             let Some(begun) = begun else {
@@ -278,8 +292,13 @@ impl TableFold {
         let own = self.origins.get(origin).filter(|_| is_whole && which.slot.is_some());
         let is_overtaken =
             |held: &Position| own.is_some_and(|own| own.is_overtaken(&position, held));
-        let is_late = held
-            .is_some_and(|held| position.compare(&held) == Ordering::Less || is_overtaken(&held));
+        // A row that came from another key behind a snapshot would have had to follow a delete of the one that is held.
+        let has_come =
+            which.slot.is_some() && what.kind == ChangeKind::Upsert && !change.other.is_empty();
+        let is_late = held.is_some_and(|held| {
+            let is_before = position.compare(&held) == Ordering::Less;
+            is_before || is_overtaken(&held) || has_come && held.has_seen(&position)
+        });
         if is_late || self.is_swept(which, &position) {
             self.late(which, change, &position, stamp, delta);
             return;

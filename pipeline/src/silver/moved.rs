@@ -156,7 +156,7 @@ impl Moved {
     }
 
     /// Remembers that the row of a key went on under another one; `known` are the changes that what is held of it
-    /// is of, `is_open` whether that is less than all of it.
+    /// is of, `is_open` whether that is less than all of it. Returns whether that is news.
     fn note(
         &mut self,
         id: Id,
@@ -164,10 +164,15 @@ impl Moved {
         known: Vec<Position>,
         is_open: bool,
         clock: Micros,
-    ) {
+    ) -> bool {
         let ways = self.ways.entry(id.clone()).or_default();
-        if ways.iter().any(|way| way.left.is_again(&left)) {
-            return;
+        if let Some(way) = ways.iter_mut().find(|way| way.left.is_again(&left)) {
+            // The create under the new key has named it before the row under the old one was told.
+            if !known.is_empty() {
+                way.is_open = is_open;
+                way.known.extend(known);
+            }
+            return false;
         }
         ways.push(Way { to: to.to_vec(), left, known, is_open, clock, number: self.next });
         self.told.insert(self.next, id);
@@ -175,6 +180,7 @@ impl Moved {
         if self.told.len() > LIMIT {
             self.forget_first();
         }
+        true
     }
 
     fn forget_first(&mut self) {
@@ -208,7 +214,9 @@ impl Moved {
         let mut to = own.flat_map(|(_, ways)| ways).filter(|way| way.to == which.key);
         let is_there =
             |left: &Position| left.is_again(held) || left.compare(held) == Ordering::Less;
-        to.any(|way| change.compare(&way.left).is_lt() && is_there(&way.left))
+        // The change by which it came is of the row itself.
+        let is_before = |left: &Position| change.compare(left).is_lt() && !change.is_again(left);
+        to.any(|way| is_before(&way.left) && is_there(&way.left))
     }
 
     /// Whether a row left a key before another one came there at `arrival`.
@@ -283,8 +291,11 @@ impl TableFold {
         let id = (which.origin, which.key.to_vec());
         let held = which.slot.and_then(|slot| self.rows.get(slot));
         // Behind the delete another row has the key.
-        let Some(old) = held.filter(|held| held.position.compare(&left).is_lt()) else {
-            self.moved.note(id.clone(), (moved_to, left), Vec::new(), true, stamp.clock);
+        let is_its = |held: &LiveRow<'_>| {
+            held.position.compare(&left).is_lt() && !held.position.has_seen(&left)
+        };
+        let Some(old) = held.filter(is_its) else {
+            self.note_way(id.clone(), (moved_to, left), (Vec::new(), true), stamp, delta);
             // What waits for this key is of the row that goes on.
             let waiting = self.moved.rows.get(&id).into_iter().flatten();
             let waiting = waiting.filter(|row| row.left.compare(&left).is_lt());
@@ -306,8 +317,55 @@ impl TableFold {
             left,
             clock: stamp.clock,
         };
-        self.moved.note(id, (moved_to, left), known, is_open, stamp.clock);
+        self.note_way(id, (moved_to, left), (known, is_open), stamp, delta);
         self.give(which.origin, moved_to.to_vec(), moved, stamp, delta);
+    }
+
+    /// A create names the key that its row had before: what was there under its own key is another row.
+    pub(super) fn note_arrival(
+        &mut self,
+        which: Which<'_>,
+        old_key: &[u8],
+        at: Position,
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        if old_key.is_empty() || old_key == which.key || at.place.is_none() {
+            return;
+        }
+        let id = (which.origin, old_key.to_vec());
+        self.note_way(id, (which.key, at), (Vec::new(), true), stamp, delta);
+    }
+
+    /// A row went on under another key. If that is news, the row there may have taken values of one that had the key
+    /// before: they are not its own.
+    fn note_way(
+        &mut self,
+        id: Id,
+        (to, left): (&[u8], Position),
+        (known, is_open): (Vec<Position>, bool),
+        stamp: &EpochStamp,
+        delta: &mut Delta,
+    ) {
+        let (origin, _) = id;
+        if !self.moved.note(id, (to, left), known, is_open, stamp.clock) {
+            return;
+        }
+        let which = Which { origin, key: to, slot: self.rows.find(to, origin) };
+        let Some(held) = which.slot.and_then(|slot| self.rows.get(slot)) else { return };
+        let is_behind_it = held.position.compare(&left).is_gt() && !held.position.is_again(&left);
+        if held.carried.is_empty() || !is_behind_it {
+            return;
+        }
+        let carried = Carried::read(held.carried);
+        let is_former = |column: usize| {
+            let from = carried.get(column).filter(|_| !self.contract.is_required(column));
+            from.is_some_and(|from| is_behind(&left, &from) && !from.has_seen(&left))
+        };
+        let former: Vec<usize> = carried.columns().filter(|column| is_former(*column)).collect();
+        if !former.is_empty() {
+            self.forget_values(which, &former, stamp, delta);
+        }
     }
 
     /// An older change under a key that its row may have left since: then it is for the row under the new key. Gives

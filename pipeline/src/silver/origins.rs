@@ -19,6 +19,7 @@ use super::fed::{Fed, new_tenant};
 use super::gap::Gap;
 use super::report::Halt;
 use super::restart::Restart;
+use super::seen::TopicLife;
 use super::snapshot::{Lacking, Over, SnapshotRun};
 use super::tombstones::Tombstone;
 use super::withheld::Withheld;
@@ -213,6 +214,27 @@ impl Origins {
             self.get_mut(*origin).into_iter().for_each(|own| own.is_whole = is_whole);
         }
         self.batch = batch;
+    }
+
+    /// A partition of the life of a topic that the batch is of is read: what it brings was sent behind all that the lives
+    /// of that topic before have brought, and so behind the snapshots that began there.
+    pub(super) fn follow_lives(&mut self, partition: i32) {
+        let (topic, lane) = (self.topic, (self.topic, partition));
+        let is_open = |origin: &u32| {
+            self.get(*origin).is_some_and(|own| own.runs().any(|run| !run.has_begun(lane)))
+        };
+        if topic == 0 || !self.batch.iter().any(is_open) {
+            return;
+        }
+        let own = TopicLife::read(self.topic_name(topic));
+        let is_one = |other: &TopicLife| (&other.source, &other.topic) == (&own.source, &own.topic);
+        let lives = (0..topic).filter(|life| is_one(&TopicLife::read(self.topic_name(*life))));
+        let lives: Vec<u32> = lives.collect();
+        for origin in self.batch.clone() {
+            let Some(own) = self.get_mut(origin) else { continue };
+            let over = own.over.as_mut().map(|over| &mut over.run);
+            own.snapshots.iter_mut().chain(over).for_each(|run| run.follow(lane, &lives));
+        }
     }
 
     /// The number of an origin of the batch.

@@ -202,6 +202,11 @@ impl Carried {
         }
     }
 
+    /// Forgets which change sent the value of a column.
+    pub(super) fn remove(&mut self, column: usize) {
+        self.0.retain(|(of, _)| *of as usize != column);
+    }
+
     /// Tells anew which incarnation these changes are of; whether any is of another.
     pub(super) fn settle(&mut self, settle: &dyn Fn(&mut Position) -> bool) -> bool {
         self.0.iter_mut().fold(false, |is_moved, (_, position)| settle(position) | is_moved)

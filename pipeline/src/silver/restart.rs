@@ -91,11 +91,11 @@ impl Origin {
         self.halt = None;
     }
 
-    /// From where the source is seen to have gone back to `position`: from what is held of the row, or, for a row of
-    /// a full snapshot, from another snapshot.
+    /// From where the source is seen to have gone back to `position`: from what is held of the row under one of its
+    /// keys, or, for a row of a full snapshot, from another snapshot.
     pub(super) fn back_from(
         &self,
-        held: Option<Position>,
+        held: impl IntoIterator<Item = Position>,
         position: &Position,
         is_whole: bool,
     ) -> Option<Position> {
@@ -193,6 +193,15 @@ impl TableFold {
         self.tombstones.settle(origin, &settle);
         self.settle_rows(origin, &settle);
         Position { incarnation, ..*position }
+    }
+
+    /// A row of an origin that was sent before the last one of a snapshot, by its partition, and from which the source
+    /// has gone back to that: the last of them by the source's clock.
+    pub(super) fn sent_before(&self, origin: u32, last: &Position) -> Option<Position> {
+        let is_before = |held: &Position| held.is_beside(last) && held.offset < last.offset;
+        let own = self.rows.iter().filter(|(_, row)| row.origin == origin);
+        let before = own.map(|(_, row)| row.position).filter(is_before);
+        before.filter(|held| held.went_back_to(last)).max_by_key(|held| held.source_ms)
     }
 
     fn settle_rows(&mut self, origin: u32, settle: &dyn Fn(&mut Position) -> bool) {

@@ -8,6 +8,7 @@
 //!
 //! # Guarantees
 //! - The answer does not depend on the order in which partitions deliver the snapshot's rows.
+//! - What a topic that was made anew brings is behind every snapshot that began in its lives before.
 //!
 //! # Non-guarantees
 //! - Incremental snapshots are not followed: they run beside live changes and say nothing about
@@ -99,6 +100,18 @@ impl SnapshotRun {
         }
         let begin = run.begins.entry(lane).or_insert(position.offset);
         *begin = (*begin).min(position.offset);
+    }
+
+    /// Whether a partition is known to have begun to deliver it, or what is behind it.
+    pub(super) fn has_begun(&self, lane: (u32, i32)) -> bool {
+        self.begins.contains_key(&lane)
+    }
+
+    /// If it began in one of these lives of a topic, all that a partition of a later one brings is behind it.
+    pub(super) fn follow(&mut self, lane: (u32, i32), lives: &[u32]) {
+        if self.begins.keys().any(|(life, _)| lives.contains(life)) {
+            self.begins.entry(lane).or_insert(-1);
+        }
     }
 
     /// Whether all of it was read after the epoch with this clock began.

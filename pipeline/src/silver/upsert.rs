@@ -22,6 +22,7 @@ impl TableFold {
         stamp: &EpochStamp,
         delta: &mut Delta,
     ) {
+        self.note_arrival(which, change.other, position, stamp, delta);
         let layout = self.contract.layout();
         let old = which.slot.and_then(|slot| self.rows.get(slot));
         let mut filling = std::mem::take(&mut self.filling);
@@ -29,7 +30,9 @@ impl TableFold {
         let moved_row = || {
             let slot = self.rows.find(change.other, which.origin)?;
             let row = self.rows.get(slot).filter(|_| !change.other.is_empty())?;
-            (!is_behind(&row.position, &position)).then_some(row)
+            let is_another =
+                is_behind(&row.position, &position) || row.position.has_seen(&position);
+            (!is_another).then_some(row)
         };
         let unread = self.unread_beside(which, old.as_ref()).filter(|own| is_newer(own, &position));
         // Most changes send every column: their rows are taken as they are.
@@ -42,7 +45,13 @@ impl TableFold {
                 filling.fill(&self.contract, row);
             }
             if let Some(old) = old {
-                filling.fill(&self.contract, old);
+                // What the log has before a row came from another key is of another row.
+                let came = !again && !change.other.is_empty();
+                if came && is_behind(&position, &old.position) {
+                    filling.fill_required(&self.contract, old);
+                } else {
+                    filling.fill(&self.contract, old);
+                }
             }
         }
         filling.lack(change.absent, position);

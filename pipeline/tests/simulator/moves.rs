@@ -96,3 +96,22 @@ fn an_older_change_of_a_key_is_not_of_the_row_that_came_there_behind_it() {
         }
     }
 }
+
+/// An older change of the key is read behind the create that names the old key, and before the delete under that.
+#[test]
+fn an_older_change_of_a_key_is_not_of_the_row_whose_create_was_read_before_its_delete() {
+    let write = |key, dice| Step::Write(0, 0, Statement::Put { key, dice });
+    let (delete, commit) = (Step::Write(0, 0, Statement::Delete { key: 0 }), Step::Commit(0, 0));
+    let rekey = Step::Write(0, 0, Statement::Rekey { from: 1, to: 0, dice: 29 });
+    let begun = [write(0, 87), write(1, 159), WHOLE, write(1, 183), write(0, 97), commit];
+    let grown = [Step::Stream(0, 4), Step::Grow(0), delete, rekey, write(0, 153)];
+    let steps: Vec<Step> = begun.into_iter().chain(grown).collect();
+    for kind in [Kind::MySql, Kind::SqlServer, Kind::Oracle] {
+        for partitions in 1..4 {
+            for more in [Accidents::NONE, Accidents::REQUIRED] {
+                let happens = [Accidents::PARTITIONS, Accidents::KEYS, Accidents::TOAST, more];
+                is_right(kind, &happens, partitions, &steps);
+            }
+        }
+    }
+}

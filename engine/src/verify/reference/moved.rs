@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use pipeline::decode::{ChangeKind, ChangeRef, PreparedContract};
 use schemas::{Micros, Position};
 
-use super::order::{is_again, is_behind, is_ordered, order};
+use super::order::{has_seen, is_again, is_behind, is_ordered, order};
 use super::{Known, Reference, RowId, State};
 
 /// How long rows wait and departures are remembered, and how many of each.
@@ -109,14 +109,22 @@ impl Moves {
         }
     }
 
-    fn depart(&mut self, departure: Departure) {
-        let is_told =
-            |known: &Departure| known.from == departure.from && is_again(&known.at, &departure.at);
-        if !self.departures.iter().any(is_told) {
-            self.departures.push(departure);
-            let over = self.departures.len().saturating_sub(MOVED_MAX);
-            self.departures.drain(..over);
+    /// Returns whether it was not known before: delete and create both tell of it.
+    fn depart(&mut self, departure: Departure) -> bool {
+        let is_told = |known: &&mut Departure| {
+            known.from == departure.from && is_again(&known.at, &departure.at)
+        };
+        if let Some(known) = self.departures.iter_mut().find(is_told) {
+            if !departure.changes.is_empty() {
+                known.is_short = departure.is_short;
+                known.changes.extend(departure.changes);
+            }
+            return false;
         }
+        self.departures.push(departure);
+        let over = self.departures.len().saturating_sub(MOVED_MAX);
+        self.departures.drain(..over);
+        true
     }
 
     fn wait(&mut self, id: RowId, waiting: Waiting) {
@@ -147,7 +155,9 @@ impl Reference {
         if to.is_empty() || to == id.1 {
             return;
         }
-        let row = self.rows.get(id).filter(|row| order(&row.at, &at) == Ordering::Less).cloned();
+        let is_its =
+            |row: &&Known| order(&row.at, &at) == Ordering::Less && !has_seen(&row.at, &at);
+        let row = self.rows.get(id).filter(is_its).cloned();
         let row = row.filter(|row| matches!(row.state, State::Row { .. }));
         let (mut changes, mut is_short) = (Vec::new(), true);
         if let Some(row) = &row
@@ -158,7 +168,8 @@ impl Reference {
             is_short = !row.unsent(contract, bytes).is_empty();
         }
         let (from, to) = (id.clone(), to.to_vec());
-        self.moves.depart(Departure { from, to: to.clone(), at, changes, is_short, clock });
+        let departure = Departure { from, to: to.clone(), at, changes, is_short, clock };
+        self.note_departure(contract, departure, epoch);
         let before = self.moves.waiting.get(id).into_iter().flatten();
         let before = before.filter(|before| order(&before.departed, &at) == Ordering::Less);
         let before = before.max_by(|a, b| order(&a.departed, &b.departed));
@@ -172,6 +183,61 @@ impl Reference {
         }
     }
 
+    /// A create names the key that its row had.
+    pub(super) fn come_from(
+        &mut self,
+        contract: &PreparedContract,
+        id: &RowId,
+        old_key: &[u8],
+        at: Position,
+        (epoch, clock): (u64, Micros),
+    ) {
+        if old_key.is_empty() || old_key == id.1 || at.place.is_none() {
+            return;
+        }
+        let (from, to) = ((id.0.clone(), old_key.to_vec()), id.1.clone());
+        let departure = Departure { from, to, at, changes: Vec::new(), is_short: true, clock };
+        self.note_departure(contract, departure, epoch);
+    }
+
+    /// A row is known to have come to its key: what it took of changes of that key before is of another row.
+    fn note_departure(&mut self, contract: &PreparedContract, departure: Departure, epoch: u64) {
+        let (id, came) = ((departure.from.0.clone(), departure.to.clone()), departure.at);
+        if !self.moves.depart(departure) {
+            return;
+        }
+        let is_later =
+            |row: &&Known| order(&row.at, &came) == Ordering::Greater && !is_again(&row.at, &came);
+        let Some(row) = self.rows.get(&id).filter(is_later) else { return };
+        let State::Row { bytes, .. } = &row.state else { return };
+        let is_required =
+            |column: usize| contract.columns().get(column).is_some_and(|own| own.required);
+        let foreign = row.carried.iter();
+        let foreign = foreign.filter(|(column, from)| {
+            !is_required(**column) && is_behind(&came, from) && !has_seen(from, &came)
+        });
+        let foreign: Vec<usize> = foreign.map(|(column, _)| *column).collect();
+        if foreign.is_empty() {
+            return;
+        }
+        let mut row = row.clone();
+        row.carried.retain(|column, _| !foreign.contains(column));
+        row.state = State::Row { bytes: self.without(contract, &bytes.clone(), &foreign), epoch };
+        self.rows.insert(id, Known { seen: false, ..row });
+    }
+
+    /// The same row, with these columns as unknown.
+    fn without(&mut self, contract: &PreparedContract, row: &[u8], columns: &[usize]) -> Box<[u8]> {
+        let own = contract.layout().row(row);
+        let mut bytes = Vec::new();
+        self.builder.reset(contract.columns().len());
+        (0..contract.columns().len()).for_each(|index| self.builder.copy(index, own));
+        columns.iter().for_each(|column| self.builder.set_unknown(*column));
+        self.builder.set_outdated(own.is_outdated());
+        self.builder.finish(contract.layout(), &mut bytes);
+        bytes.into()
+    }
+
     /// A change of before what is held, or of a row that a snapshot lacked.
     pub(super) fn late(
         &mut self,
@@ -183,6 +249,7 @@ impl Reference {
     ) {
         match change.change.kind {
             ChangeKind::Upsert => {
+                self.come_from(contract, id, change.other, *at, came);
                 let departed = self.pass_late(contract, id, change, at, came);
                 // Behind it another row has the key.
                 let is_another = |row: &Known| {
@@ -191,6 +258,7 @@ impl Reference {
                         from.from.0 == id.0
                             && from.to == id.1
                             && order(at, &from.at) == Ordering::Less
+                            && !is_again(at, &from.at)
                             && (is_again(&from.at, &row.at)
                                 || order(&from.at, &row.at) == Ordering::Less)
                     });

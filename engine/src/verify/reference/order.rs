@@ -96,7 +96,12 @@ pub(super) fn source_went_back(held: &Position, came: &Position) -> bool {
         }
         _ => false,
     };
-    let later = held.source_ms > 0 && came.source_ms > held.source_ms;
+    // A snapshot's row without a clock came before one of a later snapshot in the same partition.
+    let is_next = beside(held, came) && held.snapshot && came.snapshot && held.offset < came.offset;
+    let later = match held.source_ms {
+        0 => came.source_ms > 0 && is_next,
+        own => came.source_ms > own,
+    };
     lower && later && held.incarnation == came.incarnation
 }
 
@@ -110,6 +115,16 @@ pub(super) fn is_ordered(a: &Position, b: &Position) -> bool {
         _ => false,
     };
     one_log || (a.topic, a.partition) == (b.topic, b.partition)
+}
+
+/// Whether a row of a snapshot of PostgreSQL was read when a live change of before it in the log had been committed.
+pub(super) fn has_seen(row: &Position, live: &Position) -> bool {
+    let ((own, at), (before, lsn)) = (wal(row), wal(live));
+    let is_wal = |at: &Position| matches!(at.place, Some(Place::Wal { .. }));
+    let is_below = lsn.max(before.unwrap_or(0)) < at.max(own.unwrap_or(0));
+    let is_earlier = live.source_ms != 0 && live.source_ms < row.source_ms;
+    let is_of = is_wal(row) && is_wal(live) && row.incarnation == live.incarnation;
+    is_of && row.snapshot && !live.snapshot && is_below && is_earlier
 }
 
 /// Whether a row is known to be later than a change of a key, which is then not of this row.

@@ -90,14 +90,13 @@ impl Origin {
         }
     }
 
-    /// What shows that the source went back to this change.
+    /// What shows that the source went back to this change: what is known of its row, and of what snapshots lacked.
     pub(super) fn back_from(
         &self,
-        held: Option<Position>,
+        mut shown: Vec<Position>,
         at: &Position,
         is_full: bool,
     ) -> Option<Position> {
-        let mut shown: Vec<Position> = held.into_iter().collect();
         if is_full {
             shown.extend(self.snapshots.iter().map(Snapshot::end));
             shown.extend(self.over.iter().map(|(over, _)| over.end()));

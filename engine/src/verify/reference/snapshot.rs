@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use pipeline::decode::SnapshotMarker;
+use pipeline::decode::{ChangeBatch, SnapshotMarker};
 use pipeline::silver::SNAPSHOT_SETTLE_US;
 use schemas::{Micros, Place, Position};
 
@@ -110,6 +110,23 @@ impl Snapshot {
 }
 
 impl Reference {
+    /// Records of a partition of this life of a topic come: all are behind snapshots that an earlier life brought.
+    pub(super) fn note_life(&mut self, changes: &ChangeBatch, lane: (u32, i32)) {
+        let name = |topic: &str| topic.rsplit_once('/').map(|(name, _)| name.to_owned());
+        let own = name(changes.topic());
+        let same = (0..).zip(&self.topics).filter(|(_, topic)| name(topic) == own);
+        let earlier: Vec<u32> = same.map(|(life, _)| life).filter(|life| *life < lane.0).collect();
+        for origin in changes.origins() {
+            let Some(origin) = self.origins.get_mut(&**origin) else { continue };
+            let over = origin.over.iter_mut().map(|(over, _)| over);
+            for run in origin.snapshots.iter_mut().chain(over) {
+                if run.begins.keys().any(|(life, _)| earlier.contains(life)) {
+                    run.begins.entry(lane).or_insert(-1);
+                }
+            }
+        }
+    }
+
     /// Ends the snapshot of an origin that is over first, if one is.
     pub(super) fn end_snapshot(&mut self, name: &str, now: Micros) -> bool {
         let Some(origin) = self.origins.get_mut(name) else { return false };

@@ -129,8 +129,8 @@ impl Accidents {
     /// snapshot overtakes it, a cleaner removes what was before it, or its value is that of another.
     /// A clock that jumps decides nothing only where places do: in one log, and while a key stays in its partition.
     /// Which shape a row had before it was streamed no event tells; nor, after a restore, in which partition a key
-    /// is from then on, nor that there was one, where a snapshot's rows do not say when they were read (Oracle). MongoDB
-    /// has neither keys that change nor a truncate, no large
+    /// is from then on; nor, of Oracle, that there was one, where a cleaner removes what the first row of the snapshot is
+    /// compared with. MongoDB has neither keys that change nor a truncate, no large
     /// values that are left out, and a place made of its clock.
     #[must_use]
     pub fn possible(self, kind: Kind) -> Accidents {
@@ -168,9 +168,10 @@ impl Accidents {
             possible = possible.without(Accidents::CLOCKS);
         }
         let spread = [Accidents::PARTITIONS, Accidents::TOPICS, Accidents::COMPACTION];
-        if matches!(kind, Kind::Oracle | Kind::MongoDb | Kind::Plain)
+        if matches!(kind, Kind::MongoDb | Kind::Plain)
             || possible.any(&[Accidents::PARTITIONS, Accidents::TOPICS])
             || possible.any(&[Accidents::ASK, Accidents::NO_DATA, Accidents::CLOCKS])
+            || kind == Kind::Oracle && possible.has(Accidents::COMPACTION)
         {
             possible = possible.without(Accidents::RESTORE);
         }

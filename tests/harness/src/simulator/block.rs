@@ -31,6 +31,12 @@ impl Kind {
         self != Kind::Postgres
     }
 
+    /// The clock of a row of a snapshot that was taken at `now`. Oracle's are read as of its change number, and say when
+    /// they were read.
+    pub(super) fn read_at(self, index: usize, now: i64) -> i64 {
+        if self == Kind::Oracle && index > 0 { now + 40_000 } else { now }
+    }
+
     /// The origin of the rows of database `number`, whose events are in `topic`.
     pub(super) fn origin(self, number: u8, topic: &str) -> String {
         match self {

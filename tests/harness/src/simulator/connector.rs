@@ -95,10 +95,15 @@ impl Connector {
     }
 
     /// The database is restored to so many transactions before, if that leaves rows that were told, by which a reader
-    /// sees that places went back; and a snapshot is taken.
+    /// sees that places went back; and a snapshot is taken. Of Oracle's only a row that is the first, and not the last
+    /// as well, says when that was.
     pub(super) fn restore(&mut self, back: usize, broker: &mut Broker) {
         let Some((length, rows)) = self.database.earlier(back) else { return };
-        if !rows.keys().any(|key| self.told.contains_key(key)) {
+        let says_when = match self.style.kind {
+            Kind::Oracle => usize::from(rows.len() > 1),
+            _ => rows.len(),
+        };
+        if !rows.keys().take(says_when).any(|key| self.told.contains_key(key)) {
             return;
         }
         self.database.restore(length);
@@ -121,6 +126,7 @@ impl Connector {
         for (index, (key, row)) in all.into_iter().take(rows).enumerate() {
             let marker = if index == 0 { "first" } else { "true" };
             let place = Place::Snapshot { at, marker, knows_server: false };
+            let now = self.style.kind.read_at(index, now);
             self.send_row(key, &row, place, now, true, broker);
             self.tell(key, &row, self.database.shape, true);
         }
@@ -168,6 +174,7 @@ impl Connector {
                 _ => "true",
             };
             let place = Place::Snapshot { at, marker, knows_server };
+            let now = self.style.kind.read_at(index, now);
             self.send_row(key, &row, place, now, is_initial, broker);
             self.tell(key, &row, self.database.shape, false);
         }

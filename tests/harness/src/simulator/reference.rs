@@ -216,6 +216,10 @@ impl Table {
     /// says that has rows of the snapshot, and elsewhere the source's clock.
     fn tell_timelines(&mut self) {
         let Table { keys, truncates, runs, .. } = self;
+        for item in keys.values_mut().flatten().filter(|item| item.clock_ms == 0) {
+            let run = item.run.and_then(|run| runs.get(run));
+            item.clock_ms = run.map_or(0, |run| run.clock_ms);
+        }
         let all = || keys.values().flatten().chain(&*truncates);
         let is_back = |run: &&Run| {
             let is_below = |item: &Item| {
@@ -251,9 +255,12 @@ impl Table {
         item.is_snapshot = event.place.is_some() && event.marker != "false";
         let is_run = item.is_snapshot && !is_incremental;
         if is_run {
-            let when = |run: &Run| (run.place, run.ms, run.clock_ms);
-            let known =
-                self.runs.iter().position(|run| when(run) == (item.place, item.ms, item.clock_ms));
+            let is_its = |run: &Run| {
+                let is_timed = run.clock_ms != 0 && item.clock_ms != 0;
+                (run.place, run.ms) == (item.place, item.ms)
+                    && !(is_timed && run.clock_ms != item.clock_ms)
+            };
+            let known = self.runs.iter().rposition(is_its);
             let at = known.unwrap_or_else(|| {
                 let (place, ms, clock_ms) = (item.place, item.ms, item.clock_ms);
                 self.runs.push(Run { place, ms, clock_ms, ..Run::default() });
@@ -261,6 +268,7 @@ impl Table {
             });
             if let Some(run) = self.runs.get_mut(at) {
                 run.is_complete |= event.marker == "last";
+                run.clock_ms = run.clock_ms.max(item.clock_ms);
                 run.first.entry(item.part.clone()).or_insert(item.offset);
                 item.run = Some(at);
             }

@@ -51,6 +51,7 @@ pub(super) struct Event {
     pub(super) marker: String,
     /// When, by what tells it best: the place in a log of commits, or else the clock.
     pub(super) ms: i128,
+    /// 0 where a row says only when it was read.
     pub(super) clock_ms: i128,
     pub(super) place: Option<Place>,
     pub(super) act: Act,
@@ -75,13 +76,15 @@ pub(super) fn event(kind: Kind, record: &Record) -> Option<Event> {
         }
     };
     let place = place(kind, source);
-    let clock_ms = i128::from(source["ts_ms"].as_i64().unwrap_or(0));
+    let marker = source["snapshot"].as_str().unwrap_or("false").to_owned();
+    let is_read_later = kind == Kind::Oracle && ["true", "last"].contains(&marker.as_str());
+    let clock_ms = source["ts_ms"].as_i64().filter(|_| !is_read_later).map_or(0, i128::from);
     let is_told = matches!(kind, Kind::SqlServer | Kind::Oracle);
     let in_log = place.filter(|_| is_told).and_then(|place| i128::try_from(place.commit).ok());
     Some(Event {
         origin: origin(source).unwrap_or_else(|| record.topic.clone()),
         key,
-        marker: source["snapshot"].as_str().unwrap_or("false").to_owned(),
+        marker,
         ms: in_log.unwrap_or(clock_ms),
         clock_ms,
         place,
