@@ -7,7 +7,7 @@
 //! | they stand in different incarnations of the origin | the incarnation |
 //! | places in one log that is written in the order of commits | the place |
 //! | places in PostgreSQL's log, both live | the commit before, where both name it, then the place; else the source's clock, then the place. A row is locked until its transaction has committed, so that its changes lie in the log in the order of their commits |
-//! | places in PostgreSQL's log, one a row of a snapshot | the live one is later when it, or the commit before it, lies behind the snapshot; else it was written before the snapshot and may have been committed after it, so that in one partition Kafka's order decides, and elsewhere the source's clock, or else the snapshot is later |
+//! | places in PostgreSQL's log, one a row of a snapshot | the live one is later when it, or the commit before it, lies behind the snapshot; else it was written before the snapshot and may have been committed after it, so that in one partition Kafka's order decides, unless the row names a last commit behind that of the change, which then came again, and elsewhere the source's clock, or else the snapshot is later |
 //! | one partition of one life of a topic | the offset |
 //! | nothing of this | the source's clock, or else the life of the topic that was seen later; then a live change is later than a row of a snapshot; then that life, the partition, the offset |
 //!
@@ -131,7 +131,8 @@ impl Position {
         if known >= at {
             Ordering::Greater
         } else if self.is_beside(snapshot) {
-            self.offset.cmp(&snapshot.offset)
+            let is_again = self.was_streamed_before(snapshot);
+            if is_again { Ordering::Less } else { self.offset.cmp(&snapshot.offset) }
         } else if snapshot.source_ms > 0 && self.source_ms > snapshot.source_ms {
             Ordering::Greater
         } else {
@@ -139,18 +140,34 @@ impl Position {
         }
     }
 
+    /// Whether a live change of PostgreSQL is known to have been streamed when a row of a snapshot was read: that names
+    /// the last commit by then, and the change an earlier one, or none and lies before it. Behind the row it came again.
+    fn was_streamed_before(&self, snapshot: &Position) -> bool {
+        match (self.place, snapshot.place) {
+            (Some(Place::Wal { commit, lsn }), Some(Place::Wal { commit: Some(last), .. })) => {
+                commit.unwrap_or(lsn) < last && lsn < last
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a row of a snapshot of PostgreSQL shows what a live change left: that lies before it, and was
     /// committed before, as the source's clock says. It may be streamed behind it all the same.
     pub fn has_seen(&self, live: &Position) -> bool {
+        let is_earlier = live.source_ms > 0 && live.source_ms < self.source_ms;
+        is_earlier && self.has_seen_truncate(live)
+    }
+
+    /// The same of a truncate: that locks the table, so that it is not open while a snapshot is taken.
+    pub fn has_seen_truncate(&self, live: &Position) -> bool {
         let is_below = match (self.place, live.place) {
             (Some(Place::Wal { commit, lsn }), Some(Place::Wal { commit: before, lsn: own })) => {
                 taken(before, own) < taken(commit, lsn)
             }
             _ => false,
         };
-        let is_earlier = live.source_ms > 0 && live.source_ms < self.source_ms;
         let is_one = self.incarnation == live.incarnation;
-        self.snapshot && !live.snapshot && is_below && is_earlier && is_one
+        self.snapshot && !live.snapshot && is_below && is_one
     }
 
     /// Whether both lie in one partition of one life of a topic.
@@ -374,6 +391,46 @@ mod tests {
         let snapshot = Position { snapshot: true, ..of(0, 1, 0) };
         both_ways(of(0, 0, 102), snapshot, Less);
         both_ways(of(5, 0, 102), Position { source_ms: 5, ..snapshot }, Greater);
+    }
+
+    #[test]
+    fn a_change_that_was_streamed_before_a_chunk_was_read_is_older_behind_it_too() {
+        let wal = |commit, lsn| Some(Place::Wal { commit, lsn });
+        let chunk = at(wal(Some(1071), 1080), true, 0, 5);
+        for again in [wal(None, 1031), wal(Some(1040), 1050)] {
+            assert_eq!(at(again, false, 0, 9).compare(&chunk), Less);
+            assert_eq!(chunk.compare(&at(again, false, 0, 9)), Greater);
+        }
+        for new in [wal(Some(1071), 1050), wal(None, 1075), wal(Some(1090), 1060)] {
+            assert_eq!(at(new, false, 0, 9).compare(&chunk), Greater, "open while it was read");
+        }
+        let unnamed = at(wal(None, 1080), true, 0, 5);
+        assert_eq!(at(wal(None, 1031), false, 0, 9).compare(&unnamed), Greater);
+    }
+
+    #[test]
+    fn a_snapshot_has_seen_what_was_committed_before_it() {
+        let wal = |commit, lsn| Some(Place::Wal { commit, lsn });
+        let of = |place, snapshot, source_ms| Position { source_ms, ..at(place, snapshot, 0, 0) };
+        let row = of(wal(None, 100), true, 20);
+        assert!(row.has_seen(&of(wal(Some(40), 50), false, 10)));
+        assert!(!row.has_seen(&of(wal(Some(40), 50), false, 30)), "open while it was taken");
+        assert!(row.has_seen_truncate(&of(wal(Some(40), 50), false, 30)), "which cannot be");
+        assert!(!row.has_seen_truncate(&of(wal(Some(40), 150), false, 10)));
+        assert!(!row.has_seen(&of(wal(None, 50), true, 10)), "not live");
+    }
+
+    #[test]
+    fn of_two_snapshots_in_a_partition_the_first_need_not_say_when_it_was_read() {
+        let row = |lsn, source_ms, partition, offset| Position {
+            source_ms,
+            ..at(Some(Place::Log { log: 0, at: lsn }), true, partition, offset)
+        };
+        assert!(row(100, 0, 0, 1).went_back_to(&row(50, 20, 0, 2)));
+        assert!(!row(100, 0, 0, 1).went_back_to(&row(50, 0, 0, 2)), "read back");
+        assert!(!row(100, 0, 0, 1).went_back_to(&row(50, 20, 1, 2)));
+        let live = Position { snapshot: false, ..row(100, 0, 0, 1) };
+        assert!(!live.went_back_to(&row(50, 20, 0, 2)));
     }
 
     #[test]

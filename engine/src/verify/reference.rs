@@ -336,8 +336,12 @@ impl Reference {
         let waiting = self.moves.row_for(&id, &at).filter(|_| has_other).cloned();
         let is_awaited = waiting.is_some();
         let old_key = (id.0.clone(), change.other.to_vec());
-        let is_its =
-            |row: &&Known| has_other && !is_behind(&row.at, &at) && !has_seen(&row.at, &at);
+        // Another row may have come to the old key since.
+        let is_later =
+            |row: &Known| !row.at.snapshot && at.source_ms != 0 && row.at.source_ms > at.source_ms;
+        let is_other =
+            |row: &Known| is_behind(&row.at, &at) || has_seen(&row.at, &at) || is_later(row);
+        let is_its = |row: &&Known| has_other && !is_other(row);
         let under_old_key = self.rows.get(&old_key).filter(is_its).cloned();
         let before = waiting.or(under_old_key);
         let own = self.rows.get(&id).cloned();

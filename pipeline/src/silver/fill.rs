@@ -246,9 +246,11 @@ impl TableFold {
         let (mut left, mut is_filled) = (None, false);
         if is_upsert {
             self.note_arrival(which, change.other, *position, stamp, delta);
+            is_filled = self.take_waiting(which, change.other, position, stamp, delta);
         }
         if is_upsert && let Some(followed) = self.follow(which, change, position, stamp, delta) {
-            (left, is_filled) = (Some(followed.0), followed.1);
+            left = Some(followed.0);
+            is_filled |= followed.1;
         } else if change.change.kind == ChangeKind::Delete {
             self.hand_over(which, change.other, *position, stamp, delta);
         }

@@ -21,6 +21,7 @@
 
 mod absent;
 mod admission;
+mod arrival;
 mod changed;
 mod delete;
 mod doubt;

@@ -96,7 +96,7 @@ impl Way {
 }
 
 /// Origin and key.
-type Id = (u32, Vec<u8>);
+pub(super) type Id = (u32, Vec<u8>);
 
 /// Rows on their way, and the ways that rows took.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +157,7 @@ impl Moved {
 
     /// Remembers that the row of a key went on under another one; `known` are the changes that what is held of it
     /// is of, `is_open` whether that is less than all of it. Returns whether that is news.
-    fn note(
+    pub(super) fn note(
         &mut self,
         id: Id,
         (to, left): (&[u8], Position),
@@ -268,6 +268,13 @@ pub(super) fn is_behind(row: &Position, change: &Position) -> bool {
     row.is_ordered_with(change) && row.compare(change) == Ordering::Greater
 }
 
+/// Whether the row that is held under its old key is another one than came from there at `position`: the log has it
+/// behind that, or the source's clock where no log orders the two.
+pub(super) fn is_another(row: &Position, position: &Position) -> bool {
+    let is_later = position.source_ms > 0 && row.source_ms > position.source_ms;
+    is_behind(row, position) || row.has_seen(position) || !row.snapshot && is_later
+}
+
 /// Whether a row may have left its key before another one came there at `left`, as no log and no partition orders both.
 fn may_be_former(left: &Position, row: &Position) -> bool {
     let is_placed = left.place.is_some() && row.place.is_some();
@@ -321,53 +328,6 @@ impl TableFold {
         self.give(which.origin, moved_to.to_vec(), moved, stamp, delta);
     }
 
-    /// A create names the key that its row had before: what was there under its own key is another row.
-    pub(super) fn note_arrival(
-        &mut self,
-        which: Which<'_>,
-        old_key: &[u8],
-        at: Position,
-        stamp: &EpochStamp,
-        delta: &mut Delta,
-    ) {
-        if old_key.is_empty() || old_key == which.key || at.place.is_none() {
-            return;
-        }
-        let id = (which.origin, old_key.to_vec());
-        self.note_way(id, (which.key, at), (Vec::new(), true), stamp, delta);
-    }
-
-    /// A row went on under another key. If that is news, the row there may have taken values of one that had the key
-    /// before: they are not its own.
-    fn note_way(
-        &mut self,
-        id: Id,
-        (to, left): (&[u8], Position),
-        (known, is_open): (Vec<Position>, bool),
-        stamp: &EpochStamp,
-        delta: &mut Delta,
-    ) {
-        let (origin, _) = id;
-        if !self.moved.note(id, (to, left), known, is_open, stamp.clock) {
-            return;
-        }
-        let which = Which { origin, key: to, slot: self.rows.find(to, origin) };
-        let Some(held) = which.slot.and_then(|slot| self.rows.get(slot)) else { return };
-        let is_behind_it = held.position.compare(&left).is_gt() && !held.position.is_again(&left);
-        if held.carried.is_empty() || !is_behind_it {
-            return;
-        }
-        let carried = Carried::read(held.carried);
-        let is_former = |column: usize| {
-            let from = carried.get(column).filter(|_| !self.contract.is_required(column));
-            from.is_some_and(|from| is_behind(&left, &from) && !from.has_seen(&left))
-        };
-        let former: Vec<usize> = carried.columns().filter(|column| is_former(*column)).collect();
-        if !former.is_empty() {
-            self.forget_values(which, &former, stamp, delta);
-        }
-    }
-
     /// An older change under a key that its row may have left since: then it is for the row under the new key. Gives
     /// when the row left, and whether something was filled.
     pub(super) fn follow(
@@ -397,7 +357,7 @@ impl TableFold {
 
     /// What a row had under its old key goes to the row under the new one, or waits for it; where that has gone on,
     /// to the one after it too. Returns whether something was filled.
-    fn give(
+    pub(super) fn give(
         &mut self,
         origin: u32,
         to: Vec<u8>,
@@ -425,7 +385,12 @@ impl TableFold {
                 }
             }
             self.wait(which, moved.clone());
-            next = way.map(|(to, left)| {
+            // Without places nothing but a partition tells which of two rows left the key.
+            let is_known = |left: &Position| {
+                let is_placed = left.place.is_some() && moved.left.place.is_some();
+                is_placed || left.is_ordered_with(&moved.left)
+            };
+            next = way.filter(|(_, left)| is_known(left)).map(|(to, left)| {
                 moved.left = left;
                 to
             });

@@ -46,7 +46,9 @@ impl TableFold {
             own.has_deleted = true;
             own.withheld.truncate(&position);
         }
-        let is_before = |held: &Position| held.compare(&position) == Ordering::Less;
+        let is_before = |held: &Position| {
+            held.compare(&position) == Ordering::Less && !held.has_seen_truncate(&position)
+        };
         let gone = self.rows_of(origin, |row| is_before(&row.position));
         self.unplaced.forget(origin, |unread| !is_newer(unread, &position));
         for (key, slot) in gone {

@@ -7,7 +7,7 @@ use schemas::{Delta, EpochStamp, Position};
 
 use super::changed::note;
 use super::doubt::is_newer;
-use super::moved::is_behind;
+use super::moved::{is_another, is_behind};
 use super::record::Provenance;
 use super::{TableFold, Which, dead_key};
 use crate::decode::{ChangeRef, PreparedContract};
@@ -30,9 +30,7 @@ impl TableFold {
         let moved_row = || {
             let slot = self.rows.find(change.other, which.origin)?;
             let row = self.rows.get(slot).filter(|_| !change.other.is_empty())?;
-            let is_another =
-                is_behind(&row.position, &position) || row.position.has_seen(&position);
-            (!is_another).then_some(row)
+            (!is_another(&row.position, &position)).then_some(row)
         };
         let unread = self.unread_beside(which, old.as_ref()).filter(|own| is_newer(own, &position));
         // Most changes send every column: their rows are taken as they are.

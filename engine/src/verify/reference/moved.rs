@@ -19,7 +19,7 @@ const KEYS_MAX: usize = 8;
 
 /// A row under its old key.
 #[derive(Debug, Clone)]
-struct Waiting {
+pub(super) struct Waiting {
     row: Known,
     /// Its delete.
     departed: Position,
@@ -75,11 +75,9 @@ impl Moves {
     }
 
     /// It has come.
-    pub(super) fn take(&mut self, id: &RowId, at: &Position) {
-        let Some(waiting) = self.waiting.get_mut(id) else { return };
-        if let Some(number) = Moves::number_for(waiting, at) {
-            waiting.remove(number);
-        }
+    pub(super) fn take(&mut self, id: &RowId, at: &Position) -> Option<Waiting> {
+        let waiting = self.waiting.get_mut(id)?;
+        Some(waiting.remove(Moves::number_for(waiting, at)?))
     }
 
     /// The first departure from a key behind a place.
@@ -250,6 +248,11 @@ impl Reference {
         match change.change.kind {
             ChangeKind::Upsert => {
                 self.come_from(contract, id, change.other, *at, came);
+                if !change.other.is_empty()
+                    && let Some(waiting) = self.moves.take(id, at)
+                {
+                    self.pass_on(contract, id.clone(), waiting, came.0);
+                }
                 let departed = self.pass_late(contract, id, change, at, came);
                 // Behind it another row has the key.
                 let is_another = |row: &Known| {
@@ -343,7 +346,11 @@ impl Reference {
                 }
             }
             self.add_waiting(contract, &id, waiting.clone());
-            let Some(next) = next else { return };
+            let is_told = |next: &Departure| {
+                is_ordered(&next.at, &waiting.departed)
+                    || next.at.place.is_some() && waiting.departed.place.is_some()
+            };
+            let Some(next) = next.filter(is_told) else { return };
             waiting.departed = next.at;
             id = (id.0, next.to);
         }

@@ -48,6 +48,17 @@ fn postgres(a: &Position, b: &Position) -> Ordering {
                 Ordering::Greater
             }
         }
+        // The row says how far commits had been streamed when it was read.
+        (false, true)
+            if b_commit.is_some_and(|last| a_commit.unwrap_or(a_lsn).max(a_lsn) < last) =>
+        {
+            Ordering::Less
+        }
+        (true, false)
+            if a_commit.is_some_and(|last| b_commit.unwrap_or(b_lsn).max(b_lsn) < last) =>
+        {
+            Ordering::Greater
+        }
         _ => a.offset.cmp(&b.offset),
     }
 }
@@ -119,12 +130,16 @@ pub(super) fn is_ordered(a: &Position, b: &Position) -> bool {
 
 /// Whether a row of a snapshot of PostgreSQL was read when a live change of before it in the log had been committed.
 pub(super) fn has_seen(row: &Position, live: &Position) -> bool {
+    live.source_ms != 0 && live.source_ms < row.source_ms && has_seen_truncate(row, live)
+}
+
+/// The same of a truncate, which nothing else is open beside.
+pub(super) fn has_seen_truncate(row: &Position, live: &Position) -> bool {
     let ((own, at), (before, lsn)) = (wal(row), wal(live));
     let is_wal = |at: &Position| matches!(at.place, Some(Place::Wal { .. }));
     let is_below = lsn.max(before.unwrap_or(0)) < at.max(own.unwrap_or(0));
-    let is_earlier = live.source_ms != 0 && live.source_ms < row.source_ms;
     let is_of = is_wal(row) && is_wal(live) && row.incarnation == live.incarnation;
-    is_of && row.snapshot && !live.snapshot && is_below && is_earlier
+    is_of && row.snapshot && !live.snapshot && is_below
 }
 
 /// Whether a row is known to be later than a change of a key, which is then not of this row.

@@ -8,7 +8,7 @@ use pipeline::silver::SNAPSHOT_SETTLE_US;
 use schemas::{Micros, Place, Position};
 
 use super::doubt::is_newer;
-use super::order::{is_again, order};
+use super::order::{has_seen_truncate, is_again, order};
 use super::restart::number;
 use super::{Known, Reference, RowId, State, is_forgotten};
 
@@ -291,7 +291,8 @@ impl Reference {
         origin.aside.retain(|_, (row, _)| order(&row.at, &at) != Ordering::Less);
         let is_gone = |id: &RowId, row: &Known| {
             let is_row = matches!(row.state, State::Row { .. });
-            id.0 == name && is_row && order(&row.at, &at) == Ordering::Less
+            let is_before = order(&row.at, &at) == Ordering::Less;
+            id.0 == name && is_row && is_before && !has_seen_truncate(&row.at, &at)
         };
         self.unplaced.retain(|id, unread| id.0 != name || is_newer(unread, &at));
         let gone = self.rows.iter().filter(|(id, row)| is_gone(id, row));
