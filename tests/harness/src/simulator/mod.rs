@@ -10,7 +10,8 @@
 //!
 //! # Non-guarantees
 //! - Two connectors that emit one table are not simulated, nor a restore after which no key is there that was told
-//!   before, so that no event shows that the log began anew.
+//!   before, so that no event shows that the log began anew. Of Oracle that has to be the key of the snapshot's first
+//!   row, and another one behind it: the last row does not say when it was read.
 //! - Clocks of databases and connectors agree, and no two transactions of a database have one instant. Where clocks
 //!   jump, and after a restore, there is one partition.
 //! - MongoDB's documents are objects already, as the transform makes them that its dead letters name, and no
