@@ -82,7 +82,7 @@ use snapshot::SnapshotRun;
 use tombstones::Tombstones;
 
 /// Counts changes of what the fold makes of equal changes: with another one tables are built anew.
-pub const FOLD_VERSION: u32 = 3;
+pub const FOLD_VERSION: u32 = 4;
 
 /// The state of one silver table.
 #[derive(Debug)]
