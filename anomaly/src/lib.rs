@@ -18,6 +18,7 @@ mod driver;
 mod entry;
 mod forecast;
 mod incident;
+mod jumps;
 pub mod labelled;
 mod lags;
 mod lateness;

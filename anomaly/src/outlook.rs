@@ -3,7 +3,8 @@
 //! # Guarantees
 //! - A value is anomalous exactly when it is outside of the band, and the band is known before the
 //!   bucket is.
-//! - A deviation below a tenth of what is expected, or of the series' usual level, is never anomalous.
+//! - A deviation below six hundredths of what is expected, or five of the series' usual level, is never anomalous; of a
+//!   ratio one below a tenth.
 //!
 //! # Non-guarantees
 //! - The band is that of a whole bucket. A bucket that still runs can be too high, not too low.
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use statrs::distribution::{DiscreteCDF, Poisson};
 
 use crate::dates::Dates;
+use crate::jumps::{Jump, Jumps};
 use crate::model::{ADOPT_AFTER, Bin, Lesson, Model, Past};
 use crate::number::narrow;
 use crate::odd::Odd;
@@ -27,9 +29,10 @@ const FLOOR_LOG: f64 = 0.01;
 /// The same for ratios, of the larger of the value and 1 %.
 const FLOOR_RATIO: f64 = 0.01;
 /// A deviation of less is not worth an alert: of the expected value, of the usual level.
-const LEAST_OF_EXPECTED: f64 = 0.1;
-const LEAST_OF_LEVEL: f64 = 0.1;
-/// The same for ratios: in points.
+const LEAST_OF_EXPECTED: f64 = 0.06;
+const LEAST_OF_LEVEL: f64 = 0.05;
+/// The same of ratios, of the expected value and in points.
+const LEAST_OF_RATIO: f64 = 0.1;
 const LEAST_POINTS: f64 = 0.02;
 /// The share of buckets that are not 0, below which a series is too sparse to be judged.
 const LEAST_ACTIVE: f64 = 0.25;
@@ -64,6 +67,13 @@ pub(crate) const NOES_MOST: u8 = 4;
 const TOGETHER: f64 = 6.0;
 const AGAIN: f64 = 2.4;
 
+/// How surprising the error of a jump must be, too: one in fifty on its side.
+const ALONG: f64 = 1.7;
+/// The surprise up to which one is told from another, and how much more all others are told to be.
+const TOLD: f64 = 7.4;
+const TOLD_MORE: f64 = 0.6;
+const TOLD_PACE: f64 = 5.0;
+
 /// A model, and what else is remembered of a series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Learner {
@@ -81,6 +91,7 @@ pub(crate) struct Learner {
     /// The least and the most there ever was.
     pub(crate) low: f64,
     pub(crate) high: f64,
+    pub(crate) jumps: Jumps,
     /// Which of the newest buckets are no ground for a forecast.
     pub(crate) odd: Odd,
     /// How surprising the newest bucket was, below 0 when it was too low.
@@ -122,6 +133,7 @@ pub(crate) struct Outlook {
     /// The tails of its errors: below, above.
     pub(crate) curves: [Curve; 2],
     pub(crate) records: Records,
+    pub(crate) jump: Jump,
     /// The surprise of an alert on each side: less is enough where the bucket before was surprising.
     pub(crate) needs: [f64; 2],
     /// Whether the band takes in more than what is expected.
@@ -147,6 +159,7 @@ impl Learner {
             sized: 0,
             low: f64::INFINITY,
             high: f64::NEG_INFINITY,
+            jumps: Jumps::new(),
             odd: Odd::default(),
             surprise: 0.0,
             dates: Dates::default(),
@@ -181,6 +194,7 @@ impl Learner {
             // The first bucket is passed over: where a series or its history begins, it is seldom whole.
             if self.seen > 0 {
                 (self.low, self.high) = (self.low.min(own.value), self.high.max(own.value));
+                self.jumps.learn(number, own.value);
             }
             self.seen = self.seen.saturating_add(1);
             if self.model.learned == 0 && own.value.abs() > 0.0 {
@@ -299,13 +313,21 @@ impl Learner {
         let expected = outlook.expected;
         let least = match (shape.tuning.least_change, shape.log) {
             (None, true) => (LEAST_OF_EXPECTED * expected.abs()).max(LEAST_OF_LEVEL * self.level),
-            (None, false) => LEAST_POINTS.max(LEAST_OF_EXPECTED * expected.abs()),
+            (None, false) => LEAST_POINTS.max(LEAST_OF_RATIO * expected.abs()),
             (Some(share), true) => share * expected.abs().max(self.level),
             (Some(points), false) => points,
         };
         let least = least.max(shape.tuning.least_impact);
         outlook.lower = outlook.limit(0).min(expected - least);
         outlook.upper = outlook.limit(1).max(expected + least);
+        if let Some(jump) = self.jump(shape, place) {
+            let [low, high] = jump.limits();
+            let low = low.min(outlook.by_error(0, ALONG)).min(expected - least);
+            let high = high.max(outlook.by_error(1, ALONG)).max(expected + least);
+            outlook.lower = outlook.lower.max(low);
+            outlook.upper = outlook.upper.min(high);
+            outlook.jump = jump;
+        }
         for other in self.others(shape, place, outlook.center) {
             (outlook.lower, outlook.upper) = outlook.with(other);
             outlook.wide = true;
@@ -319,6 +341,16 @@ impl Learner {
             outlook.upper = outlook.upper.max(mean + reach * mean.sqrt() + skew);
         }
         Some(outlook)
+    }
+
+    /// What would be a jump at this place: of hours, once more than a week is known.
+    fn jump(&self, shape: Shape, place: Place) -> Option<Jump> {
+        let week = u32::try_from(shape.seasons.week).unwrap_or(u32::MAX);
+        let is_new = shape.patient && self.seen <= week.saturating_add(week / 7);
+        if is_new || !shape.log || shape.seasons.day == 0 {
+            return None;
+        }
+        self.jumps.next(place.number, self.level, f64::from(week), shape.tuning.need)
     }
 
     /// What is expected of a bucket that does not come next; `past` knows nothing of those between.
@@ -385,6 +417,7 @@ impl Learner {
             spread,
             curves,
             records,
+            jump: Jump::NONE,
             needs,
             wide: false,
             expected,
@@ -424,18 +457,20 @@ impl Outlook {
         (if z < 0.0 { below } else { above }).surprise(z.abs()) + self.records.surprise(value)
     }
 
+    /// The value on one side whose error alone is so surprising.
+    fn by_error(&self, side: usize, surprise: f64) -> f64 {
+        let sign = if side == 0 { -1.0 } else { 1.0 };
+        let reach = self.curves.get(side).map_or(f64::INFINITY, |curve| curve.reach(surprise));
+        self.space.value(self.center + sign * reach * self.spread)
+    }
+
     /// The value from which on, on one side (0: below, 1: above), the surprise is enough for an alert.
     fn limit(&self, side: usize) -> f64 {
         let sign = if side == 0 { -1.0 } else { 1.0 };
-        let (Some(curve), Some(need)) = (self.curves.get(side), self.needs.get(side)) else {
-            return sign * f64::INFINITY;
-        };
+        let Some(need) = self.needs.get(side) else { return sign * f64::INFINITY };
         let need = *need;
-        let by_error = |surprise: f64| {
-            self.space.value(self.center + sign * curve.reach(surprise) * self.spread)
-        };
         let record = if side == 0 { self.records.low } else { self.records.high };
-        let far = by_error(need);
+        let far = self.by_error(side, need);
         if sign * (far - record) <= 0.0 || !record.is_finite() {
             return far;
         }
@@ -467,12 +502,19 @@ impl Outlook {
 
     /// How likely chance is to give a value so far off.
     pub(crate) fn p(&self, shape: Shape, value: f64) -> f64 {
-        let by_errors = (2.0 * 10.0_f64.powf(-self.surprise(value))).min(1.0);
+        let jump = if self.is_anomalous(value) { self.jump.surprise(value) } else { 0.0 };
+        let by_errors = (2.0 * 10.0_f64.powf(-told(self.surprise(value)).max(jump))).min(1.0);
         let by_count = if shape.count { poisson(self.expected, value) } else { 0.0 };
         let p = by_errors.max(by_count);
         // The band and the p-value agree up to the approximation of the band.
         if self.is_anomalous(value) { p.min(ALERT_P) } else { p }
     }
+}
+
+/// A surprise as it is told: an error is extrapolated, and says no more from some size on.
+fn told(surprise: f64) -> f64 {
+    let more = surprise - TOLD;
+    if more <= 0.0 { surprise } else { TOLD - TOLD_MORE * (-more / TOLD_PACE).exp_m1() }
 }
 
 /// The two-sided p-value of a count with this mean.

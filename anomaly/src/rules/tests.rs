@@ -118,6 +118,7 @@ fn a_cell_without_a_value_is_no_number() {
         spread: 0.1,
         curves: crate::tail::Tail::new().curves(),
         records: Records { low: 50.0, high: 400.0, surprise: 1.0, size: 8.0 },
+        jump: crate::jumps::Jump::NONE,
         needs: [3.6; 2],
         wide: false,
         expected: 147.0,
