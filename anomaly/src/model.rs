@@ -37,6 +37,8 @@ pub(crate) struct Bin {
     pub(crate) space: Space,
     /// The size of errors there, where all else is alike: they are remembered in it.
     pub(crate) scale: f64,
+    /// Whether buckets are hours or longer.
+    pub(crate) long: bool,
 }
 
 /// What learning a bucket came to.
@@ -158,7 +160,7 @@ impl Model {
         let taught = if is_odd { self.center + error.signum() * WINSOR * spread } else { value };
         self.learn_errors((value, taught), spread, is_odd);
         if self.learned > FIRST_ERRORS {
-            self.tail.learn(error / self.spread(bin).max(floor));
+            self.tail.learn(error / self.spread(bin).max(floor), bin.long);
         }
         self.learn_spread(error.abs(), bin, floor);
         self.learned = self.learned.saturating_add(1);

@@ -297,7 +297,7 @@ impl Learner {
             (false, false) => 0,
         };
         let scale = space.scale(space.value(self.model.center));
-        Bin { tier, spot: place.spot(shape.seasons), space, scale }
+        Bin { tier, spot: place.spot(shape.seasons), space, scale, long: shape.patient }
     }
 
     /// The space of the model, once it has begun.
@@ -396,7 +396,7 @@ impl Learner {
             spread = spread.max((expected.max(0.0) + 1.0).sqrt() * space.slope(expected));
         }
         let records = Records::new(self.low, self.high, self.seen);
-        let curves = model.tail.curves();
+        let curves = model.tail.curves(shape.patient);
         let weight = LEAST_WEIGHT * self.weight;
         let before = f64::from(self.surprise);
         let needs = [-before, before].map(|own| (TOGETHER - own).clamp(AGAIN, ALERT));

@@ -38,6 +38,9 @@ const LAST_COUNT: f64 = 100.0;
 /// Errors more surprising than this are anomalies, and teach no more than one that is as surprising as that.
 const FAR: f64 = 4.0;
 const TEACHES: f64 = 3.0;
+/// The same of hours and days: what is wrong lasts for few of them, and makes few errors.
+const LONG_FAR: f64 = 5.0;
+const LONG_TEACHES: f64 = 4.0;
 /// How fast the distance follows, and the excess at which it gets faster.
 const PACE: f64 = 0.05;
 const USUAL_EXCESS: f64 = 0.25;
@@ -89,26 +92,45 @@ impl Tail {
         Tail { sides: [side; 2] }
     }
 
-    /// Learns an error of `distance` spreads.
-    pub(crate) fn learn(&mut self, distance: f64) {
+    /// Learns an error of `distance` spreads, of a `long` bucket or of one of minutes.
+    pub(crate) fn learn(&mut self, distance: f64, long: bool) {
+        let (far, teaches) = if long { (LONG_FAR, LONG_TEACHES) } else { (FAR, TEACHES) };
         for (side, distance) in self.sides.iter_mut().zip([-distance, distance]) {
             // One that is beyond all is no measure of the next; what is heavy-tailed has many that are not.
             let curve = side.curve();
-            let taught = match distance > 0.0 && curve.surprise(distance) > FAR {
-                true => curve.reach(TEACHES),
+            let taught = match distance > 0.0 && curve.surprise(distance) > far {
+                true => curve.reach(teaches),
                 false => distance,
             };
             side.learn(taught);
         }
     }
 
-    /// The curves of both sides.
-    pub(crate) fn curves(self) -> [Curve; 2] {
-        self.sides.map(Side::curve)
+    /// The curves of both sides. Of hours and days there are few errors far out: both sides together say how far they
+    /// go.
+    pub(crate) fn curves(self, long: bool) -> [Curve; 2] {
+        let [below, above] = self.sides;
+        match long {
+            true => [below.along(above), above.along(below)].map(Side::curve),
+            false => self.sides.map(Side::curve),
+        }
     }
 }
 
 impl Side {
+    /// The same start, with what both sides have shown beyond theirs.
+    fn along(self, other: Side) -> Side {
+        let both = self.count + other.count;
+        let mean = |own: f64, other_own: f64| (self.count * own + other.count * other_own) / both;
+        Side {
+            start: self.start,
+            excess: mean(self.excess, other.excess),
+            square: mean(self.square, other.square),
+            // What is assumed before anything is known counts once.
+            count: both - FIRST_COUNT,
+        }
+    }
+
     fn learn(&mut self, distance: f64) {
         let is_beyond = distance > self.start.exp();
         if is_beyond {
@@ -187,9 +209,9 @@ mod tests {
     #[test]
     fn reach_and_surprise_are_inverse_and_rise() {
         let mut tail = Tail::new();
-        for curve in [tail.curves()[0], {
-            (1..400).for_each(|at| tail.learn(f64::from(at % 37).powi(2) / 100.0));
-            tail.curves()[1]
+        for curve in [tail.curves(false)[0], {
+            (1..400).for_each(|at| tail.learn(f64::from(at % 37).powi(2) / 100.0, false));
+            tail.curves(false)[1]
         }] {
             let mut before = 0.0;
             for step in 1..200 {
@@ -206,8 +228,8 @@ mod tests {
     #[test]
     fn normal_errors_get_their_own_quantiles() {
         let mut tail = Tail::new();
-        normal_scores().into_iter().for_each(|score| tail.learn(score));
-        for curve in tail.curves() {
+        normal_scores().into_iter().for_each(|score| tail.learn(score, false));
+        for curve in tail.curves(false) {
             // From a table of the normal law: 2 % beyond 2.05, 0.1 % beyond 3.09.
             assert!((curve.start - 2.05).abs() < 0.5, "{curve:?}");
             let surprise = curve.surprise(3.09);
@@ -219,10 +241,36 @@ mod tests {
     fn the_heavy_side_is_told_from_the_light_one() {
         let mut tail = Tail::new();
         for score in normal_scores() {
-            tail.learn(if score > 0.0 { score * score * score / 2.0 } else { score });
+            tail.learn(if score > 0.0 { score * score * score / 2.0 } else { score }, false);
         }
-        let [below, above] = tail.curves();
+        let [below, above] = tail.curves(false);
         assert!(above.shape > 2.0 * below.shape, "{below:?} {above:?}");
         assert!(above.reach(ALERT) > 3.0 * below.reach(ALERT));
+    }
+
+    #[test]
+    fn of_long_buckets_both_sides_say_how_heavy_the_tail_is() {
+        let heavy = |score: f64| score * score.abs().exp() / 2.0;
+        let mut tail = Tail::new();
+        normal_scores().into_iter().for_each(|score| tail.learn(heavy(score), true));
+        let ([below, above], alone) = (tail.curves(true), tail.curves(false));
+        assert!((below.shape - above.shape).abs() < 1e-12 && below.start.is_finite());
+        let between = alone.map(|own| own.shape);
+        let (least, most) = (between[0].min(between[1]), between[0].max(between[1]));
+        assert!(below.shape > 0.5 * least && below.shape < 1.5 * most, "{below:?} {alone:?}");
+        // Where each begins is its own.
+        assert_eq!([below.start, above.start], alone.map(|own| own.start));
+    }
+
+    #[test]
+    fn far_errors_of_long_buckets_teach_more() {
+        let reach = |long: bool| {
+            let mut tail = Tail::new();
+            for (at, score) in normal_scores().into_iter().enumerate() {
+                tail.learn(if at % 200 == 0 { 12.0 } else { score }, long);
+            }
+            tail.curves(false)[1].reach(ALERT)
+        };
+        assert!(reach(true) > reach(false), "{} {}", reach(true), reach(false));
     }
 }

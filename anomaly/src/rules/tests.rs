@@ -116,7 +116,7 @@ fn a_cell_without_a_value_is_no_number() {
         space: Space::of(shape(), 100.0),
         center: 0.9,
         spread: 0.1,
-        curves: crate::tail::Tail::new().curves(),
+        curves: crate::tail::Tail::new().curves(false),
         records: Records { low: 50.0, high: 400.0, surprise: 1.0, size: 8.0 },
         jump: crate::jumps::Jump::NONE,
         needs: [3.6; 2],
