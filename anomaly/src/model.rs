@@ -102,7 +102,7 @@ pub(crate) struct Model {
     /// The recent error of the medians of day and week, of the profile, and of what was trained.
     pub(crate) lifts: [f64; 4],
     /// The recent absolute error of each predictor; NaN before its first.
-    pub(crate) losses: [f64; EXPERTS],
+    pub(crate) losses: [f32; EXPERTS],
     /// Errors that those are the means of.
     pub(crate) counts: [u8; EXPERTS],
     /// What each predicts for the next bucket; NaN for none.
@@ -131,7 +131,7 @@ impl Model {
             fast: f64::NAN,
             slow: f64::NAN,
             lifts: [0.0; 4],
-            losses: [f64::NAN; EXPERTS],
+            losses: [f32::NAN; EXPERTS],
             counts: [0; EXPERTS],
             guesses: [f64::NAN; EXPERTS],
             center: f64::NAN,
@@ -186,7 +186,7 @@ impl Model {
                 *lift += 0.2 * (taught - guess - *lift);
             }
         }
-        let finite = self.losses.iter().copied().filter(|loss| loss.is_finite());
+        let finite = self.losses.map(f64::from).into_iter().filter(|loss| loss.is_finite());
         let best = finite.fold(f64::INFINITY, f64::min);
         for ((loss, count), guess) in self.losses.iter_mut().zip(&mut self.counts).zip(self.guesses)
         {
@@ -194,12 +194,13 @@ impl Model {
                 // Who foresaw an outlier has not missed it.
                 let missed = (taught - guess).abs().min((value - guess).abs());
                 *count = count.saturating_add(1);
-                *loss = if loss.is_finite() {
-                    *loss + LOSS_PACE.max(1.0 / f64::from(*count)) * (missed - *loss)
+                let held = f64::from(*loss);
+                *loss = narrow(if held.is_finite() {
+                    held + LOSS_PACE.max(1.0 / f64::from(*count)) * (missed - held)
                 } else {
                     // A newcomer has to show that it is better than the best.
                     missed.max(if best.is_finite() { best } else { spread })
-                };
+                });
             }
         }
     }
@@ -242,7 +243,7 @@ impl Model {
             && !loss.is_finite()
         {
             // Unlike other newcomers it was tried.
-            (*loss, *count) = (error, TRIED);
+            (*loss, *count) = (narrow(error), TRIED);
         }
         let trained = scaled(trained.map(|(value, _)| value));
         let at = |back: usize| scaled(if back == 0 { None } else { past.value(back) });
@@ -272,7 +273,7 @@ impl Model {
     /// What was trained is another now.
     pub(crate) fn forget_trained(&mut self) {
         let ([.., plain, moved], [.., counts, counts_moved]) = (&mut self.losses, &mut self.counts);
-        (*plain, *moved, *counts, *counts_moved) = (f64::NAN, f64::NAN, 0, 0);
+        (*plain, *moved, *counts, *counts_moved) = (f32::NAN, f32::NAN, 0, 0);
         let [.., lift] = &mut self.lifts;
         *lift = 0.0;
     }
@@ -296,10 +297,11 @@ impl Model {
 
     /// The mean of the predictions, weighted by how small their loss is.
     fn mix(&self) -> f64 {
-        let least = self.losses.iter().copied().filter(|loss| loss.is_finite());
+        let losses = self.losses.map(f64::from);
+        let least = losses.into_iter().filter(|loss| loss.is_finite());
         let least = least.fold(f64::INFINITY, f64::min);
         let (mut sum, mut weights) = (0.0, 0.0);
-        for (guess, loss) in self.guesses.iter().zip(self.losses) {
+        for (guess, loss) in self.guesses.iter().zip(losses) {
             if guess.is_finite() {
                 let weight = match loss.is_finite() {
                     true => ((least + 1e-9) / (loss + 1e-9)).powi(SHARPNESS),

@@ -259,7 +259,10 @@ mod tests {
         let (least, most) = (between[0].min(between[1]), between[0].max(between[1]));
         assert!(below.shape > 0.5 * least && below.shape < 1.5 * most, "{below:?} {alone:?}");
         // Where each begins is its own.
-        assert_eq!([below.start, above.start], alone.map(|own| own.start));
+        assert_eq!(
+            [below.start, above.start].map(f64::to_bits),
+            alone.map(|own| own.start.to_bits())
+        );
     }
 
     #[test]

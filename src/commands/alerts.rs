@@ -14,8 +14,8 @@ use schemas::answer::Acknowledge;
 use schemas::nearest::nearest;
 
 use super::anomalies::alert_id;
-use super::decisions;
 use super::setup::{open, tokio_runtime};
+use super::{anomalies, decisions};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
@@ -92,7 +92,8 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
             let by = by.as_deref().unwrap_or("weir alerts acknowledge");
             let decision = Decision::Acknowledge(acknowledge);
             let decided = decisions::decide(config, &lake, decision, by)?;
-            decided.print(&format!("the acknowledgement of alert {id}"), None, *json);
+            let note = anomalies::not_there(&lake, id);
+            decided.print(&format!("the acknowledgement of alert {id}"), note.as_deref(), *json);
             Ok(())
         }
         Command::Test { route } => {

@@ -8,6 +8,7 @@ mod explain;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use lake::Lake;
 use schemas::Decision;
 use schemas::answer::{self, Verdict};
 
@@ -69,6 +70,19 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
     let feedback = answer::Feedback { alert, verdict: *verdict, comment };
     let decided =
         decisions::decide(config, &lake, Decision::Feedback(feedback), "weir anomalies feedback")?;
-    decided.print(&format!("the feedback on alert {id}"), None, *json);
+    let note = not_there(&lake, id);
+    decided.print(&format!("the feedback on alert {id}"), note.as_deref(), *json);
     Ok(())
+}
+
+/// What is to be known of an answer to an alert that the lake does not have.
+pub(super) fn not_there(lake: &Lake, id: &str) -> Option<String> {
+    let held = engine::alerts::of(lake).ok()?;
+    let is_there = held.alerts.iter().any(|alert| *alert.id == *id);
+    (!is_there).then(|| {
+        format!(
+            "the lake has no alert {id} yet: one that has just opened is there after the next barrier, else look for the id \
+             in `weir alerts list --json`"
+        )
+    })
 }

@@ -35,7 +35,7 @@ mod upkeep;
 mod verify;
 mod views;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -151,10 +151,31 @@ fn start_log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || LogLines { is_coloured: colour })
         .with_ansi(colour)
         .with_target(false)
         .init();
+}
+
+/// Standard error, a line an event: what data brings begins no line of its own and moves no cursor.
+struct LogLines {
+    is_coloured: bool,
+}
+
+impl io::Write for LogLines {
+    /// The logger writes each event at once.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let (text, end) = text.strip_suffix('\n').map_or((&*text, ""), |text| (text, "\n"));
+        // The logger itself has escaped what is no colour of its own.
+        let text = output::escaped(text, |c| c == '\t' || (c == '\u{1b}' && self.is_coloured));
+        io::stderr().lock().write_all(format!("{text}{end}").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
 }
 
 /// By <https://no-color.org>: set, and not to an empty text, means no.

@@ -37,6 +37,11 @@ impl TimeConfig {
         &self.calendar
     }
 
+    /// The same with all days those of UTC and nothing planned.
+    pub(super) fn in_utc(&self) -> TimeConfig {
+        TimeConfig { calendar: Arc::default(), ..self.clone() }
+    }
+
     /// Reads the zones that are named, and takes what is planned in them.
     pub(super) fn read(
         &mut self,

@@ -255,6 +255,11 @@ impl Config {
         }
     }
 
+    /// The same with all days those of UTC, and weeks and years those of the calendar.
+    pub(crate) fn in_utc(&self) -> Config {
+        Config { time: self.time.in_utc(), ..self.clone() }
+    }
+
     /// How often models of detectors are trained while running; `None`: never.
     pub(crate) fn retrain_interval(&self) -> Option<Duration> {
         Some(self.anomaly.retrain.0).filter(|own| !own.is_zero())

@@ -111,9 +111,9 @@ fn sensitivity_moves_the_limits() {
     let between = [f64::midpoint(high, normal), f64::midpoint(normal, low)];
     let found = |own: Sensitivity| between.map(|share| said(watched(own), share).len());
     assert_eq!(Sensitivity::ALL.map(found), [[0, 0], [0, 1], [1, 1]]);
-    // Less than a tenth is an alert only where that is said.
+    // Less than a twentieth is an alert only where that is said.
     let usual = limit(Watching::default());
-    assert!(normal < 1.05 && usual > 1.06, "{normal} {usual}");
+    assert!(normal < 1.03 && usual > 1.045, "{normal} {usual}");
 }
 
 #[test]

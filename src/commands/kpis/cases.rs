@@ -25,7 +25,8 @@ pub(crate) struct Arguments {
 }
 
 pub(super) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    let (contracts, catalog) = everything(config)?;
+    // What cases say of periods is the same wherever they run.
+    let (contracts, catalog) = everything(&config.in_utc())?;
     let files = files(config, arguments).map_err(|error| Failure::Usage(chain(&error)))?;
     let outcomes = files.iter().flat_map(|file| file.run(&catalog, &contracts));
     let is_named = |own: &Outcome| arguments.kpi.as_ref().is_none_or(|kpi| own.kpis.contains(kpi));
