@@ -162,7 +162,7 @@ pub(crate) fn damage(path: &Path, kpi: &str) -> bool {
     let write = |padding: usize| {
         let pad = KeyValue::new("pad".to_owned(), "x".repeat(padding));
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(9).unwrap()))
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(19).unwrap()))
             .set_statistics_enabled(EnabledStatistics::None)
             .set_key_value_metadata(Some(vec![pad]));
         let mut bytes = Vec::new();
@@ -175,7 +175,8 @@ pub(crate) fn damage(path: &Path, kpi: &str) -> bool {
     if !is_hit {
         return false;
     }
-    let mut padding = size - write(0).len();
+    // Written twice, it may be larger than it was.
+    let Some(mut padding) = size.checked_sub(write(0).len()) else { return false };
     let mut bytes = write(padding);
     while bytes.len() > size {
         padding -= bytes.len() - size;

@@ -60,7 +60,7 @@ pub(super) fn read_ledger(
         (None, None) => Some("it is missing".to_owned()),
         (Some(header), None) if header.lake != lake => Some("it is of another lake".to_owned()),
         (Some(_), None) if is_repaired => {
-            Some("KPIs were computed anew, because an audit found them wrong".to_owned())
+            Some("KPIs were computed anew, as was decided".to_owned())
         }
         (Some(header), None) if shows(header) => {
             Some("what KPIs or detectors compute has changed".to_owned())

@@ -13,7 +13,9 @@ use pipeline::decode::Scratch;
 use pipeline::epoch;
 use pipeline::record::RawBatch;
 use pipeline::source::{ControlFile, FileSource, Limits, Progress, Source, is_control};
-use schemas::{Clock, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce, chain};
+use schemas::{
+    Clock, ControlRecord, Decision, DefinitionChange, DefinitionKind, InForce, Micros, chain,
+};
 
 use super::loops::Poll;
 use super::outcome::Stopped;
@@ -45,14 +47,11 @@ impl ControlDesk {
         &mut self.source
     }
 
-    /// Puts the definitions of the run in force where others are.
-    ///
-    /// # Errors
-    /// When that cannot be written.
-    pub(super) fn define(&mut self, in_force: &InForce, clock: &dyn Clock) -> Result<(), Stopped> {
+    /// Puts the definitions of the run in force where others are. Whether there were others.
+    fn define(&mut self, in_force: &InForce, clock: &dyn Clock) -> Result<bool, Stopped> {
         let changes = in_force.changes_to(std::mem::take(&mut self.definitions));
         if changes.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         for DefinitionChange { of, name, identity, .. } in &changes {
             let what = if identity.is_some() { "is put in force" } else { "is in force no longer" };
@@ -64,7 +63,8 @@ impl ControlDesk {
             let more = if is_told { dry_run.as_str() } else { "" };
             tracing::info!("the {of} `{name}` {what}{more}");
         }
-        self.append(Decision::Define(changes), clock)
+        self.append(Decision::Define(changes), clock)?;
+        Ok(true)
     }
 
     /// Decides that a batch run ends, and reads that and all that was decided meanwhile. No other record
@@ -90,28 +90,40 @@ impl ControlDesk {
         appended.map(drop).map_err(|e| Stopped::Failed(chain(&e)))
     }
 
-    /// Starts the source and reads everything that is there, as one poll.
+    /// Starts the source and reads everything that is there, as one poll, with the definitions of the run behind all
+    /// others: where a run was killed, those that it decided on may still be to be read.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read or written.
     pub(super) fn start(
         &mut self,
+        (in_force, clock): (&InForce, &dyn Clock),
         progress: &Progress,
         limits: &Limits,
         decoding: &Decoding,
     ) -> Result<Option<Poll>, Stopped> {
         let own = progress.iter().filter(|(of, _)| is_control(of));
         self.source.start(&own.map(|(of, reached)| (of.clone(), *reached)).collect())?;
-        self.read(limits, decoding)
+        let mut all = Vec::new();
+        self.read_into(&mut all, limits)?;
+        if self.define(&with_pending(in_force, &all), clock)? {
+            self.read_into(&mut all, limits)?;
+        }
+        Ok(poll_of(all, decoding))
     }
 
     fn read(&mut self, limits: &Limits, decoding: &Decoding) -> Result<Option<Poll>, Stopped> {
-        let mut all: Vec<RawBatch> = Vec::new();
+        let mut all = Vec::new();
+        self.read_into(&mut all, limits)?;
+        Ok(poll_of(all, decoding))
+    }
+
+    fn read_into(&mut self, all: &mut Vec<RawBatch>, limits: &Limits) -> Result<(), Stopped> {
         loop {
             let mut batches = Vec::new();
             self.source.poll(Duration::ZERO, Duration::ZERO, limits, &mut batches)?;
             if batches.is_empty() {
-                break;
+                return Ok(());
             }
             for batch in batches {
                 match all.iter_mut().find(|own| own.topic() == batch.topic()) {
@@ -120,11 +132,26 @@ impl ControlDesk {
                 }
             }
         }
-        if all.is_empty() {
-            return Ok(None);
-        }
-        let decoded = decoding.decode(all, &mut Scratch::default());
-        let hash = epoch::hash(&decoded.batches);
-        Ok(Some(Poll { source: None, decoded, hash, at_end: false, turn: None }))
     }
+}
+
+/// The definitions in force when these records have been taken.
+fn with_pending(in_force: &InForce, batches: &[RawBatch]) -> InForce {
+    let mut held = in_force.clone();
+    for record in batches.iter().flat_map(RawBatch::iter) {
+        let parsed = record.value.and_then(|value| ControlRecord::parse(value).ok());
+        if let Some(ControlRecord { decision: Decision::Define(changes), .. }) = parsed {
+            held.take(&changes, 0, Micros(0));
+        }
+    }
+    held
+}
+
+fn poll_of(all: Vec<RawBatch>, decoding: &Decoding) -> Option<Poll> {
+    if all.is_empty() {
+        return None;
+    }
+    let decoded = decoding.decode(all, &mut Scratch::default());
+    let hash = epoch::hash(&decoded.batches);
+    Some(Poll { source: None, decoded, hash, at_end: false, turn: None })
 }

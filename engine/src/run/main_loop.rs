@@ -260,9 +260,9 @@ impl Main<'_> {
         progress: &Progress,
         settings: &Settings,
     ) -> Result<(), Stopped> {
-        desk.define(self.core.in_force(), self.present.clock())?;
         let decoding = Arc::clone(self.core.decoding());
-        let polls = desk.start(progress, &settings.limits, &decoding)?;
+        let known = (self.core.in_force(), self.present.clock());
+        let polls = desk.start(known, progress, &settings.limits, &decoding)?;
         polls.into_iter().for_each(|poll| self.take(poll));
         Ok(())
     }
