@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::shape::{Seasons, Tuning};
+use crate::tail::{ALERT_P, Curve};
 
 struct Nothing;
 
