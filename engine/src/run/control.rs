@@ -103,10 +103,14 @@ impl ControlDesk {
         decoding: &Decoding,
     ) -> Result<Option<Poll>, Stopped> {
         let own = progress.iter().filter(|(of, _)| is_control(of));
-        self.source.start(&own.map(|(of, reached)| (of.clone(), *reached)).collect())?;
+        let own = own.map(|(of, reached)| (of.clone(), *reached)).collect();
+        self.source.start(&own)?;
         let mut all = Vec::new();
         self.read_into(&mut all, limits)?;
         if self.define(&with_pending(in_force, &all), clock)? {
+            // From the beginning: the end of a file that was read is looked at again only after a while.
+            all.clear();
+            self.source.start(&own)?;
             self.read_into(&mut all, limits)?;
         }
         Ok(poll_of(all, decoding))
