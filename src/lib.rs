@@ -12,6 +12,7 @@ mod failure;
 mod output;
 mod progress;
 mod retraining;
+mod saved;
 mod serve;
 mod training;
 mod wall_clock;

@@ -74,17 +74,17 @@ fn due(last: Option<Micros>, begun: Micros, interval: Duration) -> Micros {
 
 impl Retraining {
     fn work(self) {
-        let begun = WallClock.now();
+        let (begun, path) = (WallClock.now(), mark(&self.lake));
+        let mut last = last(&path);
         while !self.stop.is_asked() {
             let now = WallClock.now();
-            if now < due(last(&mark(&self.lake)), begun, self.interval) {
+            if now < due(last, begun, self.interval) {
                 std::thread::sleep(LOOK);
                 continue;
             }
             if let Err(reason) = self.train() {
                 tracing::warn!("models are not trained: {reason}");
             }
-            let path = mark(&self.lake);
             if let Err(error) = fs::write(&path, now.to_string()) {
                 tracing::warn!(
                     "could not write {}: {error}; no more is trained until a restart",
@@ -92,6 +92,7 @@ impl Retraining {
                 );
                 return;
             }
+            last = Some(now);
         }
     }
 

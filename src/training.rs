@@ -2,24 +2,23 @@
 //!
 //! # Guarantees
 //! - Nothing but records of decisions is written: what is in force changes in the epoch that reads them.
-//! - Series that are trained are bounded by [`SERIES_MAX`] a KPI and grain: those with the largest values.
+//! - Series that are trained are bounded by half of [`SERIES_MAX`] a KPI and grain: those with the largest values.
 //! - What is in force is the champion, as the newest barrier has it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anomaly::{CALENDAR, Challenge, History, Retrained, Trained, Training, retrain};
+use anomaly::{CALENDAR, Challenge, History, Retrained, Trained, Training, retrain, whole_until};
 use engine::cells::{Asked, LakeCells, current};
 use gold::Catalog;
 use lake::Lake;
-use lake::state::{barriers, read};
 use schemas::models::SERIES_MAX;
-use schemas::{
-    CellKey, CellValue, Decision, EpochId, Grain, KpiInfo, Micros, ModelOf, Models, chain,
-};
+use schemas::{CellKey, Decision, EpochId, Grain, KpiInfo, Micros, ModelOf, Models};
 
-/// How long after its end an hour has its value.
-const ARRIVED: i64 = 30_000_000;
+use crate::saved;
+
+/// Series of one KPI that are trained at each of its two grains.
+const OF_GRAIN: usize = SERIES_MAX / 2;
 /// The newest buckets that say how large a series is.
 const SIZED_BY: usize = 28;
 
@@ -66,11 +65,8 @@ impl Outcome {
 /// # Errors
 /// When what it saved cannot be read.
 pub(crate) fn saved_models(lake: &Lake) -> Result<InForce, String> {
-    let folder = lake.work_dir().join("state");
-    let newest = barriers(&folder).map_err(|e| chain(&e))?.into_iter().max();
-    let Some(newest) = newest else { return Ok(InForce::new()) };
-    let state = read(&folder, newest).map_err(|e| chain(&e))?;
-    Ok(anomaly::in_force(&state.saved))
+    let newest = saved::newest(lake).map_err(|failure| failure.to_string())?;
+    Ok(newest.map_or_else(InForce::new, |state| anomaly::in_force(&state.saved)))
 }
 
 /// The KPIs that can be trained: those that are watched.
@@ -93,13 +89,13 @@ pub(crate) fn train(
     let asked = Asked { kpis: vec![kpi.key.to_string()], tenant: None, grains };
     let LakeCells { as_of, cells } = current(lake, &asked)?;
     let Some(as_of) = as_of.filter(|_| !cells.is_empty()) else { return Ok(None) };
-    let (series, left_out) = largest(histories(cells));
+    let (series, left_out) = largest(History::of(cells));
     let mut training = Training {
         kpi: kpi.clone(),
         calendar: Arc::clone(catalog.calendar()),
         series: Vec::new(),
         // What is still running has no final value.
-        to: Grain::Hour.start(as_of.1.plus(-ARRIVED)),
+        to: whole_until(as_of.1),
     };
     let mut trained = Vec::new();
     for history in series {
@@ -124,23 +120,6 @@ fn name(history: &History) -> CellKey {
     }
 }
 
-/// The cells by series, ascending.
-fn histories(cells: Vec<(CellKey, CellValue)>) -> Vec<History> {
-    let mut all: BTreeMap<CellKey, Vec<(Micros, CellValue)>> = BTreeMap::new();
-    for (key, cell) in cells {
-        let start = key.period_start;
-        all.entry(CellKey { period_start: Micros(0), ..key }).or_default().push((start, cell));
-    }
-    let history = |(key, points): (CellKey, Vec<(Micros, CellValue)>)| History {
-        kpi: key.kpi,
-        tenant: key.tenant,
-        dims: key.dims,
-        grain: key.grain,
-        points,
-    };
-    all.into_iter().map(history).collect()
-}
-
 /// The series with the largest values lately, of each grain so many at most; and how many others there are.
 fn largest(all: Vec<History>) -> (Vec<History>, usize) {
     let size = |own: &History| -> i128 {
@@ -151,15 +130,15 @@ fn largest(all: Vec<History>) -> (Vec<History>, usize) {
     for grain in [Grain::Hour, Grain::Day] {
         let mut own: Vec<_> = all.iter().filter(|own| own.grain == grain).collect();
         own.sort_by_key(|history| std::cmp::Reverse(size(history)));
-        left_out += own.len().saturating_sub(SERIES_MAX / 2);
-        chosen.extend(own.into_iter().take(SERIES_MAX / 2).cloned());
+        left_out += own.len().saturating_sub(OF_GRAIN);
+        chosen.extend(own.into_iter().take(OF_GRAIN).cloned());
     }
     (chosen, left_out)
 }
 
 #[cfg(test)]
 mod tests {
-    use schemas::Status;
+    use schemas::{CellValue, Status};
 
     use super::*;
 
@@ -184,8 +163,8 @@ mod tests {
         cells.push((key("hours", Grain::Hour, 7), cell(-1)));
         cells.push((key("hours", Grain::Hour, 3), cell(-1)));
         cells.sort_by(|a, b| a.0.cmp(&b.0));
-        let (chosen, left_out) = largest(histories(cells));
-        assert_eq!((chosen.len(), left_out), (1 + SERIES_MAX / 2, SERIES_MAX / 2));
+        let (chosen, left_out) = largest(History::of(cells));
+        assert_eq!((chosen.len(), left_out), (1 + OF_GRAIN, OF_GRAIN));
         assert_eq!(chosen[0].points.iter().map(|own| own.0.0).collect::<Vec<_>>(), [3, 7]);
         assert_eq!(&*chosen[1].dims, "199");
         assert_eq!(&*chosen.last().unwrap().dims, "100");

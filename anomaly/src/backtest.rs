@@ -17,7 +17,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
-use schemas::{Alert, Calendar, CellValue, Grain, KpiInfo, Micros, Periods, Severity, Status};
+use schemas::{
+    Alert, Calendar, CellKey, CellValue, Grain, KpiInfo, Micros, Periods, Severity, Status,
+};
 
 use crate::Scorer;
 use crate::driver::Driver;
@@ -47,6 +49,27 @@ pub struct History {
     pub grain: Grain,
     /// The cells, each at the start of its period.
     pub points: Vec<(Micros, CellValue)>,
+}
+
+impl History {
+    /// Cells, in the order of their keys, by series.
+    pub fn of(cells: Vec<(CellKey, CellValue)>) -> Vec<History> {
+        let mut all: Vec<History> = Vec::new();
+        for (key, cell) in cells {
+            let CellKey { kpi, tenant, dims, grain, period_start } = key;
+            let is_last = |own: &&mut History| {
+                (&own.kpi, &own.tenant, &own.dims, own.grain) == (&kpi, &tenant, &dims, grain)
+            };
+            match all.last_mut().filter(is_last) {
+                Some(own) => own.points.push((period_start, cell)),
+                None => {
+                    let points = vec![(period_start, cell)];
+                    all.push(History { kpi, tenant, dims, grain, points });
+                }
+            }
+        }
+        all
+    }
 }
 
 /// What is played at most.

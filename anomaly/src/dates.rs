@@ -44,7 +44,7 @@ pub(crate) struct Dates {
 }
 
 /// The month of a day, counted; its place from the beginning, and from the end.
-fn place(day: i64) -> (i64, i64, i64) {
+pub(crate) fn in_month(day: i64) -> (i64, i64, i64) {
     let (year, month, of) = civil::date(day);
     let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
     (year * 12 + month, of, civil::day(next.0, next.1, 1) - day)
@@ -57,7 +57,7 @@ pub(crate) const MOST: usize = 32 * size_of::<Outliers>();
 impl Outliers {
     /// Whether it is in the same place of another month.
     fn is_like(&self, date: Date, (month, of, left): (i64, i64, i64)) -> bool {
-        let (own_month, own_of, own_left) = place(self.day);
+        let (own_month, own_of, own_left) = in_month(self.day);
         let is_day = of == own_of || (left == own_left && left <= FROM_END);
         let clock = u8::try_from(date.clock).unwrap_or(u8::MAX);
         let is_hour = self.from.saturating_sub(1) <= clock && clock <= self.to.saturating_add(1);
@@ -95,12 +95,12 @@ impl Dates {
         if self.days.len() < 2 {
             return None;
         }
-        let own = place(date.day);
+        let own = in_month(date.day);
         let like: Vec<&Outliers> = self.days.iter().filter(|day| day.is_like(date, own)).collect();
         let side = |sign: f32| {
             let of_side = like.iter().filter(move |day| day.near.signum() * sign > 0.0);
             let months: std::collections::BTreeSet<i64> =
-                of_side.clone().map(|day| place(day.day).0).collect();
+                of_side.clone().map(|day| in_month(day.day).0).collect();
             let errors = of_side.flat_map(|day| [f64::from(day.near), f64::from(day.far)]);
             (months.len() >= 2).then(|| {
                 errors.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), error| {

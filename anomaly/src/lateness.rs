@@ -7,12 +7,14 @@
 //! # Non-guarantees
 //! - One bucket in a hundred may be later.
 
-use schemas::Grain;
+use schemas::{Grain, Micros};
 use serde::{Deserialize, Serialize};
 
 use crate::number::narrow;
 
 const HOUR_US: i64 = 3_600_000_000;
+/// How long after its end a bucket is waited for.
+pub(crate) const LATENESS: i64 = 30_000_000;
 /// How late something may be, in hours: the steps.
 const STEPS: [u8; 26] =
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 27, 30, 33, 36, 40, 44, 48];
@@ -26,6 +28,11 @@ const COMPLETE: f32 = 2.5;
 const COMPLETE_LATE: f32 = 24.0;
 /// A bucket becomes whole when it grows by more than this share of itself.
 const GROWS: f64 = 0.1;
+
+/// Until when hours are whole at `clock`: what ended by then was waited for.
+pub fn whole_until(clock: Micros) -> Micros {
+    Grain::Hour.start(clock.plus(-LATENESS))
+}
 
 /// A bucket that ended, and may be added to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

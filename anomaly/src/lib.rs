@@ -49,6 +49,7 @@ mod walk;
 
 pub use backtest::{Backtest, Fired, History, Limits, Line, Played, Question, backtest};
 pub use bands::Expected;
+pub use lateness::whole_until;
 pub use regression::{CALENDAR, Trained};
 pub use retrain::{Challenge, Contest, Retrained, Training, retrain};
 pub use saved::in_force;

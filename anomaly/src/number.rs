@@ -21,6 +21,12 @@ pub(crate) fn narrow(value: f64) -> f32 {
     value as f32
 }
 
+/// The nearest count.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+pub(crate) fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
+
 /// A statistic as a mantissa with six significant digits: more would claim a precision that an
 /// expectation does not have.
 pub(crate) fn mantissa(value: f64) -> Option<i128> {

@@ -18,13 +18,14 @@ use serde::{Deserialize, Serialize};
 use crate::dates::Dates;
 use crate::jumps::{Jump, Jumps};
 use crate::model::{ADOPT_AFTER, Bin, Lesson, Model, Past};
-use crate::number::narrow;
+use crate::number::{narrow, whole};
 use crate::odd::Odd;
 use crate::records::Records;
 use crate::regression::Trained;
 use crate::shape::{BINS, Observed, Place, Shape, Space};
 use crate::tail::ALERT;
 
+use band::COUNTS_MAX;
 pub(crate) use band::Outlook;
 
 /// The least spread: forecasts better than this are luck.
@@ -40,7 +41,7 @@ const LEAST_POINTS: f64 = 0.02;
 /// The share of buckets that are not 0, below which a series is too sparse to be judged.
 const LEAST_ACTIVE: f64 = 0.25;
 /// A denominator below this share of the usual one says nothing.
-const LEAST_WEIGHT: f64 = 0.1;
+pub(crate) const LEAST_WEIGHT: f64 = 0.1;
 /// Weight of the newest bucket in the usual level.
 const LEVEL_PACE: f64 = 0.02;
 /// How much wider errors are of what does not come next.
@@ -49,8 +50,6 @@ const FARTHER: f64 = 1.25;
 const ALIKE: f64 = 4.0;
 /// Standard deviations of a normal law that chance exceeds with [`ALERT_P`].
 const NORMAL_REACH: f64 = 3.890_591_886;
-/// Counts above this are far from Poisson's skew.
-const COUNTS_MAX: f64 = 1000.0;
 
 /// How many times as surprising a bucket must be while its week is not known, and before one is over.
 const NOT_SEASONED: f64 = 2.5;
@@ -410,11 +409,6 @@ fn tier(center: f64, space: Space) -> usize {
 
 fn floor(shape: Shape, space: Space, center: f64) -> f64 {
     if shape.log { FLOOR_LOG } else { FLOOR_RATIO * space.value(center).abs().max(0.01) }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-fn whole(value: f64) -> u64 {
-    value.round() as u64
 }
 
 #[cfg(test)]

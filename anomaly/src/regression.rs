@@ -16,15 +16,12 @@
 
 pub(crate) mod fit;
 
-use std::sync::Arc;
-
+use schemas::hex::{from_hex, hex};
 use schemas::state::{decode, encode};
-use schemas::{Models, civil};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::Name;
+use crate::dates::in_month;
 use crate::number::narrow;
-use crate::series_book::SeriesBook;
 use crate::shape::{Place, Seasons, Shape, Space};
 
 /// The detector that they are trained for.
@@ -65,9 +62,7 @@ pub struct Trained {
 /// The terms of a bucket.
 pub(crate) fn terms(place: Place, seasons: Seasons) -> impl Iterator<Item = usize> {
     let spot = place.spot(seasons);
-    let (year, month, of) = civil::date(place.day);
-    let next = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
-    let left = civil::day(next.0, next.1, 1) - place.day;
+    let (_, of, left) = in_month(place.day);
     let day = usize::try_from(of - 1).unwrap_or(0).min(DAYS - 1);
     let left = usize::try_from(left - 1).ok().filter(|left| *left < LAST);
     let at_weekend = spot.clock.filter(|_| spot.weekday >= 5);
@@ -119,15 +114,12 @@ impl Trained {
     pub fn to_text(&self) -> String {
         let mut bytes = Vec::new();
         encode(self, &mut bytes);
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&bytes)
     }
 
     /// Reads the text; `None` where it is none, or that of another version.
     pub fn parse(text: &str) -> Option<Trained> {
-        let digit =
-            |at: usize| text.get(at..at + 2).and_then(|own| u8::from_str_radix(own, 16).ok());
-        let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(digit).collect();
-        let trained: Trained = decode(&bytes?)?;
+        let trained: Trained = decode(&from_hex(text)?)?;
         let is_sorted = trained.terms.windows(2).all(|two| matches!(two, [a, b] if a.0 < b.0));
         let numbers = [trained.unit, trained.level, trained.slope, trained.ends, trained.error];
         let is_finite = numbers.iter().all(|own| own.is_finite())
@@ -138,29 +130,6 @@ impl Trained {
     /// Bytes that one takes at most.
     #[cfg(test)]
     pub(crate) const MOST: usize = size_of::<Trained>() + TERMS * size_of::<(u8, f32)>();
-}
-
-/// Puts regressions in force that a decision carries; of how many series. Those that are not known take none, and what
-/// cannot be read was made by another release: the one before stays.
-pub(crate) fn put_in_force(series: &mut SeriesBook, models: &Models) -> usize {
-    let mut taken = 0;
-    for own in models.series.iter().filter(|_| models.detector == CALENDAR) {
-        let name = Name {
-            kpi: models.kpi.as_str().into(),
-            tenant: own.tenant.as_str().into(),
-            dims: own.dims.as_str().into(),
-            grain: own.grain,
-        };
-        let trained = own.model.as_deref().map(Trained::parse);
-        let Some(place) = series.find_name(&name).filter(|_| trained != Some(None)) else {
-            continue;
-        };
-        if let Some(entry) = series.get_mut(place) {
-            entry.learner.put_in_force(trained.flatten().map(Arc::new));
-            taken += 1;
-        }
-    }
-    taken
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use schemas::{Calendar, Grain, KpiInfo, Micros, Periods};
 
 use crate::backtest::History;
+use crate::outlook::LEAST_WEIGHT;
 use crate::regression::Trained;
 use crate::regression::fit::{Point, fit, least};
 use crate::replay::Replay;
@@ -30,8 +31,6 @@ const BETTER: f64 = 0.98;
 const LEAST_FORECAST: f64 = 0.5;
 /// Buckets that teach at most: a year of hours.
 const MOST: i64 = 366 * 24;
-/// A denominator below this share of the usual one says nothing.
-const LEAST_WEIGHT: f64 = 0.1;
 
 /// What to train on.
 #[derive(Debug, Clone)]

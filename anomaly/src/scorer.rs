@@ -40,15 +40,13 @@ use crate::alert_book::AlertBook;
 use crate::entry::{Entry, Name};
 use crate::incident;
 use crate::lags::Lags;
+use crate::lateness::{LATENESS, whole_until};
 use crate::policy::{Moment, RETELL_US, Step};
 use crate::raised::{Raiser, Stamp};
-use crate::regression;
 use crate::rules::{Bucket, REGISTRY, Verdict};
 use crate::saved::{self, Frozen, Head};
 use crate::series_book::SeriesBook;
 
-/// How long after its end a bucket is waited for.
-pub(crate) const LATENESS: i64 = 30_000_000;
 /// Hours whose timers fire one by one after a silence; before them it is only learned.
 const HOURS_FIRED: i64 = 35 * 24;
 /// Alerts are for buckets that end within so many periods of the clock.
@@ -160,7 +158,7 @@ impl Scorer {
 
     /// Learns silently what is over at `at`, of the series that are chosen and not held.
     fn catch_up(&mut self, at: Micros, sight: Sight<'_>, chosen: impl Fn(&Name) -> bool) {
-        let boundary = Grain::Hour.start(at.plus(-LATENESS));
+        let boundary = whole_until(at);
         for place in 0..self.series.end() {
             let Some(entry) = self.series.get(place) else { continue };
             if chosen(&entry.name) && !self.lags.hold(&entry.name, sight.feeding) {
@@ -198,7 +196,7 @@ impl Scorer {
 
     /// Fires the timers that are due.
     fn fire(&mut self, clock: Micros, sight: Sight<'_>) {
-        let newest = Grain::Hour.start(clock.plus(-LATENESS));
+        let newest = whole_until(clock);
         let Some(mut cursor) = self.cursor else { return };
         let oldest = newest.plus(-HOURS_FIRED.saturating_mul(HOUR_US));
         if cursor < oldest {
@@ -407,7 +405,7 @@ impl Observer for Scorer {
     ) {
         let clock = epoch.clock;
         self.clock = clock;
-        self.cursor.get_or_insert_with(|| Grain::Hour.start(clock.plus(-LATENESS)));
+        self.cursor.get_or_insert_with(|| whole_until(clock));
         self.lag(quiet, clock, sight);
         self.fire(clock, sight);
         if !is_tick {
@@ -439,7 +437,7 @@ impl Observer for Scorer {
     }
 
     fn train(&mut self, models: &Models) -> usize {
-        regression::put_in_force(&mut self.series, models)
+        self.series.train(models)
     }
 
     fn heed(&mut self, alert: &str, before: Option<Opinion>, verdict: Opinion) -> bool {

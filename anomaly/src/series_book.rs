@@ -9,9 +9,10 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use schemas::answer::Verdict;
-use schemas::{CellKey, Grain, Marks, Paged, SeriesId};
+use schemas::{CellKey, Grain, Marks, Models, Paged, SeriesId};
 
 use crate::entry::{Entry, Name};
+use crate::regression::{CALENDAR, Trained};
 
 /// The series of a scorer.
 pub(crate) struct SeriesBook {
@@ -74,6 +75,29 @@ impl SeriesBook {
         let place = self.find_name(&Name { kpi, tenant, dims, grain });
         let entry = place.and_then(|place| self.get_mut(place));
         entry.is_some_and(|entry| entry.heed(period_start, before, verdict))
+    }
+
+    /// Puts regressions in force that a decision carries; of how many series. Those that are not known take none, and
+    /// what cannot be read was made by another release: the one before stays.
+    pub(crate) fn train(&mut self, models: &Models) -> usize {
+        let mut taken = 0;
+        for own in models.series.iter().filter(|_| models.detector == CALENDAR) {
+            let name = Name {
+                kpi: models.kpi.as_str().into(),
+                tenant: own.tenant.as_str().into(),
+                dims: own.dims.as_str().into(),
+                grain: own.grain,
+            };
+            let trained = own.model.as_deref().map(Trained::parse);
+            let Some(place) = self.find_name(&name).filter(|_| trained != Some(None)) else {
+                continue;
+            };
+            if let Some(entry) = self.get_mut(place) {
+                entry.learner.put_in_force(trained.flatten().map(Arc::new));
+                taken += 1;
+            }
+        }
+        taken
     }
 
     /// Notes the handle of a series, which is not saved.

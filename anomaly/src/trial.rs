@@ -17,11 +17,11 @@ use schemas::{
 };
 
 use crate::entry::{Entry, Name};
+use crate::lateness::LATENESS;
 use crate::number::{float, mantissa};
 use crate::outlook::Outlook;
 use crate::reason;
 use crate::rules::{Bucket, REGISTRY, Verdict, deviation, name_of};
-use crate::scorer::LATENESS;
 
 const OWN: SeriesId = SeriesId { kpi: 0, series: 0 };
 const BUDGET: SeriesId = SeriesId { kpi: 1, series: 0 };

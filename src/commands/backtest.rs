@@ -9,16 +9,15 @@
 mod plot;
 mod told;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anomaly::{Backtest, History, Limits, Question, backtest};
+use anomaly::{Backtest, History, Limits, Question, backtest, whole_until};
 use clap::Args;
 use engine::cells::{Asked, LakeCells, current};
 use gold::Catalog;
 use lake::Lake;
-use schemas::{CellKey, DefinitionChange, DefinitionKind, Grain, KpiInfo, Micros};
+use schemas::{DefinitionChange, DefinitionKind, Grain, KpiInfo, Micros};
 
 use super::kpis::{find, parse_time};
 use super::setup::{Around, definitions_of, lake_root, open, wanted};
@@ -27,8 +26,6 @@ use crate::failure::Failure;
 
 /// What is played at most: series at one grain each, and buckets of all of them.
 const LIMITS: Limits = Limits { lines: 500, buckets: 1_000_000 };
-/// How long after its end an hour has its value.
-const ARRIVED: i64 = 30_000_000;
 /// What such a replay cannot know.
 const CANNOT_KNOW: &str = "this is a replay of final values: what came late, what was corrected and which history was \
      read as a backlog is not known any more. Each value is there when its bucket ends, so what is too high would have \
@@ -123,28 +120,13 @@ fn question(
     let kpis = [vec![info.key.to_string()], budgets].concat();
     let asked = Asked { kpis, tenant: arguments.tenant.clone(), grains };
     let LakeCells { as_of, cells } = current(lake, &asked).map_err(Failure::Stopped)?;
-    let mut all: BTreeMap<(bool, CellKey), History> = BTreeMap::new();
-    for (key, cell) in cells {
-        let start = key.period_start;
-        let line = CellKey { period_start: Micros(0), ..key };
-        let history = all.entry((line.kpi != info.key, line.clone())).or_insert_with(|| History {
-            kpi: line.kpi,
-            tenant: line.tenant,
-            dims: line.dims,
-            grain: line.grain,
-            points: Vec::new(),
-        });
-        history.points.push((start, cell));
-    }
-    let (series, budgets): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|((is_other, _), _)| !is_other);
-    let only = |own: Vec<(_, History)>| own.into_iter().map(|(_, history)| history).collect();
-    let (series, budgets): (Vec<History>, Vec<History>) = (only(series), only(budgets));
+    let (series, budgets): (Vec<History>, Vec<History>) =
+        History::of(cells).into_iter().partition(|own| own.kpi == info.key);
     let Some(as_of) = as_of.filter(|_| !series.is_empty()) else {
         return Err(none(info, arguments));
     };
     // What is still running has no final value.
-    let whole = Grain::Hour.start(as_of.1.plus(-ARRIVED));
+    let whole = whole_until(as_of.1);
     let to = arguments.to.map_or(whole, |to| to.min(whole));
     let calendar = Arc::clone(catalog.calendar());
     let (kpi, from, limits) = (info.clone(), arguments.from, LIMITS);

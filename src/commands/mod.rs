@@ -25,7 +25,6 @@ mod obeyed;
 mod reload;
 mod retrain;
 mod run;
-mod saved;
 mod setup;
 mod sources;
 mod sweep;

@@ -57,17 +57,17 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
                 .to_owned(),
         ));
     }
-    let mut kept = Vec::new();
-    for outcome in outcomes.iter().filter(|_| !arguments.dry_run) {
-        let Some(decision) = outcome.decision() else { continue };
-        let decided = decisions::keep(config, &lake, decision, "weir retrain")?;
-        kept.push(decisions::wait(&lake, decided)?);
+    let mut newest = None;
+    for decision in outcomes.iter().filter(|_| !arguments.dry_run).filter_map(Outcome::decision) {
+        newest = Some(decisions::keep(config, &lake, decision, "weir retrain")?);
     }
+    // Decisions are taken in their order: with the newest all are.
+    let decided = newest.map(|kept| decisions::wait(&lake, kept)).transpose()?;
     match arguments.json {
         true => output::json(&to_json(&outcomes, arguments.dry_run)),
         false => print(&outcomes, arguments.dry_run),
     }
-    if let (Some(decided), false) = (kept.last(), arguments.json) {
+    if let (Some(decided), false) = (decided, arguments.json) {
         decided.print("what has won", None, false);
     }
     Ok(())

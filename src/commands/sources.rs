@@ -14,11 +14,12 @@ use schemas::{Contents, OriginState, Outside, chain};
 use serde_json::{Value, json};
 
 use super::doubt::Waiting;
+use super::in_force;
 use super::setup::{Around, definitions_of, lake_root, open, topics};
-use super::{in_force, saved};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
+use crate::saved;
 
 /// Rows of larger tables are not looked at.
 const ROWS_MAX: u64 = 5_000_000;

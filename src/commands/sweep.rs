@@ -16,12 +16,12 @@ use serde_json::json;
 
 use super::consent::Consent;
 use super::decisions;
-use super::saved;
 use super::setup::{lake_root, open};
 use super::upkeep::silver_contract;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
+use crate::saved;
 
 /// Which table to sweep.
 #[derive(Debug, Args)]

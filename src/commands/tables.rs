@@ -10,13 +10,13 @@ use schemas::{Decision, Micros, chain};
 use serde_json::{Value, json};
 
 use super::decisions;
-use super::saved;
 use super::setup::open;
 use super::sweep::{self, Sweep};
 use super::upkeep::{self, Change, Export, Past, Restore};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
+use crate::saved;
 
 /// Commits shown of one table.
 const COMMITS: usize = 10;

@@ -3,10 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::live::SOON;
+use crate::on_call::{DAY, SOON, now};
 use crate::support::Place;
 
-const DAY_MS: i64 = 86_400_000;
 /// Days that have come.
 const DAYS: i64 = 400;
 
@@ -48,14 +47,11 @@ fn billed(before: &str) -> Place {
     std::fs::create_dir_all(&kpis).unwrap();
     std::fs::write(kpis.join("billed.toml"), BILLED).unwrap();
     let input = place.path("bills.ndjson");
-    #[allow(clippy::disallowed_methods, reason = "history ends now, on the product's clock")]
-    let now = std::time::SystemTime::now();
-    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let today = i64::try_from(now).unwrap() / DAY_MS;
+    let today = now() / DAY;
     let line = |back: i64| {
         let day = today - back;
         let value =
-            json!({"id": day, "shop": "acme", "amount": amount(day), "at": day * DAY_MS + 1});
+            json!({"id": day, "shop": "acme", "amount": amount(day), "at": day * DAY / 1_000 + 1});
         let offset = DAYS - back;
         json!({"topic": "bills", "partition": 0, "offset": offset, "key": {"id": day}, "value": value})
     };

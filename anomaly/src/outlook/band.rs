@@ -6,12 +6,14 @@
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{DiscreteCDF, Poisson};
 
-use super::{COUNTS_MAX, whole};
 use crate::jumps::Jump;
+use crate::number::whole;
 use crate::records::Records;
 use crate::shape::{Shape, Space};
 use crate::tail::{ALERT, ALERT_P, Curve};
 
+/// Counts above this are far from Poisson's skew.
+pub(super) const COUNTS_MAX: f64 = 1000.0;
 /// Halvings of an interval in which a limit is looked for.
 const HALVINGS: u32 = 40;
 /// The surprise up to which one is told from another, and how much more all others are told to be.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use schemas::{Calendar, Grain, Watching};
+use schemas::{Calendar, Grain, Watching, civil};
 
 use super::fit::{Point, fit};
 use super::*;

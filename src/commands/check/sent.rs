@@ -9,7 +9,8 @@ use schemas::Contract;
 use schemas::contents::infinite_line;
 
 use super::Finding;
-use crate::commands::{in_force, saved};
+use crate::commands::in_force;
+use crate::saved;
 
 /// One finding for each origin with columns that it has never sent, and for each of its columns that had
 /// infinities, as of the last barrier.

@@ -1,4 +1,4 @@
-//! What the newest barrier of a lake has saved, for commands that show it.
+//! What the newest barrier of a lake has saved, for whoever shows it or goes on from it.
 
 use lake::Lake;
 use lake::state::{Read, barriers, read};
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 ///
 /// # Errors
 /// When it cannot be read.
-pub(super) fn newest(lake: &Lake) -> Result<Option<Read>, Failure> {
+pub(crate) fn newest(lake: &Lake) -> Result<Option<Read>, Failure> {
     let folder = lake.work_dir().join("state");
     let failed = |text: String| Failure::Stopped(text);
     let all = barriers(&folder).map_err(|e| failed(chain(&e)))?;
@@ -20,6 +20,6 @@ pub(super) fn newest(lake: &Lake) -> Result<Option<Read>, Failure> {
 }
 
 /// The origins of a contract's table, as that state has them; none of a table that it does not know.
-pub(super) fn origins(read: Option<&Read>, contract: &str) -> Vec<OriginState> {
+pub(crate) fn origins(read: Option<&Read>, contract: &str) -> Vec<OriginState> {
     read.and_then(|read| origins_in(&read.saved, contract).ok()).unwrap_or_default()
 }
