@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Place, Position};
+use schemas::Position;
 
 use super::order::source_went_back;
 use super::snapshot::Snapshot;
@@ -28,17 +28,10 @@ struct Start {
     first: BTreeMap<(u32, i32), i64>,
 }
 
-pub(super) fn number(at: &Position) -> Option<u128> {
-    at.place.map(|place| match place {
-        Place::Log { at, .. } => at,
-        Place::Wal { lsn, .. } => u128::from(lsn),
-    })
-}
-
 impl Start {
     fn has(&self, at: &Position) -> bool {
         let is_old = at.source_ms != 0 && at.source_ms <= self.from_ms;
-        at.snapshot && !is_old && number(at) == self.number
+        at.snapshot && !is_old && at.place.map(|place| place.number()) == self.number
     }
 
     /// Whether a change is of the numbering that began, or of one before; nothing where neither a partition nor a
@@ -140,7 +133,8 @@ impl Origin {
         }
         self.snapshots = own;
         self.halted = None;
-        let start = Start { number: number(at), from_ms, first_ms, first };
+        let start =
+            Start { number: at.place.map(|place| place.number()), from_ms, first_ms, first };
         self.restarts.push(Restart { epoch: epoch + 1, by: Some(start) });
     }
 }

@@ -9,7 +9,6 @@ use schemas::{Micros, Place, Position};
 
 use super::doubt::is_newer;
 use super::order::{has_seen_truncate, is_again, order};
-use super::restart::number;
 use super::{Known, Reference, RowId, State, is_forgotten};
 
 /// Incarnation and source position: what the rows of one snapshot have in common.
@@ -194,8 +193,11 @@ impl Reference {
         let Some(first) = origin.first.as_ref().filter(|_| !is_followed) else {
             return self.is_left(id, row);
         };
-        let (mark, place, source_ms) =
-            ((row.at.incarnation, number(&row.at)), row.at.place, row.at.source_ms);
+        let (mark, place, source_ms) = (
+            (row.at.incarnation, row.at.place.map(|place| place.number())),
+            row.at.place,
+            row.at.source_ms,
+        );
         let (begins, latest) = (BTreeMap::new(), Micros(0));
         let own = Snapshot { mark, ended: false, place, source_ms, begins, latest };
         own.is_before(first) && own.mark != first.mark
@@ -335,7 +337,7 @@ pub(super) fn note_snapshot(
     marker: SnapshotMarker,
     clock: Micros,
 ) {
-    let mark = (at.incarnation, number(at));
+    let mark = (at.incarnation, at.place.map(|place| place.number()));
     let lane = (at.topic, at.partition);
     // A partition that was late delivers what is over already.
     if let Some(over) = over.filter(|over| over.mark == mark) {
