@@ -213,7 +213,8 @@ impl Table {
     }
 
     /// A whole snapshot below what was there minutes before: the log began anew. What is of the new one a partition
-    /// says that has rows of the snapshot, and elsewhere the source's clock.
+    /// says that has rows of the snapshot, and elsewhere the source's clock. A snapshot of one row does not say when
+    /// it was taken, and so is before nothing.
     fn tell_timelines(&mut self) {
         let Table { keys, truncates, runs, .. } = self;
         for item in keys.values_mut().flatten().filter(|item| item.clock_ms == 0) {
@@ -224,7 +225,8 @@ impl Table {
         let is_back = |run: &&Run| {
             let is_below = |item: &Item| {
                 let is_lower = item.place.zip(run.place).is_some_and(|(a, b)| a.commit > b.commit);
-                is_lower && item.clock_ms + 60_000 < run.clock_ms && !run.is_behind(item)
+                let is_earlier = item.clock_ms != 0 && item.clock_ms + 60_000 < run.clock_ms;
+                is_lower && is_earlier && !run.is_behind(item)
             };
             all().any(is_below)
         };
