@@ -410,7 +410,8 @@ impl Engine {
     /// When the next timer is due: a tick is needed then if no epoch comes before.
     pub fn next_due(&self) -> Option<Micros> {
         let timers = self.timers.next().map(|(due, _)| due);
-        let waiting = (!self.moved.is_empty()).then_some(self.clock);
+        let is_waiting = !self.moved.is_empty() || self.timers.any_awaits_force();
+        let waiting = is_waiting.then_some(self.clock);
         [timers, self.next_move(), waiting].into_iter().flatten().min()
     }
 
@@ -449,7 +450,6 @@ impl Engine {
         if cube.slabs.id(touched.cell).grain.is_window() {
             return self.finish_window(kpi, touched, stamp, updates);
         }
-        let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule);
         let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
         if !rule.sees(before, now) {
             return;
@@ -461,6 +461,7 @@ impl Engine {
         }
         let number = u32::try_from(kpi).unwrap_or(u32::MAX);
         let reference = CellRef { kpi: number, cell: touched.cell };
+        let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule) || timers.awaits_force(number);
         // A quiet change does not ask when its period ends.
         let end = (!quiet).then(|| cube.slabs.end(id));
         let mark = cube.change_memory(touched.cell, *place, |memory| {

@@ -587,7 +587,10 @@ fn a_kpi_that_the_state_does_not_know_is_taken_as_a_backlog() {
     grown.load_state(&Saved::of(&engine.freeze().parts()), &|_| true).unwrap();
     grown.rebuild(ORDERS, bench.layouts[ORDERS].row(&bytes)).unwrap();
     grown.finish_load();
-    let output = grown.tick(Micros(START + 1_000_000));
+    assert!(grown.tick(Micros(START + 1_000_000)).history.is_empty(), "it is not in force");
+    grown.come_into_force(Micros(START + 2_000_000));
+    let output = grown.tick(Micros(START + 2_000_000));
+    assert!(output.history.iter().all(|row| row.as_of == Micros(START + 2_000_000)));
     let kpis: Vec<_> = output.history.iter().map(|row| &*row.key.kpi).collect();
     assert_eq!(kpis, [["average_order_value"; 6], ["orders"; 6]].concat());
     assert_eq!(grown.take_changed_slots().len(), 12, "only the new cells need writing");

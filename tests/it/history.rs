@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use harness::Options;
 use harness::history::HistoryRow;
-use harness::tables::{read_current, read_history};
+use harness::tables::{read_all_history, read_current, read_history};
 use serde_json::json;
 
-use crate::support::{Place, assert_clean};
+use crate::support::{Place, assert_clean, definitions};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -142,5 +142,76 @@ fn a_topic_that_lags_by_a_minute_writes_a_row_a_minute() {
     }
     assert!(last.len() >= 12, "{} cells", last.len());
     assert_clean(place.lake(), None, &Options::default());
+    place.succeeds(&["verify"]);
+}
+
+/// A line of an order that was placed then.
+fn placed(offset: i64, order: &str, status: &str, placed_at: &str) -> String {
+    let row = json!({
+        "order_id": order, "tenant_id": "t", "status": status, "amount": "1",
+        "currency": "USD", "placed_at": placed_at, "updated_at": placed_at,
+    });
+    line("shop.public.orders", offset, &row, None)
+}
+
+/// What the history says of the days of a KPI: start, value, closed, restatement, and when.
+fn days_of(place: &Place, kpi: &str) -> Vec<(String, Option<i128>, bool, bool, i64)> {
+    let rows = read_all_history(place.lake()).unwrap().unwrap().rows;
+    let own = rows.iter().filter(|row| row.cell.kpi == kpi && row.cell.grain == "day");
+    let mut told: Vec<_> = own
+        .map(|row| {
+            let (start, value) = (schemas::Micros(row.cell.start).to_string(), row.value.value);
+            let value = value.map(|value| value / 10_i128.pow(10));
+            (start, value, row.closed, row.restatement, row.as_of)
+        })
+        .collect();
+    told.sort_by(|a, b| (&a.0, a.4).cmp(&(&b.0, b.4)));
+    told
+}
+
+#[test]
+fn a_changed_definition_restates_what_was_closed_when_it_comes_into_force() {
+    let place = Place::new();
+    let folder = place.path("kpis");
+    std::fs::create_dir_all(&folder).unwrap();
+    let define = |status: &str| {
+        let more = format!("filter = \"status = '{status}'\"\n");
+        let text = definitions::count_of("own", "orders", "placed_at", &more);
+        std::fs::write(folder.join("own.toml"), text).unwrap();
+    };
+    place.configure_files(&format!("gold.definitions = {folder:?}\n"));
+    let (both, paid_only) = ("2025-03-01T10:00:00Z", "2025-04-01T10:00:00Z");
+    let running = "2099-01-01T10:00:00Z";
+    let orders = [
+        ("a", "paid", both),
+        ("b", "placed", both),
+        ("c", "placed", both),
+        ("d", "paid", paid_only),
+        ("e", "paid", running),
+    ];
+    let lines = (0..).zip(orders).map(|(at, (id, status, day))| placed(at, id, status, day));
+    append(&place, "input/a.ndjson", &lines.collect::<String>());
+    define("paid");
+    place.succeeds(&["run", "--until-end"]);
+    let first = days_of(&place, "own");
+    let said: Vec<_> =
+        first.iter().map(|(_, value, closed, again, _)| (*value, *closed, *again)).collect();
+    assert_eq!(said, [(Some(1), true, false), (Some(1), true, false), (Some(1), false, false)]);
+
+    define("placed");
+    let before = now_ms() * 1_000;
+    place.succeeds(&["run", "--until-end"]);
+    let told = days_of(&place, "own");
+    let (since, old): (Vec<_>, Vec<_>) = told.into_iter().partition(|row| row.4 >= before);
+    assert_eq!(old, first, "what was said before stays, and nothing is dated back");
+    let said = since.iter().map(|(day, value, closed, again, _)| (&**day, *value, *closed, *again));
+    assert_eq!(
+        said.collect::<Vec<_>>(),
+        [
+            ("2025-03-01T00:00:00Z", Some(2), true, true),
+            ("2025-04-01T00:00:00Z", None, true, true),
+            ("2099-01-01T00:00:00Z", None, false, false),
+        ]
+    );
     place.succeeds(&["verify"]);
 }

@@ -110,6 +110,11 @@ impl Epoch {
         })
     }
 
+    /// Whether a decision in it puts definitions in force.
+    pub(crate) fn defines(&self) -> bool {
+        self.decisions.iter().any(|record| matches!(record.decision, Decision::Define(_)))
+    }
+
     /// Whether a decision in it ends a batch run.
     pub(crate) fn ends_batch(&self) -> bool {
         self.decisions.iter().any(|record| record.decision == Decision::EndBatch)

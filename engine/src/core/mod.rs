@@ -347,6 +347,10 @@ impl Core {
         let sight = Sight { cells: &self.gold, feeding: &feeders };
         self.watch.advance(&stamp, epoch.is_tick(), &hushed.origins, sight);
         self.control.pass(&stamp);
+        // What is folded again before the definitions came into force is still told by those of then.
+        if !self.control.is_replay || epoch.defines() {
+            self.gold.come_into_force(stamp.clock);
+        }
         let control = &self.control;
         self.watch.decide(&stamp, &epoch.decisions, (&control.answers, control.is_replay));
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {

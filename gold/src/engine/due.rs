@@ -10,6 +10,7 @@ use super::held::Held;
 use super::timers::{CellRef, Due};
 use super::{Engine, EpochOutput, HistoryRow, NOTHING};
 use crate::history::Mark;
+use crate::plan::Kpi;
 use crate::slabs::Memory;
 use crate::value::Parts;
 
@@ -29,6 +30,17 @@ impl Engine {
         let mut updates = self.tell_begun(Vec::new());
         self.tell_moved(&mut updates);
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
+    }
+
+    /// Whether cells wait for their definitions to be in force: see [`Engine::come_into_force`].
+    pub fn awaits_force(&self) -> bool {
+        self.timers.any_awaits_force()
+    }
+
+    /// All definitions are in force from this clock on, at which the next epoch stands: then what KPIs that were
+    /// computed anew while state was loaded say is written to the history, and nothing of them before.
+    pub fn come_into_force(&mut self, clock: Micros) {
+        self.timers.come_into_force(clock);
     }
 
     /// A backlog is over: what it changed is written, or waits for its time.
@@ -71,7 +83,9 @@ impl Engine {
     fn close(&mut self, due: Micros, epoch: EpochId) {
         let closing = self.timers.take_closing(due);
         let mut cells = Vec::with_capacity(closing.len());
-        for (number, kpi) in (0_u32..).zip(&self.plan.kpis) {
+        // What is not in force yet says nothing of the end of a period; it is closed when it is.
+        let in_force = |(number, _): &(u32, &Kpi)| !self.timers.awaits_force(*number);
+        for (number, kpi) in (0_u32..).zip(&self.plan.kpis).filter(in_force) {
             let own = closing.iter().filter(|(cube, _)| *cube == kpi.cube);
             cells.extend(own.map(|(_, cell)| CellRef { kpi: number, cell: *cell }));
         }

@@ -80,6 +80,15 @@ struct SavedCell {
     memories: Vec<SavedMemory>,
 }
 
+/// A KPI whose cells were saved.
+#[derive(Debug, Clone, Copy)]
+struct SavedKpi {
+    /// Its number now.
+    kpi: usize,
+    /// Whether its cells are what they were.
+    is_same: bool,
+}
+
 /// The memory of one KPI of a cell.
 #[derive(Debug, Serialize, Deserialize)]
 struct SavedMemory {
@@ -240,7 +249,7 @@ impl Engine {
     }
 
     /// Ends what [`Engine::load_state`] began. KPIs that the state does not know, or knows with another
-    /// meaning, are written to the history as if a backlog had just been read.
+    /// meaning, are written to the history when they [come into force](Engine::come_into_force).
     pub fn finish_load(&mut self) {
         self.roll_up();
         for kpi in 0..self.plan.kpis.len() {
@@ -255,6 +264,7 @@ impl Engine {
             }
         }
         self.finish();
+        self.timers.settle_others_in_force();
     }
 
     /// Ends a rebuild without saved state: every cell is taken to have been changed by a backlog
@@ -263,6 +273,7 @@ impl Engine {
         (self.clock, self.last_data) = (clock, last_data);
         self.roll_up();
         self.finish();
+        self.timers.settle_others_after(clock.plus(SETTLE_US));
     }
 
     fn load_cube(
@@ -274,10 +285,11 @@ impl Engine {
         let cube = self.plan.cubes.iter().position(|cube| cube.name() == shape.dims);
         let known = |(key, meaning): &(String, u64)| {
             let is_it = |kpi: &Kpi| *kpi.key == **key && Some(kpi.cube) == cube;
-            let known = self.plan.kpis.iter().position(is_it);
-            known.filter(|_| kept(key) && meaning_of(&self.catalog, key) == *meaning)
+            let kpi = self.plan.kpis.iter().position(is_it)?;
+            let is_same = kept(key) && meaning_of(&self.catalog, key) == *meaning;
+            Some(SavedKpi { kpi, is_same })
         };
-        let kpis: Vec<Option<usize>> = shape.kpis.iter().map(known).collect();
+        let kpis: Vec<Option<SavedKpi>> = shape.kpis.iter().map(known).collect();
         let cube = cube.filter(|_| kpis.iter().any(Option::is_some));
         let (series, cells) = (series_part(&shape.dims), cells_part(&shape.dims));
         if let Some(cube) = cube {
@@ -301,19 +313,47 @@ impl Engine {
                 return Err("a cell is there twice, or has no series".into());
             }
             for (kpi, memory) in kpis.iter().zip(memories) {
-                self.load_memory(kpi.map(|kpi| (kpi, number)), &memory);
+                match kpi {
+                    Some(SavedKpi { kpi, is_same: true }) => {
+                        self.load_memory(*kpi, number, &memory)
+                    }
+                    other => {
+                        // Its row is to be deleted, unless the KPI gets one anew.
+                        memory
+                            .row
+                            .into_iter()
+                            .for_each(|(slot, ..)| self.slots.restore(slot, None));
+                        if let Some(SavedKpi { kpi, .. }) = other {
+                            self.load_past(*kpi, number, memory.history);
+                        }
+                    }
+                }
             }
         }
         cube.into_iter().for_each(|cube| self.cubes[cube].finish_restore());
         Ok(())
     }
 
-    fn load_memory(&mut self, place: Option<(usize, u32)>, saved: &SavedMemory) {
-        let Some((kpi, cell)) = place else {
-            // A row of a KPI that is no more is to be deleted.
-            saved.row.into_iter().for_each(|(slot, ..)| self.slots.restore(slot, None));
+    /// Takes what the history has of a cell whose KPI is computed anew: what was closed stays so, and what it says now
+    /// is written when that is in force.
+    fn load_past(&mut self, kpi: usize, cell: u32, past: CellHistory) {
+        let Kpi { cube, place, grains, .. } = self.plan.kpis[kpi];
+        let slabs = &self.cubes[cube].slabs;
+        let CellId { series, grain, start } = slabs.id(cell);
+        // Under another calendar it is no period any more, and what was said of it stays.
+        let is_period =
+            grains.has(grain) && slabs.series(series).periods.start(grain, start) == start;
+        if !is_period || past.last_row.is_none() {
             return;
-        };
+        }
+        let CellHistory { last_row, closed, .. } = past;
+        let history = CellHistory { last_row, closed, quiet_dirty: true, behind: false };
+        self.cubes[cube].slabs.put_memory(cell, place, &Memory { history, ..Memory::default() });
+        let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
+        self.timers.restore(at, &history);
+    }
+
+    fn load_memory(&mut self, kpi: usize, cell: u32, saved: &SavedMemory) {
         let (slot, epoch, as_of) = saved
             .row
             .map_or((None, 0, Micros(0)), |(slot, epoch, as_of)| (Some(slot), epoch, as_of));
@@ -345,7 +385,6 @@ impl Engine {
                 self.put_memory(kpi, cell, &memory);
             }
         }
-        self.timers.settle_others_after(self.clock.plus(SETTLE_US));
         for (number, cube) in self.cubes.iter_mut().enumerate() {
             for cell in cube.slabs.sorted_cells() {
                 // Rows of views may have come and gone again.

@@ -4,6 +4,7 @@
 //! # Guarantees
 //! - [`Timers::next`] orders by (due, kind); within one timer the engine orders by cell key.
 //! - At most one settle of each KPI is pending, a closing per period end, and a row of each cell that is behind.
+//! - What is computed by a definition that is not in force yet settles when it is, and no sooner.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,9 @@ use hashbrown::HashSet;
 use schemas::Micros;
 
 use crate::history::CellHistory;
+
+/// When cells settle whose KPI is computed by what is not in force yet: when it is.
+const ONCE_IN_FORCE: Micros = Micros(i64::MAX);
 
 /// One KPI of one cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,7 +105,10 @@ impl Timers {
     /// Sets when the changes of quiet rows are written, of these KPIs, if there are any.
     pub(super) fn settle_after(&mut self, due: Micros, is_one: impl Fn(u32) -> bool) {
         for kpi in self.dirty.keys().filter(|kpi| is_one(**kpi)) {
-            self.settling.insert(*kpi, due);
+            let settling = self.settling.entry(*kpi).or_insert(due);
+            if *settling != ONCE_IN_FORCE {
+                *settling = due;
+            }
         }
     }
 
@@ -110,6 +117,27 @@ impl Timers {
         for kpi in self.dirty.keys() {
             self.settling.entry(*kpi).or_insert(due);
         }
+    }
+
+    /// Has the changes of KPIs of which nothing is settling yet wait until their definitions are in force.
+    pub(super) fn settle_others_in_force(&mut self) {
+        self.settle_others_after(ONCE_IN_FORCE);
+    }
+
+    /// Whether a KPI is computed by what is not in force yet.
+    pub(super) fn awaits_force(&self, kpi: u32) -> bool {
+        self.settling.get(&kpi) == Some(&ONCE_IN_FORCE)
+    }
+
+    /// Whether any is.
+    pub(super) fn any_awaits_force(&self) -> bool {
+        self.settling.values().any(|due| *due == ONCE_IN_FORCE)
+    }
+
+    /// All definitions are in force at this clock: what waited for it is due.
+    pub(super) fn come_into_force(&mut self, clock: Micros) {
+        let waiting = self.settling.values_mut().filter(|due| **due == ONCE_IN_FORCE);
+        waiting.for_each(|due| *due = clock);
     }
 
     /// Whether no KPI has changes that are never written.

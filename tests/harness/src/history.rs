@@ -17,9 +17,9 @@ const SETTLE: i64 = 1_000_000;
 
 /// One row of history.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HistoryRow {
+pub struct HistoryRow<C = CellId> {
     /// The cell.
-    pub cell: CellId,
+    pub cell: C,
     /// The clock or due time it was written for.
     pub as_of: i64,
     /// What it said.

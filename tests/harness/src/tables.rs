@@ -236,35 +236,49 @@ pub fn read_cells(lake: &Path) -> Result<Option<Table<NamedCells>>, Error> {
     Ok(Some(table))
 }
 
-/// Reads `gold/kpi_history`; `None` when there is no such table.
+/// Reads what `gold/kpi_history` says of the KPIs that the oracle knows; `None` when there is no such table.
 ///
 /// # Errors
 /// When it cannot be read or has other columns than it should.
 pub fn read_history(lake: &Path) -> Result<Option<Table<Vec<HistoryRow>>>, Error> {
-    let found = open::<Vec<HistoryRow>>(lake, "gold/kpi_history")?;
+    read_history_rows(lake, |read, table| {
+        let Some(cell) = read.id else {
+            table.unknown_kpis.insert(read.name.kpi);
+            return None;
+        };
+        if kpis::unit(cell.kpi) != Some(&read.unit) {
+            let problem = || format!("kpi_history: unit {} of {}", read.unit, cell.kpi);
+            table.doubled.add(problem);
+        }
+        Some(cell)
+    })
+}
+
+/// Reads every row of `gold/kpi_history`; `None` when there is no such table.
+///
+/// # Errors
+/// When it cannot be read or has other columns than it should.
+pub fn read_all_history(lake: &Path) -> Result<Option<Table<Vec<HistoryRow<NamedCell>>>>, Error> {
+    read_history_rows(lake, |read, _| Some(read.name))
+}
+
+fn read_history_rows<C>(
+    lake: &Path,
+    cell: impl Fn(KpiRow, &mut Table<Vec<HistoryRow<C>>>) -> Option<C>,
+) -> Result<Option<Table<Vec<HistoryRow<C>>>>, Error> {
+    let found = open::<Vec<HistoryRow<C>>>(lake, "gold/kpi_history")?;
     let Some((log, snapshot, mut table)) = found else { return Ok(None) };
     for file in &snapshot.files {
         log.read(file, None, |batch| {
             let closed = columns::flags(batch, "closed")?;
             let restatement = columns::flags(batch, "restatement")?;
             for (row, read) in kpi_rows(batch)?.into_iter().enumerate() {
-                let Some(cell) = read.id else {
-                    table.unknown_kpis.insert(read.name.kpi);
-                    continue;
-                };
-                if kpis::unit(cell.kpi) != Some(&read.unit) {
-                    table
-                        .doubled
-                        .add(|| format!("kpi_history: unit {} of {}", read.unit, cell.kpi));
+                let (as_of, value, epoch) = (read.as_of, read.value, read.epoch);
+                let (closed, restatement) = (closed.value(row), restatement.value(row));
+                if let Some(cell) = cell(read, &mut table) {
+                    let row = HistoryRow { cell, as_of, value, epoch, closed, restatement };
+                    table.rows.push(row);
                 }
-                table.rows.push(HistoryRow {
-                    cell,
-                    as_of: read.as_of,
-                    value: read.value,
-                    epoch: read.epoch,
-                    closed: closed.value(row),
-                    restatement: restatement.value(row),
-                });
             }
             Ok(())
         })?;
