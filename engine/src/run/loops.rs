@@ -21,6 +21,7 @@ use super::insist::Insist;
 use super::memory::MemoryBound;
 use super::meters::Meters;
 use super::outcome::Stopped;
+use super::pace::Stride;
 use super::reloads::Reloads;
 use super::stop::{Reached, Stop};
 use super::threads::{Turn, spawn};
@@ -74,6 +75,8 @@ pub(super) struct Shared {
     pub(super) holding: AtomicUsize,
     /// What decisions ask another run for.
     pub(super) reloads: Reloads,
+    /// How many records a poll takes.
+    pub(super) stride: Stride,
     /// Offsets reached by bronze, for the sources' group offsets.
     pub(super) offsets: Mutex<Vec<(Arc<TopicPartition>, i64)>>,
 }
@@ -249,7 +252,8 @@ pub(super) fn read_source(
             continue;
         }
         let mut batches = Vec::new();
-        let pulled = match source.poll(POLL, linger, limits, &mut batches) {
+        let limits = shared.stride.within(limits);
+        let pulled = match source.poll(POLL, linger, &limits, &mut batches) {
             Ok(pulled) => pulled,
             Err(error) => {
                 let name = source.name();

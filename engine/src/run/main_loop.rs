@@ -240,10 +240,6 @@ impl Main<'_> {
         self.shared.meters.doubts.update(&self.core);
         self.begin();
         self.shared.reloads.ask(self.core.take_wish());
-        if self.core.is_rebuilt() {
-            // Tables may stand at the last epoch already, with other rows: write at a later one.
-            self.tick(self.present.now(&self.core));
-        }
     }
 
     /// The first epoch at which tables are of the definitions of this run. Where they are to be written anew, what they hold
@@ -264,6 +260,11 @@ impl Main<'_> {
         let known = (self.core.in_force(), self.present.clock());
         let polls = desk.start(known, progress, &settings.limits, &decoding)?;
         polls.into_iter().for_each(|poll| self.take(poll));
+        if self.core.is_rebuilt() {
+            // Tables may stand at the last epoch already, with other rows: write at a later one. What is computed anew is
+            // in force now.
+            self.tick(self.present.now(&self.core));
+        }
         Ok(())
     }
 
@@ -390,7 +391,9 @@ impl Main<'_> {
         self.held_back.see(&epoch, self.core.decoding());
         let spare = self.shared.spare_updates.lock().pop();
         spare.into_iter().for_each(|spare| self.core.recycle(spare));
+        let begun = Instant::now();
         let (records, changes) = self.core.fold(epoch);
+        self.shared.stride.took(records.batches.iter().map(RawBatch::len).sum(), begun.elapsed());
         self.hand_on(records, changes, turn);
     }
 
