@@ -9,7 +9,7 @@
 //!   through the other routes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use schemas::{Clock, Micros, chain};
@@ -37,19 +37,6 @@ const ASKED_MAX: Duration = Duration::from_secs(3_600);
 const ENDED_US: i64 = 5 * 60 * 1_000_000;
 /// The longest sleep.
 const LOOK: Duration = Duration::from_secs(5);
-
-/// What became of a route's deliveries since the start.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Taken by the receiver.
-    pub delivered: AtomicU64,
-    /// Tries that failed.
-    pub failed: AtomicU64,
-    /// Refused for good, or given up.
-    pub lost: AtomicU64,
-    /// Those that wait.
-    pub waiting: AtomicU64,
-}
 
 pub(crate) struct Courier {
     pub(crate) taker: Arc<Taker>,

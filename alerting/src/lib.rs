@@ -35,7 +35,9 @@ mod route;
 #[cfg(test)]
 mod samples;
 mod settings;
+mod suppressed;
 mod surroundings;
+mod tally;
 mod times;
 mod told;
 mod trial;
@@ -48,7 +50,6 @@ use schemas::{Clock, Feed};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use courier::Tally;
 pub use digest::DigestSettings;
 pub use error::{DeliveryError, StoreError};
 pub use kpi_infos::KpiInfos;
@@ -61,6 +62,7 @@ pub use quiet::{QuietSettings, Weekday};
 pub use route::kinds;
 pub use settings::{ROUTE_KEYS, RouteSettings, Urls};
 pub use surroundings::Surroundings;
+pub use tally::Tally;
 pub use trial::try_route;
 
 use courier::Courier;

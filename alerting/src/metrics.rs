@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::courier::Tally;
+use crate::tally::Tally;
 
 /// The routes by name, with what became of their deliveries.
 pub type Tallies = Vec<(String, Arc<Tally>)>;

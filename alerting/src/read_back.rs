@@ -4,36 +4,21 @@
 //! - What is shown is what the receiver said last, some seconds ago. It bears on nothing that is sent.
 //! - A receiver that gives no answer is as it was; deliveries do not wait for it here.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use schemas::chain;
 use tokio::sync::watch;
 
-use crate::error::{DeliveryError, StoreError};
+use crate::error::StoreError;
 use crate::outbox::Outbox;
 use crate::route::Taker;
+use crate::suppressed::Suppressed;
 
 /// How often a receiver is asked.
 const EVERY: Duration = Duration::from_secs(15);
 /// How long it has for its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// An alert that a receiver does not pass on, and why.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Suppressed {
-    /// The alert.
-    pub(crate) alert: String,
-    /// The receiver's silences.
-    pub(crate) silenced_by: Vec<String>,
-    /// The alerts that go before it: their ids, or how the receiver names them.
-    pub(crate) inhibited_by: Vec<String>,
-}
-
-/// An answer that is to come.
-pub(crate) type Reading<'a> =
-    Pin<Box<dyn Future<Output = Result<Vec<Suppressed>, DeliveryError>> + Send + 'a>>;
 
 /// Asks one receiver again and again.
 pub(crate) struct Reader {

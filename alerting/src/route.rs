@@ -22,15 +22,15 @@ use reqwest::Client;
 use schemas::Micros;
 use tokio::sync::Notify;
 
-use crate::courier::Tally;
 use crate::digest::Digest;
 use crate::error::DeliveryError;
 use crate::heartbeat::SignOfLife;
 use crate::matching::Match;
 use crate::notice::Notice;
 use crate::quiet::Quiet;
-use crate::read_back::Reading;
 use crate::settings::RouteSettings;
+use crate::suppressed::Reading;
+use crate::tally::Tally;
 
 /// A delivery under way.
 pub(crate) type Sending<'a> = Pin<Box<dyn Future<Output = Result<(), DeliveryError>> + Send + 'a>>;

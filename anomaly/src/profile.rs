@@ -12,8 +12,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::number::narrow;
-use crate::shape::BINS;
 
+const HOURS: usize = 24;
 const WEEKDAYS: usize = 7;
 /// Weights of the newest error in what is remembered of its hour, of its day of the week, and in the level.
 const HOUR_PACE: f64 = 0.06;
@@ -40,9 +40,9 @@ pub(crate) struct Spot {
 pub(crate) struct Profile {
     level: f64,
     learned: u16,
-    hours: [f32; BINS],
+    hours: [f32; HOURS],
     days: [f32; WEEKDAYS],
-    of_hours: [u8; BINS],
+    of_hours: [u8; HOURS],
     of_days: [u8; WEEKDAYS],
 }
 
@@ -52,9 +52,9 @@ impl Profile {
         Profile {
             level: 0.0,
             learned: 0,
-            hours: [0.0; BINS],
+            hours: [0.0; HOURS],
             days: [0.0; WEEKDAYS],
-            of_hours: [0; BINS],
+            of_hours: [0; HOURS],
             of_days: [0; WEEKDAYS],
         }
     }

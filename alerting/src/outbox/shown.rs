@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::{Delivery, Outbox, State, delivery, parse, print};
 use crate::error::StoreError;
-use crate::read_back::Suppressed;
+use crate::suppressed::Suppressed;
 
 /// Deliveries with what their receivers say of their alerts: which, and in which order.
 macro_rules! shown {

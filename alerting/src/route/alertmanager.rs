@@ -18,8 +18,8 @@ use crate::error::DeliveryError;
 use crate::heartbeat::SignOfLife;
 use crate::http;
 use crate::notice::{Kind, Notice};
-use crate::read_back::{Reading, Suppressed};
 use crate::settings::{RouteSettings, Secret};
+use crate::suppressed::{Reading, Suppressed};
 
 /// How often it is told again what goes on.
 const AGAIN: Duration = Duration::from_secs(30);
