@@ -1,24 +1,22 @@
-//! Chance that a seed decides: a generator of its own, so that a scenario is the same on every machine.
+//! Chance that a seed decides: laws over the numbers of a seed, so that a scenario is the same on every machine.
 //!
 //! # Guarantees
 //! - The same seed gives the same numbers.
 
-/// A seeded generator (splitmix64).
+use schemas::split_mix::SplitMix;
+
+/// A seeded generator.
 #[derive(Debug, Clone)]
-pub(crate) struct Chance(u64);
+pub(crate) struct Chance(SplitMix);
 
 impl Chance {
     pub(crate) fn new(seed: u64) -> Chance {
-        Chance(seed)
+        Chance(SplitMix::new(seed))
     }
 
     /// Any number.
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// A number in (0, 1).

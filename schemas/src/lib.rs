@@ -45,6 +45,7 @@ pub mod planned;
 pub mod position;
 mod provenance;
 pub mod row;
+pub mod split_mix;
 pub mod state;
 pub mod time;
 pub mod vocabulary;

@@ -54,7 +54,7 @@ fn kinds() -> Vec<Kind> {
 #[test]
 fn clean_series_are_left_alone() {
     for (name, count, make) in kinds() {
-        let mut rng = Rng(7);
+        let mut rng = Rng::new(7);
         let series = 40;
         let (mut late, mut early) = (0, 0);
         for _ in 0..series {
@@ -76,7 +76,7 @@ fn clean_series_are_left_alone() {
 fn large_changes_of_one_hour_are_found() {
     for (name, count, make) in kinds() {
         for factor in [0.6, 0.7, 1.3, 1.6] {
-            let mut rng = Rng(11);
+            let mut rng = Rng::new(11);
             let (mut found, mut injected) = (0, 0);
             for _ in 0..20 {
                 let clean = make(&mut rng);

@@ -10,7 +10,7 @@ fn at(hour: i64) -> Micros {
 }
 
 fn points(hours: i64) -> Vec<(Micros, CellValue)> {
-    let mut rng = Rng(5);
+    let mut rng = Rng::new(5);
     (-35 * 24..hours)
         .map(|hour| {
             let level = 800.0 + 300.0 * ((hour.rem_euclid(24)) as f64 / 4.0).sin();

@@ -6,7 +6,7 @@ use crate::world::{Change, HOUR, Rng, SECOND, USD, World, change, flow, monday, 
 
 /// A day and week of orders, with noise that depends on the hour only.
 fn usual(hour: i64) -> f64 {
-    let noise = Rng(u64::from_le_bytes(hour.to_le_bytes())).uniform() - 0.5;
+    let noise = Rng::new(u64::from_le_bytes(hour.to_le_bytes())).uniform() - 0.5;
     let of_day = hour.rem_euclid(24) as f64;
     let wave = (of_day / 24.0 * std::f64::consts::TAU).sin();
     (1000.0 * (1.0 + 0.4 * wave) * (1.0 + 0.06 * noise)).round()

@@ -43,7 +43,7 @@ fn all(quiet: bool) -> Vec<&'static str> {
 
 /// The origins of orders and of booked revenue are quiet by themselves, and the second for long.
 fn apart(mut epochs: Vec<Epoch>, seed: u64) -> Vec<Epoch> {
-    let mut rng = Rng(!seed);
+    let mut rng = Rng::new(!seed);
     let mut is_read = false;
     for epoch in epochs.iter_mut().skip(1) {
         epoch.quiet.iter_mut().for_each(|origin| *origin = "orders");
@@ -66,7 +66,7 @@ fn of(kpi: &str, alerts: &[Alert]) -> Vec<Alert> {
 
 /// Two days of epochs, with quiet bursts, corrections, removals and anomalies.
 fn script(seed: u64) -> Vec<Epoch> {
-    let mut rng = Rng(seed);
+    let mut rng = Rng::new(seed);
     let mut clock = monday().plus(40 * SECOND);
     let mut epochs = vec![Epoch { clock, quiet: all(true), changes: history(&mut rng) }];
     let mut quiet = false;

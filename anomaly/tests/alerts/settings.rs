@@ -17,7 +17,7 @@ fn day(number: i64) -> Micros {
 
 /// A hundred orders, a few more or less.
 fn usual(hour: i64) -> f64 {
-    let noise = Rng(u64::from_le_bytes(hour.to_le_bytes())).uniform() - 0.5;
+    let noise = Rng::new(u64::from_le_bytes(hour.to_le_bytes())).uniform() - 0.5;
     (1000.0 * (1.0 + 0.06 * noise)).round()
 }
 

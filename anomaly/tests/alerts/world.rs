@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anomaly::Scorer;
 use schemas::civil::Shape;
+use schemas::split_mix::SplitMix;
 use schemas::{
     Against, Alert, Calendar, CalendarSettings, CellKey, CellValue, Cells, ChangeRule, EpochStamp,
     Event, Feeding, Good, Grain, KpiInfo, KpiKind, KpiUpdate, Micros, Observer, OriginName, Saved,
@@ -293,17 +294,17 @@ impl World {
     }
 }
 
-/// A seeded generator (splitmix64).
+/// A seeded generator.
 #[derive(Clone)]
-pub(crate) struct Rng(pub(crate) u64);
+pub(crate) struct Rng(SplitMix);
 
 impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(SplitMix::new(seed))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.draw()
     }
 
     /// In (0, 1).

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use gold::audit::group::Group;
+use schemas::split_mix::SplitMix;
 use schemas::{Grain, Micros};
 
 /// How much likelier than an old one a cell is drawn whose period runs, or ended lately.
@@ -19,25 +20,18 @@ const LENGTHS: i64 = 3;
 /// Of so many draws one is of the next period, and one of another KPI.
 const ELSEWHERE: usize = 8;
 
-/// Numbers that follow from a seed (SplitMix64).
+/// Numbers that follow from a seed.
 #[derive(Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Dice(SplitMix);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Dice {
-        Dice(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Dice(SplitMix::new(seed))
     }
 
     /// A number below `bound`, which is not 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.0.draw() % bound.max(1)
     }
 
     fn index(&mut self, length: usize) -> usize {

@@ -3,7 +3,7 @@
 //! Guarantees: integer arithmetic with fixed constants, so the same inputs give the same numbers
 //! on every machine and with every library version. Not for cryptography.
 
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+use schemas::split_mix::{GOLDEN, SplitMix, finish};
 
 /// A well mixed number for the `n`th thing of the purpose `tag`.
 pub(crate) fn mix(seed: u64, tag: u64, n: u64) -> u64 {
@@ -11,31 +11,19 @@ pub(crate) fn mix(seed: u64, tag: u64, n: u64) -> u64 {
     finish(keyed ^ n.wrapping_mul(0xd605_1c6b_8b2d_4c3f).wrapping_add(GOLDEN))
 }
 
-/// The finaliser of splitmix64.
-fn finish(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
 /// A stream of numbers for one thing that needs several.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(SplitMix);
 
 impl Dice {
     /// The dice of the `n`th thing of the purpose `tag`.
     pub(crate) fn of(seed: u64, tag: u64, n: u64) -> Dice {
-        Dice(mix(seed, tag, n))
-    }
-
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(GOLDEN);
-        finish(self.0)
+        Dice(SplitMix::new(mix(seed, tag, n)))
     }
 
     /// A number in `0..bound`, for bounds below 2^32.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        ((self.roll() >> 32) * bound) >> 32
+        ((self.0.draw() >> 32) * bound) >> 32
     }
 
     /// A number in `low..=high`, for spans below 2^32.

@@ -17,27 +17,20 @@ use arrow::datatypes::DataType;
 use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use rows::RowReader;
+use schemas::split_mix::SplitMix;
 use schemas::{ColumnType, Delta, RowBuilder, RowLayout, RowSchema};
 use views::{Graph, Relations, View, accept};
 
 use grammar::Grammar;
 use tables::{Tables, relations};
 
-/// Random numbers: splitmix64.
-pub(crate) struct Dice(u64);
+/// Random numbers.
+pub(crate) struct Dice(SplitMix);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     /// A number below `among`.
     pub(crate) fn pick(&mut self, among: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(among.max(1)).unwrap()).unwrap()
+        usize::try_from(self.0.draw() % u64::try_from(among.max(1)).unwrap()).unwrap()
     }
 
     /// One of several.
@@ -103,7 +96,7 @@ enum Trouble {
 
 /// One view, one that reads it, and a stream.
 async fn case(seed: u64) -> Result<(), Trouble> {
-    let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
+    let mut dice = Dice(SplitMix::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)));
     let mut known = relations();
     let mut grammar = Grammar::new(&mut dice);
     let text = grammar.view();
@@ -274,7 +267,7 @@ async fn rows_of_a_view_with_a_period_are_those_of_its_sql() {
     let names: Vec<&str> = view.rows_schema().iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["tenant_id", "period", "name", "argument_1", "argument_2"]);
     let mut graph = Graph::new(std::slice::from_ref(&view), &known).unwrap();
-    let (mut dice, mut tables, mut rows) = (Dice(7), Tables::new(), Bag::new());
+    let (mut dice, mut tables, mut rows) = (Dice(SplitMix::new(7)), Tables::new(), Bag::new());
     for _ in 0..20 {
         let deltas = tables.change(&mut dice);
         let changes: Vec<(usize, &Delta)> = deltas.iter().enumerate().collect();

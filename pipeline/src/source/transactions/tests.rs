@@ -2,22 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemas::split_mix::SplitMix;
+
 use super::*;
 
-/// Splitmix.
-struct Dice(u64);
+/// Numbers of a seed.
+struct Dice(SplitMix);
 
 impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+        usize::try_from(self.0.draw() % u64::try_from(end).unwrap()).unwrap()
     }
 
     fn chance(&mut self, percent: usize) -> bool {
@@ -332,7 +326,7 @@ impl<'a> Reader<'a> {
 #[test]
 fn no_part_of_a_transaction_leaves_alone() {
     for seed in 0..400 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(SplitMix::new(seed));
         let again = dice.chance(50);
         let log = Log::random(&mut dice, 80, Faults { again, ..Faults::default() });
         let mut reader = Reader::new(&log);
@@ -345,7 +339,7 @@ fn no_part_of_a_transaction_leaves_alone() {
 fn what_is_lost_is_said_and_all_else_leaves() {
     let mut split = 0;
     for seed in 0..400 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(SplitMix::new(seed));
         let faults = Faults { lost_rows: 5, lost_ends: 3, again: dice.chance(30) };
         let log = Log::random(&mut dice, 80, faults);
         let mut reader = Reader::new(&log);
@@ -358,7 +352,7 @@ fn what_is_lost_is_said_and_all_else_leaves() {
 #[test]
 fn nothing_waits_longer_than_a_second_behind_what_never_comes() {
     for seed in 0..100 {
-        let mut dice = Dice(seed);
+        let mut dice = Dice(SplitMix::new(seed));
         let faults = Faults { lost_rows: 5, lost_ends: 5, ..Faults::default() };
         let log = Log::random(&mut dice, 60, faults);
         let mut reader = Reader::new(&log);
@@ -418,7 +412,7 @@ fn backlog(dice: &mut Dice, transactions: usize, faults: Faults) -> Log {
 #[test]
 fn in_a_backlog_partitions_that_are_ahead_wait() {
     for slice in [16, 256, 5_000] {
-        let mut dice = Dice(7);
+        let mut dice = Dice(SplitMix::new(7));
         let log = backlog(&mut dice, 30_000, Faults::default());
         let mut reader = Reader::new(&log);
         let took = catch_up(&mut reader, slice);
@@ -430,7 +424,7 @@ fn in_a_backlog_partitions_that_are_ahead_wait() {
 
 #[test]
 fn a_backlog_with_lost_rows_is_not_waited_through() {
-    let mut dice = Dice(8);
+    let mut dice = Dice(SplitMix::new(8));
     let faults = Faults { lost_rows: 3, lost_ends: 1, ..Faults::default() };
     let log = backlog(&mut dice, 30_000, faults);
     let mut reader = Reader::new(&log);
@@ -441,7 +435,7 @@ fn a_backlog_with_lost_rows_is_not_waited_through() {
 
 #[test]
 fn one_that_is_too_large_is_cut_once_and_no_other() {
-    let mut dice = Dice(9);
+    let mut dice = Dice(SplitMix::new(9));
     let mut log = Log::new(1);
     log.transaction(&[0, 1], Faults::default(), &mut dice);
     log.transaction(&vec![0; RECORDS_MAX + 5_000], Faults::default(), &mut dice);
@@ -459,7 +453,7 @@ fn one_that_is_too_large_is_cut_once_and_no_other() {
 
 #[test]
 fn an_end_that_is_late_shows_whether_all_was_there() {
-    let mut dice = Dice(14);
+    let mut dice = Dice(SplitMix::new(14));
     let mut log = Log::new(1);
     log.transaction(&[0, 1, 1], Faults::default(), &mut dice);
     // Whole; with a row behind; and one that is sent again, which is no other row.
@@ -501,7 +495,7 @@ fn an_end_that_is_late_shows_whether_all_was_there() {
 
 #[test]
 fn at_a_fixed_end_what_has_no_end_is_left_and_what_lacks_rows_is_not() {
-    let mut dice = Dice(10);
+    let mut dice = Dice(SplitMix::new(10));
     let mut log = Log::new(1);
     log.transaction(&[0, 1], Faults::default(), &mut dice);
     log.transaction(&[0, 1], Faults::default(), &mut dice);
@@ -521,7 +515,7 @@ fn at_a_fixed_end_what_has_no_end_is_left_and_what_lacks_rows_is_not() {
 
 #[test]
 fn markers_of_rows_that_were_read_before_are_no_parts() {
-    let mut dice = Dice(13);
+    let mut dice = Dice(SplitMix::new(13));
     let mut log = Log::new(1);
     for _ in 0..100 {
         log.transaction(&[0, 1], Faults::default(), &mut dice);
@@ -541,7 +535,7 @@ fn markers_of_rows_that_were_read_before_are_no_parts() {
 
 #[test]
 fn without_the_metadata_topic_nothing_waits() {
-    let mut dice = Dice(11);
+    let mut dice = Dice(SplitMix::new(11));
     let mut log = Log::new(1);
     log.transaction(&[0, 1], Faults::default(), &mut dice);
     let mut reader = Reader::new(&log);
@@ -557,7 +551,7 @@ fn without_the_metadata_topic_nothing_waits() {
 
 #[test]
 fn markers_leave_with_rows_or_after_a_second() {
-    let mut dice = Dice(12);
+    let mut dice = Dice(SplitMix::new(12));
     let mut log = Log::new(1);
     log.transaction(&[2, 2], Faults::default(), &mut dice);
     let mut reader = Reader::new(&log);
