@@ -11,7 +11,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use schemas::{Grain, KpiInfo, Micros};
 
-use crate::compare::Against;
+use crate::earlier::Against;
 use crate::problem::Problem;
 use crate::store::DimFilter;
 

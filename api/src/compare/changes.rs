@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use schemas::{Calendar, Grain, KpiInfo, Micros, Periods};
 
-use super::{Against, Compared, Comparison, Earlier, earlier};
+use super::{Compared, Comparison};
+use crate::earlier::{self, Against, Earlier};
 use crate::store::{CellChange, CellFilter, ComparedChanges, SeriesName};
 
 /// A cell that differs, with its counterpart while it is there.

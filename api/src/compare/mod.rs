@@ -15,16 +15,13 @@
 //! - Kinds that do not add up have no part of a period: while one runs, their counterpart is without a value.
 
 pub(crate) mod changes;
-mod earlier;
 #[cfg(test)]
 mod tests;
 
 use schemas::decimal::{MANTISSA_MAX, quotient};
 use schemas::{CellValue, Counterpart, Grain, KpiKind, Micros, Periods, Window};
 
-pub use earlier::Against;
-pub(crate) use earlier::Earlier;
-
+use crate::earlier::{self, Against, Earlier};
 use crate::store::{History, SeriesName};
 
 const HOUR_US: i64 = 3_600_000_000;

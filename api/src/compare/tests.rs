@@ -3,7 +3,7 @@
 use schemas::civil::Shape;
 use schemas::{Calendar, CalendarSettings, Grain, Micros, Periods};
 
-use super::{Against, earlier};
+use crate::earlier::{self, Against};
 
 fn at(text: &str) -> Micros {
     Micros::parse(text).unwrap()

@@ -17,7 +17,8 @@ use super::kpis::{COMPARED_COLUMNS, check_size, compared_fields, filter, state_o
 use super::shapes::{Dims, GrainShape, PointShape, UnitShape};
 use crate::app::App;
 use crate::claims::Scope;
-use crate::compare::{Against, Comparison};
+use crate::compare::Comparison;
+use crate::earlier::Against;
 use crate::problem::Problem;
 use crate::query::{DIM, find};
 use crate::store::{

@@ -7,7 +7,7 @@ use schemas::{CellKey, Grain, Micros};
 
 use super::dims::DimFilter;
 use super::snapshot::SeriesName;
-use crate::compare::Against;
+use crate::earlier::Against;
 
 /// Which cells a reader wants. An absent part means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -7,7 +7,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::cell_text::CellText;
 use super::page::{self, Channel, Mark, Page, Piece};
-use crate::compare::{Against, Compared, Comparison, changes};
+use crate::compare::{Compared, Comparison, changes};
+use crate::earlier::Against;
 use crate::store::{CellChange, CellFilter, Periods, ServedCell, Store, StreamPosition};
 use crate::wire::{CellName, json, unit_of};
 

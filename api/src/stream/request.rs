@@ -10,7 +10,7 @@ use schemas::{EpochId, Grain};
 
 use super::fields::Fields;
 use super::page::Channel;
-use crate::compare::Against;
+use crate::earlier::Against;
 use crate::query::{NAME_MAX, parse_instant, shown};
 use crate::store::{CellFilter, DimFilter};
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::history::{self, TENANTS, kpis};
 use super::support::{ALL, Server, quick};
-use crate::compare::Against;
+use crate::earlier::Against;
 use crate::store::{CellFilter, Store};
 use crate::stream::bulk::{self, Bulk};
 use crate::stream::page::Channel;

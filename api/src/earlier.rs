@@ -4,7 +4,7 @@ use schemas::{Counterpart, Grain, Micros, Periods, Window, civil};
 
 const HOUR_US: i64 = 3_600_000_000;
 /// Weeks of a year, by which a week has the same place a year before.
-pub(super) const WEEKS: i64 = 52;
+pub(crate) const WEEKS: i64 = 52;
 
 /// Which earlier period a cell is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
