@@ -112,7 +112,7 @@ struct Manner {
 /// Runs the epochs as the binary does: with a tick whenever one is due.
 fn run(epochs: &[Epoch], manner: &Manner) -> (Vec<Alert>, Saved) {
     let mut world = World::new();
-    let mut rng = manner.odd_ticks.map(Rng);
+    let mut rng = manner.odd_ticks.map(Rng::new);
     let mut before = Micros(0);
     for (number, epoch) in epochs.iter().enumerate() {
         if manner.restarts.contains(&number) {
