@@ -24,10 +24,13 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::error::DataFusionError;
-use datafusion::execution::FunctionRegistry;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::prelude::SessionContext;
-use schemas::{Grain, Micros};
+use datafusion::sql::sqlparser::ast::{DataType as SqlType, TimezoneInfo};
+use schemas::{Grain, Micros, chain};
 
 use crate::catalog::Catalog;
 use crate::definition::{Definition, Unit};
@@ -88,7 +91,10 @@ pub fn session() -> SessionContext {
     tuned(SessionContext::new())
 }
 
-fn tuned(mut context: SessionContext) -> SessionContext {
+fn tuned(context: SessionContext) -> SessionContext {
+    let types = Arc::new(MicrosecondTypes);
+    let state = SessionStateBuilder::new_from_existing(context.state()).with_type_planner(types);
+    let mut context = SessionContext::new_with_state(state.build());
     for rule in WRONG_RULES {
         // One that is gone does no harm.
         let _removed = context.remove_optimizer_rule(rule);
@@ -101,6 +107,22 @@ fn tuned(mut context: SessionContext) -> SessionContext {
         let _registered = context.register_expr_planner(planner);
     }
     context
+}
+
+/// SQL's types as the columns of the lake have them: DataFusion's timestamps are of nanoseconds, which end in 2262, where
+/// `9999-12-31` often means for ever.
+#[derive(Debug)]
+struct MicrosecondTypes;
+
+impl TypePlanner for MicrosecondTypes {
+    fn plan_type_field(&self, of: &SqlType) -> Result<Option<FieldRef>, DataFusionError> {
+        let SqlType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) = of
+        else {
+            return Ok(None);
+        };
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        Ok(Some(Arc::new(Field::new("", micros, true))))
+    }
 }
 
 /// Prepares a session for the SQL of a catalog's KPIs, as of an instant.
@@ -123,10 +145,10 @@ pub async fn prepared(
 /// Recomputes every KPI from the tables `silver_<contract>` and compares with the table
 /// `kpi_current`, all of which `context` must have registered, at the instant `at`: up to it periods have begun, and
 /// windows are those of it. One finding per KPI and grain or window; KPIs that only the table knows are mismatches
-/// too.
+/// too. A KPI whose query cannot be run is a finding as well.
 ///
 /// # Errors
-/// When a query cannot be run.
+/// When the tables cannot be read.
 pub async fn audit(
     context: &SessionContext,
     catalog: &Catalog,
@@ -140,8 +162,16 @@ pub async fn audit(
     let mut findings = Vec::new();
     for definition in catalog.definitions() {
         for grain in definition.grains.iter().chain(catalog.windows(definition).iter()) {
-            let expected = compare::expected(context, catalog, definition, grain, None).await?;
+            let expected = compare::expected(context, catalog, definition, grain, None).await;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
+            let expected = match expected {
+                Ok(expected) => expected,
+                // The others are looked at all the same.
+                Err(error) => {
+                    findings.push(uncomputed(definition, grain, &error));
+                    continue;
+                }
+            };
             let is_ratio = catalog.kind(definition).is_ratio();
             findings.push(finding(definition, is_ratio, grain, &expected, &held));
         }
@@ -152,6 +182,12 @@ pub async fn audit(
         findings.push(AuditFinding { kpi, grain, cells: 0, mismatches, examples });
     }
     Ok(findings)
+}
+
+/// What is said of a KPI whose SQL cannot be run.
+fn uncomputed(definition: &Definition, grain: Grain, error: &AuditError) -> AuditFinding {
+    let examples = vec![format!("it cannot be computed again: {}", chain(error))];
+    AuditFinding { kpi: definition.key.to_string(), grain, cells: 0, mismatches: 1, examples }
 }
 
 fn finding(

@@ -427,3 +427,13 @@ async fn sums_beyond_the_range_and_far_years_are_recomputed_too() {
         assert_eq!(found, 1, "{tenant} {status:?}");
     }
 }
+
+#[tokio::test]
+async fn times_have_microseconds_so_that_for_ever_is_one() {
+    let sql = "SELECT CAST('9999-12-31' AS TIMESTAMP) > TIMESTAMP '2262-05-01 00:00:00' \
+                      AND TRY_CAST('1600-01-01' AS TIMESTAMP) < TIMESTAMP '1677-01-01 00:00:00' AS is_so, \
+                      CAST(TRY_CAST('1969-12-31T23:59:59.9999999Z' AS TIMESTAMP) AS BIGINT) AS last";
+    let rows = compare::rows(&session(), "times", sql).await.unwrap();
+    let text = datafusion::arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string();
+    assert!(text.contains("| true  | -1   |"), "{text}");
+}

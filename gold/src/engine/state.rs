@@ -351,6 +351,7 @@ impl Engine {
         self.cubes[cube].slabs.put_memory(cell, place, &Memory { history, ..Memory::default() });
         let at = CellRef { kpi: u32::try_from(kpi).unwrap_or(u32::MAX), cell };
         self.timers.restore(at, &history);
+        self.timers.await_force(at.kpi);
     }
 
     fn load_memory(&mut self, kpi: usize, cell: u32, saved: &SavedMemory) {

@@ -124,6 +124,11 @@ impl Timers {
         self.settle_others_after(ONCE_IN_FORCE);
     }
 
+    /// A KPI is computed by what is not in force yet.
+    pub(super) fn await_force(&mut self, kpi: u32) {
+        self.settling.insert(kpi, ONCE_IN_FORCE);
+    }
+
     /// Whether a KPI is computed by what is not in force yet.
     pub(super) fn awaits_force(&self, kpi: u32) -> bool {
         self.settling.get(&kpi) == Some(&ONCE_IN_FORCE)
