@@ -2,13 +2,14 @@
 //!
 //! # Guarantees
 //! - Every column and KPI that a definition of a catalog names exists and has the right type.
-//! - Sums of money have a `currency` dimension: currencies are never added together.
+//! - Money has a `currency` dimension: currencies are never added together, nor compared.
 //! - The parts of a ratio are flows, or stocks, with the same dimensions, so a ratio never adds cells up wrongly.
 
 mod budget;
 mod converted;
 mod kin;
 mod lateness;
+mod money;
 mod quotient;
 mod resting;
 mod tabled;
@@ -309,7 +310,9 @@ impl Catalog {
         definition: &Definition,
         kind: Option<Kind>,
     ) -> Result<(), DefinitionError> {
-        let Formula::OfView { view, dims, .. } = &definition.formula else { return Ok(()) };
+        if !matches!(definition.formula, Formula::OfView { .. }) {
+            return Ok(());
+        }
         let computed = self.computed(definition)?;
         computed.flows().try_for_each(|flow| self.check_flow(definition, flow))?;
         let (is, is_stock) = (computed.kind(), computed.is_stock());
@@ -324,18 +327,7 @@ impl Catalog {
             let problem = "only sums and counts may be added up; have the view say the rest";
             return Err(definition.refuse("value", problem));
         }
-        let counts =
-            |flow: &Flow| matches!(flow.aggregate, Aggregate::Count | Aggregate::Distinct(_));
-        let is_money = definition.unit != Unit::Count && !computed.flows().all(counts);
-        let rows = self.relation(view).and_then(|relation| relation.view.as_ref());
-        let has_currency = rows.is_some_and(|rows| rows.groups.contains_key(CURRENCY));
-        let must = definition.unit == Unit::Currency || (is_money && has_currency);
-        if must && !dims.contains_key(CURRENCY) {
-            let problem = "a sum of money needs the dimension `currency`, from a column that the view is \
-                           grouped by: currencies are never added together";
-            return Err(definition.refuse("dims", problem));
-        }
-        Ok(())
+        self.check_currencies(definition, &computed)
     }
 }
 
