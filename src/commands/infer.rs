@@ -1,7 +1,7 @@
 //! `weir contracts infer`: a contract proposed from a few records of a file or a topic.
 //!
 //! # Guarantees
-//! - Nothing is committed, and no more is read than is asked for, in bounded time.
+//! - Nothing is committed, and no more records are taken than are asked for, in bounded time.
 //! - What is printed is a contract that `weir check` accepts as it is.
 
 use std::path::PathBuf;

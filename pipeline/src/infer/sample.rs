@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::record::{RawBatch, RawRecord};
@@ -16,6 +17,11 @@ const WAIT: Duration = Duration::from_secs(20);
 
 /// Bytes of keys and values of a sample.
 const BYTES_MAX: usize = 64 << 20;
+
+/// Records of one look where those of one topic are picked out of a file: nobody knows how many lie between them.
+const LOOK: usize = 10_000;
+/// Other topics that are named at most where there is none of this name.
+const OTHERS_MAX: usize = 20;
 
 /// Records of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,10 +63,10 @@ impl Sample {
         format!(" of {what} `{}`", self.name.escape_default())
     }
 
-    /// The first records of a file; of lines with coordinates those of `topic`, where several are there.
+    /// The first records of a file; where `topic` is named, the first of its lines that are of it.
     ///
     /// # Errors
-    /// When it cannot be read, or lines of several topics are in it and none is named.
+    /// When it cannot be read, has no line of the topic, or has lines of several topics and none is named.
     pub fn of_file(path: &Path, topic: Option<&str>, most: usize) -> Result<Sample, SampleError> {
         let config = |contract: Option<&str>| FileConfig {
             name: "sample".to_owned(),
@@ -77,38 +83,38 @@ impl Sample {
             .find_map(|(ending, kind)| is(ending).then_some(kind))
         {
             let mut source = TableFiles::new(config(Some("sample")), kind);
-            let batches = read(&mut source, most)?;
+            let batches = read(&mut source, most)?.batches;
             let format = Some(if kind == Kind::Csv { "csv" } else { "parquet" });
             return Ok(Sample { name, format, records: records(&batches), is_topic: false });
         }
-        let batches = read(&mut FileSource::new(config(None)), most)?;
-        let is_line = |batch: &&RawBatch| {
-            !batch.iter().any(|record| wrong_line(batch.topic(), &record).is_some())
-        };
+        if let Some(topic) = topic {
+            return of_one(&mut FileSource::new(config(None)), (path, topic), most);
+        }
+        let batches = read(&mut FileSource::new(config(None)), most)?.batches;
         let topics: BTreeSet<&str> =
-            batches.iter().filter(is_line).map(|b| &*b.topic().topic).collect();
+            batches.iter().filter(|b| has_coordinates(b)).map(|b| &*b.topic().topic).collect();
         let topics: Vec<&str> = topics.into_iter().collect();
-        let topic = match (topic, topics.as_slice()) {
-            (Some(topic), _) => topic,
-            (None, [topic]) => topic,
-            (None, []) => {
-                let batches = read(&mut FileSource::new(config(Some("sample"))), most)?;
-                let records = records(&batches);
-                return Ok(Sample { name, format: None, records, is_topic: false });
+        match topics.as_slice() {
+            [topic] => {
+                let own: Vec<RawBatch> =
+                    batches.iter().filter(|b| *b.topic().topic == **topic).cloned().collect();
+                let (name, records) = ((*topic).to_owned(), records(&own));
+                Ok(Sample { name, format: None, records, is_topic: true })
             }
-            (None, topics) => {
+            [] => {
+                let batches = read(&mut FileSource::new(config(Some("sample"))), most)?.batches;
+                let records = records(&batches);
+                Ok(Sample { name, format: None, records, is_topic: false })
+            }
+            topics => {
                 let reason = format!(
                     "`{}` has lines of {}; name one with `--topic`",
                     path.display(),
                     topics.join(", ")
                 );
-                return Err(SampleError::Content(reason));
+                Err(SampleError::Content(reason))
             }
-        };
-        let of_topic: Vec<RawBatch> =
-            batches.iter().filter(|batch| *batch.topic().topic == *topic).cloned().collect();
-        let records = records(&of_topic);
-        Ok(Sample { name: topic.to_owned(), format: None, records, is_topic: true })
+        }
     }
 
     /// The first records of a topic. Commits nothing.
@@ -118,7 +124,7 @@ impl Sample {
     pub fn of_topic(config: &KafkaConfig, topic: &str, most: usize) -> Result<Sample, SampleError> {
         let mut config = config.clone();
         config.topics = [(topic.to_owned(), Mapping::from("sample"))].into();
-        let batches = read(&mut KafkaSource::new(config)?, most)?;
+        let batches = read(&mut KafkaSource::new(config)?, most)?.batches;
         let records = records(&batches);
         if records.is_empty() {
             let reason = format!("topic `{topic}` has no records, or is not there");
@@ -128,22 +134,69 @@ impl Sample {
     }
 }
 
-fn read(source: &mut dyn Source, most: usize) -> Result<Vec<RawBatch>, SourceError> {
+/// The first records of one topic of a file's lines.
+fn of_one(
+    source: &mut dyn Source,
+    (path, topic): (&Path, &str),
+    most: usize,
+) -> Result<Sample, SampleError> {
+    let Read { batches, others } = read_of(source, most, Some(topic))?;
+    let mut records = records(&batches);
+    if records.is_empty() {
+        let others: Vec<&str> = others.iter().map(|own| &**own).collect();
+        let there = match others.as_slice() {
+            [] => "none of its lines names a topic; leave `--topic` out".to_owned(),
+            others => format!("there are {}", others.join(", ")),
+        };
+        let reason = format!("`{}` has no lines of topic `{topic}`; {there}", path.display());
+        return Err(SampleError::Content(reason));
+    }
+    records.truncate(most);
+    Ok(Sample { name: topic.to_owned(), format: None, records, is_topic: true })
+}
+
+fn has_coordinates(batch: &RawBatch) -> bool {
+    !batch.iter().any(|record| wrong_line(batch.topic(), &record).is_some())
+}
+
+/// What was read.
+struct Read {
+    batches: Vec<RawBatch>,
+    /// Topics that were passed over, some of them.
+    others: BTreeSet<Arc<str>>,
+}
+
+fn read(source: &mut dyn Source, most: usize) -> Result<Read, SourceError> {
+    read_of(source, most, None)
+}
+
+/// Reads so many records, of one topic where that is named; what is of another is passed over.
+fn read_of(source: &mut dyn Source, most: usize, topic: Option<&str>) -> Result<Read, SourceError> {
     let until = Instant::now() + WAIT;
     source.start(&Progress::new())?;
     source.stop_at_end()?;
-    let (mut batches, mut left, mut bytes) = (Vec::new(), most, BYTES_MAX);
+    let mut read = Read { batches: Vec::new(), others: BTreeSet::new() };
+    let (mut left, mut bytes) = (most, BYTES_MAX);
     while left > 0 && bytes > 0 && Instant::now() < until {
-        let limits =
-            Limits { records: left, bytes, partition_records: left, partition_bytes: bytes };
+        let records = if topic.is_some() { left.max(LOOK) } else { left };
+        let limits = Limits { records, bytes, partition_records: records, partition_bytes: bytes };
         let step = Duration::from_millis(500);
+        let mut batches = Vec::new();
         let pulled = source.poll(step, step, &limits, &mut batches)?;
-        (left, bytes) = (left.saturating_sub(pulled.records), bytes.saturating_sub(pulled.bytes));
+        for batch in batches {
+            if topic.is_none_or(|topic| *batch.topic().topic == *topic) {
+                left = left.saturating_sub(batch.len());
+                bytes = bytes.saturating_sub(batch.bytes());
+                read.batches.push(batch);
+            } else if read.others.len() < OTHERS_MAX && has_coordinates(&batch) {
+                read.others.insert(Arc::clone(&batch.topic().topic));
+            }
+        }
         if pulled.at_end {
             break;
         }
     }
-    Ok(batches)
+    Ok(read)
 }
 
 fn records(batches: &[RawBatch]) -> Vec<Record> {

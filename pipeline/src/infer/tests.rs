@@ -274,3 +274,31 @@ fn captured_events_of_connectors() {
     }
     assert!(files > 8);
 }
+
+#[test]
+fn a_topic_that_is_named_is_picked_out_of_the_lines_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("all.ndjson");
+    let line = |topic: &str, offset: i64| {
+        let value = json!({"id": offset, "name": topic});
+        json!({"topic": topic, "partition": 0, "offset": offset, "key": null, "value": value})
+            .to_string()
+    };
+    // Behind more lines of another topic than are looked at, and between more of them than one look takes.
+    let mut lines: Vec<String> = (0..1_500).map(|offset| line("shop.a", offset)).collect();
+    lines.extend((0..5).map(|offset| line("shop.b", offset)));
+    lines.extend((1_500..13_000).map(|offset| line("shop.a", offset)));
+    lines.extend((5..7).map(|offset| line("shop.b", offset)));
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    let of = |topic: &str, most: usize| Sample::of_file(&path, Some(topic), most);
+    let sample = of("shop.b", 1_000).unwrap();
+    assert_eq!((sample.records.len(), &*sample.name, sample.is_topic), (7, "shop.b", true));
+    let text = propose(&sample).unwrap();
+    assert!(text.starts_with("# Proposed from 7 rows of topic `shop.b`"), "{text}");
+    assert_eq!(of("shop.b", 6).unwrap().records.len(), 6);
+    assert_eq!(of("shop.a", 1_000).unwrap().records.len(), 1_000);
+    let wrong = of("shop.c", 10).unwrap_err().to_string();
+    assert!(wrong.contains("no lines of topic `shop.c`; there are shop.a, shop.b"), "{wrong}");
+    let several = Sample::of_file(&path, None, 2_000).unwrap_err().to_string();
+    assert!(several.contains("has lines of shop.a, shop.b; name one"), "{several}");
+}
