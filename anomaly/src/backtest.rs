@@ -398,7 +398,7 @@ impl Stage<'_> {
         self.out.buckets += 1;
         let is_known = outlook.is_some() || entry.is_some_and(compares);
         self.out.judged += usize::from(value.is_some() && is_known);
-        let band = outlook.map(|own| [own.lower, own.expected, own.upper]);
+        let band = outlook.map(|own| own.shown(value.is_some_and(|value| value < 0.0)));
         if let Some(line) = self.out.lines.get_mut(line) {
             line.buckets.push(Played { start, value, band });
         }

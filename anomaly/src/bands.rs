@@ -1,19 +1,25 @@
 //! What was expected of past buckets, for charts, what would be said of a value, and what a period will come to.
 //!
 //! # Guarantees
-//! - The band of a bucket is made from buckets before it, by the model that judges.
+//! - The band of a bucket is made from buckets before it, by the model that judges, with the trained model that is in
+//!   force from the bucket on from which it is.
+//! - Nothing is shown below zero of a series that never was.
 //!
 //! # Non-guarantees
 //! - It is made from the cells as they are now. An alert keeps the band it was judged by, which later
 //!   corrections of the past may have moved.
+//! - A trained model that another one has replaced is not asked any more, of the buckets of its time either.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use schemas::{Band, Bands, Calendar, CellValue, Forecast, Grain, KpiInfo, Micros, Scored, Trial};
+use schemas::{
+    Band, Bands, Calendar, CellValue, Forecast, Grain, KnownSeries, KpiInfo, Micros, Scored, Trial,
+};
 
 use crate::forecast;
 use crate::number::mantissa;
+use crate::outlook::Outlook;
 use crate::replay::replay;
 use crate::shape::Shape;
 use crate::trial;
@@ -40,26 +46,24 @@ impl Expected {
     }
 }
 
+/// Whether a series ever was below zero, as far as it is known.
+pub(crate) fn was_below_zero(points: &[(Micros, CellValue)]) -> bool {
+    points.iter().any(|(_, cell)| cell.value.is_some_and(|value| value < 0))
+}
+
+/// A band as it is shown.
+pub(crate) fn shown(outlook: &Outlook, was_below: bool) -> Option<Band> {
+    let [lower, expected, upper] = outlook.shown(was_below).map(mantissa);
+    Some(Band { expected: expected?, lower: lower?, upper: upper? })
+}
+
 impl Bands for Expected {
-    fn bands(
-        &self,
-        (kpi, tenant): (&str, &str),
-        grain: Grain,
-        points: &[(Micros, CellValue)],
-        wanted: &[Micros],
-    ) -> Vec<Option<Band>> {
-        let shape = self.kpis.get(kpi).and_then(|kpi| Shape::of(kpi, grain));
+    fn bands(&self, of: &KnownSeries<'_>, wanted: &[Micros]) -> Vec<Option<Band>> {
+        let shape = self.kpis.get(of.kpi).and_then(|kpi| Shape::of(kpi, of.grain));
         let Some(shape) = shape else { return vec![None; wanted.len()] };
-        let outlooks = replay(shape, (self.calendar.of(tenant), grain), points, wanted);
-        let band = |outlook: Option<crate::outlook::Outlook>| {
-            let outlook = outlook?;
-            Some(Band {
-                expected: mantissa(outlook.expected)?,
-                lower: mantissa(outlook.lower)?,
-                upper: mantissa(outlook.upper)?,
-            })
-        };
-        outlooks.into_iter().map(band).collect()
+        let outlooks = replay(shape, self.calendar.of(of.tenant), of, wanted);
+        let was_below = was_below_zero(of.points);
+        outlooks.into_iter().map(|outlook| shown(&outlook?, was_below)).collect()
     }
 
     fn score(&self, trial: &Trial<'_>) -> Scored {
@@ -77,12 +81,14 @@ impl Bands for Expected {
 
     fn forecast(
         &self,
-        (kpi, tenant): (&str, &str),
+        of: &KnownSeries<'_>,
         grain: Grain,
-        points: &[(Micros, CellValue)],
         at: Micros,
     ) -> Result<[Forecast; 2], Arc<str>> {
-        let kpi = self.kpis.get(kpi).ok_or("there is no such KPI")?;
-        forecast::forecast(kpi, (self.calendar.of(tenant), grain), points, at)
+        let kpi = self.kpis.get(of.kpi).ok_or("there is no such KPI")?;
+        forecast::forecast(kpi, (self.calendar.of(of.tenant), grain), of, at)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ use crate::lateness::Lateness;
 use crate::model::Past;
 use crate::outlook::{Learner, NOES_MOST, Outlook};
 use crate::policy::Track;
+use crate::regression::Trained;
 use crate::replay::ReadPast;
 use crate::rules::{REGISTRY, value_of};
 use crate::shape::{Observed, Place, Shape, moved, step};
@@ -321,6 +322,13 @@ impl Entry {
     /// Whether no more of the bucket is waited for.
     pub(crate) fn is_closed(&self, start: Micros) -> bool {
         start < self.next
+    }
+
+    /// Puts another regression in force, or none. The forecast of the bucket that is next is made already.
+    pub(crate) fn put_in_force(&mut self, trained: Option<Trained>) {
+        let next = self.periods.number(self.name.grain, self.next);
+        let trained = trained.map(|own| Arc::new(own.starting(next.saturating_add(1))));
+        self.learner.put_in_force(trained);
     }
 
     /// Takes what people said of an alert whose newest bucket starts at `start`.

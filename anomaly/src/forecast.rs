@@ -3,6 +3,7 @@
 //! # Guarantees
 //! - How far off it may be is what the same forecast was off by at earlier instants, as far ahead, from what was known
 //!   then.
+//! - Nothing is told below zero of a series that never was.
 //!
 //! # Non-guarantees
 //! - A trend is known by how far forecasts fell short of it lately, and not as a trend.
@@ -10,10 +11,11 @@
 
 use std::sync::Arc;
 
-use schemas::{CellValue, Forecast, Grain, KpiInfo, Micros, Periods};
+use schemas::{CellValue, Forecast, Grain, KnownSeries, KpiInfo, Micros, Periods};
 
+use crate::bands::was_below_zero;
 use crate::number::{float, mantissa};
-use crate::replay::Replay;
+use crate::replay::{Replay, in_force};
 use crate::shape::Shape;
 
 /// The longest periods that are forecast.
@@ -45,11 +47,11 @@ struct TrialRun {
     sums: [f64; 2],
 }
 
-/// What the period that runs at `at` and the next one will come to; `points` are hours or days.
+/// What the period that runs at `at` and the next one will come to.
 pub(crate) fn forecast(
     kpi: &KpiInfo,
     (periods, grain): (&Periods, Grain),
-    points: &[(Micros, CellValue)],
+    of: &KnownSeries<'_>,
     at: Micros,
 ) -> Result<[Forecast; 2], Arc<str>> {
     let basis = if grain == Grain::Hour { Grain::Hour } else { Grain::Day };
@@ -71,7 +73,8 @@ pub(crate) fn forecast(
     let far = lead.count + span.count;
     let trials = if basis == Grain::Hour { TRIALS_HOURS } else { TRIALS };
     let earliest = periods.later(basis, now, -trials - i64::try_from(far).unwrap_or(0));
-    let mut replay = Replay::new(shape, (periods, basis), points, earliest).ok_or(TOO_LITTLE)?;
+    let mut replay = Replay::new(shape, (periods, basis), of.points, earliest).ok_or(TOO_LITTLE)?;
+    replay.learner.put_in_force(in_force(of.model));
     let mut runs = Vec::new();
     let mut values: Vec<Option<f64>> = Vec::new();
     while replay.at < now {
@@ -83,14 +86,15 @@ pub(crate) fn forecast(
     let today = run(&replay, values.len(), [lead, span]).ok_or(TOO_LITTLE)?;
     let level = replay.learner.level;
     let off = |place: usize, own: Span| Off::of(&runs, &values, (place, own), level);
-    let known = Known::of(points, (running, now), shape.flow);
+    let known = Known::of(of.points, (running, now), shape.flow);
     let first = replay.outlook().map_or(0.0, |own| own.expected);
     let gone = (at.0 - now.0) as f64 / (periods.end(basis, now).0 - now.0).max(1) as f64;
     // What has come of the bucket that runs is in what is known already.
     let left = if shape.flow { today.sums[0] - gone * first } else { today.sums[0] };
+    let least = if was_below_zero(of.points) { f64::NEG_INFINITY } else { 0.0 };
     let told = |start, so_far, (known, left): (f64, f64), own: Span, off: Option<Off>| {
         let scale = left.abs().max(LEAST * level * own.count as f64);
-        let value = |part: f64| mantissa(known + left + part * scale);
+        let value = |part: f64| mantissa((known + left + part * scale).max(least));
         let (middle, between) = match off {
             Some(off) => (off.middle, value(off.low).zip(value(off.high))),
             None => (0.0, None),

@@ -52,6 +52,6 @@ pub use bands::Expected;
 pub use lateness::whole_until;
 pub use regression::{CALENDAR, Trained};
 pub use retrain::{Challenge, Contest, Retrained, Training, retrain};
-pub use saved::in_force;
+pub use saved::{in_force, models_in_force};
 pub use scorer::Scorer;
 pub use walk::{Score, Series, walk};

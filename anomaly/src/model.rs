@@ -274,8 +274,8 @@ impl Model {
     pub(crate) fn forget_trained(&mut self) {
         let ([.., plain, moved], [.., counts, counts_moved]) = (&mut self.losses, &mut self.counts);
         (*plain, *moved, *counts, *counts_moved) = (f32::NAN, f32::NAN, 0, 0);
-        let [.., lift] = &mut self.lifts;
-        *lift = 0.0;
+        let ([.., guess, guess_moved], [.., lift]) = (&mut self.guesses, &mut self.lifts);
+        (*guess, *guess_moved, *lift) = (f64::NAN, f64::NAN, 0.0);
     }
 
     /// Takes errors for so many times as large.

@@ -8,7 +8,7 @@
 //! in force: training happens once, and replay reads what it came to.
 //!
 //! # Guarantees
-//! - It says nothing of buckets that it has seen.
+//! - It says nothing of buckets that it has seen, or that were forecast before it was in force.
 //! - It is the same after it was written and read again, to the last bit.
 //!
 //! # Non-guarantees
@@ -45,7 +45,7 @@ const SLOPE_ENDS: f64 = 28.0;
 /// A regression that was trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trained {
-    /// The number of the first bucket that it has not seen.
+    /// The number of the first bucket that it says something of: it has not seen it.
     from: i64,
     /// The usual size of the series.
     unit: f64,
@@ -91,6 +91,18 @@ impl Trained {
         });
         let ends = SLOPE_ENDS * per_day as f64;
         Trained { from, unit: space.unit, level, slope, ends, error, terms: known.collect() }
+    }
+
+    /// The same, saying nothing of buckets before `first` either; what it says of others stays.
+    pub(crate) fn starting(self, first: i64) -> Trained {
+        let later = first.saturating_sub(self.from).max(0);
+        let grown = (later as f64).min(self.ends);
+        Trained {
+            from: self.from.saturating_add(later),
+            level: self.level + self.slope * grown,
+            ends: self.ends - grown,
+            ..self
+        }
     }
 
     /// What is usual of a bucket, and what it is usually off by, bent; `None` of buckets that it has seen.

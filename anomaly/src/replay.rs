@@ -3,11 +3,14 @@
 //! # Guarantees
 //! - What is said of a bucket follows from the points before it, as they are now.
 
-use schemas::{CellValue, Grain, Micros, Periods};
+use std::sync::Arc;
+
+use schemas::{CellValue, Grain, KnownSeries, Micros, Periods};
 
 use crate::entry::{LOOK_BACK, catch_up};
 use crate::model::Past;
 use crate::outlook::{Learner, Outlook};
+use crate::regression::Trained;
 use crate::shape::{Observed, Place, Shape, moved, step};
 
 /// Past values that were read at once.
@@ -106,16 +109,24 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// What was expected of each of `wanted` (ascending), from the points of one series before it.
+/// The regression that a text is; none where that was made by another release.
+pub(crate) fn in_force(model: Option<&str>) -> Option<Arc<Trained>> {
+    model.and_then(Trained::parse).map(Arc::new)
+}
+
+/// What was expected of each of `wanted` (ascending), from the points of one series before it, with the model that is
+/// in force for it.
 pub(crate) fn replay(
     shape: Shape,
-    of: (&Periods, Grain),
-    points: &[(Micros, CellValue)],
+    periods: &Periods,
+    of: &KnownSeries<'_>,
     wanted: &[Micros],
 ) -> Vec<Option<Outlook>> {
     let mut out = vec![None; wanted.len()];
     let Some(earliest) = wanted.first() else { return out };
-    let Some(mut replay) = Replay::new(shape, of, points, *earliest) else { return out };
+    let replay = Replay::new(shape, (periods, of.grain), of.points, *earliest);
+    let Some(mut replay) = replay else { return out };
+    replay.learner.put_in_force(in_force(of.model));
     for (slot, start) in out.iter_mut().zip(wanted) {
         while replay.at < *start {
             replay.step();

@@ -1,6 +1,8 @@
 //! A KPI and its cells for tests.
 
-use schemas::{CellValue, Good, KpiInfo, KpiKind, Micros, Status, Unit, Watching};
+use schemas::{
+    CellValue, Good, Grain, KnownSeries, KpiInfo, KpiKind, Micros, Status, Unit, Watching,
+};
 
 use crate::number::mantissa;
 
@@ -28,6 +30,11 @@ pub(crate) fn kpi(watching: Watching) -> KpiInfo {
 /// A cell of one value.
 pub(crate) fn cell(value: f64) -> CellValue {
     CellValue { value: mantissa(value), numerator: None, denominator: None, status: Status::Ok }
+}
+
+/// What is known of the cost of a tenant, for which no model is in force.
+pub(crate) fn known(grain: Grain, points: &[(Micros, CellValue)]) -> KnownSeries<'_> {
+    KnownSeries { kpi: "total_cost", tenant: "acme", grain, points, model: None }
 }
 
 /// An instant.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use schemas::state::{SavedError, encode};
 use schemas::{
-    Alert, Calendar, CellKey, Cells, EpochId, FrozenObserver, KpiInfo, Micros, OriginName, Records,
-    Saved, StatePart,
+    Alert, Calendar, CellKey, Cells, EpochId, FrozenObserver, KpiInfo, Micros, ModelsInForce,
+    OriginName, Records, Saved, StatePart,
 };
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +148,13 @@ pub fn in_force(saved: &Saved) -> BTreeMap<CellKey, Arc<Trained>> {
     let series = saved.values::<Series>(SERIES).filter(|_| is_own);
     let trained = |own: Series| Some((own.name.cell(Micros(0)), own.learner.trained?));
     series.filter_map(|own| trained(own.ok()?.1)).collect()
+}
+
+/// The same as they are published.
+pub fn models_in_force(saved: &Saved) -> ModelsInForce {
+    let mut models = ModelsInForce::default();
+    in_force(saved).into_iter().for_each(|(of, own)| models.put(of, Some(own.to_text().into())));
+    models
 }
 
 /// Reads the state back: `put` is given every series of a KPI that is `kept`, and its place.

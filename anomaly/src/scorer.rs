@@ -33,7 +33,7 @@ use std::sync::Arc;
 use schemas::answer::Verdict as Opinion;
 use schemas::{
     Alert, Calendar, CellKey, Cells, EpochId, EpochStamp, FrozenObserver, Grain, KpiInfo,
-    KpiUpdate, Micros, Models, Observer, OriginName, Saved, SeriesId, Sight,
+    KpiUpdate, Micros, Models, ModelsInForce, Observer, OriginName, Saved, SeriesId, Sight,
 };
 
 use crate::alert_book::AlertBook;
@@ -55,7 +55,7 @@ const NEAR_PERIODS: i64 = 2;
 const OLD_US: i64 = 28 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
-const VERSION: &str = "weir-anomaly-8";
+const VERSION: &str = "weir-anomaly-9";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {
@@ -438,6 +438,10 @@ impl Observer for Scorer {
 
     fn train(&mut self, models: &Models) -> usize {
         self.series.train(models)
+    }
+
+    fn models(&self) -> Arc<ModelsInForce> {
+        Arc::clone(self.series.models())
     }
 
     fn heed(&mut self, alert: &str, before: Option<Opinion>, verdict: Opinion) -> bool {

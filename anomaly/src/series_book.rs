@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use schemas::answer::Verdict;
-use schemas::{CellKey, Grain, Marks, Models, Paged, SeriesId};
+use schemas::{CellKey, Grain, Marks, Micros, Models, ModelsInForce, Paged, SeriesId};
 
 use crate::entry::{Entry, Name};
 use crate::regression::{CALENDAR, Trained};
@@ -20,6 +20,8 @@ pub(crate) struct SeriesBook {
     by_id: HashMap<(SeriesId, Grain), usize, FixedState>,
     by_name: BTreeMap<Name, usize>,
     changed: Marks,
+    /// The regressions that are in force.
+    models: Arc<ModelsInForce>,
 }
 
 /// The series at one epoch.
@@ -37,6 +39,7 @@ impl SeriesBook {
             by_id: HashMap::with_hasher(FixedState::default()),
             by_name: BTreeMap::new(),
             changed: Marks::default(),
+            models: Arc::default(),
         }
     }
 
@@ -93,11 +96,18 @@ impl SeriesBook {
                 continue;
             };
             if let Some(entry) = self.get_mut(place) {
-                entry.learner.put_in_force(trained.flatten().map(Arc::new));
+                entry.put_in_force(trained.flatten());
+                let text = entry.learner.trained.as_ref().map(|own| own.to_text().into());
+                Arc::make_mut(&mut self.models).put(name.cell(Micros(0)), text);
                 taken += 1;
             }
         }
         taken
+    }
+
+    /// The regressions that are in force.
+    pub(crate) fn models(&self) -> &Arc<ModelsInForce> {
+        &self.models
     }
 
     /// Notes the handle of a series, which is not saved.
@@ -126,6 +136,10 @@ impl SeriesBook {
             self.by_id.insert((id, entry.name.grain), place);
         }
         self.by_name.insert(entry.name.clone(), place);
+        if let Some(trained) = &entry.learner.trained {
+            let models = Arc::make_mut(&mut self.models);
+            models.put(entry.name.cell(Micros(0)), Some(trained.to_text().into()));
+        }
         if let Some(held) = self.places.get_mut(place) {
             *held = Some(Arc::new(entry));
         }

@@ -12,15 +12,16 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use schemas::{
-    Band, Calendar, CellValue, Cells, Found, Grain, KpiInfo, Micros, Scored, SeriesId, Status,
-    Trial,
+    Calendar, CellValue, Cells, Found, Grain, KpiInfo, Micros, Scored, SeriesId, Status, Trial,
 };
 
+use crate::bands::{shown, was_below_zero};
 use crate::entry::{Entry, Name};
 use crate::lateness::LATENESS;
-use crate::number::{float, mantissa};
+use crate::number::float;
 use crate::outlook::Outlook;
 use crate::reason;
+use crate::replay::in_force;
 use crate::rules::{Bucket, REGISTRY, Verdict, deviation, name_of};
 
 const OWN: SeriesId = SeriesId { kpi: 0, series: 0 };
@@ -69,6 +70,7 @@ pub(crate) fn score(kpi: &KpiInfo, calendar: &Calendar, trial: &Trial<'_>) -> Sc
         return unknown("the KPI is not watched: `enabled` is false in [anomaly] of its file");
     };
     entry.id = Some(OWN);
+    entry.learner.put_in_force(in_force(trial.model));
     // A quotient's denominator is not asked about: it is taken to be large enough.
     let denominator = (!entry.shape.flow).then_some(i128::MAX);
     let (value, status) = (Some(trial.value), Status::Ok);
@@ -84,8 +86,9 @@ pub(crate) fn score(kpi: &KpiInfo, calendar: &Calendar, trial: &Trial<'_>) -> Sc
         (true, false) => String::new(),
     };
     let value = float(trial.value);
+    let was_below = trial.value < 0 || was_below_zero(trial.points);
     Scored {
-        band: outlook.and_then(band),
+        band: outlook.and_then(|own| shown(&own, was_below)),
         statistics: outlook.map(|own| {
             let far = deviation(entry.shape, value, own.expected);
             [far, own.z(value), own.p(entry.shape, value)]
@@ -99,14 +102,6 @@ pub(crate) fn score(kpi: &KpiInfo, calendar: &Calendar, trial: &Trial<'_>) -> Sc
 fn unknown(why: &str) -> Scored {
     let found = Vec::new();
     Scored { band: None, statistics: None, found, is_judged: false, why: why.into() }
-}
-
-fn band(outlook: Outlook) -> Option<Band> {
-    Some(Band {
-        expected: mantissa(outlook.expected)?,
-        lower: mantissa(outlook.lower)?,
-        upper: mantissa(outlook.upper)?,
-    })
 }
 
 /// What each rule finds, the worst first, and whether any could judge it.

@@ -13,6 +13,7 @@ use crate::alert::Alert;
 use crate::answer::Answers;
 use crate::epoch::{EpochId, EpochStamp};
 use crate::kpi::{CellKey, CellValue, KpiUpdate};
+use crate::models::ModelsInForce;
 use crate::time::Micros;
 use crate::window::Window;
 
@@ -70,6 +71,8 @@ pub struct Start {
     pub alerts: Vec<Alert>,
     /// What people said of alerts.
     pub answers: Arc<Answers>,
+    /// The models of detectors that are in force.
+    pub models: Arc<ModelsInForce>,
     /// Why these numbers may be old or incomplete.
     pub degraded: Arc<[Reason]>,
 }
@@ -85,6 +88,8 @@ pub struct Published {
     pub alerts: Vec<Alert>,
     /// What people said of alerts up to this epoch; the same value as before where nobody said anything.
     pub answers: Arc<Answers>,
+    /// The models of detectors in force for what comes after it; the same value as before where none was put in force.
+    pub models: Arc<ModelsInForce>,
     /// Why numbers as of this epoch may be old or incomplete: all reasons, changed or not.
     pub degraded: Arc<[Reason]>,
 }

@@ -77,10 +77,10 @@ pub use kpi::{
 };
 pub use letter::{Letter, LetterAt, StillDead};
 pub use marks::Marks;
-pub use models::{ModelOf, Models};
+pub use models::{ModelOf, Models, ModelsInForce};
 pub use observe::{
-    Band, Bands, Cells, Feeding, Forecast, Found, FrozenObserver, Observer, OriginName, Scored,
-    Sight, Trial,
+    Band, Bands, Cells, Feeding, Forecast, Found, FrozenObserver, KnownSeries, Observer,
+    OriginName, Scored, Sight, Trial,
 };
 pub use paged::Paged;
 pub use past::{KpiHistory, PastCells, PastQuestion};

@@ -2,12 +2,18 @@
 //!
 //! A decision carries the models themselves: bronze alone says what was in force when, and replay trains nothing.
 //!
+//! [`ModelsInForce`] are those that hold now, for whoever shows what a detector expects.
+//!
 //! # Guarantees
 //! - What a model's text means, only its detector knows.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::time::Grain;
+use crate::kpi::CellKey;
+use crate::time::{Grain, Micros};
 
 /// Series that one decision is of at most: its record stays small.
 pub const SERIES_MAX: usize = 200;
@@ -37,6 +43,30 @@ pub struct ModelOf {
     pub grain: Grain,
     /// The model; `None`: there is none any more.
     pub model: Option<String>,
+}
+
+/// The models that are in force, by series.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelsInForce {
+    /// Their texts, by a cell of the series at no period.
+    texts: BTreeMap<CellKey, Arc<str>>,
+}
+
+impl ModelsInForce {
+    /// Puts a model in force for the series of a cell, or none.
+    pub fn put(&mut self, series: CellKey, model: Option<Arc<str>>) {
+        let series = CellKey { period_start: Micros(0), ..series };
+        match model {
+            Some(model) => drop(self.texts.insert(series, model)),
+            None => drop(self.texts.remove(&series)),
+        }
+    }
+
+    /// The model of the series of a cell.
+    pub fn of(&self, series: CellKey) -> Option<&str> {
+        let series = CellKey { period_start: Micros(0), ..series };
+        self.texts.get(&series).map(|text| &**text)
+    }
 }
 
 mod grain {

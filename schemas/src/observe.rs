@@ -19,7 +19,7 @@ use crate::alert::{Alert, Severity};
 use crate::answer::Verdict;
 use crate::epoch::EpochStamp;
 use crate::kpi::{CellValue, KpiUpdate, SeriesId};
-use crate::models::Models;
+use crate::models::{Models, ModelsInForce};
 use crate::state::{Saved, StatePart};
 use crate::time::{Grain, Micros};
 
@@ -91,6 +91,11 @@ pub trait Observer: Send {
         0
     }
 
+    /// The models that are in force; the same value as before where nothing was put in force.
+    fn models(&self) -> Arc<ModelsInForce> {
+        Arc::default()
+    }
+
     /// Somebody says of an alert whether it was right, having said `before` something else; false where there is no
     /// such alert. Without it an observer learns nothing from people.
     fn heed(&mut self, _alert: &str, _before: Option<Verdict>, _verdict: Verdict) -> bool {
@@ -159,6 +164,21 @@ pub struct Band {
     pub upper: i128,
 }
 
+/// A series at one grain, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownSeries<'a> {
+    /// The KPI.
+    pub kpi: &'a str,
+    /// The tenant.
+    pub tenant: &'a str,
+    /// The grain.
+    pub grain: Grain,
+    /// All its known cells, ascending by period.
+    pub points: &'a [(Micros, CellValue)],
+    /// The model that is in force for it, as text, where one is.
+    pub model: Option<&'a str>,
+}
+
 /// A value of a bucket that is asked about, whether the bucket has it or not.
 #[derive(Debug, Clone, Copy)]
 pub struct Trial<'a> {
@@ -178,6 +198,8 @@ pub struct Trial<'a> {
     pub as_of: Micros,
     /// All known cells of the series at the grain, ascending by period.
     pub points: &'a [(Micros, CellValue)],
+    /// The model that is in force for the series at the grain, as text, where one is.
+    pub model: Option<&'a str>,
     /// What the KPI's budget has for the bucket, where it has one.
     pub budget: Option<CellValue>,
 }
@@ -234,29 +256,21 @@ pub struct Forecast {
 
 /// Says what was expected of past buckets, what to make of a value, and what will be.
 pub trait Bands: Send + Sync {
-    /// For each of `wanted` (ascending) what is expected from the points before it. `points` are all
-    /// known cells of one series of a KPI and a tenant at one grain, ascending by period.
-    fn bands(
-        &self,
-        of: (&str, &str),
-        grain: Grain,
-        points: &[(Micros, CellValue)],
-        wanted: &[Micros],
-    ) -> Vec<Option<Band>>;
+    /// For each of `wanted` (ascending) what is expected from the points before it.
+    fn bands(&self, of: &KnownSeries<'_>, wanted: &[Micros]) -> Vec<Option<Band>>;
 
     /// What would be said of a value. Nothing is kept of it, and nothing learned.
     fn score(&self, trial: &Trial<'_>) -> Scored;
 
-    /// What the period that runs at `at` and the next one will come to. `points` are all known cells of one series of
-    /// a KPI and a tenant, ascending by period: hours where `grain` is the hour, else days.
+    /// What the period of a grain that runs at `at` and the next one will come to; the series is known by hours where
+    /// that is the hour, else by days.
     ///
     /// # Errors
     /// Says why nothing can be said, as part of a sentence.
     fn forecast(
         &self,
-        of: (&str, &str),
+        of: &KnownSeries<'_>,
         grain: Grain,
-        points: &[(Micros, CellValue)],
         at: Micros,
     ) -> Result<[Forecast; 2], Arc<str>>;
 }

@@ -220,6 +220,7 @@ pub(crate) async fn tell(feed: &mut Option<Box<dyn Feed>>, alerts: Vec<Alert>, a
                     cells: Vec::new(),
                     alerts,
                     answers: Arc::default(),
+                    models: Arc::default(),
                     degraded,
                 });
             }

@@ -7,7 +7,7 @@ use schemas::{Against, Bands, ChangeRule, Watching};
 use super::*;
 use crate::Expected;
 use crate::number::mantissa;
-use crate::samples::{at, cell, kpi};
+use crate::samples::{at, cell, known, kpi};
 
 const HOUR: i64 = 3_600 * SECOND;
 const DAY: i64 = 24 * HOUR;
@@ -87,7 +87,7 @@ fn bands_are_those_of_charts() {
     let found = backtest(&to_hour(asked(Watching::default(), vec![series]), 800));
     let wanted: Vec<Micros> = points.iter().map(|(at, _)| *at).collect();
     let charts = Expected::new(vec![kpi(Watching::default())]);
-    let bands = charts.bands(("total_cost", "acme"), Grain::Hour, &points, &wanted);
+    let bands = charts.bands(&known(Grain::Hour, &points), &wanted);
     let own = found.lines[0].buckets.iter();
     let own: Vec<Option<[i128; 3]>> =
         own.map(|own| own.band.map(|band| band.map(|own| mantissa(own).unwrap()))).collect();

@@ -4,7 +4,7 @@ use schemas::{Bands, KpiKind, Unit, Watching};
 
 use super::*;
 use crate::Expected;
-use crate::samples::{at, cell, kpi};
+use crate::samples::{at, cell, known, kpi};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -27,7 +27,7 @@ fn asked(
     now: Micros,
 ) -> Result<[Forecast; 2], Arc<str>> {
     let expected = Expected::new(vec![kpi(Watching::default())]);
-    expected.forecast(("total_cost", "acme"), grain, points, now)
+    expected.forecast(&known(grain.min(Grain::Day), points), grain, now)
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn what_cannot_be_forecast_says_why() {
     let ratio = KpiInfo { unit: Unit::Ratio, kind: KpiKind::Ratio, ..kpi(Watching::default()) };
     let expected = Expected::new(vec![ratio]);
     let points = days(101, |day| usual(day) / 1_000.0);
-    let own = |grain| expected.forecast(("total_cost", "acme"), grain, &points, now);
+    let own = |grain| expected.forecast(&known(Grain::Day, &points), grain, now);
     assert_eq!(
         &*own(Grain::Week).unwrap_err(),
         "it does not add up from its days; hours and days are forecast"

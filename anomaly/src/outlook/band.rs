@@ -2,6 +2,7 @@
 //!
 //! # Guarantees
 //! - A value is anomalous exactly when it is outside of the band.
+//! - As it is shown no end of a band is below zero where the series never was.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{DiscreteCDF, Poisson};
@@ -49,6 +50,14 @@ impl Outlook {
     /// Whether `value` is outside of the band.
     pub(crate) fn is_anomalous(&self, value: f64) -> bool {
         value > self.upper || value < self.lower
+    }
+
+    /// The least that is normal, what is expected, and the most, as they are shown: none is below zero unless the series
+    /// ever was, before as the model knows it or at another time as its reader does.
+    pub(crate) fn shown(&self, was_below: bool) -> [f64; 3] {
+        let band = [self.lower, self.expected, self.upper];
+        let least = if was_below || self.records.low < 0.0 { f64::NEG_INFINITY } else { 0.0 };
+        band.map(|own| own.max(least))
     }
 
     /// The distance from what is expected, in spreads.

@@ -16,7 +16,7 @@ pub(crate) fn chance(at: i64) -> f64 {
     ((mixed ^ (mixed >> 29)) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
-fn shape(grain: Grain) -> Shape {
+pub(crate) fn shape(grain: Grain) -> Shape {
     Shape::of(&kpi(Watching::default()), grain).unwrap()
 }
 
@@ -31,7 +31,7 @@ fn hour(place: Place) -> f64 {
     1_000.0 * by_clock * by_day * by_date
 }
 
-fn hours(from: i64, count: i64, value: impl Fn(Place, i64) -> f64) -> Vec<Point> {
+pub(crate) fn hours(from: i64, count: i64, value: impl Fn(Place, i64) -> f64) -> Vec<Point> {
     let utc = Calendar::default();
     let first = at("2026-01-05").plus(from * 3_600_000_000);
     let place = |step: i64| {
@@ -41,7 +41,7 @@ fn hours(from: i64, count: i64, value: impl Fn(Place, i64) -> f64) -> Vec<Point>
     (0..count).map(|step| (place(step), value(place(step), from + step))).collect()
 }
 
-fn noisy(place: Place, step: i64) -> f64 {
+pub(crate) fn noisy(place: Place, step: i64) -> f64 {
     hour(place) * (0.9 + 0.2 * chance(step))
 }
 
@@ -94,6 +94,26 @@ fn what_it_has_seen_it_says_nothing_of() {
     for (place, _) in &taught {
         let said = trained.guess(shape(Grain::Hour), *place);
         assert_eq!(said.is_some(), place.number >= from);
+    }
+}
+
+#[test]
+fn one_that_starts_later_says_the_same_from_then_on() {
+    let taught = hours(0, 24 * 40, |place, step| noisy(place, step) * (1.0 + step as f64 / 960.0));
+    let from = taught.last().unwrap().0.number + 1;
+    let trained = fit(shape(Grain::Hour), &taught, from).unwrap();
+    for later in [-5, 0, 3, 24 * 40] {
+        let own = trained.clone().starting(from + later);
+        assert_eq!(Trained::parse(&own.to_text()).as_ref(), Some(&own));
+        for step in [0, 2, 3, 24 * 20, 24 * 40, 24 * 90] {
+            let (place, _) = hours(24 * 40 + step, 1, |_, _| 0.0)[0];
+            let [own, usual] = [&own, &trained].map(|own| own.guess(shape(Grain::Hour), place));
+            match own {
+                Some(own) => assert!((own.0 / usual.unwrap().0 - 1.0).abs() < 1e-9),
+                None => assert!(step < later, "{later} {step}"),
+            }
+            assert_eq!(own.is_none(), step < later);
+        }
     }
 }
 

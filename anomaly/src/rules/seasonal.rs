@@ -60,13 +60,14 @@ impl Rule for Seasonal {
         };
         let p = outlook.p(shape, value);
         let deviation = deviation(shape, value, outlook.expected);
+        let [lower, expected, upper] = outlook.shown(value < 0.0);
         Verdict::Anomalous(Finding {
             kind,
             severity: severity(p, deviation, bucket.good),
             value: bucket.cell.and_then(|cell| cell.value),
-            expected: shown(outlook.expected),
-            lower: shown(outlook.lower),
-            upper: shown(outlook.upper),
+            expected: shown(expected),
+            lower: shown(lower),
+            upper: shown(upper),
             deviation,
             z: outlook.z(value),
             p,

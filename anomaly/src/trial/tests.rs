@@ -3,7 +3,8 @@
 use schemas::{Against, Bands, ChangeRule, Severity, Watching};
 
 use super::*;
-use crate::samples::{at, cell, kpi};
+use crate::number::mantissa;
+use crate::samples::{at, cell, known, kpi};
 use crate::{Expected, History, Limits, Question, backtest};
 
 const HOUR: i64 = 3_600_000_000;
@@ -30,6 +31,7 @@ fn asked<'a>(grain: Grain, points: &'a [(Micros, CellValue)], place: i64, value:
         value: mantissa(value).unwrap(),
         as_of: start.plus(step + 60_000_000),
         points,
+        model: None,
         budget: None,
     }
 }
@@ -86,7 +88,7 @@ fn the_band_is_that_of_charts_and_nothing_behind_the_bucket_counts() {
     let trial = asked(Grain::Hour, &hours, 700, 250.0);
     let own = scored(Watching::default(), &trial);
     let charts = Expected::new(vec![kpi(Watching::default())]);
-    let band = charts.bands(("total_cost", "acme"), Grain::Hour, &hours, &[trial.start])[0];
+    let band = charts.bands(&known(Grain::Hour, &hours), &[trial.start])[0];
     assert_eq!(own.band, band);
     let other = points(760, HOUR, |hour| if hour < 700 { usual(hour) } else { 7.0 });
     assert_eq!(scored(Watching::default(), &asked(Grain::Hour, &other, 700, 250.0)), own);

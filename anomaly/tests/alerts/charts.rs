@@ -1,7 +1,7 @@
 //! Bands for charts.
 
 use anomaly::Expected;
-use schemas::{Bands, CellValue, Grain, Micros, Observer};
+use schemas::{Bands, CellValue, Grain, KnownSeries, Micros, Observer};
 
 use crate::world::{HOUR, Rng, SECOND, World, change, flow, kpis, monday};
 
@@ -17,6 +17,10 @@ fn points(hours: i64) -> Vec<(Micros, CellValue)> {
             (at(hour), flow((level * (1.0 + 0.04 * rng.normal())).round()).unwrap())
         })
         .collect()
+}
+
+fn orders(grain: Grain, points: &[(Micros, CellValue)]) -> KnownSeries<'_> {
+    KnownSeries { kpi: "orders", tenant: "t", grain, points, model: None }
 }
 
 #[test]
@@ -36,7 +40,7 @@ fn the_band_of_a_chart_is_the_band_of_the_alert() {
         &[change("orders", Grain::Hour, at(0), flow(9_000.0))],
     );
     assert_eq!((alerts.len(), world.scorer.alerts().len()), (1, 1));
-    let bands = Expected::new(kpis()).bands(("orders", "t"), Grain::Hour, &known, &[at(0)]);
+    let bands = Expected::new(kpis()).bands(&orders(Grain::Hour, &known), &[at(0)]);
     let band = bands[0].unwrap();
     assert_eq!(alerts[0].expected, Some(band.expected));
     assert_eq!((alerts[0].lower, alerts[0].upper), (Some(band.lower), Some(band.upper)));
@@ -46,19 +50,20 @@ fn the_band_of_a_chart_is_the_band_of_the_alert() {
 fn bands_are_made_from_the_past_and_only_when_there_is_one() {
     let bands = Expected::new(kpis());
     let (mut known, wanted) = (points(48), [at(-35 * 24 + 5), at(0), at(20)]);
-    let before = bands.bands(("orders", "t"), Grain::Hour, &known, &wanted);
+    let before = bands.bands(&orders(Grain::Hour, &known), &wanted);
     assert!(before[0].is_none() && before[1].is_some() && before[2].is_some());
     for (start, value) in &mut known {
         if *start >= at(20) {
             *value = flow(7.0).unwrap();
         }
     }
-    assert_eq!(bands.bands(("orders", "t"), Grain::Hour, &known, &wanted), before);
+    assert_eq!(bands.bands(&orders(Grain::Hour, &known), &wanted), before);
     for grain in Grain::ALL.into_iter().filter(|grain| grain.is_long()) {
-        assert_eq!(bands.bands(("orders", "t"), grain, &known, &wanted), vec![None; 3], "{grain}");
+        assert_eq!(bands.bands(&orders(grain, &known), &wanted), vec![None; 3], "{grain}");
     }
-    assert_eq!(bands.bands(("nothing", "t"), Grain::Hour, &known, &wanted), vec![None; 3]);
-    assert_eq!(bands.bands(("orders", "t"), Grain::Hour, &[], &wanted), vec![None; 3]);
+    let unknown = KnownSeries { kpi: "nothing", ..orders(Grain::Hour, &known) };
+    assert_eq!(bands.bands(&unknown, &wanted), vec![None; 3]);
+    assert_eq!(bands.bands(&orders(Grain::Hour, &[]), &wanted), vec![None; 3]);
     // Behind the last point a flow is 0, and there is a band all the same.
-    assert!(bands.bands(("orders", "t"), Grain::Hour, &known, &[at(50)])[0].is_some());
+    assert!(bands.bands(&orders(Grain::Hour, &known), &[at(50)])[0].is_some());
 }

@@ -10,7 +10,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use schemas::{CellValue, Forecast, Grain, Micros};
+use schemas::{CellValue, Forecast, Grain, KnownSeries, Micros};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -163,13 +163,21 @@ fn forecasts(
     app: &App,
     grain: Grain,
     position: &StreamPosition,
-    cells: &Snapshot,
+    snapshot: &Snapshot,
 ) -> Vec<OneForecast> {
     let one = |(name, cells): (&SeriesName, Vec<ServedCell<'_>>)| {
         let points: Vec<(Micros, CellValue)> =
             cells.iter().map(|cell| (cell.period_start, cell.value)).collect();
-        let of = (&*name.kpi, &*name.tenant);
-        let told = app.bands.forecast(of, grain, &points, position.as_of);
+        // What is longer than a day is made of days.
+        let basis = grain.min(Grain::Day);
+        let of = KnownSeries {
+            kpi: &name.kpi,
+            tenant: &name.tenant,
+            grain: basis,
+            points: &points,
+            model: snapshot.model_of(name, basis),
+        };
+        let told = app.bands.forecast(&of, grain, position.as_of);
         let periods = app.calendar.of(&name.tenant);
         let period = |own: Forecast| ForecastPeriod {
             period_start: own.start.to_string(),
@@ -186,5 +194,5 @@ fn forecasts(
         let dims = RawValue::from_string(name.dims.to_string()).ok()?;
         Some(OneForecast { tenant: Arc::clone(&name.tenant), dims, periods, why })
     };
-    cells.series().filter_map(one).collect()
+    snapshot.series().filter_map(one).collect()
 }

@@ -355,6 +355,7 @@ fn answer(
         value: asked.value,
         as_of: position.as_of,
         points: &points,
+        model: cells.model_of(series, asked.grain),
         budget,
     });
     let Scored { band, statistics, found, is_judged, why } = scored;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use schemas::{CellValue, Grain, KpiInfo, Micros};
+use schemas::{CellValue, Grain, KnownSeries, KpiInfo, Micros};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -178,7 +178,7 @@ fn answer(
     filter: &CellFilter,
     info: &KpiInfo,
     position: &StreamPosition,
-    (cells, by): (&Snapshot, Option<(Against, &History)>),
+    (snapshot, by): (&Snapshot, Option<(Against, &History)>),
     troubled: bool,
 ) -> Series {
     let grain = filter.grain.unwrap_or(Grain::Day);
@@ -187,7 +187,9 @@ fn answer(
             cells.iter().map(|cell| (cell.period_start, cell.value)).collect();
         let wanted = points.iter().map(|(start, _)| *start);
         let wanted: Vec<Micros> = wanted.filter(|start| filter.takes_period(*start)).collect();
-        let bands = app.bands.bands((&info.key, &name.tenant), grain, &points, &wanted);
+        let (tenant, model) = (&*name.tenant, snapshot.model_of(name, grain));
+        let known = KnownSeries { kpi: &info.key, tenant, grain, points: &points, model };
+        let bands = app.bands.bands(&known, &wanted);
         let periods = app.calendar.of(&name.tenant);
         let compared = |start, value: CellValue| {
             let (against, history) = by?;
@@ -224,7 +226,7 @@ fn answer(
         epoch: position.offset,
         as_of: position.as_of.to_string(),
         degraded: troubled || !position.degraded.is_empty(),
-        series: cells.series().filter_map(one).collect(),
+        series: snapshot.series().filter_map(one).collect(),
         kpi: Arc::clone(&info.key),
     }
 }

@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use schemas::{
-    Alert, Answers, Calendar, EpochId, KpiInfo, Micros, Published, Reason, Severity, Start,
+    Alert, Answers, Calendar, EpochId, KpiInfo, Micros, ModelsInForce, Published, Reason, Severity,
+    Start,
 };
 use tokio::sync::watch;
 
@@ -83,6 +84,14 @@ struct Served {
     degraded: VecDeque<(EpochId, Arc<[Reason]>)>,
     /// The clocks of the last epochs.
     clocks: Clocks,
+    /// The models of detectors that are in force.
+    models: Arc<ModelsInForce>,
+}
+
+impl Served {
+    fn read(&self, filter: &CellFilter, periods: Periods, now: Micros) -> Snapshot {
+        self.cells.read(filter, periods, now).with_models(&self.models)
+    }
 }
 
 impl Store {
@@ -135,7 +144,8 @@ impl Store {
         let doubts = VecDeque::from([(offset, Arc::clone(&degraded))]);
         let position = Some(StreamPosition { generation, offset, as_of, degraded });
         let clocks = Clocks::of(offset, as_of);
-        let fresh = Served { position, cells, alerts, degraded: doubts, clocks };
+        let models = start.models;
+        let fresh = Served { position, cells, alerts, degraded: doubts, clocks, models };
         let before = std::mem::replace(&mut *self.served.write(), fresh);
         self.published.send_replace(start.offset);
         drop(before);
@@ -143,12 +153,13 @@ impl Store {
 
     /// Takes a published epoch: its changed cells and alerts, and what is doubtful from it on.
     pub fn publish(&self, published: &Published) {
-        let Published { stamp, cells, alerts, answers, degraded } = published;
+        let Published { stamp, cells, alerts, answers, models, degraded } = published;
         let mut held = self.served.write();
         let served = &mut *held;
         served.cells.apply(cells, stamp.id, self.log_max);
         served.clocks.push(stamp.id, stamp.clock);
         served.alerts.answer(answers, stamp.id);
+        served.models = Arc::clone(models);
         for alert in alerts {
             served.alerts.put(Alert { epoch: stamp.id, ..alert.clone() });
         }
@@ -203,7 +214,7 @@ impl Store {
     ) -> Option<(StreamPosition, Snapshot)> {
         let served = self.served.read();
         let position = served.position.clone()?;
-        let snapshot = served.cells.read(filter, periods, position.as_of);
+        let snapshot = served.read(filter, periods, position.as_of);
         Some((position, snapshot))
     }
 
@@ -215,7 +226,7 @@ impl Store {
     ) -> Option<(StreamPosition, Snapshot, History)> {
         let served = self.served.read();
         let position = served.position.clone()?;
-        let snapshot = served.cells.read(filter, periods, position.as_of);
+        let snapshot = served.read(filter, periods, position.as_of);
         Some((position, snapshot, served.cells.history(filter)))
     }
 

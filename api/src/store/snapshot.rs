@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use schemas::{CellKey, CellValue, Grain, Micros, Window};
+use schemas::{CellKey, CellValue, Grain, Micros, ModelsInForce, Window};
 
 use super::points::{Point, Run};
 
@@ -48,6 +48,8 @@ pub struct ServedCell<'a> {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     runs: Vec<SeriesRun>,
+    /// The models of detectors that were in force at the position.
+    models: Arc<ModelsInForce>,
 }
 
 /// Cells of one series.
@@ -72,6 +74,16 @@ impl Snapshot {
     ) {
         let (series, window) = (Arc::clone(series), Some(Arc::clone(window)));
         self.runs.push(SeriesRun { series, run: Run::of(point), window });
+    }
+
+    pub(super) fn with_models(mut self, models: &Arc<ModelsInForce>) -> Snapshot {
+        self.models = Arc::clone(models);
+        self
+    }
+
+    /// The model of the detector that is in force for a series.
+    pub fn model_of(&self, series: &SeriesName, grain: Grain) -> Option<&str> {
+        self.models.of(series.cell(grain, Micros(0)))
     }
 
     /// How many cells.

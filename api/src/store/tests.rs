@@ -32,6 +32,7 @@ impl Store {
             cells,
             alerts,
             answers: Arc::default(),
+            models: Arc::default(),
             degraded: Arc::default(),
         });
     }
@@ -499,6 +500,7 @@ fn what_is_doubtful_comes_and_goes_with_its_values() {
                 cells,
                 alerts: Vec::new(),
                 answers: Arc::default(),
+                models: Arc::default(),
                 degraded,
             });
         }
@@ -520,6 +522,7 @@ fn a_client_that_is_behind_is_told_what_was_doubtful_then() {
             cells,
             alerts,
             answers: Arc::default(),
+            models: Arc::default(),
             degraded,
         });
     };

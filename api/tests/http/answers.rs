@@ -31,7 +31,14 @@ fn said(world: &World, epoch: u64, decisions: &[(&str, Decision)]) {
     }
     let (cells, alerts, degraded) = (Vec::new(), Vec::new(), Arc::default());
     let answers: Arc<Answers> = Arc::new(answers);
-    world.app.store.publish(&Published { stamp, cells, alerts, answers, degraded });
+    world.app.store.publish(&Published {
+        stamp,
+        cells,
+        alerts,
+        answers,
+        models: Arc::default(),
+        degraded,
+    });
 }
 
 async fn send(world: &World, token: &str, (method, path, body): (&str, &str, &str)) -> Answer {

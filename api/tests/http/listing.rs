@@ -204,6 +204,7 @@ async fn what_changes_between_pages_moves_nothing_else() {
         cells: updates,
         alerts,
         answers: Arc::default(),
+        models: Arc::default(),
         degraded,
     });
     let mut seen = shown(&first);

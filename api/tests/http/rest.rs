@@ -55,6 +55,7 @@ async fn a_period_that_has_not_begun_is_not_the_newest() {
         cells,
         alerts: Vec::new(),
         answers: Arc::default(),
+        models: Arc::default(),
         degraded,
     });
     let starts = async |query: &str| {
@@ -343,6 +344,7 @@ async fn copies_are_good_until_the_next_epoch() {
         cells,
         alerts,
         answers: Arc::default(),
+        models: Arc::default(),
         degraded: Arc::default(),
     });
     let next = ask(path, &tag).await;

@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use schemas::civil::Shape;
 use schemas::{
     Alert, Band, Bands, Calendar, CalendarSettings, CellKey, CellValue, Clock, Contribution,
-    Decision, Forecast, Found, Good, Grain, KpiHistory, KpiInfo, KpiProvenance, Micros, NotLedBack,
-    PastCells, PastQuestion, Provenance, ProvenanceQuestion, Scored, Severity, Start, Status,
-    Trial, Unit,
+    Decision, Forecast, Found, Good, Grain, KnownSeries, KpiHistory, KpiInfo, KpiProvenance,
+    Micros, NotLedBack, PastCells, PastQuestion, Provenance, ProvenanceQuestion, Scored, Severity,
+    Start, Status, Trial, Unit,
 };
 use serde_json::Value;
 use tower::ServiceExt;
@@ -139,20 +139,18 @@ impl Deliveries for OneDelivery {
     }
 }
 
-/// Expects the point before, give or take one; nothing of the first point.
+/// Expects the point before, give or take one; nothing of the first point. A model is a number that is added.
 pub(crate) struct PointBefore;
 
+fn added(of: &KnownSeries<'_>) -> i128 {
+    of.model.map_or(0, |model| model.parse::<i128>().unwrap() * ONE)
+}
+
 impl Bands for PointBefore {
-    fn bands(
-        &self,
-        _: (&str, &str),
-        _: Grain,
-        points: &[(Micros, CellValue)],
-        wanted: &[Micros],
-    ) -> Vec<Option<Band>> {
+    fn bands(&self, of: &KnownSeries<'_>, wanted: &[Micros]) -> Vec<Option<Band>> {
         let band = |wanted: &Micros| {
-            let before = points.partition_point(|(start, _)| start < wanted).checked_sub(1)?;
-            let expected = points[before].1.value?;
+            let before = of.points.partition_point(|(start, _)| start < wanted).checked_sub(1)?;
+            let expected = of.points[before].1.value? + added(of);
             Some(Band { expected, lower: expected - ONE, upper: expected + ONE })
         };
         wanted.iter().map(band).collect()
@@ -160,8 +158,9 @@ impl Bands for PointBefore {
 
     /// By the same band; a warning outside of it, and unknown where there is none.
     fn score(&self, trial: &Trial<'_>) -> Scored {
-        let of = (trial.kpi, trial.tenant);
-        let band = self.bands(of, trial.grain, trial.points, &[trial.start]).pop().flatten();
+        let Trial { kpi, tenant, grain, points, model, .. } = *trial;
+        let of = KnownSeries { kpi, tenant, grain, points, model };
+        let band = self.bands(&of, &[trial.start]).pop().flatten();
         let is_outside = |band: &Band| trial.value < band.lower || trial.value > band.upper;
         let found = |band: &Band| Found {
             rule: "seasonal".into(),
@@ -182,13 +181,12 @@ impl Bands for PointBefore {
     /// As the last point, give or take one, of the running period, and unknown how far off of the next.
     fn forecast(
         &self,
-        _: (&str, &str),
+        of: &KnownSeries<'_>,
         grain: Grain,
-        points: &[(Micros, CellValue)],
         at: Micros,
     ) -> Result<[Forecast; 2], Arc<str>> {
-        let last = points.last().and_then(|(_, cell)| cell.value);
-        let expected = last.ok_or("it has no values")?;
+        let last = of.points.last().and_then(|(_, cell)| cell.value);
+        let expected = last.ok_or("it has no values")? + added(of);
         let (start, so_far) = (grain.start(at), Some(expected));
         let between = Some((expected - ONE, expected + ONE));
         let next = Forecast { start: grain.end(start), so_far: None, expected, between: None };

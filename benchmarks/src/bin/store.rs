@@ -206,8 +206,14 @@ fn measure(arguments: &Arguments) -> Result<String, Failure> {
 fn apply(store: &Store, epoch: u64, updates: &[KpiUpdate], alerts: &[Alert]) -> f64 {
     let stamp = EpochStamp { id: epoch, clock: Micros(0), quiet: false };
     let (cells, alerts) = (updates.to_vec(), alerts.to_vec());
-    let published =
-        Published { stamp, cells, alerts, answers: Arc::default(), degraded: Arc::default() };
+    let published = Published {
+        stamp,
+        cells,
+        alerts,
+        answers: Arc::default(),
+        models: Arc::default(),
+        degraded: Arc::default(),
+    };
     timed(|| store.publish(&published))
 }
 

@@ -13,7 +13,7 @@ use schemas::answer::{Feedback, Verdict};
 use schemas::state::{FrozenSlots, SavedError, Slots};
 use schemas::{
     Alert, Answers, CellKey, ControlRecord, Decision, EpochId, EpochStamp, FrozenObserver,
-    KpiUpdate, Micros, Observer, OriginName, Saved, Sight, StatePart,
+    KpiUpdate, Micros, ModelsInForce, Observer, OriginName, Saved, Sight, StatePart,
 };
 
 use super::error::RestoreError;
@@ -184,6 +184,11 @@ impl Watch {
             Alert { epoch, ..alert }
         };
         self.observer.alerts().into_iter().map(with_epoch).collect()
+    }
+
+    /// The models of the detector that are in force.
+    pub(crate) fn models(&self) -> Arc<ModelsInForce> {
+        self.observer.models()
     }
 
     /// Removed cells with their epochs, and the epoch after which they are all known.

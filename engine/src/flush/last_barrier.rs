@@ -124,7 +124,8 @@ impl Barriers<'_> {
         let stamp = EpochStamp { id: barrier, clock: tables.clock, quiet: false };
         if !renewal.tables.is_empty() {
             core.roll_up();
-            preview::tell(feeds, &core, (stamp, self.inputs.now), &tables.alerts, &renewal);
+            let detected = (tables.alerts.as_slice(), anomaly::models_in_force(&read.saved));
+            preview::tell(feeds, &core, (stamp, self.inputs.now), detected, &renewal);
             self.build_alone(&mut core, stamp, &renewal.tables)?;
         }
         if let Err(error) = core.finish_load(stamp, &read.saved, tables.alerts, &renewal) {

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use schemas::{Alert, EpochStamp, Feed, Micros, Reason, Start};
+use schemas::{Alert, EpochStamp, Feed, Micros, ModelsInForce, Reason, Start};
 
 use super::generation::new_generation;
 use crate::core::Core;
@@ -21,13 +21,13 @@ pub(super) fn tell(
     feeds: &mut [Box<dyn Feed>],
     core: &Core,
     at: (EpochStamp, Micros),
-    alerts: &[Alert],
+    detected: (&[Alert], ModelsInForce),
     renewal: &Renewal,
 ) {
     if feeds.is_empty() {
         return;
     }
-    let start = of(core, at, alerts, renewal);
+    let start = of(core, at, detected, renewal);
     for feed in feeds {
         feed.start(start.clone());
     }
@@ -36,7 +36,7 @@ pub(super) fn tell(
 fn of(
     core: &Core,
     (barrier, now): (EpochStamp, Micros),
-    alerts: &[Alert],
+    (alerts, models): (&[Alert], ModelsInForce),
     renewal: &Renewal,
 ) -> Start {
     let cells = core.gold().snapshot().into_iter();
@@ -54,6 +54,7 @@ fn of(
         removals_after: barrier.id,
         alerts: alerts.to_vec(),
         answers: Arc::clone(core.answers()),
+        models: Arc::new(models),
         degraded: building(renewal, now),
     }
 }

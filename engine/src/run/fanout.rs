@@ -291,6 +291,7 @@ mod tests {
             cells: Vec::new(),
             alerts: Vec::new(),
             answers: Arc::default(),
+            models: Arc::default(),
             degraded: Arc::default(),
         };
         Delivery::new(Results { published, samples: Vec::new(), turn: None }, shared)

@@ -298,6 +298,7 @@ impl Main<'_> {
             alerts: self.core.watch().published(),
             answers: Arc::clone(self.core.answers()),
             degraded: self.held_back.with(self.halts.reasons()),
+            models: self.core.watch().models(),
         };
         self.tell(News::Start(Box::new(start)));
     }
@@ -422,8 +423,9 @@ impl Main<'_> {
         }
         let samples = samples::of(&records);
         let degraded = self.held_back.with(self.halts.reasons());
-        let (stamp, answers) = (records.stamp, Arc::clone(self.core.answers()));
-        let published = Published { stamp, cells: updates, alerts, answers, degraded };
+        let (stamp, models) = (records.stamp, self.core.watch().models());
+        let answers = Arc::clone(self.core.answers());
+        let published = Published { stamp, cells: updates, alerts, answers, models, degraded };
         if self.to_bronze.send(Arc::new(records)).is_err() {
             self.shared.stop.ask();
         }

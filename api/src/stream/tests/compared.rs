@@ -132,6 +132,7 @@ impl World {
             cells,
             alerts: Vec::new(),
             answers: Arc::default(),
+            models: Arc::default(),
             degraded: Arc::default(),
         });
     }
