@@ -52,6 +52,11 @@ pub struct EpochRecords {
 }
 
 impl EpochRecords {
+    /// An epoch without records.
+    pub fn tick(stamp: EpochStamp) -> EpochRecords {
+        EpochRecords { stamp, batches: Vec::new(), errors: Vec::new() }
+    }
+
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.batches.iter().map(RawBatch::bytes).sum()

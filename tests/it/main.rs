@@ -38,6 +38,7 @@ mod questioned;
 mod readers;
 mod retraining;
 mod retry;
+mod retyped;
 mod secure_kafka;
 mod semantic;
 mod soak;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use gold::Locator;
 use lake::state::Read;
+use pipeline::bronze::EpochRecords;
 use pipeline::decode::PreparedContract;
 use pipeline::epoch;
 use pipeline::record::RawBatch;
@@ -16,6 +17,7 @@ use pipeline::silver::SilverRow;
 use pipeline::source::is_control;
 use schemas::{Alert, EpochStamp, Micros, Saved};
 
+use super::dead::KnownDead;
 use super::error::RestoreError;
 use super::letters::Desk;
 use super::wish::Wish;
@@ -59,13 +61,10 @@ impl Core {
 
     /// Folds an epoch of bronze into some tables, without their KPIs; returns how many of its records
     /// are theirs. [`Core::finish_alone`] follows.
-    pub(crate) fn fold_alone(
-        &mut self,
-        names: &BTreeSet<String>,
-        stamp: EpochStamp,
-        mut batches: Vec<RawBatch>,
-    ) -> u64 {
-        let Core { tables, decoding, scratch, .. } = self;
+    pub(crate) fn fold_alone(&mut self, names: &BTreeSet<String>, epoch: EpochRecords) -> u64 {
+        let known = KnownDead::of(&epoch);
+        let EpochRecords { stamp, mut batches, .. } = epoch;
+        let Core { tables, decoding, scratch, counts, .. } = self;
         let is_own = |batch: &RawBatch| {
             let table = decoding.table_of(batch.topic()).and_then(|at| tables.get(at));
             is_control(batch.topic()) || table.is_some_and(|table| names.contains(&table.name()))
@@ -89,10 +88,14 @@ impl Core {
             table.delta.clear();
         }
         let mut records = 0;
-        for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
+        for ((batch, errors), changes) in
+            decoded.batches.iter().zip(&decoded.errors).zip(&decoded.changes)
+        {
             if let Some(table) = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at))
             {
-                table.fold.apply(changes, &stamp, &mut table.delta);
+                let refused = table.fold.apply(changes, &stamp, &mut table.delta);
+                let new = known.count_new(batch, errors) + known.count_new(batch, refused);
+                counts.dead_letters += new;
                 table.delta.clear();
                 records += batch.len() as u64;
             }

@@ -5,6 +5,7 @@
 //!   nothing else: live, replayed from the ledger and replayed from bronze give the same.
 
 pub(crate) mod control;
+mod dead;
 pub(crate) mod decoding;
 pub(crate) mod epoch;
 mod error;
@@ -38,6 +39,7 @@ use crate::census::Census;
 use crate::identities::{Identities, PART};
 use crate::tables::{self, silver_name};
 use control::Control;
+use dead::KnownDead;
 use decoding::Decoding;
 use epoch::Epoch;
 pub(crate) use error::{RestoreError, SetupError};
@@ -109,7 +111,7 @@ impl std::fmt::Debug for KeyedTable {
     }
 }
 
-/// What the core has seen since it was made.
+/// What the core has seen since it was made, or since it was asked.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counts {
     pub(crate) dead_letters: u64,
@@ -302,13 +304,13 @@ impl Core {
     }
 
     /// Decodes an epoch that bronze has, under its stamp, and folds it.
-    pub(crate) fn replay(
-        &mut self,
-        stamp: EpochStamp,
-        batches: Vec<RawBatch>,
-    ) -> (EpochRecords, Changes) {
+    pub(crate) fn replay(&mut self, epoch: EpochRecords) -> (EpochRecords, Changes) {
+        let known = KnownDead::of(&epoch);
+        let EpochRecords { stamp, batches, .. } = epoch;
         let decoded = self.decoding.decode(batches, &mut self.scratch);
-        self.fold_again(Epoch::replayed(stamp, decoded))
+        let folded = self.fold_again(Epoch::replayed(stamp, decoded));
+        self.counts.dead_letters += known.count_new_of(&folded.0);
+        folded
     }
 
     /// The same for an epoch that the ledger has, its records read again.
@@ -340,8 +342,11 @@ impl Core {
     fn fold_changes(&mut self, epoch: &mut Epoch) -> Changes {
         let stamp = epoch.stamp;
         self.last = Some(stamp);
-        self.counts.dead_letters +=
-            epoch.records.errors.iter().map(|e| e.len() as u64).sum::<u64>();
+        let is_live = !self.control.is_replay;
+        if is_live {
+            let errors = epoch.records.errors.iter();
+            self.counts.dead_letters += errors.map(|own| own.len() as u64).sum::<u64>();
+        }
         let hushed = self.hush(epoch);
         let feeders = Feeders { gold: &self.gold, tables: &self.tables };
         let sight = Sight { cells: &self.gold, feeding: &feeders };
@@ -379,7 +384,7 @@ impl Core {
             let Some(table) = tables.get_mut(index) else { continue };
             let refused = table.fold.apply(changes, &stamp, &mut table.delta);
             if !refused.is_empty() {
-                counts.dead_letters += refused.len() as u64;
+                counts.dead_letters += if is_live { refused.len() as u64 } else { 0 };
                 errors.extend_from_slice(refused);
                 errors.sort_unstable_by_key(|(record, _)| *record);
             }

@@ -183,7 +183,7 @@ impl Barriers<'_> {
         let mut log = self.inputs.state_log(None)?;
         for (epoch, at) in bronze::replay(self.bronze, 0, barrier.id)?.zip(1_u64..) {
             let epoch = epoch?;
-            records += core.fold_alone(names, epoch.stamp, epoch.batches);
+            records += core.fold_alone(names, epoch);
             if at.is_multiple_of(RUNS_EVERY) {
                 write_runs(core, &mut log);
             }

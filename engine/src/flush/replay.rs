@@ -5,7 +5,7 @@
 
 use lake::state::StateLog;
 use lake::{LakeError, Table};
-use pipeline::bronze::{self, Held};
+use pipeline::bronze::{self, EpochRecords, Held};
 use pipeline::silver::{FrozenRuns, RunsError};
 use schemas::EpochStamp;
 
@@ -28,7 +28,7 @@ pub(super) fn replay_bronze(
     let mut epochs = 0_u64;
     for epoch in bronze::replay(bronze, from, held.epoch)? {
         let epoch = epoch?;
-        core.replay(epoch.stamp, epoch.batches);
+        core.replay(epoch);
         epochs += 1;
         if epochs.is_multiple_of(RUNS_EVERY) {
             write_runs(core, log);
@@ -36,7 +36,7 @@ pub(super) fn replay_bronze(
     }
     if core.last().is_none_or(|last| last.id < held.epoch) {
         let tick = EpochStamp { id: held.epoch, clock: held.clock, quiet: false };
-        core.replay(tick, Vec::new());
+        core.replay(EpochRecords::tick(tick));
     }
     tracing::info!(epochs, from, to = held.epoch, "replayed bronze");
     Ok(())

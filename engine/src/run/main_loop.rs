@@ -238,6 +238,7 @@ impl Main<'_> {
         }
         self.halts.update(&self.core, self.core.last().map_or(Micros(0), |stamp| stamp.clock));
         self.shared.meters.doubts.update(&self.core);
+        self.shared.meters.dead_letters.add(self.core.take_dead_letters());
         self.begin();
         self.shared.reloads.ask(self.core.take_wish());
     }
@@ -297,8 +298,8 @@ impl Main<'_> {
             removals_after,
             alerts: self.core.watch().published(),
             answers: Arc::clone(self.core.answers()),
-            degraded: self.held_back.with(self.halts.reasons()),
             models: self.core.watch().models(),
+            degraded: self.held_back.with(self.halts.reasons()),
         };
         self.tell(News::Start(Box::new(start)));
     }
@@ -412,7 +413,7 @@ impl Main<'_> {
         meters.events.add(records.events().map(|batch| batch.len() as u64).sum());
         meters.bytes.add(records.events().map(|batch| batch.bytes() as u64).sum());
         meters.epochs.add(u64::from(records.has_events()));
-        meters.dead_letters.set(self.core.counts.dead_letters);
+        meters.dead_letters.add(self.core.take_dead_letters());
         meters.doubts.update(&self.core);
         self.shared.unflushed.fetch_add(records.bytes(), Ordering::Relaxed);
         self.halts.update(&self.core, records.stamp.clock);

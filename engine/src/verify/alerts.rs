@@ -94,12 +94,12 @@ fn rerun(
     };
     for epoch in bronze::replay(bronze, 0, last).map_err(text)? {
         let epoch = epoch.map_err(text)?;
-        take(core.replay(epoch.stamp, epoch.batches).1);
+        take(core.replay(epoch).1);
         core.forget_history();
     }
     if core.last().is_none_or(|stamp| stamp.id < last) {
         let tick = EpochStamp { id: last, clock: pinned.clock, quiet: false };
-        take(core.replay(tick, Vec::new()).1);
+        take(core.replay(bronze::EpochRecords::tick(tick)).1);
     }
     Ok((alerts, Arc::clone(core.answers())))
 }

@@ -14,7 +14,7 @@ use schemas::{EpochId, EpochStamp, Micros};
 use super::EpochRecords;
 use crate::record::{Header, RawBatch, RawRecord, TopicPartition};
 
-/// The epochs `after < epoch <= up_to`, in order, with `errors` left empty.
+/// The epochs `after < epoch <= up_to`, in order, with what could not be decoded when they were written.
 ///
 /// # Errors
 /// When the table's files cannot be read, now or while iterating.
@@ -80,10 +80,9 @@ impl<I: Iterator<Item = Result<RecordBatch, LakeError>>> Iterator for Epochs<I> 
             if ended {
                 return self.current.take().map(Ok);
             }
-            let fresh = || EpochRecords { stamp, batches: Vec::new(), errors: Vec::new() };
-            let epoch = self.current.get_or_insert_with(fresh);
+            let epoch = self.current.get_or_insert_with(|| EpochRecords::tick(stamp));
             epoch.stamp.quiet |= stamp.quiet;
-            columns.push_to(self.row, &mut epoch.batches);
+            columns.push_to(self.row, epoch);
             self.row += 1;
         }
     }
@@ -111,6 +110,7 @@ struct Columns {
     epoch: Int64Array,
     clock: TimestampMicrosecondArray,
     quiet: BooleanArray,
+    error: StringArray,
 }
 
 impl Columns {
@@ -134,6 +134,7 @@ impl Columns {
             epoch: long("epoch")?,
             clock: instant("epoch_clock")?,
             quiet: column("quiet")?.as_boolean_opt().cloned()?,
+            error: text("decode_error")?,
         })
     }
 
@@ -151,7 +152,8 @@ impl Columns {
     }
 
     /// Adds the row to the last batch, or to a new one when it is of another partition.
-    fn push_to(&self, row: usize, batches: &mut Vec<RawBatch>) {
+    fn push_to(&self, row: usize, epoch: &mut EpochRecords) {
+        let EpochRecords { batches, errors, .. } = epoch;
         let is_same = batches.last().is_some_and(|batch| self.is_of(row, batch.topic()));
         if !is_same {
             batches.push(RawBatch::new(Arc::new(TopicPartition {
@@ -160,8 +162,12 @@ impl Columns {
                 incarnation: self.incarnation.value(row).into(),
                 partition: self.partition.value(row),
             })));
+            errors.push(Vec::new());
         }
-        let Some(batch) = batches.last_mut() else { return };
+        let (Some(batch), Some(errors)) = (batches.last_mut(), errors.last_mut()) else { return };
+        if self.error.is_valid(row) {
+            errors.push((batch.len(), self.error.value(row).to_owned()));
+        }
         batch.push_record(&RawRecord {
             offset: self.offset.value(row),
             prev_offset: self.prev_offset.value(row),

@@ -75,6 +75,7 @@ async fn what_was_committed_is_replayed() {
         epochs.iter().map(|e| (e.stamp.id, e.stamp.quiet)).collect::<Vec<_>>(),
         [(2, true), (3, false), (4, true)]
     );
+    assert!(epochs.iter().all(|e| e.errors == [[(1, "broken".to_owned())]]));
     let bits = epochs.iter().map(|e| [0, 1].map(|at| e.batches[0].quiet().has(at)));
     assert_eq!(bits.collect::<Vec<_>>(), [[false, true], [false; 2], [true; 2]]);
     let first = &epochs[0].batches[0];
