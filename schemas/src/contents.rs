@@ -82,8 +82,13 @@ pub struct Contents {
 impl Contents {
     /// What is to be looked at, a line each.
     pub fn lines(&self) -> Vec<String> {
-        let rows =
-            |rows: u64| if rows == 1 { "1 row has".into() } else { format!("{rows} rows have") };
+        let infinite = self.infinite.iter();
+        let infinite = infinite.map(|(column, times)| infinite_line(column, *times));
+        self.outside_lines().into_iter().chain(self.tenant_line()).chain(infinite).collect()
+    }
+
+    /// The values that are not allowed, a line each.
+    pub fn outside_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for Outside { column, allowed, values, rows: all, .. } in &self.outside {
             for OutsideValue { value, rows: own, hint } in values {
@@ -99,16 +104,22 @@ impl Contents {
                     .push(format!("column `{column}`: {rest} other values that are not {allowed}"));
             }
         }
-        if self.empty_tenants > 0 {
-            let (column, rows) = (&self.tenant, rows(self.empty_tenants));
-            lines.push(format!(
-                "column `{column}`: {rows} an empty tenant, which is taken as null: the tenant `default`"
-            ));
-        }
-        let infinite = self.infinite.iter();
-        lines.extend(infinite.map(|(column, times)| infinite_line(column, *times)));
         lines
     }
+
+    /// That there are empty tenants, where there are.
+    pub fn tenant_line(&self) -> Option<String> {
+        let (column, rows) = (&self.tenant, rows(self.empty_tenants));
+        (self.empty_tenants > 0).then(|| {
+            format!(
+                "column `{column}`: {rows} an empty tenant, which is taken as null: the tenant `default`"
+            )
+        })
+    }
+}
+
+fn rows(rows: u64) -> String {
+    if rows == 1 { "1 row has".into() } else { format!("{rows} rows have") }
 }
 
 /// That a column had an infinity so many times, in words.

@@ -134,6 +134,30 @@ fn values_outside_are_listed_and_refused_only_from_the_epoch_that_says_so() {
 }
 
 #[test]
+fn what_is_advised_against_empty_tenants_names_them() {
+    let place = Place::new();
+    let folder = place.path("contracts");
+    place.configure_files(&format!("contracts.definitions = \"{}\"\n", folder.display()));
+    std::fs::create_dir_all(&folder).unwrap();
+    append(&place, &[order(0, "paid", "USD", "acme"), order(1, "paid", "USD", "")]);
+    place.succeeds(&["run", "--until-end"]);
+    assert_eq!(counted(&place), json!({ "acme USD": "1", "default USD": "1" }));
+    let advice = place.succeeds(&["check"]).stdout;
+    let (_, rest) = advice.split_once("the column being ").unwrap_or_else(|| panic!("{advice}"));
+    let (column, _) = rest.split_once("}:").unwrap();
+    let text = include_str!("../../schemas/contracts/tables/orders.toml");
+    let own = text.replace("{ name = \"tenant_id\", type = \"text\" }", &format!("{column}}}"));
+    assert_ne!(own, text);
+    std::fs::write(folder.join("orders.toml"), own.replace("'NAME'", "'web'")).unwrap();
+    append(&place, &[order(2, "paid", "USD", "")]);
+    place.succeeds(&["run", "--until-end"]);
+    assert_eq!(counted(&place), json!({ "acme USD": "1", "web USD": "2" }));
+    let after = place.succeeds(&["check"]).stdout;
+    assert!(!after.contains("empty tenant"), "{after}");
+    place.succeeds(&["verify", "--deep"]);
+}
+
+#[test]
 fn the_oracle_agrees_about_tenants_that_are_none() {
     let place = Place::new();
     place.configure_files("");

@@ -15,6 +15,37 @@ use crate::output;
 /// Tables with more rows are left to `weir verify`.
 const ROWS_MAX: u64 = 5_000_000;
 
+const VALUES: &str = "correct the source, or the `values` of the contract; with `strict = true` such records are \
+                      dead letters from the next start on";
+
+/// What helps against empty tenants: the source, or a name for them that the contract gives.
+fn tenant_advice(contract: &Contract) -> String {
+    let at = contract.tenant;
+    let name = contract.column_name(at);
+    let field = contract.fields.get(at);
+    if contract.key.contains(&at) {
+        return format!("have the source send `{name}`; the rows that are there stay as they are");
+    }
+    let again =
+        "the next start then builds the table again from bronze, with the rows that are there";
+    if field.is_some_and(|field| field.map.is_some()) {
+        return format!("have the `map` of the column give them another name: {again}");
+    }
+    let sent = field.and_then(|field| field.from.as_deref()).unwrap_or(name);
+    let map = format!("coalesce(nullif(\"{}\", ''), 'NAME')", sent.replace('"', "\"\""));
+    format!(
+        "have the source send it, or name the tenant of such rows in the contract, the column being {{ name = {}, \
+         type = \"text\", map = {} }}: {again}",
+        quoted(name),
+        quoted(&map)
+    )
+}
+
+/// A text of TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
 /// What is found in a lake; nothing where there is none.
 pub(super) fn check(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
     let Ok(lake) = Lake::open_reader(root) else { return Vec::new() };
@@ -29,12 +60,12 @@ pub(super) fn check(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
                 findings.push(Finding::ok(&subject, text));
             }
             Ok(census::Counted::All(contents)) => {
-                let lines = contents.lines().into_iter();
-                findings.extend(lines.map(|line| {
-                    let advice = "correct the source, or the `values` of the contract; with `strict = true` \
-                                  such records are dead letters from the next start on";
-                    Finding::new(&subject, Level::Warning, line, advice)
-                }));
+                let warning =
+                    |line, advice: String| Finding::new(&subject, Level::Warning, line, advice);
+                let lines = contents.outside_lines().into_iter();
+                findings.extend(lines.map(|line| warning(line, VALUES.to_owned())));
+                let tenants = contents.tenant_line().into_iter();
+                findings.extend(tenants.map(|line| warning(line, tenant_advice(contract))));
             }
             // What is wrong with a table is said by the checks of the lake and by `weir verify`.
             Err(error) => {
@@ -45,4 +76,35 @@ pub(super) fn check(root: &Path, contracts: &[Contract]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::contracts;
+
+    use super::*;
+
+    #[test]
+    fn the_contract_that_is_advised_is_one() {
+        let text = "name='t'\nformat='rows'\nkey=['id']\ntenant='shop'\n\
+                    columns=[{name='id',type='bigint'},TENANT,{name='n',type='bigint'}]";
+        let parse = |tenant: &str| Contract::parse(&text.replace("TENANT", tenant)).unwrap();
+        let advised = |advice: &str| {
+            let (_, rest) = advice.split_once("the column being ").unwrap();
+            let (column, _) = rest.split_once("}:").unwrap();
+            parse(&format!("{column}}}"))
+        };
+        for own in ["{name='shop',type='text'}", "{name='shop',type='text',from='The \"Shop'}"] {
+            let advice = tenant_advice(&parse(own));
+            let contract = advised(&advice);
+            contracts::check(&contract).unwrap_or_else(|reason| panic!("{reason}: {advice}"));
+            assert_eq!(contract.maps().count(), 1);
+        }
+        let mapped = tenant_advice(&parse("{name='shop',type='text',map=\"'a'\"}"));
+        assert!(mapped.contains("`map`") && !mapped.contains("column being"), "{mapped}");
+        let of_key = Contract::parse(&text.replace("TENANT", "{name='shop',type='text'}"));
+        let mut of_key = of_key.unwrap();
+        of_key.key.push(1);
+        assert!(tenant_advice(&of_key).contains("have the source send `shop`; the rows"));
+    }
 }
