@@ -139,6 +139,11 @@ fn kpis(place: &Place, expected: u64) {
         assert_eq!(tenant(row), "tenant-1");
         assert_eq!(row["grain"], "day");
     }
+    for json in [&["--json"][..], &[]] {
+        let unknown = [&["kpis", "get", "orders", "--tenant", "tenant-x"][..], json].concat();
+        let said = place.weir(&unknown).exits(2).says(&["no tenant `tenant-x`", "`tenant-1`"]);
+        assert_eq!(said.stdout, "");
+    }
     let arguments = [
         "kpis",
         "get",

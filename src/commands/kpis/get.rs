@@ -1,5 +1,6 @@
 //! `weir kpis get`: the current values of one KPI, as the last barrier wrote them.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use arrow::array::{
@@ -11,6 +12,7 @@ use clap::Args;
 use engine::tables::CURRENT;
 use lake::{At, LakeError, Table};
 use pipeline::bronze::{CLOCK, EPOCH};
+use schemas::nearest::nearest;
 use schemas::{Grain, Micros, decimal};
 use serde_json::{Value, json};
 
@@ -19,6 +21,9 @@ use crate::commands::setup::open;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output;
+
+/// Tenants that are named at most where there is none of this name.
+const TENANTS_MAX: usize = 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
@@ -65,15 +70,21 @@ pub(super) fn execute(config: &Config, get: &Get) -> Result<(), Failure> {
     let lake = open(config, get.lake.as_deref())?;
     let table = Table::open(&lake, CURRENT, At::Newest)?;
     let files: Vec<_> = table.files().map(AsRef::as_ref).collect();
-    let mut cells = Vec::new();
+    let (mut cells, mut tenants) = (Vec::new(), BTreeSet::new());
     for batch in table.read(&files, None)? {
         let batch = batch?;
         let columns = Columns::new(&batch).ok_or_else(|| LakeError::Schema {
             table: CURRENT.to_owned(),
             detail: "has a column of another type than weir writes".to_owned(),
         })?;
+        if get.tenant.is_some() {
+            columns.note_tenants(&mut tenants);
+        }
         let wanted = (0..batch.num_rows()).filter(|row| columns.is_wanted(*row, get));
         cells.extend(wanted.map(|row| columns.cell(row)));
+    }
+    if let Some(tenant) = get.tenant.as_ref().filter(|tenant| !tenants.contains(*tenant)) {
+        return Err(unknown(tenant, &tenants));
     }
     let order = |cell: &Cell| {
         let grain = Grain::parse(&cell.grain);
@@ -92,6 +103,20 @@ pub(super) fn execute(config: &Config, get: &Get) -> Result<(), Failure> {
     let rows: Vec<_> = cells.iter().map(Cell::row).collect();
     output::table(&["tenant", "dims", "grain", "period start", "value", "unit", "status"], &rows);
     Ok(())
+}
+
+/// That nobody has values of a tenant, and who has.
+fn unknown(tenant: &str, tenants: &BTreeSet<String>) -> Failure {
+    let mut known: Vec<String> =
+        tenants.iter().take(TENANTS_MAX).map(|tenant| format!("`{tenant}`")).collect();
+    let more = tenants.len().saturating_sub(known.len());
+    known.extend((more > 0).then(|| format!("and {} more", output::count(more as u64))));
+    let there = match known.as_slice() {
+        [] => "there are no values yet".to_owned(),
+        known => format!("there are {}", known.join(", ")),
+    };
+    let hint = nearest(tenant, tenants.iter().map(String::as_str));
+    Failure::Usage(format!("no tenant `{tenant}` has values{hint}; {there}"))
 }
 
 impl Cell {
@@ -161,6 +186,15 @@ impl Columns {
         })
     }
 
+    /// Takes the tenants of all rows.
+    fn note_tenants(&self, tenants: &mut BTreeSet<String>) {
+        for tenant in self.tenant.iter().flatten() {
+            if !tenants.contains(tenant) {
+                tenants.insert(tenant.to_owned());
+            }
+        }
+    }
+
     fn is_wanted(&self, row: usize, get: &Get) -> bool {
         let start = Micros(self.start.value(row));
         let own = Grain::parse(self.grain.value(row));
@@ -196,5 +230,26 @@ impl Columns {
             epoch: self.epoch.value(row),
             as_of: Micros(self.as_of.value(row)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_without_values_is_told_who_has_some() {
+        let tenants = |count: usize| (0..count).map(|own| format!("t{own:04}")).collect();
+        let says = |tenant: &str, count: usize| {
+            let failure = unknown(tenant, &tenants(count));
+            assert_eq!(failure.code(), 2);
+            failure.to_string()
+        };
+        assert_eq!(says("acme", 0), "no tenant `acme` has values; there are no values yet");
+        let two =
+            "no tenant `t000O` has values (did you mean `t0000`?); there are `t0000`, `t0001`";
+        assert_eq!(says("t000O", 2), two);
+        let many = says("acme", 1_023);
+        assert!(many.ends_with("`t0018`, `t0019`, and 1,003 more"), "{many}");
     }
 }
