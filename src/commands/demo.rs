@@ -6,10 +6,12 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use api::{CellFilter, MintRequest, Periods, Scope, SeriesName, Store, Tenants};
 use clap::Args;
+use engine::verify::Report;
 use engine::{Meters, Outcome, Reloads, Run, Stop};
 use schemas::decimal::{VALUE_SCALE, format as decimal_text};
 use schemas::{Clock, Grain, Micros, chain};
@@ -17,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::setup::{self, Around, definitions_of, open_lake, tokio_runtime};
 use super::verify;
-use crate::config::{Effective, parse_duration};
+use crate::config::{Config, Effective, parse_duration};
 use crate::demo::generator::{BASE_RATE, Generator};
 use crate::demo::score::score;
 use crate::demo::shop::{Plan, Shop, topics};
@@ -28,6 +30,8 @@ use crate::wall_clock::WallClock;
 
 /// How long the token of `--token-file` is valid.
 const TOKEN_TTL: Duration = Duration::from_secs(7 * 86_400);
+/// How soon a signal ends the checks at the end.
+const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -86,7 +90,7 @@ pub(crate) fn execute(arguments: Arguments) -> Result<(), Failure> {
     result
 }
 
-fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Failure> {
+fn demo(arguments: &Arguments, config: Config) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(WallClock);
     let generated = topics();
     let around = Around { lake: &config.lake.uri, topics: Some(&generated) };
@@ -144,21 +148,57 @@ fn demo(arguments: &Arguments, config: crate::config::Config) -> Result<(), Fail
         return Ok(());
     }
     let summary = summarize(arguments, &plan, &meters, &outcome, &store);
-    let checks = verify::Arguments::of(config.lake.uri.clone());
-    let Some(mut summary) = summary else { return verify::execute(&config, &checks) };
-    let report = verify::examine(&config, &checks);
+    conclude(summary, checked(&config, &stop))
+}
+
+/// Prints what the checks of the lake say, if they were made, and the summary where it is not printed yet.
+fn conclude(
+    summary: Option<Value>,
+    report: Option<Result<Report, Failure>>,
+) -> Result<(), Failure> {
+    let Some(mut summary) = summary else {
+        let Some(report) = report else { return Ok(()) };
+        let report = report?;
+        verify::print(&report, false);
+        return verify::outcome(&report);
+    };
     let verified = match &report {
-        Ok(report) => report.to_json(),
-        Err(failure) => json!({ "ok": false, "error": failure.to_string() }),
+        None => Value::Null,
+        Some(Ok(report)) => report.to_json(),
+        Some(Err(failure)) => json!({ "ok": false, "error": failure.to_string() }),
     };
     if let Some(summary) = summary.as_object_mut() {
         summary.insert("verify".into(), verified);
     }
     output::json(&summary);
-    verify::outcome(&report?)
+    report.map_or(Ok(()), |report| verify::outcome(&report?))
 }
 
-fn write_token(config: &crate::config::Config, file: &Path) -> Result<(), Failure> {
+/// What the checks of the lake say; `None` where a signal ends the demo before they are made.
+fn checked(config: &Config, stop: &Stop) -> Option<Result<Report, Failure>> {
+    let (config, checks) = (config.clone(), verify::Arguments::of(config.lake.uri.clone()));
+    let (tell, told) = sync_channel(1);
+    tracing::info!("the demo is over: the lake is checked");
+    let examine = move || drop(tell.send(verify::examine(&config, &checks)));
+    // Nobody waits for it after a signal: it only reads, and ends with the process.
+    if let Err(error) = std::thread::Builder::new().name("verify".into()).spawn(examine) {
+        return Some(Err(Failure::Stopped(format!("the lake is not checked: {error}"))));
+    }
+    while !stop.is_signalled() {
+        match told.recv_timeout(LOOK) {
+            Ok(report) => return Some(report),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let reason = "the checks of the lake ended without a result";
+                return Some(Err(Failure::Stopped(reason.to_owned())));
+            }
+        }
+    }
+    tracing::info!("stopped before the lake was checked; `weir verify` checks one that is kept");
+    None
+}
+
+fn write_token(config: &Config, file: &Path) -> Result<(), Failure> {
     let (subject, tenants) = ("demo".to_owned(), Tenants::All);
     let request = MintRequest { subject, tenants, scopes: Scope::ALL.to_vec(), ttl: TOKEN_TTL };
     let token = dev_keys(&config.lake.uri)?.mint(&request);
@@ -342,6 +382,16 @@ fn content_hash(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_ends_the_checks() {
+        let config = Effective::load(None, &[]).unwrap().config;
+        let stop = Stop::default();
+        stop.ask();
+        assert!(checked(&config, &stop).is_some(), "it was asked by itself");
+        stop.signal();
+        assert!(checked(&config, &stop).is_none());
+    }
 
     #[test]
     fn a_token_file_is_for_its_owner_only() {

@@ -69,7 +69,7 @@ fn skips(config: &Config) -> BTreeSet<String> {
 }
 
 /// Prints a report, as text or as JSON.
-fn print(report: &Report, as_json: bool) {
+pub(super) fn print(report: &Report, as_json: bool) {
     if as_json {
         output::json(&report.to_json());
         return;

@@ -17,6 +17,8 @@ pub struct Stop {
 #[derive(Debug, Default)]
 struct Inner {
     asked: AtomicBool,
+    /// Whether that was by a signal.
+    is_signalled: AtomicBool,
     failure: Mutex<Option<String>>,
 }
 
@@ -43,6 +45,17 @@ impl Stop {
         self.process.as_ref().unwrap_or(&self.own).is_asked()
     }
 
+    /// Whether a signal has ended the process.
+    pub fn is_signalled(&self) -> bool {
+        self.process.as_ref().unwrap_or(&self.own).is_signalled.load(Ordering::SeqCst)
+    }
+
+    /// A signal ends the process.
+    pub fn signal(&self) {
+        self.own.is_signalled.store(true, Ordering::SeqCst);
+        self.ask();
+    }
+
     /// Ends the run because `reason`; the first reason is the one reported.
     pub fn fail(&self, reason: String) {
         tracing::error!("{reason}");
@@ -55,7 +68,7 @@ impl Stop {
         self.own.failure.lock().clone()
     }
 
-    /// Turns the first SIGINT or SIGTERM into [`Stop::ask`], and ends the process at the second.
+    /// Turns the first SIGINT or SIGTERM into [`Stop::signal`], and ends the process at the second.
     ///
     /// # Errors
     /// When the operating system refuses the handlers.
@@ -76,7 +89,7 @@ impl Stop {
                     std::process::exit(130);
                 }
                 tracing::info!("stopping: flushing what is held (a second signal ends at once)");
-                stop.ask();
+                stop.signal();
             }
         });
         Ok(())
@@ -134,6 +147,9 @@ mod tests {
         assert!(!process.is_asked() && !second.is_asked() && second.failure().is_none());
         process.ask();
         assert!(second.is_asked() && second.is_final() && process.is_final());
+        assert!(!process.is_signalled(), "it was asked by itself");
+        process.signal();
+        assert!(process.is_signalled() && second.is_signalled());
         let alone = Stop::default();
         alone.ask();
         assert!(alone.is_final(), "a run that is alone is the process");

@@ -72,6 +72,17 @@ fn control_characters_of_data_do_not_reach_the_terminal() {
 }
 
 #[test]
+fn a_signal_ends_the_demo_while_it_checks_its_lake() {
+    let place = Place::new();
+    let demo = ["demo", "--for", "3s", "--history-days", "40", "--json", "--listen", "127.0.0.1:0"];
+    let mut run = place.start(&demo);
+    run.wait_for("the lake is checked", std::time::Duration::from_secs(240));
+    let summary = run.stops().json();
+    assert_eq!(summary["verify"], serde_json::Value::Null, "{summary}");
+    assert!(summary["events"].as_u64().is_some_and(|events| events > 0), "{summary}");
+}
+
+#[test]
 fn the_demo_prints_one_json_document() {
     let place = Place::new();
     let lake = place.lake().display().to_string();
