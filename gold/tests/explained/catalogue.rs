@@ -170,7 +170,8 @@ async fn every_kpi_over_a_view_is_led_back_to_rows_that_add_up_to_it() {
         }
     }
     assert!(told.len() > 40 && double < 4, "{} and {double} of {told:?}", told.len());
-    let expected = ["mrr_movements", "retention", "user_days"].map(str::to_owned).into();
+    let expected = ["customer_segments", "mrr_movements", "retention", "user_days"];
+    let expected = expected.map(str::to_owned).into();
     assert_eq!(partition, expected);
 }
 

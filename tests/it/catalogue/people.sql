@@ -58,4 +58,21 @@ union all
 select c.tenant_id, c.at, currency, 0, 1
 from (select tenant(tenant_id) as tenant_id, signed_up_at as at from customers where signed_up_at is not null) c
 join (select distinct tenant_id, currency from spent) s on s.tenant_id = c.tenant_id;
-analyze stamps, paying, movements, twelve_months, users_then, acquired;
+
+-- Orders of customers whose row there is, and each instant at which what they say of a customer may change.
+create table counting as
+select tenant(tenant_id) as tenant_id, customer_id, currency, amount, placed_at as at
+from orders o
+where status <> 'cancelled' and status <> 'refunded'
+  and exists (select from customers c where c.customer_id = o.customer_id and tenant(c.tenant_id) = tenant(o.tenant_id));
+create table standing as
+select t.tenant_id, t.customer_id, t.currency, t.at,
+       lead(t.at) over (partition by t.tenant_id, t.customer_id, t.currency order by t.at) as next,
+       (extract(epoch from t.at - max(c.at)) / 86400)::numeric as days, count(*) as orders, sum(c.amount) as spent
+from (
+  select distinct tenant_id, customer_id, currency, at + hours * interval '1 hour' as at
+  from counting cross join (values (0), (90 * 24), (365 * 24)) ages(hours)
+) t
+join counting c on (c.tenant_id, c.customer_id, c.currency) = (t.tenant_id, t.customer_id, t.currency) and c.at <= t.at
+group by t.tenant_id, t.customer_id, t.currency, t.at;
+analyze stamps, paying, movements, twelve_months, users_then, acquired, standing;

@@ -94,3 +94,15 @@ from users_then
 select tenant_id, grain, period_start, period_end,
        (last_day + interval '30 days' < period_end and last_day + interval '60 days' >= period_end)::int as amount
 from users_then
+
+-- rfm_customers (alive sum, day to year)
+select tenant_id, at as starts, next as ends, currency,
+       case when days >= 365 then 'lost'
+            when days >= 90 and (orders > 1 or spent >= 1000) then 'at_risk'
+            when days >= 90 then 'hibernating'
+            when orders > 3 and spent >= 1000 then 'champions'
+            when orders > 1 then 'loyal'
+            when spent >= 1000 then 'big_spenders'
+            else 'new' end as segment,
+       1 as amount
+from standing
