@@ -1,12 +1,11 @@
 //! Cubes: the cells of all KPIs with one set of dimensions.
 //!
 //! A cell is named by (series, grain, period start) and holds a count per view, the sums, and for
-//! each KPI what is remembered of it. Cells lie in slabs of equal strides; the first time an epoch
-//! touches a cell its numbers are put aside, so that the change can be told afterwards.
+//! each KPI what is remembered of it. Cells lie in slabs of equal strides; before an epoch changes
+//! numbers of a cell they are put aside, so that the change can be told afterwards.
 //!
 //! # Guarantees
 //! - Without new cells nothing is allocated per row once the buffers have grown.
-//! - [`Cube::touched`] is in cell key order after [`Cube::sort_touched`], whatever the hash order.
 //! - Rows enter hours and days; their values enter the bags of longer periods too, which do not add up, nor do
 //!   numbers of different values. All else of longer periods are sums of days: [`Cube::roll_up`] brings them what an epoch
 //!   changed of their days, [`Cube::roll_up_all`] what the days hold.
@@ -15,6 +14,7 @@ mod different;
 mod kept;
 mod rolling;
 mod stock;
+mod touched;
 mod windows;
 
 use std::hash::BuildHasher;
@@ -27,10 +27,10 @@ use schemas::{Calendar, Grain, Grains, Marks, Micros, Periods};
 
 use crate::bag::{Bags, Extract};
 use crate::distinct::Distinct;
-use crate::plan::{Bag, CubeShape, Rule};
+use crate::plan::{Bag, CubeShape, Selection};
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
-use crate::sum::{ExactSum, Numbers};
+use crate::sum::ExactSum;
 use different::{Days, Later};
 pub(crate) use different::{Spot, Telling};
 use kept::Kept;
@@ -39,19 +39,8 @@ pub(crate) use rolling::Moved;
 use rolling::Rolling;
 use stock::Ledger;
 pub(crate) use stock::{Noted, Step};
-
-/// From so many touched cells on, series are ranked before cells are sorted.
-const RANKED_MIN: usize = 16;
-
-/// Memory that is kept for numbers which rows that are not quiet change.
-const KEPT_LOUD: usize = 1 << 16;
-
-/// A touched cell and where its numbers before the epoch lie.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Touched {
-    pub(crate) cell: u32,
-    before: u32,
-}
+use touched::Aside;
+pub(crate) use touched::{RANKED_MIN, Room, Touched};
 
 /// A number of a cell: a count with that of its rows in doubt, or a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +54,7 @@ pub(crate) enum Number {
 pub(crate) struct Cube {
     pub(crate) slabs: Slabs,
     series: SeriesIndex,
-    /// Cells by their names, which lie in the slabs.
+    /// Cells by their names, which lie in the slabs; those of windows are in [`Rolling`].
     index: HashTable<u32>,
     hasher: FixedState,
     free: Vec<u32>,
@@ -76,8 +65,10 @@ pub(crate) struct Cube {
     /// The sums that are sums of rows, and so add up over periods.
     linear: Vec<usize>,
     pub(crate) touched: Vec<Touched>,
-    counts_before: Vec<i64>,
-    sums_before: Vec<ExactSum>,
+    aside: Aside,
+    /// By number what each selection of rows feeds, and by sum which one feeds it.
+    selections: Vec<Selection>,
+    fed_by: Vec<usize>,
     bags: Bags,
     /// What comes and goes, where its cells are of what is alive at the end of their periods.
     ledger: Option<Ledger>,
@@ -92,7 +83,7 @@ pub(crate) struct Cube {
     rolling: Rolling,
     /// In an epoch with quiet rows: the numbers that others change.
     loud: HashSet<(u32, Number), FixedState>,
-    /// By series: the place among those touched, while they are sorted.
+    /// By series: the rank among those whose cells are sorted.
     ranks: Vec<u32>,
     /// Cells whose memory changed since the last freeze.
     changed: Marks,
@@ -124,8 +115,9 @@ impl Cube {
             sums_stride: shape.sums,
             linear: (0..shape.sums).filter(|sum| !shape.bagged.contains(sum)).collect(),
             touched: Vec::new(),
-            counts_before: Vec::new(),
-            sums_before: Vec::new(),
+            aside: Aside::default(),
+            selections: shape.selections.clone(),
+            fed_by: shape.fed_by(),
             bags: Bags::default(),
             ledger: shape.is_stock.then(Ledger::default),
             bagged: shape.bags.clone(),
@@ -216,6 +208,9 @@ impl Cube {
     }
 
     pub(crate) fn find(&self, id: CellId) -> Option<u32> {
+        if let Some(cell) = self.rolling.cell(id) {
+            return cell;
+        }
         let is_it = |cell: &u32| self.slabs.id(*cell) == id;
         self.index.find(self.hasher.hash_one(id), is_it).copied()
     }
@@ -248,30 +243,11 @@ impl Cube {
     }
 
     fn insert(&mut self, id: CellId, cell: u32) {
-        let hash = |cell: &u32| self.hasher.hash_one(self.slabs.id(*cell));
-        self.index.insert_unique(self.hasher.hash_one(id), cell, hash);
+        if !self.rolling.put_cell(id, Some(cell)) {
+            let hash = |cell: &u32| self.hasher.hash_one(self.slabs.id(*cell));
+            self.index.insert_unique(self.hasher.hash_one(id), cell, hash);
+        }
         self.enter(id, cell);
-    }
-
-    /// Puts the numbers of a cell aside unless this epoch has done so.
-    pub(crate) fn touch(&mut self, cell: u32) {
-        if self.slabs.set_touched(cell, true) {
-            return;
-        }
-        let before = u32::try_from(self.touched.len()).unwrap_or(u32::MAX);
-        self.touched.push(Touched { cell, before });
-        let Numbers { counts, sums } = self.slabs.numbers(cell);
-        self.counts_before.extend_from_slice(counts);
-        self.sums_before.extend_from_slice(sums);
-    }
-
-    /// The numbers of a touched cell before the epoch.
-    pub(crate) fn numbers_before(&self, touched: Touched) -> Numbers<'_> {
-        let at = touched.before as usize;
-        Numbers {
-            counts: &self.counts_before[at * self.counts_stride..(at + 1) * self.counts_stride],
-            sums: &self.sums_before[at * self.sums_stride..(at + 1) * self.sums_stride],
-        }
     }
 
     /// Puts a value into a bag of a cell, or takes it out, and says whether a number of the cell changed.
@@ -316,44 +292,11 @@ impl Cube {
                 let cell = self.find_or_create(CellId { series: id.series, grain, start });
                 self.touch(cell);
                 self.add_change(day, cell);
-                self.pass_loud(day.cell, cell);
+                self.pass_loud(day, cell);
             }
         }
         self.change_longer();
         self.roll_into_windows(rows);
-    }
-
-    /// Adds what the epoch changed of the numbers of a day to those of another cell.
-    fn add_change(&mut self, day: Touched, cell: u32) {
-        let (counts, sums) = (self.counts_stride, self.sums_stride);
-        let at = day.before as usize;
-        for place in 0..counts {
-            let before = self.counts_before[at * counts + place];
-            let by = self.slabs.numbers(day.cell).counts[place] - before;
-            if by != 0 {
-                self.slabs.numbers_mut(cell).0[place] += by;
-            }
-        }
-        for place in self.linear.iter().copied() {
-            let before = self.sums_before[at * sums + place];
-            let now = self.slabs.numbers(day.cell).sums[place];
-            if before != now {
-                self.slabs.numbers_mut(cell).1[place].add_change(before, now);
-            }
-        }
-    }
-
-    /// What rows that are not quiet changed of a day they changed of its longer periods.
-    fn pass_loud(&mut self, day: u32, cell: u32) {
-        if self.loud.is_empty() {
-            return;
-        }
-        let counts = (0..self.counts_stride).map(Number::Count);
-        for number in counts.chain(self.linear.iter().copied().map(Number::Sum)) {
-            if self.loud.contains(&(day, number)) {
-                self.loud.insert((cell, number));
-            }
-        }
     }
 
     /// Makes the longer periods the sums of their days, however often: rows of a rebuild enter hours and days
@@ -395,61 +338,6 @@ impl Cube {
         self.rebuild_windows();
     }
 
-    /// In an epoch with quiet rows: a row that is not quiet changed a number of a cell.
-    pub(crate) fn mark_loud(&mut self, cell: u32, number: Number) {
-        self.loud.insert((cell, number));
-    }
-
-    /// In such an epoch: whether any row that is not quiet changed what a KPI says of a cell.
-    pub(crate) fn is_loud(&self, cell: u32, rule: &Rule) -> bool {
-        let has = |number| self.loud.contains(&(cell, number));
-        let is_loud = || {
-            rule.any(|own| {
-                has(Number::Count(own.count)) || own.sums().any(|sum| has(Number::Sum(sum)))
-            })
-        };
-        !self.loud.is_empty() && is_loud()
-    }
-
-    pub(crate) fn sort_touched(&mut self) {
-        let Cube { slabs, touched, ranks, .. } = self;
-        if touched.len() < RANKED_MIN {
-            touched.sort_unstable_by(|a, b| slabs.order(a.cell, b.cell));
-            return;
-        }
-        // A backlog touches few series and many cells of each: names are compared once a series.
-        let mut series: Vec<u32> = touched.iter().map(|own| slabs.id(own.cell).series).collect();
-        series.sort_unstable();
-        series.dedup();
-        series.sort_unstable_by(|a, b| slabs.series(*a).order(slabs.series(*b)));
-        ranks.resize(slabs.series.len(), 0);
-        for (rank, series) in (0..).zip(series) {
-            ranks[series as usize] = rank;
-        }
-        touched.sort_by_cached_key(|own| {
-            let CellId { series, grain, start } = slabs.id(own.cell);
-            (ranks[series as usize], grain, start)
-        });
-    }
-
-    /// Ends the epoch: forgets what was put aside and the cells that nothing needs any more, and names
-    /// the cells that stay and whose period is running for the first time.
-    pub(crate) fn clear_touched(&mut self, now: Micros, mut closing: impl FnMut(Micros, u32)) {
-        let mut touched = std::mem::take(&mut self.touched);
-        for Touched { cell, .. } in touched.drain(..) {
-            self.slabs.set_touched(cell, false);
-            self.release(cell, now);
-            self.watch_end(cell, now, &mut closing);
-            self.watch_start(cell, now);
-        }
-        self.touched = touched;
-        self.clear_windows();
-        self.counts_before.clear();
-        self.sums_before.clear();
-        self.loud.clear();
-        self.loud.shrink_to(KEPT_LOUD);
-    }
-
     /// Names a cell once if its period is running.
     pub(crate) fn watch_end(
         &mut self,
@@ -480,8 +368,10 @@ impl Cube {
 
     /// Gives a cell's number back.
     fn forget(&mut self, cell: u32) {
-        let hash = self.hasher.hash_one(self.slabs.id(cell));
-        if let Ok(entry) = self.index.find_entry(hash, |own| *own == cell) {
+        let id = self.slabs.id(cell);
+        if !self.rolling.put_cell(id, None)
+            && let Ok(entry) = self.index.find_entry(self.hasher.hash_one(id), |own| *own == cell)
+        {
             entry.remove();
         }
         self.changed.mark(cell);

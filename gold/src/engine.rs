@@ -22,6 +22,7 @@ mod cells;
 mod converting;
 mod days;
 mod due;
+mod finish;
 mod fold;
 mod frozen;
 mod held;
@@ -38,16 +39,15 @@ use std::sync::Arc;
 
 use schemas::{
     CellKey, CellValue, Contract, Delta, EpochId, EpochStamp, KeyChange, KpiUpdate, Micros, RowRef,
-    SeriesId,
 };
 
 use crate::catalog::Catalog;
-use crate::cube::Cube;
+use crate::cube::{Cube, Room};
 use crate::definition::{DefinitionError, Unit};
-use crate::history::{SETTLE_US, Seen};
-use crate::plan::{Kpi, Plan};
+use crate::history::SETTLE_US;
+use crate::plan::Plan;
 use crate::slabs::{Memory, Slabs};
-use crate::value::{NOTHING, Parts};
+use crate::value::NOTHING;
 use converting::Converting;
 pub use converting::Unconverted;
 use fold::Scratch;
@@ -57,7 +57,7 @@ use kept::Kept;
 use over_views::Views;
 use slots::Slots;
 pub use state::StateError;
-use timers::{CellRef, Timers};
+use timers::Timers;
 pub use view_tables::{FrozenView, Locator};
 use windows::Told;
 
@@ -176,6 +176,9 @@ pub struct Engine {
     /// Memory of updates that have been seen.
     spare: Vec<KpiUpdate>,
     scratch: Scratch,
+    room: Room,
+    /// Room for [`Cube::ask`].
+    asked: Vec<Vec<u32>>,
     /// Whether saved state numbers cells otherwise, or there is none.
     renumbered: bool,
     /// The contracts with a quiet row in the epoch.
@@ -228,6 +231,8 @@ impl Engine {
             history: Vec::new(),
             spare: Vec::new(),
             scratch: Scratch::default(),
+            room: Room::default(),
+            asked: Vec::new(),
             renumbered: true,
             quiet: BTreeSet::new(),
             moved: BTreeMap::new(),
@@ -366,13 +371,7 @@ impl Engine {
         self.convert();
         self.cubes.iter_mut().for_each(Cube::roll_up);
         self.roll_up_stocks(stamp.clock);
-        self.cubes.iter_mut().for_each(Cube::sort_touched);
-        for kpi in 0..self.plan.kpis.len() {
-            let cube = self.plan.kpis[kpi].cube;
-            for at in 0..self.cubes[cube].touched.len() {
-                self.finish_cell(kpi, at, stamp, &mut updates);
-            }
-        }
+        self.finish_touched(stamp, &mut updates);
         let quiet = std::mem::take(&mut self.quiet);
         if !quiet.is_empty() {
             let reads = |kpi: u32| {
@@ -434,64 +433,4 @@ impl Engine {
         let kpi = &self.plan.kpis[kpi];
         self.cubes[kpi.cube].put_memory(cell, kpi.place, memory);
     }
-
-    /// One KPI of one touched cell at the end of an epoch.
-    fn finish_cell(
-        &mut self,
-        kpi: usize,
-        at: usize,
-        stamp: &EpochStamp,
-        updates: &mut Vec<KpiUpdate>,
-    ) {
-        let Engine { plan, cubes, slots, timers, .. } = self;
-        let Kpi { cube, place, rule, key, grains, .. } = &plan.kpis[kpi];
-        let cube = &mut cubes[*cube];
-        let touched = cube.touched[at];
-        if cube.slabs.id(touched.cell).grain.is_window() {
-            return self.finish_window(kpi, touched, stamp, updates);
-        }
-        let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
-        if !rule.sees(before, now) {
-            return;
-        }
-        let after = Parts::of(rule, now);
-        let id = cube.slabs.id(touched.cell);
-        if Parts::of(rule, before) == after || !grains.has(id.grain) {
-            return;
-        }
-        let number = u32::try_from(kpi).unwrap_or(u32::MAX);
-        let reference = CellRef { kpi: number, cell: touched.cell };
-        let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule) || timers.awaits_force(number);
-        // A quiet change does not ask when its period ends.
-        let end = (!quiet).then(|| cube.slabs.end(id));
-        let mark = cube.change_memory(touched.cell, *place, |memory| {
-            memory.slot = slots.place(memory.slot, after.map(|_| reference));
-            (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
-            let before = memory.history;
-            let mark = memory.history.on_epoch(&seen(stamp, end, after.is_some()));
-            timers.note(reference, &before, &memory.history);
-            mark
-        });
-        let of = cube.slabs.series(id.series);
-        let key = CellKey {
-            kpi: Arc::clone(key),
-            tenant: Arc::clone(&of.tenant),
-            dims: Arc::clone(&of.dims),
-            grain: id.grain,
-            period_start: id.start,
-        };
-        let series = SeriesId { kpi: number, series: id.series };
-        let value = after.map(Parts::value);
-        if let Some(mark) = mark {
-            self.push_row(kpi, key.clone(), value, mark, stamp.id, stamp.clock);
-        }
-        let (epoch, as_of) = (stamp.id, stamp.clock);
-        updates.push(KpiUpdate { key, series, value, epoch, as_of, window: None });
-    }
-}
-
-/// What an epoch did to a cell; without an end of its period, quietly.
-fn seen(stamp: &EpochStamp, end: Option<Micros>, exists: bool) -> Seen {
-    let (quiet, end) = (end.is_none(), end.unwrap_or(stamp.clock));
-    Seen { clock: stamp.clock, quiet, end, changed: true, exists }
 }

@@ -8,6 +8,7 @@
 //! - KPIs are in key order, which is the order of everything that the engine puts out.
 
 mod converted;
+mod selection;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::relation::Relation;
 use crate::slabs::CellId;
 use crate::sum::Numbers;
 pub(crate) use converted::{Conversion, Conversions, Converted};
+pub(crate) use selection::{Selection, counts_of, selection_of};
 
 /// Rows of one relation that pass one filter, grouped in one way.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct View {
     /// Columns of the dimensions, in the order of the dimensions' names.
     pub(crate) dims: Vec<usize>,
     pub(crate) cube: usize,
+    /// The first view whose rows belong to the same series and periods: this one, or one before it.
+    pub(crate) placed_like: usize,
     /// Which count of the cube's cells it feeds. The next one counts rows in doubt: those of its rows that
     /// are, and those that would be its rows if values were known that were never sent.
     pub(crate) count: usize,
@@ -78,10 +82,20 @@ impl View {
         [self.time, self.tenant].into_iter().chain(self.dims.iter().copied())
     }
 
+    /// The selection of rows of its cube that it is.
+    pub(crate) fn selection(&self) -> usize {
+        selection_of(self.count)
+    }
+
     /// Whether it takes the same rows into the same groups.
     fn is_like(&self, other: &View) -> bool {
-        let grouping = |view: &View| (view.cube, view.relation, view.time, view.until, view.tenant);
-        grouping(self) == grouping(other) && self.dims == other.dims && self.filter == other.filter
+        self.is_placed_like(other) && self.until == other.until && self.filter == other.filter
+    }
+
+    /// Whether a row that both take belongs to the same series and periods.
+    fn is_placed_like(&self, other: &View) -> bool {
+        let placing = |view: &View| (view.cube, view.relation, view.time, view.tenant);
+        placing(self) == placing(other) && self.dims == other.dims
     }
 }
 
@@ -161,6 +175,8 @@ pub(crate) struct Kpi {
     /// Its place among the cube's KPIs.
     pub(crate) place: usize,
     pub(crate) rule: Rule,
+    /// The selections of rows that it follows from.
+    pub(crate) selections: Vec<usize>,
     pub(crate) grains: Grains,
     pub(crate) windows: Grains,
     /// Whether it is made of sums alone, whose values add up over periods.
@@ -197,6 +213,8 @@ pub(crate) struct CubeShape {
     /// Those of any of its KPIs.
     pub(crate) grains: Grains,
     pub(crate) windows: Grains,
+    /// What each selection of rows feeds.
+    pub(crate) selections: Vec<Selection>,
     /// KPIs by index, in key order.
     pub(crate) kpis: Vec<usize>,
 }
@@ -247,6 +265,7 @@ impl Plan {
             reads.dedup();
             plan.push(catalog, definition, cube, (rule, reads));
         }
+        plan.select();
         Ok(plan)
     }
 
@@ -342,6 +361,7 @@ impl Plan {
             tenant: relation.tenant.ok_or_else(|| missing("view", "tenant_id"))?,
             dims,
             cube,
+            placed_like: 0,
             count: 0,
             sums: Vec::new(),
             bags: Vec::new(),
@@ -427,11 +447,13 @@ impl Plan {
         if let Some(view) = self.views.iter().position(|view| view.is_like(&fresh)) {
             return view;
         }
+        let placed_like = self.views.iter().position(|view| view.is_placed_like(&fresh));
+        let placed_like = placed_like.unwrap_or(self.views.len());
         let shape = &mut self.cubes[fresh.cube];
         let count = shape.counts;
         shape.counts += 2;
         self.by_relation[fresh.relation].push(self.views.len());
-        self.views.push(View { count, ..fresh });
+        self.views.push(View { placed_like, count, ..fresh });
         self.views.len() - 1
     }
 

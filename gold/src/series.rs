@@ -16,11 +16,21 @@ use hashbrown::HashTable;
 use schemas::contract::DEFAULT_TENANT;
 use schemas::{Calendar, Paged, Periods, RowRef};
 
+/// Whether two rows are of one series.
+pub(crate) fn is_same_series(a: RowRef<'_>, b: RowRef<'_>, tenant: usize, dims: &[usize]) -> bool {
+    tenant_of(a, tenant) == tenant_of(b, tenant)
+        && dims.iter().all(|column| a.text_bytes(*column) == b.text_bytes(*column))
+}
+
+fn tenant_of(row: RowRef<'_>, tenant: usize) -> &[u8] {
+    let named = row.text_bytes(tenant).filter(|tenant| !tenant.is_empty());
+    named.unwrap_or(DEFAULT_TENANT.as_bytes())
+}
+
 /// Writes the raw bytes of a row's series: per part its length plus one and its text, or 0 for null.
 pub(crate) fn raw_series(row: RowRef<'_>, tenant: usize, dims: &[usize], out: &mut Vec<u8>) {
     out.clear();
-    let named = row.text_bytes(tenant).filter(|tenant| !tenant.is_empty());
-    push_part(out, Some(named.unwrap_or(DEFAULT_TENANT.as_bytes())));
+    push_part(out, Some(tenant_of(row, tenant)));
     for &column in dims {
         push_part(out, row.text_bytes(column));
     }

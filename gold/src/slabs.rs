@@ -23,7 +23,6 @@ pub(crate) struct CellId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cell {
     pub(crate) id: CellId,
-    pub(crate) touched: bool,
     /// Whether the slab entry is in use.
     pub(crate) live: bool,
     /// Whether a timer waits for the end of its period.
@@ -31,9 +30,9 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A cell that nothing has touched.
+    /// A cell whose end no timer waits for.
     pub(crate) fn new(id: CellId, live: bool) -> Cell {
-        Cell { id, touched: false, live, closing: false }
+        Cell { id, live, closing: false }
     }
 }
 
@@ -50,9 +49,8 @@ pub(crate) struct PackedCell {
 
 const SECOND_US: i64 = 1_000_000;
 const GRAIN: u8 = 15;
-const TOUCHED: u8 = 16;
-const LIVE: u8 = 32;
-const CLOSING: u8 = 64;
+const LIVE: u8 = 16;
+const CLOSING: u8 = 32;
 
 /// A bit that is set, or not.
 fn flag(set: bool, bit: u8) -> u8 {
@@ -67,10 +65,7 @@ impl PackedCell {
             series,
             second_low: u32::try_from(seconds & i64::from(u32::MAX)).unwrap_or_default(),
             second_high: i16::try_from(seconds >> 32).unwrap_or_default(),
-            bits: grain as u8
-                | flag(cell.touched, TOUCHED)
-                | flag(cell.live, LIVE)
-                | flag(cell.closing, CLOSING),
+            bits: grain as u8 | flag(cell.live, LIVE) | flag(cell.closing, CLOSING),
         }
     }
 
@@ -95,7 +90,7 @@ impl PackedCell {
     fn unpacked(self) -> Cell {
         let id = self.id();
         let has = |bit: u8| self.bits & bit != 0;
-        Cell { id, touched: has(TOUCHED), live: has(LIVE), closing: has(CLOSING) }
+        Cell { id, live: has(LIVE), closing: has(CLOSING) }
     }
 
     /// Whether the slab entry is in use.
@@ -232,11 +227,6 @@ impl Slabs {
         self.cells.record_mut(cell as usize)[0] = PackedCell::new(own);
     }
 
-    /// Marks a cell as touched or not; returns whether it was.
-    pub(crate) fn set_touched(&mut self, cell: u32, to: bool) -> bool {
-        self.set(cell, TOUCHED, to)
-    }
-
     pub(crate) fn set_live(&mut self, cell: u32, to: bool) {
         self.set(cell, LIVE, to);
     }
@@ -245,11 +235,8 @@ impl Slabs {
         self.set(cell, CLOSING, to);
     }
 
-    fn set(&mut self, cell: u32, bit: u8, to: bool) -> bool {
-        let held = &mut self.cells.record_mut(cell as usize)[0];
-        let was = held.bits & bit != 0;
-        held.set(bit, to);
-        was
+    fn set(&mut self, cell: u32, bit: u8, to: bool) {
+        self.cells.record_mut(cell as usize)[0].set(bit, to);
     }
 
     pub(crate) fn numbers(&self, cell: u32) -> Numbers<'_> {
@@ -321,15 +308,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_what_was_put_in(
-            at in any::<i64>(), grain in 0..Grain::ALL.len() + Grain::WINDOWS.len(), series in any::<u32>(), flags in any::<[bool; 6]>(),
+            at in any::<i64>(), grain in 0..Grain::ALL.len() + Grain::WINDOWS.len(), series in any::<u32>(), flags in any::<[bool; 5]>(),
             memory in any::<(u64, i64, Option<i64>, Option<u32>)>(),
         ) {
             let grain = Grain::ALL.into_iter().chain(Grain::WINDOWS).nth(grain).unwrap();
             // The first period of all may begin before the first instant.
             let start = grain.start(Micros(at.max(i64::MIN + 400 * 86_400 * SECOND_US)));
-            let [touched, live, closing, closed, quiet_dirty, behind] = flags;
+            let [live, closing, closed, quiet_dirty, behind] = flags;
             let id = CellId { series, grain, start };
-            let cell = Cell { id, touched, live, closing };
+            let cell = Cell { id, live, closing };
             prop_assert_eq!(PackedCell::new(&cell).unpacked(), cell);
             let (epoch, as_of, last_row, slot) = memory;
             let last_row = last_row.map(Micros);

@@ -170,7 +170,7 @@ impl Cube {
                 return true;
             }
             let cell = self.find_or_create(change.cell);
-            self.touch(cell);
+            self.feed(cell, self.fed_by[change.sum]);
             self.slabs.numbers_mut(cell).1[change.sum].add(change.by);
             if change.is_loud {
                 self.mark_loud(cell, Number::Sum(change.sum));
@@ -189,7 +189,7 @@ impl Cube {
                 false => self.counterpart(series, grain, Role::Previous),
             };
             let Some(cell) = cell else { continue };
-            self.touch(cell);
+            self.feed(cell, self.fed_by[sum]);
             self.slabs.numbers_mut(cell).1[sum].add(by);
         }
         self.later = later;

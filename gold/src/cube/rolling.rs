@@ -6,12 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashMap;
 use schemas::window::{self, NO_START, Reach, Role};
 use schemas::{Grain, Grains, Micros, Periods};
 
-use super::Touched;
 use crate::slabs::CellId;
 
 /// What windows are made of.
@@ -39,12 +36,12 @@ pub(super) struct Rolling {
     pub(super) has_unit: [bool; UNITS.len()],
     pub(super) clock: Option<Micros>,
     pub(super) zones: Vec<Zone>,
+    /// By series, window and role: one more than the number of the cell, and 0 where there is none.
+    cells: Vec<[[u32; Role::ALL.len()]; Grain::WINDOWS.len()]>,
     /// Window and series to the cell of the running period.
     pub(super) members: BTreeMap<(Grain, u32), u32>,
     /// Those made since the last epoch ended: their counterparts are not folded yet.
     pub(super) fresh: BTreeSet<(Grain, u32)>,
-    /// Counterparts that the epoch touched.
-    pub(super) touched: HashMap<u32, Touched, FixedState>,
     /// Hours and days that are yet to begin, by when they do.
     pub(super) opening: BTreeMap<Micros, BTreeSet<u32>>,
 }
@@ -86,6 +83,14 @@ pub(super) fn id(series: u32, window: Grain, role: Role) -> CellId {
     CellId { series, grain: window, start }
 }
 
+/// The role that such a cell has; `None` of all others.
+fn role_of(CellId { grain, start, .. }: CellId) -> Option<usize> {
+    if !grain.is_window() {
+        return None;
+    }
+    Role::ALL.iter().position(|role| id(0, grain, *role).start == start)
+}
+
 pub(super) fn unit_place(unit: Grain) -> usize {
     usize::from(unit != Grain::Hour)
 }
@@ -102,11 +107,29 @@ impl Rolling {
             has_unit: UNITS.map(has),
             clock: None,
             zones: Vec::new(),
+            cells: Vec::new(),
             members: BTreeMap::new(),
             fresh: BTreeSet::new(),
-            touched: HashMap::with_hasher(FixedState::with_seed(0x4011)),
             opening: BTreeMap::new(),
         }
+    }
+
+    /// Whether it is a cell that these are asked for, and its number if it is there.
+    pub(super) fn cell(&self, id: CellId) -> Option<Option<u32>> {
+        let role = role_of(id)?;
+        let cells = self.cells.get(id.series as usize);
+        Some(cells.and_then(|cells| cells[place(id.grain)][role].checked_sub(1)))
+    }
+
+    /// Remembers such a cell, or that there is none; `false` of all others.
+    pub(super) fn put_cell(&mut self, id: CellId, cell: Option<u32>) -> bool {
+        let Some(role) = role_of(id) else { return false };
+        let at = id.series as usize;
+        if at >= self.cells.len() {
+            self.cells.resize(at + 1, Default::default());
+        }
+        self.cells[at][place(id.grain)][role] = cell.map_or(0, |cell| cell.saturating_add(1));
+        true
     }
 
     /// Where the windows of a zone lie at the clock; nowhere before there is one.

@@ -14,6 +14,7 @@ use std::ops::{Bound, RangeBounds};
 use schemas::{Grain, Marks, Micros, Paged, Periods};
 
 use super::{Cube, Number};
+use crate::plan::selection_of;
 use crate::slabs::CellId;
 use crate::sum::{ExactSum, Numbers};
 
@@ -236,19 +237,17 @@ impl Cube {
             let periods = self.periods(series);
             let has_days = self.ledger.as_ref().is_some_and(|own| own.of(series).next().is_some());
             next.push((series, next_day(&periods, now), has_days));
+            let fed = self.fed_by_steps(days.values().map(|changed| &changed.step));
             for grain in self.stock_grains() {
-                let mut found = Vec::new();
                 let steps = days.iter().map(|(day, changed)| (*day, &changed.step));
                 each_period(&periods, grain, steps, now, |start, end, total| {
-                    found.push((start, end, total.clone()));
-                });
-                for (start, end, total) in found {
                     let cell = self.find_or_create(CellId { series, grain, start });
                     self.touch(cell);
-                    self.add_step(cell, &total);
+                    fed.iter().for_each(|selection| self.feed(cell, *selection));
+                    self.add_step(cell, total);
                     let loud = days.range(..end).flat_map(|(_, changed)| changed.loud.iter());
                     self.loud.extend(loud.map(|number| (cell, *number)));
-                }
+                });
             }
         }
         next
@@ -303,9 +302,22 @@ impl Cube {
             }
             let cell = self.find_or_create(CellId { series, grain, start: day });
             self.touch(cell);
+            self.fed_by_steps([&total]).iter().for_each(|selection| self.feed(cell, *selection));
             self.add_step(cell, &total);
         }
         Some(next_day(&periods, day))
+    }
+
+    /// The selections that bring what comes and goes.
+    fn fed_by_steps<'a>(&self, steps: impl IntoIterator<Item = &'a Step>) -> BTreeSet<usize> {
+        let mut fed = BTreeSet::new();
+        for step in steps {
+            fed.extend(step.numbers().map(|number| match number {
+                Number::Count(count) => selection_of(count),
+                Number::Sum(sum) => self.fed_by[sum],
+            }));
+        }
+        fed
     }
 
     /// The grains that what is alive at the end of a period has.

@@ -18,8 +18,8 @@
 use schemas::window::{self, NO_START, Reach, Role};
 use schemas::{Grain, Grains, Micros};
 
+use super::Cube;
 use super::rolling::{Around, Moved, Reaches, UNITS, id, place, unit_place};
-use super::{Cube, Touched};
 use crate::slabs::CellId;
 use crate::sum::ExactSum;
 
@@ -50,11 +50,6 @@ impl Cube {
     /// The cell of a window of a series, or of what it is compared with.
     pub(crate) fn window_cell(&self, series: u32, window: Grain, role: Role) -> Option<u32> {
         self.find(id(series, window, role))
-    }
-
-    /// A counterpart's numbers before the epoch, where that touched them.
-    pub(crate) fn touched_counterpart(&self, cell: u32) -> Option<Touched> {
-        self.rolling.touched.get(&cell).copied()
     }
 
     /// Every window of every series, and its cell.
@@ -145,37 +140,31 @@ impl Cube {
     }
 
     /// The cells of windows, and of those before them, that the values of a row of an hour or a day enter:
-    /// touched.
-    pub(crate) fn window_cells(&mut self, own: CellId) -> Vec<u32> {
+    /// of a selection, which feeds them.
+    pub(crate) fn window_cells(&mut self, own: CellId, selection: usize) -> Vec<u32> {
         let around = self.around(own);
         let mut cells = Vec::new();
         for (window, role) in around.iter() {
             match role {
                 Role::Running => {
-                    let cell = self.find_or_create(id(own.series, window, role));
-                    self.touch(cell);
-                    cells.push(cell);
+                    cells.push(self.find_or_create(id(own.series, window, role)));
                 }
                 Role::Previous => cells.extend(self.counterpart(own.series, window, role)),
                 Role::Year => {}
             }
         }
+        cells.iter().for_each(|cell| self.feed(*cell, selection));
         cells
     }
 
     /// What a window that is there is compared with, to be changed by the epoch; none that is folded later.
     pub(super) fn counterpart(&mut self, series: u32, window: Grain, role: Role) -> Option<u32> {
-        let running = *self.rolling.members.get(&(window, series))?;
+        let running = self.window_cell(series, window, Role::Running)?;
         if self.rolling.fresh.contains(&(window, series)) {
             return None;
         }
         let cell = self.find_or_create(id(series, window, role));
-        if !self.slabs.cell(cell).touched {
-            self.touch(cell);
-            if let Some(touched) = self.touched.last() {
-                self.rolling.touched.insert(cell, *touched);
-            }
-        }
+        self.touch(cell);
         self.touch(running);
         Some(cell)
     }
@@ -384,11 +373,6 @@ impl Cube {
         }
         self.rolling.fresh.clear();
         self.count_windows();
-    }
-
-    /// Ends the epoch.
-    pub(super) fn clear_windows(&mut self) {
-        self.rolling.touched.clear();
     }
 }
 

@@ -197,7 +197,11 @@ impl Engine {
             for at in 0..self.cubes[own.from].touched.len() {
                 let cube = &self.cubes[own.from];
                 let touched = cube.touched[at];
-                let before = Parts::of(&own.rule, cube.numbers_before(touched));
+                if !cube.is_fed(touched, &own.selections) {
+                    continue;
+                }
+                let before = cube.numbers_before(touched, &own.selections, &mut self.room);
+                let before = Parts::of(&own.rule, before);
                 let now = Parts::of(&own.rule, cube.slabs.numbers(touched.cell));
                 if before == now {
                     continue;
@@ -317,7 +321,7 @@ fn bring(
     let id = CellId { series: day.series.into, grain: Grain::Day, start: day.start };
     let cell = cube.find_or_create(id);
     if is_loud.is_some() {
-        cube.touch(cell);
+        own.numbers.selections().iter().for_each(|selection| cube.feed(cell, *selection));
     }
     if is_loud == Some(true) {
         cube.mark_loud(cell, Number::Count(own.numbers.all().count));

@@ -37,17 +37,9 @@ impl Engine {
             }
             cubes.insert(cube);
         }
-        cubes.iter().for_each(|cube| self.cubes[*cube].sort_touched());
         let stamp = EpochStamp { id: epoch, clock: due, quiet: false };
         let mut begun = std::mem::take(&mut self.begun);
-        for kpi in 0..self.plan.kpis.len() {
-            let cube = self.plan.kpis[kpi].cube;
-            if cubes.contains(&cube) {
-                for at in 0..self.cubes[cube].touched.len() {
-                    self.finish_cell(kpi, at, &stamp, &mut begun);
-                }
-            }
-        }
+        self.finish_touched(&stamp, &mut begun);
         self.begun = begun;
         for number in cubes {
             let timers = &mut self.timers;

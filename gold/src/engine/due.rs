@@ -9,9 +9,10 @@ use schemas::{CellKey, CellValue, EpochId, Micros};
 use super::held::Held;
 use super::timers::{CellRef, Due};
 use super::{Engine, EpochOutput, HistoryRow, NOTHING};
+use crate::cube::RANKED_MIN;
 use crate::history::Mark;
 use crate::plan::Kpi;
-use crate::slabs::Memory;
+use crate::slabs::{CellId, Memory};
 use crate::value::Parts;
 
 impl Engine {
@@ -107,10 +108,7 @@ impl Engine {
         epoch: EpochId,
         mut decide: impl FnMut(&mut Memory, Micros, bool) -> Option<Mark>,
     ) {
-        cells.sort_unstable_by(|a, b| {
-            let slabs = self.slabs_of(a.kpi as usize);
-            a.kpi.cmp(&b.kpi).then_with(|| slabs.order(a.cell, b.cell))
-        });
+        self.sort(&mut cells);
         self.history.reserve(cells.len());
         for at in cells {
             let kpi = at.kpi as usize;
@@ -127,6 +125,27 @@ impl Engine {
                 self.write(at, mark, epoch, due);
             }
         }
+    }
+
+    /// Puts cells in key order.
+    fn sort(&mut self, cells: &mut [CellRef]) {
+        if cells.len() < RANKED_MIN {
+            return cells.sort_unstable_by(|a, b| {
+                let slabs = self.slabs_of(a.kpi as usize);
+                a.kpi.cmp(&b.kpi).then_with(|| slabs.order(a.cell, b.cell))
+            });
+        }
+        let mut series = vec![Vec::new(); self.cubes.len()];
+        for at in &*cells {
+            let cube = self.plan.kpis[at.kpi as usize].cube;
+            series[cube].push(self.cubes[cube].slabs.id(at.cell).series);
+        }
+        self.cubes.iter_mut().zip(series).for_each(|(cube, series)| cube.rank(series));
+        cells.sort_by_cached_key(|at| {
+            let cube = &self.cubes[self.plan.kpis[at.kpi as usize].cube];
+            let CellId { series, grain, start } = cube.slabs.id(at.cell);
+            (at.kpi, cube.rank_of(series), grain, start)
+        });
     }
 
     fn write(&mut self, at: CellRef, mark: Mark, epoch: EpochId, as_of: Micros) {

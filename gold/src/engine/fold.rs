@@ -16,25 +16,42 @@ use schemas::{Grain, Micros, Periods, RowRef};
 use super::{Engine, EngineError};
 use crate::cube::{Cube, Number, Spot, Telling};
 use crate::plan::View;
-use crate::series::raw_series;
+use crate::series::{is_same_series, raw_series};
 use crate::slabs::CellId;
 
 /// Buffers that live as long as the engine, so that a row change allocates nothing.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    old: Vec<u8>,
-    new: Vec<u8>,
+    /// The number of the change.
+    change: u64,
+    /// Of the row before it, and of the row after it.
+    sides: [Side; 2],
+    /// Raw bytes of a series.
+    raw: Vec<u8>,
     day: LastDay,
 }
+
+/// What is known of one row of a change.
+#[derive(Debug, Default)]
+struct Side {
+    /// What it adds to the sums of the view that is looked at.
+    amounts: Vec<i128>,
+    /// By the first view that places it so: the change that this is of, and its place.
+    places: Vec<(u64, Place)>,
+}
+
+const OLD: usize = 0;
+const NEW: usize = 1;
 
 /// The grains whose cells rows enter; those of longer ones are sums of days.
 const FOLDED: [Grain; 2] = [Grain::Hour, Grain::Day];
 
-/// Where a row belongs: its series, and the starts of its periods by [`FOLDED`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a row belongs: its series, and by [`FOLDED`] the starts of its periods, and their cells once they were found.
+#[derive(Debug, Clone, Copy, Default)]
 struct Place {
     series: u32,
     starts: [Micros; FOLDED.len()],
+    cells: [Option<u32>; FOLDED.len()],
 }
 
 /// The day of a zone that was looked up last: whose, its start and its end.
@@ -102,6 +119,7 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let Engine { plan, cubes, scratch, kept, .. } = self;
         let views = plan.by_relation.get(contract).ok_or(EngineError::Limit("no such contract"))?;
+        scratch.change += 1;
         let mut result = Ok(());
         for number in views.iter().copied() {
             // Saved state has given back what all rows of it add up to.
@@ -110,25 +128,24 @@ impl Engine {
             }
             let view = &plan.views[number];
             let is_kept = kept.keeping.has(number);
-            let mut fold = Fold { view, cube: &mut cubes[view.cube], mode, is_kept };
+            let cube = &mut cubes[view.cube];
+            let mut fold = Fold { view, cube, scratch: &mut *scratch, mode, is_kept };
             let (old, new) = (Taken::by(view, old), Taken::by(view, new));
             if let Some(until) = view.until {
-                result = result.and(fold.change_alive(until, [old, new], scratch));
+                result = result.and(fold.change_alive(until, [old, new]));
                 continue;
             }
             let done = match (old, new) {
                 (None, None) => Ok(()),
                 (Some(old), None) => {
-                    raw_series(old.row, view.tenant, &view.dims, &mut scratch.old);
-                    let place = fold.place(&scratch.old, old.at, &mut scratch.day);
-                    place.and_then(|place| fold.retract(old, place))
+                    fold.weigh(OLD, old);
+                    fold.place(OLD, old).and_then(|place| fold.retract(old, place))
                 }
                 (None, Some(new)) => {
-                    raw_series(new.row, view.tenant, &view.dims, &mut scratch.new);
-                    let place = fold.place(&scratch.new, new.at, &mut scratch.day);
-                    place.and_then(|place| fold.insert(new, place))
+                    fold.weigh(NEW, new);
+                    fold.place(NEW, new).and_then(|place| fold.insert(new, place))
                 }
-                (Some(old), Some(new)) => fold.update(old, new, scratch),
+                (Some(old), Some(new)) => fold.update(old, new),
             };
             result = result.and(done);
         }
@@ -174,53 +191,85 @@ impl<'a> Taken<'a> {
 struct Fold<'a> {
     view: &'a View,
     cube: &'a mut Cube,
+    scratch: &'a mut Scratch,
     mode: Mode,
     /// Whether saved state keeps what it changes.
     is_kept: bool,
 }
 
 impl Fold<'_> {
-    fn update(
-        &mut self,
-        old: Taken<'_>,
-        new: Taken<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<(), EngineError> {
+    fn update(&mut self, old: Taken<'_>, new: Taken<'_>) -> Result<(), EngineError> {
         let View { tenant, ref dims, .. } = *self.view;
-        raw_series(old.row, tenant, dims, &mut scratch.old);
-        raw_series(new.row, tenant, dims, &mut scratch.new);
-        let same_hour =
-            scratch.old == scratch.new && Grain::Hour.start(old.at) == Grain::Hour.start(new.at);
+        self.weigh(OLD, old);
+        self.weigh(NEW, new);
+        let [was, is] = &self.scratch.sides;
+        let same_hour = is_same_series(old.row, new.row, tenant, dims)
+            && Grain::Hour.start(old.at) == Grain::Hour.start(new.at);
         let is_same = same_hour
             && old.row.is_in_doubt() == new.row.is_in_doubt()
             && old.is_counted == new.is_counted
-            && self.view.sums.iter().all(|(own, _)| old.amount(own) == new.amount(own))
+            && was.amounts == is.amounts
             && self.view.bags.iter().all(|bag| old.value(&bag.values) == new.value(&bag.values))
             && self.view.different.iter().all(|(of, _)| old.value(of) == new.value(of));
         if is_same && old.at == new.at {
             return Ok(());
         }
-        let from = self.place(&scratch.old, old.at, &mut scratch.day)?;
+        let from = self.place(OLD, old)?;
         // A day may begin within an hour.
-        if same_hour && self.is_in(from, new.at, &mut scratch.day) {
+        if same_hour && self.is_in(from, new.at) {
             return if is_same { Ok(()) } else { self.leave_or_adjust(old, Some(new), from) };
         }
         let retracted = self.leave(old, from);
-        let to = self.place(&scratch.new, new.at, &mut scratch.day)?;
+        let to = self.place(NEW, new)?;
         retracted.and(self.insert(new, to))
     }
 
-    /// Whether an instant of the same hour is in the same day.
-    fn is_in(&self, place: Place, at: Micros, day: &mut LastDay) -> bool {
-        let [_, start] = place.starts;
-        day.start(&self.cube.slabs.series(place.series).periods, at) == start
+    /// Notes what a row adds to sums.
+    fn weigh(&mut self, side: usize, row: Taken<'_>) {
+        let amounts = &mut self.scratch.sides[side].amounts;
+        amounts.clear();
+        amounts.extend(self.view.sums.iter().map(|(summed, _)| row.amount(summed)));
     }
 
-    /// Where a row with these raw bytes of a series and this time belongs.
-    fn place(&mut self, raw: &[u8], at: Micros, day: &mut LastDay) -> Result<Place, EngineError> {
+    /// Whether an instant of the same hour is in the same day.
+    fn is_in(&mut self, place: Place, at: Micros) -> bool {
+        let [_, start] = place.starts;
+        self.scratch.day.start(&self.cube.slabs.series(place.series).periods, at) == start
+    }
+
+    /// Where the row of a side belongs, which is looked for once a change.
+    fn place(&mut self, side: usize, row: Taken<'_>) -> Result<Place, EngineError> {
+        let View { placed_like, tenant, ref dims, .. } = *self.view;
+        let Scratch { change, sides, raw, day } = &mut *self.scratch;
+        let places = &mut sides[side].places;
+        if let Some((of, place)) = places.get(placed_like)
+            && *of == *change
+        {
+            return Ok(*place);
+        }
+        raw_series(row.row, tenant, dims, raw);
         let series = self.cube.intern(raw).ok_or(EngineError::Limit("too many series"))?;
-        let day = day.start(&self.cube.slabs.series(series).periods, at);
-        Ok(Place { series, starts: [Grain::Hour.start(at), day] })
+        let day = day.start(&self.cube.slabs.series(series).periods, row.at);
+        let starts = [Grain::Hour.start(row.at), day];
+        let place = Place { series, starts, cells: Default::default() };
+        if places.len() <= placed_like {
+            places.resize(placed_like + 1, Default::default());
+        }
+        places[placed_like] = (*change, place);
+        Ok(place)
+    }
+
+    /// A cell of the place of a side, if it is there.
+    fn find(&mut self, side: usize, at: usize, id: CellId) -> Option<u32> {
+        let (_, place) = &mut self.scratch.sides[side].places[self.view.placed_like];
+        place.cells[at] = place.cells[at].or_else(|| self.cube.find(id));
+        place.cells[at]
+    }
+
+    /// The same, made if it does not exist.
+    fn find_or_create(&mut self, side: usize, at: usize, id: CellId) -> u32 {
+        let (_, place) = &mut self.scratch.sides[side].places[self.view.placed_like];
+        *place.cells[at].get_or_insert_with(|| self.cube.find_or_create(id))
     }
 
     #[cfg(feature = "defects")]
@@ -237,17 +286,17 @@ impl Fold<'_> {
     }
 
     fn insert(&mut self, row: Taken<'_>, place: Place) -> Result<(), EngineError> {
-        for id in self.cells(place) {
-            let cell = self.cube.find_or_create(id);
-            self.touch(cell);
+        for (at, id) in self.cells(place) {
+            let cell = self.find_or_create(NEW, at, id);
+            self.feed(cell);
             if self.mode == Mode::Loud {
                 self.cube.mark_loud(cell, Number::Count(self.view.count));
             }
             let (counts, sums) = self.cube.slabs.numbers_mut(cell);
             counts[self.view.count] += i64::from(row.is_counted);
             counts[self.view.count + 1] += i64::from(row.row.is_in_doubt());
-            for (summed, sum) in &self.view.sums {
-                sums[*sum].add(row.amount(summed));
+            for ((_, sum), amount) in self.view.sums.iter().zip(&self.scratch.sides[NEW].amounts) {
+                sums[*sum].add(*amount);
             }
             self.put_in_bags(cell, None, Some(row));
             self.put_in_longer_bags(id, None, Some(row));
@@ -268,18 +317,19 @@ impl Fold<'_> {
         place: Place,
     ) -> Result<(), EngineError> {
         let mut result = Ok(());
-        for id in self.cells(place) {
+        for (at, id) in self.cells(place) {
             let count = self.view.count;
-            let slabs = &self.cube.slabs;
             // Who is not counted is in doubt, which the next one counts.
             let entered = count + usize::from(!old.is_counted);
-            let found = self.cube.find(id).filter(|cell| slabs.numbers(*cell).counts[entered] > 0);
+            let found = self.find(OLD, at, id);
+            let slabs = &self.cube.slabs;
+            let found = found.filter(|cell| slabs.numbers(*cell).counts[entered] > 0);
             let Some(cell) = found else {
                 result = Err(self.never_entered(id));
                 continue;
             };
             // What a view gave while its tables were loaded may go again.
-            self.touch(cell);
+            self.feed(cell);
             if self.mode == Mode::Loud {
                 self.mark_loud(cell, old, new);
             }
@@ -288,9 +338,10 @@ impl Fold<'_> {
             counts[count] += i64::from(is_counted) - i64::from(old.is_counted);
             let is_in_doubt = new.is_some_and(|new| new.row.is_in_doubt());
             counts[count + 1] += i64::from(is_in_doubt) - i64::from(old.row.is_in_doubt());
-            for (summed, sum) in &self.view.sums {
-                sums[*sum].subtract(old.amount(summed));
-                sums[*sum].add(new.map_or(0, |new| new.amount(summed)));
+            for (at, (_, sum)) in self.view.sums.iter().enumerate() {
+                let [was, is] = [OLD, NEW].map(|side| self.scratch.sides[side].amounts.get(at));
+                sums[*sum].subtract(was.copied().unwrap_or_default());
+                sums[*sum].add(is.filter(|_| new.is_some()).copied().unwrap_or_default());
             }
             self.put_in_bags(cell, Some(old), new);
             self.put_in_longer_bags(id, Some(old), new);
@@ -299,12 +350,12 @@ impl Fold<'_> {
         result
     }
 
-    /// In an epoch: puts the numbers of a cell aside, and notes that they are to be saved.
-    fn touch(&mut self, cell: u32) {
+    /// In an epoch: puts the numbers of a cell aside that the row feeds, and notes that they are to be saved.
+    fn feed(&mut self, cell: u32) {
         if self.mode == Mode::Rebuild {
             return;
         }
-        self.cube.touch(cell);
+        self.cube.feed(cell, self.view.selection());
         if self.is_kept {
             self.cube.mark_kept(cell);
         }
@@ -337,7 +388,7 @@ impl Fold<'_> {
         }
         // Those of windows are made of those of hours and days when a rebuild ends.
         if self.mode != Mode::Rebuild {
-            for cell in self.cube.window_cells(day) {
+            for cell in self.cube.window_cells(day, self.view.selection()) {
                 self.put_in_bags(cell, old, new);
             }
         }
@@ -347,7 +398,7 @@ impl Fold<'_> {
         for id in self.cube.longer(day) {
             let cell = self.cube.find_or_create(id);
             if self.mode != Mode::Rebuild {
-                self.cube.touch(cell);
+                self.cube.feed(cell, self.view.selection());
             }
             self.put_in_bags(cell, old, new);
         }
@@ -378,11 +429,12 @@ impl Fold<'_> {
     }
 
     /// The cells that a row enters: those of hours only where a KPI has them.
-    fn cells(&self, Place { series, starts }: Place) -> impl Iterator<Item = CellId> + use<> {
+    fn cells(&self, place: Place) -> impl Iterator<Item = (usize, CellId)> + use<> {
+        let Place { series, starts, .. } = place;
         let grains = self.cube.grains;
         let cells = FOLDED.into_iter().zip(starts);
-        let kept = cells.filter(move |(grain, _)| *grain == Grain::Day || grains.has(*grain));
-        kept.map(move |(grain, start)| CellId { series, grain, start })
+        let cells = cells.map(move |(grain, start)| CellId { series, grain, start }).enumerate();
+        cells.filter(move |(_, id)| id.grain == Grain::Day || grains.has(id.grain))
     }
 
     /// Notes what a row that leaves or is adjusted changes of a cell.

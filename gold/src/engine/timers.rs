@@ -18,7 +18,7 @@ use crate::history::CellHistory;
 const ONCE_IN_FORCE: Micros = Micros(i64::MAX);
 
 /// One KPI of one cell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct CellRef {
     pub(super) kpi: u32,
     pub(super) cell: u32,
@@ -42,7 +42,7 @@ pub(super) struct Timers {
     /// Period end to (cube, cell).
     closing: BTreeMap<Micros, Vec<(usize, u32)>>,
     /// When a row is due to cells that are behind.
-    following: BTreeMap<Micros, BTreeSet<CellRef>>,
+    following: BTreeMap<Micros, HashSet<CellRef, FixedState>>,
     /// When the next day begins of (cube, series) whose cells are of what is alive.
     beginning: BTreeMap<Micros, BTreeSet<(usize, u32)>>,
 }

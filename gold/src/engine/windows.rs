@@ -134,24 +134,24 @@ impl Engine {
         stamp: &EpochStamp,
         updates: &mut Vec<KpiUpdate>,
     ) {
-        let Kpi { cube: number, place, rule, adds_up, .. } = &self.plan.kpis[kpi];
-        let cube = &self.cubes[*number];
+        let Engine { plan, cubes, room, .. } = self;
+        let Kpi { cube: number, place, rule, adds_up, selections, .. } = &plan.kpis[kpi];
+        let cube = &cubes[*number];
         let id = cube.slabs.id(touched.cell);
-        if !self.plan.kpis[kpi].has(id) {
-            return;
-        }
-        let is_changed = |touched: Touched| {
-            let (before, now) = (cube.numbers_before(touched), cube.slabs.numbers(touched.cell));
+        let mut is_changed = |touched: Touched| {
+            let before = cube.numbers_before(touched, selections, room);
+            let now = cube.slabs.numbers(touched.cell);
             rule.sees(before, now) && Parts::of(rule, before) != Parts::of(rule, now)
-        };
-        let is_compared = |role: Role| {
-            let cell = cube.window_cell(id.series, id.grain, role);
-            let touched = cell.and_then(|cell| cube.touched_counterpart(cell));
-            (role != Role::Year || *adds_up) && touched.is_some_and(is_changed)
         };
         let after = Parts::of(rule, cube.slabs.numbers(touched.cell));
         let own = is_changed(touched);
-        let compared = after.is_some() && [Role::Previous, Role::Year].into_iter().any(is_compared);
+        let mut is_compared = |role: Role| {
+            let cell = cube.window_cell(id.series, id.grain, role);
+            let touched = cell.and_then(|cell| cube.find_touched(cell));
+            (role != Role::Year || *adds_up) && touched.is_some_and(&mut is_changed)
+        };
+        let compared =
+            after.is_some() && [Role::Previous, Role::Year].into_iter().any(&mut is_compared);
         if !own && !compared {
             return;
         }

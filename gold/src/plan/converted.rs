@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemas::Grain;
 
-use super::{Kpi, Measure, Plan, Rule};
+use super::{Kpi, Measure, Plan, Rule, selection_of};
 use crate::catalog::{CURRENCY, Catalog, RateColumns};
 use crate::definition::{Definition, DefinitionError, Formula};
 
@@ -34,6 +34,11 @@ impl Converted {
         self.count..self.count + 4
     }
 
+    /// The selections that its counts are of: as many as two have. The sums are with the first.
+    pub(crate) fn selections(self) -> [usize; 2] {
+        [selection_of(self.count), selection_of(self.count + 2)]
+    }
+
     /// The two parts of the exact sum.
     pub(crate) fn sums(self) -> [usize; 2] {
         [self.sum, self.sum + 1]
@@ -51,6 +56,8 @@ pub(crate) struct Conversion {
     /// The cube of what is converted, and how that follows from its cells.
     pub(crate) from: usize,
     pub(crate) rule: Rule,
+    /// The selections of rows that it follows from.
+    pub(crate) selections: Vec<usize>,
     /// Which of that cube's dimensions is the currency.
     pub(crate) currency: usize,
     /// The currency that all is converted to.
@@ -100,7 +107,16 @@ impl Plan {
         let conversions =
             self.conversions.get_or_insert(Conversions { relation, columns, all: Vec::new() });
         let to = Arc::from(to.as_str());
-        conversions.all.push(Conversion { kpi, cube, numbers, from, rule, currency, to });
+        conversions.all.push(Conversion {
+            kpi,
+            cube,
+            numbers,
+            from,
+            rule,
+            selections: Vec::new(),
+            currency,
+            to,
+        });
         self.push(catalog, definition, cube, (Rule::Converted(numbers), contracts));
         Ok(())
     }
@@ -123,6 +139,17 @@ impl Plan {
         let is_bagged = |own: &Measure| own.sums().any(|sum| shape.bagged.contains(&sum));
         let adds_up = !rule.any(is_bagged);
         let (key, unit) = (Arc::clone(&definition.key), definition.unit);
-        self.kpis.push(Kpi { key, unit, cube, place, rule, grains, windows, adds_up, contracts });
+        self.kpis.push(Kpi {
+            key,
+            unit,
+            cube,
+            place,
+            rule,
+            selections: Vec::new(),
+            grains,
+            windows,
+            adds_up,
+            contracts,
+        });
     }
 }

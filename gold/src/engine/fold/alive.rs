@@ -7,10 +7,9 @@
 
 use schemas::{Grain, Micros};
 
-use super::{Fold, Mode, Scratch, Taken};
+use super::{Fold, Mode, NEW, OLD, Taken};
 use crate::cube::{Noted, Step};
 use crate::engine::EngineError;
-use crate::series::raw_series;
 use crate::slabs::CellId;
 
 /// What a change does to the days of series.
@@ -22,13 +21,12 @@ impl Fold<'_> {
         &mut self,
         until: usize,
         [old, new]: [Option<Taken<'_>>; 2],
-        scratch: &mut Scratch,
     ) -> Result<(), EngineError> {
         let mut steps = Steps::new();
         let mut result = Ok(());
         for (row, comes) in [(old, false), (new, true)] {
             let Some(row) = row else { continue };
-            result = result.and(self.steps(until, row, comes, scratch, &mut steps));
+            result = result.and(self.steps(until, row, comes, &mut steps));
         }
         let noted = match self.mode {
             Mode::Rebuild => Noted::Not,
@@ -47,11 +45,11 @@ impl Fold<'_> {
         until: usize,
         row: Taken<'_>,
         comes: bool,
-        scratch: &mut Scratch,
         steps: &mut Steps,
     ) -> Result<(), EngineError> {
-        raw_series(row.row, self.view.tenant, &self.view.dims, &mut scratch.old);
-        let place = self.place(&scratch.old, row.at, &mut scratch.day)?;
+        let side = if comes { NEW } else { OLD };
+        self.weigh(side, row);
+        let place = self.place(side, row)?;
         let (series, [_, from]) = (place.series, place.starts);
         let entered = self.view.count + usize::from(!row.is_counted);
         if !comes && !self.cube.has_come(series, from, entered) {
@@ -61,20 +59,20 @@ impl Fold<'_> {
         let doubt = sign * i64::from(row.row.is_in_doubt());
         let step = self.step_at(steps, series, from);
         step.counts[self.view.count] += sign * i64::from(row.is_counted);
-        self.add(step, row, comes, doubt);
+        self.add(step, side, comes, doubt);
         let Some(ended) = row.row.timestamp(until) else { return Ok(()) };
-        let ended = scratch.day.start(&self.cube.slabs.series(series).periods, ended).max(from);
+        let ended =
+            self.scratch.day.start(&self.cube.slabs.series(series).periods, ended).max(from);
         let step = self.step_at(steps, series, ended);
-        self.add(step, row, !comes, -doubt);
+        self.add(step, side, !comes, -doubt);
         Ok(())
     }
 
-    /// Adds what of a row is alive, or takes it away.
-    fn add(&self, step: &mut Step, row: Taken<'_>, comes: bool, doubt: i64) {
+    /// Adds what of the row of a side is alive, or takes it away.
+    fn add(&self, step: &mut Step, side: usize, comes: bool, doubt: i64) {
         step.counts[self.view.count + 1] += doubt;
-        for (summed, sum) in &self.view.sums {
-            let amount = row.amount(summed);
-            if comes { step.sums[*sum].add(amount) } else { step.sums[*sum].subtract(amount) }
+        for ((_, sum), amount) in self.view.sums.iter().zip(&self.scratch.sides[side].amounts) {
+            if comes { step.sums[*sum].add(*amount) } else { step.sums[*sum].subtract(*amount) }
         }
     }
 
