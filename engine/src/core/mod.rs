@@ -352,10 +352,7 @@ impl Core {
         let sight = Sight { cells: &self.gold, feeding: &feeders };
         self.watch.advance(&stamp, epoch.is_tick(), &hushed.origins, sight);
         self.control.pass(&stamp);
-        // What is folded again before the definitions came into force is still told by those of then.
-        if !self.control.is_replay || epoch.defines() {
-            self.gold.come_into_force(stamp.clock);
-        }
+        self.come_into_force(epoch);
         let control = &self.control;
         self.watch.decide(&stamp, &epoch.decisions, (&control.answers, control.is_replay));
         if epoch.is_tick() && !self.is_fold_due(stamp.clock) && !epoch.decides_rows() {
@@ -414,6 +411,14 @@ impl Core {
         self.remember(waiting);
         self.remember(output.history);
         Changes { updates: output.updates, alerts }
+    }
+
+    /// All definitions are in force from the epoch on, unless it is folded again: before the decision, what changed was told
+    /// by those of then.
+    fn come_into_force(&mut self, epoch: &Epoch) {
+        if !self.control.is_replay || epoch.defines() {
+            self.gold.come_into_force(epoch.stamp.clock);
+        }
     }
 
     /// Lets time pass in an epoch that changes no row.

@@ -33,11 +33,6 @@ impl Engine {
         EpochOutput { updates, history: std::mem::take(&mut self.history) }
     }
 
-    /// Whether cells wait for their definitions to be in force: see [`Engine::come_into_force`].
-    pub fn awaits_force(&self) -> bool {
-        self.timers.any_awaits_force()
-    }
-
     /// All definitions are in force from this clock on, at which the next epoch stands: then what KPIs that were
     /// computed anew while state was loaded say is written to the history, and nothing of them before.
     pub fn come_into_force(&mut self, clock: Micros) {
