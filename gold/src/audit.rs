@@ -25,11 +25,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
-use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, TypePlanner};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{DataType as SqlType, TimezoneInfo};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType as SqlType, TimezoneInfo};
 use schemas::{Grain, Micros, chain};
 
 use crate::catalog::Catalog;
@@ -102,6 +104,7 @@ fn tuned(context: SessionContext) -> SessionContext {
     for percentile in views::percentile::percentiles() {
         context.register_udaf(percentile.as_ref().clone());
     }
+    let _registered = context.register_expr_planner(Arc::new(MicrosecondTypes));
     for planner in expr::planners(true) {
         // A session without registered functions takes planners all the same.
         let _registered = context.register_expr_planner(planner);
@@ -122,6 +125,32 @@ impl TypePlanner for MicrosecondTypes {
         };
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
         Ok(Some(Arc::new(Field::new("", micros, true))))
+    }
+}
+
+impl ExprPlanner for MicrosecondTypes {
+    /// Has a text that a time is compared with be a time of microseconds, too.
+    fn plan_binary_op(
+        &self,
+        compared: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>, DataFusionError> {
+        use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+        if !matches!(compared.op, Eq | NotEq | Lt | LtEq | Gt | GtEq) {
+            return Ok(PlannerResult::Original(compared));
+        }
+        let RawBinaryExpr { op, left, right } = compared;
+        let of = |side: &Expr| side.get_type(schema).ok();
+        let like = |text: Expr, other: Option<DataType>| match (&text, other) {
+            (
+                Expr::Literal(ScalarValue::Utf8(Some(_)), _),
+                Some(time @ DataType::Timestamp(TimeUnit::Microsecond, _)),
+            ) => cast(text, time),
+            _ => text,
+        };
+        let (of_left, of_right) = (of(&left), of(&right));
+        let (left, right) = (like(left, of_right), like(right, of_left));
+        Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }
 }
 

@@ -18,6 +18,7 @@ use pipeline::source::is_control;
 use schemas::{Alert, EpochStamp, Micros, Saved};
 
 use super::dead::KnownDead;
+use super::epoch::Epoch;
 use super::error::RestoreError;
 use super::letters::Desk;
 use super::wish::Wish;
@@ -188,6 +189,19 @@ impl Core {
         self.write_whole(tables::CURRENT);
         self.last = Some(stamp);
         Ok(())
+    }
+
+    /// Says whether what this run puts in force is still to be read.
+    pub(crate) fn expect_decisions(&mut self, are_expected: bool) {
+        self.is_undecided = are_expected;
+    }
+
+    /// All definitions are in force from the epoch on, unless it is folded again: before the decision, what changed was told
+    /// by those of then.
+    pub(super) fn come_into_force(&mut self, epoch: &Epoch) {
+        if epoch.defines() || !(self.control.is_replay || self.is_undecided) {
+            self.gold.come_into_force(epoch.stamp.clock);
+        }
     }
 
     /// Whether a KPI was computed anew because that was decided: who was told of it heard other numbers.

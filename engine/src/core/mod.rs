@@ -69,6 +69,8 @@ pub(crate) struct Core {
     is_redefined: bool,
     /// Whether KPIs were computed anew because that was decided.
     is_repaired: bool,
+    /// Whether what this run puts in force is still to be read.
+    is_undecided: bool,
     last: Option<EpochStamp>,
     history: Vec<HistoryRow>,
     scratch: Scratch,
@@ -157,6 +159,7 @@ impl Core {
             unwatched: BTreeSet::new(),
             is_redefined: false,
             is_repaired: false,
+            is_undecided: false,
             last: None,
             history: Vec::new(),
             scratch: Scratch::default(),
@@ -411,14 +414,6 @@ impl Core {
         self.remember(waiting);
         self.remember(output.history);
         Changes { updates: output.updates, alerts }
-    }
-
-    /// All definitions are in force from the epoch on, unless it is folded again: before the decision, what changed was told
-    /// by those of then.
-    fn come_into_force(&mut self, epoch: &Epoch) {
-        if !self.control.is_replay || epoch.defines() {
-            self.gold.come_into_force(epoch.stamp.clock);
-        }
     }
 
     /// Lets time pass in an epoch that changes no row.

@@ -241,6 +241,11 @@ impl Main<'_> {
         self.shared.meters.dead_letters.add(self.core.take_dead_letters());
         self.begin();
         self.shared.reloads.ask(self.core.take_wish());
+        self.core.expect_decisions(true);
+        if self.core.is_rebuilt() {
+            // Tables may stand at the last epoch already, with other rows: write at a later one.
+            self.tick(self.present.now(&self.core));
+        }
     }
 
     /// The first epoch at which tables are of the definitions of this run. Where they are to be written anew, what they hold
@@ -261,11 +266,7 @@ impl Main<'_> {
         let known = (self.core.in_force(), self.present.clock());
         let polls = desk.start(known, progress, &settings.limits, &decoding)?;
         polls.into_iter().for_each(|poll| self.take(poll));
-        if self.core.is_rebuilt() {
-            // Tables may stand at the last epoch already, with other rows: write at a later one. What is computed anew is
-            // in force now.
-            self.tick(self.present.now(&self.core));
-        }
+        self.core.expect_decisions(false);
         Ok(())
     }
 
