@@ -102,7 +102,6 @@ struct Process(Arc<Meters>);
 impl Surroundings for Process {
     fn troubles(&self) -> Vec<Trouble> {
         let troubles = self.0.troubles.list().into_iter();
-        let troubles = troubles.filter(|(_, weight)| *weight != Weight::Passing);
         let trouble = |(text, weight): (String, Weight)| Trouble {
             text,
             is_slight: weight == Weight::Slight,

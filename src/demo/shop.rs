@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::Topics;
@@ -136,8 +135,6 @@ pub(crate) struct Shop {
 struct Sender {
     thread: std::thread::JoinHandle<()>,
     ended: Arc<Mutex<Option<u64>>>,
-    /// Records that lay behind the present when it began; the greatest number until that is known.
-    history: Arc<AtomicU64>,
 }
 
 impl Shop {
@@ -178,11 +175,11 @@ impl Regenerate for Again {
     }
 }
 
-/// Sends until the broker is closed or `events` have been sent. `history` is told how many came before the present.
+/// Sends until the broker is closed or `events` have been sent.
 fn send(
     broker: &EmbeddedBroker,
     generator: &mut Generator,
-    (events, history): (Option<u64>, &AtomicU64),
+    events: Option<u64>,
     clock: &dyn Clock,
 ) -> Result<u64, SourceError> {
     let mut sent = 0;
@@ -192,7 +189,6 @@ fn send(
             if early == 0 || broker.is_closed() {
                 break;
             }
-            history.fetch_min(sent, Ordering::SeqCst);
             std::thread::sleep(NAP.min(Duration::from_micros(early)));
         }
         let millis = event.timestamp.0.div_euclid(1000);
@@ -224,15 +220,12 @@ impl Source for Shop {
         let (broker, clock) = (Arc::clone(&self.broker), Arc::clone(&self.clock));
         let ended = Arc::new(Mutex::new(None));
         let said = Arc::clone(&ended);
-        let history = Arc::new(AtomicU64::new(u64::MAX));
-        let past = Arc::clone(&history);
         let thread = std::thread::spawn(move || {
-            let sent = send(&broker, &mut generator, (events, &past), clock.as_ref());
-            if let Ok(sent) = sent {
+            if let Ok(sent) = send(&broker, &mut generator, events, clock.as_ref()) {
                 *said.lock() = Some(sent);
             }
         });
-        self.sender = Some(Sender { thread, ended, history });
+        self.sender = Some(Sender { thread, ended });
         Ok(())
     }
 
@@ -251,8 +244,6 @@ impl Source for Shop {
         self.seen += pulled.records as u64;
         let ended = self.sender.as_ref().and_then(|sender| *sender.ended.lock());
         pulled.at_end = ended.is_some_and(|sent| self.seen >= sent);
-        let history = self.sender.as_ref().map(|own| own.history.load(Ordering::SeqCst));
-        pulled.is_catching_up = !pulled.at_end && history.is_some_and(|sent| self.seen < sent);
         Ok(pulled)
     }
 
@@ -266,42 +257,5 @@ impl Source for Shop {
 
     fn commit_group_offsets(&mut self, progress: &[(Arc<TopicPartition>, i64)]) {
         self.inner.commit_group_offsets(progress);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Instant;
-
-    use super::*;
-    use crate::wall_clock::WallClock;
-
-    #[test]
-    fn it_catches_up_until_its_history_is_read() {
-        let clock: Arc<dyn Clock> = Arc::new(WallClock);
-        let plan = Plan::new(3, clock.now(), 3, 0.5);
-        let mut shop = Shop::new(plan.clone(), Arc::clone(&clock)).unwrap();
-        shop.start(&Progress::new()).unwrap();
-        let limits = Limits {
-            records: 1_000,
-            bytes: 64 << 20,
-            partition_records: 1_000,
-            partition_bytes: 64 << 20,
-        };
-        let (begun, step) = (Instant::now(), Duration::from_millis(100));
-        let mut newest = Micros(0);
-        loop {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it does not come to an end");
-            let mut batches = Vec::new();
-            let pulled = shop.poll(step, step, &limits, &mut batches).unwrap();
-            let times = batches.iter().flat_map(|batch| batch.iter().map(|own| own.timestamp));
-            newest = times.flatten().max().unwrap_or(newest).max(newest);
-            if !pulled.is_catching_up {
-                break;
-            }
-        }
-        assert!(newest > plan.start().plus(-3_600_000_000), "{newest} is long before the present");
-        let mut batches = Vec::new();
-        assert!(!shop.poll(step, step, &limits, &mut batches).unwrap().is_catching_up);
     }
 }

@@ -21,8 +21,6 @@ pub(super) struct Contact<'a> {
     reached: bool,
     /// The broker was said to be away: only its answer changes that.
     lost: bool,
-    /// It reads what was there at the start.
-    is_catching_up: bool,
     lag_asked: Option<Instant>,
     /// Topics that the broker does not have.
     missing: BTreeSet<String>,
@@ -37,7 +35,6 @@ impl<'a> Contact<'a> {
             polls: 0,
             reached: false,
             lost: false,
-            is_catching_up: false,
             lag_asked: None,
             missing: BTreeSet::new(),
         };
@@ -48,7 +45,6 @@ impl<'a> Contact<'a> {
     /// Takes what a poll brought.
     pub(super) fn heard(&mut self, pulled: &Pulled) {
         self.polls = self.polls.saturating_add(1);
-        self.catch_up(pulled.is_catching_up);
         for notice in &pulled.notices {
             match notice {
                 Notice::Disconnected { reason, .. } => self.lose(reason),
@@ -89,22 +85,6 @@ impl<'a> Contact<'a> {
         let is_silent = !self.lost && self.polls >= SILENT_POLLS;
         if !self.reached && (pulled.records > 0 || is_silent) {
             self.reach();
-        }
-    }
-
-    /// Says that it reads what was there at the start, and that this is over.
-    fn catch_up(&mut self, is_catching_up: bool) {
-        if is_catching_up == self.is_catching_up {
-            return;
-        }
-        self.is_catching_up = is_catching_up;
-        let (source, key) = (&self.source, format!("{} history", self.source));
-        let text = format!(
-            "source `{source}` is catching up: what was there at the start is not read to its end yet"
-        );
-        match is_catching_up {
-            true => self.troubles.set_passing(&key, &text),
-            false => self.troubles.clear(&key),
         }
     }
 
@@ -155,26 +135,7 @@ mod tests {
 
     use pipeline::record::TopicPartition;
 
-    use super::super::troubles::Weight;
     use super::*;
-
-    #[test]
-    fn a_source_that_catches_up_is_named_until_it_has() {
-        let troubles = Troubles::default();
-        let mut contact = Contact::new("shop", &troubles);
-        let mut hear = |is_catching_up: bool| {
-            contact.heard(&Pulled { records: 1, is_catching_up, ..Pulled::default() });
-            let said = troubles.list().into_iter().map(|(text, weight)| {
-                assert_eq!(weight, Weight::Passing);
-                text
-            });
-            (troubles.is_ready(), said.collect::<Vec<_>>().join("; "))
-        };
-        let said = "source `shop` is catching up: what was there at the start is not read to its end yet, for 0 s";
-        assert_eq!(hear(true), (true, said.to_owned()));
-        assert_eq!(hear(true), (true, said.to_owned()));
-        assert_eq!(hear(false), (true, String::new()));
-    }
 
     #[test]
     fn a_metadata_topic_that_is_not_there_degrades_and_takes_no_readiness_away() {

@@ -21,8 +21,6 @@ struct Trouble {
 /// What a trouble means for who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
-    /// It is over by itself, and nothing is wrong: nobody is woken for it.
-    Passing,
     /// Everything is read and written, and right, all the same.
     Slight,
     /// Some numbers may be wrong; everything is read and written all the same.
@@ -35,11 +33,6 @@ impl Troubles {
     /// Says that something is out of reach; a trouble that is there already keeps its age.
     pub fn set(&self, key: &str, text: &str) {
         self.put(key, text, Weight::Grave, false);
-    }
-
-    /// Says that numbers are older than they will be, which is over by itself.
-    pub fn set_passing(&self, key: &str, text: &str) {
-        self.put(key, text, Weight::Passing, false);
     }
 
     /// Says that something is wrong that keeps nothing from being read and written.

@@ -90,8 +90,6 @@ pub struct Pulled {
     /// The end that [`Source::stop_at_end`] fixed is reached by all partitions. A halted topic
     /// counts as reached.
     pub at_end: bool,
-    /// What was there at the start is not read to its end.
-    pub is_catching_up: bool,
     /// Records are held back.
     pub is_holding: bool,
     /// Transactions that were handed out in parts.

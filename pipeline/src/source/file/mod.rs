@@ -65,7 +65,7 @@ pub struct FileSource {
     spots: Spots,
     looked: Option<Instant>,
     held: Option<SourceError>,
-    /// Whether everything that was there at the start has been walked through and compared.
+    /// Whether everything that was there at the start has been walked through, and compared.
     compared: bool,
     /// New lines are on disk before they are read, whoever wrote them.
     synced: bool,
@@ -248,7 +248,6 @@ impl Source for FileSource {
             }
             let fixed = self.walk.as_ref().is_none_or(Walk::is_fixed);
             pulled.at_end = fixed && pulled.idle;
-            pulled.is_catching_up = !self.compared;
             if let Some(walk) = self.walk.as_ref().filter(|_| pulled.at_end) {
                 let left = walk.left().map(|(path, line)| Notice::Unended { path, line });
                 pulled.notices.extend(left);

@@ -416,31 +416,3 @@ fn what_is_wrong_with_a_line_goes_with_it() {
     std::fs::write(&path, "\u{feff}{\"x\":1}\n").unwrap();
     assert_eq!(run(&path, Some("orders"), &mut Progress::new()).0, ["in/0/0 -={\"x\":1}"]);
 }
-
-#[test]
-fn a_file_is_caught_up_with_when_all_of_it_that_was_there_is_read() {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("1.ndjson"), LINES).unwrap();
-    let mut source = source(folder.path(), None, &Progress::new());
-    let two = Limits { records: 2, ..WIDE };
-    let mut poll = |limits: &Limits| {
-        let mut batches = Vec::new();
-        let wait = Duration::from_millis(1);
-        let pulled = source.poll(wait, wait, limits, &mut batches).unwrap();
-        (pulled.records, pulled.is_catching_up)
-    };
-    assert_eq!([poll(&two), poll(&two), poll(&two)], [(2, true), (1, false), (0, false)]);
-    // What comes later is no history.
-    let line = |offset| {
-        format!(
-            "{{\"topic\":\"a\",\"partition\":0,\"offset\":{offset},\"key\":null,\"value\":null}}\n"
-        )
-    };
-    std::fs::write(folder.path().join("2.ndjson"), line(10) + &line(11) + &line(12)).unwrap();
-    let begun = Instant::now();
-    let mut later = Vec::new();
-    while later.len() < 2 && begun.elapsed() < Duration::from_secs(20) {
-        later.extend(Some(poll(&two)).filter(|(records, _)| *records > 0));
-    }
-    assert_eq!(later, [(2, false), (1, false)]);
-}

@@ -23,8 +23,6 @@ pub(super) struct Lane {
     pub(super) next: i64,
     /// Where the partition was last seen to end.
     pub(super) eof: Option<i64>,
-    /// Where the partition ended when that was first known.
-    pub(super) first_end: Option<i64>,
     /// Nothing at or after this offset is handed out.
     pub(super) end: Option<i64>,
     /// The broker refused the offset asked for.
@@ -63,7 +61,6 @@ impl Lane {
             shift,
             next,
             eof: None,
-            first_end: None,
             end: None,
             refused: false,
             stopped: false,
@@ -85,12 +82,6 @@ impl Lane {
     pub(super) fn at_end(&self) -> bool {
         let reached = |end| self.next >= end || self.eof.is_some_and(|eof| eof >= end);
         self.stopped || self.end.is_some_and(reached)
-    }
-
-    /// What was there when it began is not read to its end.
-    pub(super) fn is_catching_up(&self) -> bool {
-        let is_behind = |end| self.next < end && self.eof.is_none_or(|eof| eof < end);
-        !self.stopped && self.first_end.is_some_and(is_behind)
     }
 
     /// The partition's quota for this poll is used up.

@@ -239,17 +239,6 @@ impl KafkaSource {
         empty >= lanes && !self.lanes.iter().any(|lane| lane.quota_used(limits))
     }
 
-    /// Whether some partition is not read to where it ended at first.
-    fn is_catching_up(&mut self) -> bool {
-        let Some(link) = &self.link else { return false };
-        for lane in self.lanes.iter_mut().filter(|lane| lane.first_end.is_none()) {
-            let number = lane.partition.partition;
-            let end = native::cached_end(&link.client, &lane.native_topic, number);
-            lane.first_end = end.map(|end| end.saturating_add(lane.shift));
-        }
-        self.lanes.iter().any(Lane::is_catching_up)
-    }
-
     /// Some partition has much more to give than has arrived yet.
     fn far_behind(&self) -> bool {
         let Some(link) = &self.link else { return false };
@@ -426,7 +415,6 @@ impl Source for KafkaSource {
             }
         }
         pulled.at_end = self.at_end();
-        pulled.is_catching_up = self.is_catching_up();
         pulled.notices = std::mem::take(&mut self.notices);
         Ok(pulled)
     }

@@ -93,8 +93,6 @@ pub(crate) struct TableFiles {
     files: BTreeMap<OsString, Watched>,
     looked: Option<Instant>,
     fixed: bool,
-    /// Whether all files that were there at the start have been read.
-    has_caught_up: bool,
     held: Option<SourceError>,
 }
 
@@ -134,8 +132,7 @@ impl TableFiles {
     /// A source that opens its files when it is started.
     pub(crate) fn new(config: FileConfig, kind: Kind) -> TableFiles {
         let (progress, files) = (Progress::new(), BTreeMap::new());
-        let (fixed, has_caught_up) = (false, false);
-        TableFiles { config, kind, progress, files, looked: None, fixed, has_caught_up, held: None }
+        TableFiles { config, kind, progress, files, looked: None, fixed: false, held: None }
     }
 
     /// Looks at the files from outside.
@@ -336,7 +333,7 @@ impl Source for TableFiles {
     fn start(&mut self, progress: &Progress) -> Result<(), SourceError> {
         self.progress = progress.clone();
         self.files.clear();
-        (self.held, self.fixed, self.has_caught_up) = (None, false, false);
+        (self.held, self.fixed) = (None, false);
         self.look()
     }
 
@@ -373,9 +370,7 @@ impl Source for TableFiles {
                 }
                 Err(error) => return Err(error),
             }
-            self.has_caught_up |= pulled.idle;
             pulled.at_end = self.fixed && pulled.idle;
-            pulled.is_catching_up = !self.has_caught_up;
             if pulled.records > 0 || pulled.at_end || Instant::now() >= until {
                 return Ok(pulled);
             }
