@@ -67,7 +67,9 @@ impl Stride {
     pub(super) fn within(&self, limits: &Limits) -> Limits {
         let most = self.0.load(Ordering::Relaxed);
         let (records, of_partition) = (limits.records, limits.partition_records);
-        Limits { records: records.min(most), partition_records: of_partition.min(most), ..*limits }
+        // Half of it at most from one partition, so that a backlog starves no other.
+        let partition_records = of_partition.min(most / 2);
+        Limits { records: records.min(most), partition_records, ..*limits }
     }
 
     /// An epoch of so many records took this long.
@@ -102,6 +104,7 @@ mod tests {
         // Five seconds for an epoch, on a busy one.
         stride.took(20_000, Duration::from_secs(5));
         assert_eq!(most(&stride), 600);
+        assert_eq!(stride.within(&limits).partition_records, 300, "the others have their half");
         stride.took(600, Duration::from_millis(150));
         assert_eq!(most(&stride), 600, "in time");
         stride.took(1, Duration::from_secs(2));
