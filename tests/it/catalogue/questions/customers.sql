@@ -64,7 +64,7 @@ from twelve_months
 
 -- ltv_cac (cells, day to year)
 select tenant as tenant_id, dims, grain, period_start, period_end,
-       quotient(l.numerator * c.denominator, l.denominator * c.numerator) as value,
+       quotient(l.numerator * nullif(c.denominator, 0), l.denominator * c.numerator) as value,
        null::numeric as numerator, null::numeric as denominator
 from (select * from cells where kpi = 'ltv') l
 full join (select * from cells where kpi = 'cac_year') c using (tenant, dims, grain, period_start, period_end)

@@ -1,8 +1,6 @@
 //! The semantic file: what it says of the KPIs and views that come with Weir, and that its SQL gives the rows
 //! that it is about.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! The pages of `docs/kpis`, made of the files of `gold/kpis` and `gold/views`; `WEIR_BLESS=1` writes them anew.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,6 @@
 //! them, go into the engine, and DataFusion answers the same in SQL that is written here, over what the tables
 //! then hold.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -3,8 +3,6 @@
 //!
 //! Where windows lie is found by another calendar, and every value is computed from the rows alone.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -2,13 +2,9 @@
 //! joins with several matches and with none, UNION ALL, DISTINCT, groups within groups, views over views, ROW_NUMBER,
 //! running sums and what is alive at the end of days.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
-mod explained {
-    pub(super) mod by_hand;
-    mod catalogue;
-    pub(super) mod shop;
-}
+mod by_hand;
+mod catalogue;
+mod shop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,8 +18,8 @@ use gold::{Catalog, Definition};
 use schemas::decimal::{VALUE_SCALE, parse};
 use schemas::{Contract, Grain, Micros};
 
-use explained::by_hand::{self, Found, Rows};
-use explained::shop::{CONTRACTS, DAY_US, Dice, NOW, START, Shop};
+use self::by_hand::{self, Found, Rows};
+use self::shop::{CONTRACTS, DAY_US, Dice, NOW, START, Shop};
 
 /// Name and text.
 const VIEWS: [(&str, &str); 10] = [

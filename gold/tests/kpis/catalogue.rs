@@ -1,10 +1,6 @@
 //! KPIs that come with Weir and look back twelve months, six or thirty days, against their definitions in words: random
 //! changes of subscriptions, orders and activity, each cell worked out anew from all rows, restarts, and the audit.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
-mod groups;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -390,7 +386,7 @@ impl World {
         let tables = self.contracts.iter().enumerate();
         let tables: Vec<_> =
             tables.map(|(table, contract)| (contract.name.as_str(), self.batch(table))).collect();
-        groups::are_as_computed(&self.catalog, &tables, rows, Micros(now), 12).await;
+        crate::groups::are_as_computed(&self.catalog, &tables, rows, Micros(now), 12).await;
         found.iter().map(|finding| finding.cells).sum()
     }
 

@@ -2,8 +2,6 @@
 //! epoch and goes on from its last barrier, one that never stops, and one that is given the rows alone say the same of
 //! every cell.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -2,8 +2,6 @@
 //! into the engine, and DataFusion answers in SQL that is written here, over what the tables then hold. What a
 //! barrier would write is followed slot by slot.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,15 +1,12 @@
 //! Converted money against all sales and rates, cell by cell: rates that come late, change and go, tenants with rates
 //! and zones of their own, rows in doubt, quiet epochs, clocks that leap, restarts.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
-mod groups;
-#[path = "converted/model.rs"]
 mod model;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::model::{OTHER, Rate, Sale, TO, Values, ZONES, expected};
 use arrow::array::{
     Array, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -18,7 +15,6 @@ use arrow::datatypes::{Field, Schema};
 use gold::definition::with_converted;
 use gold::view_file::{ViewFile, accept};
 use gold::{Catalog, CellRow, Definition, Engine, EpochOutput, HistoryRow};
-use model::{OTHER, Rate, Sale, TO, Values, ZONES, expected};
 use schemas::civil::Shape;
 use schemas::{
     Calendar, CalendarSettings, CellKey, CellValue, Contract, Date, Delta, EpochStamp, Micros,
@@ -278,7 +274,7 @@ impl World {
             if at.is_none() {
                 let [sales, rates] = self.batches();
                 let tables = [("sales", sales), ("fx_rates", rates)];
-                groups::are_as_computed(&self.catalog, &tables, &rows, Micros(now), 4).await;
+                crate::groups::are_as_computed(&self.catalog, &tables, &rows, Micros(now), 4).await;
             }
             let own = found.iter().filter(|finding| finding.kpi.ends_with("_converted"));
             cells = own.map(|finding| finding.cells).sum();

@@ -1,10 +1,6 @@
 //! What is alive at the end of periods against the question asked of all rows, period by period: random changes of
 //! one table, clocks that leap over days, zones with short and long days, years from May, restarts.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
-
-mod groups;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -340,7 +336,7 @@ impl World {
             cells = found.iter().map(|finding| finding.cells).sum();
             if wrong == 0 {
                 let tables = [("subscriptions", self.batch())];
-                groups::are_as_computed(&self.catalog, &tables, &rows, Micros(now), 4).await;
+                crate::groups::are_as_computed(&self.catalog, &tables, &rows, Micros(now), 4).await;
             }
         }
         cells
