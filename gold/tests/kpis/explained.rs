@@ -18,7 +18,7 @@ use gold::{Catalog, Definition};
 use schemas::decimal::{VALUE_SCALE, parse};
 use schemas::{Contract, Grain, Micros};
 
-use self::by_hand::{self, Found, Rows};
+use self::by_hand::{Found, Rows};
 use self::shop::{CONTRACTS, DAY_US, Dice, NOW, START, Shop};
 
 /// Name and text.

@@ -399,7 +399,7 @@ fn whose_tables_there_are_is_asked_for() {
     };
     let own = [
         file("mine", "SELECT order_id, amount FROM orders"),
-        file("alive", include_str!("../views/active_subscriptions.sql")),
+        file("alive", include_str!("../../views/active_subscriptions.sql")),
         file(
             "grains",
             "SELECT tenant_id, period(placed_at) AS period, status AS grain, COUNT(*) AS n FROM orders GROUP BY 1, 2, 3",
