@@ -36,6 +36,8 @@ pub const SHARES: [(&str, u32); 11] = [
 /// Of a hundred changes, those that insert a row, and those that delete one.
 const INSERTS: u32 = 36;
 const DELETES: u32 = 10;
+/// The newest of so many rows are recent.
+const RECENT: usize = 20;
 /// Rates: a day's, from two currencies.
 const RATES: usize = 600;
 
@@ -85,8 +87,14 @@ impl Mix {
             contracts,
             rng: StdRng::seed_from_u64(seed),
             builder: RowBuilder::default(),
-            draw: Draw { end, people: people.max(10) },
+            draw: Draw { end, people: people.max(10), is_live: false },
         }
+    }
+
+    /// From now on changes are those of a day at work: what comes is of the last hour, nothing moves to another time, and
+    /// nine in ten of the rows that change or go are of the newest twentieth.
+    pub fn go_live(&mut self) {
+        self.draw.is_live = true;
     }
 
     /// The contracts.
@@ -145,7 +153,7 @@ impl Mix {
         if rows == 0 || what < INSERTS {
             return self.insert_into(table);
         }
-        let at = self.rng.random_range(0..rows);
+        let at = self.any_of(rows);
         if what < INSERTS + DELETES && !self.is_full(table) {
             let old = self.tables.get_mut(table).map(|rows| rows.swap_remove(at));
             return Change { table, old, new: None };
@@ -163,6 +171,13 @@ impl Mix {
                 self.update_at(table, at)
             }
         }
+    }
+
+    /// One of so many rows, the newest last.
+    fn any_of(&mut self, rows: usize) -> usize {
+        let is_recent = self.draw.is_live && self.rng.random_range(0..10) > 0;
+        let first = if is_recent { rows - rows.div_ceil(RECENT) } else { 0 };
+        self.rng.random_range(first..rows)
     }
 
     fn pick(&mut self) -> usize {

@@ -10,6 +10,7 @@
 //! # Non-guarantees
 //! - Kafka, decoding, the ledger, silver and serving are not in it: `ingest` and `freshness` have those.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -205,14 +206,12 @@ impl Run {
         let mut text = format!("## {}\n\n| what | figure |\n|---|---|\n", self.title());
         let loaded = self.load(arguments)?;
         line(&mut text, &loaded);
-        for size in &arguments.epochs {
-            say(&format!("{size} an epoch"));
-            let changes: Vec<Change> = (0..arguments.changes).map(|_| self.next()).collect();
-            let spent = self.feed(&changes, *size, false)?;
-            let rate = rate(arguments.changes, spent);
-            line(&mut text, &format!("| changes a second and core, {size} an epoch | {rate} |"));
+        self.change(arguments, &mut text)?;
+        if self.part != Part::FourViews {
+            line(&mut text, "| **changes of now** | |");
+            self.mix.go_live();
+            self.change(arguments, &mut text)?;
         }
-        line(&mut text, &self.one_by_one(arguments.steps)?);
         if arguments.no_recompute {
             return Ok(text);
         }
@@ -227,6 +226,19 @@ impl Run {
         line(&mut text, &format!("| DataFusion over {rows} rows, s on a core | {cpu:.2} |"));
         line(&mut text, &format!("| its answers, each the same | {answers} |"));
         Ok(text)
+    }
+
+    /// Changes rows, in epochs of all sizes and then one by one.
+    fn change(&mut self, arguments: &Arguments, text: &mut String) -> Result<(), Failure> {
+        for size in &arguments.epochs {
+            say(&format!("{size} an epoch"));
+            let changes: Vec<Change> = (0..arguments.changes).map(|_| self.next()).collect();
+            let spent = self.feed(&changes, *size, false)?;
+            let rate = rate(arguments.changes, spent);
+            line(text, &format!("| changes a second and core, {size} an epoch | {rate} |"));
+        }
+        line(text, &self.one_by_one(arguments.steps)?);
+        Ok(())
     }
 
     fn title(&self) -> String {
@@ -306,30 +318,45 @@ impl Run {
         done.map(|()| took)
     }
 
-    /// How long epochs of one change take, each by itself, on the wall.
+    /// How long epochs of one change take, each by itself, on the wall: of all, and by what changed.
     fn one_by_one(&mut self, steps: usize) -> Result<String, Failure> {
         say("1 an epoch");
         let mut micros = Vec::with_capacity(steps);
+        let mut by_table: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
         for _ in 0..steps {
             let change = self.next();
+            let table = change.table;
             let epoch = self.mix.epoch(&[change], false);
             let begin = Instant::now();
             self.keeper.step(&epoch, false)?;
-            micros.push(begin.elapsed().as_secs_f64() * 1e6);
+            let took = begin.elapsed().as_secs_f64() * 1e6;
+            micros.push(took);
+            by_table.entry(table).or_default().push(took);
             self.keeper.add_up();
         }
         self.keeper.rest();
-        micros.sort_by(f64::total_cmp);
-        let at = |percent: usize| {
-            let last = micros.len().saturating_sub(1);
-            micros.get(last * percent / 100).copied().unwrap_or_default()
-        };
-        let (median, most, all) = (at(50), at(99), micros.len());
-        Ok(format!(
-            "| one change, µs: p50, p99, most of {all} | {median:.1}, {most:.1}, {:.1} |",
-            at(100)
-        ))
+        let all = micros.len();
+        let [median, most, worst] = ranked(&mut micros);
+        let mut text = format!(
+            "| one change, µs: p50, p99, most of {all} | {median:.1}, {most:.1}, {worst:.1} |"
+        );
+        for (table, mut own) in by_table {
+            let name = self.mix.contracts().get(table).map_or("", |contract| &contract.name);
+            let (of, mean) = (own.len(), own.iter().sum::<f64>() / float(own.len().max(1)));
+            let [median, most, _] = ranked(&mut own);
+            text += &format!(
+                "\n| of `{name}`, µs: mean, p50, p99 of {of} | {mean:.1}, {median:.1}, {most:.1} |"
+            );
+        }
+        Ok(text)
     }
+}
+
+/// The middle of some numbers, what one in a hundred exceeds, and the largest.
+fn ranked(numbers: &mut [f64]) -> [f64; 3] {
+    numbers.sort_by(f64::total_cmp);
+    let last = numbers.len().saturating_sub(1);
+    [50, 99, 100].map(|percent| numbers.get(last * percent / 100).copied().unwrap_or_default())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are exact in a float")]

@@ -68,6 +68,8 @@ pub(super) struct Draw {
     pub(super) end: Micros,
     /// How many customers and users there are.
     pub(super) people: usize,
+    /// Whether all that comes is of the last hour, and nothing moves to another time.
+    pub(super) is_live: bool,
 }
 
 impl Draw {
@@ -118,7 +120,7 @@ impl Draw {
         rng: &mut StdRng,
         builder: &mut RowBuilder,
     ) {
-        let is_moved = rng.random_range(0..10) == 0;
+        let is_moved = !self.is_live && rng.random_range(0..10) == 0;
         let times = contract.columns.iter().position(|own| own.kind == ColumnType::Timestamp);
         let at = match times.and_then(|column| old.timestamp(column)) {
             Some(at) if !is_moved => at,
@@ -226,8 +228,11 @@ impl Draw {
     }
 
     /// When a row is: three in ten of the last three days, half of the last seventy, the others of the last 430. What
-    /// people agree to lasts: subscriptions are of the last six hundred.
+    /// people agree to lasts: subscriptions are of the last six hundred. What is live is of the last hour.
     fn instant(&self, table: &str, rng: &mut StdRng) -> Micros {
+        if self.is_live {
+            return self.end.plus(-rng.random_range(0..HOUR));
+        }
         let days = match (table, rng.random_range(0..10)) {
             ("subscriptions" | "customers", _) => 600,
             (_, 0..3) => 3,
