@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use pipeline::decode::Scratch;
 use pipeline::silver::TableFold;
-use schemas::{Contract, Letter};
+use schemas::{Contract, EpochId, Letter};
 
 use crate::Topics;
 use crate::core::decoding::Decoding;
+use crate::lineage::Lineages;
 
 /// Reads letters without a lake.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ impl LetterReader {
     /// # Errors
     /// When they cannot be used; the text says why.
     pub fn new(contracts: &[Contract], topics: &Topics) -> Result<LetterReader, String> {
-        let decoding = Decoding::new(contracts, topics).map_err(|error| error.to_string())?;
+        let decoding = Decoding::new(contracts, topics, &Lineages::default());
+        let decoding = decoding.map_err(|error| error.to_string())?;
         let table = |(number, contract): (usize, &Arc<_>)| {
             let mut table = TableFold::new(Arc::clone(contract));
             table.put_in_force(contracts.get(number));
@@ -44,7 +46,7 @@ impl LetterReader {
     /// # Errors
     /// When it cannot; the text says why.
     pub fn read(&mut self, letter: &Letter) -> Result<(), String> {
-        let decoded = self.decoding.decode_letter(letter, &mut self.scratch);
+        let decoded = self.decoding.decode_letter(letter, EpochId::MAX, &mut self.scratch);
         let (number, changes) = decoded.ok_or("its topic has no contract")?;
         let table = self.tables.get(&number);
         table.and_then(|table| table.unread_for(&changes)).map_or(Ok(()), Err)

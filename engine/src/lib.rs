@@ -23,6 +23,7 @@ pub mod explain;
 mod flush;
 mod identities;
 pub mod letters;
+mod lineage;
 pub mod past;
 pub mod provenance;
 mod run;

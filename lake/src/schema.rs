@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 
@@ -82,4 +82,13 @@ pub(crate) fn difference(held: &Columns, wanted: &Columns) -> Option<String> {
         columns.all.fields().iter().map(|field| field.name().clone()).collect()
     };
     (names(held) != names(wanted)).then(|| "the columns are in another order".to_owned())
+}
+
+/// Whether the wanted schema is the held one and columns more, anywhere among them, all of which may be null.
+pub(crate) fn is_widened(held: &Columns, wanted: &Columns) -> bool {
+    let is_held = |field: &&Arc<Field>| held.all.field_with_name(field.name()).is_ok();
+    let kept: Vec<Arc<Field>> = wanted.all.fields().iter().filter(is_held).cloned().collect();
+    let kept = Columns { all: Arc::new(Schema::new(kept)), ..wanted.clone() };
+    let mut added = wanted.all.fields().iter().filter(|field| !is_held(field));
+    difference(held, &kept).is_none() && added.all(|field| field.is_nullable())
 }

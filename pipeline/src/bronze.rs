@@ -9,6 +9,7 @@
 //! # Non-guarantees
 //! - Nothing here decides how epochs are cut or what rows mean.
 
+mod decisions;
 mod last;
 mod replay;
 mod rows;
@@ -23,6 +24,7 @@ use schemas::{EpochId, EpochStamp, Micros};
 
 use crate::record::{RawBatch, TopicPartition};
 use crate::source::is_control;
+pub use decisions::decisions;
 pub use last::{epoch_of, last_records};
 pub use replay::{headers_of, replay};
 use rows::Rows;

@@ -47,6 +47,8 @@ pub struct Contract {
     pub tenant: usize,
     /// How long after its end a period of it is whole, in hours, where that is said.
     pub lateness: Option<i64>,
+    /// A number for people: with another one the table is built anew from all records.
+    pub edition: u32,
 }
 
 /// Why a contract was refused.
@@ -101,6 +103,8 @@ struct File {
     key: Vec<String>,
     tenant: String,
     lateness: Option<String>,
+    #[serde(default)]
+    edition: u32,
     columns: Vec<FileColumn>,
 }
 
@@ -168,8 +172,8 @@ impl Contract {
         let lateness = lateness
             .map_err(|problem| ContractError::Lateness { contract: file.name.clone(), problem })?;
         let columns = RowSchema::new(columns);
-        let File { name, format, .. } = file;
-        Ok(Contract { name, format, columns, fields, vocabularies, key, tenant, lateness })
+        let File { name, format, edition, .. } = file;
+        Ok(Contract { name, format, columns, fields, vocabularies, key, tenant, lateness, edition })
     }
 
     /// The columns that are computed: index and expression.
@@ -320,6 +324,7 @@ impl Identity for Contract {
         out.list("columns", columns.iter().map(|column| column as &dyn Identity));
         out.texts("key", self.key.iter().map(|at| self.column_name(*at)));
         out.text("tenant", self.column_name(self.tenant));
+        out.number("edition", u64::from(self.edition));
     }
 }
 
@@ -380,6 +385,8 @@ mod tests {
         let with = |late: &str| Contract::parse(&format!("lateness='{late}'\n{plain}"));
         assert_eq!(with("90m").unwrap().lateness, Some(2));
         assert_eq!(with("2h").unwrap().identity(), Contract::parse(plain).unwrap().identity());
+        let other = Contract::parse(&format!("edition=2\n{plain}")).unwrap();
+        assert_ne!(other.identity(), with("2h").unwrap().identity(), "what asks for another table");
         let refused = with("2").unwrap_err().to_string();
         assert!(refused.contains("`lateness` of contract `t`: `2` is no duration"), "{refused}");
     }

@@ -211,9 +211,10 @@ fn show(letter: &Letter, contract: Option<&str>, as_json: bool) {
         _ if letter.is_dropped => "it was dropped, and puts nothing in doubt",
         _ if letter.is_read => "it has been read again, and puts nothing in doubt",
         Some(_) => {
-            "if the contract or the mapping is wrong (`from`, `unit`, `placeholder`, a type), change it: the table is \
-             built again from bronze at the next start, this record included. If `values` lacked one, add it, start \
-             `weir run` and say `weir dead-letters retry ID --yes`. If the source is wrong, set it right and \
+            "if the contract lacks a `unit` or one of `values`, or names another field (`from`), set it right, start \
+             `weir run` and say `weir dead-letters retry ID --yes`. If a type or the topic's `placeholder` is wrong, \
+             change it: the table is built again from bronze at the next start, this record included. If the source is \
+             wrong, set it right and \
              change the row there, or take a snapshot of it: the next change that can be decoded ends the doubt. If it \
              will not be missed, `weir dead-letters drop ID --yes`"
         }

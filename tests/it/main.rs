@@ -18,6 +18,7 @@ mod converted;
 mod decisions;
 mod definitions;
 mod explain;
+mod extended;
 mod faults;
 mod files;
 mod flattened;

@@ -15,6 +15,7 @@ use schemas::{
 };
 
 use super::KeyedTable;
+use super::decoding::definitions;
 use super::letters::{Desk, retry};
 use super::wish::Wish;
 
@@ -51,14 +52,6 @@ fn put_in_force(table: &mut KeyedTable, text: Option<&str>) {
     // A text of another release may be none that this one reads; what it refused is unknown then.
     let contract = text.and_then(|text| Contract::parse(text).ok());
     table.fold.put_in_force(contract.as_ref());
-}
-
-/// The definitions among decisions, in order.
-fn definitions(decisions: &[ControlRecord]) -> impl Iterator<Item = &[DefinitionChange]> {
-    decisions.iter().filter_map(|record| match &record.decision {
-        Decision::Define(changes) => Some(changes.as_slice()),
-        _ => None,
-    })
 }
 
 /// Does to a table that is built alone what decisions of the epoch say.
@@ -147,6 +140,7 @@ impl Control {
         desk: &mut Desk<'_>,
     ) -> Vec<(usize, StillDead)> {
         let mut still_dead = Vec::new();
+        desk.decoding.define(definitions(decisions).flatten(), stamp.id);
         for changes in definitions(decisions) {
             self.in_force.take(changes, stamp.id, stamp.clock);
             self.put_in_force(tables);

@@ -32,7 +32,7 @@ pub(super) fn retry(
     let mut still = StillDead::default();
     let mut decoded = Vec::with_capacity(letters.len());
     for letter in letters {
-        match desk.decoding.decode_letter(letter, desk.scratch) {
+        match desk.decoding.decode_letter(letter, stamp.id, desk.scratch) {
             Some((own, changes)) if own == number => decoded.push((letter, changes)),
             _ => still.unread.push((letter.at(), "its topic feeds another table, or none".into())),
         }

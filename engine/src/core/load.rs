@@ -4,7 +4,7 @@
 //! - What is renewed takes nothing from the barrier: its rows come from bronze, its cells from rows.
 //! - A table that is built alone is folded as it would have been with all others, decisions included.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gold::Locator;
@@ -15,7 +15,7 @@ use pipeline::epoch;
 use pipeline::record::RawBatch;
 use pipeline::silver::SilverRow;
 use pipeline::source::is_control;
-use schemas::{Alert, EpochStamp, Micros, Saved};
+use schemas::{Alert, EpochStamp, Micros, RowLayout, Saved};
 
 use super::dead::KnownDead;
 use super::epoch::Epoch;
@@ -74,7 +74,7 @@ impl Core {
         if batches.is_empty() {
             return 0;
         }
-        let mut decoded = decoding.decode(batches, scratch);
+        let mut decoded = decoding.decode_of(stamp.id, batches, scratch);
         epoch::recall(&decoded.batches, &mut decoded.changes);
         for (batch, changes) in decoded.batches.iter().zip(&decoded.changes) {
             let table = decoding.table_of(batch.topic()).and_then(|at| tables.get_mut(at));
@@ -131,7 +131,8 @@ impl Core {
         Ok(())
     }
 
-    /// Begins to load a barrier: what rows do not give back, but for what is renewed. The rows follow.
+    /// Begins to load a barrier: what rows do not give back, but for what is renewed. The rows follow. `held_by`: what
+    /// has read the rows of tables whose contracts have been extended since.
     ///
     /// # Errors
     /// When a part is not what was saved.
@@ -140,12 +141,16 @@ impl Core {
         read: &Read,
         held: &Identities,
         renewal: &Renewal,
+        held_by: &BTreeMap<String, Arc<PreparedContract>>,
     ) -> Result<(), RestoreError> {
         self.identities.seen.clone_from(&held.seen);
         let is_kept = |table: &&mut KeyedTable| !renewal.tables.contains(&table.name());
         for table in self.tables.iter_mut().filter(is_kept) {
             let loaded = table.fold.load_state(&read.saved, &|number| read.run(number));
             loaded?;
+            if let Some(earlier) = held_by.get(&table.name()) {
+                table.fold.widen(&RowLayout::new(&earlier.contract().columns));
+            }
         }
         if let Ok(answers) = read.saved.head::<&str>(control::ANSWERS_PART) {
             self.control.answers = Arc::new(serde_json::from_str(answers)?);

@@ -17,6 +17,7 @@ mod removed;
 mod unconverted;
 mod unmapped;
 mod unplaced;
+mod versions;
 pub(crate) mod watch;
 pub(crate) mod wish;
 
@@ -37,6 +38,7 @@ use schemas::{
 use crate::Topics;
 use crate::census::Census;
 use crate::identities::{Identities, PART};
+use crate::lineage::Lineages;
 use crate::tables::{self, silver_name};
 use control::Control;
 use dead::KnownDead;
@@ -130,7 +132,7 @@ pub(crate) struct Changes {
 }
 
 impl Core {
-    /// A core without rows. `topics` maps (source, topic) to a contract.
+    /// A core without rows. `topics` maps (source, topic) to a contract, `lineages` are those of the contracts.
     ///
     /// # Errors
     /// When a contract names no decoder, or a definition does not fit the contracts.
@@ -139,15 +141,18 @@ impl Core {
         topics: &Topics,
         catalog: Arc<Catalog>,
         observer: Box<dyn Observer>,
+        lineages: &Lineages,
     ) -> Result<Core, SetupError> {
-        let decoding = Arc::new(Decoding::new(contracts, topics)?);
+        let decoding = Arc::new(Decoding::new(contracts, topics, lineages)?);
         let table = |contract: &Arc<PreparedContract>| {
             let fold = TableFold::new(Arc::clone(contract));
             let census = Census::new(contract.contract());
             KeyedTable { contract: Arc::clone(contract), delta: fold.no_changes(), fold, census }
         };
         let tables = decoding.contracts().map(table).collect();
-        let identities = Identities::of(contracts, topics, &catalog, observer.as_ref());
+        let bases = lineages.bases(contracts);
+        let identities = Identities::of(&bases, topics, &catalog, observer.as_ref());
+        let identities = identities.with_extended(lineages.extended());
         let gold = Engine::new(catalog, contracts)?;
         Ok(Core {
             tables,
@@ -310,7 +315,7 @@ impl Core {
     pub(crate) fn replay(&mut self, epoch: EpochRecords) -> (EpochRecords, Changes) {
         let known = KnownDead::of(&epoch);
         let EpochRecords { stamp, batches, .. } = epoch;
-        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        let decoded = self.decoding.decode_of(stamp.id, batches, &mut self.scratch);
         let folded = self.fold_again(Epoch::replayed(stamp, decoded));
         self.counts.dead_letters += known.count_new_of(&folded.0);
         folded
@@ -322,7 +327,7 @@ impl Core {
         entry: &Entry,
         batches: Vec<RawBatch>,
     ) -> (EpochRecords, Changes) {
-        let decoded = self.decoding.decode(batches, &mut self.scratch);
+        let decoded = self.decoding.decode_of(entry.epoch, batches, &mut self.scratch);
         self.fold_again(Epoch::recorded(entry, decoded))
     }
 

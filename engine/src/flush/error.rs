@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lake::LakeError;
 use pipeline::silver::RowBatchError;
+use pipeline::source::SourceError;
 use schemas::chain;
 
 use crate::core::{RestoreError, SetupError};
@@ -35,6 +36,9 @@ pub(crate) enum RecoverError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file of decisions cannot be read.
+    #[error(transparent)]
+    Control(#[from] SourceError),
     /// A file of deleted keys cannot be read.
     #[error("{0}")]
     Runs(String),

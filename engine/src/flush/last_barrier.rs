@@ -2,23 +2,25 @@
 //!
 //! # Guarantees
 //! - What has another identity than it had at the barrier is built from bronze beside the rest, and so is a
-//!   silver table whose files do not give its rows.
+//!   silver table whose files do not give its rows. One whose contract was extended goes on with the rows that it has.
 //! - A barrier that is not whole is passed over for an earlier one, and that is said.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use lake::state::{self, Read};
 use lake::{At, Table};
 use pipeline::bronze::{self, CLOCK, EPOCH, Held};
-use schemas::{Alert, EpochId, EpochStamp, Feed, Micros, chain};
+use pipeline::decode::PreparedContract;
+use schemas::{Alert, EpochId, EpochStamp, Feed, InForce, Micros, chain};
 
 use super::barrier::LoadedTable;
 use super::error::RecoverError;
 use super::inputs::Inputs;
 use super::replay::{RUNS_EVERY, write_runs};
 use super::{alerts, preview, silver};
-use crate::core::{Core, RestoreError};
+use crate::core::{Core, RestoreError, control};
 use crate::identities::{Identities, PART, Renewal};
 use crate::tables::{self, is_of_view, number};
 
@@ -36,9 +38,16 @@ pub(super) fn load(
     let mut at_most = held.flushed;
     // Current values are written whole after every load, and what the tables of views hold is found then.
     let is_built = |table: &&Table| table.name() != tables::CURRENT && !is_of_view(table.name());
-    let outdated = newest.iter().filter(|table| table.is_outdated()).filter(is_built);
-    let outdated = outdated.map(|table| table.name().to_owned()).collect();
-    let mut barriers = Barriers { inputs, outdated, bronze };
+    let (widened, outdated): (Vec<_>, Vec<_>) = newest
+        .iter()
+        .filter(|table| table.is_outdated())
+        .filter(is_built)
+        .partition(|table| table.is_widened());
+    let names = |tables: Vec<&Table>| -> BTreeSet<String> {
+        tables.iter().map(|table| table.name().to_owned()).collect()
+    };
+    let (outdated, widened) = (names(outdated), names(widened));
+    let mut barriers = Barriers { inputs, outdated, widened, bronze, held };
     while at_most > 0 {
         match barriers.load(at_most, feeds)? {
             Loaded::Whole(core, files, state) => {
@@ -62,7 +71,8 @@ pub(super) fn load(
     if held.flushed > 0 {
         tracing::warn!("no barrier is whole: rebuilding silver and gold from bronze");
     }
-    let mut core = inputs.new_core()?;
+    let lineages = inputs.lineages(InForce::default(), 0, bronze, held)?;
+    let mut core = inputs.new_core(&lineages)?;
     newest.iter().for_each(|table| core.write_whole(table.name()));
     Ok((core, Files::new(), None))
 }
@@ -81,7 +91,10 @@ struct Barriers<'a> {
     inputs: &'a Inputs,
     /// Silver tables whose columns are not those of their contract, or whose files are damaged.
     outdated: BTreeSet<String>,
+    /// Those that lack nothing but columns.
+    widened: BTreeSet<String>,
     bronze: &'a Table,
+    held: &'a Held,
 }
 
 impl Barriers<'_> {
@@ -99,14 +112,21 @@ impl Barriers<'_> {
                 return Ok(Loaded::Earlier(earlier));
             }
         };
-        let mut core = inputs.new_core()?;
+        let in_force = read.saved.head::<&str>(control::PART).ok();
+        let in_force: Option<InForce> = in_force.and_then(|text| serde_json::from_str(text).ok());
+        let in_force = in_force.unwrap_or_default();
+        let lineages = inputs.lineages(in_force.clone(), barrier, self.bronze, self.held)?;
+        let mut core = inputs.new_core(&lineages)?;
         let identities = read.saved.head::<&str>(PART).ok().map(str::as_bytes);
         let Some(identities) = identities.and_then(Identities::parse) else {
             tracing::warn!("barrier {barrier} was written by another release");
             return Ok(Loaded::Earlier(0));
         };
         let renewal = core.identities().renewal(&identities, &identities.seen, &inputs.catalog);
+        let is_other = |table: &&String| !core.decoding().is_extended(table);
+        let lacking = self.widened.iter().filter(is_other).cloned().collect();
         let renewal = renewal.with_tables(&self.outdated, &inputs.catalog);
+        let renewal = renewal.with_tables(&lacking, &inputs.catalog);
         for kpi in &renewal.repaired {
             tracing::warn!("the KPI `{kpi}` is computed anew from silver, as was decided");
         }
@@ -114,10 +134,12 @@ impl Barriers<'_> {
             tracing::warn!("the state of barrier {barrier} cannot be used: {error}");
             Ok(Loaded::Earlier(earlier))
         };
-        if let Err(error) = core.begin_load(&read, &identities, &renewal) {
+        let held_by = core.decoding().held_by(&in_force);
+        if let Err(error) = core.begin_load(&read, &identities, &renewal, &held_by) {
             return unusable(error);
         }
-        let tables = match self.load_tables(&mut core, barrier, earlier, &renewal)? {
+        let epochs = (barrier, earlier);
+        let tables = match self.load_tables(&mut core, epochs, &renewal, &held_by)? {
             Ok(tables) => tables,
             Err(other) => return Ok(other),
         };
@@ -135,13 +157,14 @@ impl Barriers<'_> {
         Ok(Loaded::Whole(Box::new(core), tables.files, read))
     }
 
-    /// Loads the tables that are not renewed; else why they are not to be had.
+    /// Loads the tables that are not renewed; else why they are not to be had. `held_by`: what has read the rows of
+    /// tables whose contracts have been extended since.
     fn load_tables(
         &self,
         core: &mut Core,
-        barrier: EpochId,
-        earlier: EpochId,
+        (barrier, earlier): (EpochId, EpochId),
         renewal: &Renewal,
+        held_by: &BTreeMap<String, Arc<PreparedContract>>,
     ) -> Result<Result<LoadedTables, Loaded>, RecoverError> {
         let mut loaded = LoadedTables::default();
         for spec in tables::specs(&self.inputs.contracts) {
@@ -158,6 +181,7 @@ impl Barriers<'_> {
             }
             loaded.clock = Micros(table.progress(CLOCK).unwrap_or(0));
             if let Some(contract) = core.silver_contract(&spec.name) {
+                let contract = held_by.get(&spec.name).map_or(contract, Arc::clone);
                 match silver::load(core, &table, &contract) {
                     Ok(files) => drop(loaded.files.insert(spec.name, files)),
                     Err(error) => return Ok(Err(Loaded::Damaged(spec.name, error))),

@@ -73,6 +73,7 @@ pub fn run(run: Run, runtime: &Handle) -> Result<Outcome, Stopped> {
         topics,
         catalog,
         meters: Arc::clone(&run.meters),
+        definitions: run.definitions.clone(),
     };
     let (clock, mut feeds) = (run.clock, run.feeds);
     let previewed: &mut [Box<dyn Feed>] = if run.goes_on { &mut [] } else { &mut feeds };

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use lake::{LakeError, Table};
 use pipeline::bronze;
-use schemas::{Alert, Answers, EpochStamp, chain};
+use schemas::{Alert, Answers, EpochStamp, InForce, chain};
 
 use super::Subject;
 use super::pin::Pinned;
@@ -22,6 +22,7 @@ use super::report::Check;
 use crate::Topics;
 use crate::alerts::{rows, saved_answers};
 use crate::core::{Changes, Core};
+use crate::lineage::{self, Lineages};
 use crate::tables::ANOMALIES;
 
 const ADVICE: &str = "the KPI values are right if the checks above hold; if detector or definitions have \
@@ -85,9 +86,12 @@ fn rerun(
     let text = |e: LakeError| chain(&e);
     let catalog = Arc::clone(&subject.catalog);
     let observer = crate::observer(&catalog);
-    let mut core =
-        Core::new(&subject.contracts, topics, catalog, observer).map_err(|e| e.to_string())?;
     let last = u64::try_from(pinned.epoch).unwrap_or(0);
+    let mut in_force = InForce::default();
+    lineage::follow(&mut in_force, bronze, 0, last).map_err(text)?;
+    let lineages = Lineages::new(&in_force, last, &subject.contracts);
+    let core = Core::new(&subject.contracts, topics, catalog, observer, &lineages);
+    let mut core = core.map_err(|e| e.to_string())?;
     let mut alerts = Alerts::new();
     let mut take = |changes: Changes| {
         alerts.extend(changes.alerts.into_iter().map(|alert| (Arc::clone(&alert.id), alert)));

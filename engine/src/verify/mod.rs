@@ -8,7 +8,8 @@
 //! - What could not be checked is said and counts as failed.
 //!
 //! # Non-guarantees
-//! - Decoding is taken on trust: both sides use the same decoders.
+//! - Decoding is taken on trust: both sides use the same decoders. By which version of its contract a record is decoded is
+//!   not.
 
 mod alerts;
 mod bronze;
@@ -23,6 +24,7 @@ mod silver;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod versions;
 mod views;
 
 use std::collections::BTreeSet;
@@ -38,6 +40,7 @@ use crate::{Topics, tokio_runtime};
 use bronze::Facts;
 pub(crate) use pin::{Pin, Pinned, pin};
 use topics::Found;
+use versions::Versions;
 
 pub use report::{Check, Report, Status};
 
@@ -189,8 +192,13 @@ fn compare(subject: &Subject, deep: bool) -> Compared {
             compared.at = Some((pinned.epoch, pinned.clock));
             compared.checks.push(epoch(&bronze, &pinned, &facts));
             let Subject { lake, contracts, .. } = subject;
-            let found = topics::find(lake, pinned.epoch, &subject.topics, contracts, &facts.topics);
-            compare_at(subject, &bronze, &pinned, (&facts, &found), &mut compared);
+            let up_to = u64::try_from(pinned.epoch).unwrap_or(0);
+            let versions = Versions::find(&bronze, up_to).map_err(text);
+            let Some(versions) = compared.add("bronze", BRONZE, versions) else { return compared };
+            let built = versions.bases(contracts);
+            let found = topics::find(lake, pinned.epoch, &subject.topics, &built, &facts.topics);
+            let read = (&facts, &found, &versions);
+            compare_at(subject, &bronze, &pinned, read, &mut compared);
             if deep {
                 let check = alerts::compare(subject, &bronze, &pinned, &found.topics);
                 let check = compared.add("alerts", ANOMALIES, check);
@@ -247,10 +255,11 @@ fn compare_at(
     subject: &Subject,
     bronze: &Table,
     pinned: &Pinned,
-    (facts, found): (&Facts, &Found),
+    (facts, found, versions): (&Facts, &Found, &Versions),
     compared: &mut Compared,
 ) {
-    let silver = compare_silver(subject, bronze, pinned, (facts, found), &mut compared.checks);
+    let read = (facts, found, versions);
+    let silver = compare_silver(subject, bronze, pinned, read, &mut compared.checks);
     let checks = compared.add("silver", "silver", silver.map_err(|e| chain(&e)));
     compared.checks.extend(checks.into_iter().flatten());
     let Subject { lake, contracts, catalog, .. } = subject;
@@ -272,10 +281,10 @@ fn compare_silver(
     subject: &Subject,
     bronze: &Table,
     pinned: &Pinned,
-    (facts, found): (&Facts, &Found),
+    (facts, found, versions): (&Facts, &Found, &Versions),
     of_bronze: &mut [Check],
 ) -> Result<Vec<Check>, LakeError> {
-    let mut folds = silver::fold(bronze, pinned, &subject.contracts, &found.topics)?;
+    let mut folds = silver::fold(bronze, pinned, (&subject.contracts, versions), &found.topics)?;
     let (records, carried) = (folds.records, std::mem::take(&mut folds.carried));
     let unfed = std::mem::take(&mut folds.unfed);
     for check in of_bronze.iter_mut().filter(|check| check.name == "bronze") {

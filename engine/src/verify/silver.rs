@@ -23,6 +23,7 @@ use super::pin::Pinned;
 use super::quiet::QuietRows;
 use super::reference::{Reference, RowId, State};
 use super::report::Check;
+use super::versions::Versions;
 use crate::Topics;
 use crate::census::Census;
 use crate::core::decoding::batch_of;
@@ -34,6 +35,8 @@ const ADVICE: &str = "bronze is the truth: stop weir, move the lake's folders `s
 /// One contract with the reference fold of its table.
 struct Folded {
     contract: Arc<PreparedContract>,
+    /// What reads its records.
+    read_by: ReadBy,
     decoder: &'static dyn Decoder,
     fold: Reference,
     undecodable: u64,
@@ -43,8 +46,17 @@ struct Folded {
     census: Census,
 }
 
-/// Source and topic to table, contract and what else is said of the topic.
-type Feeds<'a> = BTreeMap<(String, String), (usize, Arc<PreparedContract>, &'a Mapping)>;
+/// Source and topic to table, the versions of its contract and what else is said of the topic.
+type Feeds<'a> = BTreeMap<(String, String), (usize, ReadBy, &'a Mapping)>;
+
+/// The versions of a contract, each with the epoch from which on it reads records.
+type ReadBy = Vec<(u64, Arc<PreparedContract>)>;
+
+/// The version that reads the records of an epoch.
+fn reader(all: &[(u64, Arc<PreparedContract>)], epoch: u64) -> Option<&PreparedContract> {
+    let before = all.iter().rev().find(|(since, _)| *since <= epoch);
+    before.or(all.first()).map(|(_, contract)| &**contract)
+}
 
 /// The reference folds of all tables.
 pub(super) struct Folds {
@@ -66,18 +78,23 @@ pub(super) struct Folds {
 pub(super) fn fold(
     bronze: &Table,
     pinned: &Pinned,
-    contracts: &[Contract],
+    (contracts, versions): (&[Contract], &Versions),
     topics: &Topics,
 ) -> Result<Folds, LakeError> {
-    let mut tables = contracts.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+    let tables = contracts.iter().map(|contract| prepare(contract, versions));
+    let mut tables = tables.collect::<Result<Vec<_>, _>>()?;
     let mut feeds = Feeds::new();
     for (topic, mapping) in topics {
         let at = contracts.iter().position(|contract| contract.name == mapping.contract);
         if let Some((at, table)) = at.and_then(|at| Some((at, tables.get(at)?))) {
-            let contract = table.contract.for_placeholder(mapping.placeholder.as_deref());
-            let table = || format!("silver/{}", mapping.contract);
-            let refuse = |e| LakeError::Schema { table: table(), detail: format!("{e}") };
-            feeds.insert(topic.clone(), (at, contract.map_err(refuse)?, mapping));
+            let name = || format!("silver/{}", mapping.contract);
+            let refuse = |e| LakeError::Schema { table: name(), detail: format!("{e}") };
+            let own = |(since, contract): &(u64, Arc<PreparedContract>)| {
+                let contract = contract.for_placeholder(mapping.placeholder.as_deref());
+                contract.map(|contract| (*since, contract)).map_err(&refuse)
+            };
+            let read_by = table.read_by.iter().map(own).collect::<Result<_, LakeError>>()?;
+            feeds.insert(topic.clone(), (at, read_by, mapping));
         }
     }
     let (mut scratch, mut changes) = (Scratch::default(), ChangeBatch::default());
@@ -104,7 +121,7 @@ pub(super) fn fold(
         batches.sort_by_key(|batch| batch.topic());
         for batch in batches {
             let of = (batch.topic().source.to_string(), batch.topic().topic.to_string());
-            let Some((at, contract, mapping)) = feeds.get(&of) else {
+            let Some((at, read_by, mapping)) = feeds.get(&of) else {
                 let is_none =
                     |record: &RawRecord<'_>| !record.value.is_some_and(is_transaction_marker);
                 let none = batch.iter().filter(is_none).count() as u64;
@@ -114,6 +131,7 @@ pub(super) fn fold(
                 continue;
             };
             let Some(table) = tables.get_mut(*at) else { continue };
+            let Some(contract) = reader(read_by, epoch.stamp.id) else { continue };
             decode_batch(table.decoder, contract, batch, &mut scratch, &mut changes);
             mapping.apply(&mut changes);
             table.undecodable += changes.errors().len() as u64;
@@ -135,15 +153,22 @@ fn decided(batch: &RawBatch) -> Vec<Decision> {
     batch.iter().filter_map(decision).collect()
 }
 
-fn prepare(contract: &Contract) -> Result<Folded, LakeError> {
+fn prepare(contract: &Contract, versions: &Versions) -> Result<Folded, LakeError> {
     let refuse = |detail: String| LakeError::Schema { table: silver_name(contract), detail };
     let decoder = registry::find(&contract.format)
         .ok_or_else(|| refuse(format!("there is no decoder `{}`", contract.format)))?;
-    let prepared = PreparedContract::new(contract.clone()).map_err(|e| refuse(e.to_string()))?;
+    let ready = |contract: &Contract| {
+        PreparedContract::new(contract.clone()).map_err(|e| refuse(e.to_string()))
+    };
+    let prepared = ready(contract)?;
+    let read = |(since, own): &(u64, Contract)| {
+        ready(own).map(|own| (*since, Arc::new(own.to_rows_of(&prepared))))
+    };
+    let read_by = versions.of(contract).iter().map(read).collect::<Result<_, LakeError>>()?;
     let census = Census::new(prepared.contract());
     let (contract, fold) = (Arc::new(prepared), Reference::default());
     let infinite = BTreeMap::new();
-    Ok(Folded { contract, decoder, fold, undecodable: 0, infinite, census })
+    Ok(Folded { contract, read_by, decoder, fold, undecodable: 0, infinite, census })
 }
 
 /// Compares every silver table with its fold.
@@ -201,13 +226,14 @@ impl Folded {
     ) {
         let (mut changes, mut read) = (ChangeBatch::default(), BTreeSet::new());
         for letter in letters {
-            let Some((_, contract, mapping)) = feeds
+            let Some((_, read_by, mapping)) = feeds
                 .get(&(letter.source.clone(), letter.topic.clone()))
                 .filter(|(_, _, mapping)| mapping.contract == self.contract.contract().name)
             else {
                 continue;
             };
             let batch = batch_of(letter);
+            let Some(contract) = reader(read_by, stamp.id) else { continue };
             decode_batch(self.decoder, contract, &batch, scratch, &mut changes);
             mapping.apply(&mut changes);
             let (came, now) = ((letter.epoch, letter.came()), (stamp.id, stamp.clock));

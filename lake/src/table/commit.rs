@@ -80,6 +80,7 @@ impl Table {
         let kept = || self.files().filter(|file| !commit.removes.contains(&file.path));
         let replacement = self.writing.as_ref().and_then(|writing| writing.replacement.clone());
         if replacement.is_some()
+            && !self.is_widened()
             && let Some(file) = kept().next()
         {
             let path = &file.path;

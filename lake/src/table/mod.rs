@@ -94,6 +94,8 @@ struct Writing {
     files: FileFactory,
     /// What the next commit makes of the table, whose files have another schema.
     replacement: Option<Metadata>,
+    /// Whether that schema lacks nothing but columns that may be null: then the files stay.
+    is_widened: bool,
     /// Set when the log is not what the state says.
     lost: Option<Lost>,
 }
@@ -122,8 +124,9 @@ impl Table {
         Table::open_for_writing(lake, spec, false).await
     }
 
-    /// As [`Table::open_or_create`], but takes a table of another schema too. Its files are of no use
-    /// then: the next commit gives it the new schema, and must remove all of them.
+    /// As [`Table::open_or_create`], but takes a table of another schema too. The next commit gives it the new
+    /// schema, and must remove all of its files, which are of no use then. They may stay where they lack nothing but
+    /// columns that may be null: these are null in all their rows.
     pub async fn open_or_replace(lake: &Lake, spec: &TableSpec) -> Result<Table, LakeError> {
         Table::open_for_writing(lake, spec, true).await
     }
@@ -153,7 +156,7 @@ impl Table {
         let wanted = schema::from_delta(&spec.name, &schema_string, &spec.partition_columns)?;
         let surveyed = log.survey(Some(lake))?;
         let found = surveyed.newest();
-        let mut replacement = None;
+        let (mut replacement, mut is_widened) = (None, false);
         let (state, columns) = match found {
             Some(newest) => {
                 let state = log.replay(&surveyed.listing, newest)?;
@@ -162,6 +165,7 @@ impl Table {
                 match schema::difference(&held, &wanted) {
                     None => (state, held),
                     Some(_) if replace => {
+                        is_widened = schema::is_widened(&held, &wanted);
                         let metadata = state.metadata.clone();
                         replacement = metadata.map(|held| Metadata {
                             description: Some(spec.description.clone()),
@@ -191,7 +195,7 @@ impl Table {
             lake: lake.clone(),
             name: spec.name.clone(),
             checkpointed: surveyed.listing.checkpoints.last().copied().unwrap_or(0),
-            writing: Some(Writing { files, replacement, lost: None }),
+            writing: Some(Writing { files, replacement, is_widened, lost: None }),
             folder,
             log,
             columns,
@@ -312,6 +316,11 @@ impl Table {
     /// Whether the live files have another schema than the next commit will give the table.
     pub fn is_outdated(&self) -> bool {
         self.writing.as_ref().is_some_and(|writing| writing.replacement.is_some())
+    }
+
+    /// Whether they may stay, because it has more columns that may be null, and is the same else.
+    pub fn is_widened(&self) -> bool {
+        self.is_outdated() && self.writing.as_ref().is_some_and(|writing| writing.is_widened)
     }
 
     /// The live files, by path.

@@ -362,3 +362,38 @@ async fn a_table_of_another_schema_is_replaced_by_the_next_commit() {
     assert!(!Table::open_or_replace(&lake, &new).await.unwrap().is_outdated());
     assert!(Table::open_or_create(&lake, &old).await.is_err());
 }
+
+#[tokio::test]
+async fn files_stay_where_a_table_gets_columns_that_may_be_null() {
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    let folder = tempfile::tempdir().unwrap();
+    let lake = lake(folder.path());
+    let sums = delta_sums(&filled(&lake, "silver/orders", 2).await).await;
+    let old = spec("silver/orders");
+    let with = |at: usize, field: Field| {
+        let mut fields: Vec<_> = old.schema.fields().iter().cloned().collect();
+        fields.insert(at, Arc::new(field));
+        TableSpec { schema: Arc::new(Schema::new(fields)), ..old.clone() }
+    };
+    let required = with(1, Field::new("note", DataType::Utf8, false));
+    assert!(!Table::open_or_replace(&lake, &required).await.unwrap().is_widened());
+    let new = with(1, Field::new("note", DataType::Utf8, true));
+    let mut table = Table::open_or_replace(&lake, &new).await.unwrap();
+    assert!(table.is_outdated() && table.is_widened());
+    let before: Vec<String> = table.files().map(|file| file.path.clone()).collect();
+    let progress = vec![("weir/epoch".to_owned(), 77)];
+    let commit = Commit { progress, operation: "WRITE", ..Commit::default() };
+    table.commit(&commit).await.unwrap();
+    assert!(!table.is_outdated() && !table.is_widened());
+    let read = Table::open(&lake, "silver/orders", At::Newest).unwrap();
+    assert_eq!(read.files().map(|file| file.path.clone()).collect::<Vec<_>>(), before);
+    assert_eq!((read.row_count(), epochs(&read).len()), (20, 20));
+    assert_eq!(delta_sums(&read).await, sums, "other readers see the same rows");
+    let files: Vec<_> = read.files().map(AsRef::as_ref).collect();
+    let notes = read.read(&files, Some(&["note"])).unwrap().map(|batch| batch.unwrap());
+    assert_eq!(notes.map(|batch| batch.column(0).null_count()).sum::<usize>(), 20);
+    assert_eq!(read.verify(true).unwrap(), []);
+    assert!(!Table::open_or_replace(&lake, &new).await.unwrap().is_outdated());
+    assert!(Table::open_or_create(&lake, &old).await.is_err(), "a column less is another table");
+}

@@ -34,7 +34,16 @@ pub fn replay(
     }
     files.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
     let files: Vec<&DataFile> = files.into_iter().map(|(_, file)| file).collect();
-    let batches = table.read_range(&files, None, "epoch", range)?;
+    replay_files(table, &files, range)
+}
+
+/// The epochs of this range in some files, in order.
+pub(super) fn replay_files(
+    table: &Table,
+    files: &[&DataFile],
+    range: RangeInclusive<i64>,
+) -> Result<impl Iterator<Item = Result<EpochRecords, LakeError>> + use<>, LakeError> {
+    let batches = table.read_range(files, None, "epoch", range)?;
     Ok(Epochs { batches, batch: None, row: 0, current: None })
 }
 

@@ -126,6 +126,8 @@ pub struct ChangeRef<'a> {
     pub infinite: &'a [usize],
     /// The table that it is of.
     pub origin: &'a str,
+    /// How many columns of the table its record was read for: of those behind nothing is known, and they are null.
+    pub columns: usize,
 }
 
 /// The changes of one batch of records.
@@ -135,6 +137,8 @@ pub struct ChangeBatch {
     topic: String,
     is_whole: bool,
     covers: Option<(i64, i64)>,
+    /// How many columns the contract has that its records are read by; all of the table where that is not said.
+    columns: Option<usize>,
     origins: Vec<Arc<str>>,
     /// Which of them are quiet in the epoch; empty while none is.
     quiet: Vec<bool>,
@@ -152,6 +156,7 @@ impl ChangeBatch {
         self.partition = *partition;
         self.is_whole = false;
         self.covers = None;
+        self.columns = None;
         self.topic.clear();
         for part in [&**source, "/", &**topic, "/", &**incarnation] {
             self.topic.push_str(part);
@@ -172,6 +177,11 @@ impl ChangeBatch {
     /// Says which offsets its records cover: from the first, included, to the last, excluded.
     pub fn cover(&mut self, offsets: Option<(i64, i64)>) {
         self.covers = offsets;
+    }
+
+    /// Says how many columns the contract has that its records are read by.
+    pub(crate) fn read_for(&mut self, columns: usize) {
+        self.columns = Some(columns);
     }
 
     /// The partition, and the offsets that its records cover.
@@ -314,6 +324,7 @@ impl ChangeBatch {
             absent: self.unavailable.get(change.absent.clone()).unwrap_or_default(),
             infinite: self.unavailable.get(change.infinite.clone()).unwrap_or_default(),
             origin: self.origins.get(change.origin as usize).map_or("", |origin| origin),
+            columns: self.columns.unwrap_or(usize::MAX),
         })
     }
 

@@ -101,6 +101,7 @@ pub fn decode_batch(
 ) {
     out.clear(batch.topic());
     out.cover(batch.span());
+    out.read_for(contract.columns().len());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
         if let Some(wrong) = wrong_line(batch.topic(), &record) {

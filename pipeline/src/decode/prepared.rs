@@ -150,6 +150,12 @@ impl PreparedContract {
         Ok(Arc::new(other))
     }
 
+    /// Reads records as this contract does, to rows of a later one that [extends](Contract::extends) it: of the columns
+    /// behind its own nothing is known, and they are null.
+    pub fn to_rows_of(&self, later: &PreparedContract) -> PreparedContract {
+        PreparedContract { layout: Arc::clone(&later.layout), ..self.clone() }
+    }
+
     /// Differs between contracts that differ in anything.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
@@ -160,7 +166,7 @@ impl PreparedContract {
         &self.contract
     }
 
-    /// How its rows lie in memory.
+    /// How the rows lie in memory that it is read to.
     pub fn layout(&self) -> &Arc<RowLayout> {
         &self.layout
     }

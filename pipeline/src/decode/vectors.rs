@@ -67,7 +67,7 @@ fn describe(contract: &PreparedContract, out: &ChangeBatch) -> Value {
         return words;
     }
     let found = out.iter().next().unwrap();
-    let ChangeRef { change, key, row, unavailable, absent, infinite, origin, other } = found;
+    let ChangeRef { change, key, row, unavailable, absent, infinite, origin, other, .. } = found;
     let mut words = Map::new();
     words.insert("kind".into(), format!("{:?}", change.kind).to_lowercase().into());
     if change.op != 0 {

@@ -2,7 +2,8 @@
 //!
 //! A column that an origin has never sent is null: it is not in that source. One that it has sent before is
 //! somewhere else since: it was renamed, removed, or left out by a transform. Then nobody knows its value,
-//! which is unknown and not that of an earlier change.
+//! which is unknown and not that of an earlier change. One that the contract did not have yet when a record was read was
+//! neither sent nor left out by it.
 //!
 //! # Guarantees
 //! - A row says of such a column which change lacked it, so that no change before that fills it in, and any
@@ -65,9 +66,9 @@ impl Sent {
     /// A change at `position` has all columns of so many but these. Gives those that changes lacked that are later, as
     /// far as was known until now before the column came.
     fn note(&mut self, columns: usize, absent: &[usize], position: &Position) -> Vec<Earlier> {
-        self.columns.resize(columns, Column::default());
+        self.columns.resize(columns.max(self.columns.len()), Column::default());
         let mut earlier = Vec::new();
-        for (column, own) in self.columns.iter_mut().enumerate() {
+        for (column, own) in self.columns.iter_mut().enumerate().take(columns) {
             if absent.contains(&column) {
                 own.is_lacked = true;
                 continue;
@@ -156,7 +157,7 @@ impl TableFold {
         let (sent, came) = (&own.sent, layout.row(change.row));
         let is_lost = |column: usize| sent.is_before(column, position) || came.is_unknown(column);
         lacking.columns.extend(change.absent.iter().filter(|column| is_lost(**column)));
-        let earlier = own.sent.note(layout.len(), change.absent, position);
+        let earlier = own.sent.note(change.columns.min(layout.len()), change.absent, position);
         if !lacking.columns.is_empty() {
             let Lacking { columns, row, builder } = lacking;
             builder.reset(layout.len());

@@ -45,6 +45,7 @@ mod sweep;
 mod table;
 mod tombstones;
 mod upsert;
+mod widen;
 mod withheld;
 
 use std::cmp::Ordering;

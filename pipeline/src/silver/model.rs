@@ -147,6 +147,13 @@ impl Builder {
         self
     }
 
+    /// An event of a batch that is read when the contract has no column `v` yet.
+    pub(super) fn upsert_unread(&mut self, key: &str, sequence: u128) -> &mut Builder {
+        self.push(ChangeKind::Upsert, key, Some(Builder::ABSENT), sequence, SnapshotMarker::Live);
+        self.batch.read_for(2);
+        self
+    }
+
     pub(super) fn delete(&mut self, key: &str, sequence: u128) -> &mut Builder {
         self.push(ChangeKind::Delete, key, None, sequence, SnapshotMarker::Live)
     }

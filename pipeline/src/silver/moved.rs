@@ -111,6 +111,11 @@ pub(super) struct Moved {
 }
 
 impl Moved {
+    /// Makes others of the rows that wait.
+    pub(super) fn rewrite(&mut self, to: &dyn Fn(&[u8]) -> Arc<[u8]>) {
+        self.rows.values_mut().flatten().for_each(|waiting| waiting.row = to(&waiting.row));
+    }
+
     /// The row that became this one at `position`, if a delete has named it. Both halves of a change of a key stand
     /// at one place of the log, where that is known.
     pub(super) fn waiting(
@@ -416,6 +421,7 @@ impl TableFold {
             infinite: &[],
             other: &[],
             origin: "",
+            columns: usize::MAX,
         };
         // Of the very change that names the old key, all that it left out is that of the old row.
         let held = which.slot.and_then(|slot| self.rows.get(slot));

@@ -150,7 +150,7 @@ pub fn unknown_text(row: RowRef<'_>) -> Option<String> {
     Some(serde_json::json!(names).to_string())
 }
 
-/// Reads back what [`row_batch`] built, in order.
+/// Reads back what [`row_batch`] built, in order. Where the contract reads to rows of a later one, these are they.
 ///
 /// # Errors
 /// When a column is missing, of another type, or holds what was never written.
@@ -164,7 +164,7 @@ pub fn rows_from_batch(
         let field = schema.field_with_name(name).map_err(|e| arrow_error(contract, e))?;
         columns::of_field(batch, field).map_err(damaged)
     };
-    let values = RowReader::new(contract.layout().schema(), batch).map_err(damaged)?;
+    let values = RowReader::new(&contract.contract().columns, batch).map_err(damaged)?;
     let (epochs, positions) = (added(EPOCH_COLUMN)?, added(POSITION_COLUMN)?);
     let epochs = epochs.as_primitive::<Int64Type>();
     let positions = positions.as_string::<i32>();

@@ -59,6 +59,11 @@ impl Withheld {
         }
     }
 
+    /// Makes others of their rows.
+    pub(super) fn rewrite(&mut self, to: &dyn Fn(&[u8]) -> Arc<[u8]>) {
+        self.rows.values_mut().for_each(|kept| kept.row = to(&kept.row));
+    }
+
     /// Forgets those that stand before a truncate.
     pub(super) fn truncate(&mut self, at: &Position) {
         self.rows.retain(|_, kept| !kept.position.compare(at).is_lt());

@@ -25,8 +25,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::to_raw_value;
 
 use super::file::INCARNATION;
-use super::{FileConfig, FileSource, Snapshots};
-use crate::record::TopicPartition;
+use super::{FileConfig, FileSource, Limits, Reached, Snapshots, Source, SourceError};
+use crate::record::{RawBatch, TopicPartition};
 
 /// The file's name.
 const FILE: &str = "control.ndjson";
@@ -114,6 +114,34 @@ impl ControlFile {
         let (topics, snapshots) = (BTreeMap::new(), Snapshots::default());
         let config = FileConfig { name, path, contract: None, topics, snapshots };
         if self.durable { FileSource::synced(config) } else { FileSource::new(config) }
+    }
+
+    /// The decisions beyond `next`, in order; none where there is no file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn beyond(&self, next: i64) -> Result<Vec<ControlRecord>, SourceError> {
+        const LIMIT: usize = 1 << 26;
+        let limits = Limits {
+            records: LIMIT,
+            bytes: LIMIT,
+            partition_records: LIMIT,
+            partition_bytes: LIMIT,
+        };
+        let (mut source, mut all) = (self.source(), Vec::new());
+        if !self.path.exists() {
+            return Ok(all);
+        }
+        source.start(&[(control_partition(), Reached { next, last: None })].into())?;
+        loop {
+            let mut batches: Vec<RawBatch> = Vec::new();
+            source.poll(Duration::ZERO, Duration::ZERO, &limits, &mut batches)?;
+            if batches.is_empty() {
+                return Ok(all);
+            }
+            let values = batches.iter().flat_map(RawBatch::iter).filter_map(|record| record.value);
+            all.extend(values.filter_map(|value| ControlRecord::parse(value).ok()));
+        }
     }
 
     /// Appends a record and returns its offset.
@@ -267,8 +295,7 @@ mod tests {
     use schemas::{Decision, Micros};
 
     use super::*;
-    use crate::record::RawBatch;
-    use crate::source::{Limits, Progress, Reached, Source};
+    use crate::source::Progress;
 
     fn record(id: &str, at: i64) -> ControlRecord {
         let decision = Decision::ResumeTable { table: format!("table-{id}") };
@@ -377,6 +404,21 @@ mod tests {
         let mut source = file.source();
         source.start(&progress).unwrap();
         assert_eq!(poll(&mut source), [(200, "b".into())]);
+    }
+
+    #[test]
+    fn what_is_decided_beyond_an_offset_is_told_without_a_reader() {
+        let (_folder, file) = place();
+        assert_eq!(file.beyond(0).unwrap(), []);
+        file.append(&record("a", 100)).unwrap();
+        file.append(&record("b", 200)).unwrap();
+        let ids = |next| -> Vec<String> {
+            file.beyond(next).unwrap().into_iter().map(|own| own.id).collect()
+        };
+        assert_eq!(
+            (ids(0), ids(101), ids(201)),
+            (vec!["a".into(), "b".into()], vec!["b".into()], vec![])
+        );
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Apply {
 enum Difference {
     New,
     Changed,
+    /// Of a contract: what was read stays.
+    Extended,
     Removed,
 }
 
@@ -38,7 +40,7 @@ impl Difference {
     fn name(self) -> &'static str {
         match self {
             Difference::New => "new",
-            Difference::Changed => "changed",
+            Difference::Changed | Difference::Extended => "changed",
             Difference::Removed => "removed",
         }
     }
@@ -68,6 +70,7 @@ fn differing(held: &InForce, wanted: &[DefinitionChange]) -> Vec<Differing> {
             let is_held = held.newest(change.of, &change.name).is_some();
             let how = match (&change.identity, is_held) {
                 (None, _) => Difference::Removed,
+                (Some(_), true) if change.extends => Difference::Extended,
                 (Some(_), true) => Difference::Changed,
                 (Some(_), false) => Difference::New,
             };
@@ -83,7 +86,7 @@ fn follows(own: &Differing, cells: usize) -> String {
     let name = &own.name;
     match (own.of, own.how) {
         (DefinitionKind::Kpi, Difference::New) => "it is computed from silver".to_owned(),
-        (DefinitionKind::Kpi, Difference::Changed) => {
+        (DefinitionKind::Kpi, Difference::Changed | Difference::Extended) => {
             "it is computed anew from silver, and watched anew: alerts of it that there were go"
                 .to_owned()
         }
@@ -92,7 +95,7 @@ fn follows(own: &Differing, cells: usize) -> String {
              gold/kpi_history says of it stays",
             output::count(cells as u64)
         ),
-        (DefinitionKind::View, Difference::New | Difference::Changed) => {
+        (DefinitionKind::View, Difference::New | Difference::Changed | Difference::Extended) => {
             "it is computed from silver, as are KPIs over it".to_owned()
         }
         (DefinitionKind::View, Difference::Removed) => {
@@ -100,6 +103,10 @@ fn follows(own: &Differing, cells: usize) -> String {
         }
         (DefinitionKind::Contract, Difference::New | Difference::Changed) => format!(
             "silver/{name} is built from bronze where that makes a difference, and KPIs that read it are computed anew"
+        ),
+        (DefinitionKind::Contract, Difference::Extended) => format!(
+            "silver/{name} goes on with the rows that it has; `weir dead-letters retry --contract {name}` reads those \
+             dead letters that it can read then"
         ),
         (DefinitionKind::Contract, Difference::Removed) => {
             format!("silver/{name} stays as it is, and nothing feeds it any longer")
@@ -183,7 +190,7 @@ mod tests {
         text: &str,
     ) -> DefinitionChange {
         let (identity, text) = (identity.map(str::to_owned), Some(text.to_owned()));
-        DefinitionChange { of, name: name.to_owned(), identity, text }
+        DefinitionChange { of, name: name.to_owned(), identity, text, extends: false }
     }
 
     #[test]

@@ -152,6 +152,10 @@ fn silver_column(batch: &RecordBatch, name: &str, kind: ColumnType) -> Result<Ve
     fn cells<T>(values: impl Iterator<Item = Option<T>>, cell: fn(T) -> Cell) -> Vec<Cell> {
         values.map(|value| value.map_or(Cell::Null, cell)).collect()
     }
+    // A file that was written before the table had the column: there it is null.
+    if batch.column_by_name(name).is_none() {
+        return Ok(vec![Cell::Null; batch.num_rows()]);
+    }
     Ok(match kind {
         ColumnType::Text | ColumnType::Json => {
             let texts = columns::texts(batch, name)?;

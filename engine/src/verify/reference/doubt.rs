@@ -46,7 +46,9 @@ impl Reference {
             };
             lacks = change.absent.iter().copied().filter(is_before).collect();
             lacked.extend(change.absent);
-            for column in (0..contract.columns().len()).filter(|own| !change.absent.contains(own)) {
+            // Of a column that the contract did not have then the record says nothing.
+            let read = 0..contract.columns().len().min(change.columns);
+            for column in read.filter(|own| !change.absent.contains(own)) {
                 let until = sent.get(&column).copied();
                 if until.is_none_or(|until| order(at, &until) == Ordering::Less) {
                     sent.insert(column, *at);

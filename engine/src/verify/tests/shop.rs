@@ -138,6 +138,7 @@ fn inputs(lake: &Lake, topics: &Topics, contracts: Vec<Contract>, views: &[ViewF
         topics: topics.clone(),
         catalog,
         meters: Arc::default(),
+        definitions: Vec::new(),
     }
 }
 

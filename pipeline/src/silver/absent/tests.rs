@@ -107,3 +107,25 @@ fn what_is_null_does_not_depend_on_which_partition_is_read_first() {
         assert_eq!(shown(&fold), rows, "read in the order {order:?}");
     }
 }
+
+#[test]
+fn a_column_that_the_contract_did_not_have_yet_was_neither_sent_nor_left_out() {
+    let (mut fold, mut events, mut late) = (fold(), Builder::new(0), Builder::new(1));
+    events.upsert_unread("a", 20).upsert_unread("b", 30);
+    apply(&mut fold, &mut events, 1);
+    let never = never_sent_in(&Saved::of(&fold.freeze().parts()), "t", 4).unwrap();
+    assert_eq!(never, [("o".to_owned(), vec![2, 3])]);
+    let mut fold = reloaded(&mut fold);
+    events.upsert_absent("c", 35);
+    apply(&mut fold, &mut events, 2);
+    assert_eq!(shown(&fold), ["a=null", "b=null", "c=null"], "nobody has sent it before");
+
+    let mut fold = super::super::model::fold();
+    events.upsert_unread("a", 20).upsert_unread("b", 30);
+    apply(&mut fold, &mut events, 1);
+    events.upsert("c", "1", 40);
+    late.upsert("d", "2", 10);
+    apply(&mut fold, &mut events, 2);
+    apply(&mut fold, &mut late, 3);
+    assert_eq!(shown(&fold), ["a=null", "b=null", "c=1", "d=2"], "and nobody has lost it");
+}

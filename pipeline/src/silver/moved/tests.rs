@@ -1,8 +1,8 @@
 //! Tests of the module `moved`.
 
-use schemas::{Contract, Place, RowBuilder};
+use schemas::{Column, ColumnType, Contract, EventField, Place, RowBuilder, RowSchema, Saved};
 
-use super::super::model::{reloaded, stamp};
+use super::super::model::{no_runs, reloaded, stamp};
 use super::*;
 use crate::decode::{ChangeBatch, PreparedContract};
 use crate::record::TopicPartition;
@@ -188,4 +188,35 @@ fn ways_are_bounded() {
     assert!(moved.way(0, key.as_bytes(), &at(0)).is_some());
     moved.purge(Micros(5 + RETENTION_US));
     assert!(moved.ways.is_empty() && moved.told.is_empty());
+}
+
+#[test]
+fn a_row_on_its_way_goes_on_under_a_contract_with_more_columns() {
+    let old = contract();
+    let mut wide = old.contract().clone();
+    let more = Column {
+        name: "more".into(),
+        kind: ColumnType::Decimal { precision: 4, scale: 2 },
+        required: false,
+    };
+    wide.columns = RowSchema::new(wide.columns.iter().cloned().chain([more]).collect());
+    wide.fields.push(EventField::default());
+    let wide = Arc::new(PreparedContract::new(wide).unwrap());
+    let mut fold = TableFold::new(Arc::clone(&old));
+    let first = Record::row(0, "a", 10).with(Some("L"), Some("W"));
+    let leaves = Record::leaves(0, "a", 20, "b");
+    for (record, offset) in [first, leaves].iter().zip(0..) {
+        fold.apply(&batch(&old, record, offset), &stamp(offset + 1), &mut fold.no_changes());
+    }
+    let saved = Saved::of(&fold.freeze().parts());
+    let mut fold = TableFold::new(Arc::clone(&wide));
+    fold.load_state(&saved, &no_runs).unwrap();
+    fold.widen(old.layout());
+    let comes = Record::row(1, "b", 20).with(None, Some("new")).from("a");
+    let reads = old.to_rows_of(&wide);
+    fold.apply(&batch(&reads, &comes, 0), &stamp(9), &mut fold.no_changes());
+    let rows: Vec<_> = fold.rows().map(|(_, live)| live.row.to_vec()).collect();
+    let row = wide.layout().row(&rows[0]);
+    assert_eq!((rows.len(), row.text(2), row.text(3)), (1, Some("L"), Some("new")));
+    assert!(row.is_null(4) && !row.is_unknown(4));
 }
