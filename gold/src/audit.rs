@@ -17,6 +17,7 @@ mod compare;
 mod converted;
 pub mod explain;
 pub mod group;
+mod overlap;
 mod sql;
 mod stock;
 mod tables;
@@ -167,7 +168,9 @@ pub async fn prepared(
     let exact = "SET datafusion.sql_parser.parse_float_as_decimal = true";
     compare::rows(context, "settings", exact).await?;
     let clocks = Clocks::of(catalog.calendar()).map_err(AuditError::Zones)?.at(at);
-    Arc::new(clocks).functions().into_iter().for_each(|function| context.register_udf(function));
+    let clocks = Arc::new(clocks);
+    let functions = clocks.functions().into_iter().chain(clocks.overlap_functions());
+    functions.for_each(|function| context.register_udf(function));
     Ok(())
 }
 

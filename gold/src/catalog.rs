@@ -23,7 +23,7 @@ use schemas::{Calendar, ColumnType, Contract, Grain, Grains, KpiInfo, decimal};
 use views::View;
 
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Kind, Unit};
-use crate::flow::Flow;
+use crate::flow::{Flow, Joined};
 use crate::relation::Relation;
 use crate::view_table::ViewTables;
 pub(crate) use converted::{RATES, RateColumns};
@@ -66,23 +66,23 @@ impl Catalog {
     ) -> Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
         let relations = Relation::all(contracts, &views);
-        let is_alive = |definition: &Definition| match &definition.formula {
-            Formula::OfView { view, .. } => relations.iter().any(|own| own.is_alive(view)),
+        let has_days = |definition: &Definition| match &definition.formula {
+            Formula::OfView { view, .. } => relations.iter().any(|own| own.has_days(view)),
             Formula::Flow { .. } | Formula::Ratio { .. } | Formula::Converted { .. } => false,
         };
-        let alive: BTreeSet<Arc<str>> = definitions
+        let lasting: BTreeSet<Arc<str>> = definitions
             .iter()
-            .filter(|own| is_alive(own))
+            .filter(|own| has_days(own))
             .map(|own| Arc::clone(&own.key))
             .collect();
-        let is_stock = |definition: &Definition| match &definition.formula {
-            Formula::Ratio { denominator, .. } => alive.contains(denominator.as_str()),
+        let is_lasting = |definition: &Definition| match &definition.formula {
+            Formula::Ratio { denominator, .. } => lasting.contains(denominator.as_str()),
             Formula::Flow { .. } | Formula::OfView { .. } | Formula::Converted { .. } => {
-                alive.contains(&definition.key)
+                lasting.contains(&definition.key)
             }
         };
-        // All that there are of what is alive at the end of a period.
-        let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_stock(own));
+        // All that there are of what is alive at the end of a period, or overlaps it.
+        let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_lasting(own));
         all.for_each(|own| own.grains = own.grains.iter().filter(|g| *g != Grain::Hour).collect());
         Catalog {
             definitions,
@@ -167,9 +167,9 @@ impl Catalog {
         }
     }
 
-    /// Whether it is of what is alive at the end of a period.
-    fn is_stock(&self, definition: &Definition) -> bool {
-        self.computed(definition).is_ok_and(|computed| computed.is_stock())
+    /// In which periods its rows count.
+    fn joined(&self, definition: &Definition) -> Joined {
+        self.computed(definition).map(|computed| computed.joined()).unwrap_or_default()
     }
 
     /// The definitions, ordered by key.
@@ -210,7 +210,7 @@ impl Catalog {
         }
         let kind = self.kind(definition);
         let is_rolling = matches!(kind, Kind::Flow | Kind::Ratio | Kind::Distinct | Kind::Extreme)
-            && !self.is_stock(definition);
+            && self.joined(definition) == Joined::Point;
         let dims = self.dims(definition);
         let few = dims.iter().filter(|dim| *dim != CURRENCY).count() <= 1;
         // Hours are not converted.
@@ -297,6 +297,7 @@ impl Catalog {
         match &flow.aggregate {
             Aggregate::Count | Aggregate::Distinct(_) => Ok(()),
             Aggregate::Sum(text)
+            | Aggregate::Allocated(text)
             | Aggregate::Min(text)
             | Aggregate::Max(text)
             | Aggregate::Percentile { of: text, .. } => {
@@ -315,14 +316,15 @@ impl Catalog {
         }
         let computed = self.computed(definition)?;
         computed.flows().try_for_each(|flow| self.check_flow(definition, flow))?;
-        let (is, is_stock) = (computed.kind(), computed.is_stock());
-        let is_retention = kind == Some(Kind::Retention) && is == Kind::Ratio && is_stock;
+        let (is, joined) = (computed.kind(), computed.joined());
+        let is_stocks = is == Kind::Ratio && joined == Joined::Alive;
+        let is_retention = kind == Some(Kind::Retention) && is_stocks;
         if let Some(kind) = kind.filter(|kind| *kind != is && !is_retention) {
             let problem =
                 format!("`{}` is not what the view says: it is `{}`", kind.name(), is.name());
             return Err(definition.refuse("kind", problem));
         }
-        definition.check_periods(is, is_stock)?;
+        definition.check_periods(is, joined)?;
         if computed.above.len() > 1 && !computed.adds_up() {
             let problem = "only sums and counts may be added up; have the view say the rest";
             return Err(definition.refuse("value", problem));

@@ -9,7 +9,7 @@ use schemas::nearest::nearest;
 
 use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition, DefinitionError, Formula, Term};
-use crate::flow::{Computed, Flow};
+use crate::flow::{Computed, Flow, Joined};
 use crate::relation::{Measured, OverRows, Relation};
 
 impl Catalog {
@@ -24,6 +24,7 @@ impl Catalog {
                     relation: contract.clone(),
                     filter: filter.clone(),
                     time: time.clone(),
+                    joined: Joined::Point,
                     until: None,
                     aggregate: aggregate.clone(),
                     dims: dims.clone(),
@@ -93,6 +94,7 @@ impl Catalog {
             relation: relation.name.clone(),
             filter: None,
             time: time.clone(),
+            joined: rows.joined,
             until: rows.until.clone(),
             aggregate,
             dims: own_dims.clone(),

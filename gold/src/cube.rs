@@ -12,6 +12,7 @@
 
 mod different;
 mod kept;
+mod overlap;
 mod rolling;
 mod stock;
 mod touched;
@@ -27,6 +28,7 @@ use schemas::{Calendar, Grain, Grains, Marks, Micros, Periods};
 
 use crate::bag::{Bags, Extract};
 use crate::distinct::Distinct;
+use crate::flow::Joined;
 use crate::plan::{Bag, CubeShape, Selection};
 use crate::series::SeriesIndex;
 use crate::slabs::{Cell, CellId, Memory, PackedCell, PackedMemory, Slabs};
@@ -35,6 +37,8 @@ use different::{Days, Later};
 pub(crate) use different::{Spot, Telling};
 use kept::Kept;
 pub(crate) use kept::{FrozenKept, KeptNumbers};
+use overlap::Spans;
+pub(crate) use overlap::{Share, Span};
 pub(crate) use rolling::Moved;
 use rolling::Rolling;
 use stock::Ledger;
@@ -72,6 +76,8 @@ pub(crate) struct Cube {
     bags: Bags,
     /// What comes and goes, where its cells are of what is alive at the end of their periods.
     ledger: Option<Ledger>,
+    /// What rows bring, where its cells are of what overlaps their periods.
+    spans: Option<Spans>,
     /// By bag the sum that it feeds, the one that counts its values, and what is read from it.
     bagged: Vec<(usize, usize, Extract)>,
     /// The sums that are numbers of different values, and those values.
@@ -119,7 +125,8 @@ impl Cube {
             selections: shape.selections.clone(),
             fed_by: shape.fed_by(),
             bags: Bags::default(),
-            ledger: shape.is_stock.then(Ledger::default),
+            ledger: (shape.joined == Joined::Alive).then(Ledger::default),
+            spans: (shape.joined == Joined::Overlap).then(Spans::default),
             bagged: shape.bags.clone(),
             different: shape.different.clone(),
             distinct: Distinct::default(),

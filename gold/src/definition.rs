@@ -22,6 +22,8 @@ pub use converted::with_converted;
 pub use schemas::{Good, KpiKind as Kind, Unit};
 use schemas::{Grain, Grains, Watching};
 
+use crate::flow::Joined;
+
 /// How the rows of a cell become one number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Aggregate {
@@ -29,6 +31,8 @@ pub enum Aggregate {
     Count,
     /// The exact sum of an expression over the columns; nulls add nothing.
     Sum(String),
+    /// The same of a view, each number spread over the days of its row.
+    Allocated(String),
     /// How many different values a column has; null is none.
     Distinct(String),
     /// The least value of a column of numbers; nulls are passed over.
@@ -295,18 +299,25 @@ impl Definition {
         })
     }
 
-    /// Refuses periods that a KPI of this kind cannot have; `is_stock`: of what is alive at the end of a period.
-    pub(crate) fn check_periods(&self, is: Kind, is_stock: bool) -> Result<(), DefinitionError> {
-        if is_stock && self.grains.has(Grain::Hour) {
-            let problem =
-                "what is alive at the end of a period has grains day and longer (PERIODS_HOUR)";
+    /// Refuses periods that a KPI of this kind cannot have, whose rows count in these.
+    pub(crate) fn check_periods(&self, is: Kind, joined: Joined) -> Result<(), DefinitionError> {
+        let what = match joined {
+            Joined::Point => "what happens in a period",
+            Joined::Alive => "what is alive at the end of a period",
+            Joined::Overlap => "what overlaps a period",
+        };
+        if joined != Joined::Point && self.grains.has(Grain::Hour) {
+            let problem = format!("{what} has grains day and longer (PERIODS_HOUR)");
             return Err(self.refuse("grains", problem));
         }
-        let has_windows = self.windows.is_some_and(|windows| windows != Grains::NONE);
-        if has_windows && (is_stock || is == Kind::Percentile) {
-            let what = if is_stock { Kind::Stock } else { is };
-            let problem =
-                format!("a KPI of kind `{}` has none; leave it out, or write []", what.name());
+        let without = match (joined, is) {
+            (Joined::Alive, _) => format!("a KPI of kind `{}`", Kind::Stock.name()),
+            (Joined::Overlap, _) => what.to_owned(),
+            (Joined::Point, Kind::Percentile) => format!("a KPI of kind `{}`", is.name()),
+            (Joined::Point, _) => return Ok(()),
+        };
+        if self.windows.is_some_and(|windows| windows != Grains::NONE) {
+            let problem = format!("{without} has none; leave it out, or write []");
             return Err(self.refuse("windows", problem));
         }
         Ok(())

@@ -4,6 +4,18 @@ use std::collections::BTreeMap;
 
 use crate::definition::{Aggregate, Kind};
 
+/// In which periods a row counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// In the one that its time is in.
+    #[default]
+    Point,
+    /// In those at whose end it is alive.
+    Alive,
+    /// In those that hold any of its days.
+    Overlap,
+}
+
 /// An aggregate over the rows of a relation, by period and dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Flow {
@@ -12,7 +24,8 @@ pub(crate) struct Flow {
     pub(crate) filter: Option<String>,
     /// The column that says in which period a row is.
     pub(crate) time: String,
-    /// The column with the instant up to which a row is alive, where what is at the end of a period counts.
+    pub(crate) joined: Joined,
+    /// The column with the instant up to which a row counts, where that is longer than an instant.
     pub(crate) until: Option<String>,
     pub(crate) aggregate: Aggregate,
     /// Dimension name to column.
@@ -39,13 +52,21 @@ impl Computed {
 
     /// Whether what stands above the line is made of sums and counts of rows.
     pub(crate) fn adds_up(&self) -> bool {
-        let is_sum = |flow: &Flow| matches!(flow.aggregate, Aggregate::Count | Aggregate::Sum(_));
+        let is_sum = |flow: &Flow| {
+            matches!(flow.aggregate, Aggregate::Count | Aggregate::Sum(_) | Aggregate::Allocated(_))
+        };
         self.above.iter().all(|(_, flow)| is_sum(flow))
     }
 
-    /// Whether it is of what is alive at the end of each period.
-    pub(crate) fn is_stock(&self) -> bool {
-        self.flows().any(|flow| flow.until.is_some())
+    /// In which periods its rows count.
+    pub(crate) fn joined(&self) -> Joined {
+        self.flows().map(|flow| flow.joined).next().unwrap_or_default()
+    }
+
+    /// Whether a row counts whole in each of some periods, so that a longer one is not the sum of its days.
+    fn is_of_rows(&self) -> bool {
+        let is_allocated = |flow: &Flow| matches!(flow.aggregate, Aggregate::Allocated(_));
+        self.joined() == Joined::Overlap && !self.above.iter().all(|(_, flow)| is_allocated(flow))
     }
 
     /// How its values go together.
@@ -56,8 +77,10 @@ impl Computed {
             |(_, flow): &(bool, Flow)| matches!(flow.aggregate, Aggregate::Percentile { .. });
         if self.below.is_some() {
             Kind::Ratio
-        } else if self.is_stock() {
+        } else if self.joined() == Joined::Alive {
             Kind::Stock
+        } else if self.is_of_rows() {
+            Kind::Distinct
         } else if self.adds_up() {
             Kind::Flow
         } else if self.above.iter().any(is_distinct) {

@@ -121,6 +121,10 @@ impl Identity for Aggregate {
                 out.text("function", "sum");
                 out.text("column", column);
             }
+            Aggregate::Allocated(column) => {
+                out.text("function", "allocated");
+                out.text("column", column);
+            }
             Aggregate::Distinct(column) => {
                 out.text("function", "count distinct");
                 out.text("column", column);

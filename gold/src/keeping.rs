@@ -2,7 +2,8 @@
 //!
 //! What steps of views keep no state has, so that the rows of tables are read for it. But what such a step gives need
 //! not be counted again, and a view that only selects rows and computes columns of them needs none at all. Least and
-//! greatest values, percentiles and different values are not kept, nor are the sums that stand beside them.
+//! greatest values, percentiles and different values are not kept, nor are the sums that stand beside them, nor what
+//! overlaps periods.
 //!
 //! # Guarantees
 //! - Numbers have the same identity only where all that they are computed by is the same: the SQL of the view and of
@@ -12,6 +13,7 @@ use schemas::{Fingerprint, Identity};
 
 use crate::catalog::Catalog;
 use crate::cube::KeptNumbers;
+use crate::flow::Joined;
 use crate::plan::{Plan, View};
 
 /// The version of what is kept.
@@ -44,6 +46,7 @@ impl Keeping {
         let mut keeping = Keeping { cubes, views: vec![false; plan.views.len()] };
         for (number, view) in plan.views.iter().enumerate() {
             let adds_up = view.bags.is_empty() && view.different.is_empty();
+            let adds_up = adds_up && view.joined != Joined::Overlap;
             let relation = catalog.relations().get(view.relation);
             if !adds_up || relation.is_none_or(|own| own.view.is_none()) {
                 continue;

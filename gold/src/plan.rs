@@ -20,7 +20,7 @@ use schemas::{Grains, RowRef, decimal};
 use crate::bag::Extract;
 use crate::catalog::{Catalog, compile_filter, compile_sum};
 use crate::definition::{Aggregate, Definition, DefinitionError, Unit};
-use crate::flow::{Computed, Flow};
+use crate::flow::{Computed, Flow, Joined};
 use crate::relation::Relation;
 use crate::slabs::CellId;
 use crate::sum::Numbers;
@@ -33,8 +33,8 @@ pub(crate) struct View {
     pub(crate) relation: usize,
     pub(crate) filter: Option<Expression>,
     pub(crate) time: usize,
-    /// The column with the instant up to which a row is alive, from its time on: it is of what is alive at the end
-    /// of each period.
+    pub(crate) joined: Joined,
+    /// The column with the instant up to which a row counts, from its time on, where that is longer than an instant.
     pub(crate) until: Option<usize>,
     pub(crate) tenant: usize,
     /// Columns of the dimensions, in the order of the dimensions' names.
@@ -47,6 +47,8 @@ pub(crate) struct View {
     pub(crate) count: usize,
     /// Pairs of (what is summed, which sum of the cube's cells it feeds).
     pub(crate) sums: Vec<(Expression, usize)>,
+    /// The same of what is spread over the days of a row.
+    pub(crate) allocated: Vec<(Expression, usize)>,
     /// What is kept of all values of a column in each cell.
     pub(crate) bags: Vec<Bag>,
     /// Pairs of (values, the sum that says how many different ones there are).
@@ -200,8 +202,8 @@ impl Kpi {
 pub(crate) struct CubeShape {
     /// Dimension names, sorted.
     pub(crate) dims: Vec<String>,
-    /// Whether its cells are of what is alive at the end of their periods.
-    pub(crate) is_stock: bool,
+    /// In which periods rows count.
+    pub(crate) joined: Joined,
     pub(crate) counts: usize,
     pub(crate) sums: usize,
     /// The sums that do not add up over periods: those that bags feed, and numbers of different values.
@@ -220,9 +222,13 @@ pub(crate) struct CubeShape {
 }
 
 impl CubeShape {
-    /// What tells it from other cubes: no dimension has such a name as marks a stock.
+    /// What tells it from other cubes: no dimension has such a name as marks a stock, or what overlaps.
     pub(crate) fn name(&self) -> Vec<String> {
-        let mark = self.is_stock.then(|| "=stock".to_owned());
+        let mark = match self.joined {
+            Joined::Point => None,
+            Joined::Alive => Some("=stock".to_owned()),
+            Joined::Overlap => Some("=overlap".to_owned()),
+        };
         mark.into_iter().chain(self.dims.iter().cloned()).collect()
     }
 }
@@ -255,7 +261,7 @@ impl Plan {
                 continue;
             }
             let computed = catalog.computed(definition)?;
-            let cube = plan.cube(catalog.dims(definition), computed.is_stock());
+            let cube = plan.cube(catalog.dims(definition), computed.joined());
             let rule = plan.rule(definition, cube, &computed, relations)?;
             let views = plan.views.iter();
             let views = views.filter(|v| v.cube == cube && rule.any(|own| own.count == v.count));
@@ -325,12 +331,12 @@ impl Plan {
         self.kpis.iter().filter(is_placed).map(|kpi| &*kpi.key).collect()
     }
 
-    fn cube(&mut self, dims: Vec<String>, is_stock: bool) -> usize {
-        let is_it = |cube: &CubeShape| cube.dims == dims && cube.is_stock == is_stock;
+    fn cube(&mut self, dims: Vec<String>, joined: Joined) -> usize {
+        let is_it = |cube: &CubeShape| cube.dims == dims && cube.joined == joined;
         let found = self.cubes.iter().position(is_it);
         found.unwrap_or_else(|| {
             let (grains, windows) = (Grains::NONE, Grains::NONE);
-            self.cubes.push(CubeShape { dims, is_stock, grains, windows, ..CubeShape::default() });
+            self.cubes.push(CubeShape { dims, joined, grains, windows, ..CubeShape::default() });
             self.cubes.len() - 1
         })
     }
@@ -357,6 +363,7 @@ impl Plan {
             relation: number,
             filter: filter.transpose()?,
             time: column("time", &flow.time)?,
+            joined: flow.joined,
             until: flow.until.as_ref().map(|name| column("view", name)).transpose()?,
             tenant: relation.tenant.ok_or_else(|| missing("view", "tenant_id"))?,
             dims,
@@ -364,6 +371,7 @@ impl Plan {
             placed_like: 0,
             count: 0,
             sums: Vec::new(),
+            allocated: Vec::new(),
             bags: Vec::new(),
             different: Vec::new(),
         });
@@ -371,7 +379,7 @@ impl Plan {
         let one = 10_i128.pow(decimal::VALUE_SCALE);
         let argument = match &flow.aggregate {
             // The count is of all that ever came.
-            Aggregate::Count if flow.until.is_some() => "1",
+            Aggregate::Count if flow.joined == Joined::Alive => "1",
             Aggregate::Count => {
                 return Ok(Measure { count, sum: None, present: None, factor: one });
             }
@@ -382,6 +390,7 @@ impl Plan {
                 return Ok(Measure { count, sum, present: None, factor: one });
             }
             Aggregate::Sum(text)
+            | Aggregate::Allocated(text)
             | Aggregate::Min(text)
             | Aggregate::Max(text)
             | Aggregate::Percentile { of: text, .. } => text.as_str(),
@@ -397,7 +406,7 @@ impl Plan {
                 Extract::Percentile { millionths, cuts }
             }
             _ => {
-                let sum = Some(self.sum(view, cube, argument));
+                let sum = Some(self.sum((view, cube), argument, &flow.aggregate));
                 return Ok(Measure { count, sum, present: None, factor });
             }
         };
@@ -457,13 +466,23 @@ impl Plan {
         self.views.len() - 1
     }
 
-    fn sum(&mut self, view: usize, cube: usize, summed: Expression) -> usize {
+    /// The sum of an expression, made if there is none; one of its own for what is spread over the days of rows.
+    fn sum(
+        &mut self,
+        (view, cube): (usize, usize),
+        summed: Expression,
+        aggregate: &Aggregate,
+    ) -> usize {
         let view = &mut self.views[view];
-        if let Some((_, sum)) = view.sums.iter().find(|(own, _)| *own == summed) {
+        let sums = match aggregate {
+            Aggregate::Allocated(_) => &mut view.allocated,
+            _ => &mut view.sums,
+        };
+        if let Some((_, sum)) = sums.iter().find(|(own, _)| *own == summed) {
             return *sum;
         }
         let shape = &mut self.cubes[cube];
-        view.sums.push((summed, shape.sums));
+        sums.push((summed, shape.sums));
         shape.sums += 1;
         shape.sums - 1
     }

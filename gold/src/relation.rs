@@ -11,6 +11,7 @@ use schemas::{Contract, RowSchema};
 use views::{Call, Function, Role, View, ViewColumn};
 
 use crate::definition::Aggregate;
+use crate::flow::Joined;
 
 /// Rows that KPIs are computed over.
 #[derive(Debug, Clone)]
@@ -35,7 +36,8 @@ pub(crate) struct OverRows {
     pub(crate) sql: BTreeSet<String>,
     /// The column of its rows with the instant that the period is of.
     pub(crate) period: Option<String>,
-    /// The column with the instant up to which they are alive, where it is of what is alive at the end of a period.
+    pub(crate) joined: Joined,
+    /// The column with the instant up to which they count, where that is longer than an instant.
     pub(crate) until: Option<String>,
     /// Columns that it is grouped by, and the columns of its rows that they are.
     pub(crate) groups: BTreeMap<String, String>,
@@ -87,6 +89,11 @@ impl Relation {
         let mut over = OverRows {
             sql: inner.chain([format!("{}: {}", view.name(), view.sql())]).collect(),
             period: None,
+            joined: match view.until() {
+                None => Joined::Point,
+                Some(_) if view.overlaps() => Joined::Overlap,
+                Some(_) => Joined::Alive,
+            },
             until: view.until().and_then(rows),
             groups: BTreeMap::new(),
             measures: BTreeMap::new(),
@@ -119,8 +126,8 @@ impl Relation {
         Relation { name, columns, schema, tenant, contracts, lateness: None, view: Some(over) }
     }
 
-    /// Whether it is the view of this name, of what is alive at the end of a period.
-    pub(crate) fn is_alive(&self, view: &str) -> bool {
+    /// Whether it is the view of this name, whose rows count for longer than an instant.
+    pub(crate) fn has_days(&self, view: &str) -> bool {
         self.name == *view && self.view.as_ref().is_some_and(|own| own.until.is_some())
     }
 
@@ -133,7 +140,7 @@ impl Relation {
 
 /// What a column that is no group is as numbers of a cell.
 fn measured(column: &ViewColumn, rows: &RowSchema) -> Result<Measured, String> {
-    let Role::Measure(Call { function, column: argument, .. }) = &column.role else {
+    let Role::Measure(Call { function, column: argument, allocates, .. }) = &column.role else {
         return Err("is computed from others; name those in `value`".to_owned());
     };
     let name = argument.and_then(|at| rows.get(at)).map_or("", |column| column.name.as_str());
@@ -143,6 +150,7 @@ fn measured(column: &ViewColumn, rows: &RowSchema) -> Result<Measured, String> {
         Function::Count => Aggregate::Count,
         Function::CountColumn => present(),
         Function::CountDistinct => Aggregate::Distinct(name),
+        Function::Sum if *allocates => Aggregate::Allocated(name),
         Function::Sum => Aggregate::Sum(name),
         Function::Min => Aggregate::Min(name),
         Function::Max => Aggregate::Max(name),

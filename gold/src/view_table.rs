@@ -5,7 +5,7 @@
 //!   `period_end`.
 //!
 //! # Non-guarantees
-//! - A view that says what is alive at the end of each period has no table.
+//! - A view that says what is alive at the end of each period, or overlaps it, has no table.
 
 use std::sync::Arc;
 
@@ -44,7 +44,10 @@ pub fn name(view: &View) -> String {
 pub fn columns(view: &View) -> Result<RowSchema, &'static str> {
     let Some(period) = view.period() else { return Ok(view.schema()) };
     if view.until().is_some() {
-        return Err("it is of what is alive at the end of each period");
+        return Err(match view.overlaps() {
+            true => "it is of what overlaps each period",
+            false => "it is of what is alive at the end of each period",
+        });
     }
     let is_taken = |column: &Column| PERIOD.iter().any(|(name, _)| *name == column.name);
     if view.schema().iter().any(is_taken) {

@@ -63,6 +63,19 @@ impl ExactSum {
         negated
     }
 
+    /// The sum so many times.
+    pub fn times(self, mut times: u64) -> ExactSum {
+        let (mut doubled, mut product) = (self, ExactSum::default());
+        while times > 0 {
+            if times % 2 == 1 {
+                product.add_change(ExactSum::default(), doubled);
+            }
+            doubled.add_change(ExactSum::default(), doubled);
+            times /= 2;
+        }
+        product
+    }
+
     /// Adds what another sum has gained since it was `before`.
     pub fn add_change(&mut self, before: ExactSum, now: ExactSum) {
         let (low, borrow) = now.low().overflowing_sub(before.low());
@@ -166,6 +179,14 @@ mod tests {
             prop_assert_eq!(total, expected);
             now.add_change(now, now);
             prop_assert_eq!(now, of(&came));
+        }
+
+        #[test]
+        fn so_many_times_a_sum_is_the_sum_added_so_often(numbers: [i128; 3], times in 0..40_u64) {
+            let (mut sum, mut added) = (ExactSum::default(), ExactSum::default());
+            numbers.iter().for_each(|number| sum.add(*number));
+            (0..times).for_each(|_| added.add_change(ExactSum::default(), sum));
+            prop_assert_eq!(sum.times(times), added);
         }
 
         #[test]

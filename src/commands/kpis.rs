@@ -223,6 +223,7 @@ fn formula(definition: &Definition) -> String {
             let what = match aggregate {
                 Aggregate::Count => "COUNT(*)".to_owned(),
                 Aggregate::Sum(column) => format!("SUM({column})"),
+                Aggregate::Allocated(column) => format!("SUM(ALLOCATE({column}))"),
                 Aggregate::Distinct(column) => format!("COUNT(DISTINCT {column})"),
                 Aggregate::Min(column) => format!("MIN({column})"),
                 Aggregate::Max(column) => format!("MAX({column})"),

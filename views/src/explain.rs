@@ -33,16 +33,23 @@ pub struct NodeCost {
 }
 
 impl Explain {
-    /// What a plan is made of. Where `is_alive` its group is of what is alive at the end of each period.
-    pub(crate) fn of(plan: &Plan, is_alive: bool) -> Explain {
+    /// What a plan is made of. Its group may be of what overlaps each period, or else is alive at its end.
+    pub(crate) fn of(plan: &Plan, overlaps: Option<bool>) -> Explain {
         let mut explain = Explain { tier: "T1", nodes: Vec::new(), failures: Vec::new() };
         explain.add(plan, 0);
-        if is_alive
-            && let Some(group) = explain.nodes.iter_mut().find(|n| n.what.starts_with("group"))
-        {
-            group.what.push_str(", of what is alive at the end of each period");
-            group.cost = "every later period of its series";
-            group.keeps = "each series and period, and the days on which rows came or went";
+        let group = explain.nodes.iter_mut().find(|n| n.what.starts_with("group"));
+        match (overlaps, group) {
+            (Some(true), Some(group)) => {
+                group.what.push_str(", of what overlaps each period");
+                group.cost = "every period that the row overlaps";
+                group.keeps = "each series and period, and from which day to which there are rows";
+            }
+            (Some(false), Some(group)) => {
+                group.what.push_str(", of what is alive at the end of each period");
+                group.cost = "every later period of its series";
+                group.keeps = "each series and period, and the days on which rows came or went";
+            }
+            _ => {}
         }
         explain
     }

@@ -26,6 +26,12 @@ use crate::relations::{PERIODS, Relations};
 /// The function that gives the period of an instant.
 pub(crate) const PERIOD: &str = "period";
 
+/// The function that spreads a number over the days between two instants.
+pub(crate) const ALLOCATE: &str = "allocate";
+
+/// The type of what it gives: that of KPI values.
+pub(crate) const ALLOCATED: DataType = DataType::Decimal128(38, 10);
+
 /// The aggregates there are, for messages.
 const AGGREGATES: [&str; 9] = [
     "count",
@@ -109,6 +115,48 @@ impl ScalarUDFImpl for Period {
     }
 }
 
+/// `allocate(amount, from, to)` as a function of DataFusion, for its type: what it gives is of a period.
+fn allocate() -> Arc<ScalarUDF> {
+    static ALLOCATE_OF: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+        let signature = Signature::any(3, Volatility::Immutable);
+        Arc::new(ScalarUDF::new_from_impl(Allocate { signature }))
+    });
+    Arc::clone(&ALLOCATE_OF)
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Allocate {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Allocate {
+    fn name(&self) -> &str {
+        ALLOCATE
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> datafusion::common::Result<DataType> {
+        match arguments {
+            [
+                DataType::Decimal128(..) | DataType::Int64,
+                DataType::Timestamp(..),
+                DataType::Timestamp(..),
+            ] => Ok(ALLOCATED),
+            _ => plan_err!("allocate() takes a bigint or decimal and two timestamps; CAST them"),
+        }
+    }
+
+    fn invoke_with_args(
+        &self,
+        _arguments: ScalarFunctionArgs,
+    ) -> datafusion::common::Result<ColumnarValue> {
+        exec_err!("allocate() has no value without a period")
+    }
+}
+
 /// The columns of the relation of periods.
 pub(crate) const PERIODS_COLUMNS: [(ColumnType, &str); 4] = [
     (ColumnType::Text, "zone"),
@@ -166,7 +214,7 @@ impl<'a> Names<'a> {
             let advice = "there are ROW_NUMBER() with a bound, LAG(x, n) and running sums";
             return Some(Refusal::new(Code::Window, name, problem, advice));
         }
-        let known = expr::FUNCTIONS.into_iter().chain(AGGREGATES).chain([PERIOD]);
+        let known = expr::FUNCTIONS.into_iter().chain(AGGREGATES).chain([PERIOD, ALLOCATE]);
         let hint = nearest(&name, known.clone());
         let problem = format!("there is no function `{name}` here{hint}");
         let advice = format!("there are {}", known.collect::<Vec<_>>().join(", "));
@@ -207,7 +255,11 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        let found = if name == PERIOD { Some(period()) } else { expr::function(name) };
+        let found = match name {
+            PERIOD => Some(period()),
+            ALLOCATE => Some(allocate()),
+            _ => expr::function(name),
+        };
         if found.is_none() {
             self.function.replace(Some(name.to_owned()));
         }

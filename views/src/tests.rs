@@ -358,6 +358,62 @@ fn other_joins_with_periods_are_refused() {
     }
 }
 
+/// A view of what overlaps each period, its amounts spread over their days.
+const OVERLAP: &str = "SELECT s.tenant_id, p.period_start AS period, s.plan,
+    SUM(allocate(s.mrr, s.started_at, s.ended_at)) AS mrr, COUNT(*) AS n
+    FROM subscriptions s
+    JOIN periods p ON s.started_at < p.period_end AND s.ended_at > p.period_start
+    GROUP BY 1, 2, 3";
+
+#[test]
+fn what_overlaps_periods_is_spread_over_its_days() {
+    let view = accept("v", OVERLAP, &relations()).unwrap();
+    assert_eq!((view.until(), view.overlaps()), (Some(3), true));
+    let sql = view.rows_sql();
+    assert!(sql.contains("DECIMAL(38,10)") && !sql.contains("allocate"), "{sql}");
+    let spread: Vec<bool> = view.calls().iter().map(|call| call.allocates).collect();
+    assert_eq!(spread, [true, false]);
+    assert_eq!(view.schema().kind(3), Some(ColumnType::Decimal { precision: 38, scale: 10 }));
+    let explain = view.explain().to_string();
+    assert!(explain.contains("every period that the row overlaps"), "{explain}");
+    assert!(!accept("v", ALIVE, &relations()).unwrap().overlaps());
+    let filtered = OVERLAP.replace(")) AS mrr", ")) FILTER (WHERE s.plan <> 'free') AS mrr");
+    let view = accept("v", &filtered, &relations()).unwrap();
+    assert!(view.calls()[0].allocates && view.rows_sql().contains("CASE WHEN"));
+    for (from, to, code, says) in [
+        ("SUM(allocate", "MAX(allocate", "PERIODS_UNBOUNDED", "SUM(allocate(amount"),
+        ("SUM(allocate", "SUM(1 + allocate", "PERIODS_UNBOUNDED", "nothing around"),
+        ("COUNT(*)", "MIN(s.mrr)", "PERIODS_UNBOUNDED", "of what overlaps a period"),
+        (
+            "s.started_at, s.ended_at)",
+            "s.started_at, s.started_at)",
+            "PERIODS_UNBOUNDED",
+            "other instants",
+        ),
+        (
+            "s.ended_at > p.period_start",
+            "s.ended_at >= p.period_start",
+            "PERIODS_UNBOUNDED",
+            "neither of what has a meaning",
+        ),
+        (
+            "s.ended_at > p.period_start",
+            "(s.ended_at IS NULL OR s.ended_at >= p.period_end)",
+            "PERIODS_UNBOUNDED",
+            "started < p.period_end AND ended > p.period_start",
+        ),
+        ("allocate(s.mrr,", "allocate(s.plan,", "INVALID", "two timestamps"),
+        ("JOIN periods", "LEFT JOIN periods", "PERIODS_UNBOUNDED", "without a period"),
+    ] {
+        assert!(OVERLAP.contains(from), "{from}");
+        let text = OVERLAP.replace(from, to);
+        let refusal = accept("v", &text, &relations()).map(|_| text).unwrap_err();
+        let said = refusal.to_string();
+        assert_eq!(refusal.code.name(), code, "{to}: {said}");
+        assert!(said.contains(says), "{to}: {said}");
+    }
+}
+
 #[test]
 fn a_refusal_says_the_line() {
     let refusal = accept("v", "SELECT order_id\nFROM orders\nWHERE statsu = 'x'", &relations());

@@ -70,6 +70,7 @@ pub struct View {
     keys: usize,
     period: Option<usize>,
     until: Option<usize>,
+    overlaps: bool,
     is_regroupable: bool,
 }
 
@@ -178,6 +179,7 @@ impl View {
             _ => 0,
         };
         let is_regroupable = grouped.is_some();
+        let overlaps = grouped.as_ref().is_some_and(|own| own.overlaps);
         let (period, until) = grouped.map_or((None, None), |own| (own.period, own.until));
         let columns = plan.schema.iter().enumerate().map(|(at, column)| {
             check_name(&column.name)?;
@@ -193,7 +195,20 @@ impl View {
         });
         let columns = columns.collect::<Result<Vec<_>, Refusal>>()?;
         let name = name.to_owned();
-        Ok(View { name, sql, inputs, columns, plan, group, keys, period, until, is_regroupable })
+        let view = View {
+            name,
+            sql,
+            inputs,
+            columns,
+            plan,
+            group,
+            keys,
+            period,
+            until,
+            overlaps,
+            is_regroupable,
+        };
+        Ok(view)
     }
 
     /// Its name.
@@ -247,10 +262,16 @@ impl View {
         self.period
     }
 
-    /// The column of its rows with the instant up to which they are alive, from that of the period on, where
-    /// it is of what is alive at the end of a period. Where it is null there is no end.
+    /// The column of its rows with the instant up to which they count, from that of the period on, where it is of
+    /// what is alive at the end of a period or overlaps it. Where it is null there is no end to what is alive, and
+    /// nothing that overlaps.
     pub fn until(&self) -> Option<usize> {
         self.until
+    }
+
+    /// Whether its rows count in every period that they overlap.
+    pub fn overlaps(&self) -> bool {
+        self.overlaps
     }
 
     /// The aggregates over its rows, in order.
@@ -290,7 +311,7 @@ impl View {
 
     /// What it is made of, and what that costs.
     pub fn explain(&self) -> Explain {
-        Explain::of(&self.plan, self.until.is_some())
+        Explain::of(&self.plan, self.until.map(|_| self.overlaps))
     }
 
     /// The step that gives its rows.

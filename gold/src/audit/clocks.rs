@@ -121,7 +121,7 @@ impl Clocks {
     }
 
     /// The day of a tenant that an instant is in, counted from 1970-01-01.
-    fn day(&self, tenant: &str, at: i64) -> i64 {
+    pub(super) fn day(&self, tenant: &str, at: i64) -> i64 {
         let zone = self.tenants.get(tenant).copied().unwrap_or(0);
         self.zones.get(zone).map_or(0, |clock| clock.day(at.div_euclid(SECOND)))
     }

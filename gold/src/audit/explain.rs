@@ -19,10 +19,10 @@ use datafusion::prelude::SessionContext;
 use schemas::{Contract, Grain, Micros, decimal};
 
 use super::sql::{NUMBER, micros, start_of, tenant_of, totalled};
-use super::{AuditError, compare, group, sql};
+use super::{AuditError, compare, group, overlap, sql};
 use crate::catalog::{CURRENCY, Catalog};
 use crate::definition::{Aggregate, Definition, Formula};
-use crate::flow::Flow;
+use crate::flow::{Flow, Joined};
 use crate::relation::Relation;
 
 /// Where a part stands in a KPI's formula.
@@ -75,7 +75,10 @@ impl Part {
     /// Whether the rows' amounts add up to it.
     pub fn adds_up(&self) -> bool {
         self.currency.is_none()
-            && matches!(self.flow.aggregate, Aggregate::Count | Aggregate::Sum(_))
+            && matches!(
+                self.flow.aggregate,
+                Aggregate::Count | Aggregate::Sum(_) | Aggregate::Allocated(_)
+            )
     }
 
     /// The view of its rows, where they are of one.
@@ -91,7 +94,21 @@ impl Part {
 
     /// Whether it is of what is alive at the end of a period.
     pub fn is_stock(&self) -> bool {
-        self.flow.until.is_some()
+        self.flow.joined == Joined::Alive
+    }
+
+    /// What a row brings to a place, as SQL.
+    fn amount(&self, place: &Place) -> String {
+        let Flow { filter, aggregate, time, until, .. } = &self.flow;
+        let (_, argument, _) = totalled(aggregate, filter.as_deref());
+        match (aggregate, until) {
+            (Aggregate::Count | Aggregate::Sum(_), _) => format!("CAST({argument} AS {NUMBER})"),
+            (Aggregate::Allocated(_), Some(until)) => {
+                let (start, end) = place.bounds();
+                overlap::allocated(&text(&place.tenant), argument, (time, until), (&start, &end))
+            }
+            _ => argument.to_owned(),
+        }
     }
 }
 
@@ -117,6 +134,15 @@ pub struct Place {
     pub start: Micros,
     /// Values of dimensions; the empty one means none.
     pub dims: BTreeMap<String, String>,
+}
+
+impl Place {
+    /// Where the period starts and ends, as SQL.
+    fn bounds(&self) -> (String, String) {
+        let (own, start) = (text(&self.tenant), format!("CAST({} AS BIGINT)", self.start.0));
+        let end = format!("weir_period_end({own}, '{}', {start})", self.grain);
+        (start, end)
+    }
 }
 
 /// A row that feeds a cell. Of a row of a view key, origin and position are those of the first of its inputs, the
@@ -219,7 +245,7 @@ fn contracts(catalog: &Catalog, relation: &str) -> Vec<String> {
 fn word(aggregate: &Aggregate) -> &'static str {
     match aggregate {
         Aggregate::Count => "count",
-        Aggregate::Sum(_) => "sum",
+        Aggregate::Sum(_) | Aggregate::Allocated(_) => "sum",
         Aggregate::Distinct(_) => "distinct",
         Aggregate::Min(_) => "min",
         Aggregate::Max(_) => "max",
@@ -232,18 +258,12 @@ fn text(sql: &str) -> String {
 }
 
 /// What is asked of each row of a part: its dimensions, and what it brings.
-fn columns(part: &Part) -> Vec<String> {
-    let Flow { filter, aggregate, dims, .. } = &part.flow;
+fn columns(part: &Part, place: &Place) -> Vec<String> {
     let mut columns = Vec::new();
-    for (name, column) in dims {
+    for (name, column) in &part.flow.dims {
         columns.push(format!("arrow_cast(\"{column}\", 'Utf8') AS \"dim_{name}\""));
     }
-    let (_, argument, _) = totalled(aggregate, filter.as_deref());
-    let amount = match aggregate {
-        Aggregate::Count | Aggregate::Sum(_) => format!("CAST({argument} AS {NUMBER})"),
-        _ => argument.to_owned(),
-    };
-    columns.push(format!("arrow_cast({amount}, 'Utf8') AS \"row_amount\""));
+    columns.push(format!("arrow_cast({}, 'Utf8') AS \"row_amount\"", part.amount(place)));
     let currency = part.currency.as_ref();
     let currency = currency.map_or("NULL".to_owned(), |column| format!("\"{column}\""));
     columns.push(format!("arrow_cast({currency}, 'Utf8') AS \"row_currency\""));
@@ -252,14 +272,17 @@ fn columns(part: &Part) -> Vec<String> {
 
 /// Which rows of a relation feed a part of the cells of a place.
 fn conditions(catalog: &Catalog, relation: &Relation, part: &Part, place: &Place) -> Vec<String> {
-    let Flow { filter, time, until, aggregate, dims, .. } = &part.flow;
+    let Flow { filter, time, joined, until, aggregate, dims, .. } = &part.flow;
     let tenant = tenant_of(relation);
     let (counted, argument, _) = totalled(aggregate, filter.as_deref());
     let start = start_of(catalog.calendar(), &tenant, time, place.grain);
     let is_in = match (until, place.grain.is_window()) {
+        (Some(until), _) if *joined == Joined::Overlap => {
+            let (start, end) = place.bounds();
+            overlap::overlaps(&text(&place.tenant), (time, until), (&start, &end))
+        }
         (Some(until), _) => {
-            let (own, at) = (text(&place.tenant), place.start.0);
-            let end = format!("weir_period_end({own}, '{}', CAST({at} AS BIGINT))", place.grain);
+            let (_, end) = place.bounds();
             let (came, went) = (micros(time), micros(until));
             format!("{came} < {end} AND (\"{until}\" IS NULL OR {went} >= {end})")
         }
@@ -279,7 +302,9 @@ fn conditions(catalog: &Catalog, relation: &Relation, part: &Part, place: &Place
         // An outermost SELECT has aggregates of some of its rows beside those of others.
         conditions.extend(match aggregate {
             Aggregate::Count => None,
-            Aggregate::Sum(_) => Some(format!("CAST({argument} AS {NUMBER}) <> 0")),
+            Aggregate::Sum(_) | Aggregate::Allocated(_) => {
+                Some(format!("{} <> 0", part.amount(place)))
+            }
             _ => Some(format!("({argument}) IS NOT NULL")),
         });
     }
@@ -295,7 +320,7 @@ fn rows_sql(
     most: Option<usize>,
 ) -> String {
     let Some(relation) = catalog.relation(&part.flow.relation) else { return String::new() };
-    let mut columns = columns(part);
+    let mut columns = columns(part, place);
     for (at, column) in contract.key.iter().filter_map(|at| contract.columns.get(*at)).enumerate() {
         columns.push(format!("arrow_cast(\"{}\", 'Utf8') AS \"key_{at}\"", column.name));
     }

@@ -10,11 +10,11 @@ use schemas::civil::Shape;
 
 use crate::catalog::Catalog;
 use crate::definition::{Aggregate, Definition, Formula};
-use crate::flow::{Computed, Flow};
+use crate::flow::{Computed, Flow, Joined};
 use crate::relation::Relation;
 
 use super::converted::converted_sql;
-use super::stock::Alive;
+use super::stock::Lasting;
 
 /// Wide enough for any sum of numbers that fit into `decimal(38,10)`: SQL's sums wrap in silence.
 pub(super) const NUMBER: &str = "DECIMAL(76,10)";
@@ -31,9 +31,9 @@ const DAY_US: i64 = 86_400_000_000;
 /// sent), `above` (a flow's value, a ratio's numerator), `beyond` (how many parts of `above` do not fit into
 /// `decimal(38,10)`), `below` and `below_cnt` (a ratio's denominator and the rows that feed it), and where it is divided by
 /// another quotient `over_above` and `over_below`; of converted money `exact`, with 20 digits after the point, in the
-/// place of `above`. Where periods are
-/// not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, and of what is alive at the end of a
-/// period `weir_periods`, of converted money `weir_day(tenant, microseconds)`, which [`super::Clocks`] gives.
+/// place of `above`. Where periods are not those of UTC it calls `weir_period_start(tenant, grain, microseconds)`, and
+/// of what is alive at the end of a period `weir_periods`, of what overlaps it `weir_overlapped` and `weir_allocated`,
+/// of converted money `weir_day(tenant, microseconds)`, which [`super::Clocks`] gives.
 pub fn recompute_sql(catalog: &Catalog, definition: &Definition, grain: Grain) -> String {
     if let Formula::Converted { to, .. } = &definition.formula {
         return converted_sql(catalog, definition, to, grain);
@@ -224,7 +224,7 @@ pub(super) fn totalled<'a>(
     let mut counted = filter.unwrap_or("TRUE").to_owned();
     let (argument, total) = match aggregate {
         Aggregate::Count => ("1", format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))")),
-        Aggregate::Sum(argument) => {
+        Aggregate::Sum(argument) | Aggregate::Allocated(argument) => {
             (argument.as_str(), format!("COALESCE(SUM(above), CAST(0 AS {NUMBER}))"))
         }
         Aggregate::Distinct(argument) => {
@@ -262,17 +262,22 @@ pub(super) fn start_of(calendar: &Calendar, tenant: &str, time: &str, grain: Gra
 }
 
 fn flow_sql(catalog: &Catalog, flow: &Flow, grain: Grain) -> String {
-    let Flow { relation: name, filter, time, until, aggregate, dims } = flow;
+    let Flow { relation: name, filter, time, joined, until, aggregate, dims } = flow;
     let Some(relation) = catalog.relation(name) else { return String::new() };
     let tenant = tenant_of(relation);
     if let Some(went) = until {
         let amount = match aggregate {
-            Aggregate::Sum(argument) => argument.as_str(),
+            Aggregate::Sum(argument) | Aggregate::Allocated(argument) => argument.as_str(),
             _ => "1",
         };
         let dims = dims.iter().map(|(name, column)| (name.as_str(), column.as_str())).collect();
         let rows = relation.rows_table();
-        return Alive { rows: &rows, tenant: &tenant, dims, came: time, went, amount }.sql(grain);
+        let lasting = Lasting { rows: &rows, tenant: &tenant, dims, came: time, went, amount };
+        let allocates = matches!(aggregate, Aggregate::Allocated(_));
+        return match joined {
+            Joined::Overlap => lasting.overlapping_sql(grain, allocates),
+            _ => lasting.alive_sql(grain),
+        };
     }
     let mut columns = format!("{tenant} AS tenant_id");
     for (name, column) in dims {

@@ -12,8 +12,8 @@ use schemas::Grain;
 use super::Clocks;
 use super::sql::{NUMBER, micros};
 
-/// What is asked of rows.
-pub(super) struct Alive<'a> {
+/// What is asked of rows that count for longer than an instant.
+pub(super) struct Lasting<'a> {
     /// The table of the rows.
     pub(super) rows: &'a str,
     /// The tenant, as SQL.
@@ -26,10 +26,10 @@ pub(super) struct Alive<'a> {
     pub(super) amount: &'a str,
 }
 
-impl Alive<'_> {
-    /// The columns are those of every flow.
-    pub(super) fn sql(&self, grain: Grain) -> String {
-        let Alive { rows, tenant, dims, came, went, amount } = self;
+impl Lasting<'_> {
+    /// What is alive at the end of each period. The columns are those of every flow.
+    pub(super) fn alive_sql(&self, grain: Grain) -> String {
+        let Lasting { rows, tenant, dims, came, went, amount } = self;
         let columns = |each: &dyn Fn(&str, &str) -> String| {
             dims.iter().map(|(name, column)| each(name, column)).collect::<String>()
         };

@@ -4,6 +4,7 @@ use schemas::{ColumnType, decimal};
 
 use super::Catalog;
 use crate::definition::{Definition, DefinitionError, Formula, Kind};
+use crate::flow::Joined;
 use crate::relation::Relation;
 
 /// The contract of rates.
@@ -93,6 +94,10 @@ impl Catalog {
         // What is wrong with that is said there.
         let Ok(computed) = self.computed(of) else { return Ok(()) };
         let is = computed.kind();
+        if computed.joined() == Joined::Overlap {
+            let problem = "is for what happens at an instant, and rows of this KPI overlap periods; leave it out";
+            return Err(definition.refuse("convert", problem));
+        }
         if is != Kind::Flow {
             let problem = format!(
                 "is for what adds up, and this is a KPI of kind `{}`; leave it out",

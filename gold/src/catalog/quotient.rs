@@ -1,14 +1,15 @@
 //! Quotients of KPIs: what their parts must have in common.
 //!
 //! # Guarantees
-//! - The parts have the same dimensions, and are flows all of them, or stocks all of them: what is alive at the end of a
-//!   period is never divided by what happens in it.
+//! - The parts have the same dimensions, and are flows all of them, or stocks all of them, or overlap periods all of them:
+//!   what is alive at the end of a period is never divided by what happens in it.
 //! - A quotient of two quotients is one of views each, and computed of their exact parts.
 
 use schemas::nearest::nearest;
 
 use super::Catalog;
 use crate::definition::{Definition, DefinitionError, Kind, Term};
+use crate::flow::Joined;
 
 impl Catalog {
     pub(super) fn check_ratio(
@@ -19,12 +20,11 @@ impl Catalog {
     ) -> Result<(), DefinitionError> {
         if let Some((above, below)) = self.quotients(numerator, denominator) {
             self.check_alike(ratio, above, below)?;
-            ratio.check_periods(Kind::Ratio, self.is_stock(below))?;
+            ratio.check_periods(Kind::Ratio, self.joined(below))?;
             return self.computed(ratio).map(drop);
         }
         let below = self.part(ratio, "denominator", denominator)?;
-        let is_stock = self.is_stock(below);
-        ratio.check_periods(Kind::Ratio, is_stock)?;
+        ratio.check_periods(Kind::Ratio, self.joined(below))?;
         let mut unit = None;
         for term in numerator {
             let part = self.part(ratio, "numerator", &term.kpi)?;
@@ -45,9 +45,20 @@ impl Catalog {
         above: &Definition,
         below: &Definition,
     ) -> Result<(), DefinitionError> {
-        let is_stock = self.is_stock(below);
-        if self.is_stock(above) != is_stock {
-            let (stock, other) = if is_stock { (below, above) } else { (above, below) };
+        let (own, its) = (self.joined(above), self.joined(below));
+        if own != its && (own == Joined::Overlap || its == Joined::Overlap) {
+            let is_below = its == Joined::Overlap;
+            let (over, other) = if is_below { (below, above) } else { (above, below) };
+            let problem = format!(
+                "rows of `{}` overlap periods and those of `{}` do not: have one view spread both, so that they are of \
+                 the same days",
+                over.key, other.key
+            );
+            return Err(ratio.refuse("numerator", problem));
+        }
+        if own != its {
+            let is_below = its == Joined::Alive;
+            let (stock, other) = if is_below { (below, above) } else { (above, below) };
             let problem = format!(
                 "`{}` is a stock and `{}` is none: what is alive at the end of a period is not divided by what \
                  happens in it, nor the other way round; what a view has alive for so long after it happened is a \

@@ -30,7 +30,7 @@ impl Step {
         Step { counts: counts.into(), sums: sums.into() }
     }
 
-    fn add(&mut self, other: &Step) {
+    pub(super) fn add(&mut self, other: &Step) {
         for (own, by) in self.counts.iter_mut().zip(&other.counts) {
             *own += by;
         }
@@ -49,7 +49,7 @@ impl Step {
     }
 
     /// The numbers that it changes, a count of rows in doubt as that of the rows.
-    fn numbers(&self) -> impl Iterator<Item = Number> {
+    pub(super) fn numbers(&self) -> impl Iterator<Item = Number> {
         let counts = self.counts.chunks(2).enumerate();
         let counts = counts.filter(|(_, pair)| pair.iter().any(|count| *count != 0));
         let sums = self.sums.iter().enumerate().filter(|(_, sum)| **sum != ExactSum::default());
@@ -257,12 +257,7 @@ impl Cube {
     /// each series begins.
     pub(crate) fn rebuild_stock(&mut self, now: Micros) -> Vec<(u32, Micros)> {
         let Some(ledger) = self.ledger.take() else { return Vec::new() };
-        let cells = (0_u32..).zip(self.slabs.cells.iter()).filter(|(_, cell)| cell.is_live());
-        for cell in cells.map(|(number, _)| number).collect::<Vec<_>>() {
-            let (counts, sums) = self.slabs.numbers_mut(cell);
-            counts.fill(0);
-            sums.fill(ExactSum::default());
-        }
+        self.clear_numbers();
         let mut next = Vec::new();
         for series in ledger.series() {
             let periods = self.periods(series);
@@ -278,9 +273,19 @@ impl Cube {
         next
     }
 
+    /// Before cells are made of what rows brought: they hold nothing.
+    pub(super) fn clear_numbers(&mut self) {
+        let cells = (0_u32..).zip(self.slabs.cells.iter()).filter(|(_, cell)| cell.is_live());
+        for cell in cells.map(|(number, _)| number).collect::<Vec<_>>() {
+            let (counts, sums) = self.slabs.numbers_mut(cell);
+            counts.fill(0);
+            sums.fill(ExactSum::default());
+        }
+    }
+
     /// Gives the periods of a series that begin with a day their cells. Returns when its next day begins, while it
     /// has any on which something comes or goes.
-    pub(crate) fn begin_day(&mut self, series: u32, day: Micros) -> Option<Micros> {
+    pub(super) fn begin_day(&mut self, series: u32, day: Micros) -> Option<Micros> {
         let periods = self.periods(series);
         self.ledger.as_ref()?.of(series).next()?;
         for grain in self.stock_grains() {
@@ -310,22 +315,24 @@ impl Cube {
 
     /// The selections that bring what comes and goes.
     fn fed_by_steps<'a>(&self, steps: impl IntoIterator<Item = &'a Step>) -> BTreeSet<usize> {
-        let mut fed = BTreeSet::new();
-        for step in steps {
-            fed.extend(step.numbers().map(|number| match number {
-                Number::Count(count) => selection_of(count),
-                Number::Sum(sum) => self.fed_by[sum],
-            }));
-        }
-        fed
+        self.feeding(steps.into_iter().flat_map(Step::numbers))
     }
 
-    /// The grains that what is alive at the end of a period has.
-    fn stock_grains(&self) -> impl Iterator<Item = Grain> + use<> {
+    /// The selections that feed these numbers.
+    pub(super) fn feeding(&self, numbers: impl Iterator<Item = Number>) -> BTreeSet<usize> {
+        let feeding = |number| match number {
+            Number::Count(count) => selection_of(count),
+            Number::Sum(sum) => self.fed_by[sum],
+        };
+        numbers.map(feeding).collect()
+    }
+
+    /// The grains that what is alive at the end of a period, or overlaps it, has.
+    pub(super) fn stock_grains(&self) -> impl Iterator<Item = Grain> + use<> {
         self.grains.iter().filter(|grain| *grain != Grain::Hour)
     }
 
-    fn add_step(&mut self, cell: u32, step: &Step) {
+    pub(super) fn add_step(&mut self, cell: u32, step: &Step) {
         let (counts, sums) = self.slabs.numbers_mut(cell);
         for (own, by) in counts.iter_mut().zip(&step.counts) {
             *own += by;

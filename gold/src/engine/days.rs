@@ -1,4 +1,5 @@
-//! Days that begin: what is alive at the end of a period has a cell in each, also when no row changes.
+//! Days that begin: what is alive at the end of a period has a cell in each, also when no row changes. And months: what
+//! overlaps periods to come has cells in those of two years.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +8,11 @@ use schemas::{CellKey, EpochId, EpochStamp, KpiUpdate, Micros};
 use super::Engine;
 
 impl Engine {
-    /// Brings what an epoch changed of what comes and goes into its periods, and watches the next day.
+    /// Brings what an epoch changed of rows that last into their periods, and watches the next day, or month.
     pub(super) fn roll_up_stocks(&mut self, now: Micros) {
         for (number, cube) in self.cubes.iter_mut().enumerate() {
-            for (series, next, has_days) in cube.roll_up_stock(now) {
+            let stocks = cube.roll_up_stock(now).into_iter();
+            for (series, next, has_days) in stocks.chain(cube.roll_up_overlaps(now)) {
                 match has_days {
                     true => self.timers.begin(next, number, series),
                     false => self.timers.forget_beginning(next, number, series),
@@ -19,20 +21,21 @@ impl Engine {
         }
     }
 
-    /// Makes the cells of what is alive what the days say, and watches the next one.
+    /// Makes the cells of rows that last what their days say, and watches the next one.
     pub(super) fn rebuild_stocks(&mut self) {
         for (number, cube) in self.cubes.iter_mut().enumerate() {
-            for (series, next) in cube.rebuild_stock(self.clock) {
+            let stocks = cube.rebuild_stock(self.clock).into_iter();
+            for (series, next) in stocks.chain(cube.rebuild_overlaps(self.clock)) {
                 self.timers.begin(next, number, series);
             }
         }
     }
 
-    /// A day begins of series: their periods that begin with it are told as an epoch tells of cells.
+    /// A day begins of series: their periods that begin with it, or to be there, are told as an epoch tells of cells.
     pub(super) fn begin_days(&mut self, due: Micros, epoch: EpochId) {
         let mut cubes = BTreeSet::new();
         for (cube, series) in self.timers.take_beginning(due) {
-            if let Some(next) = self.cubes[cube].begin_day(series, due) {
+            if let Some(next) = self.cubes[cube].begin(series, due) {
                 self.timers.begin(next, cube, series);
             }
             cubes.insert(cube);

@@ -7,6 +7,7 @@
 //! - A change within one group adjusts its sums in place; one that changes nothing touches nothing.
 
 mod alive;
+mod overlap;
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use expr::{Expression, Value};
 use schemas::{Grain, Micros, Periods, RowRef};
 
 use super::{Engine, EngineError};
-use crate::cube::{Cube, Number, Spot, Telling};
+use crate::cube::{Cube, Noted, Number, Spot, Telling};
+use crate::flow::Joined;
 use crate::plan::View;
 use crate::series::{is_same_series, raw_series};
 use crate::slabs::CellId;
@@ -132,7 +134,10 @@ impl Engine {
             let mut fold = Fold { view, cube, scratch: &mut *scratch, mode, is_kept };
             let (old, new) = (Taken::by(view, old), Taken::by(view, new));
             if let Some(until) = view.until {
-                result = result.and(fold.change_alive(until, [old, new]));
+                result = result.and(match view.joined {
+                    Joined::Overlap => fold.change_overlap(until, [old, new]),
+                    Joined::Point | Joined::Alive => fold.change_alive(until, [old, new]),
+                });
                 continue;
             }
             let done = match (old, new) {
@@ -348,6 +353,15 @@ impl Fold<'_> {
         }
         self.put_different(place, Some(old), new);
         result
+    }
+
+    /// How what changes rows that last is noted.
+    fn noted(&self) -> Noted {
+        match self.mode {
+            Mode::Rebuild => Noted::Not,
+            Mode::Epoch => Noted::Quietly,
+            Mode::Loud => Noted::Loudly,
+        }
     }
 
     /// In an epoch: puts the numbers of a cell aside that the row feeds, and notes that they are to be saved.

@@ -8,6 +8,7 @@ use schemas::Grain;
 use super::{Kpi, Measure, Plan, Rule, selection_of};
 use crate::catalog::{CURRENCY, Catalog, RateColumns};
 use crate::definition::{Definition, DefinitionError, Formula};
+use crate::flow::Joined;
 
 /// The numbers of a cell that say what is converted. They add up over days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +99,7 @@ impl Plan {
         contracts.dedup();
         let currency = self.cubes[from].dims.iter().position(|dim| dim == CURRENCY);
         let currency = currency.ok_or_else(missing)?;
-        let cube = self.cube(catalog.dims(definition), false);
+        let cube = self.cube(catalog.dims(definition), Joined::Point);
         let shape = &mut self.cubes[cube];
         let numbers = Converted { count: shape.counts, sum: shape.sums };
         shape.counts = numbers.counts().end;

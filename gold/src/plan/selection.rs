@@ -55,7 +55,7 @@ impl Plan {
         }
         for view in &self.views {
             let own = &mut self.cubes[view.cube].selections[selection_of(view.count)];
-            own.sums.extend(view.sums.iter().map(|(_, sum)| *sum));
+            own.sums.extend(view.sums.iter().chain(&view.allocated).map(|(_, sum)| *sum));
             own.linear = own.sums.len();
             own.sums.extend(view.bags.iter().flat_map(|bag| [bag.sum, bag.present]));
             own.sums.extend(view.different.iter().map(|(_, sum)| *sum));

@@ -6,6 +6,7 @@ mod converted;
 mod explained;
 mod groups;
 mod kept;
+mod overlaps;
 mod pages;
 mod semantic;
 mod stocks;

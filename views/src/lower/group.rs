@@ -2,13 +2,14 @@
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Aggregate, Expr, Projection, lit, when};
+use datafusion::logical_expr::{Aggregate, Expr, Projection, cast, lit, when};
 use expr::Expression;
 use schemas::ColumnType;
 
-use super::over::period_of;
+use super::over::{period_of, unallocated};
 use super::periods::Joined;
 use super::{Lowered, Lowering, Over, Read, double, typed};
+use crate::names::{ALLOCATE, ALLOCATED};
 use crate::operator::{Call, Function};
 use crate::percentile;
 use crate::plan::{Node, Plan, unique};
@@ -23,8 +24,10 @@ pub(crate) const TENANT: &str = "tenant_id";
 pub(crate) struct Grouped {
     /// The key that is an instant whose period is meant.
     pub(crate) period: Option<usize>,
-    /// The column of the rows up to which they are alive, where what is at the end of a period counts.
+    /// The column of the rows up to which they count, where that is longer than an instant.
     pub(crate) until: Option<usize>,
+    /// Whether they count in every period of which they have any time.
+    pub(crate) overlaps: bool,
     pub(super) lowered: Lowered,
 }
 
@@ -45,6 +48,13 @@ pub(super) fn inner(aggregate: &Aggregate, input: &Lowered) -> Lowering<Lowered>
         keys.push(Key { at, name, read: over.key(planned)?, is_period: false });
     }
     Ok(group(aggregate, input, keys, None)?.lowered)
+}
+
+/// What a join with `periods` says of the rows that a group is of.
+struct Spans<'a> {
+    joined: &'a Joined<'a>,
+    /// Up to when they count.
+    until: Read,
 }
 
 /// The group that the outermost SELECT makes: `period()`, or the start of a period that rows are joined with, may
@@ -82,11 +92,14 @@ pub(super) fn root(
         keys.push(Key { at, name, read, is_period });
     }
     keys.sort_by_key(|key| (key.name != TENANT, !key.is_period));
-    let until = joined.and_then(|joined| joined.until.as_ref()).map(|until| ended(until, &over));
-    group(aggregate, input, keys, until.transpose()?)
+    let spans = joined.and_then(|joined| Some((joined, joined.until.as_ref()?)));
+    let spans = spans.map(|(joined, until)| -> Lowering<Spans<'_>> {
+        Ok(Spans { joined, until: ended(until, &over)? })
+    });
+    group(aggregate, input, keys, spans.transpose()?)
 }
 
-/// The instant up to which rows are alive.
+/// The instant up to which rows count.
 fn ended(until: &Expr, over: &Over<'_>) -> Lowering<Read> {
     let read = over.key(until)?;
     if read.kind == ColumnType::Timestamp {
@@ -97,13 +110,14 @@ fn ended(until: &Expr, over: &Over<'_>) -> Lowering<Read> {
     Err(Refusal::new(Code::Period, place, problem, "CAST it AS TIMESTAMP"))
 }
 
-/// Of what is alive there are sums and counts.
-fn check_alive(calls: &[Call]) -> Lowering<()> {
+/// Of what is alive, or overlaps periods, there are sums and counts.
+fn check_sums(calls: &[Call], overlaps: bool) -> Lowering<()> {
     let adds_up = |call: &&Call| {
         matches!(call.function, Function::Sum | Function::Count | Function::CountColumn)
     };
     let Some(other) = calls.iter().find(|call| !adds_up(call)) else { return Ok(()) };
-    let problem = format!("`{}` of what is alive at the end of a period is not kept", other.text);
+    let what = if overlaps { "overlaps" } else { "is alive at the end of" };
+    let problem = format!("`{}` of what {what} a period is not kept", other.text);
     let advice = "there are SUM and COUNT";
     Err(Refusal::new(Code::PeriodsUnbounded, &other.text, problem, advice))
 }
@@ -124,25 +138,27 @@ fn group(
     aggregate: &Aggregate,
     input: &Lowered,
     keys: Vec<Key>,
-    until: Option<Read>,
+    spans: Option<Spans<'_>>,
 ) -> Lowering<Grouped> {
     let over = Over::new(input);
     let count = keys.len();
     let period = keys.iter().position(|key| key.is_period);
     let places: Vec<usize> = keys.iter().map(|key| key.at).collect();
     let mut rows: Vec<(String, Read)> = keys.into_iter().map(|key| (key.name, key.read)).collect();
-    let until = until.map(|read| {
-        rows.push(("until".to_owned(), read));
+    let joined = spans.as_ref().map(|spans| spans.joined);
+    let until = spans.map(|spans| {
+        rows.push(("until".to_owned(), spans.until));
         count
     });
+    let overlaps = joined.is_some_and(|joined| joined.overlaps);
     let (mut calls, mut results) = (Vec::new(), Vec::new());
     for planned in &aggregate.aggr_expr {
-        let (call, data) = call(planned, &over, &mut rows, count)?;
+        let (call, data) = call(planned, (&over, joined), &mut rows, count)?;
         calls.push(call);
         results.push(data);
     }
     if until.is_some() {
-        check_alive(&calls)?;
+        check_sums(&calls, overlaps)?;
     }
     let kinds = rows.iter().map(|(name, read)| (name.clone(), read.kind));
     let schema = unique(kinds.collect::<Vec<_>>());
@@ -175,13 +191,13 @@ fn group(
     let own = unique(own.collect::<Vec<_>>());
     let node = Node::Group { input: Box::new(rows), keys: (0..count).collect(), calls };
     let lowered = Lowered { plan: Plan { node, schema: own }, schema: typed(&named, &types)? };
-    Ok(Grouped { period, until, lowered })
+    Ok(Grouped { period, until, overlaps, lowered })
 }
 
 /// An aggregate, its argument added to `rows`, and its type to DataFusion.
 fn call(
     planned: &Expr,
-    over: &Over<'_>,
+    (over, joined): (&Over<'_>, Option<&Joined<'_>>),
     rows: &mut Vec<(String, Read)>,
     keys: usize,
 ) -> Lowering<(Call, DataType)> {
@@ -193,6 +209,11 @@ fn call(
     };
     let (function, argument) = function(aggregate, &place)?;
     let data = over.data_type(&own)?;
+    let allocated = argument.and_then(allocation);
+    let allocates = allocated.is_some();
+    let spread =
+        allocated.map(|parts| spread(parts, function, (over, joined), &place)).transpose()?;
+    let argument = spread.as_ref().or(argument);
     let filtered = match (argument, &aggregate.params.filter) {
         (None, None) => None,
         (Some(argument), None) => Some(argument.clone()),
@@ -204,14 +225,17 @@ fn call(
     };
     let Some(argument) = filtered else {
         let text = "COUNT(*)".to_owned();
-        return Ok((Call { function, column: None, filter: None, text }, data));
+        return Ok((Call { function, column: None, filter: None, allocates, text }, data));
     };
     let read = over.read(&argument)?;
     let share = match function {
         Function::Percentile { millionths, .. } => format!(", {}", percentile::share(millionths)),
         _ => String::new(),
     };
-    let text = format!("{}({}{share})", name(function), read.expression.text());
+    let text = match allocates {
+        true => place.clone(),
+        false => format!("{}({}{share})", name(function), read.expression.text()),
+    };
     let found = rows.iter().position(|(_, other)| other.expression == read.expression);
     let column = match found {
         // A key of the same text is taken, too.
@@ -226,7 +250,46 @@ fn call(
         }
     };
     let function = if function == Function::Count { Function::CountColumn } else { function };
-    Ok((Call { function, column: Some(column), filter: None, text }, data))
+    Ok((Call { function, column: Some(column), filter: None, allocates, text }, data))
+}
+
+/// The arguments of a call of `allocate`.
+fn allocation(planned: &Expr) -> Option<&[Expr]> {
+    match planned {
+        Expr::Alias(alias) => allocation(&alias.expr),
+        Expr::ScalarFunction(call) if call.func.name() == ALLOCATE => Some(&call.args),
+        _ => None,
+    }
+}
+
+/// The number that a SUM spreads over the days of its rows.
+fn spread(
+    parts: &[Expr],
+    function: Function,
+    (over, joined): (&Over<'_>, Option<&Joined<'_>>),
+    place: &str,
+) -> Lowering<Expr> {
+    let joined = joined.filter(|joined| joined.overlaps && function == Function::Sum);
+    let (Some(joined), [amount, from, to]) = (joined, parts) else {
+        return Err(unallocated(place));
+    };
+    if *from != joined.from || Some(to) != joined.until.as_ref() {
+        let problem = format!("`{place}` is of other instants than the join with `periods`");
+        let advice = format!(
+            "write allocate(amount, {}, {})",
+            joined.from.human_display(),
+            joined.until.iter().map(|until| until.human_display().to_string()).collect::<String>()
+        );
+        return Err(Refusal::new(Code::PeriodsUnbounded, place, problem, advice));
+    }
+    match over.read(amount)?.kind {
+        ColumnType::Decimal { scale, .. } if scale > 10 => {
+            let problem =
+                format!("`{place}` spreads a number of more than 10 digits after the point");
+            Err(Refusal::new(Code::Aggregate, place, problem, "CAST it to fewer digits"))
+        }
+        _ => Ok(cast(amount.clone(), ALLOCATED)),
+    }
 }
 
 /// What an aggregate does, and of what.

@@ -9,7 +9,7 @@ use expr::{Columns, Expression, Type};
 use schemas::ColumnType;
 
 use super::Lowered;
-use crate::names::PERIOD;
+use crate::names::{ALLOCATE, PERIOD};
 use crate::refusal::{Code, Refusal};
 use crate::sql::invalid;
 
@@ -190,8 +190,17 @@ fn refused(one: &Expr) -> Option<Refusal> {
             let advice = "use date_trunc('month', ts) elsewhere";
             Refusal::new(Code::Period, PERIOD, problem, advice)
         }
+        Expr::ScalarFunction(call) if call.func.name() == ALLOCATE => unallocated(&place()),
         _ => return None,
     })
+}
+
+/// The refusal of a call of `allocate` that has no meaning.
+pub(super) fn unallocated(place: &str) -> Refusal {
+    let problem = format!("`{place}` has no meaning here");
+    let advice = "write SUM(allocate(amount, started, ended)) in the outermost SELECT, with nothing around \
+                  allocate(), where it joins `periods` ON started < p.period_end AND ended > p.period_start";
+    Refusal::new(Code::PeriodsUnbounded, place, problem, advice)
 }
 
 /// The columns of a planned node, with the types that they have once everything is coerced.

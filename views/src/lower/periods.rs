@@ -3,7 +3,7 @@
 //! # Guarantees
 //! - The relation is never made: rows stay what they are, with the instant from which they count, and the one
 //!   up to which they do.
-//! - What is not one of the two joins that have a meaning is refused.
+//! - What is not one of the three joins that have a meaning is refused.
 
 use datafusion::common::JoinType;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
@@ -21,10 +21,12 @@ pub(super) struct Joined<'a> {
     periods: &'a LogicalPlan,
     /// What else is asked of rows.
     filters: Vec<Expr>,
-    /// The instant that is in the period, or from which a row is alive.
+    /// The instant that is in the period, or from which a row counts.
     pub(super) from: Expr,
-    /// Up to when it is, where what is alive at the end of the period counts.
+    /// Up to when it does, where it counts for longer than an instant.
     pub(super) until: Option<Expr>,
+    /// Whether it counts in every period of which it has any time; if not, in those at whose end it is alive.
+    pub(super) overlaps: bool,
 }
 
 /// A column of a period.
@@ -43,6 +45,8 @@ struct Said {
     before_end: Option<Expr>,
     /// `ts IS NULL OR ts >= period_end`
     open_at_end: Option<Expr>,
+    /// `ts > period_start`
+    after_start: Option<Expr>,
 }
 
 impl Lower<'_> {
@@ -84,9 +88,10 @@ impl<'a> Joined<'a> {
         if join.join_type != JoinType::Inner {
             return Err(unbounded("a LEFT JOIN with `periods` has rows without a period"));
         }
-        let mut joined =
-            Joined { rows, periods, filters: Vec::new(), from: Expr::default(), until: None };
+        let (filters, from, until) = (Vec::new(), Expr::default(), None);
+        let mut joined = Joined { rows, periods, filters, from, until, overlaps: false };
         let said = joined.read(join, above)?;
+        joined.overlaps = said.after_start.is_some();
         (joined.from, joined.until) = said.meaning()?;
         Ok(Some(joined))
     }
@@ -105,6 +110,7 @@ impl<'a> Joined<'a> {
             let place = match self.compared(part) {
                 Some((row, Operator::GtEq, Edge::Start)) => (&mut said.since_start, row),
                 Some((row, Operator::Lt, Edge::End)) => (&mut said.before_end, row),
+                Some((row, Operator::Gt, Edge::Start)) => (&mut said.after_start, row),
                 Some(_) => return Err(condition(part)),
                 None => match self.open_at_end(part) {
                     Some(row) => (&mut said.open_at_end, row),
@@ -186,9 +192,11 @@ impl<'a> Joined<'a> {
 impl Said {
     /// From when on a row counts, and up to when.
     fn meaning(self) -> Lowering<(Expr, Option<Expr>)> {
-        match (self.since_start, self.before_end, self.open_at_end) {
-            (Some(since), Some(before), None) if since == before => Ok((since, None)),
-            (None, Some(from), Some(until)) => Ok((from, Some(until))),
+        match (self.since_start, self.before_end, self.open_at_end, self.after_start) {
+            (Some(since), Some(before), None, None) if since == before => Ok((since, None)),
+            (None, Some(from), Some(until), None) | (None, Some(from), None, Some(until)) => {
+                Ok((from, Some(until)))
+            }
             _ => Err(unbounded("the join with `periods` says neither of what has a meaning")),
         }
     }
@@ -218,4 +226,5 @@ pub(super) fn unbounded(problem: &str) -> Refusal {
 
 const ADVICE: &str = "join it last in the outermost SELECT, without HAVING, DISTINCT or LIMIT, ON ts >= \
                       p.period_start AND ts < p.period_end, or ON started < p.period_end AND (ended IS \
-                      NULL OR ended >= p.period_end), and GROUP BY p.period_start AS period";
+                      NULL OR ended >= p.period_end), or ON started < p.period_end AND ended > \
+                      p.period_start, and GROUP BY p.period_start AS period";

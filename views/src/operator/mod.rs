@@ -146,6 +146,8 @@ pub struct Call {
     pub column: Option<usize>,
     /// A boolean column: only rows where it is true are taken.
     pub filter: Option<usize>,
+    /// Whether what it adds up is spread over the days of the row.
+    pub allocates: bool,
     /// How it is written, for messages.
     pub text: String,
 }

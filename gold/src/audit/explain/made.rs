@@ -65,7 +65,7 @@ pub(super) async fn feeding(
     let slots = &lineage.rows.slots;
     let sql = format!(
         "SELECT {} FROM ({}) AS it WHERE {}{}",
-        columns(part).into_iter().chain(selected(slots)).collect::<Vec<_>>().join(", "),
+        columns(part, place).into_iter().chain(selected(slots)).collect::<Vec<_>>().join(", "),
         lineage.rows.sql,
         conditions(catalog, relation, part, place).join(" AND "),
         bounds.rows.map(|most| format!(" LIMIT {most}")).unwrap_or_default(),

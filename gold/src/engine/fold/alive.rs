@@ -7,8 +7,8 @@
 
 use schemas::{Grain, Micros};
 
-use super::{Fold, Mode, NEW, OLD, Taken};
-use crate::cube::{Noted, Step};
+use super::{Fold, NEW, OLD, Taken};
+use crate::cube::Step;
 use crate::engine::EngineError;
 use crate::slabs::CellId;
 
@@ -28,11 +28,7 @@ impl Fold<'_> {
             let Some(row) = row else { continue };
             result = result.and(self.steps(until, row, comes, &mut steps));
         }
-        let noted = match self.mode {
-            Mode::Rebuild => Noted::Not,
-            Mode::Epoch => Noted::Quietly,
-            Mode::Loud => Noted::Loudly,
-        };
+        let noted = self.noted();
         for (series, day, step) in steps {
             self.cube.take_step(series, day, &step, noted);
         }

@@ -25,7 +25,7 @@ const INPUT: [&str; 7] =
 const WIDEST: i128 = 10_i128.pow(38) - 1;
 
 fn call(function: Function, column: Option<usize>, filter: Option<usize>) -> Call {
-    Call { function, column, filter, text: format!("{function:?}({column:?})") }
+    Call { function, column, filter, allocates: false, text: format!("{function:?}({column:?})") }
 }
 
 /// Every aggregate of every type that it takes, some of them where column 4 is true.
