@@ -22,7 +22,8 @@ const KILL_AFTER: std::ops::Range<u64> = 50..1500;
 /// The longest wait for a kill.
 const KILL_AFTER_MAX: u64 = 10_000;
 
-/// Two in three kills must find a run that has not ended; one in three one that has committed.
+/// Two in three kills must find a run that has not ended; one in three one that has committed: where fewer have, the next
+/// one waits for that.
 const COMMITTED_SHARE: u64 = 3;
 
 /// What happens between start and end.
@@ -179,7 +180,8 @@ pub(crate) struct Kills<'a> {
     place: &'a Place,
     arguments: &'a [&'a str],
     end: u64,
-    /// Kills of runs that had committed to bronze.
+    /// Kills, and those of runs that had committed to bronze.
+    done: u64,
     pub(crate) committed: u64,
     recovery: Vec<Duration>,
 }
@@ -192,7 +194,7 @@ impl<'a> Kills<'a> {
         arguments: &'a [&'a str],
         end: u64,
     ) -> Kills<'a> {
-        Kills { rng, place, arguments, end, committed: 0, recovery: Vec::new() }
+        Kills { rng, place, arguments, end, done: 0, committed: 0, recovery: Vec::new() }
     }
 
     /// Starts and kills once; false when the run had ended by itself.
@@ -202,13 +204,19 @@ impl<'a> Kills<'a> {
         let mut run = self.place.start(self.arguments);
         let at = Duration::from_millis(self.rng.random_range(KILL_AFTER.start..self.end));
         let mut first_commit = None;
-        while run.started.elapsed() < at && run.is_running() {
+        let is_behind = self.committed * COMMITTED_SHARE < self.done;
+        let latest = Duration::from_millis(KILL_AFTER_MAX);
+        let waits = |since: Duration, committed: bool| {
+            since < at || (is_behind && !committed && since < latest)
+        };
+        while waits(run.started.elapsed(), first_commit.is_some()) && run.is_running() {
             std::thread::sleep(Duration::from_millis(5));
             if first_commit.is_none() && entries() > before {
                 first_commit = Some(run.started.elapsed());
             }
         }
         let ran = run.kill();
+        self.done += 1;
         self.committed += u64::from(ran && first_commit.is_some());
         if first_commit.is_none() {
             self.end = (self.end * 3 / 2).min(KILL_AFTER_MAX);

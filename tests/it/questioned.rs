@@ -255,7 +255,7 @@ fn a_value_is_scored_by_the_rules_in_force_and_nothing_comes_of_it() {
 
 #[test]
 fn what_a_month_will_come_to_is_said_before_it_is_over() {
-    let shop = Shop::of(&["acme"], "", 70, |_| "100");
+    let shop = Shop::of(&["acme"], "", 150, |_| "100");
     let (run, port) = shop.run();
     let token = mint(&shop.place, &[]);
     is_watched(port, &token, "acme");

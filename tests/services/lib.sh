@@ -65,6 +65,7 @@ install_package() { # install_package COMMAND PACKAGE
   say "installing package $2"
   local log=$SERVICES_STATE/log/install-packages.log
   if ! apt_install "$2" >"$log" 2>&1; then # no package lists yet, or lists that are too old
+    dpkg --configure -a >"$log" 2>&1 || true # an installation that was cut off stands in the way of all others
     apt-get update >"$log" 2>&1 || fail_with_log "$log" "apt-get update failed"
     apt_install "$2" >"$log" 2>&1 || fail_with_log "$log" "package $2 could not be installed"
   fi
