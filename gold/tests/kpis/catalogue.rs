@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::told::is_same;
+
 use arrow::array::{
     Array, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array,
 };
@@ -51,10 +53,7 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 % end.unsigned_abs()).unwrap()
+        crate::told::below(&mut self.0, end.unsigned_abs())
     }
 
     fn one(&mut self, of: &[&'static str]) -> Value {
@@ -437,16 +436,6 @@ impl World {
             named.map(|(own, array)| Field::new(&own.name, array.data_type().clone(), true));
         RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns).unwrap()
     }
-}
-
-/// The cells are these; what differs is named.
-fn is_same(cells: &Values, expected: &Values, when: &str) {
-    let names: BTreeSet<_> = cells.keys().chain(expected.keys()).collect();
-    let wrong = names.into_iter().filter(|name| cells.get(*name) != expected.get(*name));
-    let wrong =
-        wrong.map(|name| format!("{name}: {:?}, not {:?}", cells.get(name), expected.get(name)));
-    let wrong: Vec<String> = wrong.take(5).collect();
-    assert!(wrong.is_empty(), "{when}: {wrong:#?}");
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ mod model;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use self::model::{OTHER, Rate, Sale, TO, Values, ZONES, expected};
+use crate::told::{Told, is_same, restarted};
+use crate::zones::{self, STARTS};
+
+use self::model::{Rate, Sale, TO, Values, expected};
 use arrow::array::{
     Array, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -14,11 +17,9 @@ use arrow::array::{
 use arrow::datatypes::{Field, Schema};
 use gold::definition::with_converted;
 use gold::view_file::{ViewFile, accept};
-use gold::{Catalog, CellRow, Definition, Engine, EpochOutput, HistoryRow};
-use schemas::civil::Shape;
+use gold::{Catalog, CellRow, Definition, Engine};
 use schemas::{
-    Calendar, CalendarSettings, CellKey, CellValue, Contract, Date, Delta, EpochStamp, Micros,
-    RowBuilder, RowKey, RowLayout, Saved,
+    CellKey, CellValue, Contract, Date, Delta, EpochStamp, Micros, RowBuilder, RowKey, RowLayout,
 };
 
 const SALES: &str = "name='sales'\nformat='debezium-json'\nkey=['id']\ntenant='tenant_id'\n\
@@ -46,18 +47,13 @@ const KPIS: [(&str, &str); 3] = [
     ),
 ];
 const DAY_US: i64 = 86_400_000_000;
-/// Days before clocks change in Berlin and in New York, and before a year that begins in May.
-const STARTS: [i64; 3] = [1_774_500_000_000_000, 1_793_200_000_000_000, 1_777_400_000_000_000];
 
 /// Numbers that follow from a seed.
 struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 % end.unsigned_abs()).unwrap()
+        crate::told::below(&mut self.0, end.unsigned_abs())
     }
 
     fn one<T: Copy, const N: usize>(&mut self, of: [T; N]) -> T {
@@ -134,12 +130,8 @@ impl World {
             [SALES, RATES].iter().map(|text| Contract::parse(text).unwrap()).collect();
         let file = ViewFile { name: "net".into(), text: NET.into(), file: "net.sql".into() };
         let views = accept(&[file], &contracts).unwrap();
-        let zones = ZONES.map(|(tenant, zone)| (tenant.to_owned(), zone.name().to_owned()));
-        let shape = Shape { from_sunday: true, year_from: 5 };
-        let settings = CalendarSettings { zone: OTHER.name().into(), zones: zones.into(), shape };
-        let calendar = Arc::new(Calendar::new(&settings).unwrap());
         let catalog = Catalog::new(definitions(&KPIS), &contracts, views).unwrap();
-        let catalog = Arc::new(catalog.with_calendar(calendar));
+        let catalog = Arc::new(catalog.with_calendar(zones::calendar()));
         let layout = |at: usize| Arc::new(RowLayout::new(&contracts[at].columns));
         let layouts = [layout(0), layout(1)];
         World { contracts, layouts, sales: BTreeMap::new(), rates: BTreeMap::new(), catalog }
@@ -227,23 +219,16 @@ impl World {
 
     /// A second engine made from the rows and the saved state of the first.
     fn restarted(&self, engine: &mut Engine) -> Engine {
-        let saved = Saved::of(&engine.freeze().parts());
-        let mut fresh = self.engine();
-        fresh.load_state(&saved, &|_| true).unwrap();
-        for (key, sale) in &self.sales {
-            fresh.rebuild(0, self.layouts[0].row(&self.sale(*key, sale))).unwrap();
-        }
-        // What is seen of it before all is there.
-        fresh.roll_up();
-        for (key, rate) in &self.rates {
-            fresh.rebuild(1, self.layouts[1].row(&self.rate(*key, rate))).unwrap();
-        }
-        fresh.finish_load();
-        assert!(fresh.take_refused().is_empty());
-        assert_eq!(fresh.snapshot(), engine.snapshot(), "cells after a restart");
-        assert_eq!(fresh.next_due(), engine.next_due(), "timers after a restart");
-        assert!(Saved::of(&fresh.freeze().parts()) == saved, "state after a restart");
-        fresh
+        restarted(self.engine(), engine, |fresh| {
+            for (key, sale) in &self.sales {
+                fresh.rebuild(0, self.layouts[0].row(&self.sale(*key, sale))).unwrap();
+            }
+            // What is seen of it before all is there.
+            fresh.roll_up();
+            for (key, rate) in &self.rates {
+                fresh.rebuild(1, self.layouts[1].row(&self.rate(*key, rate))).unwrap();
+            }
+        })
     }
 
     /// The audit, which asks in SQL, finds nothing; and it finds what is wrong, or missing.
@@ -355,53 +340,6 @@ fn said(rows: &[CellRow]) -> Values {
     .collect()
 }
 
-/// The cells are these; what differs is named.
-fn is_same(cells: &Values, expected: &Values, when: &str) {
-    let names = cells.keys().chain(expected.keys());
-    let wrong = names.filter(|name| cells.get(*name) != expected.get(*name));
-    let wrong =
-        wrong.map(|name| format!("{name}: {:?}, not {:?}", cells.get(name), expected.get(name)));
-    let wrong: Vec<String> = wrong.take(5).collect();
-    assert!(wrong.is_empty(), "{when}: {wrong:#?}");
-}
-
-/// What a client that is told every update holds, and all history rows.
-#[derive(Default)]
-struct Told {
-    cells: BTreeMap<CellKey, CellValue>,
-    history: Vec<HistoryRow>,
-}
-
-impl Told {
-    fn take(&mut self, output: EpochOutput) {
-        assert!(output.updates.is_sorted_by(|a, b| a.key < b.key), "each cell once, in order");
-        for update in output.updates {
-            let is_window = update.key.grain.is_window();
-            let before = self.cells.get(&update.key).copied();
-            assert!(is_window || before != update.value, "{:?} is as it was", update.key);
-            match update.value {
-                Some(value) => drop(self.cells.insert(update.key, value)),
-                None => drop(self.cells.remove(&update.key)),
-            }
-        }
-        self.history.extend(output.history);
-    }
-
-    fn check(&self, rows: &[CellRow]) {
-        let held: BTreeMap<_, _> = rows.iter().map(|row| (row.key.clone(), row.value)).collect();
-        assert_eq!(self.cells, held, "what was told");
-    }
-
-    /// The newest history row of every cell is what it says.
-    fn check_history(&self, rows: &[CellRow]) {
-        let newest: BTreeMap<&CellKey, &HistoryRow> =
-            self.history.iter().map(|row| (&row.key, row)).collect();
-        for row in rows.iter().filter(|row| !row.key.grain.is_window()) {
-            assert_eq!(newest.get(&row.key).map(|own| own.value), Some(row.value), "{:?}", row.key);
-        }
-    }
-}
-
 #[tokio::test]
 async fn converted_money_is_what_all_sales_and_rates_say() {
     let (mut compared, mut audited, mut valued) = (0, 0, 0);
@@ -417,7 +355,7 @@ async fn converted_money_is_what_all_sales_and_rates_say() {
             let when = format!("seed {seed}, epoch {id}");
             if dice.below(4) == 0 {
                 // Time goes on, and no row changes.
-                told.take(engine.tick(Micros(now)));
+                told.take_changes(engine.tick(Micros(now)));
             } else {
                 let stamp = EpochStamp { id, clock: Micros(now), quiet: dice.below(5) == 0 };
                 let deltas = world.change(&mut dice, now, stamp.quiet);
@@ -426,7 +364,7 @@ async fn converted_money_is_what_all_sales_and_rates_say() {
                     engine.hush([0, 1].into_iter().filter(|_| stamp.quiet));
                     let wrong = engine.step_all(&stamp, &[&deltas[0], &deltas[1]]);
                     assert!(wrong.is_empty(), "{when}: {wrong:?}");
-                    told.take(engine.finish_epoch(&stamp));
+                    told.take_changes(engine.finish_epoch(&stamp));
                 }
             }
             told.check(&engine.snapshot());
@@ -438,8 +376,8 @@ async fn converted_money_is_what_all_sales_and_rates_say() {
                 engine = world.restarted(&mut engine);
             }
         }
-        told.take(engine.end_batch(Micros(now + 1)));
-        plainly.take(plain.end_batch(Micros(now + 1)));
+        told.take_changes(engine.end_batch(Micros(now + 1)));
+        plainly.take_changes(plain.end_batch(Micros(now + 1)));
         told.check_history(&engine.snapshot());
         assert!(told.history == plainly.history, "seed {seed}: ticks or restarts show in history");
         audited += world.audited(&engine.snapshot(), now + 1).await;

@@ -81,10 +81,7 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 % end.unsigned_abs()).unwrap()
+        crate::told::below(&mut self.0, end.unsigned_abs())
     }
 
     fn row(&mut self, now: i64) -> Row {

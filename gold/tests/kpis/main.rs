@@ -10,6 +10,8 @@ mod overlaps;
 mod pages;
 mod semantic;
 mod stocks;
+mod told;
 mod view_tables;
 mod views;
 mod windows;
+mod zones;

@@ -4,21 +4,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::told::{Told, is_same, restarted};
+use crate::zones::{self, STARTS, date, midnight, period, zone};
+
 use arrow::array::{
     Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Schema};
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::{Days, Months, NaiveDate};
 use gold::audit::explain::{Bounds, Place, feeding, parts, ready};
 use gold::view_file::{ViewFile, accept};
-use gold::{Catalog, CellRow, Definition, Engine, EpochOutput, HistoryRow};
-use schemas::civil::Shape;
+use gold::{Catalog, CellRow, Definition, Engine};
 use schemas::decimal::{VALUE_SCALE, parse};
 use schemas::{
-    Calendar, CalendarSettings, CellKey, CellValue, Contract, Delta, EpochStamp, Grain, Micros,
-    RowBuilder, RowKey, RowLayout, Saved, Status,
+    CellKey, Contract, Delta, EpochStamp, Grain, Micros, RowBuilder, RowKey, RowLayout, Status,
 };
 
 const BUDGETS: &str = "name='budgets'\nformat='debezium-json'\nkey=['id']\ntenant='tenant_id'\n\
@@ -53,10 +53,6 @@ const LARGE_SHARE: &str = "key='large_share'\ntitle='T'\nunit='ratio'\ngood='up'
     denominator='budgets'\n";
 const DAY_US: i64 = 86_400_000_000;
 const ONE: i128 = 10_i128.pow(10);
-/// Days before clocks change in Berlin and in New York, and before a year that begins in May.
-const STARTS: [i64; 3] = [1_774_500_000_000_000, 1_793_200_000_000_000, 1_777_400_000_000_000];
-const ZONES: [(&str, Tz); 2] = [("a", chrono_tz::Europe::Berlin), ("b", chrono_tz::Asia::Kolkata)];
-const OTHER: Tz = chrono_tz::America::New_York;
 const GRAINS: [Grain; 5] = [Grain::Day, Grain::Week, Grain::Month, Grain::Quarter, Grain::Year];
 
 /// By cell what it says.
@@ -67,10 +63,7 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 % end.unsigned_abs()).unwrap()
+        crate::told::below(&mut self.0, end.unsigned_abs())
     }
 
     fn one<T: Copy, const N: usize>(&mut self, of: [T; N]) -> T {
@@ -141,37 +134,6 @@ impl Row {
             last.1 = amount - amount / count * (count - 1);
         }
         parts
-    }
-}
-
-fn zone(tenant: &str) -> Tz {
-    ZONES.into_iter().find(|(name, _)| *name == tenant).map_or(OTHER, |(_, zone)| zone)
-}
-
-fn date(zone: Tz, at: i64) -> NaiveDate {
-    DateTime::<Utc>::from_timestamp_micros(at).unwrap().with_timezone(&zone).date_naive()
-}
-
-fn midnight(zone: Tz, date: NaiveDate) -> i64 {
-    let local = zone.from_local_datetime(&date.and_time(NaiveTime::MIN));
-    local.earliest().unwrap().timestamp_micros()
-}
-
-/// The first day of the period that a day is in, and of the next: weeks from Sunday, years from May.
-fn period(grain: Grain, date: NaiveDate) -> (NaiveDate, NaiveDate) {
-    let months = |together: u32| {
-        let first = date.with_day(1).unwrap() - Months::new((date.month() + 12 - 5) % together);
-        (first, first + Months::new(together))
-    };
-    match grain {
-        Grain::Week => {
-            let first = date - Days::new(date.weekday().num_days_from_sunday().into());
-            (first, first + Days::new(7))
-        }
-        Grain::Month => months(1),
-        Grain::Quarter => months(3),
-        Grain::Year => months(12),
-        _ => (date, date + Days::new(1)),
     }
 }
 
@@ -274,12 +236,8 @@ impl World {
         });
         let mut definitions = definitions.to_vec();
         definitions.push(Definition::parse("large_share.toml", LARGE_SHARE).unwrap());
-        let zones = ZONES.map(|(tenant, zone)| (tenant.to_owned(), zone.name().to_owned()));
-        let shape = Shape { from_sunday: true, year_from: 5 };
-        let settings = CalendarSettings { zone: OTHER.name().into(), zones: zones.into(), shape };
-        let calendar = Arc::new(Calendar::new(&settings).unwrap());
         let catalog = Catalog::new(definitions, contracts, views).unwrap();
-        let catalog = Arc::new(catalog.with_calendar(calendar));
+        let catalog = Arc::new(catalog.with_calendar(zones::calendar()));
         let layout = Arc::new(RowLayout::new(&contract.columns));
         World { contract, layout, rows: BTreeMap::new(), catalog }
     }
@@ -329,18 +287,11 @@ impl World {
 
     /// A second engine made from the rows and the saved state of the first.
     fn restarted(&self, engine: &mut Engine) -> Engine {
-        let saved = Saved::of(&engine.freeze().parts());
-        let mut fresh = self.engine();
-        fresh.load_state(&saved, &|_| true).unwrap();
-        for (key, row) in &self.rows {
-            fresh.rebuild(0, self.layout.row(&self.bytes(*key, row))).unwrap();
-        }
-        fresh.finish_load();
-        assert!(fresh.take_refused().is_empty());
-        assert_eq!(fresh.snapshot(), engine.snapshot(), "cells after a restart");
-        assert_eq!(fresh.next_due(), engine.next_due(), "timers after a restart");
-        assert!(Saved::of(&fresh.freeze().parts()) == saved, "state after a restart");
-        fresh
+        restarted(self.engine(), engine, |fresh| {
+            for (key, row) in &self.rows {
+                fresh.rebuild(0, self.layout.row(&self.bytes(*key, row))).unwrap();
+            }
+        })
     }
 
     /// The audit, which asks in SQL, finds nothing; and it finds a value that is wrong, or a cell that is missing.
@@ -446,47 +397,6 @@ fn said(rows: &[CellRow]) -> Values {
     .collect()
 }
 
-/// The cells are these; what differs is named.
-fn is_same(cells: &Values, expected: &Values, when: &str) {
-    let names = cells.keys().chain(expected.keys());
-    let wrong = names.filter(|name| cells.get(*name) != expected.get(*name));
-    let wrong =
-        wrong.map(|name| format!("{name}: {:?}, not {:?}", cells.get(name), expected.get(name)));
-    let wrong: Vec<String> = wrong.take(5).collect();
-    assert!(wrong.is_empty(), "{when}: {wrong:#?}");
-}
-
-/// What a client that is told every update holds, and all history rows.
-#[derive(Default)]
-struct Told {
-    cells: BTreeMap<CellKey, CellValue>,
-    history: Vec<HistoryRow>,
-}
-
-impl Told {
-    fn take(&mut self, output: EpochOutput, rows: &[CellRow]) {
-        assert!(output.updates.is_sorted_by(|a, b| a.key < b.key), "each cell once, in order");
-        for update in output.updates {
-            match update.value {
-                Some(value) => drop(self.cells.insert(update.key, value)),
-                None => drop(self.cells.remove(&update.key)),
-            }
-        }
-        self.history.extend(output.history);
-        let held: BTreeMap<_, _> = rows.iter().map(|row| (row.key.clone(), row.value)).collect();
-        assert_eq!(self.cells, held, "what was told");
-    }
-
-    /// The newest history row of every cell is what it says.
-    fn check_history(&self, rows: &[CellRow]) {
-        let newest: BTreeMap<&CellKey, &HistoryRow> =
-            self.history.iter().map(|row| (&row.key, row)).collect();
-        for row in rows {
-            assert_eq!(newest.get(&row.key).map(|own| own.value), Some(row.value), "{:?}", row.key);
-        }
-    }
-}
-
 #[tokio::test]
 async fn what_overlaps_is_what_all_rows_say_day_by_day() {
     let (mut compared, mut audited) = (0, 0);
@@ -503,7 +413,8 @@ async fn what_overlaps_is_what_all_rows_say_day_by_day() {
                 // Time goes on, and no row changes.
                 let output = engine.tick(Micros(now));
                 let rows = engine.snapshot();
-                told.take(output, &rows);
+                told.take(output);
+                told.check(&rows);
                 let when = format!("seed {seed}, tick");
                 is_same(&said(&rows), &expected(&world.rows, now), &when);
                 continue;
@@ -516,7 +427,8 @@ async fn what_overlaps_is_what_all_rows_say_day_by_day() {
                 let wrong = engine.step_all(&stamp, &[&delta]);
                 assert!(wrong.is_empty(), "seed {seed}, epoch {id}: {wrong:?}");
                 let output = engine.finish_epoch(&stamp);
-                told.take(output, &engine.snapshot());
+                told.take(output);
+                told.check(&engine.snapshot());
             }
             let cells = said(&engine.snapshot());
             is_same(&cells, &expected(&world.rows, now), &format!("seed {seed}, epoch {id}"));
@@ -525,10 +437,10 @@ async fn what_overlaps_is_what_all_rows_say_day_by_day() {
                 engine = world.restarted(&mut engine);
             }
         }
-        let output = engine.end_batch(Micros(now + 1));
-        told.take(output, &engine.snapshot());
-        let output = plain.end_batch(Micros(now + 1));
-        plainly.take(output, &plain.snapshot());
+        told.take(engine.end_batch(Micros(now + 1)));
+        told.check(&engine.snapshot());
+        plainly.take(plain.end_batch(Micros(now + 1)));
+        plainly.check(&plain.snapshot());
         told.check_history(&engine.snapshot());
         assert!(told.history == plainly.history, "seed {seed}: ticks and restarts show");
         audited += world.audited(&engine.snapshot(), now + 1).await;

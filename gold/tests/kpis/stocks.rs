@@ -4,18 +4,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::told::{Told, is_same, restarted};
+use crate::zones::{self, STARTS, date, midnight, zone};
+
 use arrow::array::{
     Array, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Schema};
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
-use chrono_tz::Tz;
 use gold::view_file::{ViewFile, accept};
-use gold::{Catalog, CellRow, Definition, Engine, EpochOutput, HistoryRow};
-use schemas::civil::Shape;
+use gold::{Catalog, CellRow, Definition, Engine};
 use schemas::{
-    Calendar, CalendarSettings, CellKey, CellValue, Contract, Delta, EpochStamp, Grain, Micros,
-    RowBuilder, RowKey, RowLayout, Saved, Status,
+    CellKey, Contract, Delta, EpochStamp, Grain, Micros, RowBuilder, RowKey, RowLayout, Status,
 };
 
 const SUBSCRIPTIONS: &str = "name='subscriptions'\nformat='debezium-json'\nkey=['id']\ntenant='tenant_id'\n\
@@ -56,10 +55,6 @@ const SMALL_SHARE: &str = "key='small_share'\ntitle='T'\nunit='ratio'\ngood='up'
 const MEAN_BY_ODDS: &str = "key='mean_by_odds'\ntitle='T'\nunit='ratio'\ngood='up'\nnumerator='mean'\n\
     denominator='odds'\n";
 const DAY_US: i64 = 86_400_000_000;
-/// Days before clocks change in Berlin and in New York, and before a year that begins in May.
-const STARTS: [i64; 3] = [1_774_500_000_000_000, 1_793_200_000_000_000, 1_777_400_000_000_000];
-const ZONES: [(&str, Tz); 2] = [("a", chrono_tz::Europe::Berlin), ("b", chrono_tz::Asia::Kolkata)];
-const OTHER: Tz = chrono_tz::America::New_York;
 
 /// By cell what it says.
 type Values = BTreeMap<String, Option<i128>>;
@@ -69,10 +64,7 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: i64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 % end.unsigned_abs()).unwrap()
+        crate::told::below(&mut self.0, end.unsigned_abs())
     }
 
     fn one<T: Copy, const N: usize>(&mut self, of: [T; N]) -> T {
@@ -111,32 +103,11 @@ struct Row {
     ended: Option<i64>,
 }
 
-/// The period of a tenant that an instant is in, by chrono's calendar: weeks from Sunday, years from May.
+/// The period of a tenant that an instant is in.
 fn period(tenant: &str, grain: Grain, at: i64) -> (i64, i64) {
-    let zone = ZONES.into_iter().find(|(name, _)| *name == tenant).map_or(OTHER, |(_, zone)| zone);
-    let date =
-        DateTime::<Utc>::from_timestamp_micros(at).unwrap().with_timezone(&zone).date_naive();
-    let months = |together: u32| {
-        let first = date.with_day(1).unwrap() - Months::new((date.month() + 12 - 5) % together);
-        (first, first + Months::new(together))
-    };
-    let (first, next) = match grain {
-        Grain::Week => {
-            let first = date - Days::new(date.weekday().num_days_from_sunday().into());
-            (first, first + Days::new(7))
-        }
-        Grain::Month => months(1),
-        Grain::Quarter => months(3),
-        Grain::Year => months(12),
-        _ => (date, date + Days::new(1)),
-    };
-    let midnight = |date: NaiveDate| {
-        zone.from_local_datetime(&date.and_time(NaiveTime::MIN))
-            .earliest()
-            .unwrap()
-            .timestamp_micros()
-    };
-    (midnight(first), midnight(next))
+    let zone = zone(tenant);
+    let (first, next) = zones::period(grain, date(zone, at));
+    (midnight(zone, first), midnight(zone, next))
 }
 
 /// A quotient at ten digits, rounded half to even; none by nothing.
@@ -233,12 +204,8 @@ impl World {
         let mut definitions = definitions.to_vec();
         definitions.push(Definition::parse("small_share.toml", SMALL_SHARE).unwrap());
         definitions.push(Definition::parse("mean_by_odds.toml", MEAN_BY_ODDS).unwrap());
-        let zones = ZONES.map(|(tenant, zone)| (tenant.to_owned(), zone.name().to_owned()));
-        let shape = Shape { from_sunday: true, year_from: 5 };
-        let settings = CalendarSettings { zone: OTHER.name().into(), zones: zones.into(), shape };
-        let calendar = Arc::new(Calendar::new(&settings).unwrap());
         let catalog = Catalog::new(definitions, contracts, views).unwrap();
-        let catalog = Arc::new(catalog.with_calendar(calendar));
+        let catalog = Arc::new(catalog.with_calendar(zones::calendar()));
         let layout = Arc::new(RowLayout::new(&contract.columns));
         World { contract, layout, rows: BTreeMap::new(), catalog }
     }
@@ -295,18 +262,11 @@ impl World {
 
     /// A second engine made from the rows and the saved state of the first.
     fn restarted(&self, engine: &mut Engine) -> Engine {
-        let saved = Saved::of(&engine.freeze().parts());
-        let mut fresh = self.engine();
-        fresh.load_state(&saved, &|_| true).unwrap();
-        for (key, row) in &self.rows {
-            fresh.rebuild(0, self.layout.row(&self.bytes(*key, row))).unwrap();
-        }
-        fresh.finish_load();
-        assert!(fresh.take_refused().is_empty());
-        assert_eq!(fresh.snapshot(), engine.snapshot(), "cells after a restart");
-        assert_eq!(fresh.next_due(), engine.next_due(), "timers after a restart");
-        assert!(Saved::of(&fresh.freeze().parts()) == saved, "state after a restart");
-        fresh
+        restarted(self.engine(), engine, |fresh| {
+            for (key, row) in &self.rows {
+                fresh.rebuild(0, self.layout.row(&self.bytes(*key, row))).unwrap();
+            }
+        })
     }
 
     /// The audit, which asks in SQL, finds nothing; and it finds a value that is wrong, or a cell that is missing.
@@ -376,50 +336,6 @@ fn said(rows: &[CellRow]) -> Values {
         (format!("{kpi} {tenant} {dims} {grain} {period_start}"), row.value.value)
     })
     .collect()
-}
-
-/// The cells are these; what differs is named.
-fn is_same(cells: &Values, expected: &Values, when: &str) {
-    let names = cells.keys().chain(expected.keys());
-    let wrong = names.filter(|name| cells.get(*name) != expected.get(*name));
-    let wrong =
-        wrong.map(|name| format!("{name}: {:?}, not {:?}", cells.get(name), expected.get(name)));
-    let wrong: Vec<String> = wrong.take(5).collect();
-    assert!(wrong.is_empty(), "{when}: {wrong:#?}");
-}
-
-/// What a client that is told every update holds, and all history rows.
-#[derive(Default)]
-struct Told {
-    cells: BTreeMap<CellKey, CellValue>,
-    history: Vec<HistoryRow>,
-}
-
-impl Told {
-    fn take(&mut self, output: EpochOutput) {
-        assert!(output.updates.is_sorted_by(|a, b| a.key < b.key), "each cell once, in order");
-        for update in output.updates {
-            match update.value {
-                Some(value) => drop(self.cells.insert(update.key, value)),
-                None => drop(self.cells.remove(&update.key)),
-            }
-        }
-        self.history.extend(output.history);
-    }
-
-    fn check(&self, rows: &[CellRow]) {
-        let held: BTreeMap<_, _> = rows.iter().map(|row| (row.key.clone(), row.value)).collect();
-        assert_eq!(self.cells, held, "what was told");
-    }
-
-    /// The newest history row of every cell is what it says.
-    fn check_history(&self, rows: &[CellRow]) {
-        let newest: BTreeMap<&CellKey, &HistoryRow> =
-            self.history.iter().map(|row| (&row.key, row)).collect();
-        for row in rows {
-            assert_eq!(newest.get(&row.key).map(|own| own.value), Some(row.value), "{:?}", row.key);
-        }
-    }
 }
 
 #[tokio::test]

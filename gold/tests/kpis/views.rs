@@ -78,10 +78,7 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, end: u64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 % end).unwrap()
+        crate::told::below(&mut self.0, end)
     }
 
     fn number(&mut self, end: u64) -> Value {

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
-use chrono_tz::Tz;
+use chrono::NaiveDate;
 use schemas::{Grain, Micros, Status};
 
+use crate::zones::{self, zone};
+
 pub(crate) const TO: &str = "EUR";
-pub(crate) const ZONES: [(&str, Tz); 2] =
-    [("a", chrono_tz::Europe::Berlin), ("b", chrono_tz::Asia::Kolkata)];
-pub(crate) const OTHER: Tz = chrono_tz::America::New_York;
 const LONG: [Grain; 5] = [Grain::Day, Grain::Week, Grain::Month, Grain::Quarter, Grain::Year];
 const WINDOWS: [(Grain, u64); 3] =
     [(Grain::Last7Days, 7), (Grain::Last30Days, 30), (Grain::Last90Days, 90)];
@@ -40,30 +38,12 @@ pub(crate) struct Rate {
 /// By cell its value and status.
 pub(crate) type Values = BTreeMap<String, (Option<i128>, Status)>;
 
-fn zone(tenant: &str) -> Tz {
-    ZONES.into_iter().find(|(name, _)| *name == tenant).map_or(OTHER, |(_, zone)| zone)
-}
-
 pub(crate) fn date(tenant: &str, at: i64) -> NaiveDate {
-    DateTime::<Utc>::from_timestamp_micros(at).unwrap().with_timezone(&zone(tenant)).date_naive()
+    zones::date(zone(tenant), at)
 }
 
 pub(crate) fn midnight(tenant: &str, date: NaiveDate) -> i64 {
-    let local = date.and_time(NaiveTime::MIN);
-    zone(tenant).from_local_datetime(&local).earliest().unwrap().timestamp_micros()
-}
-
-/// The first day of the period that a day is in: weeks from Sunday, years from May.
-fn first(grain: Grain, date: NaiveDate) -> NaiveDate {
-    let months =
-        |together: u32| date.with_day(1).unwrap() - Months::new((date.month() + 12 - 5) % together);
-    match grain {
-        Grain::Week => date - Days::new(date.weekday().num_days_from_sunday().into()),
-        Grain::Month => months(1),
-        Grain::Quarter => months(3),
-        Grain::Year => months(12),
-        _ => date,
-    }
+    zones::midnight(zone(tenant), date)
 }
 
 fn number(date: NaiveDate) -> i32 {
@@ -145,7 +125,7 @@ pub(crate) fn expected(
             for ((currency, day), (sum, in_doubt)) in days {
                 let mut names = BTreeSet::new();
                 for grain in grains {
-                    let start = Micros(midnight(tenant, first(*grain, day)));
+                    let start = Micros(midnight(tenant, zones::period(*grain, day).0));
                     names.insert(format!("{grain} {start}"));
                 }
                 let past = today.signed_duration_since(day).num_days();

@@ -30,10 +30,7 @@ pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     pub(crate) fn below(&mut self, end: u64) -> i64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        i64::try_from(self.0 % end).unwrap()
+        crate::told::below(&mut self.0, end)
     }
 
     pub(crate) fn one<T: Copy>(&mut self, of: &[T]) -> T {
