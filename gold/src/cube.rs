@@ -44,7 +44,7 @@ use rolling::Rolling;
 use stock::Ledger;
 pub(crate) use stock::{Noted, Step};
 use touched::Aside;
-pub(crate) use touched::{RANKED_MIN, Room, Touched};
+pub(crate) use touched::{RANKED_MIN, Room, Told, Touched};
 
 /// A number of a cell: a count with that of its rows in doubt, or a sum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

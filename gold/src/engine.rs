@@ -42,7 +42,7 @@ use schemas::{
 };
 
 use crate::catalog::Catalog;
-use crate::cube::{Cube, Room};
+use crate::cube::{Cube, Room, Told};
 use crate::definition::{DefinitionError, Unit};
 use crate::history::SETTLE_US;
 use crate::plan::Plan;
@@ -59,7 +59,7 @@ use slots::Slots;
 pub use state::StateError;
 use timers::Timers;
 pub use view_tables::{FrozenView, Locator};
-use windows::Told;
+use windows::Moving;
 
 /// As many equal rows of one key no epoch changes.
 const WEIGHT_MAX: u64 = 1 << 20;
@@ -177,14 +177,14 @@ pub struct Engine {
     spare: Vec<KpiUpdate>,
     scratch: Scratch,
     room: Room,
-    /// Room for [`Cube::ask`].
-    asked: Vec<Vec<u32>>,
+    /// By KPI its cells that an epoch tells of.
+    told: Vec<Vec<Told>>,
     /// Whether saved state numbers cells otherwise, or there is none.
     renumbered: bool,
     /// The contracts with a quiet row in the epoch.
     quiet: BTreeSet<usize>,
     /// Windows that moved and are yet to be told, and when they moved.
-    moved: BTreeMap<Told, Micros>,
+    moved: BTreeMap<Moving, Micros>,
     /// Whether the row that is folded is not quiet, in an epoch with rows that are.
     is_loud: bool,
     /// Cells of periods that began, yet to be told.
@@ -232,7 +232,7 @@ impl Engine {
             spare: Vec::new(),
             scratch: Scratch::default(),
             room: Room::default(),
-            asked: Vec::new(),
+            told: Vec::new(),
             renumbered: true,
             quiet: BTreeSet::new(),
             moved: BTreeMap::new(),

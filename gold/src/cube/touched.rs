@@ -12,6 +12,7 @@ use super::{Cube, Number};
 use crate::plan::{Kpi, Rule, Selection, counts_of};
 use crate::slabs::CellId;
 use crate::sum::{ExactSum, Numbers};
+use crate::value::Parts;
 
 /// From so many cells on, series are ranked before cells are sorted: their names are compared once a series.
 pub(crate) const RANKED_MIN: usize = 16;
@@ -45,11 +46,22 @@ struct Before {
     sums: usize,
 }
 
-/// Where the numbers of a cell before the epoch are put together.
+/// A cell of a KPI that says something else now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    pub(crate) cell: u32,
+    pub(crate) after: Option<Parts>,
+}
+
+/// KPIs that say something else of a cell, and what.
+type Changed = Vec<(usize, Option<Parts>)>;
+
+/// Where the numbers of a cell before the epoch are put together, and the KPIs that say something else of it.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     counts: Vec<i64>,
     sums: Vec<ExactSum>,
+    kpis: Changed,
 }
 
 impl Cube {
@@ -112,31 +124,19 @@ impl Cube {
         fed.filter(|(fed, _)| **fed > 0).map(|(_, own)| own)
     }
 
-    /// The numbers of a touched cell before the epoch that these selections feed. The others are any.
-    pub(crate) fn numbers_before<'a>(
-        &self,
-        touched: Touched,
-        of: &[usize],
-        room: &'a mut Room,
-    ) -> Numbers<'a> {
-        let Room { counts, sums } = room;
-        counts.resize(self.counts_stride, 0);
-        sums.resize(self.sums_stride, ExactSum::default());
+    /// Puts the numbers of a touched cell before the epoch together.
+    pub(crate) fn numbers_before<'a>(&self, touched: Touched, room: &'a mut Room) -> Numbers<'a> {
+        let Room { counts, sums, .. } = room;
         let now = self.slabs.numbers(touched.cell);
-        for &selection in of {
-            let own = counts_of(selection);
-            let Selection { sums: fed, .. } = &self.selections[selection];
-            match self.before(touched, selection) {
-                Some(before) => {
-                    counts[own].copy_from_slice(&before.counts);
-                    let held = &self.aside.sums[before.sums..];
-                    fed.iter().zip(held).for_each(|(at, sum)| sums[*at] = *sum);
-                }
-                None => {
-                    counts[own.clone()].copy_from_slice(&now.counts[own]);
-                    fed.iter().for_each(|at| sums[*at] = now.sums[*at]);
-                }
-            }
+        counts.clear();
+        counts.extend_from_slice(now.counts);
+        sums.clear();
+        sums.extend_from_slice(now.sums);
+        for (selection, own) in self.fed(touched) {
+            let Some(before) = self.before(touched, selection) else { continue };
+            counts[counts_of(selection)].copy_from_slice(&before.counts);
+            let held = &self.aside.sums[before.sums..];
+            own.sums.iter().zip(held).for_each(|(at, sum)| sums[*at] = *sum);
         }
         Numbers { counts, sums }
     }
@@ -226,25 +226,74 @@ impl Cube {
         });
     }
 
-    /// Names the KPIs that may say something else of a touched cell: to each, the numbers of these cells among those
-    /// touched, ascending. What a window is compared with is part of what it says.
-    pub(crate) fn ask(&self, kpis: &[Kpi], asked: &mut [Vec<u32>]) {
-        for (number, touched) in (0_u32..).zip(&self.touched) {
-            let id = self.slabs.id(touched.cell);
-            let mut ask = |touched: Touched| {
-                for kpi in self.fed(touched).flat_map(|(_, own)| own.kpis.iter().copied()) {
-                    if kpis[kpi].has(id) && asked[kpi].last() != Some(&number) {
-                        asked[kpi].push(number);
-                    }
-                }
-            };
-            ask(*touched);
+    /// Tells, cell by cell in their order, each KPI that says something else of a touched cell than before the epoch.
+    /// What a window is compared with is part of what it says.
+    pub(crate) fn ask(&self, kpis: &[Kpi], room: &mut Room, mut tell: impl FnMut(usize, Told)) {
+        let mut changed = std::mem::take(&mut room.kpis);
+        for touched in &self.touched {
+            let Touched { cell, .. } = *touched;
+            let id = self.slabs.id(cell);
+            self.changed(kpis, *touched, |kpi| kpi.has(id), (room, &mut changed));
+            for &(kpi, after) in &changed {
+                tell(kpi, Told { cell, after });
+            }
             if id.grain.is_window() && id.start == NO_START {
-                let compared = [Role::Previous, Role::Year].into_iter();
-                let compared = compared.filter_map(|role| {
-                    self.find_touched(self.window_cell(id.series, id.grain, role)?)
+                self.ask_compared(kpis, id, (room, &mut changed), |kpi| {
+                    let after = Parts::of(&kpis[kpi].rule, self.slabs.numbers(cell));
+                    if after.is_some() {
+                        tell(kpi, Told { cell, after });
+                    }
                 });
-                compared.for_each(ask);
+            }
+            changed.clear();
+        }
+        room.kpis = changed;
+    }
+
+    /// Names the KPIs of a window of which the epoch changed what they are compared with, but for those that changed
+    /// themselves.
+    fn ask_compared(
+        &self,
+        kpis: &[Kpi],
+        id: CellId,
+        (room, changed): (&mut Room, &mut Changed),
+        mut compares: impl FnMut(usize),
+    ) {
+        for role in [Role::Previous, Role::Year] {
+            let other = self.window_cell(id.series, id.grain, role);
+            let Some(other) = other.and_then(|cell| self.find_touched(cell)) else { continue };
+            let known = changed.len();
+            let has = |kpi: &Kpi| kpi.windows.has(id.grain) && (role != Role::Year || kpi.adds_up);
+            self.changed(kpis, other, has, (room, changed));
+            changed[known..].iter().for_each(|(kpi, _)| compares(*kpi));
+        }
+    }
+
+    /// Adds those of the KPIs that say something else of a touched cell now, and what that is, but for those that are
+    /// there already.
+    fn changed(
+        &self,
+        kpis: &[Kpi],
+        touched: Touched,
+        has: impl Fn(&Kpi) -> bool,
+        (room, changed): (&mut Room, &mut Changed),
+    ) {
+        let now = self.slabs.numbers(touched.cell);
+        let mut is_known = false;
+        for kpi in self.fed(touched).flat_map(|(_, own)| own.kpis.iter().copied()) {
+            let own = &kpis[kpi];
+            if !has(own) || changed.iter().any(|(other, _)| *other == kpi) {
+                continue;
+            }
+            if !std::mem::replace(&mut is_known, true) {
+                self.numbers_before(touched, room);
+            }
+            let before = Numbers { counts: &room.counts, sums: &room.sums };
+            if own.rule.sees(before, now) {
+                let after = Parts::of(&own.rule, now);
+                if Parts::of(&own.rule, before) != after {
+                    changed.push((kpi, after));
+                }
             }
         }
     }

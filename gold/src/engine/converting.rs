@@ -200,7 +200,7 @@ impl Engine {
                 if !cube.is_fed(touched, &own.selections) {
                     continue;
                 }
-                let before = cube.numbers_before(touched, &own.selections, &mut self.room);
+                let before = cube.numbers_before(touched, &mut self.room);
                 let before = Parts::of(&own.rule, before);
                 let now = Parts::of(&own.rule, cube.slabs.numbers(touched.cell));
                 if before == now {

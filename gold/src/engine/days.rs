@@ -50,12 +50,19 @@ impl Engine {
         }
     }
 
-    /// What began since it was last told, then these updates: each cell once, as it is now, in key order.
+    /// What began since it was last told, then these updates: each cell once, as it is now, in key order. One that
+    /// began and is no more was never told.
     pub(super) fn tell_begun(&mut self, updates: Vec<KpiUpdate>) -> Vec<KpiUpdate> {
         if self.begun.is_empty() {
             return updates;
         }
-        let all = self.begun.drain(..).chain(updates).map(|update| (update.key.clone(), update));
-        all.collect::<BTreeMap<CellKey, KpiUpdate>>().into_values().collect()
+        let own = |update: KpiUpdate| (update.key.clone(), update);
+        let mut all: BTreeMap<CellKey, KpiUpdate> = self.begun.drain(..).map(own).collect();
+        for update in updates {
+            if update.value.is_some() || all.remove(&update.key).is_none() {
+                all.insert(update.key.clone(), update);
+            }
+        }
+        all.into_values().collect()
     }
 }

@@ -1,8 +1,7 @@
 //! The end of an epoch: what it changed of touched cells, told in key order.
 //!
 //! # Guarantees
-//! - A KPI is asked of a touched cell when a selection of rows that it follows from has changed something there, and
-//!   told of when it says something else.
+//! - A KPI is told of where it says something else than before the epoch, or compares it with something else.
 
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use schemas::{CellKey, EpochStamp, KpiUpdate, Micros, SeriesId};
 
 use super::Engine;
 use super::timers::CellRef;
-use crate::cube::Cube;
+use crate::cube::{Cube, Told};
 use crate::history::Seen;
 use crate::plan::Kpi;
 use crate::value::Parts;
@@ -18,49 +17,45 @@ use crate::value::Parts;
 impl Engine {
     /// Tells of every touched cell of every KPI, both in key order.
     pub(super) fn finish_touched(&mut self, stamp: &EpochStamp, updates: &mut Vec<KpiUpdate>) {
-        self.cubes.iter_mut().for_each(Cube::sort_touched);
-        let mut asked = std::mem::take(&mut self.asked);
-        asked.resize_with(self.plan.kpis.len(), Vec::new);
-        self.cubes.iter().for_each(|cube| cube.ask(&self.plan.kpis, &mut asked));
-        for (kpi, cells) in asked.iter_mut().enumerate() {
-            for at in cells.drain(..) {
-                self.finish_cell(kpi, at as usize, stamp, updates);
+        let Engine { plan, cubes, room, .. } = self;
+        cubes.iter_mut().for_each(Cube::sort_touched);
+        let mut told = std::mem::take(&mut self.told);
+        told.resize_with(plan.kpis.len(), Vec::new);
+        // All KPIs of a cell are asked while it is at hand, and what they say is told KPI by KPI.
+        for cube in cubes.iter().filter(|cube| !cube.touched.is_empty()) {
+            cube.ask(&plan.kpis, room, |kpi, own| told[kpi].push(own));
+        }
+        updates.reserve(told.iter().map(Vec::len).sum());
+        for (kpi, cells) in told.iter_mut().enumerate() {
+            for own in cells.drain(..) {
+                self.finish_cell(kpi, own, stamp, updates);
             }
         }
-        self.asked = asked;
+        self.told = told;
     }
 
-    /// One KPI of one touched cell at the end of an epoch.
+    /// One KPI of one cell that says something else at the end of an epoch.
     fn finish_cell(
         &mut self,
         kpi: usize,
-        at: usize,
+        told: Told,
         stamp: &EpochStamp,
         updates: &mut Vec<KpiUpdate>,
     ) {
-        let Engine { plan, cubes, slots, timers, room, .. } = self;
-        let Kpi { cube, place, rule, selections, key, .. } = &plan.kpis[kpi];
+        let Engine { plan, cubes, slots, timers, .. } = self;
+        let Kpi { cube, place, rule, key, .. } = &plan.kpis[kpi];
+        let Told { cell, after } = told;
         let cube = &mut cubes[*cube];
-        let touched = cube.touched[at];
-        let id = cube.slabs.id(touched.cell);
+        let id = cube.slabs.id(cell);
         if id.grain.is_window() {
-            return self.finish_window(kpi, touched, stamp, updates);
-        }
-        let before = cube.numbers_before(touched, selections, room);
-        let now = cube.slabs.numbers(touched.cell);
-        if !rule.sees(before, now) {
-            return;
-        }
-        let after = Parts::of(rule, now);
-        if Parts::of(rule, before) == after {
-            return;
+            return self.finish_window(kpi, (id, told), stamp, updates);
         }
         let number = u32::try_from(kpi).unwrap_or(u32::MAX);
-        let quiet = stamp.quiet && !cube.is_loud(touched.cell, rule) || timers.awaits_force(number);
-        let reference = CellRef { kpi: number, cell: touched.cell };
+        let quiet = stamp.quiet && !cube.is_loud(cell, rule) || timers.awaits_force(number);
+        let reference = CellRef { kpi: number, cell };
         // A quiet change does not ask when its period ends.
         let end = (!quiet).then(|| cube.slabs.end(id));
-        let mark = cube.change_memory(touched.cell, *place, |memory| {
+        let mark = cube.change_memory(cell, *place, |memory| {
             memory.slot = slots.place(memory.slot, after.map(|_| reference));
             (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
             let before = memory.history;
@@ -99,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_kpis_that_follow_from_what_changed_are_asked() {
+    fn only_kpis_that_follow_from_what_changed_are_told() {
         let contracts: Vec<Contract> = schemas::contract::built_in()
             .iter()
             .map(|(_, text)| Contract::parse(text).unwrap())
@@ -130,10 +125,13 @@ mod tests {
         let costs = add(&mut engine, "costs", "charge_period_start", "effective_cost");
         engine.cubes.iter_mut().for_each(Cube::roll_up);
         engine.cubes.iter_mut().for_each(Cube::sort_touched);
-        let mut asked = vec![Vec::new(); engine.plan.kpis.len()];
-        engine.cubes.iter().for_each(|cube| cube.ask(&engine.plan.kpis, &mut asked));
+        let Engine { cubes, plan, room, .. } = &mut engine;
+        let mut told = vec![Vec::new(); plan.kpis.len()];
+        for cube in &*cubes {
+            cube.ask(&plan.kpis, room, |kpi, own| told[kpi].push(own));
+        }
         let mut names = Vec::new();
-        for (kpi, cells) in engine.plan.kpis.iter().zip(&asked) {
+        for (kpi, cells) in plan.kpis.iter().zip(&told) {
             if !cells.is_empty() {
                 assert!(kpi.contracts.contains(&costs), "{} of {:?}", kpi.key, kpi.contracts);
                 let grains = kpi.grains.iter().count() + kpi.windows.iter().count();

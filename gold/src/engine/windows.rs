@@ -15,16 +15,16 @@ use schemas::{
 use super::Engine;
 use super::held::Held;
 use super::timers::CellRef;
-use crate::cube::{Moved, Touched};
+use crate::cube::{Moved, Told};
 use crate::plan::Kpi;
-use crate::slabs::Memory;
+use crate::slabs::{CellId, Memory};
 use crate::value::Parts;
 
 /// The most moved windows that an epoch or a tick tells of.
 const SLICE: usize = 20_000;
 
 /// A window of a KPI that is to be told: its KPI, the window, its series.
-pub(super) type Told = (u32, Grain, u32);
+pub(super) type Moving = (u32, Grain, u32);
 
 impl Engine {
     /// Where each window lies, and what it is compared with.
@@ -80,7 +80,7 @@ impl Engine {
         updates.sort_by(|a, b| a.key.cmp(&b.key));
     }
 
-    fn moved_update(&self, (number, window, series): Told, at: Micros) -> Option<KpiUpdate> {
+    fn moved_update(&self, (number, window, series): Moving, at: Micros) -> Option<KpiUpdate> {
         let kpi = usize::try_from(number).ok()?;
         let own = self.plan.kpis.get(kpi)?;
         let cube = self.cubes.get(own.cube)?;
@@ -126,48 +126,29 @@ impl Engine {
         })
     }
 
-    /// One KPI of a touched window at the end of an epoch.
+    /// One KPI of a window that says something else at the end of an epoch, or of which the epoch changed what it is
+    /// compared with.
     pub(super) fn finish_window(
         &mut self,
         kpi: usize,
-        touched: Touched,
+        (id, told): (CellId, Told),
         stamp: &EpochStamp,
         updates: &mut Vec<KpiUpdate>,
     ) {
-        let Engine { plan, cubes, room, .. } = self;
-        let Kpi { cube: number, place, rule, adds_up, selections, .. } = &plan.kpis[kpi];
-        let cube = &cubes[*number];
-        let id = cube.slabs.id(touched.cell);
-        let mut is_changed = |touched: Touched| {
-            let before = cube.numbers_before(touched, selections, room);
-            let now = cube.slabs.numbers(touched.cell);
-            rule.sees(before, now) && Parts::of(rule, before) != Parts::of(rule, now)
-        };
-        let after = Parts::of(rule, cube.slabs.numbers(touched.cell));
-        let own = is_changed(touched);
-        let mut is_compared = |role: Role| {
-            let cell = cube.window_cell(id.series, id.grain, role);
-            let touched = cell.and_then(|cell| cube.find_touched(cell));
-            (role != Role::Year || *adds_up) && touched.is_some_and(&mut is_changed)
-        };
-        let compared =
-            after.is_some() && [Role::Previous, Role::Year].into_iter().any(&mut is_compared);
-        if !own && !compared {
-            return;
-        }
-        let (number, place) = (*number, *place);
-        let kpi_number = u32::try_from(kpi).unwrap_or(u32::MAX);
-        let reference = after.map(|_| CellRef { kpi: kpi_number, cell: touched.cell });
+        let Told { cell, after } = told;
+        let Kpi { cube, place, .. } = &self.plan.kpis[kpi];
+        let number = u32::try_from(kpi).unwrap_or(u32::MAX);
+        let reference = after.map(|_| CellRef { kpi: number, cell });
         let Engine { cubes, slots, .. } = self;
-        cubes[number].change_memory(touched.cell, place, |memory| {
+        cubes[*cube].change_memory(cell, *place, |memory| {
             memory.slot = slots.place(memory.slot, reference);
             (memory.epoch, memory.as_of) = (stamp.id, stamp.clock);
         });
-        self.moved.remove(&(kpi_number, id.grain, id.series));
+        self.moved.remove(&(number, id.grain, id.series));
         let window = after.and_then(|_| self.window(kpi, id.grain, id.series)).map(Box::new);
         updates.push(KpiUpdate {
-            key: self.key(kpi, touched.cell),
-            series: SeriesId { kpi: kpi_number, series: id.series },
+            key: self.key(kpi, cell),
+            series: SeriesId { kpi: number, series: id.series },
             value: after.map(Parts::value),
             epoch: stamp.id,
             as_of: stamp.clock,

@@ -413,7 +413,7 @@ async fn what_overlaps_is_what_all_rows_say_day_by_day() {
                 // Time goes on, and no row changes.
                 let output = engine.tick(Micros(now));
                 let rows = engine.snapshot();
-                told.take(output);
+                told.take_changes(output);
                 told.check(&rows);
                 let when = format!("seed {seed}, tick");
                 is_same(&said(&rows), &expected(&world.rows, now), &when);
@@ -427,7 +427,7 @@ async fn what_overlaps_is_what_all_rows_say_day_by_day() {
                 let wrong = engine.step_all(&stamp, &[&delta]);
                 assert!(wrong.is_empty(), "seed {seed}, epoch {id}: {wrong:?}");
                 let output = engine.finish_epoch(&stamp);
-                told.take(output);
+                told.take_changes(output);
                 told.check(&engine.snapshot());
             }
             let cells = said(&engine.snapshot());
@@ -437,9 +437,9 @@ async fn what_overlaps_is_what_all_rows_say_day_by_day() {
                 engine = world.restarted(&mut engine);
             }
         }
-        told.take(engine.end_batch(Micros(now + 1)));
+        told.take_changes(engine.end_batch(Micros(now + 1)));
         told.check(&engine.snapshot());
-        plainly.take(plain.end_batch(Micros(now + 1)));
+        plainly.take_changes(plain.end_batch(Micros(now + 1)));
         plainly.check(&plain.snapshot());
         told.check_history(&engine.snapshot());
         assert!(told.history == plainly.history, "seed {seed}: ticks and restarts show");

@@ -352,7 +352,7 @@ async fn what_is_alive_is_what_all_rows_say() {
             now += 1 + dice.below(wait);
             if dice.below(3) == 0 {
                 // Time goes on, and no row changes.
-                told.take(engine.tick(Micros(now)));
+                told.take_changes(engine.tick(Micros(now)));
                 told.check(&engine.snapshot());
                 is_same(
                     &said(&engine.snapshot()),
@@ -368,7 +368,7 @@ async fn what_is_alive_is_what_all_rows_say() {
                 engine.hush(stamp.quiet.then_some(0));
                 let wrong = engine.step_all(&stamp, &[&delta]);
                 assert!(wrong.is_empty(), "seed {seed}, epoch {id}: {wrong:?}");
-                told.take(engine.finish_epoch(&stamp));
+                told.take_changes(engine.finish_epoch(&stamp));
                 told.check(&engine.snapshot());
             }
             let cells = said(&engine.snapshot());
@@ -378,8 +378,8 @@ async fn what_is_alive_is_what_all_rows_say() {
                 engine = world.restarted(&mut engine);
             }
         }
-        told.take(engine.end_batch(Micros(now + 1)));
-        plainly.take(plain.end_batch(Micros(now + 1)));
+        told.take_changes(engine.end_batch(Micros(now + 1)));
+        plainly.take_changes(plain.end_batch(Micros(now + 1)));
         told.check_history(&engine.snapshot());
         assert!(
             told.history == plainly.history,
