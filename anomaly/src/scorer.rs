@@ -159,12 +159,11 @@ impl Scorer {
     /// Learns silently what is over at `at`, of the series that are chosen and not held.
     fn catch_up(&mut self, at: Micros, sight: Sight<'_>, chosen: impl Fn(&Name) -> bool) {
         let boundary = whole_until(at);
-        for place in 0..self.series.end() {
-            let Some(entry) = self.series.get(place) else { continue };
-            if chosen(&entry.name) && !self.lags.hold(&entry.name, sight.feeding) {
-                self.learn(place, entry.frontier(boundary), sight.cells);
-            }
-        }
+        let Scorer { series, lags, .. } = self;
+        series.learn_all(sight.cells, |entry| {
+            let is_due = chosen(&entry.name) && !lags.hold(&entry.name, sight.feeding);
+            is_due.then(|| entry.frontier(boundary))
+        });
     }
 
     /// Origins are quiet in the epoch with this clock. One that has ceased to lag before begins anew.

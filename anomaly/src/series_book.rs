@@ -4,15 +4,20 @@
 //! - A place keeps its number, also over restarts; [`SeriesBook::freeze`] copies no series.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use schemas::answer::Verdict;
-use schemas::{CellKey, Grain, Marks, Micros, Models, ModelsInForce, Paged, SeriesId};
+use schemas::{CellKey, Cells, Grain, Marks, Micros, Models, ModelsInForce, Paged, SeriesId};
 
 use crate::entry::{Entry, Name};
 use crate::regression::{CALENDAR, Trained};
+
+/// So many series that are to learn are worth more threads than one, and so many threads are used at most.
+const MANY: usize = 64;
+const THREADS: usize = 16;
 
 /// The series of a scorer.
 pub(crate) struct SeriesBook {
@@ -70,6 +75,45 @@ impl SeriesBook {
         let entry = self.places.get_mut(place)?.as_mut()?;
         self.changed.mark(u32::try_from(place).unwrap_or(u32::MAX));
         Some(Arc::make_mut(entry))
+    }
+
+    /// Has each series learn for which this names an instant: all that is over by then. What a series learns follows
+    /// from its own cells alone, so many of them learn on all cores.
+    pub(crate) fn learn_all(
+        &mut self,
+        cells: &dyn Cells,
+        until: impl Fn(&Entry) -> Option<Micros>,
+    ) {
+        let mut learning = Vec::new();
+        for place in 0..self.end() {
+            let due = self.get(place).and_then(|entry| Some((entry, until(entry)?)));
+            let Some((_, end)) = due.filter(|(entry, end)| !entry.has_learned(*end)) else {
+                continue;
+            };
+            self.changed.mark(u32::try_from(place).unwrap_or(u32::MAX));
+            let entry = self.places.get_mut(place).and_then(Option::take);
+            learning.extend(entry.map(|entry| (place, end, entry)));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = if learning.len() < MANY { 1 } else { cores.min(THREADS) };
+        let waiting = Mutex::new(learning.iter_mut());
+        let work = || loop {
+            let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((_, end, entry)) = next else { break };
+            Arc::make_mut(entry).learn_before(*end, cells);
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads {
+                // Where no thread can be had, the others do its work.
+                let _ = std::thread::Builder::new().name("learn".into()).spawn_scoped(scope, work);
+            }
+            work();
+        });
+        for (place, _, entry) in learning {
+            if let Some(held) = self.places.get_mut(place) {
+                *held = Some(entry);
+            }
+        }
     }
 
     /// Takes what people said of an alert whose newest bucket this is; false where the series is not watched.
@@ -174,5 +218,87 @@ impl FrozenSeries {
     /// One more than the highest place.
     pub(crate) fn end(&self) -> u32 {
         u32::try_from(self.places.len()).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::{Calendar, CellValue, Good, Grains, KpiInfo, KpiKind, Status, Unit, Watching};
+
+    use super::*;
+
+    const HOUR_US: i64 = 3_600_000_000;
+
+    /// Every cell there may be: of each series other values.
+    struct Waves;
+
+    impl Cells for Waves {
+        fn series(&self, _: &str, _: &str, dims: &str) -> Option<SeriesId> {
+            dims.parse().ok().map(|series| SeriesId { kpi: 0, series })
+        }
+
+        fn value(&self, id: SeriesId, _: Grain, start: Micros) -> Option<CellValue> {
+            let hour = start.0 / HOUR_US;
+            let value = 100 + (hour * 7919 + i64::from(id.series) * 104_729) % 41 + hour % 24;
+            let value = Some(i128::from(value) * 10_000_000_000);
+            Some(CellValue { value, numerator: None, denominator: None, status: Status::Ok })
+        }
+    }
+
+    fn book(series: u32) -> SeriesBook {
+        let kpi = KpiInfo {
+            key: "k".into(),
+            title: "k".into(),
+            description: None,
+            unit: Unit::Count,
+            good: Good::Up,
+            group: None,
+            kind: KpiKind::Flow,
+            dims: vec!["d".into()],
+            grains: Grains::ALL,
+            windows: Grains::WINDOWS,
+            breakdown_of: None,
+            parts: Vec::new(),
+            is_net: false,
+            currency: None,
+            watching: Watching::default(),
+        };
+        let (kpis, calendar) = (vec![kpi], Arc::new(Calendar::default()));
+        let mut book = SeriesBook::new();
+        for number in 0..series {
+            let dims = number.to_string().as_str().into();
+            let (kpi, tenant) = ("k".into(), "t".into());
+            let name = Name { kpi, tenant, dims, grain: Grain::Hour };
+            let place = book.add(Entry::new(&kpis, &calendar, name, Micros(0)).unwrap());
+            book.set_id(place, SeriesId { kpi: 0, series: number });
+        }
+        book
+    }
+
+    /// All that a series has learned, also what is no number.
+    fn text(entry: &Entry) -> String {
+        serde_json::to_string(&entry.learner).unwrap()
+    }
+
+    #[test]
+    fn many_series_learn_what_each_would_learn_alone() {
+        let end = Micros(300 * HOUR_US);
+        let count = u32::try_from(2 * MANY).unwrap();
+        let (mut together, mut alone) = (book(count), book(count));
+        // One is not to learn.
+        let until = |entry: &Entry| (&*entry.name.dims != "5").then_some(end);
+        together.learn_all(&Waves, until);
+        for place in (0..alone.end()).filter(|place| *place != 5) {
+            alone.get_mut(place).unwrap().learn_before(end, &Waves);
+        }
+        for place in 0..alone.end() {
+            let [one, other] = [&together, &alone].map(|book| book.get(place).unwrap());
+            assert_eq!(one.next, other.next, "{place}");
+            assert_eq!(text(one), text(other), "{place}");
+            assert_eq!(one.next == Micros(0), place == 5, "{place}");
+        }
+        let texts: Vec<_> = (0..alone.end()).map(|at| text(alone.get(at).unwrap())).collect();
+        assert!(texts.windows(2).all(|pair| pair[0] != pair[1]), "each series is its own");
+        assert_eq!(together.freeze().changed.len(), together.len());
     }
 }

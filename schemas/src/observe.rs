@@ -24,7 +24,7 @@ use crate::state::{Saved, StatePart};
 use crate::time::{Grain, Micros};
 
 /// The KPI cells as they stand.
-pub trait Cells {
+pub trait Cells: Sync {
     /// The handle of a series, if it has ever had a cell.
     fn series(&self, kpi: &str, tenant: &str, dims: &str) -> Option<SeriesId>;
 
