@@ -66,6 +66,42 @@ fn own(tree: &Typed) -> Option<String> {
     }
 }
 
+/// The conditions under which the divisions that every row comes to are not by zero, but for those of quotients that
+/// may be by zero themselves.
+pub(crate) fn guards(tree: &Typed) -> Vec<String> {
+    let always = match &tree.node {
+        Node::Case { operand, branches, .. } => {
+            operand.as_deref().or(branches.first().map(|(when, _)| when)).into_iter().collect()
+        }
+        Node::And(all) | Node::Or(all) | Node::Call { function: Function::Coalesce, args: all } => {
+            all.first().into_iter().collect()
+        }
+        Node::In { operand, .. } => vec![&**operand],
+        _ => tree.children(),
+    };
+    let mut found: Vec<String> = always.into_iter().flat_map(guards).collect();
+    if let Node::Arithmetic { operator: Arithmetic::Divide | Arithmetic::Remainder, left, right } =
+        &tree.node
+        && !is_never_zero(right)
+        && !may_divide_by_zero(left)
+        && !may_divide_by_zero(right)
+    {
+        let (above, below) = (print::sql(left), print::sql(right));
+        found.push(format!("(({above}) IS NULL OR ({below}) IS NULL OR ({below}) <> 0)"));
+    }
+    found
+}
+
+fn may_divide_by_zero(tree: &Typed) -> bool {
+    let is_one = match &tree.node {
+        Node::Arithmetic {
+            operator: Arithmetic::Divide | Arithmetic::Remainder, right, ..
+        } => !is_never_zero(right),
+        _ => false,
+    };
+    is_one || tree.children().into_iter().any(may_divide_by_zero)
+}
+
 /// Values that are brought to one type may not fit into it.
 fn widening<'a>(tree: &Typed, mut values: impl Iterator<Item = &'a Typed>) -> Option<String> {
     let fails = values.any(|value| cast::can_fail(value.ty, tree.ty) != Some(false));

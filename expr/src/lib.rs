@@ -75,6 +75,8 @@ pub struct Expression {
     root: Typed,
     text: String,
     failure: Option<String>,
+    guards: Vec<String>,
+    sql: String,
 }
 
 impl PartialEq for Expression {
@@ -127,8 +129,9 @@ impl Expression {
     ) -> Result<Expression, Refusal> {
         let root = lower::lower(planned, columns)?;
         parse::check_type(planned, columns, root.ty)?;
-        let (text, failure) = (print::text(&root), failure::find(&root));
-        Ok(Expression { root: evaluate::folded(root), text, failure })
+        let (text, sql) = (print::text(&root), print::sql(&root));
+        let (failure, guards) = (failure::find(&root), failure::guards(&root));
+        Ok(Expression { root: evaluate::folded(root), text, failure, guards, sql })
     }
 
     /// A column and nothing else, of any type. Of doubles there are no values here: who passes the column on
@@ -136,7 +139,8 @@ impl Expression {
     pub fn column(columns: &Columns, index: usize) -> Option<Expression> {
         let (name, ty) = columns.get(index)?;
         let root = Typed { node: node::Node::Column { index, name: name.to_owned() }, ty };
-        Some(Expression { text: print::text(&root), failure: None, root })
+        let (text, sql) = (print::text(&root), print::sql(&root));
+        Some(Expression { text, failure: None, guards: Vec::new(), sql, root })
     }
 
     /// The type of its values.
@@ -157,6 +161,17 @@ impl Expression {
     /// Why it may fail on some row; `None` when it gives a value for every row.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
+    }
+
+    /// Its text with all names in quotes, as it can stand anywhere in SQL.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// Conditions in SQL that hold of the rows on which no division that every row comes to is by zero. Those of
+    /// quotients that may be by zero themselves are not among them.
+    pub fn guards(&self) -> &[String] {
+        &self.guards
     }
 
     /// Digits after the point of its values; `None` when they are no numbers.

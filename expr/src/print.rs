@@ -1,4 +1,4 @@
-//! The canonical text of a tree: SQL that reads back as the same tree.
+//! The canonical text of a tree: SQL that reads back as the same tree; and SQL that any parser takes.
 
 use datafusion::sql::sqlparser::ast::Expr;
 
@@ -19,33 +19,53 @@ const PRODUCT: u8 = 7;
 const SIGN: u8 = 8;
 const ATOM: u8 = 9;
 
+/// How names are written: all in quotes, or those that do not read back as themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    Short,
+    Quoted,
+}
+
+impl Names {
+    fn of(self, name: &str) -> String {
+        if self == Names::Quoted { in_quotes(name) } else { quoted(name) }
+    }
+}
+
 /// The text of a tree.
 pub(crate) fn text(tree: &Typed) -> String {
-    written(tree).0
+    written(tree, Names::Short).0
+}
+
+/// The same with all names in quotes: `end` is one by itself, and none before AS.
+pub(crate) fn sql(tree: &Typed) -> String {
+    written(tree, Names::Quoted).0
 }
 
 /// The text, in parentheses when it binds less than `least`.
-fn inner(tree: &Typed, least: u8) -> String {
-    let (text, binds) = written(tree);
+fn inner(tree: &Typed, least: u8, names: Names) -> String {
+    let (text, binds) = written(tree, names);
     if binds < least { format!("({text})") } else { text }
 }
 
-fn list(trees: &[Typed]) -> String {
-    trees.iter().map(text).collect::<Vec<_>>().join(", ")
+fn list(trees: &[Typed], names: Names) -> String {
+    trees.iter().map(|tree| written(tree, names).0).collect::<Vec<_>>().join(", ")
 }
 
-fn joined(trees: &[Typed], operator: &str, binds: u8) -> (String, u8) {
-    let parts = trees.iter().map(|tree| inner(tree, binds + 1)).collect::<Vec<_>>();
+fn joined(trees: &[Typed], operator: &str, binds: u8, names: Names) -> (String, u8) {
+    let parts = trees.iter().map(|tree| inner(tree, binds + 1, names)).collect::<Vec<_>>();
     (parts.join(operator), binds)
 }
 
-fn written(tree: &Typed) -> (String, u8) {
+fn written(tree: &Typed, names: Names) -> (String, u8) {
+    let text = |tree: &Typed| written(tree, names).0;
+    let inner = |tree: &Typed, least: u8| inner(tree, least, names);
     let not = |negated: bool| if negated { "NOT " } else { "" };
     match &tree.node {
-        Node::Column { name, .. } => (quoted(name), ATOM),
+        Node::Column { name, .. } => (names.of(name), ATOM),
         Node::Literal(value) => literal(value, tree.ty),
-        Node::And(parts) => joined(parts, " AND ", AND),
-        Node::Or(parts) => joined(parts, " OR ", OR),
+        Node::And(parts) => joined(parts, " AND ", AND, names),
+        Node::Or(parts) => joined(parts, " OR ", OR, names),
         Node::Not(one) => (format!("NOT {}", inner(one, NOT)), NOT),
         Node::Compare { test, left, right } => {
             let (left, right) = (inner(left, JOIN), inner(right, JOIN));
@@ -62,7 +82,7 @@ fn written(tree: &Typed) -> (String, u8) {
         }
         Node::In { operand, list: items, negated } => {
             let operand = inner(operand, JOIN);
-            (format!("{operand} {}IN ({})", not(*negated), list(items)), COMPARISON)
+            (format!("{operand} {}IN ({})", not(*negated), list(items, names)), COMPARISON)
         }
         Node::Between { operand, low, high, negated } => {
             let [operand, low, high] = [operand, low, high].map(|one| inner(one, JOIN));
@@ -91,12 +111,14 @@ fn written(tree: &Typed) -> (String, u8) {
         }
         // Two signs in a row would begin a comment.
         Node::Negate(one) => (format!("-{}", inner(one, ATOM)), SIGN),
-        Node::Call { function: Function::Join, args } => joined(args, " || ", JOIN),
+        Node::Call { function: Function::Join, args } => joined(args, " || ", JOIN, names),
         Node::Call { function: function @ (Function::Member | Function::MemberText), args } => {
             let parts: Vec<_> = args.iter().map(|arg| inner(arg, ATOM)).collect();
             (format!("({})", parts.join(&format!(" {} ", function.name()))), ATOM)
         }
-        Node::Call { function, args } => (format!("{}({})", function.name(), list(args)), ATOM),
+        Node::Call { function, args } => {
+            (format!("{}({})", function.name(), list(args, names)), ATOM)
+        }
         Node::DateTrunc { unit, at } => {
             (format!("date_trunc('{}', {})", unit.name(), text(at)), ATOM)
         }
@@ -152,5 +174,9 @@ fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let reads_back = name.chars().all(plain)
         && matches!(parse::syntax(name), Ok(Expr::Identifier(read)) if read.value == name);
-    if reads_back { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if reads_back { name.to_owned() } else { in_quotes(name) }
+}
+
+fn in_quotes(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

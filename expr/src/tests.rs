@@ -330,3 +330,39 @@ fn maps_name_fields_as_they_are_written_and_members_of_json() {
     let named = names("coalesce(b->>'x', Tags, \"B c\") || b || cast(at as text)").unwrap();
     assert_eq!(named, ["b", "Tags", "B c", "at"]);
 }
+
+#[test]
+fn sql_has_all_names_in_quotes() {
+    let columns =
+        Columns::new("t", vec![("end".into(), Type::Bigint), ("a b".into(), Type::Bigint)]);
+    let of = |text: &str| Expression::parse(text, &columns).unwrap().sql().to_owned();
+    assert_eq!(of("\"end\" + 1"), "\"end\" + 1");
+    assert_eq!(
+        of("CASE WHEN \"a b\" IN (1, \"end\") AND \"end\" BETWEEN 1 AND 2 THEN -\"end\" END"),
+        "CASE WHEN \"a b\" IN (1, \"end\") AND \"end\" BETWEEN 1 AND 2 THEN -\"end\" END"
+    );
+    assert_eq!(Expression::column(&columns, 0).unwrap().sql(), "\"end\"");
+}
+
+#[test]
+fn guards_are_of_divisions_that_every_row_comes_to() {
+    let guards = |text: &str| {
+        let own = Expression::parse(text, &columns()).unwrap();
+        assert_eq!(own.guards().is_empty(), own.guards().join("").is_empty());
+        own.guards().to_vec()
+    };
+    let one = |above: &str, below: &str| {
+        vec![format!("(({above}) IS NULL OR ({below}) IS NULL OR ({below}) <> 0)")]
+    };
+    assert_eq!(guards("n / k"), one("\"n\"", "\"k\""));
+    assert_eq!(guards("1 + n % (k + 1)"), one("\"n\"", "\"k\" + 1"));
+    assert_eq!(guards("COALESCE(n / k, n / m)"), one("\"n\"", "\"k\""));
+    assert_eq!(guards("CASE WHEN n / k > 1 THEN n / m END"), one("\"n\"", "\"k\""));
+    for never in
+        ["n / 2", "n / NULLIF(k, 0)", "CASE WHEN k <> 0 THEN n / k END", "a = 'x' AND n / k > 1"]
+    {
+        assert!(guards(never).is_empty(), "{never}");
+    }
+    // Only the inner one: the outer divides by what may fail.
+    assert_eq!(guards("n / (m / k)"), one("\"m\"", "\"k\""));
+}

@@ -12,6 +12,7 @@
 //! # Non-guarantees
 //! - Which epoch changed a cell last is not checked.
 
+mod casts;
 mod clocks;
 mod compare;
 mod converted;
@@ -106,8 +107,9 @@ fn tuned(context: SessionContext) -> SessionContext {
         context.register_udaf(percentile.as_ref().clone());
     }
     let _registered = context.register_expr_planner(Arc::new(MicrosecondTypes));
+    // A session without registered functions takes these all the same.
+    let _registered = context.register_function_rewrite(Arc::new(casts::Opaque));
     for planner in expr::planners(true) {
-        // A session without registered functions takes planners all the same.
         let _registered = context.register_expr_planner(planner);
     }
     context

@@ -16,6 +16,9 @@ use crate::identity::{Fingerprint, Identity};
 use crate::vocabulary::{ISO_4217, LISTED_MAX, Values, Vocabulary};
 use crate::watching;
 
+/// Names that views and audits know as something else: neither a contract nor a view may have them.
+pub const OWN_RELATIONS: [&str; 2] = ["kpi_current", "periods"];
+
 /// The tenant of rows that name none: null, or an empty text.
 pub const DEFAULT_TENANT: &str = "default";
 
@@ -86,7 +89,7 @@ pub enum ContractError {
     Column {
         /// The contract.
         contract: String,
-        /// `key column`, `tenant column` or `column`.
+        /// `key column`, `tenant column`, `column` or `the name`.
         what: &'static str,
         /// The name.
         column: String,
@@ -139,6 +142,10 @@ impl Contract {
     /// When the text is no TOML, names an unknown type or field, or its columns do not fit together.
     pub fn parse(text: &str) -> Result<Contract, ContractError> {
         let file: File = toml::from_str(text)?;
+        if OWN_RELATIONS.contains(&file.name.as_str()) {
+            let own = "is that of a relation of Weir's own; choose another";
+            return Err(problem(&file.name, "the name", &file.name, own));
+        }
         let mut columns: Vec<Column> = Vec::with_capacity(file.columns.len());
         for column in &file.columns {
             if columns.iter().any(|seen| seen.name == column.name) {
@@ -408,6 +415,8 @@ mod tests {
             ("type='text'}", "type='text'},{name='b',type='text',map='a',from='c'}", "keep one"),
             ("type='text'}", "type='text'},{name='b',type='text',map=' '}", "empty `map`"),
             ("type='text'}", "type='text'},{name='b',type='text',from='a'}", "the same field"),
+            ("name='t'", "name='periods'", "relation of Weir's own"),
+            ("name='t'", "name='kpi_current'", "relation of Weir's own"),
             ("{name='a',", "{name='_origin',type='text'},{name='a',", "`_origin` of contract `t`"),
             ("type='text'", "type='text',strict=true", "`strict` without `values`"),
             ("type='text'", "type='date',values=['x']", "`values`, which only a text"),

@@ -134,13 +134,14 @@ impl Tracer<'_> {
             Node::Union { inputs } => self.union(plan, inputs),
             Node::Map { input, .. } | Node::TopN { input, .. } => {
                 let input = self.trace(input);
-                let sql = print::step(plan, &[from(&input.sql)], &[through(&input.slots, "it")]);
+                let sql =
+                    print::step(plan, &[from(&input.sql)], &[through(&input.slots, print::INPUT)]);
                 Traced { sql, ..input }
             }
             Node::Join { left, right, .. } => {
                 let (left, right) = (self.trace(left), self.trace(right));
                 let sources = [from(&left.sql), from(&right.sql)];
-                let more = [through(&left.slots, "l"), through(&right.slots, "r")];
+                let more = [through(&left.slots, print::LEFT), through(&right.slots, print::RIGHT)];
                 let slots = [left.slots, right.slots].concat();
                 Traced { sql: print::step(plan, &sources, &more), slots }
             }
@@ -160,7 +161,8 @@ impl Tracer<'_> {
             Node::Group { input, keys, .. } => {
                 let slot = self.group(input, keys.iter().copied());
                 let also = made(&slot, &key(plan, 0..keys.len()));
-                let sql = format!("SELECT *{also} FROM {} AS it", print::source(plan));
+                let sql =
+                    format!("SELECT *{also} FROM {} AS {}", print::source(plan), print::INPUT);
                 Traced { sql, slots: vec![slot] }
             }
         }
@@ -201,8 +203,9 @@ impl Tracer<'_> {
     /// The rows of a step as those of groups that are equal in these columns.
     fn group(&mut self, input: &Plan, columns: impl Iterator<Item = usize>) -> Slot {
         let Traced { sql, slots } = self.trace(input);
-        let (own, also) = (key(input, columns), through(&slots, "it"));
-        let sql = format!("SELECT {own} AS {}{also} FROM {} AS it", quoted(GROUP), from(&sql));
+        let (own, also) = (key(input, columns), through(&slots, print::INPUT));
+        let (group, source) = (quoted(GROUP), from(&sql));
+        let sql = format!("SELECT {own} AS {group}{also} FROM {source} AS {}", print::INPUT);
         self.groups.push(Traced { sql, slots });
         self.slot(Made::Group(self.groups.len() - 1))
     }

@@ -1,5 +1,7 @@
 //! A plan as SQL that DataFusion can run. What an order leaves open is in it.
 
+use expr::Expression;
+
 use crate::lower::call_name;
 use crate::operator::{Call, Function, JoinKind, SortBy, WindowFunction};
 use crate::percentile::share;
@@ -9,6 +11,12 @@ use crate::plan::{Node, Plan};
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
+
+/// What the input of a step is called in its SQL, and the two of a join. A column of a join may be called by what its
+/// table is called, as `l.id`; none is by these.
+pub(crate) const INPUT: &str = "\"weir input\"";
+pub(crate) const LEFT: &str = "\"weir left\"";
+pub(crate) const RIGHT: &str = "\"weir right\"";
 
 /// The step as SQL. What an order leaves open is in it.
 pub(crate) fn sql(plan: &Plan) -> String {
@@ -21,7 +29,7 @@ pub(crate) fn step(plan: &Plan, sources: &[String], more: &[String]) -> String {
     let own = |at: usize| quoted(plan.schema.get(at).map_or("", |column| &column.name));
     let of = |of: &Plan, at: usize| quoted(of.schema.get(at).map_or("", |column| &column.name));
     let text = |of: &[String], at: usize| of.get(at).cloned().unwrap_or_default();
-    let (from, also) = (format!("{} AS it", text(sources, 0)), text(more, 0));
+    let (from, also) = (format!("{} AS {INPUT}", text(sources, 0)), text(more, 0));
     let renamed = |input: &Plan, count: usize| {
         let columns = (0..count).map(|at| format!("{} AS {}", of(input, at), own(at)));
         columns.collect::<Vec<_>>().join(", ")
@@ -32,16 +40,16 @@ pub(crate) fn step(plan: &Plan, sources: &[String], more: &[String]) -> String {
             format!("SELECT {} FROM {}", columns.join(", "), quoted(relation))
         }
         Node::Map { condition, columns, .. } => {
+            let condition = taken(condition.as_ref(), columns);
             let columns = columns.iter().enumerate();
-            let columns = columns.map(|(at, column)| format!("{column} AS {}", own(at)));
+            let columns = columns.map(|(at, column)| format!("{} AS {}", column.sql(), own(at)));
             let columns = columns.collect::<Vec<_>>().join(", ");
-            let condition = condition.iter().map(|c| format!(" WHERE {c}")).collect::<String>();
             format!("SELECT {columns}{also} FROM {from}{condition}")
         }
         Node::Union { inputs } => {
             let inputs = inputs.iter().enumerate().map(|(at, input)| {
                 let (columns, also) = (renamed(input, plan.schema.len()), text(more, at));
-                format!("SELECT {columns}{also} FROM {} AS it", text(sources, at))
+                format!("SELECT {columns}{also} FROM {} AS {INPUT}", text(sources, at))
             });
             inputs.collect::<Vec<_>>().join(" UNION ALL ")
         }
@@ -51,15 +59,17 @@ pub(crate) fn step(plan: &Plan, sources: &[String], more: &[String]) -> String {
         Node::Join { left, right, on, kind } => {
             let columns =
                 (0..plan.schema.len()).map(|at| match at.checked_sub(left.schema.len()) {
-                    None => format!("l.{} AS {}", of(left, at), own(at)),
-                    Some(other) => format!("r.{} AS {}", of(right, other), own(at)),
+                    None => format!("{LEFT}.{} AS {}", of(left, at), own(at)),
+                    Some(other) => format!("{RIGHT}.{} AS {}", of(right, other), own(at)),
                 });
             let columns = columns.collect::<Vec<_>>().join(", ") + &more.concat();
-            let on = on.iter().map(|(a, b)| format!("l.{} = r.{}", of(left, *a), of(right, *b)));
+            let on = on
+                .iter()
+                .map(|(a, b)| format!("{LEFT}.{} = {RIGHT}.{}", of(left, *a), of(right, *b)));
             let on = on.collect::<Vec<_>>().join(" AND ");
             let kind = if *kind == JoinKind::Left { "LEFT JOIN" } else { "JOIN" };
             let (left, right) = (text(sources, 0), text(sources, 1));
-            format!("SELECT {columns} FROM {left} AS l {kind} {right} AS r ON {on}")
+            format!("SELECT {columns} FROM {left} AS {LEFT} {kind} {right} AS {RIGHT} ON {on}")
         }
         Node::Group { input, keys, calls } => group_sql(plan, (input, &from), keys, calls),
         Node::TopN { input, partition, order, limit, rank } => {
@@ -70,7 +80,7 @@ pub(crate) fn step(plan: &Plan, sources: &[String], more: &[String]) -> String {
             }
             let number = format!("ROW_NUMBER() OVER ({}ORDER BY {order})", each(input, partition));
             let inner = format!("SELECT {columns}, CAST({number} AS BIGINT) AS {last} FROM {from}");
-            format!("SELECT * FROM ({inner}) AS it WHERE {last} <= {limit}")
+            format!("SELECT * FROM ({inner}) AS {INPUT} WHERE {last} <= {limit}")
         }
         Node::Window { input, partition, order, function } => {
             let columns = renamed(input, input.schema.len()) + &also;
@@ -81,6 +91,20 @@ pub(crate) fn step(plan: &Plan, sources: &[String], more: &[String]) -> String {
             )
         }
     }
+}
+
+/// The WHERE of a step that selects and computes: rows that make a division fail are left out.
+fn taken(condition: Option<&Expression>, columns: &[Expression]) -> String {
+    let guards = |own: &Expression| own.guards().join(" AND ");
+    let condition = condition.map(|own| match own.guards() {
+        [] => own.sql().to_owned(),
+        _ => format!("CASE WHEN {} THEN {} ELSE FALSE END", guards(own), own.sql()),
+    });
+    let columns = columns.iter().filter(|own| !own.guards().is_empty()).map(guards);
+    // What the condition does not take is not divided.
+    let all: Vec<String> =
+        condition.into_iter().map(|own| format!("({own})")).chain(columns).collect();
+    if all.is_empty() { String::new() } else { format!(" WHERE {}", all.join(" AND ")) }
 }
 
 fn group_sql(plan: &Plan, (input, from): (&Plan, &str), keys: &[usize], calls: &[Call]) -> String {

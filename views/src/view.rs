@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use expr::Expression;
+use schemas::contract::OWN_RELATIONS;
 use schemas::{ColumnType, RowSchema};
 
 use crate::explain::Explain;
@@ -154,6 +155,10 @@ fn accept_one(
 ) -> Result<View, Refusal> {
     if known.find(name).is_some() {
         let problem = format!("there is a contract or a view `{name}` already");
+        return Err(Refusal::new(Code::Invalid, name, problem, "give it another name"));
+    }
+    if OWN_RELATIONS.contains(&name) {
+        let problem = format!("`{name}` is a relation of Weir's own");
         return Err(Refusal::new(Code::Invalid, name, problem, "give it another name"));
     }
     let bad = reads.iter().find(|read| refused.contains_key(*read) && known.find(read).is_none());

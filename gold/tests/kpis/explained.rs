@@ -35,8 +35,8 @@ const VIEWS: [(&str, &str); 10] = [
         "SELECT tenant_id, period(at) AS period, currency, SUM(amount) AS net, SUM(back) AS back
          FROM (SELECT tenant_id, placed_at AS at, currency, amount, 0 AS back FROM orders
                UNION ALL
-               SELECT o.tenant_id, o.placed_at, o.currency, -i.price, 1
-               FROM items i JOIN orders o ON o.order_id = i.order_id) all_of
+               SELECT l.tenant_id, l.placed_at, l.currency, -r.price, 1
+               FROM items r JOIN orders l ON l.order_id = r.order_id) all_of
          GROUP BY 1, 2, 3",
     ),
     (
@@ -80,9 +80,9 @@ const VIEWS: [(&str, &str); 10] = [
     ),
     (
         "markets",
-        "SELECT k.tenant_id, period(c.since) AS period, k.currency, COUNT(*) AS customers
-         FROM customers c
-         JOIN (SELECT DISTINCT tenant_id, currency FROM orders) k ON k.tenant_id = c.tenant_id
+        "SELECT r.tenant_id, period(l.since) AS period, r.currency, COUNT(*) AS customers
+         FROM customers l
+         JOIN (SELECT DISTINCT tenant_id, currency FROM orders) r ON r.tenant_id = l.tenant_id
          GROUP BY 1, 2, 3",
     ),
 ];

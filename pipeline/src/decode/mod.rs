@@ -104,13 +104,14 @@ pub fn decode_batch(
     out.read_for(contract.columns().len());
     for (index, record) in batch.iter().enumerate() {
         out.begin_record(index, record.offset);
-        if let Some(wrong) = wrong_line(batch.topic(), &record) {
-            out.push_error(index, DecodeError(wrong.to_owned()));
-            continue;
-        }
-        if let Err(error) = decoder.decode(contract, &batch.topic().topic, &record, scratch, out) {
+        let topic = &batch.topic().topic;
+        let decoded = match wrong_line(batch.topic(), &record) {
+            Some(wrong) => Err(DecodeError(wrong.to_owned())),
+            None => decoder.decode(contract, topic, &record, scratch, out),
+        };
+        if let Err(error) = decoded {
             out.push_error(index, error);
-            decoder.salvage(contract, &batch.topic().topic, &record, scratch, out);
+            decoder.salvage(contract, topic, &record, scratch, out);
         }
     }
 }

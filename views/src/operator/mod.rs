@@ -44,7 +44,7 @@ pub use union::Union;
 pub use window::{Window, WindowFunction};
 
 /// One step of a view: changes of its inputs in, changes of what it holds out.
-pub trait Operator: fmt::Debug + Send {
+pub trait Operator: fmt::Debug + Send + Sync {
     /// How the rows lie that it gives.
     fn layout(&self) -> &Arc<RowLayout>;
 

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use schemas::Micros;
+use schemas::{Contract, Micros};
 
 use super::*;
+use crate::decode::{ChangeBatch, ChangeKind, PreparedContract, Rows, Scratch, decode_batch};
 use crate::source::reread::read_again;
 use crate::source::{Mapping, Reached};
 
@@ -412,6 +413,14 @@ fn what_is_wrong_with_a_line_goes_with_it() {
         assert!(wrong.contains(says), "{wrong}");
     }
     assert_eq!(batches[0].iter().find_map(|r| wrong_line(batches[0].topic(), &r)), None);
+    // Nobody knows which rows they are of, and that is said of each.
+    let text = "name='t'\nformat='rows'\nkey=['x']\ntenant='x'\ncolumns=[{name='x',type='text'}]";
+    let contract = PreparedContract::new(Contract::parse(text).unwrap()).unwrap();
+    let (mut out, mut scratch) = (ChangeBatch::default(), Scratch::default());
+    decode_batch(&Rows::PLAIN, &contract, &batches[1], &mut scratch, &mut out);
+    assert_eq!(out.errors().len(), says.len());
+    let unread = out.iter().filter(|own| own.change.kind == ChangeKind::Unreadable);
+    assert_eq!(unread.filter(|own| own.key.is_empty()).count(), says.len());
     // Plain values are read behind the mark as well.
     std::fs::write(&path, "\u{feff}{\"x\":1}\n").unwrap();
     assert_eq!(run(&path, Some("orders"), &mut Progress::new()).0, ["in/0/0 -={\"x\":1}"]);
