@@ -35,6 +35,7 @@ mod on_call;
 mod origins;
 mod pg;
 mod planned;
+mod proven;
 mod questioned;
 mod readers;
 mod retraining;

@@ -231,3 +231,40 @@ fn what_is_dropped_ends_the_doubt_and_stays_in_bronze() {
     place.succeeds(&["run", "--until-end"]);
     clean();
 }
+
+#[test]
+fn a_line_of_a_file_that_cannot_be_read_at_all_degrades_answers() {
+    let place = Place::new();
+    for folder in ["contracts", "input"] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    place.configure(&format!(
+        "contracts.definitions = {:?}\n[[sources]]\nkind = \"file\"\npath = {:?}\n[sources.topics]\n\
+         \"b.csv\" = \"orders\"\n",
+        place.path("contracts"),
+        place.path("input"),
+    ));
+    let orders = include_str!("../../../schemas/contracts/tables/orders.toml");
+    let csv = orders.replace("debezium-json", "csv");
+    assert_ne!(csv, orders);
+    std::fs::write(place.path("contracts/orders.toml"), csv).unwrap();
+    let lines = "order_id,tenant_id,status,amount,currency,placed_at,updated_at\n\
+                 1,t,paid,10,EUR,2026-03-01T10:00:00Z,2026-03-01T10:00:00Z\n2,t,paid\n";
+    std::fs::write(place.path("input/b.csv"), lines).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+    place.succeeds(&["verify", "--deep"]);
+    let mut run = place.start(&["run"]);
+    let port = port(&mut run);
+    ready(port);
+    let token = mint(&place, &[]);
+    let (degraded, reasons, metrics) = meta(port, &token);
+    assert!(
+        degraded && reasons.contains("table `orders`: 1 record could not be read"),
+        "{reasons}"
+    );
+    assert_eq!(metrics, ["0", "1"]);
+    place.succeeds(&["dead-letters", "drop", "--contract", "orders", "--yes"]);
+    wait_until("it is not missed any more", super::SOON, || !meta(port, &token).0);
+    run.stops();
+    place.succeeds(&["verify"]);
+}

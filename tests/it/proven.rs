@@ -1,0 +1,165 @@
+//! Definitions that are right and unusual: their numbers are those worked out by hand, and `weir verify` and `weir
+//! explain` say the same.
+
+use serde_json::{Value, json};
+
+use crate::support::Place;
+
+/// Columns whose names are words of SQL.
+const PARTS: &str = r#"name = "parts"
+format = "rows"
+key = ["id"]
+tenant = "shop"
+columns = [
+  { name = "id", type = "bigint" },
+  { name = "shop", type = "text" },
+  { name = "end", type = "timestamp" },
+  { name = "order", type = "bigint" },
+  { name = "group", type = "text" },
+  { name = "d", type = "decimal(18,2)" },
+  { name = "of", type = "bigint" },
+]
+"#;
+const LINES: &str = r#"name = "lines"
+format = "rows"
+key = ["line"]
+tenant = "shop"
+columns = [
+  { name = "line", type = "bigint" },
+  { name = "shop", type = "text" },
+  { name = "part", type = "bigint" },
+]
+"#;
+/// Both sides have `shop`, and the right one is called as audits might call the left one.
+const BY_LINE: &str = r#"SELECT r.shop, period(r."end") AS period, r."group", COUNT(*) AS n, SUM(r."order") AS orders
+FROM parts r JOIN lines l ON l.part = r.id
+GROUP BY 1, 2, 3
+"#;
+/// A division that fails on some rows: these are left out.
+const PRICES: &str = r#"SELECT shop, period("end") AS period, SUM(d / "of") AS price, COUNT(*) AS n
+FROM parts WHERE d / "of" < 100
+GROUP BY 1, 2
+"#;
+/// Rows that a cast decides of.
+const FIVES: &str = "SELECT shop, id, d FROM parts WHERE CAST(d AS BIGINT) = 5\n";
+
+/// Name, text.
+const KPIS: [(&str, &str); 6] = [
+    ("lines_of_parts", "unit = \"count\"\nview = \"by_line\"\nvalue = \"n\"\ndims = [\"group\"]\n"),
+    ("orders_of_parts", "unit = \"count\"\nview = \"by_line\"\nvalue = \"orders\"\n"),
+    ("prices", "unit = \"score\"\nview = \"prices\"\nvalue = \"price\"\n"),
+    ("priced", "unit = \"count\"\nview = \"prices\"\nvalue = \"n\"\n"),
+    (
+        "fives",
+        "unit = \"count\"\ncontract = \"parts\"\ntime = \"end\"\naggregate = \"count(*)\"\nfilter = \"cast(d as bigint) = 5\"\n",
+    ),
+    (
+        "over",
+        "unit = \"count\"\ncontract = \"parts\"\ntime = \"end\"\naggregate = \"count(*)\"\n\
+         filter = \"cast(d as decimal(18,1)) > 5.2 and cast(d as bigint) between 5 and 5\"\n",
+    ),
+];
+
+fn configure(place: &Place) {
+    for folder in ["contracts", "gold", "input"] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    place.configure(&format!(
+        "contracts.definitions = {:?}\ngold.definitions = {:?}\n[[sources]]\nkind = \"file\"\npath = {:?}\n\
+         [sources.topics]\nparts = \"parts\"\nlines = \"lines\"\n",
+        place.path("contracts"),
+        place.path("gold"),
+        place.path("input"),
+    ));
+    std::fs::write(place.path("contracts/parts.toml"), PARTS).unwrap();
+    std::fs::write(place.path("contracts/lines.toml"), LINES).unwrap();
+    for (name, text) in [("by_line", BY_LINE), ("prices", PRICES), ("fives_of_parts", FIVES)] {
+        std::fs::write(place.path(&format!("gold/{name}.sql")), text).unwrap();
+    }
+    for (key, text) in KPIS {
+        let text = format!("key = \"{key}\"\ntitle = \"T\"\ngood = \"up\"\n{text}");
+        std::fs::write(place.path(&format!("gold/{key}.toml")), text).unwrap();
+    }
+}
+
+/// A row of a topic, under its key.
+fn record(topic: &str, offset: usize, key: &str, row: &Value) -> String {
+    let key = json!({ key: row[key] }).to_string();
+    let record = json!({
+        "topic": topic, "partition": 0, "offset": offset, "timestamp": 1_764_500_000_000_u64, "key": key,
+        "value": row.to_string(),
+    });
+    format!("{record}\n")
+}
+
+/// What the only day says of a KPI, by dimensions.
+fn day(place: &Place, kpi: &str) -> Vec<(Value, String)> {
+    let answer = place.succeeds(&["kpis", "get", kpi, "--grain", "day", "--json"]).json();
+    let cell = |row: &Value| {
+        assert_eq!(row["status"], "ok", "{row}");
+        (row["dims"].clone(), row["value"].as_str().unwrap().to_owned())
+    };
+    crate::surface::rows(&answer).iter().map(cell).collect()
+}
+
+#[test]
+fn unusual_definitions_are_right_and_proven() {
+    let place = Place::new();
+    configure(&place);
+    let part = |(id, d, of): (usize, &str, i64)| {
+        let group = if id < 3 { "a" } else { "b" };
+        json!({
+            "id": id, "shop": "t", "end": "2026-11-20T10:00:00Z", "order": 10 + id, "group": group, "d": d, "of": of,
+        })
+    };
+    let parts = [(0, "5.00", 2), (1, "5.50", 0), (2, "5.99", 1), (3, "5.24", 4), (4, "6.00", 0)];
+    let mut text: String =
+        parts.iter().map(|own| record("parts", own.0, "id", &part(*own))).collect();
+    for line in 0..7 {
+        let row = json!({ "line": line, "shop": "t", "part": line % 5 });
+        text.push_str(&record("lines", line, "line", &row));
+    }
+    std::fs::write(place.path("input/a.ndjson"), text).unwrap();
+    place.succeeds(&["run", "--until-end"]).says(&["a division by zero"]);
+
+    let none = || json!({});
+    let of = |kpi: &str| day(&place, kpi);
+    // Lines 5 and 6 are of parts 0 and 1.
+    assert_eq!(
+        of("lines_of_parts"),
+        [(json!({ "group": "a" }), "5".to_owned()), (json!({ "group": "b" }), "2".to_owned())]
+    );
+    assert_eq!(of("orders_of_parts"), [(none(), (10 + 11 + 12 + 13 + 14 + 10 + 11).to_string())]);
+    // 5 / 2, 5.99 and 5.24 / 4.
+    assert_eq!(of("prices"), [(none(), "9.8".to_owned())]);
+    assert_eq!(of("priced"), [(none(), "3".to_owned())]);
+    assert_eq!(of("fives"), [(none(), "4".to_owned())]);
+    // 5.50 and 5.99, as one digit says, but for 6.00.
+    assert_eq!(of("over"), [(none(), "2".to_owned())]);
+
+    place.succeeds(&["verify", "--deep"]);
+    for (kpi, rows) in [("orders_of_parts", "7"), ("priced", "3"), ("fives", "4"), ("over", "2")] {
+        let asked = ["explain", kpi, "--tenant", "t", "--grain", "day", "--period", "2026-11-20"];
+        let told = place.succeeds(&asked).stdout;
+        assert!(told.contains(&format!("of {rows} rows of")), "{kpi}:\n{told}");
+    }
+}
+
+#[test]
+fn names_of_weirs_own_relations_are_refused() {
+    for (file, from, to) in [
+        ("contracts/periods.toml", "name = \"lines\"", "name = \"periods\""),
+        ("contracts/kpi_current.toml", "name = \"lines\"", "name = \"kpi_current\""),
+    ] {
+        let place = Place::new();
+        configure(&place);
+        std::fs::write(place.path(file), LINES.replace(from, to)).unwrap();
+        let found = place.weir(&["check"]).exits(1);
+        assert!(found.stdout.contains("relation of Weir's own"), "{}", found.stdout);
+    }
+    let place = Place::new();
+    configure(&place);
+    std::fs::write(place.path("gold/periods.sql"), FIVES).unwrap();
+    let found = place.weir(&["check"]).exits(1);
+    assert!(found.stdout.contains("`periods` is a relation of Weir's own"), "{}", found.stdout);
+}
