@@ -109,10 +109,13 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
 fn route_named<'a>(routes: &'a [RouteSettings], name: &str) -> Result<&'a RouteSettings, Failure> {
     alerting::check(routes).map_err(Failure::Usage)?;
     routes.iter().find(|route| route.name == name).ok_or_else(|| {
-        let names = routes.iter().map(|route| route.name.as_str());
+        let names: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
         let hint = match routes.is_empty() {
             true => "; no [[alerts.routes]] are configured".to_owned(),
-            false => nearest(name, names),
+            false => {
+                let hint = nearest(name, names.iter().copied());
+                format!("{hint}; there are: {}", names.join(", "))
+            }
         };
         Failure::Usage(format!("there is no route `{name}`{hint}"))
     })

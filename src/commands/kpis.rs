@@ -3,6 +3,7 @@
 mod apply;
 mod backfill;
 mod cases;
+mod explain;
 mod get;
 
 use clap::Subcommand;
@@ -39,6 +40,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What a KPI is made of, what a changed row costs it, and how much it keeps.
+    Explain(explain::Explain),
     /// The current values of one KPI.
     Get(get::Get),
     /// Put definitions in force that have changed, also while `weir run` runs: it goes on without a restart.
@@ -75,6 +78,9 @@ pub(crate) fn execute(config: &Config, command: &Command) -> Result<(), Failure>
             list(&catalog, &wanted(config, &catalog)?, &InForceHere::of(config), *json);
         }
         Command::Show { kpi, grain, json } => show(&catalog, kpi, *grain, *json)?,
+        Command::Explain(own) => {
+            explain::execute(config, &catalog, find(&catalog, &own.kpi)?, own)?;
+        }
         Command::Get(get) => {
             find(&catalog, &get.kpi)?;
             get::execute(config, get)?;

@@ -450,7 +450,7 @@ fn walk(path: &str, value: &Value, visit: &mut impl FnMut(&str, &Value)) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Value::Table(table) => table.iter().for_each(|(key, v)| walk(&below(key), v, visit)),
-        Value::Array(items) if items.iter().all(Value::is_table) => {
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_table) => {
             items.iter().enumerate().for_each(|(at, v)| walk(&below(&at.to_string()), v, visit));
         }
         value => visit(path, value),

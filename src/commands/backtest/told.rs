@@ -71,7 +71,11 @@ impl Outcome<'_> {
             let text = format!("could not write the plot `{}`: {e}", file.display());
             Failure::Usage(format!("{text}; name a file in a folder that is there"))
         })?;
-        Ok(format!("{} series are drawn in {}{rest}", panels.len(), file.display()))
+        Ok(format!(
+            "{} series, each grain by itself, are drawn in {}{rest}",
+            panels.len(),
+            file.display()
+        ))
     }
 
     pub(super) fn to_json(&self, plotted: Option<&str>) -> Value {
