@@ -207,11 +207,11 @@ mod tests {
             assert!(steps.all.iter().any(|step| step.what.starts_with("read ")), "{steps:?}");
         }
         let mut steps = Steps::default();
-        steps.add(&catalog, catalog.get("win_rate").unwrap(), 0);
+        steps.add(&catalog, catalog.get("average_deal").unwrap(), 0);
         let told: Vec<_> = steps.all.iter().map(|own| (own.depth, own.what.as_str())).collect();
-        assert_eq!(told[0], (0, "win_rate = deals_won / deals_closed"));
+        assert_eq!(told[0], (0, "average_deal = won_amount / deals_won"));
         assert!(
-            told[1].0 == 1 && told[1].1.starts_with("deals_closed = COUNT(*) FROM"),
+            told[1].0 == 1 && told[1].1.starts_with("deals_won = COUNT(*) FROM"),
             "{told:?}"
         );
         assert_eq!(told[2], (2, "read opportunities"));

@@ -13,8 +13,9 @@ select tenant_id, closed_at as at, currency, 1 as amount from opportunities wher
 -- deals_closed (sum, hour to year, windows)
 select tenant_id, closed_at as at, currency, 1 as amount from opportunities where stage = 'won' or stage = 'lost'
 
--- win_rate (quotient, hour to year, windows)
-select tenant_id, closed_at as at, currency, case stage when 'won' then 1 end as above, 1 as below
+-- win_rate (alive quotient, day to year)
+select tenant_id, closed_at as starts, (closed_at at time zone 'UTC' + interval '12 months') at time zone 'UTC' as ends,
+       currency, (stage = 'won')::int as above, 1 as below
 from opportunities where stage = 'won' or stage = 'lost'
 
 -- average_deal (quotient, hour to year, windows)
