@@ -105,7 +105,8 @@ impl SeriesBook {
         std::thread::scope(|scope| {
             for _ in 1..threads {
                 // Where no thread can be had, the others do its work.
-                let _ = std::thread::Builder::new().name("learn".into()).spawn_scoped(scope, work);
+                let _started =
+                    std::thread::Builder::new().name("learn".into()).spawn_scoped(scope, work);
             }
             work();
         });

@@ -210,10 +210,7 @@ mod tests {
         steps.add(&catalog, catalog.get("average_deal").unwrap(), 0);
         let told: Vec<_> = steps.all.iter().map(|own| (own.depth, own.what.as_str())).collect();
         assert_eq!(told[0], (0, "average_deal = won_amount / deals_won"));
-        assert!(
-            told[1].0 == 1 && told[1].1.starts_with("deals_won = COUNT(*) FROM"),
-            "{told:?}"
-        );
+        assert!(told[1].0 == 1 && told[1].1.starts_with("deals_won = COUNT(*) FROM"), "{told:?}");
         assert_eq!(told[2], (2, "read opportunities"));
     }
 }
