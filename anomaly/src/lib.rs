@@ -16,6 +16,7 @@ mod chance;
 mod dates;
 mod driver;
 mod entry;
+mod fit;
 mod forecast;
 mod incident;
 mod jumps;

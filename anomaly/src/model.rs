@@ -13,10 +13,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fit::Fit;
 use crate::number::narrow;
 use crate::profile::{Profile, Spot};
 use crate::shape::{BINS, Seasons, Space};
-use crate::tail::{SPREAD_OF_MAD, Tail};
+use crate::tail::{Law, SPREAD_OF_MAD, Tail};
 
 /// Past values.
 pub(crate) trait Past {
@@ -35,10 +36,11 @@ pub(crate) struct Bin {
     pub(crate) tier: usize,
     pub(crate) spot: Spot,
     pub(crate) space: Space,
+    /// Where errors are measured.
+    pub(crate) gauge: Space,
     /// The size of errors there, where all else is alike: they are remembered in it.
     pub(crate) scale: f64,
-    /// Whether buckets are hours or longer.
-    pub(crate) long: bool,
+    pub(crate) law: Law,
 }
 
 /// What learning a bucket came to.
@@ -52,7 +54,9 @@ pub(crate) enum Lesson {
 }
 
 /// How much a predictor counts for that is off by less than another: this power of their losses.
-const SHARPNESS: i32 = 12;
+const SHARPNESS: i32 = 24;
+/// The same of minutes, whose best predictor changes.
+const SHORT_SHARPNESS: i32 = 12;
 /// Predictors in the mix.
 pub(crate) const EXPERTS: usize = 13;
 
@@ -81,9 +85,13 @@ const EARLY: f64 = 3.0;
 /// Errors from before there was a season count as so many.
 const AT_SEASON: u32 = 1;
 /// Weight of the newest error in the long-run spread at a level, and errors that this is made of at most.
-const STEADY_PACE: f64 = 0.02;
-const STEADY: u8 = 50;
+const STEADY_PACE: f64 = 0.01;
+const STEADY: u8 = 100;
 const STEADY_PRIOR: f64 = 16.0;
+/// A regression on all days is believed unless forecasts were better by more than this, or worse by more than that: then
+/// it is not what they are like.
+const FIT_WORSE: f64 = 1.3;
+const FIT_BETTER: f64 = 1.5;
 
 /// What is remembered of a series: no history, which is read where it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -115,6 +123,8 @@ pub(crate) struct Model {
     /// The usual one where the forecast is about as high: noise goes with the level.
     pub(crate) steady: [f32; BINS],
     pub(crate) steadied: [u8; BINS],
+    /// How far off a regression on all days is, while there are few.
+    pub(crate) fit: Option<Fit>,
     pub(crate) tail: Tail,
     pub(crate) profile: Profile,
 }
@@ -139,6 +149,7 @@ impl Model {
             usual: 0.0,
             steady: [0.0; BINS],
             steadied: [0; BINS],
+            fit: None,
             tail: Tail::new(),
             profile: Profile::new(),
         }
@@ -149,7 +160,7 @@ impl Model {
         if self.learned == 0 {
             (self.last, self.fast, self.slow) = (value, value, value);
             self.learned = 1;
-            self.profile.learn(bin.spot, bin.space.sharp(value));
+            self.profile.learn(bin.spot, bin.space.sharp(value), bin.law);
             return Lesson::Usual;
         }
         let error = value - self.center;
@@ -160,7 +171,7 @@ impl Model {
         let taught = if is_odd { self.center + error.signum() * WINSOR * spread } else { value };
         self.learn_errors((value, taught), spread, is_odd);
         if self.learned > FIRST_ERRORS {
-            self.tail.learn(error / self.spread(bin).max(floor), bin.long);
+            self.learn_tail(value, bin, floor);
         }
         self.learn_spread(error.abs(), bin, floor);
         self.learned = self.learned.saturating_add(1);
@@ -170,12 +181,19 @@ impl Model {
         }
         // A level is no more to be moved by an outlier than a season is.
         let taught = if is_odd { self.center } else { taught };
-        self.profile.learn(bin.spot, bin.space.sharp(taught));
+        self.profile.learn(bin.spot, bin.space.sharp(taught), bin.law);
         self.last = taught;
         self.fast += 0.3 * (taught - self.fast);
         self.slow += 0.05 * (taught - self.slow);
         let is_noted = self.learned > FEW_ERRORS && error.abs() > WINSOR * spread;
         if is_noted && self.run < ADOPT_AFTER { Lesson::Odd } else { Lesson::Usual }
+    }
+
+    fn learn_tail(&mut self, value: f64, bin: Bin, floor: f64) {
+        let center = bin.space.value(self.center);
+        let far = bin.gauge.scaled(bin.space.value(value)) - bin.gauge.scaled(center);
+        let bent = bin.gauge.slope(center) / bin.space.slope(center);
+        self.tail.learn(far / (self.spread(bin).max(floor) * bent), bin.law);
     }
 
     fn learn_errors(&mut self, (value, taught): (f64, f64), spread: f64, is_odd: bool) {
@@ -267,7 +285,7 @@ impl Model {
             trained,
             trained + self.lifts[3],
         ];
-        self.center = self.mix();
+        self.center = self.mix(if seasons.is_long() { SHARPNESS } else { SHORT_SHARPNESS });
     }
 
     /// What was trained is another now.
@@ -296,7 +314,7 @@ impl Model {
     }
 
     /// The mean of the predictions, weighted by how small their loss is.
-    fn mix(&self) -> f64 {
+    fn mix(&self, sharpness: i32) -> f64 {
         let losses = self.losses.map(f64::from);
         let least = losses.into_iter().filter(|loss| loss.is_finite());
         let least = least.fold(f64::INFINITY, f64::min);
@@ -304,7 +322,7 @@ impl Model {
         for (guess, loss) in self.guesses.iter().zip(losses) {
             if guess.is_finite() {
                 let weight = match loss.is_finite() {
-                    true => ((least + 1e-9) / (loss + 1e-9)).powi(SHARPNESS),
+                    true => ((least + 1e-9) / (loss + 1e-9)).powi(sharpness),
                     // Without any loss yet, all are alike; later a newcomer only listens.
                     false if least.is_finite() => 0.0,
                     false => 1.0,
@@ -333,9 +351,23 @@ impl Model {
         bin.scale * self.early(self.error)
     }
 
+    /// That of a regression on all days, where forecasts are about as good.
+    fn fitted(&self, error: f64) -> f64 {
+        let own = self.fit.map_or(f64::NAN, |fit| f64::from(fit.error));
+        let is_like = error > own / FIT_WORSE && error < own * FIT_BETTER;
+        if is_like { own } else { error }
+    }
+
+    /// Errors that a spread is made of.
+    pub(crate) fn freedom(&self) -> f64 {
+        let fit = self.fit.map_or(0, |fit| u32::from(fit.freedom));
+        f64::from(self.known.max(fit))
+    }
+
     /// A mean error as a spread. Few errors say little about it: it is taken larger at first.
     fn early(&self, error: f64) -> f64 {
-        SPREAD_OF_MAD * error * (1.0 + EARLY / f64::from(self.known.max(1)))
+        let wider = if self.fit.is_some() { 0.0 } else { EARLY };
+        SPREAD_OF_MAD * self.fitted(error) * (1.0 + wider / f64::from(self.known.max(1)))
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::dates::Dates;
+use crate::fit::{self, Fit};
 use crate::jumps::{Jump, Jumps};
 use crate::model::{ADOPT_AFTER, Bin, Lesson, Model, Past};
 use crate::number::{narrow, whole};
@@ -23,7 +24,7 @@ use crate::odd::Odd;
 use crate::records::Records;
 use crate::regression::Trained;
 use crate::shape::{BINS, Observed, Place, Shape, Space};
-use crate::tail::ALERT;
+use crate::tail::{ALERT, Law};
 
 use band::COUNTS_MAX;
 pub(crate) use band::Outlook;
@@ -66,6 +67,11 @@ pub(crate) const NOES_MOST: u8 = 4;
 /// needs [`ALERT`].
 const TOGETHER: f64 = 6.0;
 const AGAIN: f64 = 2.4;
+/// The same of hours, of which there are more, and of days, of which there are fewer; and how much less one day needs.
+const HOURS_TOGETHER: f64 = 6.7;
+const HOURS_AGAIN: f64 = 3.0;
+const DAYS_TOGETHER: f64 = 5.7;
+const DAYS: f64 = 0.95;
 
 /// How surprising the error of a jump must be, too: one in fifty on its side.
 const ALONG: f64 = 1.7;
@@ -183,6 +189,9 @@ impl Learner {
         }
         if let Some(space) = self.space(shape).filter(|_| self.model.learned > 0) {
             let sound = Sound { past, odd: &self.odd, of: number.saturating_add(1) };
+            let is_few = usize::try_from(self.seen).is_ok_and(|seen| seen <= fit::DAYS);
+            let is_fit = shape.law() == Law::Days && is_few && self.patience(shape) <= 1.0;
+            self.model.fit = if is_fit { Fit::of(&sound, space) } else { None };
             let foreseen = (next.spot(shape.seasons), self.trained_guess(shape, next));
             self.model.foresee(&sound, shape.seasons, space, foreseen);
         }
@@ -269,7 +278,8 @@ impl Learner {
             (false, false) => 0,
         };
         let scale = space.scale(space.value(self.model.center));
-        Bin { tier, spot: place.spot(shape.seasons), space, scale, long: shape.patient }
+        let (spot, gauge) = (place.spot(shape.seasons), space.gauge(shape));
+        Bin { tier, spot, space, gauge, scale, law: shape.law() }
     }
 
     /// The space of the model, once it has begun.
@@ -300,9 +310,11 @@ impl Learner {
             outlook.upper = outlook.upper.min(high);
             outlook.jump = jump;
         }
-        for other in self.others(shape, place, outlook.center) {
-            (outlook.lower, outlook.upper) = outlook.with(other);
-            outlook.wide = true;
+        if let Some(space) = self.space(shape) {
+            for other in self.others(shape, place, self.model.center) {
+                (outlook.lower, outlook.upper) = outlook.with(space.value(other));
+                outlook.wide = true;
+            }
         }
         if shape.count && expected < COUNTS_MAX {
             // Cornish and Fisher's expansion: Poisson's law is skewed where counts are small.
@@ -353,6 +365,34 @@ impl Learner {
         dated.chain(before)
     }
 
+    /// How many times as surprising a bucket must be while its series is new.
+    fn patience(&self, shape: Shape) -> f64 {
+        let week = u32::try_from(shape.seasons.week).unwrap_or(u32::MAX);
+        match self.seen {
+            _ if !shape.patient => 1.0,
+            seen if seen <= week.saturating_add(week / 7) => NEW,
+            _ if !self.model.seasoned => NOT_SEASONED,
+            seen if seen < week.saturating_mul(YOUNG) => GROWING,
+            _ => 1.0,
+        }
+    }
+
+    /// The surprise that an alert needs, below and above.
+    fn needs(&self, shape: Shape) -> [f64; 2] {
+        let (together, again, part) = match shape.law() {
+            Law::Minutes => (TOGETHER, AGAIN, 1.0),
+            Law::Hours => (HOURS_TOGETHER, HOURS_AGAIN, 1.0),
+            Law::Days => (DAYS_TOGETHER, AGAIN, DAYS),
+        };
+        let patience = self.patience(shape);
+        // Of what is new two in a row are no more than one.
+        let again = if patience > 1.0 { ALERT } else { again };
+        let calm = if shape.log { 1.0 } else { RATIO };
+        let times = part * patience * calm * self.reluctance() * shape.tuning.need;
+        let before = f64::from(self.surprise);
+        [-before, before].map(|own| times * (together - own).clamp(again, ALERT))
+    }
+
     /// The same without its limits.
     fn bare(&self, shape: Shape, place: Place) -> Option<Outlook> {
         let model = &self.model;
@@ -367,26 +407,15 @@ impl Learner {
         if shape.count {
             spread = spread.max((expected.max(0.0) + 1.0).sqrt() * space.slope(expected));
         }
-        let records = Records::new(self.low, self.high, self.seen);
-        let curves = model.tail.curves(shape.patient);
+        let records = Records::new((self.low, self.high), self.seen, shape.patient);
+        let curves = model.tail.curves(shape.law(), model.freedom());
         let weight = LEAST_WEIGHT * self.weight;
-        let before = f64::from(self.surprise);
-        let needs = [-before, before].map(|own| (TOGETHER - own).clamp(AGAIN, ALERT));
-        let week = u32::try_from(shape.seasons.week).unwrap_or(u32::MAX);
-        let patience = match self.seen {
-            _ if !shape.patient => 1.0,
-            seen if seen <= week.saturating_add(week / 7) => NEW,
-            _ if !model.seasoned => NOT_SEASONED,
-            seen if seen < week.saturating_mul(YOUNG) => GROWING,
-            _ => 1.0,
-        };
-        let calm = if shape.log { 1.0 } else { RATIO };
-        let calm = calm * self.reluctance();
-        let needs = needs.map(|need| need * patience * calm * shape.tuning.need);
+        let needs = self.needs(shape);
+        let gauge = space.gauge(shape);
         Some(Outlook {
-            space,
-            center,
-            spread,
+            space: gauge,
+            center: gauge.scaled(expected),
+            spread: spread * gauge.slope(expected) / space.slope(expected),
             curves,
             records,
             jump: Jump::NONE,

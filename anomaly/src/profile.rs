@@ -12,15 +12,21 @@
 use serde::{Deserialize, Serialize};
 
 use crate::number::narrow;
+use crate::tail::Law;
 
 const HOURS: usize = 24;
 const WEEKDAYS: usize = 7;
 /// Weights of the newest error in what is remembered of its hour, of its day of the week, and in the level.
-const HOUR_PACE: f64 = 0.06;
-const DAY_PACE: f64 = 0.01;
+const HOUR_PACE: f64 = 0.05;
+const DAY_PACE: f64 = 0.015;
+const SHORT_HOUR_PACE: f64 = 0.06;
+const SHORT_DAY_PACE: f64 = 0.01;
 const LONG_DAY_PACE: f64 = 0.15;
-const LEVEL_PACE: f64 = 0.01;
+const LEVEL_PACE: f64 = 0.006;
+const SHORT_LEVEL_PACE: f64 = 0.01;
 const LONG_LEVEL_PACE: f64 = 0.05;
+/// How much more an hour weighs than in a mean of all up to it: the first ones knew nothing of the days to come.
+const NEWER: f64 = 2.0;
 
 /// Buckets that have taught a part before it is believed: of an hour, of the hours of a day of the week, of days.
 const OF_HOUR: u8 = 5;
@@ -70,7 +76,7 @@ impl Profile {
     }
 
     /// Learns a bucket that was `value`.
-    pub(crate) fn learn(&mut self, spot: Spot, value: f64) {
+    pub(crate) fn learn(&mut self, spot: Spot, value: f64, law: Law) {
         if self.learned == 0 {
             self.level = value;
         }
@@ -78,13 +84,15 @@ impl Profile {
         let hour = spot.clock.and_then(|at| self.hours.get(at)).copied().map_or(0.0, f64::from);
         let day = self.days.get(spot.weekday).copied().map_or(0.0, f64::from);
         let error = value - self.level - hour - day;
-        let (day_pace, level_pace) = match spot.clock {
-            Some(_) => (DAY_PACE, LEVEL_PACE),
-            None => (LONG_DAY_PACE, LONG_LEVEL_PACE),
+        let (hour_pace, day_pace, level_pace, newer) = match law {
+            Law::Hours => (HOUR_PACE, DAY_PACE, LEVEL_PACE, NEWER),
+            Law::Days => (0.0, LONG_DAY_PACE, LONG_LEVEL_PACE, 1.0),
+            Law::Minutes => (SHORT_HOUR_PACE, SHORT_DAY_PACE, SHORT_LEVEL_PACE, 1.0),
         };
         let of_hour = spot.clock.and_then(|at| self.of_hours.get_mut(at));
-        let hour_pace = of_hour.map_or(0.0, |seen| pace(seen, HOUR_PACE));
-        let day_pace = self.of_days.get_mut(spot.weekday).map_or(0.0, |seen| pace(seen, day_pace));
+        let hour_pace = of_hour.map_or(0.0, |seen| pace(seen, newer, hour_pace));
+        let of_day = self.of_days.get_mut(spot.weekday);
+        let day_pace = of_day.map_or(0.0, |seen| pace(seen, newer, day_pace));
         // Together they take no more than the error.
         let part = 1.0 / (hour_pace + day_pace + level_pace).max(1.0);
         self.level += part * level_pace * error;
@@ -103,10 +111,10 @@ fn part((parts, seen): (&[f32], &[u8]), at: usize, least: u8) -> Option<f64> {
     known.copied().map(f64::from)
 }
 
-/// One more was seen: the weight of its error.
-fn pace(seen: &mut u8, least: f64) -> f64 {
+/// One more was seen: the weight of its error, where each counts `newer` times as much as in a mean.
+fn pace(seen: &mut u8, newer: f64, least: f64) -> f64 {
     *seen = seen.saturating_add(1);
-    least.max(1.0 / f64::from(*seen))
+    least.max(newer / (f64::from(*seen) + newer - 1.0))
 }
 
 #[cfg(test)]
@@ -130,7 +138,7 @@ mod tests {
         for hour in 0..28 * 24 {
             // Off by up to half a unit, which evens out.
             let off = (hour * 37 % 11) as f64 / 10.0 - 0.5;
-            profile.learn(spot(hour), usual(hour) + off);
+            profile.learn(spot(hour), usual(hour) + off, Law::Hours);
         }
         for hour in 0..7 * 24 {
             let guess = profile.guess(spot(hour)).unwrap();
@@ -142,7 +150,7 @@ mod tests {
     fn a_day_of_the_week_that_was_never_seen_is_not_guessed() {
         let mut profile = Profile::new();
         let day = |weekday| Spot { clock: None, weekday };
-        (0..10).for_each(|_| profile.learn(day(3), 7.0));
+        (0..10).for_each(|_| profile.learn(day(3), 7.0, Law::Days));
         assert_eq!((profile.guess(day(2)), profile.guess(day(3))), (None, Some(7.0)));
     }
 }

@@ -24,7 +24,7 @@ use crate::rules::REGISTRY;
 use crate::series_book::FrozenSeries;
 
 /// The version of the records.
-const VERSION: u8 = 7;
+const VERSION: u8 = 8;
 const HEAD: &str = "detector";
 const SERIES: &str = "detector/series";
 

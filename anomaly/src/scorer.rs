@@ -55,7 +55,7 @@ const NEAR_PERIODS: i64 = 2;
 const OLD_US: i64 = 28 * 86_400_000_000;
 const HOUR_US: i64 = 3_600_000_000;
 /// Changes when equal epochs give other alerts.
-const VERSION: &str = "weir-anomaly-9";
+const VERSION: &str = "weir-anomaly-10";
 
 /// Forecasts every series, judges its buckets and keeps alerts.
 pub struct Scorer {

@@ -13,21 +13,29 @@ use serde::{Deserialize, Serialize};
 use crate::dates::Date;
 use crate::number::float;
 use crate::profile::Spot;
+use crate::tail::Law;
 
 /// Where a logarithm begins to bend, in usual sizes; and where that of a profile does, in which hours and days of the
 /// week are factors.
 const BENDS_AT: f64 = 0.25;
-const SHARP_AT: f64 = 0.1;
+const SHARP_AT: f64 = 0.03;
+/// The powers of money and of counts of which errors are as far above as below: between a share and a size, and of
+/// Poisson's law.
+const GENTLE: f64 = 0.5;
+const EVEN: f64 = 2.0 / 3.0;
 /// Anscombe's constant: with it the root of a count has the same spread wherever it is.
 const ANSCOMBE: f64 = 0.375;
 /// Counts of this usual size and more vary less by chance than by what moves all of them alike.
 const COUNTS_MAX: f64 = 1000.0;
 /// The least scale of errors: where next to nothing is expected.
 const LEAST_SCALE: f64 = 0.1;
+/// The space of a net ratio and one more.
+const GROSS: Space = Space { bend: Bend::Gentle, unit: 1.0 };
 const HOUR_US: i64 = 3_600_000_000;
 const DAY_US: i64 = 24 * HOUR_US;
 /// 1970-01-01 was a Thursday; weeks start on Monday.
 const THURSDAY: i64 = 3;
+const HOURS_OF_A_WEEK: usize = 168;
 
 /// Buckets that are learned before any is judged.
 const WARM_HOURS: u32 = 48;
@@ -50,6 +58,13 @@ pub(crate) struct Seasons {
     pub(crate) week: usize,
 }
 
+impl Seasons {
+    /// Whether buckets are hours, or longer.
+    pub(crate) fn is_long(self) -> bool {
+        self.week <= HOURS_OF_A_WEEK
+    }
+}
+
 /// What the numbers of a KPI and grain are like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Shape {
@@ -66,6 +81,8 @@ pub(crate) struct Shape {
     pub(crate) dated: bool,
     /// Whether little is said before its week is known.
     pub(crate) patient: bool,
+    /// Whether it is a ratio of what is left to what it is left of.
+    pub(crate) net: bool,
     pub(crate) tuning: Tuning,
 }
 
@@ -115,6 +132,12 @@ pub(crate) enum Bend {
     Log,
     /// By their root, which chance moves alike of any count.
     Root,
+    /// By a power of which the errors of money are even.
+    Gentle,
+    /// By one of which those of counts are.
+    Even,
+    /// As money, one more than it is: a return of 1 is twice what it cost.
+    Net,
 }
 
 /// The space in which a series is forecast: values as they are, the roots of counts, or values bent like a logarithm
@@ -138,28 +161,43 @@ impl Space {
         Space { bend, unit }
     }
 
+    /// The space in which errors are measured: as far above as below they are alike improbable.
+    pub(crate) fn gauge(self, shape: Shape) -> Space {
+        let bend = match self.bend {
+            Bend::Log if shape.patient => Bend::Gentle,
+            Bend::Root if shape.patient => Bend::Even,
+            Bend::None if shape.net => Bend::Net,
+            own => own,
+        };
+        Space { bend, unit: self.unit }
+    }
+
     /// Into the space.
     pub(crate) fn scaled(self, value: f64) -> f64 {
-        match self.bend {
-            Bend::None => value,
-            Bend::Log => value.signum() * (value.abs() / (BENDS_AT * self.unit)).ln_1p(),
-            Bend::Root => {
-                let root = (value.abs() + ANSCOMBE).sqrt() - ANSCOMBE.sqrt();
-                value.signum() * root * 2.0 / self.unit.sqrt()
-            }
-        }
+        let (size, bent) = (value.abs(), BENDS_AT * self.unit);
+        let scaled = match self.bend {
+            Bend::None => return value,
+            Bend::Net => return GROSS.scaled(value + 1.0),
+            Bend::Log => (size / bent).ln_1p(),
+            Bend::Root => ((size + ANSCOMBE).sqrt() - ANSCOMBE.sqrt()) * 2.0 / self.unit.sqrt(),
+            Bend::Gentle => (size / bent + 1.0).powf(GENTLE) - 1.0,
+            Bend::Even => (size + ANSCOMBE).powf(EVEN) - ANSCOMBE.powf(EVEN),
+        };
+        value.signum() * scaled
     }
 
     /// Back from it.
     pub(crate) fn value(self, scaled: f64) -> f64 {
-        match self.bend {
-            Bend::None => scaled,
-            Bend::Log => scaled.signum() * scaled.abs().exp_m1() * BENDS_AT * self.unit,
-            Bend::Root => {
-                let root = scaled.abs() * self.unit.sqrt() / 2.0 + ANSCOMBE.sqrt();
-                scaled.signum() * (root.powi(2) - ANSCOMBE)
-            }
-        }
+        let (size, bent) = (scaled.abs(), BENDS_AT * self.unit);
+        let value = match self.bend {
+            Bend::None => return scaled,
+            Bend::Net => return GROSS.value(scaled) - 1.0,
+            Bend::Log => size.exp_m1() * bent,
+            Bend::Root => (size * self.unit.sqrt() / 2.0 + ANSCOMBE.sqrt()).powi(2) - ANSCOMBE,
+            Bend::Gentle => ((size + 1.0).powf(1.0 / GENTLE) - 1.0) * bent,
+            Bend::Even => (size + ANSCOMBE.powf(EVEN)).powf(1.0 / EVEN) - ANSCOMBE,
+        };
+        scaled.signum() * value
     }
 
     /// The size of errors where `value` is expected, but for what a series has of its own: what is larger is off by more.
@@ -167,7 +205,7 @@ impl Space {
         match self.bend {
             // Between that of what is off by its share, and that of a sum of many of one size.
             Bend::Log => (value.abs() * self.slope(value)).sqrt().max(LEAST_SCALE),
-            Bend::None | Bend::Root => 1.0,
+            _ => 1.0,
         }
     }
 
@@ -189,10 +227,14 @@ impl Space {
 
     /// What a small step at `value` becomes.
     pub(crate) fn slope(self, value: f64) -> f64 {
+        let (size, bent) = (value.abs(), BENDS_AT * self.unit);
         match self.bend {
             Bend::None => 1.0,
-            Bend::Log => 1.0 / (value.abs() + BENDS_AT * self.unit),
-            Bend::Root => 1.0 / ((value.abs() + ANSCOMBE) * self.unit).sqrt(),
+            Bend::Net => GROSS.slope(value + 1.0),
+            Bend::Log => 1.0 / (size + bent),
+            Bend::Root => 1.0 / ((size + ANSCOMBE) * self.unit).sqrt(),
+            Bend::Gentle => GENTLE * (size / bent + 1.0).powf(GENTLE - 1.0) / bent,
+            Bend::Even => EVEN * (size + ANSCOMBE).powf(EVEN - 1.0),
         }
     }
 }
@@ -213,8 +255,18 @@ impl Shape {
             warm,
             dated: true,
             patient: true,
+            net: kpi.is_net && kpi.is_ratio(),
             tuning: Tuning::of(&kpi.watching),
         })
+    }
+
+    /// Which law its errors are taken to follow.
+    pub(crate) fn law(self) -> Law {
+        match (self.patient, self.seasons.day) {
+            (false, _) => Law::Minutes,
+            (true, 0) => Law::Days,
+            (true, _) => Law::Hours,
+        }
     }
 
     /// What a cell says.
@@ -328,10 +380,15 @@ mod tests {
             warm: 48,
             dated: true,
             patient: true,
+            net: false,
             tuning: Tuning::default(),
         };
-        for unit in [0.02, 1.0, 3e6] {
-            let space = Space::of(shape, unit);
+        let money = [0.02, 1.0, 3e6].map(|unit| Space::of(shape, unit));
+        let counts = [Bend::Root, Bend::Even].map(|bend| Space { bend, unit: 1.0 });
+        let net = Space { bend: Bend::Net, unit: 1.0 };
+        let gauges = money.map(|space| space.gauge(shape));
+        for space in money.into_iter().chain(gauges).chain(counts).chain([net]) {
+            let unit = space.unit;
             for value in [-1e9, -3.5, 0.0, 1e-6, 20.0, 7e12] {
                 let back = space.value(space.scaled(value));
                 assert!((back - value).abs() <= 1e-12 * (unit + value.abs()), "{value} {back}");

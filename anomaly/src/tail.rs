@@ -2,7 +2,9 @@
 //!
 //! Errors are measured in *spreads*: 1.2533 mean absolute deviations, which is the standard deviation
 //! when errors are normal. On each side the distance that 2 % of the errors exceed is followed, and how
-//! far those go beyond it; behind it the curve is a generalised Pareto law with the moments of these.
+//! far those go beyond it; behind it the curve is a generalised Pareto law with the moments of these. Of hours and days it
+//! is one of the square of the distance, as Student's is: the normal law where errors show no more than that, and as many
+//! degrees of freedom as they show where they go farther.
 //!
 //! # Guarantees
 //! - A larger error is never less surprising, and of two tails the heavier one is less surprised far out.
@@ -11,6 +13,8 @@
 //! - Far beyond what a series has shown, a p-value is an extrapolation: it ranks.
 
 use serde::{Deserialize, Serialize};
+
+use crate::number::narrow;
 
 /// Mean absolute deviations of a normal distribution in one standard deviation.
 pub(crate) const SPREAD_OF_MAD: f64 = 1.253_314_137_315_500_3;
@@ -26,9 +30,9 @@ const SURPRISE_BEYOND: f64 = 1.698_970_004_336_019;
 /// The surprise of half of all errors: those on one side.
 const SURPRISE_OF_HALF: f64 = std::f64::consts::LOG10_2;
 
-/// What a series that has shown nothing yet is taken for: 2.1 spreads, exceeded by 16 % on average, as a normal
+/// What a series that has shown nothing yet is taken for: 2.05 spreads, exceeded by 16 % on average, as a normal
 /// law is.
-const FIRST_START: f64 = 0.741_937_344_729_377_4;
+const FIRST_START: f64 = 0.719_824_735;
 const FIRST_EXCESS: f64 = 0.16;
 const FIRST_SQUARE: f64 = 0.048;
 /// That counts as so many errors.
@@ -38,9 +42,9 @@ const LAST_COUNT: f64 = 100.0;
 /// Errors more surprising than this are anomalies, and teach no more than one that is as surprising as that.
 const FAR: f64 = 4.0;
 const TEACHES: f64 = 3.0;
-/// The same of hours and days: what is wrong lasts for few of them, and makes few errors.
-const LONG_FAR: f64 = 5.0;
-const LONG_TEACHES: f64 = 4.0;
+/// The same of hours: what is wrong lasts for few of them, and makes few errors.
+const HOURS_FAR: f64 = 7.0;
+const HOURS_TEACH: f64 = 6.0;
 /// How fast the distance follows, and the excess at which it gets faster.
 const PACE: f64 = 0.05;
 const USUAL_EXCESS: f64 = 0.25;
@@ -51,6 +55,28 @@ const LEAST_SHAPE: f64 = 0.01;
 /// Errors at which an index is half believed.
 const SHY: f64 = 10.0;
 const LEAST_SCALE: f64 = 1e-3;
+/// How fast the distance follows of hours and days.
+const LONG_PACE: f64 = 0.01;
+/// Errors of the other side that say how far those of one go.
+const SHARED: f64 = 20.0;
+/// The index of Student's law, and its scale in squares of starts, by how far errors go beyond the start and by the index.
+const SHAPE_OF_EXCESS: f64 = 2.6;
+const NORMAL_SCALE: f64 = 0.43;
+const SCALE_OF_SHAPE: f64 = 0.78;
+/// Degrees of freedom at most: hours of one series are not all alike, and there are many of them.
+const FREEDOM_OF_HOURS: f64 = 28.0;
+const FREEDOM_OF_DAYS: f64 = 100.0;
+
+/// The law that errors are taken to follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Law {
+    /// That of buckets shorter than an hour: Pareto's.
+    Minutes,
+    /// Student's.
+    Hours,
+    /// Student's, of few.
+    Days,
+}
 
 /// What is remembered of the errors on one side.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -75,9 +101,11 @@ pub(crate) struct Tail {
 pub(crate) struct Curve {
     /// Where the law begins, in spreads.
     pub(crate) start: f64,
-    /// Its index (heavier when larger) and its scale in starts.
-    pub(crate) shape: f64,
-    pub(crate) scale: f64,
+    /// Its index (heavier when larger) and its scale in starts, or in their squares.
+    pub(crate) shape: f32,
+    pub(crate) scale: f32,
+    /// Whether it is a law of the square of the distance.
+    pub(crate) squared: bool,
 }
 
 impl Tail {
@@ -92,46 +120,50 @@ impl Tail {
         Tail { sides: [side; 2] }
     }
 
-    /// Learns an error of `distance` spreads, of a `long` bucket or of one of minutes.
-    pub(crate) fn learn(&mut self, distance: f64, long: bool) {
-        let (far, teaches) = if long { (LONG_FAR, LONG_TEACHES) } else { (FAR, TEACHES) };
-        for (side, distance) in self.sides.iter_mut().zip([-distance, distance]) {
+    /// Learns an error of `distance` spreads.
+    pub(crate) fn learn(&mut self, distance: f64, law: Law) {
+        let (far, teaches) = match law {
+            Law::Hours => (HOURS_FAR, HOURS_TEACH),
+            Law::Minutes | Law::Days => (FAR, TEACHES),
+        };
+        let pace = if law == Law::Minutes { PACE } else { LONG_PACE };
+        let curves = self.curves(law, f64::INFINITY);
+        let sides = self.sides.iter_mut().zip(curves);
+        for ((side, curve), distance) in sides.zip([-distance, distance]) {
             // One that is beyond all is no measure of the next; what is heavy-tailed has many that are not.
-            let curve = side.curve();
-            let taught = match distance > 0.0 && curve.surprise(distance) > far {
-                true => curve.reach(teaches),
-                false => distance,
-            };
-            side.learn(taught);
+            let is_far = distance > 0.0 && curve.surprise(distance) > far;
+            side.learn(if is_far { curve.reach(teaches) } else { distance }, pace);
         }
     }
 
-    /// The curves of both sides. Of hours and days there are few errors far out: both sides together say how far they
-    /// go.
-    pub(crate) fn curves(self, long: bool) -> [Curve; 2] {
+    /// The curves of both sides, spreads being made of so many errors. Of hours and days there are few errors far out:
+    /// each side says something of the other.
+    pub(crate) fn curves(self, law: Law, freedom: f64) -> [Curve; 2] {
         let [below, above] = self.sides;
-        match long {
-            true => [below.along(above), above.along(below)].map(Side::curve),
-            false => self.sides.map(Side::curve),
-        }
+        let most = match law {
+            Law::Minutes => return self.sides.map(Side::curve),
+            Law::Hours => FREEDOM_OF_HOURS,
+            Law::Days => FREEDOM_OF_DAYS,
+        };
+        [below.along(above), above.along(below)].map(|own| own.student(freedom.min(most)))
     }
 }
 
 impl Side {
-    /// The same start, with what both sides have shown beyond theirs.
+    /// The same start, with what the other side has shown beyond its own counted in part.
     fn along(self, other: Side) -> Side {
-        let both = self.count + other.count;
-        let mean = |own: f64, other_own: f64| (self.count * own + other.count * other_own) / both;
+        let shared = other.count.min(SHARED);
+        let both = self.count + shared;
+        let mean = |own: f64, other_own: f64| (self.count * own + shared * other_own) / both;
         Side {
             start: self.start,
             excess: mean(self.excess, other.excess),
             square: mean(self.square, other.square),
-            // What is assumed before anything is known counts once.
-            count: both - FIRST_COUNT,
+            count: both,
         }
     }
 
-    fn learn(&mut self, distance: f64) {
+    fn learn(&mut self, distance: f64, pace: f64) {
         let is_beyond = distance > self.start.exp();
         if is_beyond {
             let excess = distance.ln() - self.start;
@@ -139,7 +171,7 @@ impl Side {
             self.excess += (excess - self.excess) / self.count;
             self.square += (excess * excess - self.square) / self.count;
         }
-        let pace = PACE * (self.excess / USUAL_EXCESS).max(1.0);
+        let pace = pace * (self.excess / USUAL_EXCESS).max(1.0);
         self.start += pace * (f64::from(u8::from(is_beyond)) - BEYOND);
         self.start = self.start.max(LEAST_START);
     }
@@ -154,8 +186,20 @@ impl Side {
         let bend = (shape - self.excess).min(0.0);
         Curve {
             start: self.start.exp(),
-            shape,
-            scale: (self.excess * (1.0 - bend)).max(LEAST_SCALE),
+            shape: narrow(shape),
+            scale: narrow((self.excess * (1.0 - bend)).max(LEAST_SCALE)),
+            squared: false,
+        }
+    }
+
+    /// Student's law with so many degrees of freedom as errors go beyond the start, and `freedom` at most.
+    fn student(self, freedom: f64) -> Curve {
+        let shape = (SHAPE_OF_EXCESS * (self.excess - FIRST_EXCESS)).max(2.0 / freedom.max(1.0));
+        Curve {
+            start: self.start.exp(),
+            shape: narrow(shape),
+            scale: narrow(NORMAL_SCALE + SCALE_OF_SHAPE * shape),
+            squared: true,
         }
     }
 }
@@ -168,7 +212,8 @@ impl Curve {
         if starts <= 1.0 {
             return SURPRISE_OF_HALF + (SURPRISE_BEYOND - SURPRISE_OF_HALF) * starts;
         }
-        SURPRISE_BEYOND + (self.shape * (starts - 1.0) / self.scale).ln_1p() / self.rate()
+        let beyond = if self.squared { starts * starts } else { starts } - 1.0;
+        SURPRISE_BEYOND + (beyond / self.width()).ln_1p() / self.rate()
     }
 
     /// The distance with this surprise.
@@ -178,11 +223,16 @@ impl Curve {
             return self.start * part.max(0.0);
         }
         let beyond = ((surprise - SURPRISE_BEYOND) * self.rate()).exp_m1();
-        self.start * (1.0 + self.scale / self.shape * beyond)
+        let starts = 1.0 + self.width() * beyond;
+        self.start * if self.squared { starts.sqrt() } else { starts }
+    }
+
+    fn width(&self) -> f64 {
+        f64::from(self.scale) / f64::from(self.shape)
     }
 
     fn rate(&self) -> f64 {
-        self.shape * std::f64::consts::LN_10
+        f64::from(self.shape) * std::f64::consts::LN_10
     }
 }
 
@@ -203,15 +253,15 @@ mod tests {
     fn the_level_of_alerts_is_one_number() {
         assert!((2.0 * 10.0_f64.powf(-ALERT) - ALERT_P).abs() < 1e-12);
         assert!((10.0_f64.powf(-SURPRISE_BEYOND) - BEYOND).abs() < 1e-12);
-        assert!((FIRST_START.exp() - 2.1).abs() < 1e-12);
+        assert!((FIRST_START.exp() - 2.054).abs() < 1e-3);
     }
 
     #[test]
     fn reach_and_surprise_are_inverse_and_rise() {
         let mut tail = Tail::new();
-        for curve in [tail.curves(false)[0], {
-            (1..400).for_each(|at| tail.learn(f64::from(at % 37).powi(2) / 100.0, false));
-            tail.curves(false)[1]
+        for curve in [tail.curves(Law::Minutes, 1e9)[0], {
+            (1..400).for_each(|at| tail.learn(f64::from(at % 37).powi(2) / 100.0, Law::Minutes));
+            tail.curves(Law::Minutes, 1e9)[1]
         }] {
             let mut before = 0.0;
             for step in 1..200 {
@@ -228,8 +278,8 @@ mod tests {
     #[test]
     fn normal_errors_get_their_own_quantiles() {
         let mut tail = Tail::new();
-        normal_scores().into_iter().for_each(|score| tail.learn(score, false));
-        for curve in tail.curves(false) {
+        normal_scores().into_iter().for_each(|score| tail.learn(score, Law::Minutes));
+        for curve in tail.curves(Law::Minutes, 1e9) {
             // From a table of the normal law: 2 % beyond 2.05, 0.1 % beyond 3.09.
             assert!((curve.start - 2.05).abs() < 0.5, "{curve:?}");
             let surprise = curve.surprise(3.09);
@@ -241,39 +291,49 @@ mod tests {
     fn the_heavy_side_is_told_from_the_light_one() {
         let mut tail = Tail::new();
         for score in normal_scores() {
-            tail.learn(if score > 0.0 { score * score * score / 2.0 } else { score }, false);
+            tail.learn(if score > 0.0 { score * score * score / 2.0 } else { score }, Law::Minutes);
         }
-        let [below, above] = tail.curves(false);
+        let [below, above] = tail.curves(Law::Minutes, 1e9);
         assert!(above.shape > 2.0 * below.shape, "{below:?} {above:?}");
         assert!(above.reach(ALERT) > 3.0 * below.reach(ALERT));
     }
 
     #[test]
-    fn of_long_buckets_both_sides_say_how_heavy_the_tail_is() {
-        let heavy = |score: f64| score * score.abs().exp() / 2.0;
-        let mut tail = Tail::new();
-        normal_scores().into_iter().for_each(|score| tail.learn(heavy(score), true));
-        let ([below, above], alone) = (tail.curves(true), tail.curves(false));
-        assert!((below.shape - above.shape).abs() < 1e-12 && below.start.is_finite());
-        let between = alone.map(|own| own.shape);
-        let (least, most) = (between[0].min(between[1]), between[0].max(between[1]));
-        assert!(below.shape > 0.5 * least && below.shape < 1.5 * most, "{below:?} {alone:?}");
-        // Where each begins is its own.
-        assert_eq!(
-            [below.start, above.start].map(f64::to_bits),
-            alone.map(|own| own.start.to_bits())
-        );
+    fn normal_errors_of_hours_and_days_have_a_normal_tail() {
+        for law in [Law::Hours, Law::Days] {
+            let mut tail = Tail::new();
+            normal_scores().into_iter().for_each(|score| tail.learn(score, law));
+            for curve in tail.curves(law, f64::INFINITY) {
+                // 5e-5 of the normal law are beyond 3.89.
+                let reach = curve.reach(ALERT);
+                assert!((3.7..4.7).contains(&reach), "{law:?}: {curve:?} {reach}");
+                // A spread that is made of few errors is one of Student's law.
+                assert!(tail.curves(law, 8.0)[0].reach(ALERT) > 1.3 * reach, "{law:?}");
+            }
+        }
     }
 
     #[test]
-    fn far_errors_of_long_buckets_teach_more() {
-        let reach = |long: bool| {
-            let mut tail = Tail::new();
-            for (at, score) in normal_scores().into_iter().enumerate() {
-                tail.learn(if at % 200 == 0 { 12.0 } else { score }, long);
-            }
-            tail.curves(false)[1].reach(ALERT)
-        };
-        assert!(reach(true) > reach(false), "{} {}", reach(true), reach(false));
+    fn heavy_errors_of_hours_are_known_on_both_sides() {
+        let heavy = |score: f64| score * score.abs().exp() / 2.0;
+        let mut tail = Tail::new();
+        normal_scores().into_iter().for_each(|score| tail.learn(heavy(score), Law::Hours));
+        for curve in tail.curves(Law::Hours, f64::INFINITY) {
+            assert!(curve.shape > 0.2 && curve.reach(ALERT) > 10.0, "{curve:?}");
+        }
+    }
+
+    #[test]
+    fn one_error_far_out_makes_no_heavy_tail() {
+        for law in [Law::Hours, Law::Days] {
+            let reach = |far: f64| {
+                let mut tail = Tail::new();
+                for (at, score) in normal_scores().into_iter().take(400).enumerate() {
+                    tail.learn(if at == 300 { far } else { score }, law);
+                }
+                tail.curves(law, f64::INFINITY)[1].reach(ALERT)
+            };
+            assert!(reach(30.0) < 1.2 * reach(1.0), "{law:?}: {} {}", reach(30.0), reach(1.0));
+        }
     }
 }

@@ -61,6 +61,7 @@ pub fn walk(values: &[f64], series: Series) -> Vec<Option<Score>> {
         warm,
         dated: false,
         patient: week <= 168,
+        net: false,
         tuning: Tuning::default(),
     };
     let length = if day > 0 { day } else { week.max(1) };

@@ -90,7 +90,8 @@ impl Outlook {
             return far;
         }
         // From the record on less of an error is enough; and large enough, a record alone.
-        let alone = record + sign * need / self.records.size * self.records.range();
+        let alone = self.records.alone(need);
+        let alone = record + sign * alone * self.records.range();
         let (mut near, mut far) = match side {
             0 => (record.min(self.expected), far.max(alone)),
             _ => (record.max(self.expected), far.min(alone)),
@@ -110,7 +111,7 @@ impl Outlook {
         let [low, high] = [0, 1].map(|side| {
             let sign = if side == 0 { -1.0 } else { 1.0 };
             let reach = self.curves.get(side).map_or(0.0, |curve| curve.reach(ALERT));
-            self.space.value(other + sign * reach * self.spread)
+            self.space.value(self.space.scaled(other) + sign * reach * self.spread)
         });
         (self.lower.min(low), self.upper.max(high))
     }

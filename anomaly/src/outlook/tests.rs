@@ -21,6 +21,7 @@ fn shape(log: bool, count: bool) -> Shape {
         warm: 48,
         dated: false,
         patient: false,
+        net: false,
         tuning: Tuning::default(),
     }
 }
@@ -95,7 +96,7 @@ fn a_record_needs_less_of_an_error_and_a_large_one_none() {
     let record = with(plain.expected - 10.0, plain.expected + 1.0);
     assert!(record < far && record > plain.expected + 1.0, "{record} {far}");
     // However heavy the tail: half of the range beyond it is enough.
-    let heavy = Curve { start: 100.0, shape: 2.0, scale: 5.0 };
+    let heavy = Curve { start: 100.0, shape: 2.0, scale: 5.0, squared: false };
     let records = Records { low: 60.0, high: 140.0, ..plain.records };
     let outlook = Outlook { curves: [heavy; 2], records, ..plain };
     assert!(outlook.limit(1) < 180.0 && outlook.limit(0) > 20.0);

@@ -56,6 +56,7 @@ fn shape() -> Shape {
         warm: 14,
         dated: true,
         patient: true,
+        net: false,
         tuning: Tuning::default(),
     }
 }
@@ -116,8 +117,8 @@ fn a_cell_without_a_value_is_no_number() {
         space: Space::of(shape(), 100.0),
         center: 0.9,
         spread: 0.1,
-        curves: crate::tail::Tail::new().curves(false),
-        records: Records { low: 50.0, high: 400.0, surprise: 1.0, size: 8.0 },
+        curves: crate::tail::Tail::new().curves(crate::tail::Law::Minutes, 1.0),
+        records: Records { low: 50.0, high: 400.0, surprise: 1.0, size: 8.0, calm: false },
         jump: crate::jumps::Jump::NONE,
         needs: [3.6; 2],
         wide: false,

@@ -73,6 +73,31 @@ fn clean_series_are_left_alone() {
 }
 
 #[test]
+fn one_in_a_thousand_or_two_is_called_so() {
+    let (mut rare, mut all) = (0, 0);
+    for (name, count, make) in kinds() {
+        let mut rng = Rng::new(13);
+        let series = Series { day: 24, week: 168, phase: 0, count, warm: 48 };
+        let (mut own, mut judged) = (0, 0);
+        for _ in 0..40 {
+            let scores = walk(&make(&mut rng), series);
+            let late = scores[FROM..].iter().flatten();
+            judged += late.clone().count();
+            own += late.filter(|score| score.p < 1e-3).count();
+        }
+        let share = own as f64 / judged as f64;
+        println!("{name}: {:.2} in a thousand", 1e3 * share);
+        // Poisson's law has the last word where counts are small, and is discrete.
+        assert!(share < 1.5e-3, "{name}: {share}");
+        if !name.contains(" 3 an hour") {
+            (rare, all) = (rare + own, all + judged);
+        }
+    }
+    let share = rare as f64 / all as f64;
+    assert!((0.4e-3..1.5e-3).contains(&share), "{share}");
+}
+
+#[test]
 fn large_changes_of_one_hour_are_found() {
     for (name, count, make) in kinds() {
         for factor in [0.6, 0.7, 1.3, 1.6] {
