@@ -276,7 +276,7 @@ fn a_join_with_periods_says_from_when_and_until_when_a_row_counts() {
     };
     let (names, until, sql) = rows(ALIVE);
     assert_eq!((names.as_str(), until), ("tenant_id period plan until mrr", Some(3)));
-    assert!(sql.contains("plan <> 'free'") && !sql.contains("periods"), "{sql}");
+    assert!(sql.contains("\"plan\" <> 'free'") && !sql.contains("periods"), "{sql}");
     // However it is written.
     for (from, to) in [
         ("s.started_at < p.period_end", "p.period_end > s.started_at"),
