@@ -239,8 +239,7 @@ fn a_line_of_a_file_that_cannot_be_read_at_all_degrades_answers() {
         std::fs::create_dir_all(place.path(folder)).unwrap();
     }
     place.configure(&format!(
-        "contracts.definitions = {:?}\n[[sources]]\nkind = \"file\"\npath = {:?}\n[sources.topics]\n\
-         \"b.csv\" = \"orders\"\n",
+        "contracts.definitions = {:?}\n[[sources]]\nkind = \"file\"\npath = {:?}\ncontract = \"orders\"\n",
         place.path("contracts"),
         place.path("input"),
     ));
