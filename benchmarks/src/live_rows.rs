@@ -1,4 +1,4 @@
-//! What a live row of `orders` takes in memory: the slope of resident memory over the rows of a fold.
+//! What a live row of `orders` takes in memory: the slope of memory over the rows of a fold.
 //!
 //! # Guarantees
 //! - Rows come from decoded events, among them updates and deletes, so that what those leave behind
@@ -17,23 +17,26 @@ use schemas::{Delta, EpochStamp, Micros};
 use crate::events::{Events, Shape};
 use crate::failure::Failure;
 use crate::prepared;
-use crate::process::settled_bytes;
 
 /// Orders that may still change.
 const OPEN: usize = 10_000;
 /// Records of one epoch.
 const EPOCH: usize = 2_000;
 
-/// Bytes that one more live row takes between `from` rows and `to`.
+/// Bytes that one more live row takes between `from` rows and `to`, of what `held` says that this process has.
 ///
 /// # Errors
-/// When the system does not say how much memory this process has.
-pub fn bytes_a_row(from: usize, to: usize) -> Result<f64, Failure> {
+/// Those of `held`.
+pub fn bytes_a_row(
+    from: usize,
+    to: usize,
+    held: impl Fn() -> Result<f64, Failure>,
+) -> Result<f64, Failure> {
     let mut orders = Orders::new();
     orders.grow(from);
-    let before = (orders.fold.len(), settled_bytes()?);
+    let before = (orders.fold.len(), held()?);
     orders.grow(to);
-    let after = (orders.fold.len(), settled_bytes()?);
+    let after = (orders.fold.len(), held()?);
     let rows = u32::try_from(after.0.saturating_sub(before.0)).unwrap_or(u32::MAX).max(1);
     Ok((after.1 - before.1) / f64::from(rows))
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use benchmarks::failure::Failure;
 use benchmarks::live_rows::bytes_a_row;
 use benchmarks::machine;
+use benchmarks::process::settled_bytes;
 use benchmarks::times::Times;
 use benchmarks::tool::{publish, say};
 use benchmarks::upserts::{Keyed, Merged, Rows, bytes_below};
@@ -78,7 +79,7 @@ fn measure(arguments: &Arguments) -> Result<String, Failure> {
     let mut report = format!("# Upserts\n\n    {command}\n\n{}", machine::facts());
     line(&mut report, &format!("- load average {} at the start\n", machine::load()));
     let [from, to] = LIVE;
-    let bytes = bytes_a_row(from, to)?;
+    let bytes = bytes_a_row(from, to, settled_bytes)?;
     line(
         &mut report,
         &format!(
