@@ -208,6 +208,7 @@ fn changed(place: &Place, shop: &mut Shop, money: &[&Question]) {
             weir = place.start(&["run"]);
         }
     }
+    sql(DATABASE, &shop.rest());
     sql(DATABASE, &shop.last_rows(LAST_ROWS));
     for (table, ..) in TABLES {
         wait_for_last(place, &mut weir, table);
