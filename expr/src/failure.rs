@@ -66,25 +66,28 @@ fn own(tree: &Typed) -> Option<String> {
     }
 }
 
-/// The conditions under which the divisions that every row comes to are not by zero, but for those of quotients that
-/// may be by zero themselves.
+/// The conditions under which no division that a row comes to is by zero: what is not evaluated divides nothing.
 pub(crate) fn guards(tree: &Typed) -> Vec<String> {
-    let always = match &tree.node {
-        Node::Case { operand, branches, .. } => {
-            operand.as_deref().or(branches.first().map(|(when, _)| when)).into_iter().collect()
+    let mut found = match &tree.node {
+        Node::And(all) => in_turn(all, "IS FALSE"),
+        Node::Or(all) => in_turn(all, "IS TRUE"),
+        Node::Call { function: Function::Coalesce, args } => in_turn(args, "IS NOT NULL"),
+        Node::In { operand, list, .. } => {
+            let mut found = guards(operand);
+            let mut decided = vec![told(operand, "IS NULL")];
+            for item in list {
+                found.extend(unless(&decided, guards(item)));
+                decided.push(told(operand, &format!("= ({})", print::sql(item))));
+            }
+            found
         }
-        Node::And(all) | Node::Or(all) | Node::Call { function: Function::Coalesce, args: all } => {
-            all.first().into_iter().collect()
+        Node::Case { operand, branches, otherwise } => {
+            of_case(operand.as_deref(), branches, otherwise.as_deref())
         }
-        Node::In { operand, .. } => vec![&**operand],
-        _ => tree.children(),
+        _ => tree.children().into_iter().flat_map(guards).collect(),
     };
-    let mut found: Vec<String> = always.into_iter().flat_map(guards).collect();
-    if let Node::Arithmetic { operator: Arithmetic::Divide | Arithmetic::Remainder, left, right } =
-        &tree.node
-        && !is_never_zero(right)
-        && !may_divide_by_zero(left)
-        && !may_divide_by_zero(right)
+    if let Node::Arithmetic { left, right, .. } = &tree.node
+        && divides_by_zero(tree)
     {
         let (above, below) = (print::sql(left), print::sql(right));
         found.push(format!("(({above}) IS NULL OR ({below}) IS NULL OR ({below}) <> 0)"));
@@ -92,14 +95,58 @@ pub(crate) fn guards(tree: &Typed) -> Vec<String> {
     found
 }
 
-fn may_divide_by_zero(tree: &Typed) -> bool {
-    let is_one = match &tree.node {
+/// Whether it is a division whose divisor may be zero.
+pub(crate) fn divides_by_zero(tree: &Typed) -> bool {
+    match &tree.node {
         Node::Arithmetic {
             operator: Arithmetic::Divide | Arithmetic::Remainder, right, ..
         } => !is_never_zero(right),
         _ => false,
-    };
-    is_one || tree.children().into_iter().any(may_divide_by_zero)
+    }
+}
+
+/// Those of parts that are evaluated until one of them decides.
+fn in_turn(parts: &[Typed], decides: &str) -> Vec<String> {
+    let (mut found, mut decided) = (Vec::new(), Vec::new());
+    for part in parts {
+        found.extend(unless(&decided, guards(part)));
+        decided.push(told(part, decides));
+    }
+    found
+}
+
+fn of_case(
+    operand: Option<&Typed>,
+    branches: &[(Typed, Typed)],
+    otherwise: Option<&Typed>,
+) -> Vec<String> {
+    let mut found = operand.map(guards).unwrap_or_default();
+    let mut taken = Vec::new();
+    for (when, then) in branches {
+        found.extend(unless(&taken, guards(when)));
+        let is_it = match operand {
+            Some(operand) => told(operand, &format!("= ({})", print::sql(when))),
+            None => print::sql(when),
+        };
+        let mut decided = taken.clone();
+        decided.push(format!("({is_it}) IS NOT TRUE"));
+        found.extend(unless(&decided, guards(then)));
+        taken.push(format!("({is_it}) IS TRUE"));
+    }
+    found.extend(unless(&taken, otherwise.map(guards).unwrap_or_default()));
+    found
+}
+
+/// What a tree is, in SQL.
+fn told(tree: &Typed, is: &str) -> String {
+    format!("({}) {is}", print::sql(tree))
+}
+
+/// Conditions that are asked only where none of others holds.
+fn unless(others: &[String], conditions: Vec<String>) -> Vec<String> {
+    let others = others.join(" OR ");
+    let one = |own: String| if others.is_empty() { own } else { format!("({others} OR {own})") };
+    conditions.into_iter().map(one).collect()
 }
 
 /// Values that are brought to one type may not fit into it.

@@ -26,6 +26,7 @@ mod aggregate;
 mod arithmetic;
 mod calendar;
 mod cast;
+mod compared;
 mod evaluate;
 mod failure;
 mod functions;
@@ -45,6 +46,7 @@ use schemas::RowRef;
 pub use aggregate::Aggregate;
 pub use functions::{FUNCTIONS, function, options, planners};
 pub use parse::{check_depth, tokens};
+pub use print::quoted;
 pub use refusal::{Code, Refusal};
 pub use terms::{Term, parse_quotient, parse_terms};
 pub use types::{Columns, Type};
@@ -158,18 +160,24 @@ impl Expression {
         self.root.as_column()
     }
 
+    /// The columns that it compares with texts, for equality, and these.
+    pub fn compared(&self) -> Vec<(usize, &str)> {
+        let mut found = Vec::new();
+        compared::find(&self.root, &mut found);
+        found
+    }
+
     /// Why it may fail on some row; `None` when it gives a value for every row.
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// Its text with all names in quotes, as it can stand anywhere in SQL.
+    /// Its text with all names in quotes, as it can stand anywhere in SQL. It is null where this divides by zero.
     pub fn sql(&self) -> &str {
         &self.sql
     }
 
-    /// Conditions in SQL that hold of the rows on which no division that every row comes to is by zero. Those of
-    /// quotients that may be by zero themselves are not among them.
+    /// Conditions in SQL that hold of the rows on which it divides nothing by zero.
     pub fn guards(&self) -> &[String] {
         &self.guards
     }

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::Expr;
 
 use crate::cast::number_text;
+use crate::failure;
 use crate::node::{Arithmetic, Function, Is, Node, Span, Typed};
 use crate::parse;
 use crate::types::Type;
@@ -28,7 +29,7 @@ enum Names {
 
 impl Names {
     fn of(self, name: &str) -> String {
-        if self == Names::Quoted { in_quotes(name) } else { quoted(name) }
+        if self == Names::Quoted { quoted(name) } else { short(name) }
     }
 }
 
@@ -37,7 +38,7 @@ pub(crate) fn text(tree: &Typed) -> String {
     written(tree, Names::Short).0
 }
 
-/// The same with all names in quotes: `end` is one by itself, and none before AS.
+/// The same with all names in quotes: `end` is one by itself, and none before AS. Where it divides by zero it is null.
 pub(crate) fn sql(tree: &Typed) -> String {
     written(tree, Names::Quoted).0
 }
@@ -102,12 +103,7 @@ fn written(tree: &Typed, names: Names) -> (String, u8) {
             (out + " END", ATOM)
         }
         Node::Arithmetic { operator, left, right } => {
-            let binds = match operator {
-                Arithmetic::Add | Arithmetic::Subtract => SUM,
-                _ => PRODUCT,
-            };
-            let (left, right) = (inner(left, binds), inner(right, binds + 1));
-            (format!("{left} {} {right}", operator.text()), binds)
+            computed((*operator, left, right), names, failure::divides_by_zero(tree))
         }
         // Two signs in a row would begin a comment.
         Node::Negate(one) => (format!("-{}", inner(one, ATOM)), SIGN),
@@ -129,6 +125,24 @@ fn written(tree: &Typed, names: Names) -> (String, u8) {
             (format!("{name}({} AS {})", text(operand), type_name(tree.ty)), ATOM)
         }
     }
+}
+
+/// An operator with its sides.
+fn computed(
+    (operator, left, right): (Arithmetic, &Typed, &Typed),
+    names: Names,
+    divides_by_zero: bool,
+) -> (String, u8) {
+    let binds = match operator {
+        Arithmetic::Add | Arithmetic::Subtract => SUM,
+        _ => PRODUCT,
+    };
+    let divisor = match names == Names::Quoted && divides_by_zero {
+        // Of the same type, which NULLIF might not be.
+        true => format!("CASE WHEN ({0}) <> 0 THEN ({0}) END", written(right, names).0),
+        false => inner(right, binds + 1, names),
+    };
+    (format!("{} {} {divisor}", inner(left, binds, names), operator.text()), binds)
 }
 
 /// `12 months 3 days`
@@ -170,13 +184,14 @@ fn type_name(ty: Type) -> String {
 }
 
 /// The name, in double quotes unless it reads back as itself without.
-fn quoted(name: &str) -> String {
+fn short(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let reads_back = name.chars().all(plain)
         && matches!(parse::syntax(name), Ok(Expr::Identifier(read)) if read.value == name);
-    if reads_back { name.to_owned() } else { in_quotes(name) }
+    if reads_back { name.to_owned() } else { quoted(name) }
 }
 
-fn in_quotes(name: &str) -> String {
+/// A name in double quotes.
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -345,24 +345,32 @@ fn sql_has_all_names_in_quotes() {
 }
 
 #[test]
-fn guards_are_of_divisions_that_every_row_comes_to() {
-    let guards = |text: &str| {
-        let own = Expression::parse(text, &columns()).unwrap();
-        assert_eq!(own.guards().is_empty(), own.guards().join("").is_empty());
-        own.guards().to_vec()
-    };
+fn guards_are_of_the_divisions_that_a_row_comes_to() {
+    let guards = |text: &str| Expression::parse(text, &columns()).unwrap().guards().to_vec();
     let one = |above: &str, below: &str| {
-        vec![format!("(({above}) IS NULL OR ({below}) IS NULL OR ({below}) <> 0)")]
+        format!("(({above}) IS NULL OR ({below}) IS NULL OR ({below}) <> 0)")
     };
-    assert_eq!(guards("n / k"), one("\"n\"", "\"k\""));
-    assert_eq!(guards("1 + n % (k + 1)"), one("\"n\"", "\"k\" + 1"));
-    assert_eq!(guards("COALESCE(n / k, n / m)"), one("\"n\"", "\"k\""));
-    assert_eq!(guards("CASE WHEN n / k > 1 THEN n / m END"), one("\"n\"", "\"k\""));
-    for never in
-        ["n / 2", "n / NULLIF(k, 0)", "CASE WHEN k <> 0 THEN n / k END", "a = 'x' AND n / k > 1"]
-    {
+    let (by_k, by_m) = (one("\"n\"", "\"k\""), one("\"n\"", "\"m\""));
+    let null_at_zero = "\"n\" / CASE WHEN (\"k\") <> 0 THEN (\"k\") END";
+    assert_eq!(guards("n / k").join(""), by_k);
+    assert_eq!(guards("1 + n % (k + 1)"), [one("\"n\"", "\"k\" + 1")]);
+    assert_eq!(
+        guards("COALESCE(n / k, n / m)"),
+        [by_k.clone(), format!("(({null_at_zero}) IS NOT NULL OR {by_m})")]
+    );
+    assert_eq!(
+        guards("CASE WHEN n / k > 1 THEN n / m END"),
+        [by_k.clone(), format!("(({null_at_zero} > 1) IS NOT TRUE OR {by_m})")]
+    );
+    assert_eq!(guards("a = 'x' AND n / k > 1"), [format!("((\"a\" = 'x') IS FALSE OR {by_k})")]);
+    assert_eq!(guards("a = 'x' OR n / k > 1"), [format!("((\"a\" = 'x') IS TRUE OR {by_k})")]);
+    assert_eq!(
+        guards("n IN (1, n / k)"),
+        [format!("((\"n\") IS NULL OR (\"n\") = (1) OR {by_k})")]
+    );
+    for never in ["n / 2", "n / NULLIF(k, 0)"] {
         assert!(guards(never).is_empty(), "{never}");
     }
-    // Only the inner one: the outer divides by what may fail.
-    assert_eq!(guards("n / (m / k)"), one("\"m\"", "\"k\""));
+    let inner = "\"m\" / CASE WHEN (\"k\") <> 0 THEN (\"k\") END";
+    assert_eq!(guards("n / (m / k)"), [one("\"m\"", "\"k\""), one("\"n\"", inner)]);
 }

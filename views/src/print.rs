@@ -1,16 +1,12 @@
 //! A plan as SQL that DataFusion can run. What an order leaves open is in it.
 
 use expr::Expression;
+pub(crate) use expr::quoted;
 
 use crate::lower::call_name;
 use crate::operator::{Call, Function, JoinKind, SortBy, WindowFunction};
 use crate::percentile::share;
 use crate::plan::{Node, Plan};
-
-/// A name in double quotes.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// What the input of a step is called in its SQL, and the two of a join. A column of a join may be called by what its
 /// table is called, as `l.id`; none is by these.
@@ -93,17 +89,12 @@ pub(crate) fn step(plan: &Plan, sources: &[String], more: &[String]) -> String {
     }
 }
 
-/// The WHERE of a step that selects and computes: rows that make a division fail are left out.
+/// The WHERE of a step that selects and computes: rows on which something divides by zero are left out.
 fn taken(condition: Option<&Expression>, columns: &[Expression]) -> String {
-    let guards = |own: &Expression| own.guards().join(" AND ");
-    let condition = condition.map(|own| match own.guards() {
-        [] => own.sql().to_owned(),
-        _ => format!("CASE WHEN {} THEN {} ELSE FALSE END", guards(own), own.sql()),
-    });
-    let columns = columns.iter().filter(|own| !own.guards().is_empty()).map(guards);
+    let guards = condition.into_iter().chain(columns).flat_map(Expression::guards).cloned();
     // What the condition does not take is not divided.
-    let all: Vec<String> =
-        condition.into_iter().map(|own| format!("({own})")).chain(columns).collect();
+    let condition = condition.map(|own| format!("({})", own.sql()));
+    let all: Vec<String> = condition.into_iter().chain(guards).collect();
     if all.is_empty() { String::new() } else { format!(" WHERE {}", all.join(" AND ")) }
 }
 

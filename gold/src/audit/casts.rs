@@ -10,10 +10,11 @@ use datafusion::common::{DFSchema, exec_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 
-/// Has the optimizer see a function around each cast of what is no literal.
+/// Has the optimizer see a function around each cast that may take digits away.
 #[derive(Debug)]
 pub(super) struct Opaque;
 
@@ -25,7 +26,7 @@ impl FunctionRewrite for Opaque {
     fn rewrite(
         &self,
         expression: Expr,
-        _: &DFSchema,
+        schema: &DFSchema,
         _: &ConfigOptions,
     ) -> Result<Transformed<Expr>, DataFusionError> {
         let inner = match &expression {
@@ -33,11 +34,25 @@ impl FunctionRewrite for Opaque {
             Expr::TryCast(cast) => &cast.expr,
             _ => return Ok(Transformed::no(expression)),
         };
-        if matches!(**inner, Expr::Literal(..)) {
+        let types = inner.get_type(schema).ok().zip(expression.get_type(schema).ok());
+        let keeps = types.is_some_and(|(from, to)| keeps_digits(&from, &to));
+        if keeps || matches!(**inner, Expr::Literal(..)) {
             return Ok(Transformed::no(expression));
         }
         Ok(Transformed::yes(SAME.call(vec![expression])))
     }
+}
+
+/// Whether a cast leaves a number all its digits, or makes none.
+fn keeps_digits(from: &DataType, to: &DataType) -> bool {
+    use DataType::{Decimal32, Decimal64, Decimal128, Decimal256};
+    let scale = |own: &DataType| match own {
+        Decimal32(_, scale) | Decimal64(_, scale) | Decimal128(_, scale) | Decimal256(_, scale) => {
+            Some(*scale)
+        }
+        own => own.is_integer().then_some(0),
+    };
+    !to.is_numeric() || scale(from).zip(scale(to)).is_some_and(|(from, to)| from <= to)
 }
 
 static SAME: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a command may take that is expected to end by itself.
-pub(crate) const COMMAND: Duration = Duration::from_secs(300);
+pub(crate) const COMMAND: Duration = Duration::from_secs(120);
 
 /// How long a run may take to end after SIGTERM: three seconds are promised, on a machine of its own.
 pub(crate) const STOP: Duration = Duration::from_secs(10);
