@@ -176,8 +176,12 @@ pub(super) fn problem(column: &PreparedColumn, raw: &str, text: &str) -> String 
     if lower == "nan" || lower.trim_start_matches(['-', '+']).starts_with("inf") {
         return format!("is not a finite number (expected {kind})");
     }
-    // A text, that is, and not the literal `true`.
-    if text.len() < raw.len() && STANDARD.decode(text.as_bytes()).is_ok_and(|b| !b.is_empty()) {
+    // A text, that is, and not the literal `true`; and no plain word.
+    let is_word = text.bytes().all(|b| b.is_ascii_lowercase());
+    if text.len() < raw.len()
+        && !is_word
+        && STANDARD.decode(text.as_bytes()).is_ok_and(|b| !b.is_empty())
+    {
         return format!(
             "is base64 without a schema that gives its scale (expected {kind}); set \
              `decimal.handling.mode=string` in the connector, or `schemas.enable=true` in its converter"
