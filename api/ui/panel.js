@@ -226,7 +226,8 @@ function noteOf(row) {
 
 function emptyWords(kpi, view) {
   if (view.tenant === null) return "Waiting for the first change event.";
-  if (kpi.grains?.length > 0 && !kpi.grains.includes(view.grain)) {
+  if (kpi.grains?.length === 0) return `${kpi.title} has no periods: what it is now stands on its card.`;
+  if (kpi.grains && !kpi.grains.includes(view.grain)) {
     return `${kpi.title} is not kept by ${view.grain}, but by ${kpi.grains.join(", ")}.`;
   }
   const what = [kpi.title, ...Object.values(view.dims)].join(", ");

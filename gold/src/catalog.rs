@@ -12,7 +12,9 @@ mod lateness;
 mod money;
 mod quotient;
 mod resting;
+mod spelled;
 mod tabled;
+mod timeless;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use crate::relation::Relation;
 use crate::view_table::ViewTables;
 pub(crate) use converted::{RATES, RateColumns};
 pub use resting::{Resting, Why};
+pub use spelled::Misspelled;
 
 /// The dimension that keeps sums of money apart.
 pub const CURRENCY: &str = "currency";
@@ -66,24 +69,13 @@ impl Catalog {
     ) -> Catalog {
         definitions.sort_by(|a, b| a.key.cmp(&b.key));
         let relations = Relation::all(contracts, &views);
-        let has_days = |definition: &Definition| match &definition.formula {
-            Formula::OfView { view, .. } => relations.iter().any(|own| own.has_days(view)),
-            Formula::Flow { .. } | Formula::Ratio { .. } | Formula::Converted { .. } => false,
-        };
-        let lasting: BTreeSet<Arc<str>> = definitions
-            .iter()
-            .filter(|own| has_days(own))
-            .map(|own| Arc::clone(&own.key))
-            .collect();
-        let is_lasting = |definition: &Definition| match &definition.formula {
-            Formula::Ratio { denominator, .. } => lasting.contains(denominator.as_str()),
-            Formula::Flow { .. } | Formula::OfView { .. } | Formula::Converted { .. } => {
-                lasting.contains(&definition.key)
-            }
-        };
         // All that there are of what is alive at the end of a period, or overlaps it.
-        let all = definitions.iter_mut().filter(|own| own.grains == Grains::ALL && is_lasting(own));
-        all.for_each(|own| own.grains = own.grains.iter().filter(|g| *g != Grain::Hour).collect());
+        let lasting = timeless::over_views(&definitions, &relations, &|own| own.until.is_some());
+        let is_all = |own: &&mut Definition| own.grains == Grains::ALL;
+        for own in definitions.iter_mut().filter(is_all).filter(|own| lasting.contains(&own.key)) {
+            own.grains = own.grains.iter().filter(|grain| *grain != Grain::Hour).collect();
+        }
+        timeless::take_periods(&mut definitions, &relations);
         Catalog {
             definitions,
             views,
@@ -120,6 +112,7 @@ impl Catalog {
 
     fn check(&self, definition: &Definition) -> Result<(), DefinitionError> {
         budget::check(self, definition)?;
+        self.check_timeless(definition)?;
         match &definition.formula {
             Formula::Flow { .. } => self.check_flow_of_contract(definition),
             Formula::Ratio { numerator, denominator } => {
@@ -349,7 +342,11 @@ pub(crate) fn compile_sum(
     text: &str,
     columns: &Columns,
 ) -> Result<Expression, DefinitionError> {
-    let refuse = |problem: String| definition.refuse("aggregate", problem);
+    let field = match definition.formula {
+        Formula::OfView { .. } => "value",
+        Formula::Flow { .. } | Formula::Ratio { .. } | Formula::Converted { .. } => "aggregate",
+    };
+    let refuse = |problem: String| definition.refuse(field, problem);
     let argument = Expression::parse(text, columns).and_then(Expression::never_failing);
     let argument = argument.map_err(|refusal| refuse(refusal.to_string()))?;
     let what = if argument.as_column().is_some() { "column " } else { "" };

@@ -3,7 +3,7 @@
 //! # Guarantees
 //! - Whatever form a definition has, the engine and the audit see this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::nearest::nearest;
 
@@ -89,6 +89,15 @@ impl Catalog {
                 definition.refuse("dims", problem)
             })?;
             own_dims.insert(name.clone(), own.clone());
+        }
+        let named: BTreeSet<&String> = dims.values().collect();
+        let left = rows.groups.keys().find(|own| !named.contains(own));
+        if let Some(left) = left.filter(|_| rows.is_whole) {
+            let problem = format!(
+                "view `{view}` has DISTINCT, HAVING, LIMIT or a window function, or groups nothing, so its KPIs have \
+                 all its columns that are no numbers of a group; add `{left}`, or have another view group what it gives"
+            );
+            return Err(definition.refuse("dims", problem));
         }
         let flow = |aggregate: Aggregate| Flow {
             relation: relation.name.clone(),

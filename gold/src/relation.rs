@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use expr::Columns;
-use schemas::{Contract, RowSchema};
+use expr::{Columns, quoted};
+use schemas::{ColumnType, Contract, RowSchema};
 use views::{Call, Function, Role, View, ViewColumn};
 
 use crate::definition::Aggregate;
@@ -34,8 +34,12 @@ pub(crate) struct Relation {
 pub(crate) struct OverRows {
     /// The canonical SQL of the view and of those that it reads.
     pub(crate) sql: BTreeSet<String>,
-    /// The column of its rows with the instant that the period is of.
+    /// The column of its rows with the instant that the period is of; of a view without one, an instant that all have.
     pub(crate) period: Option<String>,
+    /// Whether it has no period: there is one cell of each series.
+    pub(crate) is_of_all_time: bool,
+    /// Whether KPIs have all its groups, because they cannot be made of fewer.
+    pub(crate) is_whole: bool,
     pub(crate) joined: Joined,
     /// The column with the instant up to which they count, where that is longer than an instant.
     pub(crate) until: Option<String>,
@@ -88,7 +92,9 @@ impl Relation {
         let rows = |at: usize| schema.get(at).map(|column| column.name.clone());
         let mut over = OverRows {
             sql: inner.chain([format!("{}: {}", view.name(), view.sql())]).collect(),
-            period: None,
+            period: view.always().and_then(rows),
+            is_of_all_time: view.always().is_some(),
+            is_whole: !view.is_regroupable(),
             joined: match view.until() {
                 None => Joined::Point,
                 Some(_) if view.overlaps() => Joined::Overlap,
@@ -103,32 +109,28 @@ impl Relation {
             match &column.role {
                 Role::Tenant(at) => tenant = Some(*at),
                 Role::Period(at) => over.period = rows(*at),
+                // Of single rows.
+                Role::Group(_) if view.groups_schema().is_none() && is_exact(column) => {
+                    let sum = Aggregate::Sum(quoted(&column.name));
+                    over.measures.insert(column.name.clone(), Ok(Measured::Aggregate(sum)));
+                }
                 Role::Group(at) => {
                     over.groups.extend(rows(*at).map(|own| (column.name.clone(), own)));
                 }
                 Role::Measure(_) | Role::Computed(_) | Role::Window => {
-                    over.measures.insert(column.name.clone(), measured(column, &schema));
+                    let measured = match over.is_whole {
+                        true => held(column),
+                        false => measured(column, &schema),
+                    };
+                    over.measures.insert(column.name.clone(), measured);
                 }
             }
-        }
-        if !view.is_regroupable() {
-            let why = || {
-                Err("is of groups that are not regrouped: the view has DISTINCT, HAVING, LIMIT or \
-                              ROW_NUMBER; have another view group what it gives"
-                    .to_owned())
-            };
-            over.measures.values_mut().for_each(|measured| *measured = why());
         }
         let columns = schema.iter().map(|own| (own.name.clone(), expr::Type::of(own.kind)));
         let columns = Columns::new(format!("view `{}`", view.name()), columns.collect());
         let name = view.name().to_owned();
         let contracts = contracts.into_iter().collect();
         Relation { name, columns, schema, tenant, contracts, lateness: None, view: Some(over) }
-    }
-
-    /// Whether it is the view of this name, whose rows count for longer than an instant.
-    pub(crate) fn has_days(&self, view: &str) -> bool {
-        self.name == *view && self.view.as_ref().is_some_and(|own| own.until.is_some())
     }
 
     /// The table that an audit finds its rows in.
@@ -138,13 +140,35 @@ impl Relation {
     }
 }
 
+/// Whether it is a number that can be summed.
+fn is_exact(column: &ViewColumn) -> bool {
+    matches!(column.ty, ColumnType::Bigint | ColumnType::Decimal { .. })
+}
+
+/// What a column that is no group is as numbers of a cell, where each cell is of a row that the view holds. Only sums
+/// and counts say something together.
+fn held(column: &ViewColumn) -> Result<Measured, String> {
+    if !is_exact(column) {
+        return Err(format!("is {} and no number that is exact; CAST it, or count it", column.ty));
+    }
+    let adds_up = match &column.role {
+        Role::Measure(call) => {
+            matches!(call.function, Function::Sum | Function::Count | Function::CountColumn)
+        }
+        _ => false,
+    };
+    let name = quoted(&column.name);
+    let aggregate = if adds_up { Aggregate::Sum(name) } else { Aggregate::Max(name) };
+    Ok(Measured::Aggregate(aggregate))
+}
+
 /// What a column that is no group is as numbers of a cell.
 fn measured(column: &ViewColumn, rows: &RowSchema) -> Result<Measured, String> {
     let Role::Measure(Call { function, column: argument, allocates, .. }) = &column.role else {
         return Err("is computed from others; name those in `value`".to_owned());
     };
     let name = argument.and_then(|at| rows.get(at)).map_or("", |column| column.name.as_str());
-    let name = format!("\"{}\"", name.replace('"', "\"\""));
+    let name = quoted(name);
     let present = || Aggregate::Sum(format!("CASE WHEN {name} IS NULL THEN 0 ELSE 1 END"));
     Ok(Measured::Aggregate(match function {
         Function::Count => Aggregate::Count,

@@ -8,6 +8,7 @@
 
 mod kafka;
 mod sent;
+mod spelled;
 mod values;
 
 use std::collections::BTreeSet;
@@ -127,7 +128,8 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
     let root = &config.lake.uri;
     if is_fine(&format!("lake {}", root.display())) {
         findings.extend(check_lake(root));
-        if let Ok((contracts, _)) = setup::definitions(&config) {
+        if let Ok((contracts, catalog)) = setup::definitions(&config) {
+            findings.extend(spelled::check(&contracts, &catalog));
             findings.extend(values::check(root, &contracts));
             findings.extend(waiting(root, &contracts, &setup::topics(&config, &contracts)));
         }

@@ -9,7 +9,7 @@ use gold::audit::explain::{Part, Place};
 use schemas::decimal::{VALUE_SCALE, format};
 use schemas::{Contract, Grain, Micros};
 
-use super::kpis::find;
+use super::kpis::{find, usual_grain};
 use super::setup::{Around, definitions_of, lake_root, open};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -24,8 +24,8 @@ pub(crate) struct Arguments {
     tenant: String,
     /// The grain: `hour`, `day`, `week`, `month`, `quarter` or `year`; or a window: `last_24h`, `last_7d`,
     /// `last_30d`, `last_90d` or `all`.
-    #[arg(long, default_value = "day", value_parser = super::kpis::parse_grain)]
-    grain: Grain,
+    #[arg(long, value_parser = super::kpis::parse_grain)]
+    grain: Option<Grain>,
     /// The period: an instant in it, RFC 3339 in UTC, or a date of the tenant. A window needs none.
     #[arg(long, value_name = "TIME")]
     period: Option<String>,
@@ -60,9 +60,11 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
         let kpi = &arguments.kpi;
         return Err(Failure::Usage(format!("`{kpi}` has no dimension `{name}`; it has {has}")));
     }
+    let grain = arguments.grain.unwrap_or_else(|| usual_grain(definition));
+    let period = arguments.period.as_deref();
     let start =
-        start(arguments, |text| period_start(&catalog, &arguments.tenant, arguments.grain, text))?;
-    let (tenant, grain) = (arguments.tenant.clone(), arguments.grain);
+        start(grain, period, |text| period_start(&catalog, &arguments.tenant, grain, text))?;
+    let tenant = arguments.tenant.clone();
     let place = Place { tenant, grain, start, dims };
     // What cannot be explained is said before the lake is opened.
     gold::audit::explain::parts(&catalog, definition).map_err(Failure::Usage)?;
@@ -79,10 +81,13 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
 }
 
 /// Where the period starts.
-fn start(arguments: &Arguments, of: impl Fn(&str) -> Option<Micros>) -> Result<Micros, Failure> {
+fn start(
+    grain: Grain,
+    period: Option<&str>,
+    of: impl Fn(&str) -> Option<Micros>,
+) -> Result<Micros, Failure> {
     let usage = |text: String| Err(Failure::Usage(text));
-    let grain = arguments.grain;
-    match (&arguments.period, grain.is_window()) {
+    match (period, grain.is_window()) {
         (None, true) => Ok(Micros(0)),
         (Some(_), true) => {
             usage(format!("`{grain}` is one period, which moves; leave `--period` out"))

@@ -12,7 +12,7 @@ use gold::catalog::{Resting, Why};
 use gold::definition::{Aggregate, Formula, Kind, Term};
 use gold::nearest::nearest;
 use gold::{Catalog, Definition};
-use schemas::{DefinitionChange, DefinitionKind, Grain, Micros, Watching};
+use schemas::{DefinitionChange, DefinitionKind, Grain, Grains, Micros, Watching};
 use serde_json::{Value, json};
 
 use super::in_force::{self, FROM_NEXT_START, InForceHere};
@@ -33,9 +33,9 @@ pub(crate) enum Command {
     Show {
         /// The KPI's key.
         kpi: String,
-        /// The grain of the SQL.
-        #[arg(long, default_value = "day", value_parser = parse_calendar_grain)]
-        grain: Grain,
+        /// The grain or the window of the SQL; `day`, or `all` of a view without a period, unless given.
+        #[arg(long, value_parser = parse_grain)]
+        grain: Option<Grain>,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -57,9 +57,9 @@ pub(super) fn parse_grain(text: &str) -> Result<Grain, String> {
     Grain::parse(text).ok_or_else(|| format!("use {all}; or a window, {windows}"))
 }
 
-fn parse_calendar_grain(text: &str) -> Result<Grain, String> {
-    let grain = Grain::parse(text).filter(|grain| !grain.is_window());
-    grain.ok_or_else(|| format!("use {}", Grain::names()))
+/// The grain that is meant when none is given.
+pub(super) fn usual_grain(definition: &Definition) -> Grain {
+    if definition.grains == Grains::NONE { Grain::Always } else { Grain::Day }
 }
 
 pub(super) fn parse_time(text: &str) -> Result<Micros, String> {
@@ -144,8 +144,9 @@ fn list(catalog: &Catalog, wanted: &[DefinitionChange], held: &InForceHere, as_j
     output::table(&["kpi", "title", "unit", "formula", "by time of", "dims", "in force"], &rows);
 }
 
-fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(), Failure> {
+fn show(catalog: &Catalog, key: &str, grain: Option<Grain>, as_json: bool) -> Result<(), Failure> {
     let definition = find(catalog, key)?;
+    let grain = grain.unwrap_or_else(|| usual_grain(definition));
     let sql = recompute_sql(catalog, definition, grain);
     if as_json {
         let mut object = summary(catalog, definition);
@@ -168,7 +169,8 @@ fn show(catalog: &Catalog, key: &str, grain: Grain, as_json: bool) -> Result<(),
         row("formula", formula(definition)),
         row("by time of", by_time(definition)),
         row("dims", catalog.dims(definition).join(", ")),
-        row("grains", definition.grains.iter().map(Grain::name).collect::<Vec<_>>().join(", ")),
+        row("grains", names(definition.grains).join(", ")),
+        row("windows", names(catalog.windows(definition)).join(", ")),
         row("unit", definition.unit.name().to_owned()),
         row("good is", definition.good.name().to_owned()),
         row("group", optional(&definition.group)),
@@ -193,7 +195,8 @@ fn summary(catalog: &Catalog, definition: &Definition) -> Value {
         "formula": formula(definition),
         "time": time_column(definition),
         "dims": catalog.dims(definition),
-        "grains": definition.grains.iter().map(Grain::name).collect::<Vec<_>>(),
+        "grains": names(definition.grains),
+        "windows": names(catalog.windows(definition)),
         "unit": definition.unit.name(),
         "good": definition.good.name(),
         "group": definition.group,
@@ -201,6 +204,10 @@ fn summary(catalog: &Catalog, definition: &Definition) -> Value {
         "anomaly": settings(&definition.watching),
         "file": definition.file,
     })
+}
+
+fn names(grains: Grains) -> Vec<&'static str> {
+    grains.iter().map(Grain::name).collect()
 }
 
 /// How it is watched where that is not as usual.

@@ -40,15 +40,45 @@ const PRICES: &str = r#"SELECT shop AS tenant_id, period("end") AS period, SUM(d
 FROM parts
 GROUP BY 1, 2
 "#;
+/// Divisions that decide of rows, each beside what they are not come to for.
+const CHEAP: &str = r#"SELECT shop AS tenant_id, period("end") AS period, COUNT(*) AS n,
+       SUM(CASE WHEN id = 1 THEN 1 WHEN d / "of" > 2 THEN 10 ELSE 100 END) AS weight
+FROM parts
+WHERE (d / "of" > 3) IS NOT TRUE AND (id = 4 OR COALESCE(id / "of", 7) < 9) AND id NOT IN (9, 7 / "of")
+GROUP BY 1, 2
+"#;
+/// The same without its WHERE.
+const WEIGHED: &str = r#"SELECT shop AS tenant_id, period("end") AS period,
+       SUM(CASE WHEN id = 1 THEN 1 WHEN d / "of" > 2 THEN 10 ELSE 100 END) AS weight
+FROM parts
+GROUP BY 1, 2
+"#;
+/// Without a period: of groups, and of those of them that are large.
+const BY_GROUP: &str = "SELECT shop AS tenant_id, \"group\", COUNT(*) AS n, MAX(d) AS dearest FROM parts GROUP BY 1, 2\n";
+const LARGE: &str = "SELECT tenant_id, \"group\", SUM(n) AS parts FROM groups_of_parts GROUP BY 1, 2 HAVING SUM(n) > 2\n";
+/// All that came before.
+const SO_FAR: &str = r#"SELECT shop AS tenant_id, period("end") AS period,
+       SUM(COUNT(*)) OVER (PARTITION BY shop ORDER BY period("end")) AS n
+FROM parts
+GROUP BY 1, 2
+"#;
 /// Rows that a cast decides of.
 const FIVES: &str = "SELECT shop AS tenant_id, id, d FROM parts WHERE CAST(d AS BIGINT) = 5\n";
 
 /// Name, text.
-const KPIS: [(&str, &str); 6] = [
+const KPIS: [(&str, &str); 11] = [
     ("lines_of_parts", "unit = \"count\"\nview = \"by_line\"\nvalue = \"n\"\ndims = [\"group\"]\n"),
     ("orders_of_parts", "unit = \"count\"\nview = \"by_line\"\nvalue = \"orders\"\n"),
     ("prices", "unit = \"score\"\nview = \"prices\"\nvalue = \"price\"\n"),
     ("priced", "unit = \"count\"\nview = \"prices\"\nvalue = \"n\"\n"),
+    ("cheap", "unit = \"count\"\nview = \"cheap_parts\"\nvalue = \"n\"\n"),
+    ("weighed", "unit = \"count\"\nview = \"weighed_parts\"\nvalue = \"weight\"\n"),
+    (
+        "dearest",
+        "unit = \"score\"\nview = \"groups_of_parts\"\nvalue = \"dearest\"\ndims = [\"group\"]\n",
+    ),
+    ("large", "unit = \"count\"\nview = \"large_groups\"\nvalue = \"parts\"\ndims = [\"group\"]\n"),
+    ("so_far", "unit = \"count\"\nview = \"parts_so_far\"\nvalue = \"n\"\n"),
     (
         "fives",
         "unit = \"count\"\ncontract = \"parts\"\ntime = \"end\"\naggregate = \"count(*)\"\nfilter = \"cast(d as bigint) = 5\"\n",
@@ -73,7 +103,16 @@ fn configure(place: &Place) {
     ));
     std::fs::write(place.path("contracts/parts.toml"), PARTS).unwrap();
     std::fs::write(place.path("contracts/lines.toml"), LINES).unwrap();
-    for (name, text) in [("by_line", BY_LINE), ("prices", PRICES), ("fives_of_parts", FIVES)] {
+    for (name, text) in [
+        ("by_line", BY_LINE),
+        ("prices", PRICES),
+        ("cheap_parts", CHEAP),
+        ("weighed_parts", WEIGHED),
+        ("groups_of_parts", BY_GROUP),
+        ("large_groups", LARGE),
+        ("parts_so_far", SO_FAR),
+        ("fives_of_parts", FIVES),
+    ] {
         std::fs::write(place.path(&format!("gold/{name}.sql")), text).unwrap();
     }
     for (key, text) in KPIS {
@@ -92,9 +131,9 @@ fn record(topic: &str, offset: usize, key: &str, row: &Value) -> String {
     format!("{record}\n")
 }
 
-/// What the only day says of a KPI, by dimensions.
-fn day(place: &Place, kpi: &str) -> Vec<(Value, String)> {
-    let answer = place.succeeds(&["kpis", "get", kpi, "--grain", "day", "--json"]).json();
+/// What a KPI says of the only day, or without a period, by dimensions.
+fn cells(place: &Place, kpi: &str, more: &[&str]) -> Vec<(Value, String)> {
+    let answer = place.succeeds(&[&["kpis", "get", kpi, "--json"], more].concat()).json();
     let cell = |row: &Value| {
         assert_eq!(row["status"], "ok", "{row}");
         (row["dims"].clone(), row["value"].as_str().unwrap().to_owned())
@@ -123,7 +162,7 @@ fn unusual_definitions_are_right_and_proven() {
     place.succeeds(&["run", "--until-end"]).says(&["a division by zero"]);
 
     let none = || json!({});
-    let of = |kpi: &str| day(&place, kpi);
+    let of = |kpi: &str| cells(&place, kpi, &["--grain", "day"]);
     // Lines 5 and 6 are of parts 0 and 1.
     assert_eq!(
         of("lines_of_parts"),
@@ -133,12 +172,35 @@ fn unusual_definitions_are_right_and_proven() {
     // 5 / 2, 5.99 and 5.24 / 4.
     assert_eq!(of("prices"), [(none(), "9.8".to_owned())]);
     assert_eq!(of("priced"), [(none(), "3".to_owned())]);
+    // 0 and 3: of 1 and 4 the first division is by zero, and 2 costs 5.99.
+    assert_eq!(of("cheap"), [(none(), "2".to_owned())]);
+    // 0 is 10, 1 comes to no division, 2 is 10, 3 is 100.
+    assert_eq!(of("weighed"), [(none(), "121".to_owned())]);
     assert_eq!(of("fives"), [(none(), "4".to_owned())]);
     // 5.50 and 5.99, as one digit says, but for 6.00.
     assert_eq!(of("over"), [(none(), "2".to_owned())]);
 
+    let group = |name: &str| json!({ "group": name });
+    let dearest = [(group("a"), "5.99".to_owned()), (group("b"), "6".to_owned())];
+    assert_eq!(cells(&place, "dearest", &[]), dearest);
+    assert_eq!(cells(&place, "large", &[]), [(group("a"), "3".to_owned())]);
+    // From the day of the rows to the running one.
+    let so_far = of("so_far");
+    assert!(so_far.len() > 10 && so_far.iter().all(|own| *own == (none(), "5".to_owned())));
+    let told = place.succeeds(&["kpis", "show", "large"]).stdout;
+    assert!(told.contains("recomputed by all"), "{told}");
+    let told = place.succeeds(&["explain", "large", "--tenant", "t"]).stdout;
+    assert!(told.contains("of 1 rows of") && told.matches(" parts ").count() >= 3, "{told}");
+
     place.succeeds(&["verify", "--deep"]);
-    for (kpi, rows) in [("orders_of_parts", "7"), ("priced", "3"), ("fives", "4"), ("over", "2")] {
+    for (kpi, rows) in [
+        ("orders_of_parts", "7"),
+        ("priced", "3"),
+        ("cheap", "2"),
+        ("weighed", "4"),
+        ("fives", "4"),
+        ("over", "2"),
+    ] {
         let asked = ["explain", kpi, "--tenant", "t", "--grain", "day", "--period", "2026-11-20"];
         let told = place.succeeds(&asked).stdout;
         assert!(told.contains(&format!("of {rows} rows of")), "{kpi}:\n{told}");

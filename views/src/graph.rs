@@ -138,7 +138,7 @@ impl Graph {
         relations.add(view.name(), view.rows_schema().clone(), None);
         let graph = Graph::empty(&relations);
         let mut building = Building { graph, relations: &relations, view: 0 };
-        let rows = building.above(view.plan(), view.rows(), Source::Relation(0))?;
+        let rows = building.above(view.plan(), view.base(), Source::Relation(0))?;
         let rows = building.stepped(rows, view.plan());
         let name = view.name().to_owned();
         building.graph.views.push(Outputs { name, rows, result: None });
@@ -249,12 +249,16 @@ struct Building<'a> {
 
 impl Building<'_> {
     fn add(&mut self, view: &View, is_read: bool) -> Result<(), Refusal> {
-        let rows = self.build(view.rows())?;
-        let rows = self.stepped(rows, view.rows());
+        let base = self.build(view.base())?;
+        let base = self.stepped(base, view.base());
         let needs_result = is_read || !view.is_regroupable();
         let result = match needs_result {
-            true => Some(self.above(view.plan(), view.rows(), rows)?),
+            true => Some(self.above(view.plan(), view.base(), base)?),
             false => None,
+        };
+        let rows = match view.always() {
+            Some(_) => self.push(view.rows(), vec![base])?,
+            None => base,
         };
         let name = view.name().to_owned();
         self.graph.views.push(Outputs { name, rows, result });

@@ -16,6 +16,7 @@
 //!   columns, in the order of these.
 //! - State lives in memory.
 
+mod compared;
 #[cfg(feature = "defects")]
 pub mod defect;
 mod explain;
@@ -32,6 +33,7 @@ mod relations;
 mod sql;
 mod view;
 
+pub use compared::Compared;
 pub use explain::{Explain, NodeCost};
 pub use graph::{Changes, Graph, Needed};
 pub use names::period;

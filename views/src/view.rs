@@ -9,7 +9,7 @@ use schemas::{ColumnType, RowSchema};
 use crate::explain::Explain;
 use crate::lower::{self, Root, TENANT};
 use crate::operator::Call;
-use crate::plan::{Node, Plan};
+use crate::plan::{self, Node, Plan};
 use crate::print;
 use crate::refusal::{Code, Refusal};
 use crate::relations::Relations;
@@ -68,6 +68,8 @@ pub struct View {
     plan: Plan,
     /// The group that its columns are made of, where it has one.
     group: Option<Plan>,
+    /// What KPIs are over.
+    rows: Plan,
     keys: usize,
     period: Option<usize>,
     until: Option<usize>,
@@ -184,21 +186,27 @@ impl View {
             _ => 0,
         };
         let is_regroupable = grouped.is_some();
+        let base = base(&plan, group.as_ref().filter(|_| is_regroupable));
         let overlaps = grouped.as_ref().is_some_and(|own| own.overlaps);
         let (period, until) = grouped.map_or((None, None), |own| (own.period, own.until));
         let columns = plan.schema.iter().enumerate().map(|(at, column)| {
             check_name(&column.name)?;
             let role = match role(&plan, at) {
-                Role::Group(own) if column.name == TENANT => Role::Tenant(own),
+                Role::Group(own) if column.name == TENANT => {
+                    Role::Tenant(if is_regroupable { own } else { at })
+                }
                 Role::Group(own) if period == Some(own) && column.name == PERIOD => {
                     Role::Period(own)
                 }
                 _ if column.name == PERIOD => return Err(no_period()),
+                // Its rows are what it holds.
+                Role::Group(_) if !is_regroupable => Role::Group(at),
                 role => role,
             };
             Ok(ViewColumn { name: column.name.clone(), ty: column.kind, role })
         });
         let columns = columns.collect::<Result<Vec<_>, Refusal>>()?;
+        let rows = if period.is_some() { base.clone() } else { always(base)? };
         let name = name.to_owned();
         let view = View {
             name,
@@ -207,6 +215,7 @@ impl View {
             columns,
             plan,
             group,
+            rows,
             keys,
             period,
             until,
@@ -251,10 +260,16 @@ impl View {
         self.plan.schema.clone()
     }
 
-    /// The rows that its aggregates are over: tenant, instant of its period, other keys of its groups, until
-    /// when they are alive, then arguments of aggregates, FILTER folded in. What it holds itself where it groups nothing.
+    /// The rows that KPIs are over. Where it is regroupable those that its aggregates are over: tenant, instant of its
+    /// period, other keys of its groups, until when they are alive, then arguments of aggregates, FILTER folded in.
+    /// What it holds itself where it is not. Then, where it has no period, [`View::always`].
     pub fn rows_schema(&self) -> &RowSchema {
-        &self.rows().schema
+        &self.rows.schema
+    }
+
+    /// The column of its rows with one and the same instant, where it has no period: each row is of all times.
+    pub fn always(&self) -> Option<usize> {
+        self.period.is_none().then(|| self.rows.schema.len().saturating_sub(1))
     }
 
     /// How many columns of its rows are keys of its groups.
@@ -321,10 +336,12 @@ impl View {
 
     /// The step that gives its rows.
     pub(crate) fn rows(&self) -> &Plan {
-        match self.group.as_ref().map(|group| &group.node) {
-            Some(Node::Group { input, .. }) => input,
-            _ => &self.plan,
-        }
+        &self.rows
+    }
+
+    /// The step of [`View::plan`] that its rows are made of.
+    pub(crate) fn base(&self) -> &Plan {
+        base(&self.plan, self.group.as_ref().filter(|_| self.is_regroupable))
     }
 
     /// The step that gives what it holds.
@@ -352,6 +369,27 @@ fn check_name(name: &str) -> Result<(), Refusal> {
     let advice = "give each a name of its own of small letters, digits and _, with AS";
     Err(Refusal::new(Code::ColumnName, name, problem, advice))
 }
+
+/// What stands right below a group, or the whole plan without one.
+fn base<'a>(plan: &'a Plan, group: Option<&'a Plan>) -> &'a Plan {
+    match group.map(|group| &group.node) {
+        Some(Node::Group { input, .. }) => input,
+        _ => plan,
+    }
+}
+
+/// Rows with one and the same instant, which is on a day of every zone.
+fn always(base: &Plan) -> Result<Plan, Refusal> {
+    let instant = Expression::parse(ALWAYS, &plan::columns(&base.schema))?;
+    let columns = base.through().into_iter().chain([instant]).collect();
+    let own = base.schema.iter().map(|column| (column.name.clone(), column.kind));
+    let own = own.chain([("always".to_owned(), ColumnType::Timestamp)]);
+    let schema = plan::unique(own.collect::<Vec<_>>());
+    Ok(Plan { node: Node::Map { input: Box::new(base.clone()), condition: None, columns }, schema })
+}
+
+/// No zone's clocks show a day before 1970 then.
+const ALWAYS: &str = "CAST('1970-01-03T00:00:00Z' AS TIMESTAMP)";
 
 /// The group that what stands above only selects from.
 fn top_group(plan: &Plan) -> Option<&Plan> {

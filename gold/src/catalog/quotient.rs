@@ -56,6 +56,15 @@ impl Catalog {
             );
             return Err(ratio.refuse("numerator", problem));
         }
+        if self.is_timeless(above) != self.is_timeless(below) {
+            let (timeless, other) =
+                if self.is_timeless(below) { (below, above) } else { (above, below) };
+            let problem = format!(
+                "`{}` is of a view without a period and `{}` has periods: give the view `period(...) AS period`",
+                timeless.key, other.key
+            );
+            return Err(ratio.refuse("numerator", problem));
+        }
         if own != its {
             let is_below = its == Joined::Alive;
             let (stock, other) = if is_below { (below, above) } else { (above, below) };

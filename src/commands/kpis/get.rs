@@ -86,6 +86,12 @@ pub(super) fn execute(config: &Config, get: &Get) -> Result<(), Failure> {
     if let Some(tenant) = get.tenant.as_ref().filter(|tenant| !tenants.contains(*tenant)) {
         return Err(unknown(tenant, &tenants));
     }
+    if get.grain.is_none() {
+        let is_window = |cell: &Cell| Grain::parse(&cell.grain).is_some_and(Grain::is_window);
+        // Of a view without a period there is nothing else.
+        let is_timeless = get.from.or(get.to).is_none() && cells.iter().all(is_window);
+        cells.retain(|cell| is_timeless || !is_window(cell));
+    }
     let order = |cell: &Cell| {
         let grain = Grain::parse(&cell.grain);
         (cell.tenant.clone(), cell.dims.clone(), grain, cell.period_start)
@@ -198,11 +204,7 @@ impl Columns {
     fn is_wanted(&self, row: usize, get: &Get) -> bool {
         let start = Micros(self.start.value(row));
         let own = Grain::parse(self.grain.value(row));
-        // Windows are there where one is asked for.
-        let is_grain = match get.grain {
-            Some(grain) => own == Some(grain),
-            None => own.is_none_or(|own| !own.is_window()),
-        };
+        let is_grain = get.grain.is_none_or(|grain| own == Some(grain));
         self.kpi.value(row) == get.kpi
             && get.tenant.as_ref().is_none_or(|tenant| self.tenant.value(row) == tenant)
             && is_grain

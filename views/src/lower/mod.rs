@@ -5,6 +5,7 @@ mod join;
 mod order;
 mod over;
 mod periods;
+mod running;
 mod union;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,7 @@ use crate::plan::{Node, Plan, unique};
 use crate::refusal::{Code, Refusal};
 use crate::relations::{PERIODS, Relations};
 use over::{Over, Read, double, typed};
+use running::Running;
 
 pub(crate) use group::{Grouped, TENANT, name as call_name};
 
@@ -51,16 +53,22 @@ pub(crate) struct Root {
 /// Lowers the plan of a view.
 pub(crate) fn lower(planned: &LogicalPlan, relations: &Relations) -> Result<Root, Refusal> {
     let mut lower = Lower { relations, inputs: BTreeSet::new(), steps: 0, depth: 0 };
-    let (lowered, grouped) = match planned {
-        LogicalPlan::Projection(projection)
-            if let LogicalPlan::Aggregate(aggregate) = &*projection.input =>
-        {
-            let (input, joined) = lower.grouped_rows(aggregate)?;
+    let running = Running::of(planned)?;
+    let root = match planned {
+        LogicalPlan::Projection(projection) => match &*projection.input {
+            LogicalPlan::Aggregate(aggregate) => Some((aggregate, projection)),
+            _ => running.as_ref().map(|own| (own.aggregate, &own.projection)),
+        },
+        _ => None,
+    };
+    let (lowered, grouped) = match root {
+        Some((aggregate, projection)) => {
+            let (input, joined) = lower.grouped_rows(aggregate, running.as_ref())?;
             let grouped = group::root(aggregate, projection, &input, joined.as_ref())?;
             let lowered = project(projection, &grouped.lowered)?;
             (lowered, Some(grouped))
         }
-        other => (lower.lower(other, None)?, None),
+        None => (lower.lower(planned, None)?, None),
     };
     let is_null = |field: &DataType| *field == DataType::Null;
     if let Some(at) = lowered.types().iter().position(is_null) {

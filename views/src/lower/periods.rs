@@ -9,6 +9,7 @@ use datafusion::common::JoinType;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Aggregate, BinaryExpr, Expr, Join, LogicalPlan, Operator};
 
+use super::running::Running;
 use super::{Lower, Lowered, Lowering, Over};
 use crate::names::PERIODS_COLUMNS;
 use crate::plan::Plan;
@@ -18,7 +19,8 @@ use crate::relations::{PERIODS, Relations};
 /// A join of rows with `periods`.
 pub(super) struct Joined<'a> {
     rows: &'a LogicalPlan,
-    periods: &'a LogicalPlan,
+    /// The relation; `None` where it is not named.
+    periods: Option<&'a LogicalPlan>,
     /// What else is asked of rows.
     filters: Vec<Expr>,
     /// The instant that is in the period, or from which a row counts.
@@ -54,7 +56,14 @@ impl Lower<'_> {
     pub(super) fn grouped_rows<'a>(
         &mut self,
         aggregate: &'a Aggregate,
+        running: Option<&Running<'_>>,
     ) -> Lowering<(Lowered, Option<Joined<'a>>)> {
+        if let Some(running) = running {
+            let (rows, until) = (&*aggregate.input, Some(Running::until()));
+            let (filters, from) = (Vec::new(), running.from());
+            let joined = Joined { rows, periods: None, filters, from, until, overlaps: false };
+            return Ok((self.lower(rows, None)?, Some(joined)));
+        }
         let Some(joined) = Joined::of(&aggregate.input, self.relations)? else {
             return Ok((self.lower(&aggregate.input, None)?, None));
         };
@@ -89,6 +98,7 @@ impl<'a> Joined<'a> {
             return Err(unbounded("a LEFT JOIN with `periods` has rows without a period"));
         }
         let (filters, from, until) = (Vec::new(), Expr::default(), None);
+        let periods = Some(periods);
         let mut joined = Joined { rows, periods, filters, from, until, overlaps: false };
         let said = joined.read(join, above)?;
         joined.overlaps = said.after_start.is_some();
@@ -126,13 +136,13 @@ impl<'a> Joined<'a> {
 
     /// Whether an expression reads a period.
     fn reads(&self, planned: &Expr) -> bool {
-        let schema = self.periods.schema();
+        let Some(schema) = self.periods.map(LogicalPlan::schema) else { return false };
         planned.column_refs().into_iter().any(|own| schema.maybe_index_of_column(own).is_some())
     }
 
     fn edge(&self, planned: &Expr) -> Option<Edge> {
         let Expr::Column(column) = planned else { return None };
-        let at = self.periods.schema().maybe_index_of_column(column)?;
+        let at = self.periods?.schema().maybe_index_of_column(column)?;
         match PERIODS_COLUMNS.get(at) {
             Some((_, "period_start")) => Some(Edge::Start),
             Some((_, "period_end")) => Some(Edge::End),
