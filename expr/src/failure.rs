@@ -7,9 +7,15 @@ use crate::print;
 use crate::types::Type;
 use crate::value::Value;
 
-/// The first part that can fail, in words with advice; `None` when every row has a value.
-pub(crate) fn find(tree: &Typed) -> Option<String> {
-    tree.children().into_iter().find_map(find).or_else(|| own(tree))
+/// The parts that can fail, in words with advice; none when every row has a value.
+pub(crate) fn all(tree: &Typed) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for own in tree.children().into_iter().flat_map(all).chain(own(tree)) {
+        if !found.contains(&own) {
+            found.push(own);
+        }
+    }
+    found
 }
 
 fn own(tree: &Typed) -> Option<String> {
@@ -27,6 +33,12 @@ fn own(tree: &Typed) -> Option<String> {
             }
             let fits =
                 arithmetic::result(*operator, left.ty, right.ty).is_some_and(|(_, fits)| fits);
+            // But for the least bigint by -1, quotients are no larger than what is divided.
+            let is_tame = divides
+                && tree.ty == Type::Bigint
+                && (left.as_literal().is_some_and(is_not_least)
+                    || right.as_literal().is_some_and(is_not_minus_one));
+            let fits = fits || is_tame;
             let whole = [left, right].into_iter().find(|side| is_whole_literal(side));
             let advice = match tree.ty {
                 // A bigint counts with the digits of any bigint, a decimal with those it has.
@@ -154,6 +166,14 @@ fn widening<'a>(tree: &Typed, mut values: impl Iterator<Item = &'a Typed>) -> Op
     let fails = values.any(|value| cast::can_fail(value.ty, tree.ty) != Some(false));
     let problem = || format!("`{}`: a value can have more digits than its type", print::text(tree));
     fails.then(|| problem() + "; CAST it to fewer digits")
+}
+
+fn is_not_least(value: &Value<'_>) -> bool {
+    value.number().is_some_and(|number| number != i128::from(i64::MIN))
+}
+
+fn is_not_minus_one(value: &Value<'_>) -> bool {
+    value.number().is_some_and(|number| number != -1)
 }
 
 /// A literal without a point.

@@ -9,7 +9,7 @@
 //! # Guarantees
 //! - A value that is given is the value that DataFusion gives, three-valued logic included.
 //! - Arithmetic is exact. What leaves the range of its type, a division by zero and a text that is no
-//!   number are an [`EvalError`], never a wrapped or clipped number. [`Expression::failure`] says when
+//!   number are an [`EvalError`], never a wrapped or clipped number. [`Expression::failures`] says when
 //!   the text is read whether that can happen.
 //! - A decimal quotient has four digits more than its dividend, the rest is cut off. A cast to fewer
 //!   digits rounds half away from zero; a cast to bigint cuts off.
@@ -76,7 +76,7 @@ pub fn conjuncts(text: &str) -> Result<Vec<(String, Vec<String>)>, Refusal> {
 pub struct Expression {
     root: Typed,
     text: String,
-    failure: Option<String>,
+    failures: Vec<String>,
     guards: Vec<String>,
     sql: String,
 }
@@ -132,8 +132,8 @@ impl Expression {
         let root = lower::lower(planned, columns)?;
         parse::check_type(planned, columns, root.ty)?;
         let (text, sql) = (print::text(&root), print::sql(&root));
-        let (failure, guards) = (failure::find(&root), failure::guards(&root));
-        Ok(Expression { root: evaluate::folded(root), text, failure, guards, sql })
+        let (failures, guards) = (failure::all(&root), failure::guards(&root));
+        Ok(Expression { root: evaluate::folded(root), text, failures, guards, sql })
     }
 
     /// A column and nothing else, of any type. Of doubles there are no values here: who passes the column on
@@ -142,7 +142,7 @@ impl Expression {
         let (name, ty) = columns.get(index)?;
         let root = Typed { node: node::Node::Column { index, name: name.to_owned() }, ty };
         let (text, sql) = (print::text(&root), print::sql(&root));
-        Some(Expression { text, failure: None, guards: Vec::new(), sql, root })
+        Some(Expression { text, failures: Vec::new(), guards: Vec::new(), sql, root })
     }
 
     /// The type of its values.
@@ -160,6 +160,11 @@ impl Expression {
         self.root.as_column()
     }
 
+    /// Whether it reads a column of which this holds.
+    pub fn reads(&self, holds: impl Fn(usize) -> bool) -> bool {
+        self.root.columns().into_iter().any(holds)
+    }
+
     /// The columns that it compares with texts, for equality, and these.
     pub fn compared(&self) -> Vec<(usize, &str)> {
         let mut found = Vec::new();
@@ -167,9 +172,9 @@ impl Expression {
         found
     }
 
-    /// Why it may fail on some row; `None` when it gives a value for every row.
-    pub fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
+    /// Why it may fail on some row, of each part that may; none when it gives a value for every row.
+    pub fn failures(&self) -> &[String] {
+        &self.failures
     }
 
     /// Its text with all names in quotes, as it can stand anywhere in SQL. It is null where this divides by zero.
@@ -192,7 +197,7 @@ impl Expression {
     /// # Errors
     /// When it may: the reason and what cures it.
     pub fn never_failing(self) -> Result<Expression, Refusal> {
-        match &self.failure {
+        match self.failures.first() {
             None => Ok(self),
             Some(why) => Err(Refusal::new(Code::CanFail, &self.text, why.clone())),
         }

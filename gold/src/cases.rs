@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use schemas::window::NO_START;
 use schemas::{Contract, EpochStamp, Grain, Micros, decimal};
 use serde::Deserialize;
 
@@ -21,8 +22,11 @@ use crate::definition::DefinitionError;
 use crate::engine::Engine;
 use rows::Table;
 
-/// The clock of the epoch in which the rows of a case come.
+/// The clock of the epoch in which the rows of a case come, unless it says another one.
 const CLOCK: &str = "2026-01-01";
+
+/// The columns of its cells.
+const COLUMNS: [&str; 6] = ["kpi", "grain", "tenant", "period", "dims", "value"];
 
 /// A case and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +58,10 @@ pub struct Case {
     pub says: String,
     /// By contract, rows as a table.
     pub rows: BTreeMap<String, String>,
-    /// The cells, as a table with the columns `kpi`, `grain`, `period`, `dims` and `value`.
+    /// The cells, as a table with the columns `kpi`, `grain`, `tenant`, `period`, `dims` and `value`.
     pub cells: String,
+    /// When the rows come.
+    pub now: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +70,9 @@ struct File {
     case: Vec<Case>,
 }
 
-type Cells = BTreeMap<(String, Grain, String, String), String>;
+/// KPI, grain, tenant, period (empty of a window, which has one) and dimensions to value.
+type Cells = BTreeMap<Name, String>;
+type Name = (String, Grain, String, String, String);
 
 /// The cases that come with Weir.
 ///
@@ -134,7 +142,8 @@ impl Case {
             expected.keys().map(|(kpi, grain, ..)| (kpi.as_str(), *grain)).collect();
         let mut engine =
             Engine::new(Arc::clone(catalog), contracts).map_err(|error| error.to_string())?;
-        let clock = Micros::parse(CLOCK).unwrap_or(Micros(0));
+        let now = self.now.as_deref().unwrap_or(CLOCK);
+        let clock = Micros::parse(now).ok_or_else(|| format!("now: `{now}` is no instant"))?;
         let stamp = EpochStamp { id: 1, clock, quiet: false };
         engine.begin_epoch(&stamp);
         if let Some(name) =
@@ -157,9 +166,9 @@ impl Case {
         for row in engine.snapshot() {
             if named.contains(&(&*row.key.kpi, row.key.grain)) {
                 let value = row.value.value.map_or_else(|| "none".to_owned(), shortest);
-                let period = instant(row.key.period_start);
-                let dims = row.key.dims.to_string();
-                found.insert((row.key.kpi.to_string(), row.key.grain, period, dims), value);
+                let period = period(row.key.grain, row.key.period_start);
+                let (tenant, dims) = (row.key.tenant.to_string(), row.key.dims.to_string());
+                found.insert((row.key.kpi.to_string(), row.key.grain, tenant, period, dims), value);
             }
         }
         let kpis = named.iter().map(|(kpi, _)| (*kpi).to_owned()).collect();
@@ -169,6 +178,9 @@ impl Case {
     /// The cells that the case names.
     fn expected(&self, catalog: &Catalog) -> Result<Cells, String> {
         let table = Table::read(&self.cells)?;
+        if let Some(name) = table.names().find(|name| !COLUMNS.contains(name)) {
+            return Err(format!("cells: there is no column `{name}`; use {}", COLUMNS.join(", ")));
+        }
         let mut cells = Cells::new();
         for line in 0..table.lines() {
             let text = |name: &str| {
@@ -180,9 +192,13 @@ impl Case {
             }
             let grain = Grain::parse(grain)
                 .ok_or_else(|| format!("cells: `{grain}` is no grain; use {}", Grain::names()))?;
-            let period = Micros::parse(text("period")?).ok_or_else(|| {
-                format!("cells: `{}` is no instant", text("period").unwrap_or(""))
-            })?;
+            let start = match text("period")? {
+                "" if grain.is_window() => NO_START,
+                start => {
+                    Micros::parse(start).ok_or_else(|| format!("cells: `{start}` is no instant"))?
+                }
+            };
+            let tenant = table.value(line, "tenant").unwrap_or(rows::TENANT);
             let value = match value {
                 "none" => "none".to_owned(),
                 number => {
@@ -191,7 +207,11 @@ impl Case {
                 }
             };
             let dims = dims(text("dims")?)?;
-            cells.insert((kpi.to_owned(), grain, instant(period), dims), value);
+            let cell = (kpi.to_owned(), grain, tenant.to_owned(), period(grain, start), dims);
+            let named = words(&cell);
+            if cells.insert(cell, value).is_some() {
+                return Err(format!("cells: {named} is named twice"));
+            }
         }
         Ok(cells)
     }
@@ -211,21 +231,26 @@ fn dims(text: &str) -> Result<String, String> {
 
 fn differences(expected: &Cells, found: &Cells) -> Vec<String> {
     let keys: BTreeSet<_> = expected.keys().chain(found.keys()).collect();
-    let differs = |key: &&(String, Grain, String, String)| expected.get(*key) != found.get(*key);
-    let said = |key: &(String, Grain, String, String)| {
-        let (kpi, grain, period, dims) = key;
+    let differs = |key: &&Name| expected.get(*key) != found.get(*key);
+    let said = |key: &Name| {
         let word = |cells: &Cells| cells.get(key).cloned().unwrap_or_else(|| "no cell".to_owned());
-        format!(
-            "{kpi} {dims} of the {grain} {period}: expected {}, found {}",
-            word(expected),
-            word(found)
-        )
+        format!("{}: expected {}, found {}", words(key), word(expected), word(found))
     };
     keys.into_iter().filter(differs).map(said).collect()
 }
 
-fn instant(at: Micros) -> String {
-    at.to_string()
+/// A cell in words.
+fn words((kpi, grain, tenant, period, dims): &Name) -> String {
+    let tenant = match tenant.as_str() {
+        rows::TENANT => String::new(),
+        other => format!(" of tenant {other}"),
+    };
+    format!("{kpi} {dims}{tenant} of {}", format!("the {grain} {period}").trim_end())
+}
+
+/// The period of a cell; a window has one, wherever it lies.
+fn period(grain: Grain, start: Micros) -> String {
+    if grain.is_window() { String::new() } else { start.to_string() }
 }
 
 /// A number without zeros at its end.
@@ -273,6 +298,16 @@ mod tests {
             (rows, "failed_runs, day, 2026-03-02, , 2\n", "expected 2, found 1"),
             (rows, "failed_runs, day, 2026-03-03, , 1\n", "expected no cell, found 1"),
             (rows, "failed_runs, day, 2026-03-02, , 10\n", "expected 10, found 1"),
+            (
+                rows,
+                "failed_runs, day, 2026-03-02, , 1\nfailed_runs, day, 2026-03-02, , 1\n",
+                "is named twice",
+            ),
+            (
+                "run_id, status, started_at, tenant_id\n1, failed, 2026-03-02, a\n2, failed, 2026-03-02, b\n",
+                "failed_runs, day, 2026-03-02, , 1\n",
+                "of tenant b of the day 2026-03-02T00:00:00Z: expected no cell, found 1",
+            ),
             (rows, "failed_runz, day, 2026-03-02, , 1\n", "no KPI `failed_runz`"),
             (rows, "failed_runs, decade, 2026-03-02, , 1\n", "`decade` is no grain"),
             ("run_id\n1\n", "failed_runs, day, 2026-03-02, , 1\n", "`status` must have a value"),

@@ -61,6 +61,13 @@ pub(crate) fn execute(config: &Config, arguments: &Arguments) -> Result<(), Fail
         return Err(Failure::Usage(format!("`{kpi}` has no dimension `{name}`; it has {has}")));
     }
     let grain = arguments.grain.unwrap_or_else(|| usual_grain(definition));
+    let kept = definition.grains.or(catalog.windows(definition));
+    if !kept.has(grain) {
+        let kept: Vec<&str> = kept.iter().map(Grain::name).collect();
+        let problem =
+            format!("`{}` is not kept by {grain}, but by {}", arguments.kpi, kept.join(", "));
+        return Err(Failure::Usage(problem));
+    }
     let period = arguments.period.as_deref();
     let start =
         start(grain, period, |text| period_start(&catalog, &arguments.tenant, grain, text))?;

@@ -225,3 +225,88 @@ fn names_of_weirs_own_relations_are_refused() {
     let found = place.weir(&["check"]).exits(2);
     assert!(found.stdout.contains("`periods` is a relation of Weir's own"), "{}", found.stdout);
 }
+
+/// Sales of which one came without its amount.
+const SALES: &str = r#"name = "sales"
+format = "debezium-json"
+key = ["id"]
+tenant = "shop"
+columns = [
+  { name = "id", type = "bigint" },
+  { name = "shop", type = "text" },
+  { name = "kind", type = "text" },
+  { name = "at", type = "timestamp" },
+  { name = "amount", type = "decimal(12,2)" },
+]
+"#;
+const COMPUTED: &str = "SELECT shop AS tenant_id, kind, SUM(amount) AS plain, SUM(amount * 2.0) AS twice,
+       SUM(COALESCE(amount, 1.0)) AS or_one, COUNT(*) FILTER (WHERE amount > 3) AS large, MAX(amount * 2.0) AS most,
+       SUM(CASE WHEN kind = 'a' THEN amount END) AS chosen
+FROM sales GROUP BY 1, 2\n";
+const AT_LEAST: &str = "SELECT shop AS tenant_id, kind, SUM(amount) AS total FROM sales GROUP BY 1, 2 HAVING SUM(amount) > 1\n";
+const SUMMED: &str = "SELECT shop AS tenant_id, period(at) AS period, kind,
+       SUM(SUM(amount)) OVER (PARTITION BY shop, kind ORDER BY period(at)) AS total
+FROM sales GROUP BY 1, 2, 3\n";
+
+#[test]
+fn what_is_computed_of_a_value_that_was_never_sent_is_in_doubt() {
+    let place = Place::new();
+    for folder in ["contracts", "gold", "input"] {
+        std::fs::create_dir_all(place.path(folder)).unwrap();
+    }
+    place.configure(&format!(
+        "contracts.definitions = {:?}\ngold.definitions = {:?}\n[[sources]]\nkind = \"file\"\npath = {:?}\n\
+         [sources.topics]\nsales = \"sales\"\n",
+        place.path("contracts"),
+        place.path("gold"),
+        place.path("input"),
+    ));
+    std::fs::write(place.path("contracts/sales.toml"), SALES).unwrap();
+    for (name, text) in [("computed", COMPUTED), ("at_least", AT_LEAST), ("summed", SUMMED)] {
+        std::fs::write(place.path(&format!("gold/{name}.sql")), text).unwrap();
+    }
+    let columns = ["plain", "twice", "or_one", "large", "most", "chosen"];
+    let kpis = columns.map(|column| (column, "computed", column));
+    for (key, view, value) in
+        kpis.into_iter().chain([("at_least", "at_least", "total"), ("summed", "summed", "total")])
+    {
+        let text = format!(
+            "key = \"{key}\"\ntitle = \"T\"\ngood = \"up\"\nunit = \"score\"\nview = \"{view}\"\n\
+             value = \"{value}\"\ndims = [\"kind\"]\n"
+        );
+        std::fs::write(place.path(&format!("gold/{key}.toml")), text).unwrap();
+    }
+    let sale = |(id, kind, amount): (usize, &str, &str)| {
+        let after = json!({
+            "id": id, "shop": "t", "kind": kind, "at": "2026-11-20T10:00:00Z", "amount": amount,
+        });
+        let value =
+            json!({ "op": "c", "before": null, "after": after, "source": { "lsn": 100 + id } });
+        let record = json!({
+            "topic": "sales", "partition": 0, "offset": id, "key": json!({ "id": id }).to_string(),
+            "value": value.to_string(),
+        });
+        format!("{record}\n")
+    };
+    let unsent = "__debezium_unavailable_value";
+    let sales = [(0, "a", "5.00"), (1, "a", unsent), (2, "b", "7.00")];
+    std::fs::write(place.path("input/a.ndjson"), sales.map(sale).concat()).unwrap();
+    place.succeeds(&["run", "--until-end"]);
+
+    let status = |kpi: &str, more: &[&str]| -> Vec<(String, String)> {
+        let answer = place.succeeds(&[&["kpis", "get", kpi, "--json"], more].concat()).json();
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let one = |row: &Value| (word(&row["dims"]["kind"]), word(&row["status"]));
+        crate::surface::rows(&answer).iter().map(one).collect()
+    };
+    let cell = |kind: &str, status: &str| (kind.to_owned(), status.to_owned());
+    for column in columns {
+        // What is nowhere added up of `b` is said of it all the same.
+        assert_eq!(status(column, &[]), [cell("a", "in_doubt"), cell("b", "ok")], "{column}");
+    }
+    // Whether there is one of `a` nobody knows.
+    assert_eq!(status("at_least", &[]), [cell("b", "ok")]);
+    let summed = status("summed", &["--grain", "year"]);
+    assert_eq!(summed, [cell("a", "in_doubt"), cell("b", "ok")]);
+    place.succeeds(&["verify", "--deep"]);
+}

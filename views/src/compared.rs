@@ -17,6 +17,11 @@ pub struct Compared {
 }
 
 impl View {
+    /// The relation and the column of it that a column of what it holds is; `None` where it is computed.
+    pub fn source(&self, column: &str) -> Option<(&str, &str)> {
+        source(self.plan(), self.plan().schema.find(column)?)
+    }
+
     /// What its conditions and expressions compare columns with that come from a relation as they are.
     pub fn compared(&self) -> Vec<Compared> {
         let mut found = Vec::new();
@@ -52,6 +57,11 @@ fn source(plan: &Plan, at: usize) -> Option<(&str, &str)> {
             None => source(left, at),
             Some(at) => source(right, at),
         },
-        Node::Union { .. } => None,
+        // Where all are of one column.
+        Node::Union { inputs } => {
+            let mut all = inputs.iter().map(|input| source(input, at));
+            let first = all.next()??;
+            all.all(|own| own == Some(first)).then_some(first)
+        }
     }
 }

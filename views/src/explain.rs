@@ -58,8 +58,8 @@ impl Explain {
         let (cost, keeps) = costs(&plan.node);
         self.nodes.push(NodeCost { depth, what: what(plan), cost, keeps });
         if let Node::Map { condition, columns, .. } = &plan.node {
-            let failures = condition.iter().chain(columns).filter_map(Expression::failure);
-            self.failures.extend(failures.map(str::to_owned));
+            let failures = condition.iter().chain(columns).flat_map(Expression::failures);
+            self.failures.extend(failures.cloned());
         }
         plan.inputs().into_iter().for_each(|input| self.add(input, depth + 1));
     }

@@ -15,8 +15,8 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use schemas::{
-    FedCell, FedInput, FedPart, FeedingRow, Grain, KpiInfo, KpiProvenance, Micros, NotLedBack,
-    Provenance, ProvenanceQuestion, SourceRecord,
+    FedCell, FedInput, FedPart, FeedingRow, Grain, Grains, KpiInfo, KpiProvenance, Micros,
+    NotLedBack, Provenance, ProvenanceQuestion, SourceRecord,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -268,7 +268,9 @@ fn asked(
     let tenant = tenant.ok_or_else(|| {
         Problem::bad_parameter("tenant", "say whose cells by `tenant`; this token is for several")
     })?;
-    let grain = query.grain()?.unwrap_or(Grain::Day);
+    // What has no period is of all time.
+    let usual = if info.grains == Grains::NONE { Grain::Always } else { Grain::Day };
+    let grain = query.grain()?.unwrap_or(usual);
     let start = start(app, query, &tenant, grain)?;
     let dims = query.own_dims(info)?;
     let others = ask.claims.require_all_tenants().is_ok();

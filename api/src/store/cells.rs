@@ -300,8 +300,12 @@ impl CellTable {
     }
 
     /// What changed after `since`, each cell once with its newest value, oldest change first; `None`
-    /// when that is not known any more.
-    pub(super) fn changes(&self, filter: &CellFilter, since: EpochId) -> Option<Vec<CellChange>> {
+    /// when that is not known any more. Without a filter those of all cells, windows too.
+    pub(super) fn changes(
+        &self,
+        filter: Option<&CellFilter>,
+        since: EpochId,
+    ) -> Option<Vec<CellChange>> {
         if since < self.floor {
             return None;
         }
@@ -310,10 +314,10 @@ impl CellTable {
         for &LogEntry { epoch, series, grain, start, .. } in self.log.range(first..) {
             let Some(held) = self.series.get(series as usize) else { continue };
             let name = &held.name;
-            if !filter.takes_period(start)
-                || !filter.takes_grain(grain)
-                || !filter.takes_series(name)
-            {
+            let takes = |filter: &CellFilter| {
+                filter.takes_period(start) && filter.takes_grain(grain) && filter.takes_series(name)
+            };
+            if !filter.is_none_or(takes) {
                 continue;
             }
             let value = match held.get((grain, start)) {

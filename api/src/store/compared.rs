@@ -81,7 +81,7 @@ impl Store {
         let served = self.served.read();
         let position = served.position.clone()?;
         let (before, clock) = (served.clocks.at(since)?, served.clocks.at(position.offset)?);
-        let changes = served.cells.changes(&whole, since)?;
+        let changes = served.cells.changes(Some(&whole), since)?;
         let has_passed = before.0.div_euclid(STEP_US) != clock.0.div_euclid(STEP_US);
         let history = match has_passed {
             true => served.cells.history(filter),

@@ -230,11 +230,11 @@ impl Store {
         Some((position, snapshot, served.cells.history(filter)))
     }
 
-    /// Changes after `since`, each cell once with its newest value, oldest change first. `None` when
-    /// that is not known any more, or `since` is yet to come: a snapshot is needed.
+    /// Changes after `since`, each cell once with its newest value, oldest change first; of all cells and windows
+    /// without a filter. `None` when that is not known any more, or `since` is yet to come: a snapshot is needed.
     pub fn changes(
         &self,
-        filter: &CellFilter,
+        filter: Option<&CellFilter>,
         since: EpochId,
     ) -> Option<(StreamPosition, Vec<CellChange>)> {
         let served = self.served.read();

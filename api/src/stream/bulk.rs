@@ -135,7 +135,7 @@ pub(crate) fn missed(
     if let Some(against) = filter.against {
         return compared_changes(store, filter, against, since);
     }
-    let (position, changes) = store.changes(filter, since)?;
+    let (position, changes) = store.changes(Some(filter), since)?;
     let mut text = CellText::new(store.kpis(), changes.len());
     let written: Vec<_> = changes.iter().map(|change| text.write(change)).collect();
     let pieces = written.iter().map(|own| text.piece(*own));

@@ -205,7 +205,7 @@ impl Hub {
         if cohorts.iter().all(|cohort| is_compared(&cohort)) {
             return Some(());
         }
-        let (position, changes) = self.store.changes(&CellFilter::default(), since)?;
+        let (position, changes) = self.store.changes(None, since)?;
         let to = Mark::from(&position);
         let mut text = CellText::new(self.store.kpis(), changes.len());
         let mut written: Vec<Option<Written>> = vec![None; changes.len()];

@@ -49,6 +49,12 @@ pub(super) fn recompute(
         let fresh = || (Check::new("kpi", &finding.kpi, AUDIT_ADVICE), 0);
         let (check, cells) = checks.entry(finding.kpi.clone()).or_insert_with(fresh);
         *cells += finding.cells;
+        if finding.doubted > 0 {
+            check.notes.push(format!(
+                "by {}, {} cells are not compared: SQL takes values that were never sent for null",
+                finding.grain, finding.doubted
+            ));
+        }
         let grain = finding.grain;
         let examples = finding.examples.iter().map(|text| format!("by {grain}, {text}"));
         check.problems(finding.mismatches as u64, examples);

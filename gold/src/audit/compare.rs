@@ -106,6 +106,11 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// Whether it says that it may be wrong.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.status == "in_doubt"
+    }
+
     /// In words: the value, with what it is the quotient of, or the status where there is none.
     pub(super) fn told(&self) -> String {
         let value = self.value.map_or_else(|| self.status.clone(), formatted);

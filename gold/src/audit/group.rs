@@ -17,7 +17,8 @@ use lake::DataFile;
 use schemas::contract::DEFAULT_TENANT;
 use schemas::{Grain, Micros};
 
-use super::{AuditError, Clocks, EXAMPLES_MAX, compare, judge, prepared, sql, tuned};
+use super::judge::{Judge, Verdict};
+use super::{AuditError, Clocks, EXAMPLES_MAX, compare, prepared, sql, tuned};
 use crate::catalog::{Catalog, RATES};
 use crate::flow::Flow;
 use crate::relation::Relation;
@@ -275,12 +276,12 @@ pub async fn audit_group(
     let expected = compare::expected(context, catalog, definition, group.grain, Some(&of)).await?;
     let mut held = compare::held(context, Some(&group.of_held())).await?;
     let held = held.remove(&(group.kpi.clone(), group.grain)).unwrap_or_default();
-    let is_ratio = catalog.kind(definition).is_ratio();
+    let judge = Judge::of(context, catalog, definition).await?;
     let cells: BTreeSet<&compare::Cell> = expected.keys().chain(held.keys()).collect();
     let mut finding = GroupFinding { cells: cells.len(), ..GroupFinding::default() };
     for cell in cells {
         let (own, rows) = (expected.get(cell), held.get(cell).map_or(&[][..], Vec::as_slice));
-        let Some(problem) = judge(is_ratio, definition.unit, own, rows) else { continue };
+        let Verdict::Wrong(problem) = judge.judge(own, rows) else { continue };
         finding.mismatches += 1;
         if finding.details.len() < EXAMPLES_MAX {
             finding.details.push(Detail {

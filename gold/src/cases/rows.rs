@@ -9,7 +9,7 @@ use schemas::{Column, ColumnType, Contract, Date, Datum, Delta, Micros, RowBuild
 use schemas::{RowLayout, decimal};
 
 /// The tenant of rows that name none, and when they were written.
-const TENANT: &str = "t";
+pub(super) const TENANT: &str = "t";
 const WRITTEN: &str = "2026-01-01T00:00:00Z";
 
 /// Lines under names.
@@ -30,6 +30,10 @@ impl<'a> Table<'a> {
             return Err(format!("`{line}`: {values} values under {} names", names.len()));
         }
         Ok(Table { names, lines })
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.names.iter().copied()
     }
 
     pub(super) fn lines(&self) -> usize {

@@ -30,11 +30,21 @@ impl Catalog {
         }
         for view in self.views().iter() {
             for own in view.compared() {
-                note(format!("view {}", view.name()), &own.relation, &own.column, &own.text);
+                let (contract, column) = self.source(&own.relation, &own.column);
+                note(format!("view {}", view.name()), contract, column, &own.text);
             }
         }
         found.dedup();
         found
+    }
+
+    /// The column of a contract that a column of a relation is, looked for through views.
+    fn source<'a>(&'a self, relation: &'a str, column: &'a str) -> (&'a str, &'a str) {
+        let view = self.views().iter().find(|own| own.name() == relation);
+        match view.and_then(|own| own.source(column)) {
+            Some((relation, column)) => self.source(relation, column),
+            None => (relation, column),
+        }
     }
 
     /// Contract, column and text of what a KPI of a contract compares.

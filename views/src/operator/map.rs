@@ -1,7 +1,8 @@
 //! Rows of which a condition is true, as other columns.
 //!
 //! # Guarantees
-//! - A column that is passed on is passed on whole: where it was unknown, it is unknown.
+//! - A column that is passed on is passed on whole: where it was unknown, it is unknown. So is what is computed of
+//!   one that is.
 //! - A row that makes an expression fail is left out when it comes and when it goes.
 
 use std::sync::Arc;
@@ -43,6 +44,9 @@ impl Map {
         for (at, column) in self.columns.iter().enumerate() {
             match column.as_column() {
                 Some(from) => pass(&mut self.builder, at, row, from),
+                None if row.has_unknown() && column.reads(|own| row.is_unknown(own)) => {
+                    self.builder.set_unknown(at);
+                }
                 None => {
                     let value = column.evaluate(row).map_err(|e| format!("`{column}`: {e}"))?;
                     set(&mut self.builder, at, &value);

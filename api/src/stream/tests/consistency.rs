@@ -30,9 +30,12 @@ struct Follower {
 }
 
 fn split(cell: &Value) -> (String, String) {
+    // A window moves, and is one cell.
+    let is_window = cell["grain"] == Grain::Last7Days.name();
+    let start = if is_window { &Value::Null } else { &cell["period_start"] };
     let name = json!({
         "kpi": cell["kpi"], "tenant": cell["tenant"], "dims": cell["dims"],
-        "grain": cell["grain"], "period_start": cell["period_start"],
+        "grain": cell["grain"], "period_start": start,
     });
     let value = cell["value"].as_str().map_or_else(|| "null".to_owned(), str::to_owned);
     (name.to_string(), value)
@@ -191,11 +194,16 @@ fn random_wish(rng: &mut StdRng) -> (CellFilter, Value, String) {
         filter.dims.or("currency", "EUR");
         wish["dims"] = json!({"currency": ["EUR", "EUR"]});
     }
-    if rng.random_bool(0.3) {
-        filter.grain = Some(Grain::Day);
-        wish["grain"] = "day".into();
+    let grain = match rng.random_range(0..4) {
+        0 => Some(Grain::Day),
+        1 => Some(Grain::Last7Days),
+        _ => None,
+    };
+    if let Some(grain) = grain {
+        filter.grain = Some(grain);
+        wish["grain"] = grain.name().into();
     }
-    if rng.random_bool(0.3) {
+    if grain != Some(Grain::Last7Days) && rng.random_bool(0.3) {
         let from = Grain::Day.start(schemas::Micros(1_795_000_000_000_000 - 86_400_000_000));
         filter.from = Some(from);
         wish["from"] = from.to_string().into();

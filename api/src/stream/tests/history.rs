@@ -6,8 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::Rng;
 use rand::rngs::StdRng;
+use schemas::window::NO_START;
 use schemas::{
-    CellKey, CellValue, EpochStamp, Good, Grain, KpiInfo, KpiUpdate, Micros, SeriesId, Status, Unit,
+    CellKey, CellValue, EpochStamp, Good, Grain, KpiInfo, KpiUpdate, Micros, SeriesId, Status,
+    Unit, Window,
 };
 use serde_json::{Value, json};
 
@@ -64,7 +66,10 @@ pub(super) fn value(number: i128) -> CellValue {
 }
 
 pub(super) fn key(kpi: &str, tenant: &str, currency: &str, grain: Grain, period: i64) -> CellKey {
-    let start = grain.start(Micros(1_795_000_000_000_000 - period * 86_400_000_000));
+    let start = match grain.is_window() {
+        true => NO_START,
+        false => grain.start(Micros(1_795_000_000_000_000 - period * 86_400_000_000)),
+    };
     CellKey {
         kpi: kpi.into(),
         tenant: tenant.into(),
@@ -75,18 +80,20 @@ pub(super) fn key(kpi: &str, tenant: &str, currency: &str, grain: Grain, period:
 }
 
 fn random_key(rng: &mut StdRng) -> CellKey {
-    let grain = if rng.random_bool(0.5) { Grain::Day } else { Grain::Hour };
+    let grain = [Grain::Day, Grain::Day, Grain::Hour, Grain::Hour, Grain::Last7Days];
+    let grain = grain[rng.random_range(0..grain.len())];
     let currency = if rng.random_bool(0.7) { "EUR" } else { "USD" };
     let (kpi, tenant) = (rng.random_range(0..3), rng.random_range(0..3));
     key(KPIS[kpi], TENANTS[tenant], currency, grain, rng.random_range(0..3))
 }
 
-/// A cell's name as frames write it.
+/// A cell's name as frames write it. The period of a window is no part of it.
 pub(super) fn name(key: &CellKey) -> Value {
+    let start = (!key.grain.is_window()).then(|| key.period_start.to_string());
     json!({
         "kpi": &*key.kpi, "tenant": &*key.tenant, "grain": key.grain.name(),
         "dims": serde_json::from_str::<Value>(&key.dims).unwrap(),
-        "period_start": key.period_start.to_string(),
+        "period_start": start,
     })
 }
 
@@ -138,7 +145,7 @@ fn takes(filter: &CellFilter, key: &CellKey) -> bool {
     }
     let early = filter.from.is_some_and(|from| key.period_start < from);
     let late = filter.to.is_some_and(|to| key.period_start >= to);
-    !early && !late && filter.grain.is_none_or(|grain| grain == key.grain)
+    !early && !late && filter.grain.map_or(!key.grain.is_window(), |grain| grain == key.grain)
 }
 
 /// Publishes one epoch of these values.
@@ -156,7 +163,10 @@ pub(super) fn publish(store: &Store, history: &Shared, values: Vec<(CellKey, Opt
         }
         changes.push((epoch, value));
         let series = series(&key);
-        updates.push(KpiUpdate { key, series, value, epoch, as_of: clock(epoch), window: None });
+        let (start, end) = (clock(epoch).plus(-7 * 86_400_000_000), clock(epoch));
+        let window = Window { start, end, previous: None, year: None };
+        let window = value.filter(|_| key.grain.is_window()).map(|_| Box::new(window));
+        updates.push(KpiUpdate { key, series, value, epoch, as_of: clock(epoch), window });
     }
     drop(held);
     store.apply(&EpochStamp { id: epoch, clock: clock(epoch), quiet: false }, &updates, &[]);
