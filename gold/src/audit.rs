@@ -201,6 +201,7 @@ pub async fn audit(
     let mut held = compare::held(context, None).await?;
     let mut findings = Vec::new();
     for definition in catalog.definitions() {
+        let judge = Judge::of(context, catalog, definition).await?;
         for grain in definition.grains.iter().chain(catalog.windows(definition).iter()) {
             let expected = compare::expected(context, catalog, definition, grain, None).await;
             let held = held.remove(&(definition.key.to_string(), grain)).unwrap_or_default();
@@ -212,7 +213,6 @@ pub async fn audit(
                     continue;
                 }
             };
-            let judge = Judge::of(context, catalog, definition).await?;
             findings.push(finding(definition, &judge, grain, &expected, &held));
         }
     }
